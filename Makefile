@@ -1,0 +1,60 @@
+SHELL := /bin/bash
+# The same names here, in CI and on a fresh machine. Every target sets up what it needs in .venv, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := patina-demo
+
+.PHONY: help demo test check fast slow bench format clean
+help:
+	@echo "make demo    set up, then build a dataset from six photographs and show it  (about a minute the first time)"
+	@echo "make test    set up, then linters, types, import contracts and all tests"
+	@echo "make check   linters, types and import contracts alone      make fast    the fast tests alone"
+	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
+
+# What the demo needs is light; tests and training need torch and its friends as well. A stamp says what is installed.
+$(BIN)/python:
+	@echo "setup: a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, found {v.major}.{v.minor}; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	@echo "setup: patina and what builds a dataset"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "setup: patina, training libraries and tools (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/patina demo --out $(DEMO)
+
+test: check fast slow
+
+check: $(VENV)/.dev
+	@echo "check: ruff, formatting, mypy --strict, import contracts"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-timings 2>&1 | tail -n 8; exit $${PIPESTATUS[0]:-0}
+
+fast: $(VENV)/.dev
+	@echo "test: the fast ones"
+	@$(BIN)/python -m pytest -q -m "not slow and not gpu and not network"
+
+slow: $(VENV)/.dev
+	@echo "test: the slow ones"
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not network"
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.tuples
+	@$(BIN)/python -m benchmarks.synth_speed
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,45 @@
+"""Photographs to time with: 768×512 crops of those inside scikit-image and scikit-learn, as JPEG files of quality 95."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIZE = (768, 512)
+
+
+def lay_out(folder: Path, count: int) -> list[Path]:
+    """`count` different JPEG files below `folder`; 140 KB each on average, as photographs of this size are."""
+    import skimage.data
+    import sklearn.datasets
+
+    images = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket(), skimage.data.chelsea()]
+    images += sklearn.datasets.load_sample_images().images
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.Generator(np.random.PCG64(1))
+    paths = []
+    for i in range(count):
+        image = images[i % len(images)]
+        scale = max(SIZE[0] / image.shape[1], SIZE[1] / image.shape[0]) * (1 + 0.07 * (i // len(images)))
+        large = cv2.resize(image, None, fx=scale + 0.01, fy=scale + 0.01, interpolation=cv2.INTER_CUBIC)
+        crop = large[: SIZE[1], : SIZE[0]] + noise.normal(0, 2, (SIZE[1], SIZE[0], 3))  # upscaling leaves no grain
+        paths.append(folder / f"photo-{i:03d}.jpg")
+        cv2.imwrite(
+            str(paths[-1]), np.clip(np.rint(crop), 0, 255).astype(np.uint8)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]
+        )
+    return paths
+
+
+def machine() -> str:
+    """What it was measured on."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "opencv-python-headless", "pillow", "isal"))
+    return f"{names[0] if names else platform.processor()}, {len(names)} cores, Python {platform.python_version()}, {packages}"

@@ -1,0 +1,193 @@
+"""One 768×512 tuple of each degradation: the build's CPU time against its parts alone and against the usual loop.
+
+    python -m benchmarks.tuples [--count 48] [--rounds 7] [--save]
+
+whole   `build_shard` on one thread: read, verify, decode, degrade, encode, JSON, tar, digest, write, fsync; divided by
+        the number of samples.
+parts   the same work in tight loops, one part at a time, summed: what a perfect assembly of them would take.
+loop    what people write: cv2.imread, NumPy (float64 noise, clip, truncate), cv2.imwrite to PNG, and the clean file
+        copied beside it. One process, no manifest, no digest, no caption, no tar.
+
+All three alternate within each round; the figures are medians of CPU time (user and system) over the rounds, and the
+ratios are medians of each round's ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.photos import lay_out, machine
+from pipeline.build import build_shard
+from pipeline.codec import decode, encode_png, psnr
+from pipeline.dataset import Options, Stores, make_draft, make_jobs
+from pipeline.recipe import canonical_json, parse_recipe
+from pipeline.shard import pack
+from pipeline.workspace import Workspace
+from synth.degradations import CATALOGUE
+from synth.rng import Rng
+
+
+def cpu(function: Callable[[], object]) -> float:
+    """CPU milliseconds of one call, user and system, all threads."""
+    start = time.process_time()
+    function()
+    return 1e3 * (time.process_time() - start)
+
+
+def whole(folder: Path, word: str, count: int) -> float:
+    """Milliseconds a tuple of `build_shard`, all in one shard."""
+    table = {"sources": [{"path": "photos"}], "degradations": {word: {}}}
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    with Workspace(out) as workspace, Stores.open(out) as stores:
+        draft = make_draft(parse_recipe(table, folder), out, stores, Options())
+        (job,) = make_jobs(draft, workspace)
+        assert len(job.samples) == count
+        return cpu(lambda: build_shard(job)) / count
+
+
+def parts(paths: Sequence[Path], word: str) -> dict[str, float]:
+    """Milliseconds a tuple of each part, on its own."""
+    degradation = CATALOGUE[word]()
+    files = [path.read_bytes() for path in paths]
+    images = [decode(data).image for data in files]
+    rngs = [Rng(f"{i:032x}") for i in range(len(paths))]
+    count = len(paths)
+    seconds: dict[str, float] = {}
+
+    def part(name: str, function: Callable[[], list[object]]) -> list[object]:
+        kept: list[object] = []
+        seconds[name] = cpu(lambda: kept.extend(function())) / count
+        return kept
+
+    part("read and verify", lambda: [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
+    part("decode", lambda: [decode(data) and None for data in files])
+    drawn = [degradation.draw(rng, image) for rng, image in zip(rngs, images, strict=True)]
+    part("draw", lambda: [degradation.draw(rng, image) for rng, image in zip(rngs, images, strict=True)])
+    # results are dropped as a build drops them: keeping a hundred megabytes would time the page faults
+    part("degrade", lambda: [degradation.apply(i, p) and None for i, p in zip(images, drawn, strict=True)])
+    results = [degradation.apply(image, params) for image, params in zip(images, drawn, strict=True)]
+    if not any(result.file for result in results):
+        part("encode LQ", lambda: [encode_png(result.image) and None for result in results])
+    if any(result.truth for result in results):
+        part("encode truth", lambda: [encode_png(m) and None for r in results for m in r.truth.values()])
+    part("measure", lambda: [psnr(i, r.image) for i, r in zip(images, results, strict=True)])
+    bodies = [
+        [
+            ("png", result.file[1] if result.file else encode_png(result.image)),
+            ("gt.jpg", data),
+            ("txt", b"a photograph"),
+            ("json", canonical_json({"params": dict(params)}).encode()),
+            *((f"{name}.png", encode_png(values)) for name, values in result.truth.items()),
+        ]
+        for result, data, params in zip(results, files, drawn, strict=True)
+    ]
+    packed = [pack("0123456789abcdef", body) for body in bodies]
+    part("pack", lambda: [pack("0123456789abcdef", body) and None for body in bodies])
+    part("digest", lambda: [hashlib.sha256(data).hexdigest() for data in packed])
+    with tempfile.TemporaryFile(buffering=0, dir=paths[0].parent.parent) as file:
+
+        def write() -> list[object]:
+            for data in packed:
+                os.write(file.fileno(), data)
+            os.fsync(file.fileno())
+            return []
+
+        part("write", write)
+    return seconds
+
+
+def loop(paths: Sequence[Path], folder: Path, word: str) -> float:
+    """Milliseconds a tuple of the loop that people use."""
+    target = folder / "loop"
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "LQ").mkdir(parents=True)
+    (target / "GT").mkdir()
+    random = np.random.default_rng(0)
+
+    def degrade(image: np.ndarray) -> np.ndarray:
+        if word == "noisy":
+            return np.clip(image + random.normal(0, 50, image.shape), 0, 255).astype(np.uint8)
+        if word == "jpeg-compressed":
+            return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 10])[1], cv2.IMREAD_COLOR)
+        mask = np.full(image.shape[:2], 255, np.uint8)
+        for _ in range(30):
+            points = random.integers(0, [image.shape[1], image.shape[0]], (6, 2))
+            cv2.polylines(mask, [points.astype(np.int32)], False, 0, 12)
+        return (image * (mask[..., None] / 255.0) + 255 * (1 - mask[..., None] / 255.0)).astype(np.uint8)
+
+    def run() -> None:
+        for path in paths:
+            image = cv2.imread(str(path))
+            cv2.imwrite(str(target / "LQ" / f"{path.stem}.png"), degrade(image))
+            shutil.copyfile(path, target / "GT" / path.name)
+
+    return cpu(run) / len(paths)
+
+
+def main() -> None:
+    """Print the table; with --save, keep it beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    words = ("noisy", "jpeg-compressed", "uncompleted")
+    lines = [
+        "| tuple, 768×512 | whole, ms | parts alone, ms | whole / parts | usual loop, ms | whole / loop | tuples/s/core |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    details = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = lay_out(folder / "photos", options.count)
+        for word in words:
+            wholes, sums, loops = [], [], []
+            every: dict[str, list[float]] = {}
+            for round_number in range(options.rounds + 1):
+                took = whole(folder, word, options.count)
+                alone = parts(paths, word)
+                usual = loop(paths, folder, word)
+                if round_number == 0:  # the first fills caches, tables and scratch buffers
+                    continue
+                wholes.append(took)
+                sums.append(sum(alone.values()))
+                loops.append(usual)
+                for part, milliseconds in alone.items():
+                    every.setdefault(part, []).append(milliseconds)
+            middle = statistics.median
+            ratio = middle(w / s for w, s in zip(wholes, sums, strict=True))
+            share = middle(w / u for w, u in zip(wholes, loops, strict=True))
+            lines.append(
+                f"| {word} | {middle(wholes):.2f} | {middle(sums):.2f} | {ratio:.2f} | {middle(loops):.1f} | "
+                f"1/{1 / share:.1f} | {1000 / middle(wholes):.0f} |"
+            )
+            details.append(f"{word}: " + ", ".join(f"{p} {middle(v):.2f}" for p, v in every.items()))
+    text = "\n".join(
+        [
+            *lines,
+            "",
+            "Parts, ms: " + "; ".join(details) + ".",
+            "",
+            f"Measured by `python -m benchmarks.tuples --count {options.count} --rounds {options.rounds}` on {machine()}.",
+        ]
+    )
+    print(text)
+    if options.save:
+        (Path(__file__).parent / "tuples.md").write_text(f"# One tuple, whole and in parts\n\n{text}\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

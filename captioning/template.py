@@ -1,0 +1,155 @@
+"""`template`: a sentence filled in from what is known of every photo. No model: the double of one, and a fallback."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from captioning.captioner import Caption, Captioner, CaptionError, Photo, one_line
+
+NEARLY_SQUARE = 1.05  # sides that differ by less look equal
+DARK, BRIGHT = 85, 170  # a third and two thirds of 255
+GREY = 16  # levels between the largest and the smallest of the mean's R, G and B, below which it has no hue
+
+# Where each hue ends, in degrees.
+HUES = (
+    (15, "red"),
+    (40, "orange"),
+    (70, "yellow"),
+    (165, "green"),
+    (195, "turquoise"),
+    (255, "blue"),
+    (290, "purple"),
+    (340, "pink"),
+    (360, "red"),
+)
+
+
+@dataclass(frozen=True)
+class Template(Captioner):
+    """Fills in `text`, whose {fields} are:
+
+    {orientation}  landscape, portrait or square
+    {tone}         dark, bright or, between them, evenly lit: by the mean luminance
+    {colour}       the word for the mean colour: red, orange, brown, yellow, …, or grey
+    {name}         the file's name less its suffix, with spaces for - and _
+    {folder}       the name of the folder that the file is in, likewise
+
+    An article a or an right before a field follows the word that is filled in. Raises CaptionError for another field.
+    """
+
+    name: ClassVar[str] = "template"
+    version: ClassVar[int] = 1
+    stored: ClassVar[bool] = False
+
+    text: str = "a {tone} {orientation} photograph"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise CaptionError(f"text: expected a sentence such as 'a {{tone}} photograph', found {self.text!r}")
+        _parse(self.text)
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says."""
+        return {"text": self.text}
+
+    def caption(self, photos: Sequence[Photo]) -> list[Caption]:
+        """One caption for each photo; a problem where it cannot be decoded, or where the sentence comes out empty."""
+        return [self._caption(photo) for photo in photos]
+
+    def _caption(self, photo: Photo) -> Caption:
+        parts = _parse(self.text)
+        if not photo.width and any(field in LOOKS for _, field in parts):
+            try:
+                photo = _looked_at(photo)
+            except Exception as error:  # a loader may raise anything, and one photo must not stop the others
+                return Caption("", f"{photo.name!r} cannot be decoded: {error}")
+        sentence = ""
+        for literal, field in parts:
+            value = FIELDS[field](photo) if field else ""
+            sentence += _with_article(literal, value) + value
+        line = one_line(sentence)
+        return Caption(line) if line else Caption("", f"the template {self.text!r} is empty for {photo.name!r}")
+
+
+def _parse(text: str) -> list[tuple[str, str]]:
+    """Pairs of literal text and the field after it ("" for none). Raises CaptionError."""
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise CaptionError(
+            f"text: expected {{field}}s, found {text!r}: {error}; double a brace that is meant"
+        ) from None
+    for _, field, form, conversion in parts:
+        if field is not None and (field not in FIELDS or form or conversion):
+            written = field + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            known = ", ".join(f"{{{word}}}" for word in FIELDS)
+            raise CaptionError(
+                f"text: expected fields out of {known}, found {{{written}}}; double a brace that is meant"
+            )
+    return [(literal, field or "") for literal, field, _, _ in parts]
+
+
+def _with_article(literal: str, word: str) -> str:
+    """`literal`, with an article at its end made to fit `word`, going by its first letter: `an orange`."""
+    article = r"\1n " if word[:1].lower() in tuple("aeiou") else r"\1 "
+    return re.sub(r"\b(a)n? $", article, literal, flags=re.IGNORECASE) if word else literal
+
+
+def _looked_at(photo: Photo) -> Photo:
+    """`photo` with its size and mean from its pixels, the mean rounded as a scan's is."""
+    image = photo.load()  # H×W×3
+    r, g, b = (round(float(level), 3) for level in image.reshape(-1, 3).mean(axis=0, dtype=np.float64))
+    return replace(photo, height=image.shape[0], width=image.shape[1], mean=(r, g, b))
+
+
+def _orientation(photo: Photo) -> str:
+    if max(photo.width, photo.height) < NEARLY_SQUARE * min(photo.width, photo.height):
+        return "square"
+    return "landscape" if photo.width > photo.height else "portrait"
+
+
+def _tone(photo: Photo) -> str:
+    r, g, b = photo.mean
+    luminance = 0.299 * r + 0.587 * g + 0.114 * b  # luma of ITU-R BT.601: linear, so the mean's is the mean
+    return "dark" if luminance < DARK else "bright" if luminance > BRIGHT else "evenly lit"
+
+
+def _colour(photo: Photo) -> str:
+    r, g, b = photo.mean
+    most, chroma = max(photo.mean), max(photo.mean) - min(photo.mean)
+    if chroma < GREY:
+        return "grey"
+    # The hue of HSV, in degrees.
+    sixths = (g - b) / chroma % 6 if most == r else (b - r) / chroma + 2 if most == g else (r - g) / chroma + 4
+    word = next(word for end, word in HUES if 60 * sixths < end)
+    return "brown" if word == "orange" and most < BRIGHT else word
+
+
+def _name(photo: Photo) -> str:
+    return _spaced(posixpath.splitext(posixpath.basename(photo.name))[0])
+
+
+def _folder(photo: Photo) -> str:
+    within = posixpath.dirname(photo.name) or photo.folder.replace("\\", "/").rstrip("/")
+    return _spaced(posixpath.basename(within))
+
+
+def _spaced(name: str) -> str:
+    return one_line(re.sub(r"[-_]", " ", name))
+
+
+FIELDS: dict[str, Callable[[Photo], str]] = {
+    "orientation": _orientation,
+    "tone": _tone,
+    "colour": _colour,
+    "name": _name,
+    "folder": _folder,
+}
+LOOKS = ("orientation", "tone", "colour")  # fields that need size or mean, and so pixels where a scan has not been

@@ -1,0 +1,85 @@
+"""Progress on a terminal: a live bar with rate and ETA; plain lines where nobody is watching."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class RateColumn(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        """Such as `143.2 samples/s`; empty until it is known."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f} {task.fields['unit']}/s" if speed else "")
+
+
+class TerminalEvents:
+    """Shows each step of a build as it goes. A context manager; usable from several threads."""
+
+    INTERVAL = 10.0
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = console.is_terminal
+        self._lock = threading.Lock()
+        self._bar: Progress | None = None
+        self._step, self._unit = "", ""
+        self._done = self._total = 0
+        self._start = self._told = 0.0
+
+    def __enter__(self) -> TerminalEvents:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, step: str, total: int, unit: str) -> None:
+        """A step of `total` units begins."""
+        self._step, self._unit, self._done, self._total = step, unit, 0, total
+        self._start = self._told = time.monotonic()
+        if not self._live:
+            self._console.print(f"{step}: {total} {unit}")
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+        )
+        self._bar.add_task(step, total=total, unit=unit)
+        self._bar.start()
+
+    def advance(self, count: int) -> None:
+        """So many units are done."""
+        with self._lock:
+            self._done += count
+            if self._bar is not None:
+                self._bar.advance(self._bar.task_ids[0], count)
+            elif time.monotonic() - self._told > self.INTERVAL:
+                self._told = time.monotonic()
+                self._console.print(self._line())
+
+    def end(self) -> None:
+        """The step is over."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        elif not self._live:
+            self._console.print(self._line())
+
+    def _line(self) -> str:
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        rate = self._done / elapsed
+        left = (self._total - self._done) / rate if rate else 0.0
+        eta = f", {left:.0f} s left" if self._done < self._total else f" in {elapsed:.1f} s"
+        return f"{self._step}: {self._done} of {self._total} {self._unit}, {rate:.1f} {self._unit}/s{eta}"

@@ -1,0 +1,281 @@
+"""Findings on a finished dataset: is every byte as it was written, and is every sample what it says it is?"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.build import rows_of_shard
+from pipeline.codec import BadImageError, codec_fingerprint, decode, psnr
+from pipeline.manifest import (
+    SAMPLES,
+    SHARDS,
+    SOURCES,
+    Manifest,
+    ManifestError,
+    SampleRow,
+    ShardEntry,
+    load_manifest,
+    read_samples,
+    read_sources,
+)
+from pipeline.recipe import RecipeError, canonical_json, construct
+from pipeline.shard import DamagedShardError, file_sha256, read_shard, read_span, unpack
+from pipeline.store import ScanStore
+from pipeline.workspace import PRIVATE
+from synth.degradation import Degradation
+from synth.degradations import CATALOGUE
+from synth.image import Image
+
+NEAR_BITS = 10
+"""Perceptual hashes that differ in at most so many of 64 bits are looked at: recompressed or resized copies differ in
+up to about six, unrelated photographs in about 32."""
+
+NEAR_CORRELATION = 0.95
+"""Correlation of two 32×32 grey thumbnails above which two photographs count as near duplicates."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: where, and what."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was checked, and what was found. `skipped`: what could not be checked here, with reasons; no finding."""
+
+    shards: int
+    samples: int
+    replayed: int
+    findings: tuple[Finding, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def check(
+    out: Path,
+    replay: int | None = 0,
+    *,
+    workers: int = 1,
+    recipe_folder: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Checked:
+    """Check the dataset in `out`: hashes, counts, readability, tables, duplicates across splits; and replay samples.
+
+    replay         how many samples to make again from their stored GT and parameters and to compare pixel by pixel
+                   with the stored LQ, spread evenly over the dataset; None for all of them.
+    recipe_folder  where relative folders in the recipe start (a user's masks); needed for replaying those alone.
+
+    A damaged shard is also forgotten in the scan store, so that the next build makes it again whatever its times say.
+    Raises ManifestError if there is no manifest to check against.
+    """
+    manifest = load_manifest(out)
+    if manifest is None:
+        raise ManifestError(f"{out}: expected a dataset, found no manifest.json")
+    findings = list(_tables(out, manifest))
+    rows: list[SampleRow] = []
+    if not any(f.where == SAMPLES for f in findings):
+        rows = read_samples(out)
+    by_shard: dict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        by_shard[row.shard].append(row)
+    chosen = _chosen(rows, replay)
+    degradations, skipped = _degradations(manifest, recipe_folder or Path())
+    if chosen and manifest.codec != codec_fingerprint():
+        skipped.append("replay: built with other image codecs than are installed here, so bytes may differ")
+
+    def one(entry: ShardEntry) -> tuple[list[Finding], int]:
+        cv2.setNumThreads(1)
+        found = list(_shard(out, entry, by_shard.get(entry.name) if rows else None))
+        replayed = 0
+        for row in chosen.get(entry.name, ()) if not found else ():
+            problem = _replay(out, row, degradations)
+            replayed += problem is not None
+            found += [Finding(f"{entry.name} {row.key}", problem)] if problem else []
+        if progress:
+            progress(1)
+        return found, replayed
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        outcomes = list(pool.map(one, manifest.shards))
+    damaged = [str(out / SHARDS / e.name) for e, (found, _) in zip(manifest.shards, outcomes, strict=True) if found]
+    if damaged and (out / PRIVATE).is_dir():
+        with ScanStore(out / PRIVATE / "scan.sqlite") as store:
+            store.forget(damaged)
+    findings += [finding for found, _ in outcomes for finding in found]
+    findings += _strays(out, manifest)
+    if not any(f.where in {SAMPLES, SOURCES} for f in findings):
+        findings += _duplicates(out, rows, {row.shard for row in rows} & {Path(p).name for p in damaged})
+    return Checked(
+        len(manifest.shards),
+        sum(entry.count for entry in manifest.shards),
+        sum(replayed for _, replayed in outcomes),
+        tuple(findings),
+        tuple(skipped),
+    )
+
+
+def _tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
+    for name, digest in manifest.tables.items():
+        path = out / name
+        if not path.exists():
+            yield Finding(name, "is missing; `patina build` makes it again")
+        elif file_sha256(path) != digest:
+            yield Finding(name, "its bytes are not those that were written; `patina build` makes it again")
+
+
+def _shard(out: Path, entry: ShardEntry, rows: list[SampleRow] | None) -> Iterator[Finding]:
+    path = out / SHARDS / entry.name
+    if not path.exists():
+        yield Finding(entry.name, "is missing; `patina build` makes it again")
+        return
+    if file_sha256(path) != entry.sha256:
+        yield Finding(entry.name, "its bytes are not those that were written; `patina build` makes it again")
+        return
+    try:
+        found = rows_of_shard(path, entry.split)
+        if len(found) != entry.count:
+            yield Finding(entry.name, f"expected {entry.count} samples, found {len(found)}")
+        if rows is not None and [asdict(r) for r in found] != [asdict(r) for r in rows]:
+            yield Finding(entry.name, f"its samples are not those that {SAMPLES} lists")
+        for key, members, _ in read_shard(path):
+            yield from _sample(f"{entry.name} {key}", members)
+    except DamagedShardError as error:
+        yield Finding(entry.name, str(error))
+
+
+def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
+    """One sample on its own: members, decodable images of one size, facts that fit, binary masks."""
+    lq, gt = _pair(members)
+    if len(lq) != 1 or len(gt) != 1 or "txt" not in members:
+        yield Finding(where, f"expected one LQ, one GT and a caption, found {', '.join(members)}")
+        return
+    fact = json.loads(members["json"])
+    if members["txt"].decode("utf-8", "replace") != fact["caption"]:
+        yield Finding(where, "its .txt is not the caption in its .json")
+    try:
+        images = {name: decode(members[name]).image for name in members if name not in {"txt", "json"}}
+    except BadImageError as error:
+        yield Finding(where, f"an image {error}")
+        return
+    size = (fact["height"], fact["width"])
+    for name, image in images.items():
+        if image.shape[:2] != size:
+            found = f"{image.shape[1]}×{image.shape[0]}"
+            yield Finding(where, f"{name} is {found} px, its .json says {size[1]}×{size[0]}")
+            return
+    if abs(psnr(images[lq[0]], images[gt[0]]) - fact["severity"]["psnr"]) > 1e-3:
+        yield Finding(where, f"its PSNR is {psnr(images[lq[0]], images[gt[0]])}, not {fact['severity']['psnr']}")
+
+
+def _pair(members: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
+    return [n for n in members if n in {"png", "jpg"}], [n for n in members if n in {"gt.png", "gt.jpg"}]
+
+
+def _chosen(rows: list[SampleRow], replay: int | None) -> dict[str, list[SampleRow]]:
+    """The rows to replay by shard: all, or so many at equal distances."""
+    count = len(rows) if replay is None else min(replay, len(rows))
+    chosen: dict[str, list[SampleRow]] = defaultdict(list)
+    for i in range(count):
+        row = rows[i * len(rows) // count]
+        chosen[row.shard].append(row)
+    return chosen
+
+
+def _degradations(manifest: Manifest, folder: Path) -> tuple[dict[str, Degradation], list[str]]:
+    """The degradations of the manifest's recipe as they are installed here; and which cannot be had."""
+    made: dict[str, Degradation] = {}
+    skipped = []
+    for word, table in manifest.recipe["degradations"].items():
+        settings = {key: value for key, value in table.items() if key != "variants"}
+        stored = manifest.identities.get(word, {}).get("version")
+        if word not in CATALOGUE:
+            skipped.append(f"replay of {word}: this installation does not have it")
+        elif CATALOGUE[word].version != stored:
+            skipped.append(f"replay of {word}: built by version {stored}, installed is {CATALOGUE[word].version}")
+        else:
+            try:
+                made[word] = construct(word, CATALOGUE[word], settings, folder)[0]
+            except RecipeError as error:
+                skipped.append(f"replay of {error}")
+    return made, skipped
+
+
+def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) -> str | None:
+    """Make a sample's LQ again. Empty if it is as stored, a problem if not, None if it cannot be replayed."""
+    degradation = degradations.get(row.degradation)
+    if degradation is None or not row.seed:
+        return None
+    members = unpack(read_span(out / SHARDS / row.shard, row.span), row.shard)[1]
+    lq, gt = _pair(members)
+    clean: Image = decode(members[gt[0]]).image
+    params: dict[str, Any] = json.loads(row.params)
+    result = degradation.apply(clean, params)
+    if canonical_json(params) != row.params or not np.array_equal(result.image, decode(members[lq[0]]).image):
+        return "its LQ is not what its GT and parameters give"
+    if result.file and result.file[1] != members[lq[0]]:
+        return "its LQ file is not the one that its GT and parameters give"
+    for name, values in result.truth.items():
+        if not np.array_equal(values, decode(members[f"{name}.png"]).image[..., 0]):
+            return f"its {name} is not the one that its parameters give"
+    return ""
+
+
+def _strays(out: Path, manifest: Manifest) -> list[Finding]:
+    """Files among the shards that the manifest does not know: a reader that takes *.tar would train on them."""
+    known = {entry.name for entry in manifest.shards} | {"sizes.json"}
+    there = sorted(path.name for path in (out / SHARDS).iterdir()) if (out / SHARDS).is_dir() else []
+    return [Finding(f"{SHARDS}/{name}", "is not in the manifest") for name in there if name not in known]
+
+
+def _duplicates(out: Path, rows: list[SampleRow], unreadable: set[str]) -> Iterator[Finding]:
+    """Photographs that stand on two sides of a split: equal bytes, or near duplicates by eye."""
+    sources = read_sources(out)
+    sides: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        sides[source["content"]].add(source["split"])
+    for content, splits in sides.items():
+        if len(splits) > 1:
+            yield Finding(content[:16], f"the same clean image is in {' and '.join(sorted(splits))}")
+    hashes = np.array([int(source["phash"], 16) for source in sources], np.uint64)
+    split = np.array([source["split"] for source in sources])
+    first_row = {row.source: row for row in reversed(rows) if row.shard not in unreadable}
+    for i in range(len(sources)):
+        distances = np.bitwise_count(hashes[i + 1 :] ^ hashes[i])
+        for j in np.flatnonzero((distances <= NEAR_BITS) & (split[i + 1 :] != split[i])) + i + 1:
+            one, other = sources[i], sources[int(j)]
+            pair = [first_row.get(one["digest"]), first_row.get(other["digest"])]
+            if one["content"] != other["content"] and all(pair) and _alike(out, *[r for r in pair if r]):
+                names = f"{one['names'][0]} ({one['split']}) and {other['names'][0]} ({other['split']})"
+                yield Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")
+
+
+def _alike(out: Path, first: SampleRow, second: SampleRow) -> bool:
+    """Whether two clean images look the same as 32×32 grey thumbnails."""
+    thumbs = []
+    for row in (first, second):
+        members = unpack(read_span(out / SHARDS / row.shard, row.span), row.shard)[1]
+        image = decode(members[_pair(members)[1][0]]).image
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        thumbs.append(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64).ravel())
+    if min(thumb.std() for thumb in thumbs) < 1:
+        return bool(np.abs(thumbs[0] - thumbs[1]).max() < 8)
+    return bool(np.corrcoef(thumbs[0], thumbs[1])[0, 1] > NEAR_CORRELATION)

@@ -1,0 +1,279 @@
+"""Files to pixels and back: a strict decoder, a fast PNG writer, and a fingerprint of the codecs installed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import struct
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from numpy.typing import NDArray
+
+from synth.image import SMALLEST_SIDE, Image, Map
+from synth.rng import Rng
+
+deflate: Any  # ISA-L's deflate is seven times as fast as zlib's at the same size; it has no wheel for a few platforms
+try:
+    from isal import isal_zlib as deflate
+except ImportError:  # pragma: no cover - zlib writes other bytes, and `codec_fingerprint` knows
+    import zlib as deflate
+
+MAX_PIXELS = 100_000_000
+PIL.Image.init()  # else `open` knows only some formats, and refuses the names of the others
+FORMATS = tuple(f for f in ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF") if f in PIL.Image.OPEN)
+SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff"),
+        *("bmp", "dib", "ppm", "pgm", "pnm", "gif", "avif"),
+    )
+)
+
+_ORIENTATION = 0x0112
+_PNG_END = b"IEND\xae\x42\x60\x82"  # without it a PNG was cut, if only by that; Pillow reads it, libpng does not
+_TRANSPARENT = "is partly transparent, and what lies behind is not known; flatten it first"
+
+# Pillow's own guard only warns at the size where we refuse, and its limit is not ours: `decode` checks the size
+# that the header claims before a single pixel is decoded.
+PIL.Image.MAX_IMAGE_PIXELS = None
+
+
+class BadImageError(ValueError):
+    """A file that cannot be used as a photograph. The message is the reason, in words for the user."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image file as pixels.
+
+    image   H×W×3 uint8 RGB, upright (an EXIF rotation is applied), levels as stored (colour profiles are kept out).
+    suffix  `jpg` or `png` if the file's own bytes decode to exactly `image` in any reader: 8-bit RGB JPEG or PNG
+            without rotation, palette or alpha. Empty otherwise, and then a stored copy must be encoded anew.
+    format  the codec's name, such as `JPEG`.
+    """
+
+    image: Image
+    suffix: str
+    format: str
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode an image file completely and strictly. Raises BadImageError with the reason it cannot be used.
+
+    Refused: empty, not an image, truncated, animated or of several pages, under 16 px a side, over 100 megapixels
+    (before decoding), partly transparent, or of 32 bits a channel. Converted: grey, palette, CMYK and 16-bit images
+    (rounded to 8), opaque alpha (dropped), EXIF rotation (applied).
+    """
+    if not data:
+        raise BadImageError("the file is empty (0 bytes)")
+    try:
+        picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except PIL.UnidentifiedImageError:
+        raise BadImageError(f"not an image in a known format (it starts with {data[:8]!r})") from None
+    except Exception as error:
+        raise BadImageError(f"its header cannot be read: {_plain(error)}") from None
+    with picture:
+        _check_header(picture)
+        try:
+            return _pixels(picture, data)
+        except BadImageError:
+            raise
+        except Exception as error:  # codecs raise OSError, SyntaxError, struct.error, EOFError, …
+            raise BadImageError(f"cannot be decoded: {_plain(error)}") from None
+
+
+def _check_header(picture: PIL.Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise BadImageError(
+            f"{width}×{height} is {width * height / 1e6:,.0f} megapixels, more than {MAX_PIXELS / 1e6:.0f}; "
+            "cut it into smaller photographs"
+        )
+    if min(width, height) < SMALLEST_SIDE:
+        raise BadImageError(f"{width}×{height} px is too small; at least {SMALLEST_SIDE} px a side are needed")
+    try:
+        frames = getattr(picture, "n_frames", 1)
+    except Exception as error:
+        raise BadImageError(f"its frames cannot be counted: {_plain(error)}") from None
+    if frames > 1 and picture.format != "MPO":  # a phone's MPO is a JPEG with a depth or preview picture behind it
+        raise BadImageError(f"holds {frames} frames or pages; export the one you want as a still")
+
+
+def _pixels(picture: PIL.Image.Image, data: bytes) -> Decoded:
+    kind = picture.format or ""
+    if _has_16_bits(picture, data):
+        return Decoded(_decode_16_bits(picture, data), "", kind)
+    if picture.mode in {"I", "F"}:
+        raise BadImageError("has 32 bits a channel; convert it to 8 or 16 bits")
+    rotated = picture.getexif().get(_ORIENTATION, 1) not in {0, 1}
+    if rotated:
+        picture = PIL.ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data:
+        with_alpha = picture.convert("RGBA")
+        if np.asarray(with_alpha.getchannel("A")).min() < 255:
+            raise BadImageError(_TRANSPARENT)
+        return Decoded(np.array(with_alpha.convert("RGB")), "", kind)
+    own = picture.mode == "RGB" and not rotated and (kind == "JPEG" or (kind == "PNG" and data.rfind(_PNG_END) > 0))
+    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+    return Decoded(np.array(rgb), {"JPEG": "jpg", "PNG": "png"}[kind] if own else "", kind)
+
+
+def _has_16_bits(picture: PIL.Image.Image, data: bytes) -> bool:
+    """Pillow opens a 16-bit RGB PNG as an 8-bit one, so the header is asked."""
+    if picture.format == "PNG":
+        return data[24] == 16
+    if picture.format == "TIFF":
+        bits = picture.tag_v2.get(258, 8)  # type: ignore[attr-defined]
+        return 16 in (bits if isinstance(bits, tuple) else (bits,))
+    if picture.format == "PPM":
+        return picture.mode == "I"
+    return picture.mode.startswith("I;16")
+
+
+def _decode_16_bits(picture: PIL.Image.Image, data: bytes) -> Image:
+    picture.load()  # Pillow says what is wrong with a broken file; OpenCV keeps all 16 bits of a whole one
+    wide: Any = np.array(picture, np.uint16) if picture.format == "PPM" else _opencv_16_bits(data)
+    tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
+    if wide is None or wide.dtype != np.uint16 or tags.get(284, 1) != 1:  # OpenCV misreads separate planes
+        raise BadImageError("is a 16-bit image of an unknown kind; convert it to 8 bits")
+    if tags.get(262) == 0:  # white is zero, which OpenCV ignores
+        wide = 65535 - wide
+    clear = picture.info.get("transparency") if wide.ndim == 2 else None  # the one level of a grey PNG that is clear
+    opaque = wide.ndim == 2 or wide.shape[2] == 3 or int(wide[..., 3].min()) == 65535
+    if not opaque or (clear is not None and bool((wide == clear).any())):
+        raise BadImageError(_TRANSPARENT)
+    levels = ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)  # rounded, not the high byte
+    rgb = levels[..., 2::-1] if wide.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)  # OpenCV gives BGR
+    upright = PIL.Image.fromarray(np.ascontiguousarray(rgb))
+    upright.getexif()[_ORIENTATION] = picture.getexif().get(_ORIENTATION, 1)  # a TIFF's is applied already, and gone
+    return np.array(PIL.ImageOps.exif_transpose(upright))
+
+
+def _opencv_16_bits(data: bytes) -> Any:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def _plain(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# PNG
+
+
+class _Scratch(threading.local):
+    rows: NDArray[np.uint8] | None = None
+
+
+_scratch = _Scratch()
+_NOISE_BITS = 7.25
+
+
+def encode_png(image: Image | Map) -> bytes:
+    """A PNG of an H×W×3 RGB or an H×W grey uint8 array.
+
+    Every row is Up-filtered, then deflated at the fastest level; or stored, where the filtered bytes are so close to
+    noise (over 7.25 of 8 bits of entropy) that deflating would save less than a tenth. The encoder is the
+    largest cost of a build: OpenCV's takes six to ten times as long for the same size.
+    """
+    height, width = image.shape[:2]
+    channels = image.shape[2] if image.ndim == 3 else 1
+    stride = 1 + width * channels
+    size = height * stride
+    if _scratch.rows is None or _scratch.rows.size < size:
+        _scratch.rows = np.empty(size, np.uint8)  # reused: a fresh megabyte costs a page fault every 4 KiB
+    rows = _scratch.rows[:size].reshape(height, stride)
+    flat = np.ascontiguousarray(image).reshape(height, width * channels)
+    rows[:, 0] = 2  # filter type Up; above the first row lie zeros
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
+    body = _stored(rows) if _entropy(rows[::8]) > _NOISE_BITS else deflate.compress(rows, 1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    parts = [b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", header), *_chunk(b"IDAT", body), *_chunk(b"IEND", b"")]
+    return b"".join(parts)
+
+
+def _chunk(kind: bytes, body: bytes) -> list[bytes]:
+    checksum = deflate.crc32(body, deflate.crc32(kind))
+    return [struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)]
+
+
+def _entropy(rows: NDArray[np.uint8]) -> float:
+    """Bits a byte of the bytes' histogram."""
+    counts = cv2.calcHist([np.ascontiguousarray(rows)], [0], None, [256], [0, 256]).ravel()
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _stored(rows: NDArray[np.uint8]) -> bytes:
+    """A zlib stream of stored blocks, which hold 65535 bytes at most each (RFC 1950, RFC 1951 §3.2.4)."""
+    data = rows.reshape(-1).data
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
+    for start in range(0, len(data), 65535):
+        block = data[start : start + 65535]
+        parts += [struct.pack("<BHH", start + 65535 >= len(data), len(block), len(block) ^ 0xFFFF), block]
+    parts.append(struct.pack(">I", deflate.adler32(data)))
+    return b"".join(parts)
+
+
+@cache
+def codec_fingerprint() -> str:
+    """16 hex digits that change when an installed codec gives other bytes or other pixels than before.
+
+    libjpeg's output differs between builds, ISA-L's between releases and processors. A small picture with edges,
+    gradients and texture goes through every codec that a build uses, and a stroke is drawn; all results are digested.
+    """
+    y, x = np.mgrid[0:96, 0:128].astype(np.int64)
+    texture = (Rng("c0dec").levels(96 * 128) >> 11).reshape(96, 128).astype(np.int64)
+    red = x * 2 + texture // 2
+    green = 128 + (y - 48) * 2 * np.where((x // 16 + y // 16) % 2 == 0, 1, -1)
+    blue = 255 * ((x - 64) ** 2 + (y - 48) ** 2 < 900) - texture
+    picture = np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
+    noise = Rng("c0dec").raw(96 * 128 * 3 // 8).astype("<u8").view(np.uint8).reshape(96, 128, 3)
+    digest = hashlib.sha256()
+    for quality, subsampling in ((10, "4:2:0"), (95, "4:4:4")):
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+        digest.update(buffer.getvalue())
+        digest.update(decode(buffer.getvalue()).image.tobytes())
+    for array in (picture, noise, np.ascontiguousarray(picture[..., 2])):
+        digest.update(encode_png(array))
+    drawn = np.zeros((48, 48), np.uint8)  # strokes are pixels too: OpenCV 4.12 and 4.13 draw the same line differently
+    cv2.polylines(drawn, [np.array([[3, 40], [17, 5], [44, 30], [21, 46]], np.int32)], False, 255, 7)
+    digest.update(drawn.tobytes())
+    return digest.hexdigest()[:16]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measures
+
+
+def psnr(first: Image, second: Image) -> float:
+    """Peak signal-to-noise ratio in dB over all RGB values, peak 255, of two uint8 images of one shape.
+
+    Identical images give 100.0, since JSON has no infinity. Rounded to four decimals.
+    """
+    squares = cv2.norm(first, second, cv2.NORM_L2SQR)  # a sum of integers below 2^53: exact in any order
+    if squares == 0:
+        return 100.0
+    return round(10 * math.log10(255**2 * first.size / squares), 4)
+
+
+def perceptual_hash(image: Image) -> str:
+    """A 64-bit perceptual hash, 16 hex digits: signs of the 8×8 lowest cosine terms against their median.
+
+    Near duplicates (recompressed, resized, slightly recoloured) differ in a few bits, unrelated photographs in about
+    half of them.
+    """
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
+    terms = cv2.dct(grey.astype(np.float32))[:8, :8].ravel()
+    bits = np.packbits(terms > np.median(terms[1:]))  # without the mean, which says how bright it is
+    return bits.tobytes().hex()

@@ -1,0 +1,270 @@
+"""Shows a dataset: one HTML page to look through it, and one picture of a few samples for READMEs and artifacts.
+
+Nothing is ever resized here: noise, compression blocks and thin strokes vanish when a picture is scaled down. What is
+too large is cut.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.codec import BadImageError, decode, encode_png
+from pipeline.gallery_page import LARGEST, Box, Shown, page
+from pipeline.manifest import (
+    SAMPLE_SCHEMA,
+    SAMPLES,
+    SHARDS,
+    Manifest,
+    ManifestError,
+    SampleRow,
+    load_manifest,
+    read_sources,
+)
+from pipeline.recipe import SPLITS
+from pipeline.shard import DamagedShardError, read_span, unpack
+from synth.image import Image
+
+SMALL_FILE = 200_000
+"""Bytes. A JPEG file up to here is shown as it is: recompressing it would add blocks of its own."""
+
+DETAIL = (192, 140)
+"""Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""
+
+CROP, GUTTER, HEADING = 224, 8, 34
+"""The contact sheet's measures in pixels."""
+
+
+def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
+    """Write one self-contained HTML page about the dataset in `folder`, with `limit` of its samples at the most.
+
+    It goes to `out`, or to gallery.html in the dataset, and appears there whole. Gives its path. Raises ManifestError
+    or DamagedShardError for a dataset that cannot be read.
+    """
+    manifest = _manifest(folder)
+    table = _samples(folder)
+    sources = {source["digest"]: source for source in read_sources(folder)}
+    previews = _Previews(folder, sources)
+    text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
+    path = out if out is not None else folder / "gallery.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        half.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+    return path
+
+
+def spread(table: pa.Table, limit: int) -> list[SampleRow]:
+    """At most `limit` rows of the samples' table: as many of each degradation in each split as there is room for, at
+    equal distances, so that they show the same photographs under every degradation. Always the same ones."""
+    cells: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for i, (split, word) in enumerate(zip(table["split"].to_pylist(), table["degradation"].to_pylist(), strict=True)):
+        cells[SPLITS.index(split), word].append(i)
+    order = sorted(cells)
+    share = dict.fromkeys(order, 0)
+    left = min(limit, table.num_rows)
+    while left:
+        for cell in order:
+            if left and share[cell] < len(cells[cell]):
+                share[cell] += 1
+                left -= 1
+    most = max(share.values(), default=0)
+    chosen: list[int] = []
+    for cell in order:
+        rows = cells[cell]
+        steps = min(most, len(rows))  # not share[cell]: a cell with one sample less still shows the same photographs
+        chosen += [rows[i * len(rows) // steps] for i in range(share[cell])]
+    return [SampleRow(**row) for row in table.take(chosen).to_pylist()]
+
+
+def contact_sheet(folder: Path, rows: int = 3) -> bytes:
+    """A JPEG picture of at most `rows` photographs, one a row: GT, then its LQ under every degradation, all of them
+    the same 224 px square at 1:1, where the photograph has most detail. Raises like `write_gallery`."""
+    words = sorted({shard.degradation for shard in _manifest(folder).shards})
+    views = _views(folder, rows)
+    columns = 1 + len(words)
+    size = (columns * CROP + (columns - 1) * GUTTER, HEADING + len(views) * (CROP + GUTTER) - GUTTER)
+    sheet = PIL.Image.new("RGB", size, "white")
+    draw = PIL.ImageDraw.Draw(sheet)
+    font = PIL.ImageFont.load_default(size=15)
+    for column, word in enumerate(["GT", *words]):
+        draw.text((column * (CROP + GUTTER), HEADING // 2 - 1), word, "#333333", font, "lm")
+    for i, view in enumerate(views):
+        box: Box | None = None
+        for word, row in view.items():
+            lq, gt = _pair(_members(folder, row), row)
+            if box is None:
+                box = _busiest(gt, CROP, CROP)
+                _paste(sheet, _cut(gt, box), 0, i)
+            _paste(sheet, _cut(lq, box), 1 + words.index(word), i)
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=88, subsampling="4:4:4")
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _manifest(folder: Path) -> Manifest:
+    manifest = load_manifest(folder)
+    if manifest is None:
+        raise ManifestError(f"{folder}: expected a dataset, found no manifest.json")
+    return manifest
+
+
+def _samples(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """samples.parquet by columns: a million rows as objects would take gigabytes, and few are looked at one by one."""
+    path = folder / SAMPLES
+    try:
+        return pq.read_table(path, schema=SAMPLE_SCHEMA, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+
+
+def _members(folder: Path, row: SampleRow) -> dict[str, bytes]:
+    return unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
+
+
+def _named(members: Mapping[str, bytes], names: tuple[str, str], row: SampleRow) -> str:
+    """The one of two names that a sample has."""
+    found = [name for name in names if name in members]
+    if len(found) != 1:
+        raise DamagedShardError(f"{row.shard} {row.key}: expected {' or '.join(names)}, found {', '.join(members)}")
+    return found[0]
+
+
+def _image(data: bytes, name: str, row: SampleRow) -> Image:
+    try:
+        return decode(data).image
+    except BadImageError as error:
+        raise DamagedShardError(f"{row.shard} {row.key}.{name}: {error}; `patina check` finds all of these") from None
+
+
+def _pair(members: Mapping[str, bytes], row: SampleRow) -> tuple[Image, Image]:
+    """LQ and GT as pixels."""
+    lq, gt = _named(members, ("png", "jpg"), row), _named(members, ("gt.png", "gt.jpg"), row)
+    return _image(members[lq], lq, row), _image(members[gt], gt, row)
+
+
+class _Previews:
+    """Makes what the page shows of a sample."""
+
+    def __init__(self, folder: Path, sources: Mapping[str, Mapping[str, Any]]) -> None:
+        self._folder, self._sources = folder, sources
+
+    def of(self, row: SampleRow) -> Shown:
+        """A sample with its pictures as data: URIs."""
+        members = _members(self._folder, row)
+        lq_name, gt_name = _named(members, ("png", "jpg"), row), _named(members, ("gt.png", "gt.jpg"), row)
+        lq, gt = _pair(members, row)
+        box = _middle(row.width, row.height)
+        truth = {
+            name.removesuffix(".png"): _uri("png", _grey_png(_cut(_image(body, name, row), box)))
+            for name, body in members.items()
+            if name not in {lq_name, gt_name} and name.endswith(".png")
+        }
+        return Shown(
+            row=row,
+            source=self._sources[row.source],
+            box=box,
+            detail=_busiest(_cut(gt, box), *DETAIL),
+            lq=_uri("jpeg", _jpeg(lq, box, members[lq_name])),
+            gt=_uri("jpeg", _jpeg(gt, box, members[gt_name])),
+            truth=truth,
+        )
+
+
+def _middle(width: int, height: int) -> Box:
+    """The whole of an image, or its middle where a side is too long."""
+    w, h = min(width, LARGEST), min(height, LARGEST)
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def _cut(image: Image, box: Box) -> Image:
+    x, y, width, height = box
+    return np.ascontiguousarray(image[y : y + height, x : x + width])
+
+
+def _jpeg(image: Image, box: Box, stored: bytes) -> bytes:
+    """A preview: the stored file if it is a small JPEG, otherwise its pixels in the box, recompressed."""
+    if stored.startswith(b"\xff\xd8") and len(stored) <= SMALL_FILE and image.shape[:2] == (box[3], box[2]):
+        with PIL.Image.open(io.BytesIO(stored)) as picture:
+            # patina leaves colour profiles aside; a browser would apply one, to this side of the divider alone
+            if "icc_profile" not in picture.info:
+                return stored
+    file = io.BytesIO()
+    PIL.Image.fromarray(_cut(image, box)).save(file, "JPEG", quality=90, subsampling="4:4:4")
+    return file.getvalue()
+
+
+def _grey_png(image: Image) -> bytes:
+    """A truth map, which is grey as a rule, as a PNG."""
+    grey = bool((image == image[..., :1]).all())
+    return encode_png(np.ascontiguousarray(image[..., 0]) if grey else image)
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _busiest(image: Image, width: int, height: int) -> Box:
+    """The window of `width`×`height` px, or as much as there is, with the largest sum of absolute gradients."""
+    width, height = min(width, image.shape[1]), min(height, image.shape[0])
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    energy = sum(np.abs(cv2.Sobel(grey, cv2.CV_16S, *axes)).astype(np.int32) for axes in ((1, 0), (0, 1)))
+    sums = cv2.integral(np.asarray(energy, np.float64))  # exact: whole numbers far below 2^53
+    windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    y, x = np.unravel_index(int(windows.argmax()), windows.shape)
+    return int(x), int(y), width, height
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
+    """A row by degradation for each of at most `count` photographs: those that show most degradations first, then
+    those that add one that the others lack."""
+    columns = ("source", "degradation", "x", "y", "width", "height")
+    table = _samples(folder)
+    content = {source["digest"]: source["content"] for source in read_sources(folder)}
+    views: dict[str, dict[tuple[int, ...], dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    for i, (source, word, *tile) in enumerate(zip(*(table[name].to_pylist() for name in columns), strict=True)):
+        views[content[source]][tuple(tile)].setdefault(word, i)  # the first of its variants
+    left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(views.items())}
+    chosen: list[dict[str, int]] = []
+    seen: set[str] = set()
+    while left and len(chosen) < count:
+        best = max(left, key=lambda photo: (len(left[photo].keys() - seen), len(left[photo])))
+        chosen.append(left.pop(best))
+        seen |= chosen[-1].keys()
+    return [{word: SampleRow(**table.slice(i, 1).to_pylist()[0]) for word, i in view.items()} for view in chosen]
+
+
+def _fullest(views: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Of a photograph's tiles, one with most degradations; among equals, the one in the middle."""
+    most = max(len(view) for view in views)
+    full = [view for view in views if len(view) == most]
+    return full[len(full) // 2]
+
+
+def _paste(sheet: PIL.Image.Image, image: Image, column: int, row: int) -> None:
+    """Put a crop into its cell; one that is smaller, into the cell's middle."""
+    x = column * (CROP + GUTTER) + (CROP - image.shape[1]) // 2
+    y = HEADING + row * (CROP + GUTTER) + (CROP - image.shape[0]) // 2
+    sheet.paste(PIL.Image.fromarray(image), (x, y))

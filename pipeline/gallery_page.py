@@ -1,0 +1,391 @@
+"""The gallery's words and figures: everything about a dataset that becomes HTML, around the template gallery.html.
+
+File names, captions and attributions come from anywhere, so every text goes through `_text`; the page's own policy
+(`Content-Security-Policy`) forbids any request and any script but its one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.manifest import Manifest, SampleRow
+from pipeline.plan import human_bytes
+from pipeline.recipe import SPLITS
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""x, y, width, height in pixels."""
+
+LARGEST = 768
+"""Pixels a side up to which an image is shown as a whole; of a larger one, its middle."""
+
+LISTED = 200
+"""Lines of a list at the most. The rest is counted, and is in the dataset's own files."""
+
+IDENTICAL = 100.0
+"""The PSNR that stands for equal images, and would squeeze all others into a corner of a figure."""
+
+# Words that say nothing about a photograph.
+EMPTY_WORDS = frozenset(
+    "a an and are as at be by for from has have in into is it its of on or out over some that the their there they "
+    "this to two under up very while with".split()
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One sample as the page shows it.
+
+    box     the part of the sample's images that is shown. detail: the part of that which is repeated at 1:1.
+    lq, gt  data: URIs, as are the truth maps by name.
+    """
+
+    row: SampleRow
+    source: Mapping[str, Any]
+    box: Box
+    detail: Box
+    lq: str = field(repr=False)
+    gt: str = field(repr=False)
+    truth: Mapping[str, str] = field(repr=False)
+
+
+def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, Any]], shown: Sequence[Shown]) -> str:
+    """The whole page. `samples` are all rows of samples.parquet, `sources` those of sources.parquet."""
+    template = Path(__file__).with_name("gallery.html").read_text("utf-8")
+    script = template.partition("<script>")[2].partition("</script>")[0]
+    total = samples.num_rows
+    aside = f' <a href="#aside">{_count(len(manifest.set_aside), "input")} set aside</a>' if manifest.set_aside else ""
+    widths = [s.box[2] for s in shown]
+    return Template(template).substitute(
+        policy=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        title=_text(manifest.recipe["name"]),
+        facts=_facts(manifest) + aside,
+        digest=manifest.digest,
+        shown="" if len(shown) == total else f"{len(shown):,} of {total:,} samples, spread evenly over all of them.",
+        largest=LARGEST,
+        card=int(np.clip(max(widths, default=0), 230, 340)),
+        filters=_filters(shown),
+        samples=_samples(shown),
+        counts=_counts(manifest),
+        psnr=_psnr(samples),
+        sizes=_sizes(sources, samples),
+        captions=_captions(samples),
+        aside=_aside(manifest, sources),
+        licences=_licences(sources),
+    )
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _facts(manifest: Manifest) -> str:
+    facts = [
+        _count(sum(s.count for s in manifest.shards), "sample"),
+        f"of {_count(manifest.sources, 'photograph')}",
+        f"in {_count(len(manifest.shards), 'shard')},",
+        f"{human_bytes(sum(s.bytes for s in manifest.shards))}.",
+        f"Captions by {_text(manifest.captioner)}.",
+    ]
+    return " ".join(facts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Samples
+
+
+def _filters(shown: Sequence[Shown]) -> str:
+    """Two rows of buttons: degradations and splits that are among the samples shown."""
+    words = Counter(s.row.degradation for s in shown)
+    splits = Counter(s.row.split for s in shown)
+    parts = []
+    groups = (("degradation", sorted(words), words), ("split", [s for s in SPLITS if s in splits], splits))
+    for name, values, counts in groups:
+        buttons = [f'<button type="button" data-filter="{name}" data-value="" aria-pressed="true">all</button>']
+        buttons += [
+            f'<button type="button" data-filter="{name}" data-value="{_text(v)}" aria-pressed="false">{_text(v)} '
+            f"<small>{counts[v]}</small></button>"
+            for v in values
+        ]
+        parts.append(f'<div role="group" aria-label="Show {name}"><span>{name}</span>{"".join(buttons)}</div>')
+    return "".join(parts)
+
+
+def _samples(shown: Sequence[Shown]) -> str:
+    """Sections of photographs by name, and in each its samples. A picture that several share is in the page once."""
+    photographs: dict[str, list[Shown]] = defaultdict(list)
+    for one in shown:
+        photographs[one.source["content"]].append(one)
+    pictures: dict[str, str] = {}
+    sections = []
+    for group in sorted(photographs.values(), key=lambda g: min(s.source["names"][0] for s in g)):
+        group.sort(key=lambda s: (s.row.degradation, s.row.y, s.row.x, s.row.variant, s.source["names"]))
+        first = group[0]
+        captions = list(dict.fromkeys(s.row.caption for s in group))
+        names = list(dict.fromkeys(name for s in group for name in s.source["names"]))
+        rights = " · ".join(filter(None, (first.source["licence"], first.source["attribution"])))
+        facts = [
+            f"<bdi>{', '.join(_text(name) for name in names)}</bdi>",
+            f"{first.source['width']}×{first.source['height']} px",
+            _text(first.row.split),
+            f"<bdi>{_text(rights)}</bdi>" if rights else "",
+        ]
+        cards = "".join(_card(s, names[0], len(captions) > 1, pictures) for s in group)
+        sections.append(
+            f'<section class="photograph"><h3 dir="auto">{_text(captions[0]) or "(no caption)"}</h3>'
+            f'<p class="facts">{" <i>·</i> ".join(filter(None, facts))}</p><div class="cards">{cards}</div></section>'
+        )
+    return "\n".join(sections)
+
+
+def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> str:
+    """One sample: slider, 1:1 detail, truth maps and facts. `pictures` are the ids of those that the page has."""
+    row = one.row
+    _, _, width, height = one.box
+    what = f"{_text(row.degradation)}, {_text(name)}"
+    lq = _picture(one.lq, one, f"LQ, {_text(row.degradation)}: {_text(row.caption)}", pictures)
+    gt = _picture(one.gt, one, f"GT: {_text(row.caption)}", pictures)
+    x, y, w, h = one.detail
+    detail = "".join(
+        f'<figure><img alt="" data-as="{pictures[uri]}"><figcaption>{word}</figcaption></figure>'
+        for word, uri in (("LQ", one.lq), ("GT", one.gt))
+    )
+    maps = "".join(
+        f'<button type="button" class="map" data-name="{_text(kind)}"><img src="{uri}" width="{width}" '
+        f'height="{height}" alt="{_text(kind)} of {what}"><span>{_text(kind)}</span></button>'
+        for kind, uri in one.truth.items()
+    )
+    return f"""
+<article class="sample" style="--width: {width}px" data-degradation="{_text(row.degradation)}" data-split="{_text(row.split)}">
+<h4>{_text(row.degradation)}{f" <small>variant {row.variant}</small>" if row.variant else ""}
+<span>{_decibels(row.psnr)}</span></h4>
+<div class="slider" data-what="{what}">{gt}<span class="tag">GT</span>
+<div class="over">{lq}<span class="tag">LQ</span></div><i></i>
+<input type="range" min="0" max="100" step="2" value="50" aria-label="Divider between LQ and GT: {what}"></div>
+<p class="scale"><span></span><button type="button" class="open">view at 1:1</button></p>
+<div class="detail" data-x="{x + w // 2}" data-y="{y + h // 2}" hidden>{detail}</div>
+{f'<div class="maps">{maps}</div>' if maps else ""}
+{f'<p class="own" dir="auto">{_text(row.caption)}</p>' if captioned else ""}
+<dl>{_parameters(row.params)}{_item("image", _place(one))}{_item("key", f"<code>{_text(row.key)}</code>")}</dl>
+</article>"""
+
+
+def _picture(uri: str, one: Shown, alt: str, pictures: dict[str, str]) -> str:
+    """An image element; its data are in the page once, and a script copies them to where they come again."""
+    size = f'width="{one.box[2]}" height="{one.box[3]}" alt="{alt}"'
+    if uri in pictures:
+        return f'<img data-as="{pictures[uri]}" {size}>'
+    pictures[uri] = f"p{len(pictures)}"
+    return f'<img id="{pictures[uri]}" src="{uri}" {size}>'
+
+
+def _parameters(params: str) -> str:
+    """A degradation's parameters, one a line."""
+    values = json.loads(params)
+    if not values:
+        return _item("parameters", "none: the degraded image came with the clean one")
+    order = sorted(values.items(), key=lambda item: _is_digest(item[1]))  # what tells a reader least comes last
+    return "".join(_item(_text(name.replace("_", " ")), _value(value)) for name, value in order)
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{16,}", value))
+
+
+def _value(value: object) -> str:
+    if value == "":
+        return "–"
+    if isinstance(value, str):
+        return f"<code>{_text(value)}</code>" if _is_digest(value) else _text(value)
+    if isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):
+        return ", ".join(_value(v) for v in value)
+    return _text(json.dumps(value, ensure_ascii=False))
+
+
+def _place(one: Shown) -> str:
+    """What of the photograph the sample is, and what of the sample is shown."""
+    row, source = one.row, one.source
+    whole = (row.width, row.height) == (source["width"], source["height"])
+    text = f"{row.width}×{row.height} px" + ("" if whole else f" tile at ({row.x}, {row.y})")
+    if one.box[2:] != (row.width, row.height):
+        text += f"; shown is the middle {one.box[2]}×{one.box[3]} px, cut out and not resized"
+    return text
+
+
+def _item(term: str, description: str) -> str:
+    return f"<div><dt>{term}</dt><dd>{description}</dd></div>"
+
+
+def _decibels(psnr: float) -> str:
+    return "identical" if psnr == IDENTICAL else f"{psnr:.2f} dB"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Statistics
+
+
+def _counts(manifest: Manifest) -> str:
+    """Samples by degradation and split."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for shard in manifest.shards:
+        for word in (shard.degradation, "all"):
+            counts[word, shard.split] += shard.count
+            counts[word, "all"] += shard.count
+    columns = [*(s for s in SPLITS if counts["all", s]), "all"]
+    head = "".join(f'<th scope="col">{s}</th>' for s in columns)
+    body = "".join(
+        f'<tr><th scope="row">{_text(word)}</th>' + "".join(f"<td>{counts[word, s]:,}</td>" for s in columns) + "</tr>"
+        for word in [*sorted({s.degradation for s in manifest.shards}), "all"]
+    )
+    return f'<table><thead><tr><th scope="col">degradation</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _psnr(samples: pa.Table) -> str:
+    """A distribution for each degradation, all on one axis."""
+    values, words = samples["psnr"].to_numpy(), np.array(samples["degradation"].to_pylist(), object)
+    real = values[values != IDENTICAL]
+    low, high = (float(np.floor(real.min())), float(np.ceil(real.max()))) if real.size else (0.0, 1.0)
+    rows = []
+    for word in sorted(set(words)):
+        every = values[words == word]
+        found = every[every != IDENTICAL]
+        same = f"{_count(every.size - found.size, 'sample')} identical" if found.size < every.size else ""
+        numbers = " / ".join(f"{v:.1f}" for v in _three(found)) if found.size else ""
+        figure = _distribution(found, low, high, f"PSNR of {word} in dB: min, median, max {numbers}")
+        rows.append(
+            f"<li><span>{_text(word)}</span>{figure}<span>{' '.join(filter(None, (numbers, same)))}</span></li>"
+        )
+    return (
+        '<ul class="plots"><li class="head"><span>degradation</span><span>min / median / max, dB</span></li>'
+        f'{"".join(rows)}<li><div class="axis"><span>{low:.0f} dB</span><span>{high:.0f} dB</span></div></li></ul>'
+    )
+
+
+def _three(values: NDArray[Any]) -> tuple[float, float, float]:
+    return float(values.min()), float(np.median(values)), float(values.max())
+
+
+def _distribution(values: NDArray[Any], low: float, high: float, label: str) -> str:
+    """A strip of single values where they are few, otherwise a histogram; the median as a line."""
+    span = max(high - low, 1e-9)
+    if values.size == 0:
+        shapes = ""
+    elif values.size <= 60:
+        path = "".join(f"M{(float(v) - low) / span * 300:.1f} 8V32" for v in np.sort(values))
+        shapes = f'<path class="strip" d="{path}"/>'
+    else:
+        bars = np.histogram(values, 60, (low, low + span))[0]
+        tall = 32 * bars / bars.max()
+        path = "".join(f"M{i * 5} 36v{-h:.1f}h4.4v{h:.1f}z" for i, h in enumerate(tall) if h)
+        shapes = f'<path class="bars" d="{path}"/>'
+    if values.size:
+        middle = (float(np.median(values)) - low) / span * 300
+        shapes += f'<path class="median" d="M{middle:.1f} 2V38"/>'
+    return (
+        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{_text(label)}">'
+        f'<path class="base" d="M0 36H300"/>{shapes}</svg>'
+    )
+
+
+def _sizes(sources: Sequence[Mapping[str, Any]], samples: pa.Table) -> str:
+    """Every photograph as a point, width by height, and in words what the samples have."""
+    width = np.array([s["width"] for s in sources], np.int64)
+    height = np.array([s["height"] for s in sources], np.int64)
+    if not sources:
+        return ""
+    most = int(max(width.max(), height.max()))
+    # near sizes fall together, so that a figure of a million photographs stays small
+    points = Counter(zip((width * 90 // most).tolist(), (height * 90 // most).tolist(), strict=True))
+    top = max(points.values())
+    dots = "".join(
+        f'<circle cx="{x * 2.6:.1f}" cy="{240 - y * 2.6:.1f}" r="{3 + 5 * (n / top) ** 0.5 if top > 1 else 4:.1f}"/>'
+        for (x, y), n in sorted(points.items())
+    )
+    order = np.argsort(width * height, kind="stable")
+    small, middle, large = (f"{width[i]}×{height[i]}" for i in order[[0, (len(order) - 1) // 2, -1]])
+    words = f"Photographs from {small} to {large} px; the median by area is {middle} px."
+    tiles = Counter(zip(samples["width"].to_pylist(), samples["height"].to_pylist(), strict=True))
+    if len(tiles) == 1 and len(points) > 1:
+        (w, h), _ = next(iter(tiles.items())), 0
+        words += f" All samples are {w}×{h} px."
+    label = f"Widths and heights of {_count(len(sources), 'photograph')}. {words}"
+    return (
+        f'<svg class="sizes" viewBox="-8 -2 268 262" role="img" aria-label="{label}"><path class="base" '
+        f'd="M0 0V240H240"/><path class="base thin" d="M0 240L240 0"/>{dots}<text x="240" y="256" text-anchor="end">'
+        f'width, to {most} px</text><text x="6" y="8">height</text></svg><p>{words}</p>'
+    )
+
+
+def _captions(samples: pa.Table) -> str:
+    """Lengths of captions, and their words that say most; each photograph's counts once."""
+    texts = list(dict(zip(samples["source"].to_pylist(), samples["caption"].to_pylist(), strict=True)).values())
+    if not texts:
+        return ""
+    lengths = np.array([len(text.split()) for text in texts])
+    low, middle, high = _three(lengths)
+    figure = _distribution(lengths, low - 0.5, high + 0.5, "Lengths of captions in words")
+    found: Counter[str] = Counter()
+    for text in texts:
+        found.update(set(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())) - EMPTY_WORDS)
+    top = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:16]
+    words = "".join(f"<li><bdi>{_text(word)}</bdi> <small>{count:,}</small></li>" for word, count in top)
+    return (
+        f'{figure}<div class="axis"><span>{low:.0f}</span><span>{high:.0f} words</span></div><p>'
+        f"{_count(len(set(texts)), 'different caption')} of {low:.0f} to {high:.0f} words, {middle:g} in the median. "
+        f'The most frequent words, and how many captions hold them:</p><ul class="words">{words}</ul>'
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Inputs
+
+
+def _aside(manifest: Manifest, sources: Sequence[Mapping[str, Any]]) -> str:
+    """What was set aside and why, duplicates, and notes."""
+    refused = [f"<b><bdi>{_text(r['name'])}</bdi></b> {_text(r['reason'])}" for r in manifest.set_aside]
+    twice = [s["names"] for s in sources if len(s["names"]) > 1]
+    same = [f"<bdi>{' = '.join(_text(name) for name in names)}</bdi>" for names in twice]
+    parts = [_list(refused, "manifest.json") if refused else "<p>No input was set aside.</p>"]
+    if same:
+        parts.append(f"<h3>Files with equal bytes, used once</h3>{_list(same, 'sources.parquet')}")
+    if manifest.notes:
+        parts.append(f"<h3>Notes</h3>{_list([_text(note) for note in manifest.notes], 'manifest.json')}")
+    return "".join(parts)
+
+
+def _licences(sources: Iterable[Mapping[str, Any]]) -> str:
+    """Photographs by licence and attribution."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for source in sources:
+        groups[source["licence"], source["attribution"]].append(source["names"][0])
+    rows = []
+    for (licence, attribution), names in sorted(groups.items()):
+        some = ", ".join(f"<bdi>{_text(name)}</bdi>" for name in sorted(names)[:12])
+        more = f" and {len(names) - 12:,} more" if len(names) > 12 else ""
+        rows.append(
+            f"<div><dt>{_text(licence or 'no licence stated')}</dt><dd>{_text(attribution) or 'nobody named'}"
+            f"<small>{_count(len(names), 'photograph')}: {some}{more}</small></dd></div>"
+        )
+    return f'<dl class="licences">{"".join(rows)}</dl>'
+
+
+def _list(items: Sequence[str], where: str) -> str:
+    more = f"<li>… and {len(items) - LISTED:,} more in {where}</li>" if len(items) > LISTED else ""
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items[:LISTED])}{more}</ul>"

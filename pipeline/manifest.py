@@ -1,0 +1,265 @@
+"""The manifest: the dataset as it is. Written last, replaced in one step, and beside it two tables.
+
+manifest.json     the recipe, the shards with their digests, totals, inputs set aside, versions of what made it
+samples.parquet   one row a sample: where it lies, what was drawn, its caption and its severity
+sources.parquet   one row a source: digest, names, size, licence, split
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.recipe import canonical_json
+from pipeline.shard import Span
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SAMPLES = "samples.parquet"
+SOURCES = "sources.parquet"
+SHARDS = "shards"
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used. Says which, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard that exists.
+
+    fingerprint  digest of what it was made from (its samples' fingerprints); sha256 is that of the file's bytes.
+    """
+
+    split: str
+    degradation: str
+    bucket: int
+    fingerprint: str
+    sha256: str
+    bytes: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """File name below `shards/`."""
+        return shard_name(self.split, self.degradation, self.bucket)
+
+
+def shard_name(split: str, degradation: str, bucket: int) -> str:
+    """The file name of a shard."""
+    return f"{split}-{degradation}-{bucket:04d}.tar"
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One row of samples.parquet. `fingerprint` covers all of the sample, `pixels` all but its caption."""
+
+    key: str
+    shard: str
+    offset: int
+    size: int
+    split: str
+    degradation: str
+    variant: int
+    x: int
+    y: int
+    width: int
+    height: int
+    source: str
+    params: str
+    seed: str
+    psnr: float
+    caption: str
+    fingerprint: str
+    pixels: str
+
+    @property
+    def span(self) -> Span:
+        """Where its members lie in the shard."""
+        return Span(self.offset, self.size)
+
+
+SAMPLE_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("key", "shard")),
+        *((name, pa.int64()) for name in ("offset", "size")),
+        *((name, pa.string()) for name in ("split", "degradation")),
+        *((name, pa.int32()) for name in ("variant", "x", "y", "width", "height")),
+        *((name, pa.string()) for name in ("source", "params", "seed")),
+        ("psnr", pa.float64()),
+        *((name, pa.string()) for name in ("caption", "fingerprint", "pixels")),
+    ]
+)
+
+SOURCE_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("digest", "content", "lq_digest")),
+        ("names", pa.list_(pa.string())),
+        *((name, pa.string()) for name in ("split", "degradation", "licence", "attribution", "phash")),
+        *((name, pa.int64()) for name in ("bytes", "width", "height")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says.
+
+    identities  for each degradation, all that its samples' fingerprints share: the reason why a shard is stale.
+    set_aside   inputs that could not be used, each with its reason. notes: things to know that stopped nothing.
+    sources_digest  digest of sources.parquet's contents.
+    """
+
+    recipe: Mapping[str, Any]
+    recipe_digest: str
+    codec: str
+    identities: Mapping[str, Mapping[str, Any]]
+    captioner: str
+    shards: tuple[ShardEntry, ...]
+    sources: int
+    duplicates: int
+    sources_digest: str
+    set_aside: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    tables: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that names the dataset: of its shards' names and bytes, and of nothing else."""
+        lines = "".join(f"{s.sha256}  {s.name}\n" for s in self.shards)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def shard(self, name: str) -> ShardEntry | None:
+        """The shard of that file name."""
+        return next((s for s in self.shards if s.name == name), None)
+
+    def to_json(self) -> str:
+        """The text of manifest.json: sorted keys, two spaces, a line a shard's field; the same for the same dataset."""
+        totals: dict[str, dict[str, int]] = {}
+        for shard in self.shards:
+            counts = totals.setdefault(shard.split, {})
+            counts[shard.degradation] = counts.get(shard.degradation, 0) + shard.count
+        body = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "recipe": self.recipe,
+            "recipe_digest": self.recipe_digest,
+            "codec": self.codec,
+            "identities": self.identities,
+            "captioner": self.captioner,
+            "shards": [{"name": s.name, **asdict(s)} for s in self.shards],
+            "totals": {
+                "samples": sum(s.count for s in self.shards),
+                "bytes": sum(s.bytes for s in self.shards),
+                "by_split": totals,
+            },
+            "sources": self.sources,
+            "duplicates": self.duplicates,
+            "sources_digest": self.sources_digest,
+            "set_aside": list(self.set_aside),
+            "notes": list(self.notes),
+            "tables": self.tables,
+            "versions": self.versions,
+        }
+        return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def load_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the dataset in `folder`; None if there is none yet. Raises ManifestError if it is damaged."""
+    path = folder / MANIFEST
+    try:
+        body = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        found = body.get("format") if isinstance(body, dict) else type(body).__name__
+        raise ManifestError(f"{path}: expected format {FORMAT}, found {found!r}")
+    try:
+        shards = tuple(ShardEntry(**{k: v for k, v in entry.items() if k != "name"}) for entry in body["shards"])
+        plain = {k: body[k] for k in ("recipe", "recipe_digest", "codec", "identities", "captioner", "sources")}
+        rest = {k: body[k] for k in ("duplicates", "sources_digest", "tables", "versions")}
+        manifest = Manifest(
+            **plain, shards=shards, set_aside=tuple(body["set_aside"]), notes=tuple(body["notes"]), **rest
+        )
+    except (KeyError, TypeError) as error:
+        raise ManifestError(f"{path}: a key is missing or of another kind: {error}") from None
+    if manifest.digest != body.get("digest"):
+        raise ManifestError(f"{path}: its digest does not fit its list of shards: it was edited or damaged")
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that can change a dataset's bytes, for the manifest."""
+    found = {"python": platform.python_version()}
+    for package in ("patina", "numpy", "opencv-python-headless", "pillow", "isal", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
+    """Rows as a table of SAMPLE_SCHEMA."""
+    rows = list(rows)
+    return pa.table({name: [getattr(row, name) for row in rows] for name in SAMPLE_SCHEMA.names}, SAMPLE_SCHEMA)
+
+
+def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[SampleRow]:
+    """Rows of samples.parquet, of all shards or of those named, by shard and offset. None there: no rows."""
+    table = _samples(folder, shards)
+    return [SampleRow(**row) for row in table.to_pylist()]
+
+
+def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:
+    path = folder / SAMPLES
+    if not path.exists():
+        return SAMPLE_SCHEMA.empty_table()
+    try:
+        table = pq.read_table(path, schema=SAMPLE_SCHEMA)
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return table if shards is None else table.filter(pc.is_in(table["shard"], pa.array(list(shards), pa.string())))
+
+
+def write_samples(path: Path, folder: Path, kept: Sequence[str], made: Iterable[SampleRow]) -> None:
+    """Write samples.parquet to `path`: the rows of `kept` shards as they stand in `folder`, and the `made` ones."""
+    table = pa.concat_tables([_samples(folder, kept), samples_table(made)])
+    pq.write_table(table.sort_by([("shard", "ascending"), ("offset", "ascending")]), path, compression="zstd")
+
+
+def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write sources.parquet to `path`."""
+    columns = {name: [row[name] for row in rows] for name in SOURCE_SCHEMA.names}
+    pq.write_table(pa.table(columns, SOURCE_SCHEMA), path, compression="zstd")
+
+
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """Rows of sources.parquet, in digest order."""
+    path = folder / SOURCES
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, schema=SOURCE_SCHEMA).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return rows
+
+
+def rows_digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of rows' contents, whatever the file format does."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(canonical_json(row).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""Whether two images are a pair: equal sizes, the same scene in the same place, the degraded one where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.image import Image
+
+MAX_SHIFT = 1.5
+"""Pixels. GoPro's and RainDrop's pairs lie below one; a border that was cropped on one side gives five or more."""
+
+MIN_RESPONSE = 0.1
+"""Phase correlation's peak, 0..1: below it the estimate is chance and says nothing."""
+
+# Which way sharpness goes when a clean image is degraded. Words that are not here change it either way.
+BLUNTED = frozenset({"motion-blurry", "hazy", "low-light"})
+SHARPENED = frozenset({"noisy", "rainy", "snowy"})
+
+
+@dataclass(frozen=True)
+class PairCheck:
+    """What the comparison of an LQ with its GT found; `problem` if they cannot be a pair.
+
+    shift_x, shift_y  pixels by which the LQ lies to the right of and below the GT; 0 where it cannot be told.
+    ratio             sharpness of the LQ over that of the GT.
+    """
+
+    problem: str = ""
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    ratio: float = 1.0
+
+
+def sharpness(image: Image) -> float:
+    """Mean absolute luminance gradient in levels per pixel, of an H×W×3 RGB uint8 image."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+
+
+def check_pair(lq: Image, gt: Image) -> PairCheck:
+    """Compare two RGB uint8 images that are said to be a pair."""
+    if lq.shape != gt.shape:
+        (h, w), (gh, gw) = lq.shape[:2], gt.shape[:2]
+        return PairCheck(f"its degraded image is {w}×{h} px and the clean one {gw}×{gh}; they must be equal")
+    dx, dy, response = _shift(lq, gt)
+    ratio = round(sharpness(lq) / max(sharpness(gt), 1e-6), 4)
+    if response < MIN_RESPONSE:
+        return PairCheck("", 0.0, 0.0, ratio)
+    problem = ""
+    if max(abs(dx), abs(dy)) > MAX_SHIFT:
+        problem = f"its degraded image is shifted by ({dx:+.1f}, {dy:+.1f}) px against the clean one; align them first"
+    return PairCheck(problem, round(dx, 2), round(dy, 2), ratio)
+
+
+def swapped(word: str, check: PairCheck) -> bool:
+    """Whether, for the degradation `word`, the LQ looks like the clean one of the two."""
+    if word in BLUNTED:
+        return check.ratio > 1.1
+    return word in SHARPENED and check.ratio < 1 / 1.1
+
+
+def _shift(lq: Image, gt: Image) -> tuple[float, float, float]:
+    """Phase correlation of the two images' edges: (x, y, peak)."""
+    first, second = _edges(gt), _edges(lq)
+    window = cv2.createHanningWindow((first.shape[1], first.shape[0]), cv2.CV_32F)
+    (dx, dy), response = cv2.phaseCorrelate(first, second, window)
+    return float(dx), float(dy), float(response)
+
+
+def _edges(image: Image) -> NDArray[np.float32]:
+    """Gradient magnitude after a slight blur, with local contrast evened out: haze and darkness change it little."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
+    gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    magnitude = np.hypot(gx, gy).astype(np.float32)
+    return (magnitude / (cv2.GaussianBlur(magnitude, (0, 0), 8) + 1.0)).astype(np.float32)

@@ -1,0 +1,289 @@
+"""The recipe: all that decides a dataset's bytes, beside the sources themselves. TOML in, unknown keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from captioning import CAPTIONERS
+from captioning.captioner import Captioner
+from pipeline.sources import READERS
+from pipeline.sources.reader import Reader
+from synth.degradation import Degradation
+from synth.degradations import CATALOGUE
+from synth.image import SMALLEST_SIDE
+
+SPLITS = ("train", "val", "test")
+
+T = TypeVar("T")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be built. Says where, what was found, what was expected and what to write."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Cut every photograph into squares of `size` px, `stride` px apart (default: `size`, so that none overlap).
+
+    Where the last tile would not reach the edge, one more is cut flush with it, so that no pixel is lost.
+    """
+
+    size: int
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        _expect_int("size", self.size, SMALLEST_SIDE, 1 << 16)
+        _expect_int("stride", self.stride, 0, 1 << 16)
+
+    def cut(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
+        """Every tile's (x, y, width, height), row by row; none if the photograph is smaller than one tile."""
+        step = self.stride or self.size
+        return [(x, y, self.size, self.size) for y in self._starts(height, step) for x in self._starts(width, step)]
+
+    def _starts(self, length: int, step: int) -> list[int]:
+        last = length - self.size
+        if last < 0:
+            return []
+        starts = list(range(0, last + 1, step))
+        return starts if starts[-1] == last else [*starts, last]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the photographs for validation and test, 0 to 1 together; the rest is for training.
+
+    A photograph's side follows from its digest: it does not move when others come or go.
+    """
+
+    val: float = 0.0
+    test: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, share in (("val", self.val), ("test", self.test)):
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise RecipeError(f"{name}: expected a share from 0 to 1, found {share!r}")
+        if self.val + self.test > 1:
+            raise RecipeError(f"val {self.val} and test {self.test} are more than 1 together")
+
+    def side(self, content: str) -> str:
+        """`train`, `val` or `test` for a clean image whose digest is `content` (64 hex digits)."""
+        place = int(content[16:32], 16) / 2**64
+        if place < self.test:
+            return "test"
+        return "val" if place < self.test + self.val else "train"
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time."""
+
+    degradation: Degradation
+    variants: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a dataset's bytes, resolved: every default is filled in.
+
+    `table` is the recipe as TOML and JSON write it, with paths as its author wrote them; `folder` is where relative
+    paths start. Two recipes with equal tables, sources and codecs give equal datasets.
+    """
+
+    name: str
+    seed: int
+    sources: tuple[Reader, ...]
+    captioner: Captioner
+    fallback: Captioner | None
+    degradations: Mapping[str, Synthesis]
+    tiles: Tiles | None
+    split: Split
+    buckets: Mapping[str, int]
+    folder: Path
+    table: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the resolved table."""
+        return hashlib.sha256(canonical_json(self.table).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """The resolved recipe as TOML; reading it back gives an equal recipe."""
+        return tomli_w.dumps(dict(self.table))
+
+    def cut(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
+        """The tiles of a photograph of `width`×`height` px: itself, if whole images are wanted."""
+        return self.tiles.cut(width, height) if self.tiles else [(0, 0, width, height)]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError."""
+    if not path.exists() and not path.suffix and (own := Path(__file__).parent / "recipes" / f"{path}.toml").exists():
+        path = own
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return parse_recipe(table, path.resolve().parent, path.stem)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
+    """A recipe from a table as TOML gives it; relative paths start at `folder`. Raises RecipeError."""
+    known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "degradations")
+    _refuse_unknown("the recipe", table, known)
+    name = _typed("name", table.get("name", name), str, "a text")
+    seed = _expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
+    entries = _typed("sources", table.get("sources", []), list, "[[sources]] tables")
+    if not entries:
+        raise RecipeError('no [[sources]]: name at least one folder, such as\n\n[[sources]]\npath = "photos"')
+    sources, source_tables = zip(*(_kind("[[sources]]", e, READERS, folder, "folder") for e in entries), strict=True)
+    for source in sources:
+        _expect_split(source.split)
+    if not any(source.degradation for source in sources) and not table.get("degradations"):
+        raise RecipeError(f"no [degradations.…]: name at least one of {', '.join(CATALOGUE)}")
+
+    captions = dict(_typed("captions", table.get("captions", {}), dict, "a [captions] table"))
+    fallback_word = _typed("captions.fallback", captions.pop("fallback", ""), str, "a captioner's word, or nothing")
+    captioner, captions_table = _kind("[captions]", captions, CAPTIONERS, folder, "template")
+    fallback: Captioner | None = None
+    if fallback_word:
+        fallback, _ = _kind("[captions] fallback", {"kind": fallback_word}, CAPTIONERS, folder, "")
+
+    syntheses: dict[str, Synthesis] = {}
+    degradation_tables: dict[str, Any] = {}
+    for word, raw in sorted(_typed("degradations", table.get("degradations", {}), dict, "tables").items()):
+        settings = dict(_typed(f"degradations.{word}", raw, dict, f"a table [degradations.{word}]"))
+        if word not in CATALOGUE:
+            raise RecipeError(f"[degradations.{word}]: no degradation has this name; {nearest(word, CATALOGUE)}")
+        variants = _expect_int(f"degradations.{word}.variants", settings.pop("variants", 1), 1, 1000)
+        degradation, resolved = construct(f"[degradations.{word}]", CATALOGUE[word], settings, folder, ("variants",))
+        syntheses[word] = Synthesis(degradation, variants)
+        degradation_tables[word] = {**resolved, "variants": variants}
+
+    tiles = None
+    if "tiles" in table:
+        tiles, _ = construct("[tiles]", Tiles, _typed("tiles", table["tiles"], dict, "a [tiles] table"), folder)
+    split, split_table = construct("[split]", Split, _typed("split", table.get("split", {}), dict, "a table"), folder)
+    buckets = _buckets(table.get("buckets", 1))
+
+    resolved_table: dict[str, Any] = {
+        "name": name,
+        "seed": seed,
+        "buckets": dict(buckets),
+        "split": split_table,
+        "sources": list(source_tables),
+        "captions": {**captions_table, "fallback": fallback_word},
+        "degradations": degradation_tables,
+    }
+    if tiles:
+        resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
+    return Recipe(name, seed, sources, captioner, fallback, syntheses, tiles, split, buckets, folder, resolved_table)
+
+
+def construct(
+    what: str, kind: type[T], settings: Mapping[str, Any], folder: Path, also: Iterable[str] = ()
+) -> tuple[T, dict[str, Any]]:
+    """A dataclass from a recipe's table, and the table with its defaults filled in.
+
+    Unknown keys are refused with the nearest known one (`also` names further keys that the caller has taken out).
+    Fields marked `folder` in their metadata hold paths: relative ones start at `folder`.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.init}  # type: ignore[arg-type]
+    _refuse_unknown(what, settings, [*fields, *also])
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        if fields[key].metadata.get("folder"):
+            written = _typed(f"{what} {key}", value, str, "a path")
+            values[key] = str((folder / Path(written).expanduser()).resolve()) if written else ""
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    missing = [n for n, f in fields.items() if _required(f) and n not in values]
+    if missing:
+        raise RecipeError(f"{what}: {missing[0]} is missing")
+    try:
+        made = kind(**values)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{what}: {error}") from None
+    resolved = {n: settings.get(n, _plain(getattr(made, n))) for n in fields}
+    return made, resolved
+
+
+def _required(f: dataclasses.Field[Any]) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _kind(what: str, table: Any, kinds: Mapping[str, type[T]], folder: Path, default: str) -> tuple[T, dict[str, Any]]:
+    """A member of a family by its word in `kind`."""
+    settings = dict(_typed(what, table, dict, "a table"))
+    word = settings.pop("kind", default)
+    if word not in kinds:
+        raise RecipeError(f"{what}: there is no kind {word!r}; {nearest(str(word), kinds)}")
+    made, resolved = construct(f"{what} of kind {word}", kinds[word], settings, folder, ("kind",))
+    return made, {"kind": word, **resolved}
+
+
+def _refuse_unknown(what: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise RecipeError(f"{what} has no key {key!r}; {nearest(key, known)}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """For an error message about an unknown `word`: the nearest known one if any is near, and all of them."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(sorted(known))}"
+
+
+def _typed(what: str, value: Any, kind: type[T], expected: str) -> T:
+    if not isinstance(value, kind):
+        raise RecipeError(f"{what}: expected {expected}, found {value!r}")
+    return value
+
+
+def _expect_int(what: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise RecipeError(f"{what}: expected a whole number from {low} to {high}, found {value!r}")
+    return value
+
+
+def _expect_split(word: str) -> None:
+    if word and word not in SPLITS:
+        raise RecipeError(f"[[sources]] split: expected one of {', '.join(SPLITS)}, found {word!r}")
+
+
+def _buckets(raw: Any) -> dict[str, int]:
+    """Shards per degradation in each split: one number for all, or a table by split."""
+    if not isinstance(raw, Mapping):
+        return dict.fromkeys(SPLITS, _expect_int("buckets", raw, 1, 10_000))
+    _refuse_unknown("buckets", raw, SPLITS)
+    return {split: _expect_int(f"buckets.{split}", raw.get(split, 1), 1, 10_000) for split in SPLITS}
+
+
+def bucket_of(digest: str, buckets: int) -> int:
+    """The bucket of a source whose digest is `digest` (64 hex digits), 0..buckets-1."""
+    return int(digest[32:48], 16) * buckets >> 64
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with one spelling: sorted keys, no spaces, UTF-8 as it is, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

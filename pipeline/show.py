@@ -1,0 +1,57 @@
+"""One sample's whole story: from which photograph, what was done to it, where it lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.manifest import SHARDS, ManifestError, SampleRow, read_samples, read_sources
+from pipeline.plan import human_bytes
+from pipeline.recipe import nearest
+from pipeline.shard import read_span, unpack
+
+
+def find_samples(folder: Path, word: str) -> list[SampleRow]:
+    """The samples whose key begins with `word`, or whose photograph has that name. Raises ManifestError if none."""
+    rows = read_samples(folder)
+    found = [row for row in rows if row.key.startswith(word)]
+    if found:
+        return found
+    sources = read_sources(folder)
+    digests = {s["digest"] for s in sources if any(word in {n, Path(n).name, Path(n).stem} for n in s["names"])}
+    found = [row for row in rows if row.source in digests]
+    if not found:
+        names = [row.key for row in rows] + [name for source in sources for name in source["names"]]
+        hint = nearest(word, names).partition("known:")[0] or "`samples.parquet` lists all keys "
+        raise ManifestError(f"{folder}: no sample's key begins with {word!r} and no photograph has this name; {hint}")
+    return found
+
+
+def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
+    """All that is known of a sample, as text of a line each; with `extract`, its files are written there too."""
+    source = next(s for s in read_sources(folder) if s["digest"] == row.source)
+    members = unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
+    fact = json.loads(members["json"])
+    files = ", ".join(f"{row.key}.{name} ({human_bytes(len(body))})" for name, body in members.items())
+    lines = {
+        "key": row.key,
+        "photograph": ", ".join(source["names"]),
+        "licence": ", ".join(filter(None, (source["licence"], source["attribution"]))) or "not stated",
+        "source": row.source,
+        "split": row.split,
+        "tile": f"{row.width}×{row.height} at ({row.x}, {row.y}) of {source['width']}×{source['height']} px",
+        "caption": f"{row.caption}   [{fact['captioner']}]",
+        "degradation": row.degradation + (f", variant {row.variant}" if row.variant else ""),
+        "parameters": row.params,
+        "seed": row.seed or "none: the degraded image came with the clean one",
+        "PSNR": f"{row.psnr:.2f} dB",
+        "shard": f"{SHARDS}/{row.shard}, {row.size} bytes from {row.offset}",
+        "files": files,
+        "fingerprint": row.fingerprint,
+    }
+    if extract is not None:
+        extract.mkdir(parents=True, exist_ok=True)
+        for name, body in members.items():
+            (extract / f"{row.key}.{row.degradation}.{name}").write_bytes(body)
+        lines["extracted to"] = str(extract)
+    return "\n".join(f"{name:12} {value}" for name, value in lines.items()) + "\n"

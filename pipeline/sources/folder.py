@@ -1,0 +1,44 @@
+"""A folder tree of clean photographs."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from pipeline.sources.reader import Candidate, Found, SourceError, image_files
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Every image file below `path`; with `include`, those whose relative name matches one of its patterns."""
+
+    kind: ClassVar[str] = "folder"
+    path: str = field(metadata={"folder": True})
+    include: str | tuple[str, ...] = ("*",)
+    split: str = ""
+    licence: str = ""
+    attribution: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.include, str):
+            object.__setattr__(self, "include", (self.include,))
+
+    @property
+    def degradation(self) -> str:
+        """Empty: these are clean images."""
+        return ""
+
+    @property
+    def root(self) -> str:
+        """The folder itself."""
+        return self.path
+
+    def find(self) -> Found:
+        """List the folder. Raises SourceError if it is not there or holds no image file."""
+        files, ignored = image_files(self.path, "path")
+        chosen = [Candidate(n, p) for n, p in files if any(fnmatch.fnmatchcase(n, i) for i in self.include)]
+        if not chosen:
+            beside = f" ({ignored} other files, {len(files)} images outside `include`)" if ignored or files else ""
+            raise SourceError(f"path: expected photographs below {self.path}, found none{beside}")
+        return Found(chosen, (), ignored + len(files) - len(chosen))

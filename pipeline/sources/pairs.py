@@ -1,0 +1,107 @@
+"""Existing LQ/GT pairs in two folders, matched by what their names say and never by their place in a list."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, image_files
+from synth.degradations import WORDS
+
+RULES = ("name", "stem", "regex")
+WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Degraded images below `lq`, clean ones below `gt`, all with the label `degradation`.
+
+    match    `name`: equal relative names, whatever their suffixes; `stem`: equal file names without suffix, in
+             whatever folder; `regex`: equal groups of `pattern`, searched in the relative names (`gt_pattern` for the
+             clean side, where it differs). One clean image may serve several degraded ones, never the reverse.
+    """
+
+    kind: ClassVar[str] = "pairs"
+    lq: str = field(metadata={"folder": True})
+    gt: str = field(metadata={"folder": True})
+    degradation: str
+    match: str = "name"
+    pattern: str = ""
+    gt_pattern: str = ""
+    split: str = ""
+    licence: str = ""
+    attribution: str = ""
+
+    def __post_init__(self) -> None:
+        word = self.degradation
+        close = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.75)
+        if not WORD.fullmatch(word) or (close and word not in WORDS):
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise SourceError(
+                f"degradation: expected a word such as {', '.join(WORDS)}, found {word!r}; {hint}".strip("; ")
+            )
+        if self.match not in RULES:
+            raise SourceError(f"match: expected one of {', '.join(RULES)}, found {self.match!r}")
+        if (self.match == "regex") != bool(self.pattern):
+            raise SourceError('pattern: give one with match = "regex", and only with it')
+        for setting, pattern in (("pattern", self.pattern), ("gt_pattern", self.gt_pattern)):
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise SourceError(f"{setting}: {pattern!r} is no regular expression: {error}") from None
+            if pattern and not groups:
+                raise SourceError(f"{setting}: {pattern!r} needs a group in parentheses around what must be equal")
+
+    @property
+    def root(self) -> str:
+        """The folder of clean images."""
+        return self.gt
+
+    def find(self) -> Found:
+        """List both folders and match them. Raises SourceError if one is not there or nothing matches."""
+        lq_files, lq_ignored = image_files(self.lq, "lq")
+        gt_files, gt_ignored = image_files(self.gt, "gt")
+        refusals: list[Refusal] = []
+        clean: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+        for name, path in gt_files:
+            key = self._key(name, self.gt_pattern or self.pattern)
+            if key is None:
+                refusals.append(Refusal(f"gt/{name}", f"its name does not match {self.gt_pattern or self.pattern!r}"))
+            else:
+                clean[key].append((name, path))
+        candidates, used = [], set()
+        for name, path in lq_files:
+            key = self._key(name, self.pattern)
+            partners = clean.get(key, []) if key is not None else []
+            if key is None:
+                refusals.append(Refusal(f"lq/{name}", f"its name does not match {self.pattern!r}"))
+            elif not partners:
+                refusals.append(Refusal(f"lq/{name}", f"no clean image matches it by {self.match}"))
+            elif len(partners) > 1:
+                both = " and ".join(n for n, _ in partners[:2])
+                refusals.append(Refusal(f"lq/{name}", f"several clean images match it by {self.match}: {both}"))
+            else:
+                candidates.append(Candidate(partners[0][0], partners[0][1], path))
+            if key is not None:
+                used.add(key)
+        unused = [n for key, files in clean.items() if key not in used for n, _ in files]
+        refusals += [Refusal(f"gt/{n}", f"no degraded image matches it by {self.match}") for n in unused]
+        if not candidates:
+            example = f", such as {lq_files[0][0]} and {gt_files[0][0]}" if lq_files and gt_files else ""
+            raise SourceError(
+                f"expected pairs matched by {self.match}, found none among {len(lq_files)} images in {self.lq} and "
+                f"{len(gt_files)} in {self.gt}{example}; try another `match`"
+            )
+        return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, lq_ignored + gt_ignored)
+
+    def _key(self, name: str, pattern: str) -> tuple[str, ...] | None:
+        if self.match == "name":
+            return (str(PurePosixPath(name).with_suffix("")),)
+        if self.match == "stem":
+            return (PurePosixPath(name).stem,)
+        found = re.search(pattern, name)
+        return tuple(group or "" for group in found.groups()) if found else None

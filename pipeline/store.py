@@ -1,0 +1,118 @@
+"""What earlier scans found, in one SQLite file: digests by path and stat, inspections by digest. A cache: losing it
+costs time and nothing else."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from captioning.store import open_database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
+    seen_ns INTEGER, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS inspections (
+    digest TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (digest, inspector)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pairs (
+    gt TEXT, lq TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (gt, lq, inspector)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rates (degradation TEXT PRIMARY KEY, seconds REAL, bytes REAL, megapixels REAL);
+"""
+
+RECENT_NS = 2_000_000_000
+"""Two seconds: the coarsest clock of a file system in use (FAT). A file written that shortly before it was read may
+have been written again within the same tick, so its stat proves nothing."""
+
+
+class ScanStore:
+    """Digests, inspections and rates of earlier runs. Safe to read from several threads."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open or make the file at `path`; in memory if None. A damaged file is put aside and begun anew."""
+        self._lock = threading.Lock()
+        self._connection = open_database(path, SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> ScanStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _one(self, query: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
+        with self._lock:
+            row: tuple[object, ...] | None = self._connection.execute(query, values).fetchone()
+        return row
+
+    def trusted_digest(self, path: str, stat: os.stat_result) -> str | None:
+        """The stored digest of the file, if its stat is as stored and was not too recent then; else None."""
+        row = self._one(
+            "SELECT digest, seen_ns FROM files WHERE path=? AND size=? AND mtime_ns=? AND ctime_ns=? AND inode=?",
+            (os.fsencode(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, _signed(stat.st_ino)),
+        )
+        if row is None or int(str(row[1])) - max(stat.st_mtime_ns, stat.st_ctime_ns) < RECENT_NS:
+            return None
+        return str(row[0])
+
+    def inspection(self, digest: str, inspector: str) -> str | None:
+        """The record of an inspection, if this inspector has looked at these bytes before."""
+        row = self._one("SELECT record FROM inspections WHERE digest=? AND inspector=?", (digest, inspector))
+        return None if row is None else str(row[0])
+
+    def pair(self, gt: str, lq: str, inspector: str) -> str | None:
+        """The record of a pair's check, by the digests of both files."""
+        row = self._one("SELECT record FROM pairs WHERE gt=? AND lq=? AND inspector=?", (gt, lq, inspector))
+        return None if row is None else str(row[0])
+
+    def put(
+        self,
+        files: Iterable[tuple[str, os.stat_result, str]],
+        inspections: Iterable[tuple[str, str, str]] = (),
+        *,
+        settled: bool = False,
+    ) -> None:
+        """Keep digests (path, stat, digest) and inspections (digest, inspector, record), in one transaction.
+
+        `settled`: the files are our own and nobody else writes them, so they count as old enough to be trusted.
+        """
+        now = time.time_ns() + (RECENT_NS if settled else 0)
+        rows = [
+            (os.fsencode(p), s.st_size, s.st_mtime_ns, s.st_ctime_ns, _signed(s.st_ino), now, digest)
+            for p, s, digest in files
+        ]
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO inspections VALUES (?,?,?)", inspections)
+
+    def put_pairs(self, records: Iterable[tuple[str, str, str, str]]) -> None:
+        """Keep the records of pairs: (gt, lq, inspector, record)."""
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?,?,?,?)", records)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop the digests of these files, so that they are read again."""
+        with self._lock, self._connection:
+            self._connection.executemany("DELETE FROM files WHERE path=?", [(os.fsencode(p),) for p in paths])
+
+    def rates(self) -> dict[str, tuple[float, float]]:
+        """Seconds of one core and bytes per megapixel for each degradation, as the last build measured them."""
+        with self._lock:
+            rows = self._connection.execute("SELECT degradation, seconds, bytes FROM rates").fetchall()
+        return {str(word): (float(seconds), float(size)) for word, seconds, size in rows}
+
+    def put_rates(self, rates: Iterable[tuple[str, float, float, float]]) -> None:
+        """Keep what a build measured: (degradation, seconds per megapixel, bytes per megapixel, megapixels)."""
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO rates VALUES (?,?,?,?)", rates)
+
+
+def _signed(inode: int) -> int:
+    """SQLite's integers are signed; some file systems use all 64 bits."""
+    return inode - 2**64 if inode >= 2**63 else inode

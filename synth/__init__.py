@@ -1,0 +1,1 @@
+"""A clean image becomes a degraded one. NumPy and OpenCV; knows no other package of patina."""

@@ -1,0 +1,97 @@
+"""The protocol that every degradation follows, and the settings that a recipe can give it.
+
+Chance and effect are apart: `draw` looks at a generator and gives a dictionary, `apply` is a pure function of an
+image and that dictionary. So any stored sample can be made again: `apply(gt, params).image` is its LQ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from synth.image import Image, Map
+from synth.rng import Rng
+
+Params: TypeAlias = Mapping[str, Any]
+"""What was drawn for one sample: strings, numbers, booleans and lists of them, so that JSON keeps it exactly."""
+
+Values: TypeAlias = float | Sequence[float] | Mapping[str, float]
+"""A setting as a recipe writes it: one number, a list to choose from, or a range `{min = 5, max = 55}`."""
+
+
+class SettingError(ValueError):
+    """A degradation's setting that cannot work. Says what was found, what was expected and what to write."""
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """What a degradation made of one image.
+
+    image  the degraded image as a reader of the stored LQ will see it: same shape as the clean one, RGB uint8.
+    truth  truth maps by name (`mask`), H×W uint8 each: what was done where.
+    file   suffix and bytes, where the degradation *is* a codec: then these bytes are the stored LQ.
+    """
+
+    image: Image
+    truth: Mapping[str, Map] = field(default_factory=dict)
+    file: tuple[str, bytes] | None = None
+
+
+class Degradation(Protocol):
+    """One way in which photographs go wrong. A dataclass whose fields are its settings, with defaults.
+
+    name     the field's word for it, also in recipes, labels and shard names.
+    version  raised whenever the same parameters give other pixels, so that old samples are made again.
+    truth    names of the truth maps that every result carries (`mask`); none by default.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    truth: ClassVar[tuple[str, ...]] = ()
+
+    def draw(self, rng: Rng, image: Image) -> Params:
+        """Parameters for one sample of `image` (H×W×3 uint8 RGB). Reads the image at most; never changes it."""
+        ...
+
+    def apply(self, image: Image, params: Params) -> Degraded:
+        """Degrade `image` (H×W×3 uint8 RGB, unchanged afterwards) as `params` say. Pure and free of chance."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what `draw` can give, as JSON: part of every sample's fingerprint."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+def check_values(name: str, values: Values, low: float, high: float, *, whole: bool = False) -> None:
+    """Raise SettingError unless every number in `values` lies in [low, high] and, if `whole`, is an integer."""
+    written: Any = values  # a recipe can hold anything
+    if isinstance(written, Mapping):
+        if set(written) != {"min", "max"}:
+            raise SettingError(f"{name}: expected a range {{min = …, max = …}}, found the keys {sorted(written)}")
+        numbers = [written["min"], written["max"]]
+    else:
+        numbers = list(written) if isinstance(written, Sequence) and not isinstance(written, str) else [written]
+    if not numbers:
+        raise SettingError(f"{name}: the list is empty; give at least one number")
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise SettingError(f"{name}: expected a number from {low:g} to {high:g}, found {number!r}")
+        if whole and number != int(number):
+            raise SettingError(f"{name}: expected a whole number, found {number}")
+        if not low <= number <= high:
+            raise SettingError(f"{name}: expected {low:g} to {high:g}, found {number:g}")
+    if isinstance(values, Mapping) and values["min"] > values["max"]:
+        raise SettingError(f"{name}: min {values['min']:g} is above max {values['max']:g}; swap them")
+
+
+def draw_value(rng: Rng, values: Values, *, whole: bool = False) -> float:
+    """One number from `values`: itself, one of a list, or uniform in a range (ends included if `whole`)."""
+    if isinstance(values, Mapping):
+        if whole:
+            return rng.integer(int(values["min"]), int(values["max"]))
+        return rng.uniform(values["min"], values["max"])
+    number = rng.choice(values) if isinstance(values, Sequence) else values
+    return int(number) if whole else float(number)

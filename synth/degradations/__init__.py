@@ -1,0 +1,32 @@
+"""The catalogue of degradations: a literal table, word to class. Registration and documentation at once.
+
+Adding one is one file in this folder, its test, and its line here; recipes, the command line, the gallery and the
+contract tests read this table.
+"""
+
+from __future__ import annotations
+
+from synth.degradation import Degradation
+from synth.degradations.jpeg_compressed import JpegCompressed
+from synth.degradations.noisy import Noisy
+from synth.degradations.uncompleted import Uncompleted
+
+CATALOGUE: dict[str, type[Degradation]] = {
+    "jpeg-compressed": JpegCompressed,  # libjpeg baseline at low quality; the LQ is the JPEG file itself
+    "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels
+    "uncompleted": Uncompleted,  # inpainting: thin free-form strokes, or a user's masks, filled with one colour
+}
+
+# The ten words of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
+WORDS = (
+    "motion-blurry",
+    "hazy",
+    "jpeg-compressed",
+    "low-light",
+    "noisy",
+    "raindrop",
+    "rainy",
+    "shadowed",
+    "snowy",
+    "uncompleted",
+)

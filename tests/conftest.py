@@ -1,0 +1,26 @@
+"""What all tests share: no network, no telemetry, no user's settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+    DO_NOT_TRACK="1",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    PREFECT_LOGGING_LEVEL="WARNING",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
+)
+os.environ.pop("PREFECT_API_URL", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Caches and databases of libraries go into the session's own folder."""
+    home: Path = tmp_path_factory.mktemp("home")
+    os.environ["PREFECT_HOME"] = str(home / "prefect")
+    os.environ["HF_HOME"] = str(home / "huggingface")

@@ -1,0 +1,72 @@
+"""The flow: the same dataset as without Prefect, its steps as task runs, its plan and results as artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.dataset import build
+from pipeline.recipe import load_recipe
+from tests.pipeline.test_incremental import public_files
+
+pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
+
+
+def test_the_flow_gives_the_bytes_of_a_plain_build_and_records_what_it_did(recipe: Path, tmp_path: Path) -> None:
+    from prefect.artifacts import Artifact
+    from prefect.client.orchestration import get_client
+
+    from flows.build_dataset import build_dataset
+
+    report = build_dataset(str(recipe), str(tmp_path / "flow"), workers=2)
+    build(load_recipe(recipe), tmp_path / "plain")
+    assert public_files(tmp_path / "flow").keys() >= public_files(tmp_path / "plain").keys()
+    for name, digest in public_files(tmp_path / "plain").items():
+        assert public_files(tmp_path / "flow")[name] == digest, name
+    assert report.samples_written == 8
+
+    for key, word in {"plan": "added", "summary": "noisy", "check": "ok", "gallery": "data:image/jpeg"}.items():
+        artifact = Artifact.get(key)
+        assert artifact is not None, key
+        assert word in str(artifact.data), key
+    with get_client(sync_client=True) as client:
+        names = {run.name for run in client.read_task_runs()}
+    assert {"scan and plan", "publish", "check", "artifacts", "build shards 1 of 4"} <= names
+
+
+def test_a_second_run_finds_nothing_to_do(recipe: Path, tmp_path: Path) -> None:
+    from flows.build_dataset import build_dataset
+
+    build_dataset(str(recipe), str(tmp_path / "out"), workers=1)
+    assert build_dataset(str(recipe), str(tmp_path / "out"), workers=1).results == ()
+
+
+def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pipeline.dataset
+    from flows.build_dataset import build_dataset
+
+    out = tmp_path / "out"
+    build_dataset(str(recipe), str(out), workers=1)
+    before = public_files(out)
+    recipe.write_text(recipe.read_text() + "sigma = 3\n".replace("sigma", "quality"))
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline.dataset, "build_shard", broken)
+    with pytest.raises(OSError, match="No space left"):
+        build_dataset(str(recipe), str(out), workers=2)
+    assert public_files(out) == before
+
+
+def test_parameters_are_validated_before_work_starts(recipe: Path, tmp_path: Path) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    from flows.build_dataset import build_dataset
+
+    with pytest.raises(ParameterTypeError):
+        build_dataset(str(recipe), str(tmp_path / "out"), workers="many")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,90 @@
+"""The command: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.dataset import build
+from pipeline.manifest import SHARDS, read_samples
+from pipeline.recipe import load_recipe
+
+
+def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.fixture
+def dataset(recipe: Path, tmp_path: Path) -> Path:
+    build(load_recipe(recipe), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_plan_says_what_why_and_what_it_costs_and_writes_nothing(recipe: Path, tmp_path: Path) -> None:
+    done = patina("plan", recipe, "--out", tmp_path / "new", "--recipe")
+    assert done.returncode == 0, done.stderr
+    assert 'subsampling = "4:2:0"' in done.stdout
+    assert re.search(r"build train-noisy-000\d\.tar: new: \d samples? \(\d synthesised\)", done.stdout)
+    assert re.search(r"4 shards to build: 4 added; 0 kept; about [\d.]+ [KM]B and under 1 s on \d core", done.stdout)
+    assert not (tmp_path / "new").exists()
+
+
+def test_plan_after_a_build_has_nothing_to_do(recipe: Path, dataset: Path) -> None:
+    assert "nothing to do: 4 shards are up to date" in patina("plan", recipe, "--out", dataset).stdout
+
+
+def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path) -> None:
+    code = "import sys; from flows.cli import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
+    command = [sys.executable, "-c", code, "build", str(recipe), "--out", str(dataset)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "nothing was stale: 8 samples" in done.stdout
+    assert done.stdout.rstrip().endswith("False")
+
+
+def test_check_says_ok_or_lists_findings_with_exit_code_1(dataset: Path) -> None:
+    done = patina("check", dataset, "--replay", "all")
+    assert done.returncode == 0
+    assert "ok: 4 shards, 8 samples, 8 replayed" in done.stdout
+    (dataset / SHARDS / "train-noisy-0000.tar").unlink()
+    done = patina("check", dataset)
+    assert done.returncode == 1
+    assert "train-noisy-0000.tar: is missing" in done.stdout
+
+
+def test_show_tells_a_samples_story_by_key_or_photograph(dataset: Path, tmp_path: Path) -> None:
+    key = read_samples(dataset)[0].key
+    done = patina("show", key, "--out", dataset, "--extract", tmp_path / "files")
+    assert done.returncode == 0, done.stderr
+    for word in ("photograph", "caption", "parameters", "sigma", "PSNR", "seed", key):
+        assert word in done.stdout
+    assert (tmp_path / "files" / f"{key}.noisy.gt.png").exists()
+    assert patina("show", "p2.png", "--out", dataset).returncode == 0
+    assert "no sample's key begins with" in patina("show", "nothing", "--out", dataset).stderr
+
+
+def test_gallery_writes_a_page(dataset: Path) -> None:
+    done = patina("gallery", dataset)
+    assert done.returncode == 0, done.stderr
+    assert (dataset / "gallery.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["plan", "missing.toml", "--out", "x"], "missing.toml: cannot be read"),
+        (["check", "."], "expected a patina dataset, found no manifest.json"),
+        (["build", "typo.toml", "--out", "x"], "did you mean 'degradations'?"),
+    ],
+)
+def test_errors_are_one_clear_line_and_exit_code_1(words: list[str], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "typo.toml").write_text("[[sources]]\npath = '.'\n[degradation.noisy]\n")
+    done = patina(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr

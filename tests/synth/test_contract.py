@@ -1,0 +1,168 @@
+"""The laws that every degradation of the catalogue keeps.
+
+A degradation's own test module gives what only it can know: STRENGTHS (parameters from mild to strong), WIDE (an
+instance with room to draw from) and BAD (settings that cannot work, each with words of its error).
+"""
+
+import dataclasses
+import importlib
+import io
+import json
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth.degradation import Degradation, Degraded, Params, SettingError
+from synth.degradations import CATALOGUE, WORDS
+from synth.image import Image
+from synth.rng import Rng, sample_seed
+from tests.synth.pictures import cut, flat, photo, psnr
+
+TESTS: dict[str, Any] = {
+    word: importlib.import_module(f"tests.synth.test_{word.replace('-', '_')}") for word in CATALOGUE
+}
+
+every = pytest.mark.parametrize("word", CATALOGUE)
+IMAGES = {
+    "smallest": cut(16, 16),
+    "flat strip": cut(17, 501),
+    "upright strip": cut(501, 17),
+    "grey": flat(40, 56, 128),
+    "white": flat(40, 56, 255),
+    "black": flat(40, 56, 0),
+}
+
+
+def seed_of(word: str, variant: int) -> str:
+    return sample_seed(0, "digest", word, variant, (0, 0, 512, 512))
+
+
+def same(one: Degraded, other: Degraded) -> bool:
+    return (
+        np.array_equal(one.image, other.image)
+        and one.file == other.file
+        and one.truth.keys() == other.truth.keys()
+        and all(np.array_equal(one.truth[name], other.truth[name]) for name in one.truth)
+    )
+
+
+def replay(degradation: Degradation, image: Image, params: Params) -> Degraded:
+    """At the top of the module, so that another process can find it."""
+    return degradation.apply(image, params)
+
+
+@pytest.fixture(scope="module")
+def another_process() -> Iterator[ProcessPoolExecutor]:
+    """Started afresh rather than forked: it shares no memory, no cache and no hash seed with this one."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+@every
+def test_the_word_is_the_fields_and_the_class_is_frozen(word: str) -> None:
+    assert CATALOGUE[word].name == word
+    assert word in WORDS
+    assert CATALOGUE[word].version >= 1
+    degradation = CATALOGUE[word]()
+    assert pickle.loads(pickle.dumps(degradation)) == degradation == CATALOGUE[word]()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        degradation.name = "other"  # type: ignore[misc]
+
+
+@every
+def test_settings_are_json(word: str) -> None:
+    settings = TESTS[word].WIDE.settings()
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings == TESTS[word].WIDE.settings()
+
+
+@every
+@pytest.mark.parametrize("kind", IMAGES)
+def test_any_image_works(word: str, kind: str) -> None:
+    """Read-only images, so a write to the input would raise."""
+    image, degradation = IMAGES[kind], CATALOGUE[word]()
+    before = image.copy()
+    check(degradation, image, seed_of(word, 0))
+    assert np.array_equal(image, before)
+
+
+@every
+@given(height=st.integers(16, 80), width=st.integers(16, 80), variant=st.integers(0, 10**6))
+def test_any_size_works(word: str, height: int, width: int, variant: int) -> None:
+    check(TESTS[word].WIDE, cut(height, width), seed_of(word, variant))
+
+
+def check(degradation: Degradation, image: Image, seed: str) -> None:
+    params = degradation.draw(Rng(seed), image)
+    degraded = degradation.apply(image, params)
+    assert degraded.image.shape == image.shape
+    assert degraded.image.dtype == np.uint8
+    assert degraded.image.flags.c_contiguous and degraded.image.flags.writeable
+    for truth in degraded.truth.values():
+        assert truth.shape == image.shape[:2] and truth.dtype == np.uint8
+    if degraded.file is not None:
+        assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(degraded.file[1]))), degraded.image)
+    kept = json.loads(json.dumps(params))
+    assert kept == params
+    assert same(degradation.apply(image, kept), degraded)
+
+
+@every
+def test_the_same_parameters_give_the_same_pixels_anywhere(word: str, another_process: ProcessPoolExecutor) -> None:
+    degradation, image = TESTS[word].WIDE, photo()
+    drawn = [degradation.draw(Rng(seed_of(word, variant)), image) for variant in range(6)]
+    here = [degradation.apply(image, params) for params in drawn]
+    with ThreadPoolExecutor(3) as threads:
+        there = list(threads.map(lambda params: degradation.apply(image, params), drawn))
+    assert all(map(same, here, there))
+    assert same(another_process.submit(replay, degradation, image, drawn[0]).result(), here[0])
+
+
+@every
+def test_results_are_independent(word: str) -> None:
+    """The next image, or a change to this result, changes no earlier result: no buffer is handed out."""
+    degradation, image = CATALOGUE[word](), cut(64, 48)
+    first, second = (degradation.draw(Rng(seed_of(word, variant)), image) for variant in (0, 1))
+    result = degradation.apply(image, first)
+    kept = pickle.loads(pickle.dumps(result))
+    other = degradation.apply(image, second)
+    arrays = [image, *(array for r in (result, other) for array in (r.image, *r.truth.values()))]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
+    other.image[:] = 0
+    assert same(result, kept)
+
+
+@every
+def test_drawing_depends_on_the_seed_alone_and_varies(word: str) -> None:
+    degradation, image = TESTS[word].WIDE, cut(64, 48)
+    drawn = [degradation.draw(Rng(seed_of(word, variant)), image) for variant in range(8)]
+    again = [degradation.draw(Rng(seed_of(word, variant)), image) for variant in reversed(range(8))]
+    assert drawn == again[::-1]
+    assert len({json.dumps(params) for params in drawn}) >= 7
+
+
+@every
+def test_stronger_is_never_better(word: str) -> None:
+    degradation, image = CATALOGUE[word](), photo()
+    params = degradation.draw(Rng(seed_of(word, 0)), image)
+    figures = [
+        psnr(image, degradation.apply(image, {**params, **strength}).image) for strength in TESTS[word].STRENGTHS
+    ]
+    assert len(figures) >= 4
+    assert figures == sorted(figures, reverse=True)
+    assert figures[-1] < figures[0] - 3
+
+
+@pytest.mark.parametrize(("word", "settings", "says"), [(word, *bad) for word in CATALOGUE for bad in TESTS[word].BAD])
+def test_bad_settings_are_refused_in_words(word: str, settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        CATALOGUE[word](**settings)
+    assert says in str(raised.value)
