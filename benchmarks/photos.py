@@ -1,4 +1,4 @@
-"""Photographs to time with: 768×512 crops of those inside scikit-image and scikit-learn, as JPEG files of quality 95."""
+"""Photographs to time with: 768×512 crops of those inside scikit-image and scikit-learn, as JPEGs of quality 95."""
 
 from __future__ import annotations
 
@@ -42,4 +42,5 @@ def machine() -> str:
         if line.startswith("model name")
     ]
     packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "opencv-python-headless", "pillow", "isal"))
-    return f"{names[0] if names else platform.processor()}, {len(names)} cores, Python {platform.python_version()}, {packages}"
+    cpu = names[0] if names else platform.processor()
+    return f"{cpu}, {len(names)} cores, Python {platform.python_version()}, {packages}"

@@ -146,7 +146,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     words = ("noisy", "jpeg-compressed", "uncompleted")
     lines = [
-        "| tuple, 768×512 | whole, ms | parts alone, ms | whole / parts | usual loop, ms | whole / loop | tuples/s/core |",
+        "| tuple, 768×512 | whole, ms | parts, ms | whole / parts | usual loop, ms | whole / loop | tuples/s/core |",
         "|---|---|---|---|---|---|---|",
     ]
     details = []
@@ -181,7 +181,8 @@ def main() -> None:
             "",
             "Parts, ms: " + "; ".join(details) + ".",
             "",
-            f"Measured by `python -m benchmarks.tuples --count {options.count} --rounds {options.rounds}` on {machine()}.",
+            f"Measured by `python -m benchmarks.tuples --count {options.count} --rounds {options.rounds}`",
+            f"on {machine()}.",
         ]
     )
     print(text)

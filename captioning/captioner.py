@@ -71,5 +71,5 @@ class Captioner(Protocol):
 def one_line(text: str) -> str:
     """`text` on one line: every run of white space becomes one space, control characters go, the ends are trimmed."""
     spaced = "".join(" " if character.isspace() else character for character in text)
-    kept = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cs", "Co", "Cn"})
+    kept = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cs", "Co"})
     return " ".join(kept.split())

@@ -90,8 +90,8 @@ class Sidecar(Captioner):
         if not self.path or path.is_dir():
             return None
         if path.suffix.lower() not in READERS:
-            kinds = ", ".join(READERS)
-            raise CaptionError(f"path: expected a folder or one of {kinds}, found {path}; give it the suffix it needs")
+            kinds, found = ", ".join(READERS), path if path.exists() else f"nothing at {path}"
+            raise CaptionError(f"path: expected a folder or a file {kinds}, found {found}; mend the path or the suffix")
         try:
             text = _decode(data := path.read_bytes())
         except OSError as error:

@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pipeline.gallery import contact_sheet
 from prefect import flow, task
 from prefect.artifacts import (
     create_image_artifact,
@@ -31,6 +30,7 @@ from pydantic import Field
 
 from pipeline.check import Checked, check
 from pipeline.dataset import Draft, Events, Options, Report, Silent, build
+from pipeline.gallery import contact_sheet
 from pipeline.recipe import load_recipe
 from pipeline.summary import plan_markdown, summary_rows
 from pipeline.workspace import usable_cores

@@ -189,7 +189,9 @@ def main() -> None:
 
 
 def _is_for_the_user(error: Exception) -> bool:
-    from captioning.sidecar import CaptionError
+    from sqlite3 import OperationalError
+
+    from captioning.captioner import CaptionError
 
     from pipeline.build import BuildError
     from pipeline.manifest import ManifestError
@@ -199,7 +201,7 @@ def _is_for_the_user(error: Exception) -> bool:
     from pipeline.workspace import LockedError
 
     ours = (RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError, CaptionError)
-    return isinstance(error, (*ours, OSError))
+    return isinstance(error, (*ours, OSError, OperationalError))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

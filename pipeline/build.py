@@ -27,7 +27,7 @@ from pipeline.shard import (
     write_shard,
 )
 from pipeline.source import Source, read_verified
-from synth.degradation import Degradation
+from synth.degradation import Degradation, Place
 from synth.image import Image
 from synth.rng import Rng
 
@@ -210,7 +210,7 @@ class _Maker:
         else:
             degradation = self._job.degradation
             assert degradation is not None, "a job with clean sources has its degradation"
-            params = degradation.draw(Rng(sample.seed), clean)
+            params = degradation.draw(Rng(sample.seed), clean, _place(sample))
             result = degradation.apply(clean, params)
             degraded = result.image
             lq = result.file or ("png", encode_png(degraded))
@@ -267,6 +267,11 @@ def _cut(image: Image, tile: tuple[int, int, int, int]) -> tuple[Image, bool]:
     x, y, width, height = tile
     whole = (width, height) == (image.shape[1], image.shape[0])
     return (image if whole else image[y : y + height, x : x + width].copy()), whole
+
+
+def _place(sample: WantedSample) -> Place:
+    looks = sample.source.looks
+    return Place(sample.source.names[0], *sample.tile, looks.width, looks.height)
 
 
 def _row(key: str, fact: Mapping[str, Any], span: Span, shard: str, split: str) -> SampleRow:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pipeline.build import rows_of_shard
-from pipeline.codec import BadImageError, codec_fingerprint, decode, psnr
+from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map, psnr
 from pipeline.manifest import (
     SAMPLES,
     SHARDS,
@@ -172,12 +172,13 @@ def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
     if members["txt"].decode("utf-8", "replace") != fact["caption"]:
         yield Finding(where, "its .txt is not the caption in its .json")
     try:
-        images = {name: decode(members[name]).image for name in members if name not in {"txt", "json"}}
+        images = {name: decode(members[name]).image for name in (*lq, *gt)}
+        maps = {name: decode_map(body) for name, body in members.items() if name not in {*lq, *gt, "txt", "json"}}
     except BadImageError as error:
         yield Finding(where, f"an image {error}")
         return
     size = (fact["height"], fact["width"])
-    for name, image in images.items():
+    for name, image in (*images.items(), *((n, m) for n, m in maps.items() if n != "kernel.png")):
         if image.shape[:2] != size:
             found = f"{image.shape[1]}×{image.shape[0]}"
             yield Finding(where, f"{name} is {found} px, its .json says {size[1]}×{size[0]}")
@@ -234,7 +235,7 @@ def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) 
     if result.file and result.file[1] != members[lq[0]]:
         return "its LQ file is not the one that its GT and parameters give"
     for name, values in result.truth.items():
-        if not np.array_equal(values, decode(members[f"{name}.png"]).image[..., 0]):
+        if not np.array_equal(values, decode_map(members[f"{name}.png"])):
             return f"its {name} is not the one that its parameters give"
     return ""
 

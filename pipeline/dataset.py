@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from captioning.captioner import Caption, Captioner, Photo
 from captioning.store import CaptionStore, caption_all, fingerprint
-
-from captioning.captioner import Captioner, Photo
 from pipeline.build import BuildError, Copy, ShardJob, ShardResult, build_shard, rows_of_shard
 from pipeline.card import card
 from pipeline.codec import codec_fingerprint, decode
@@ -37,8 +36,8 @@ from pipeline.manifest import (
 from pipeline.plan import BuildPlan, Wanted, WantedShard, Worded, make_plan, reusable_shards
 from pipeline.recipe import Recipe, canonical_json
 from pipeline.shard import DamagedShardError, file_sha256
-from pipeline.source import Scan, Source, SourceChangedError, scan
-from pipeline.sources.reader import Refusal
+from pipeline.source import Scan, Source, SourceChangedError, read_verified, scan
+from pipeline.sources.reader import Refusal, printable
 from pipeline.store import ScanStore
 from pipeline.workspace import PRIVATE, Workspace
 
@@ -216,15 +215,23 @@ class Options:
     paranoid: bool = False
 
 
-def make_draft(recipe: Recipe, out: Path, stores: Stores, options: Options, events: Events | None = None) -> Draft:
+def make_draft(
+    recipe: Recipe,
+    out: Path,
+    stores: Stores,
+    options: Options,
+    events: Events | None = None,
+    problems: Mapping[str, str] | None = None,
+) -> Draft:
     """Scan the sources and plan the build of `recipe` into `out`. Writes nothing but its stores of what it found.
 
+    `problems`: why the captioner's model could not caption some images, by content digest; they are set aside.
     Raises SourceError for a source that is unusable as a whole.
     """
     events = events or Silent()
     with Meter(events, "reading new photographs", "files") as meter:
         found = scan(recipe, stores.scans, workers=options.workers, paranoid=options.paranoid, progress=meter)
-    captions, unworded = _captions(recipe, found.sources, stores.captions)
+    captions, unworded = _captions(recipe, found.sources, stores.captions, problems or {})
     sources = tuple(s for s in found.sources if s.digest in captions)
     wanted = Wanted(recipe, codec_fingerprint(), captions, sources)
     try:
@@ -278,14 +285,18 @@ def build(
     options, runner, events = options or Options(), runner or Threads(), events or Silent()
     start = time.monotonic()
     with Workspace(out) as workspace, Stores.open(workspace.out) as stores:
-        made = 0
+        made, moving = 0, ""
         for _ in range(3):
             draft = runner.call("scan and plan", lambda: make_draft(recipe, workspace.out, stores, options, events))
             check_budget(draft, options)
             if draft.plan.captions:
-                made += runner.call("caption", partial(_make_captions, draft, stores, events))
-                draft = make_draft(recipe, workspace.out, stores, options)
+                problems = runner.call("caption", partial(_make_captions, draft, stores, events))
+                made += draft.plan.captions - len(problems)
+                draft = make_draft(recipe, workspace.out, stores, options, problems=problems)
                 check_budget(draft, options)
+            if draft.plan.captions:  # photographs that came or changed while captions were made
+                moving = next(s.path for s in draft.wanted.sources if draft.wanted.captions[s.digest] is None)
+                continue
             if draft.plan.is_empty and draft.built:
                 workspace.sweep(())
                 return Report(draft.built, draft, (), time.monotonic() - start, made)
@@ -299,8 +310,11 @@ def build(
             if not changed:
                 break
             stores.scans.forget(error.path for error in changed)
+            moving = changed[0].path
         else:
-            raise BuildError(f"sources keep changing while they are read, such as {changed[0]}; build when they rest")
+            raise BuildError(
+                f"sources keep changing while they are read, such as {printable(moving)}; build when they rest"
+            )
         manifest = runner.call("publish", partial(publish, draft, workspace, results, stores))
         return Report(manifest, draft, tuple(results), time.monotonic() - start, made)
 
@@ -443,24 +457,25 @@ def label(captioner: Captioner) -> str:
 
 
 def _captions(
-    recipe: Recipe, sources: Sequence[Source], store: CaptionStore
+    recipe: Recipe, sources: Sequence[Source], store: CaptionStore, problems: Mapping[str, str]
 ) -> tuple[dict[str, Worded | None], list[Refusal]]:
     """The caption of each source by digest, None where a model has yet to make it; and sources without one."""
-    worded: dict[str, Worded | None] = {}
-    refusals: list[Refusal] = []
     captioner = recipe.captioner
     if captioner.stored:
+        made = {content: Caption("", problem) for content, problem in problems.items()}
         texts = store.get([s.content for s in sources], fingerprint(captioner))
-        for source in sources:
-            text = texts.get(source.content)
-            worded[source.digest] = None if text is None else Worded(text, label(captioner))
-        return worded, refusals
-    made = caption_all(captioner, [p for s in sources for p in _photos(s)], store)
-    without = [s for s in sources if made[s.content].problem]
+        made |= {content: Caption(text) for content, text in texts.items()}
+    else:
+        made = caption_all(captioner, [p for s in sources for p in _photos(s)], store)
+    without = [s for s in sources if s.content in made and made[s.content].problem]
     spare = caption_all(recipe.fallback, [p for s in without for p in _photos(s)], store) if recipe.fallback else {}
+    worded: dict[str, Worded | None] = {}
+    refusals: list[Refusal] = []
     for source in sources:
-        caption = made[source.content]
-        if not caption.problem:
+        caption = made.get(source.content)
+        if caption is None:
+            worded[source.digest] = None
+        elif not caption.problem:
             worded[source.digest] = Worded(caption.text, label(captioner))
         elif recipe.fallback and not spare[source.content].problem:
             worded[source.digest] = Worded(spare[source.content].text, label(recipe.fallback))
@@ -469,26 +484,37 @@ def _captions(
     return worded, refusals
 
 
-def _make_captions(draft: Draft, stores: Stores, events: Events) -> int:
-    """Let the captioner's model make the captions that are missing. Each batch is stored when it is done."""
+def _make_captions(draft: Draft, stores: Stores, events: Events) -> dict[str, str]:
+    """Let the captioner's model make the captions that are missing; problems by content digest, where it could not.
+
+    Each batch is stored when it is done.
+    """
     missing = [s for s in draft.wanted.sources if draft.wanted.captions[s.digest] is None]
     photos = [_photos(source)[0] for source in missing]
     with Meter(events, "captioning", "photographs") as meter:
-        caption_all(draft.recipe.captioner, photos, stores.captions, progress=meter)
-    return len(missing)
+        made = caption_all(draft.recipe.captioner, photos, stores.captions, progress=meter)
+    return {content: caption.problem for content, caption in made.items() if caption.problem}
 
 
 def _photos(source: Source) -> list[Photo]:
     """One photo for each name of a source: a caption file may know it by any of them."""
     looks = source.looks
     return [
-        Photo(source.content, name, root, partial(_load, source.path), looks.width, looks.height, looks.mean)
+        Photo(
+            source.content,
+            name,
+            root,
+            partial(_load, source.path, source.content),
+            looks.width,
+            looks.height,
+            looks.mean,
+        )
         for name, root in zip(source.names, source.roots, strict=True)
     ]
 
 
-def _load(path: str) -> Any:
-    return decode(Path(path).read_bytes()).image
+def _load(path: str, content: str) -> Any:
+    return decode(read_verified(path, content)).image  # else the store would keep a caption of other bytes under it
 
 
 def _rows(out: Path, built: Manifest | None, names: Iterable[str]) -> list[SampleRow]:

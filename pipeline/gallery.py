@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline.manifest import (
     ManifestError,
     SampleRow,
     load_manifest,
+    read_samples,
     read_sources,
 )
 from pipeline.recipe import SPLITS
@@ -94,25 +95,27 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
 
 
 def contact_sheet(folder: Path, rows: int = 3) -> bytes:
-    """A JPEG picture of at most `rows` photographs, one a row: GT, then its LQ under every degradation, all of them
-    the same 224 px square at 1:1, where the photograph has most detail. Raises like `write_gallery`."""
-    words = sorted({shard.degradation for shard in _manifest(folder).shards})
+    """A JPEG picture of a few photographs in `rows` rows at the most: GT, then its LQ under every degradation, all of
+    them the same 224 px square at 1:1, where the photograph has most detail. Where no photograph has all degradations
+    (pairs have one each), a row holds several photographs. Raises like `write_gallery`."""
     views = _views(folder, rows)
-    columns = 1 + len(words)
-    size = (columns * CROP + (columns - 1) * GUTTER, HEADING + len(views) * (CROP + GUTTER) - GUTTER)
-    sheet = PIL.Image.new("RGB", size, "white")
-    draw = PIL.ImageDraw.Draw(sheet)
-    font = PIL.ImageFont.load_default(size=15)
-    for column, word in enumerate(["GT", *words]):
-        draw.text((column * (CROP + GUTTER), HEADING // 2 - 1), word, "#333333", font, "lm")
+    lines: list[list[tuple[str, Image]]] = [[] for _ in range(min(rows, len(views)))]
     for i, view in enumerate(views):
-        box: Box | None = None
-        for word, row in view.items():
-            lq, gt = _pair(_members(folder, row), row)
-            if box is None:
-                box = _busiest(gt, CROP, CROP)
-                _paste(sheet, _cut(gt, box), 0, i)
-            _paste(sheet, _cut(lq, box), 1 + words.index(word), i)
+        lines[i % len(lines)] += _cells(folder, view)
+    labels = [[word for word, _ in line] for line in lines]
+    headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
+    width = max(map(len, lines)) * (CROP + GUTTER) - GUTTER
+    sheet = PIL.Image.new("RGB", (width, len(lines) * (CROP + GUTTER) - GUTTER + sum(headed) * HEADING), "white")
+    draw, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(size=15)
+    top = 0
+    for line, with_heading in zip(lines, headed, strict=True):
+        for column, (word, image) in enumerate(line):
+            left = column * (CROP + GUTTER)
+            if with_heading:
+                draw.text((left, top + HEADING // 2 - 1), word, "#333333", font, "lm")
+            x, y = (CROP - image.shape[1]) // 2, (CROP - image.shape[0]) // 2  # a smaller one stands in the middle
+            sheet.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
+        top += CROP + GUTTER + with_heading * HEADING
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=88, subsampling="4:4:4")
     return file.getvalue()
@@ -128,11 +131,11 @@ def _manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _samples(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """samples.parquet by columns: a million rows as objects would take gigabytes, and few are looked at one by one."""
+def _samples(folder: Path) -> pa.Table:
+    """samples.parquet as columns: a million rows as objects would take gigabytes, and few are looked at one by one."""
     path = folder / SAMPLES
     try:
-        return pq.read_table(path, schema=SAMPLE_SCHEMA, columns=columns)
+        return pq.read_table(path, schema=SAMPLE_SCHEMA)
     except (OSError, pa.ArrowException) as error:
         raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
 
@@ -238,33 +241,49 @@ def _busiest(image: Image, width: int, height: int) -> Box:
 
 
 def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
-    """A row by degradation for each of at most `count` photographs: those that show most degradations first, then
-    those that add one that the others lack."""
-    columns = ("source", "degradation", "x", "y", "width", "height")
-    table = _samples(folder)
+    """A row by degradation for each of a few photographs: first one that has most degradations, then those that add
+    some; at least `count` of them, if there are, and as many as show all degradations."""
+    manifest = _manifest(folder)
     content = {source["digest"]: source["content"] for source in read_sources(folder)}
-    views: dict[str, dict[tuple[int, ...], dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    for i, (source, word, *tile) in enumerate(zip(*(table[name].to_pylist() for name in columns), strict=True)):
-        views[content[source]][tuple(tile)].setdefault(word, i)  # the first of its variants
-    left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(views.items())}
-    chosen: list[dict[str, int]] = []
-    seen: set[str] = set()
-    while left and len(chosen) < count:
-        best = max(left, key=lambda photo: (len(left[photo].keys() - seen), len(left[photo])))
-        chosen.append(left.pop(best))
-        seen |= chosen[-1].keys()
-    return [{word: SampleRow(**table.slice(i, 1).to_pylist()[0]) for word, i in view.items()} for view in chosen]
+    photographs: dict[str, dict[Box, dict[str, SampleRow]]] = defaultdict(lambda: defaultdict(dict))
+    for row in read_samples(folder, _first_shards(manifest)):
+        tile = (row.x, row.y, row.width, row.height)
+        photographs[content[row.source]][tile].setdefault(row.degradation, row)  # the first of its variants
+    left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(photographs.items())}
+    missing = {shard.degradation for shard in manifest.shards}
+    chosen: list[dict[str, SampleRow]] = []
+    while left and (missing or len(chosen) < count):
+        best = max(left, key=lambda photo: (len(left[photo].keys() & missing), len(left[photo])))
+        chosen.append(dict(sorted(left.pop(best).items())))
+        missing -= chosen[-1].keys()
+    return chosen
 
 
-def _fullest(views: Sequence[dict[str, int]]) -> dict[str, int]:
+def _first_shards(manifest: Manifest, enough: int = 500) -> list[str]:
+    """Shards with so many samples of each degradation, and the same buckets of each: they hold the same photographs."""
+    have: Counter[str] = Counter()
+    names = []
+    for shard in sorted(manifest.shards, key=lambda s: (SPLITS.index(s.split), s.bucket)):
+        if have[shard.degradation] < enough:
+            names.append(shard.name)
+            have[shard.degradation] += shard.count
+    return names
+
+
+def _fullest(views: Sequence[dict[str, SampleRow]]) -> dict[str, SampleRow]:
     """Of a photograph's tiles, one with most degradations; among equals, the one in the middle."""
     most = max(len(view) for view in views)
     full = [view for view in views if len(view) == most]
     return full[len(full) // 2]
 
 
-def _paste(sheet: PIL.Image.Image, image: Image, column: int, row: int) -> None:
-    """Put a crop into its cell; one that is smaller, into the cell's middle."""
-    x = column * (CROP + GUTTER) + (CROP - image.shape[1]) // 2
-    y = HEADING + row * (CROP + GUTTER) + (CROP - image.shape[0]) // 2
-    sheet.paste(PIL.Image.fromarray(image), (x, y))
+def _cells(folder: Path, view: Mapping[str, SampleRow]) -> list[tuple[str, Image]]:
+    """GT and every LQ of one photograph, cut to the same square."""
+    cells: list[tuple[str, Image]] = []
+    for word, row in view.items():
+        lq, gt = _pair(_members(folder, row), row)
+        if not cells:
+            box = _busiest(gt, CROP, CROP)
+            cells.append(("GT", _cut(gt, box)))
+        cells.append((word, _cut(lq, box)))
+    return cells

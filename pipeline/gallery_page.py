@@ -38,11 +38,12 @@ LISTED = 200
 IDENTICAL = 100.0
 """The PSNR that stands for equal images, and would squeeze all others into a corner of a figure."""
 
-# Words that say nothing about a photograph.
-EMPTY_WORDS = frozenset(
-    "a an and are as at be by for from has have in into is it its of on or out over some that the their there they "
-    "this to two under up very while with".split()
-)
+EMPTY_WORDS = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "into", "is", "it", "its",
+    "of", "on", "or", "out", "over", "some", "that", "the", "their", "there", "they", "this", "to", "two", "under",
+    "up", "very", "while", "with",
+))  # fmt: skip
+"""Words that say nothing about a photograph."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,14 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
     """One sample: slider, 1:1 detail, truth maps and facts. `pictures` are the ids of those that the page has."""
     row = one.row
     _, _, width, height = one.box
-    what = f"{_text(row.degradation)}, {_text(name)}"
-    lq = _picture(one.lq, one, f"LQ, {_text(row.degradation)}: {_text(row.caption)}", pictures)
+    word = _text(row.degradation)
+    what = f"{word}, {_text(name)}"
+    lq = _picture(one.lq, one, f"LQ, {word}: {_text(row.caption)}", pictures)
     gt = _picture(one.gt, one, f"GT: {_text(row.caption)}", pictures)
     x, y, w, h = one.detail
     detail = "".join(
-        f'<figure><img alt="" data-as="{pictures[uri]}"><figcaption>{word}</figcaption></figure>'
-        for word, uri in (("LQ", one.lq), ("GT", one.gt))
+        f'<figure><span data-as="{pictures[uri]}" data-alt=""></span><figcaption>{side}</figcaption></figure>'
+        for side, uri in (("LQ", one.lq), ("GT", one.gt))
     )
     maps = "".join(
         f'<button type="button" class="map" data-name="{_text(kind)}"><img src="{uri}" width="{width}" '
@@ -173,8 +175,8 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
         for kind, uri in one.truth.items()
     )
     return f"""
-<article class="sample" style="--width: {width}px" data-degradation="{_text(row.degradation)}" data-split="{_text(row.split)}">
-<h4>{_text(row.degradation)}{f" <small>variant {row.variant}</small>" if row.variant else ""}
+<article class="sample" style="--width: {width}px" data-degradation="{word}" data-split="{_text(row.split)}">
+<h4>{word}{f" <small>variant {row.variant}</small>" if row.variant else ""}
 <span>{_decibels(row.psnr)}</span></h4>
 <div class="slider" data-what="{what}">{gt}<span class="tag">GT</span>
 <div class="over">{lq}<span class="tag">LQ</span></div><i></i>
@@ -189,11 +191,10 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
 
 def _picture(uri: str, one: Shown, alt: str, pictures: dict[str, str]) -> str:
     """An image element; its data are in the page once, and a script copies them to where they come again."""
-    size = f'width="{one.box[2]}" height="{one.box[3]}" alt="{alt}"'
     if uri in pictures:
-        return f'<img data-as="{pictures[uri]}" {size}>'
+        return f'<span data-as="{pictures[uri]}" data-alt="{alt}"></span>'
     pictures[uri] = f"p{len(pictures)}"
-    return f'<img id="{pictures[uri]}" src="{uri}" {size}>'
+    return f'<img id="{pictures[uri]}" src="{uri}" width="{one.box[2]}" height="{one.box[3]}" alt="{alt}">'
 
 
 def _parameters(params: str) -> str:
@@ -248,7 +249,8 @@ def _counts(manifest: Manifest) -> str:
         for word in (shard.degradation, "all"):
             counts[word, shard.split] += shard.count
             counts[word, "all"] += shard.count
-    columns = [*(s for s in SPLITS if counts["all", s]), "all"]
+    splits = [s for s in SPLITS if counts["all", s]]
+    columns = [*splits, "all"] if len(splits) > 1 else splits
     head = "".join(f'<th scope="col">{s}</th>' for s in columns)
     body = "".join(
         f'<tr><th scope="row">{_text(word)}</th>' + "".join(f"<td>{counts[word, s]:,}</td>" for s in columns) + "</tr>"
@@ -374,11 +376,12 @@ def _licences(sources: Iterable[Mapping[str, Any]]) -> str:
     """Photographs by licence and attribution."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source in sources:
-        groups[source["licence"], source["attribution"]].append(source["names"][0])
+        groups[source["licence"], source["attribution"]].append(source["names"][0])  # pairs may share one name
     rows = []
     for (licence, attribution), names in sorted(groups.items()):
-        some = ", ".join(f"<bdi>{_text(name)}</bdi>" for name in sorted(names)[:12])
-        more = f" and {len(names) - 12:,} more" if len(names) > 12 else ""
+        different = sorted(set(names))
+        some = ", ".join(f"<bdi>{_text(name)}</bdi>" for name in different[:12])
+        more = f" and {len(different) - 12:,} more" if len(different) > 12 else ""
         rows.append(
             f"<div><dt>{_text(licence or 'no licence stated')}</dt><dd>{_text(attribution) or 'nobody named'}"
             f"<small>{_count(len(names), 'photograph')}: {some}{more}</small></dd></div>"

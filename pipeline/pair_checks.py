@@ -16,6 +16,11 @@ MAX_SHIFT = 1.5
 MIN_RESPONSE = 0.1
 """Phase correlation's peak, 0..1: below it the estimate is chance and says nothing."""
 
+MIN_GAIN = 0.1
+"""By how much two images must agree better (in correlation, -1..1) once the shift is undone. A motion blur doubles
+edges, and the estimate may lead from one copy to the other: undoing that gains 0.05 at most, undoing a true shift 0.2.
+"""
+
 # Which way sharpness goes when a clean image is degraded. Words that are not here change it either way.
 BLUNTED = frozenset({"motion-blurry", "hazy", "low-light"})
 SHARPENED = frozenset({"noisy", "rainy", "snowy"})
@@ -48,10 +53,11 @@ def check_pair(lq: Image, gt: Image) -> PairCheck:
         return PairCheck(f"its degraded image is {w}×{h} px and the clean one {gw}×{gh}; they must be equal")
     dx, dy, response = _shift(lq, gt)
     ratio = round(sharpness(lq) / max(sharpness(gt), 1e-6), 4)
-    if response < MIN_RESPONSE:
+    far = max(abs(dx), abs(dy)) > MAX_SHIFT
+    if response < MIN_RESPONSE or (far and _gain(lq, gt, round(dx), round(dy)) < MIN_GAIN):
         return PairCheck("", 0.0, 0.0, ratio)
     problem = ""
-    if max(abs(dx), abs(dy)) > MAX_SHIFT:
+    if far:
         problem = f"its degraded image is shifted by ({dx:+.1f}, {dy:+.1f}) px against the clean one; align them first"
     return PairCheck(problem, round(dx, 2), round(dy, 2), ratio)
 
@@ -77,3 +83,25 @@ def _edges(image: Image) -> NDArray[np.float32]:
     gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     magnitude = np.hypot(gx, gy).astype(np.float32)
     return (magnitude / (cv2.GaussianBlur(magnitude, (0, 0), 8) + 1.0)).astype(np.float32)
+
+
+def _gain(lq: Image, gt: Image, dx: int, dy: int) -> float:
+    """How much better the two images' details agree if the LQ is taken to be shifted by (dx, dy) px."""
+    height, width = gt.shape[:2]
+    if abs(dx) * 2 > width or abs(dy) * 2 > height:
+        return 0.0  # too little is left to compare
+    first, second = _details(gt), _details(lq)
+    here = first[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
+    there = second[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
+    return _correlation(here, there) - _correlation(first, second)
+
+
+def _details(image: Image) -> NDArray[np.float32]:
+    """Luminance without its coarsest parts, which agree at any small shift, and its finest, which are noise."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.subtract(cv2.GaussianBlur(grey, (0, 0), 1.5), cv2.GaussianBlur(grey, (0, 0), 8), dtype=np.float32)
+
+
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    a, b = first - first.mean(), second - second.mean()
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-6))

@@ -127,12 +127,14 @@ class Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError."""
-    if not path.exists() and not path.suffix and (own := Path(__file__).parent / "recipes" / f"{path}.toml").exists():
+    if not path.is_file() and not path.suffix and (own := Path(__file__).parent / "recipes" / f"{path}.toml").exists():
         path = own
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not valid TOML: it is no UTF-8 text") from None
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -211,6 +213,8 @@ def construct(
         if fields[key].metadata.get("folder"):
             written = _typed(f"{what} {key}", value, str, "a path")
             values[key] = str((folder / Path(written).expanduser()).resolve()) if written else ""
+        elif fields[key].type == "str":  # annotations are kept as text
+            values[key] = _typed(f"{what} {key}", value, str, "a text")
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
     missing = [n for n, f in fields.items() if _required(f) and n not in values]
@@ -235,9 +239,9 @@ def _plain(value: Any) -> Any:
 def _kind(what: str, table: Any, kinds: Mapping[str, type[T]], folder: Path, default: str) -> tuple[T, dict[str, Any]]:
     """A member of a family by its word in `kind`."""
     settings = dict(_typed(what, table, dict, "a table"))
-    word = settings.pop("kind", default)
+    word = _typed(f"{what} kind", settings.pop("kind", default), str, "a word")
     if word not in kinds:
-        raise RecipeError(f"{what}: there is no kind {word!r}; {nearest(str(word), kinds)}")
+        raise RecipeError(f"{what}: there is no kind {word!r}; {nearest(word, kinds)}")
     made, resolved = construct(f"{what} of kind {word}", kinds[word], settings, folder, ("kind",))
     return made, {"kind": word, **resolved}
 

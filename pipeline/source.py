@@ -15,7 +15,7 @@ from stat import S_ISREG
 from pipeline.codec import BadImageError, codec_fingerprint, decode, perceptual_hash
 from pipeline.pair_checks import PairCheck, check_pair, swapped
 from pipeline.recipe import SPLITS, Recipe
-from pipeline.sources.reader import Candidate, Refusal, SourceError
+from pipeline.sources.reader import Candidate, Refusal, SourceError, printable
 from pipeline.store import ScanStore
 from synth.image import Image
 
@@ -132,7 +132,7 @@ def scan(
                 problem = unread.get(path) or _looks(store, files[path].digest).problem
                 reason = f"{role}{problem}" if problem else ""
         if reason:
-            refusals.append(Refusal(candidate.name, reason))
+            refusals.append(Refusal(_named(candidate.name, candidate.lq), reason))
             continue
         gt = files[candidate.path]
         lq = files.get(candidate.lq)
@@ -156,7 +156,7 @@ def scan(
         sources.append(source)
 
     bad_pairs, notes = _check_pairs(sources, recipe, store, workers)
-    refusals += [Refusal(sources[i].names[0], reason) for i, reason in bad_pairs.items()]
+    refusals += [Refusal(_named(sources[i].names[0], sources[i].lq), reason) for i, reason in bad_pairs.items()]
     kept, clashes, split_notes = _merge([s for i, s in enumerate(sources) if i not in bad_pairs])
     refusals += clashes
     small = [s for s in kept if not recipe.cut(s.looks.width, s.looks.height)]
@@ -195,7 +195,7 @@ class SourceChangedError(RuntimeError):
         self.path, self.what = path, what
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}"
+        return f"{printable(self.path)}: {self.what}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -313,13 +313,19 @@ def _check_pairs(
     for entry, checks in by_entry.items():
         word = recipe.sources[entry].degradation
         wrong = [i for i, check in checks if swapped(word, check)]
+        names = [_named(sources[i].names[0], sources[i].lq) for i in wrong]
         if len(wrong) * 2 > len(checks):
             raise SourceError(
                 f"[[sources]] {entry + 1}: in {len(wrong)} of {len(checks)} pairs the `lq` image looks like the clean "
-                f"one for {word!r}, as in {sources[wrong[0]].names[0]}; are the folders `lq` and `gt` swapped?"
+                f"one for {word!r}, as in {names[0]}; are the folders `lq` and `gt` swapped?"
             )
-        notes += [f"{sources[i].names[0]}: its degraded image looks like the cleaner one of the two" for i in wrong]
+        notes += [f"{name}: its degraded image looks like the cleaner one of the two" for name in names]
     return bad, notes
+
+
+def _named(name: str, lq: str) -> str:
+    """A source's name for people; a pair's names both files, since one clean image may serve several degraded ones."""
+    return f"{name} with {printable(Path(lq).name)}" if lq else name
 
 
 def _compare(source: Source) -> str:

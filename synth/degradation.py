@@ -10,9 +10,9 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
-from synth.image import Image, Map
+from synth.image import FloatImage, Image, Map, to_float, to_uint8
 from synth.rng import Rng
 
 Params: TypeAlias = Mapping[str, Any]
@@ -40,20 +40,56 @@ class Degraded:
     file: tuple[str, bytes] | None = None
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """An image on its way: float32 in [0, 1], sRGB-encoded, not yet quantised; and the truth maps so far."""
+
+    image: FloatImage
+    truth: Mapping[str, Map] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which photograph, and which part of it, a sample is cut from: for settings that bring a file for each photograph.
+
+    name  the photograph's name relative to its source's folder. x, y, width, height: the part, in pixels of the whole,
+    which is full_width×full_height.
+    """
+
+    name: str
+    x: int
+    y: int
+    width: int
+    height: int
+    full_width: int
+    full_height: int
+
+
+Stage: TypeAlias = Literal["scene", "atmosphere", "optics", "sensor", "codec", "loss"]
+"""Where on light's way from the scene to the file a degradation happens; composites follow this order."""
+
+STAGES: tuple[Stage, ...] = ("scene", "atmosphere", "optics", "sensor", "codec", "loss")
+
+
 class Degradation(Protocol):
     """One way in which photographs go wrong. A dataclass whose fields are its settings, with defaults.
 
     name     the field's word for it, also in recipes, labels and shard names.
     version  raised whenever the same parameters give other pixels, so that old samples are made again.
+    stage    where on light's way it happens.
     truth    names of the truth maps that every result carries (`mask`); none by default.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
+    stage: ClassVar[Stage]
     truth: ClassVar[tuple[str, ...]] = ()
 
-    def draw(self, rng: Rng, image: Image) -> Params:
-        """Parameters for one sample of `image` (H×W×3 uint8 RGB). Reads the image at most; never changes it."""
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> Params:
+        """Parameters for one sample of `image` (H×W×3 uint8 RGB). Reads the image at most; never changes it.
+
+        `place` tells which photograph it is, for degradations that look a file up for it (a depth map).
+        """
         ...
 
     def apply(self, image: Image, params: Params) -> Degraded:
@@ -63,6 +99,22 @@ class Degradation(Protocol):
     def settings(self) -> dict[str, Any]:
         """All that decides what `draw` can give, as JSON: part of every sample's fingerprint."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+class Rendered(Degradation, Protocol):
+    """A degradation that is computed in floats: it gives `render`, and `apply` quantises once, by rounding.
+
+    In a composite the renderings of several are chained, and only the last result is quantised.
+    """
+
+    def render(self, image: FloatImage, params: Params) -> Rendering:
+        """Degrade `image` (H×W×3 float32 in [0, 1], sRGB-encoded, unchanged afterwards). Pure and free of chance."""
+        ...
+
+    def apply(self, image: Image, params: Params) -> Degraded:
+        """`render`, from 8-bit levels and back to them."""
+        rendering = self.render(to_float(image), params)
+        return Degraded(to_uint8(rendering.image), rendering.truth)
 
 
 def check_values(name: str, values: Values, low: float, high: float, *, whole: bool = False) -> None:

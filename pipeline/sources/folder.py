@@ -23,6 +23,8 @@ class Folder:
     def __post_init__(self) -> None:
         if isinstance(self.include, str):
             object.__setattr__(self, "include", (self.include,))
+        if not isinstance(self.include, tuple) or not all(isinstance(i, str) for i in self.include):
+            raise SourceError(f'include: expected patterns such as ["*.jpg"], found {self.include!r}')
 
     @property
     def degradation(self) -> str:

@@ -10,7 +10,17 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from synth.degradation import Degradation, Degraded, Params, SettingError, Values, check_values, draw_value
+from synth.degradation import (
+    Degradation,
+    Degraded,
+    Params,
+    Place,
+    SettingError,
+    Stage,
+    Values,
+    check_values,
+    draw_value,
+)
 from synth.image import Image
 from synth.rng import Rng
 
@@ -30,6 +40,7 @@ class JpegCompressed(Degradation):
 
     name: ClassVar[str] = "jpeg-compressed"
     version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "codec"
 
     quality: Values = 10
     subsampling: str = "4:2:0"
@@ -39,7 +50,7 @@ class JpegCompressed(Degradation):
         if self.subsampling not in SUBSAMPLINGS:
             raise SettingError(f"subsampling: expected one of {', '.join(SUBSAMPLINGS)}, found {self.subsampling!r}")
 
-    def draw(self, rng: Rng, image: Image) -> dict[str, Any]:
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`quality`, a whole number, and `subsampling`."""
         return {"quality": draw_value(rng, self.quality, whole=True), "subsampling": self.subsampling}
 

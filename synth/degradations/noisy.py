@@ -11,7 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import Degradation, Degraded, Params, SettingError, Values, check_values, draw_value
+from synth.degradation import (
+    Degradation,
+    Degraded,
+    Params,
+    Place,
+    SettingError,
+    Stage,
+    Values,
+    check_values,
+    draw_value,
+)
 from synth.image import Image
 from synth.rng import Rng, normal_table
 
@@ -33,6 +43,7 @@ class Noisy(Degradation):
 
     name: ClassVar[str] = "noisy"
     version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "sensor"
 
     sigma: Values = 50
     legacy_floor: bool = False
@@ -42,7 +53,7 @@ class Noisy(Degradation):
         if not isinstance(self.legacy_floor, bool):
             raise SettingError(f"legacy_floor: expected true or false, found {self.legacy_floor!r}")
 
-    def draw(self, rng: Rng, image: Image) -> dict[str, Any]:
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`sigma` in 8-bit levels, the noise's `seed` (32 hex digits), and `legacy_floor`."""
         return {"sigma": draw_value(rng, self.sigma), "seed": rng.seed(), "legacy_floor": self.legacy_floor}
 

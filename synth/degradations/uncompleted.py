@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from synth.degradation import Degradation, Degraded, Params, SettingError
+from synth.degradation import Degradation, Degraded, Params, Place, SettingError, Stage
 from synth.image import Image, Map
 from synth.rng import Rng
 
@@ -46,6 +46,7 @@ class Uncompleted(Degradation):
 
     name: ClassVar[str] = "uncompleted"
     version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "loss"
     truth: ClassVar[tuple[str, ...]] = ("mask",)
 
     fill: Sequence[int] = (255, 255, 255)
@@ -66,7 +67,7 @@ class Uncompleted(Degradation):
         digest = hashlib.sha256("".join(self._files).encode()).hexdigest() if self._files else ""
         return {"fill": list(self.fill), "masks": digest, "masks_keep": self.masks_keep}
 
-    def draw(self, rng: Rng, image: Image) -> dict[str, Any]:
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`hole_ratio` (0..1) and a `seed` for strokes or the `mask`'s sha256 for a file, `masks_keep` and `fill`.
 
         A stroke's ratio is the one aimed at; a file's is that of the mask at its own size.

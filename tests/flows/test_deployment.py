@@ -34,7 +34,7 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # a child of a shell's background job ignores SIGINT, and Prefect's worker ends by sending it to itself
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
     try:
         yield

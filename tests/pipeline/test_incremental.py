@@ -19,7 +19,7 @@ import PIL.Image
 import pytest
 
 from pipeline.check import check
-from pipeline.dataset import Options, Report, Threads, build, make_draft, Stores
+from pipeline.dataset import Options, Report, Stores, Threads, build, make_draft
 from pipeline.manifest import SHARDS, load_manifest, read_samples, read_sources
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.shard import file_sha256, read_shard
@@ -271,7 +271,7 @@ def test_a_damaged_shard_is_named_and_made_again(world: World, damage: str) -> N
         data = bytearray(victim.read_bytes())
         data[len(data) // 2] ^= 1
         victim.write_bytes(data if damage == "flipped" else data[:-700])
-    assert [f.where for f in check(world.out).findings][0] == victim.name
+    assert check(world.out).findings[0].where == victim.name
     assert world.plan().build[0].kind == "damaged"
     settle(world)
     assert public_files(world.out) == good

@@ -9,8 +9,9 @@ import struct
 import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -19,11 +20,13 @@ import PIL.ImageFile
 import PIL.ImageOps
 import pytest
 
+from captioning import CAPTIONERS
+from captioning.captioner import Caption, Captioner, Photo
 from pipeline.build import BuildError
 from pipeline.codec import BadImageError, decode
 from pipeline.dataset import Options, Report, Threads, build
 from pipeline.manifest import load_manifest, read_sources
-from pipeline.recipe import RecipeError
+from pipeline.recipe import Recipe
 from pipeline.sources.reader import SourceError
 from synth.image import Image
 from tests.pipeline.making import Built, encoded, photo, photos, picture, pixels, read_built, save, tiny_recipe
@@ -389,6 +392,7 @@ def test_a_mended_file_comes_back_by_itself(tmp_path: Path) -> None:
 
 
 def broken_among(folder: Path, bad: int, good: int) -> None:
+    (folder / "photos").mkdir(exist_ok=True)
     photos(folder / "photos", good, 16, 16)
     for i in range(bad):
         (folder / "photos" / f"bad-{i}.jpg").write_bytes(b"")
@@ -510,10 +514,10 @@ def test_a_source_that_never_rests_stops_the_build(tmp_path: Path) -> None:
     path = photos(tmp_path / "photos", 2)[0].rename(tmp_path / "photos" / "restless \x1b.png")
     runner = Meddler(lambda round_: save(path, picture(seed=100 + round_)) and None, times=99)
     with pytest.raises(
-        BuildError, match="sources keep changing while they are read, such as .*; build when they res"
-    ) as e:
+        BuildError, match=r"sources keep changing while they are read, such as .*; build when "
+    ) as caught:
         build(tiny_recipe(tmp_path), tmp_path / "out", runner=runner)
-    assert str(e.value).isprintable()
+    assert str(caught.value).isprintable()
     assert load_manifest(tmp_path / "out") is None
 
 
@@ -529,6 +533,80 @@ def test_bytes_that_change_back_and_forth_give_one_dataset(tmp_path: Path) -> No
     assert reports[0].manifest.digest == reports[2].manifest.digest != reports[1].manifest.digest
 
 
-def test_a_bad_include_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="include"):
-        tiny_recipe(tmp_path, sources=[{"path": "photos", "include": 5}])
+# ---------------------------------------------------------------------------------------------------------------------
+# Captions that a model makes, which takes hours
+
+
+@dataclass(frozen=True)
+class Model(Captioner):
+    """A captioner whose captions are kept: it looks at pixels, and something may happen while it does."""
+
+    name: ClassVar[str] = "model"
+    version: ClassVar[int] = 1
+    stored: ClassVar[bool] = True
+    meddle: ClassVar[Callable[[], None]]
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def caption(self, photos: Sequence[Photo]) -> list[Caption]:
+        Model.meddle()
+        return [self._caption(photo) for photo in photos]
+
+    def _caption(self, photo: Photo) -> Caption:
+        try:
+            level = photo.load().mean()
+        except Exception:
+            return Caption("", "the model could not read it")
+        return Caption("", "the model has no words") if level > 250 else Caption(f"a picture of level {level:.3f}")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """Three photographs, and a recipe whose captions the model makes."""
+    monkeypatch.setitem(CAPTIONERS, "model", Model)
+    monkeypatch.setattr(Model, "meddle", lambda: None, raising=False)
+    photos(tmp_path / "photos", 3)
+    return tiny_recipe(tmp_path, captions={"kind": "model"})
+
+
+def captions_are_right(built: Built) -> bool:
+    stored = [sample for samples in built.samples.values() for sample in samples]
+    return all(s.members["txt"].decode() == f"a picture of level {pixels(s.gt[1]).mean():.3f}" for s in stored)
+
+
+def test_no_sample_without_a_caption(tmp_path: Path, model: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes or changes while captions are made is captioned too, and no caption is kept for other bytes."""
+    rounds = iter(range(9))
+
+    def meddle() -> None:
+        if next(rounds) == 0:
+            photo(tmp_path / "photos" / "good-000.png", seed=70)
+            photo(tmp_path / "photos" / "new.png", seed=71)
+
+    monkeypatch.setattr(Model, "meddle", meddle)
+    build(model, tmp_path / "out")
+    built = read_built(tmp_path / "out")
+    assert set(built.samples) == {"good-000.png", "good-001.png", "good-002.png", "new.png"}
+    assert captions_are_right(built)
+    photo(tmp_path / "photos" / "good-000.png", seed=0)  # as it was before
+    build(model, tmp_path / "out")
+    assert captions_are_right(read_built(tmp_path / "out"))
+
+
+def test_what_a_model_cannot_caption_is_set_aside(tmp_path: Path, model: Recipe) -> None:
+    save(tmp_path / "photos" / "white.png", np.full((20, 20, 3), 255, np.uint8))
+    report = build(model, tmp_path / "out")
+    assert report.captions_made == 3
+    built = read_built(tmp_path / "out")
+    assert built.set_aside == {"white.png": "the model has no words"}
+    assert set(built.samples) == {"good-000.png", "good-001.png", "good-002.png"}
+    again = build(model, tmp_path / "out")
+    assert (again.results, again.captions_made) == ((), 0)
+
+
+def test_a_fallback_says_what_a_model_cannot(tmp_path: Path, model: Recipe) -> None:
+    save(tmp_path / "photos" / "white.png", np.full((20, 20, 3), 255, np.uint8))
+    build(tiny_recipe(tmp_path, captions={"kind": "model", "fallback": "template"}), tmp_path / "out")
+    (white,) = read_built(tmp_path / "out").samples["white.png"]
+    assert white.members["txt"] == b"a bright square photograph"

@@ -90,8 +90,8 @@ def test_open_clips_own_loader_reads_lq_and_caption(dataset: Path) -> None:
 
         ensure_torchvision()
         import open_clip
-        import open_clip_train.data as data
         from open_clip.transform import image_transform
+        from open_clip_train import data
 
     # open_clip 3.3 was written before webdataset marked the ends of shards; it meets the mark as a sample without name.
     expander = functools.partial(data.tar_file_expander, eof_value=None)

@@ -106,8 +106,10 @@ def check(degradation: Degradation, image: Image, seed: str) -> None:
     assert degraded.image.shape == image.shape
     assert degraded.image.dtype == np.uint8
     assert degraded.image.flags.c_contiguous and degraded.image.flags.writeable
-    for truth in degraded.truth.values():
-        assert truth.shape == image.shape[:2] and truth.dtype == np.uint8
+    for name, truth in degraded.truth.items():
+        assert truth.ndim == 2 and truth.dtype in (np.uint8, np.uint16)
+        assert name == "kernel" or truth.shape == image.shape[:2]
+    assert set(degraded.truth) == set(degradation.truth)
     if degraded.file is not None:
         assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(degraded.file[1]))), degraded.image)
     kept = json.loads(json.dumps(params))

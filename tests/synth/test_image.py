@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synth.image import SMALLEST_SIDE, check_image, to_float, to_uint8
+from synth.image import SMALLEST_SIDE, check_image, to_encoded, to_float, to_linear, to_uint8
 
 LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
@@ -47,3 +47,15 @@ def test_the_smallest_image_passes() -> None:
 def test_other_arrays_are_refused(shape: tuple[int, ...], dtype: type, found: str) -> None:
     with pytest.raises(ValueError, match=rf"expected.*{found}"):
         check_image(np.zeros(shape, dtype))
+
+
+def test_linear_light_is_srgbs_and_back() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = to_float(np.stack([levels] * 3, -1))
+    linear = to_linear(image)
+    assert linear.dtype == np.float32
+    assert linear[0, 0, 0] == 0
+    assert linear[-1, -1, 0] == 1
+    assert abs(linear.ravel()[3 * 188] - 0.5029) < 1e-4  # level 188 is half of white's light
+    assert np.array_equal(to_uint8(to_encoded(linear)), np.stack([levels] * 3, -1))
+    assert to_encoded(np.full((1, 1, 3), 7, np.float32)).max() == 1

@@ -1,0 +1,71 @@
+"""What holds for every captioner, and for captions at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pipeline
+from captioning import CAPTIONERS
+from captioning.captioner import Caption, one_line
+from captioning.sidecar import Sidecar
+from flows.demo import PHOTOS
+from tests.captioning.doubles import photo
+
+DEMO_CAPTIONS = Path(pipeline.__file__).parent / "recipes" / "demo-captions.csv"
+
+
+@pytest.mark.parametrize("word", CAPTIONERS)
+def test_a_captioner_is_its_word_frozen_picklable_and_its_settings_are_json(word: str) -> None:
+    captioner = CAPTIONERS[word]()
+    assert captioner.name == word and captioner.version >= 1
+    assert json.loads(json.dumps(captioner.settings())) == captioner.settings()
+    assert pickle.loads(pickle.dumps(captioner)) == captioner == CAPTIONERS[word]()
+    with pytest.raises(AttributeError):
+        captioner.text = captioner.path = "another"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("word", CAPTIONERS)
+def test_one_bad_photo_is_a_problem_of_its_own(word: str, tmp_path: Path) -> None:
+    def broken() -> None:
+        raise OSError("truncated")
+
+    captions = CAPTIONERS[word]().caption([photo("a/x.jpg", tmp_path, broken), photo("y.jpg", tmp_path, broken)])  # type: ignore[arg-type]
+    assert all(caption.problem and not caption.text for caption in captions)
+    assert "'a/x.jpg'" in captions[0].problem and "'y.jpg'" in captions[1].problem
+    assert CAPTIONERS[word]().caption([]) == []
+
+
+def test_the_catalogue_imports_nothing_heavy_and_nobody() -> None:
+    others = "torch", "transformers", "sqlite3", "cv2", "PIL", "synth", "pipeline", "flows", "prefect"
+    code = f"import sys, captioning; print(sorted(set(sys.modules) & {set(others)!r}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_one_line_is_one_line_and_stays_it(text: str) -> None:
+    line = one_line(text)
+    assert one_line(line) == line == line.strip()
+    assert line.splitlines() == ([line] if line else [])
+
+
+def test_the_demo_has_a_caption_for_each_photograph() -> None:
+    names = [name for _, names in PHOTOS.values() for name in names]
+    captions = Sidecar(str(DEMO_CAPTIONS)).caption([photo(name) for name in names])
+    with DEMO_CAPTIONS.open(encoding="utf-8", newline="") as file:
+        assert {row["name"]: row["caption"] for row in csv.DictReader(file)} == {
+            name: caption.text for name, caption in zip(names, captions, strict=True)
+        }
+    assert all(c.text[0].islower() and not c.text.endswith(".") and len(c.text) > 60 for c in captions)
+    assert captions[names.index("coffee.png")] == Caption(
+        "espresso in a small red-brown cup: a spoon lies on the saucer, and the wooden table glows in warm light"
+    )
