@@ -166,5 +166,7 @@ def _artifacts(report: Report, checked: Checked) -> None:
         key="check",
         description=f"{checked.samples} samples checked, {checked.replayed} replayed",
     )
+    if not checked.ok:
+        return  # a picture cannot be made of a damaged shard, and must not hide the findings
     sheet = base64.b64encode(contact_sheet(draft.out)).decode()
     create_image_artifact(f"data:image/jpeg;base64,{sheet}", key="gallery", description="GT beside LQ")

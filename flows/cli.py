@@ -142,6 +142,34 @@ def show(
 
 
 @app.command()
+def calibrate(
+    photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
+    limit: Annotated[int, typer.Option(min=1, help="Photographs to measure, spread over the folder.")] = 100,
+    workers: WorkersOption = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
+    from flows.terminal import TerminalEvents
+    from pipeline.calibrate import calibrate as run
+    from pipeline.dataset import Meter
+    from pipeline.workspace import usable_cores
+
+    with TerminalEvents(errors) as events:
+        found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
+    rows = [figures.row for figures in found]
+    if markdown:
+        lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+        console.print(escape("\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, no_wrap=name != "published inputs, PSNR/SSIM")
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    console.print(table)
+
+
+@app.command()
 def demo(
     out: OutOption = Path("patina-demo"),
     workers: WorkersOption = 0,

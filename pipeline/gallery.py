@@ -45,8 +45,9 @@ SMALL_FILE = 200_000
 DETAIL = (192, 140)
 """Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""
 
-CROP, GUTTER, HEADING = 224, 8, 34
-"""The contact sheet's measures in pixels."""
+CROP, SMALLEST_CELL, GUTTER, HEADING = 224, 136, 8, 34
+"""The contact sheet's measures in pixels. Cells are smaller than a crop where no image fills one: down to what a
+heading needs."""
 
 
 def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
@@ -96,7 +97,7 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
 
 def contact_sheet(folder: Path, rows: int = 3) -> bytes:
     """A JPEG picture of a few photographs in `rows` rows at the most: GT, then its LQ under every degradation, all of
-    them the same 224 px square at 1:1, where the photograph has most detail. Where no photograph has all degradations
+    them the same square at 1:1, where the photograph has most detail. Where no photograph has all degradations
     (pairs have one each), a row holds several photographs. Raises like `write_gallery`."""
     views = _views(folder, rows)
     lines: list[list[tuple[str, Image]]] = [[] for _ in range(min(rows, len(views)))]
@@ -104,18 +105,20 @@ def contact_sheet(folder: Path, rows: int = 3) -> bytes:
         lines[i % len(lines)] += _cells(folder, view)
     labels = [[word for word, _ in line] for line in lines]
     headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
-    width = max(map(len, lines)) * (CROP + GUTTER) - GUTTER
-    sheet = PIL.Image.new("RGB", (width, len(lines) * (CROP + GUTTER) - GUTTER + sum(headed) * HEADING), "white")
+    side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
+    step = side + GUTTER
+    size = (max(map(len, lines)) * step - GUTTER, len(lines) * step - GUTTER + sum(headed) * HEADING)
+    sheet = PIL.Image.new("RGB", size, "white")
     draw, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(size=15)
     top = 0
     for line, with_heading in zip(lines, headed, strict=True):
         for column, (word, image) in enumerate(line):
-            left = column * (CROP + GUTTER)
+            left = column * step
             if with_heading:
                 draw.text((left, top + HEADING // 2 - 1), word, "#333333", font, "lm")
-            x, y = (CROP - image.shape[1]) // 2, (CROP - image.shape[0]) // 2  # a smaller one stands in the middle
+            x, y = (side - image.shape[1]) // 2, (side - image.shape[0]) // 2  # a smaller one stands in the middle
             sheet.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
-        top += CROP + GUTTER + with_heading * HEADING
+        top += step + with_heading * HEADING
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=88, subsampling="4:4:4")
     return file.getvalue()

@@ -77,7 +77,7 @@ def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, A
         digest=manifest.digest,
         shown="" if len(shown) == total else f"{len(shown):,} of {total:,} samples, spread evenly over all of them.",
         largest=LARGEST,
-        card=int(np.clip(max(widths, default=0), 230, 340)),
+        card=int(np.clip(max(widths, default=0), 260, 340)),
         filters=_filters(shown),
         samples=_samples(shown),
         counts=_counts(manifest),
@@ -148,10 +148,12 @@ def _samples(shown: Sequence[Shown]) -> str:
             _text(first.row.split),
             f"<bdi>{_text(rights)}</bdi>" if rights else "",
         ]
+        room = f"--n: {len(group)}; --width: {max(s.box[2] for s in group)}px"
         cards = "".join(_card(s, names[0], len(captions) > 1, pictures) for s in group)
         sections.append(
             f'<section class="photograph"><h3 dir="auto">{_text(captions[0]) or "(no caption)"}</h3>'
-            f'<p class="facts">{" <i>·</i> ".join(filter(None, facts))}</p><div class="cards">{cards}</div></section>'
+            f'<p class="facts">{" <i>·</i> ".join(filter(None, facts))}</p>'
+            f'<div class="cards" style="{room}">{cards}</div></section>'
         )
     return "\n".join(sections)
 
@@ -324,8 +326,8 @@ def _sizes(sources: Sequence[Mapping[str, Any]], samples: pa.Table) -> str:
     small, middle, large = (f"{width[i]}×{height[i]}" for i in order[[0, (len(order) - 1) // 2, -1]])
     words = f"Photographs from {small} to {large} px; the median by area is {middle} px."
     tiles = Counter(zip(samples["width"].to_pylist(), samples["height"].to_pylist(), strict=True))
-    if len(tiles) == 1 and len(points) > 1:
-        (w, h), _ = next(iter(tiles.items())), 0
+    if len(tiles) == 1:
+        ((w, h),) = tiles
         words += f" All samples are {w}×{h} px."
     label = f"Widths and heights of {_count(len(sources), 'photograph')}. {words}"
     return (

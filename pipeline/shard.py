@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 BLOCK = 512
 END = b"\0" * (2 * BLOCK)
@@ -46,8 +45,10 @@ class Written:
 def tar_header(name: str, size: int) -> bytes:
     """One 512-byte ustar header (POSIX.1-1988) of a plain file with fixed owner, mode and time."""
     encoded = name.encode("ascii")
-    if len(encoded) > 100:
-        raise ValueError(f"a member's name may have 100 bytes, {name!r} has {len(encoded)}")
+    if len(encoded) > 100 or not 0 <= size < 8**11:
+        raise ValueError(
+            f"a member may have a name of 100 bytes and 8 GiB, {name!r} has {len(encoded)} and {size} bytes"
+        )
     head = b"%-100s0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % (encoded.ljust(100, b"\0"), size)
     tail = b"0" + b"\0" * 100 + b"ustar\x0000" + b"\0" * 247
     checksum = sum(head) + sum(tail) + 8 * ord(" ")
@@ -64,11 +65,7 @@ def pack(key: str, members: Members) -> bytes:
 
 def unpack(data: bytes, where: str) -> tuple[str, dict[str, bytes]]:
     """Key and members of one packed sample. Raises DamagedShardError, naming `where`, for anything else."""
-    try:
-        with tarfile.open(fileobj=BytesIO(data + END), mode="r:") as archive:
-            samples = list(_samples(archive, where))
-    except tarfile.TarError as error:
-        raise DamagedShardError(f"{where}: expected a sample, found bytes that are no tar ({error})") from None
+    samples = list(_samples(BytesIO(data), len(data), where))
     if len(samples) != 1:
         raise DamagedShardError(f"{where}: expected one sample, found {len(samples)}")
     key, members, _ = samples[0]
@@ -117,40 +114,46 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes], Span]]:
     Raises DamagedShardError for anything that patina would not have written: a torn or longer file, links, folders,
     a name outside the pattern, a sample in two places.
     """
-    try:
-        with tarfile.open(path, mode="r:") as archive:
-            end = 0
-            for key, members, span in _samples(archive, path.name):
-                yield key, members, span
-                end = span.offset + span.size
-        if path.stat().st_size != end + len(END):
-            raise DamagedShardError(f"{path.name}: expected {end + len(END)} bytes, found {path.stat().st_size}")
-    except (tarfile.TarError, EOFError) as error:
-        raise DamagedShardError(f"{path.name}: not a readable tar ({error})") from None
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size - len(END)
+        yield from _samples(file, end, path.name)
+        if file.read() != END:
+            raise DamagedShardError(f"{path.name}: expected {len(END)} zeros at its end, found other bytes")
 
 
-def _samples(archive: tarfile.TarFile, where: str) -> Iterator[tuple[str, dict[str, bytes], Span]]:
-    key, members, start, seen = "", dict[str, bytes](), 0, set[str]()
-    end = 0
-    for info in archive:
-        name, _, extension = info.name.partition(".")
-        if not info.isreg() or not name or not extension or "/" in info.name:
-            raise DamagedShardError(f"{where}: expected KEY.extension as a plain file, found {info.name!r}")
-        if name != key:
+def _samples(file: BinaryIO, end: int, where: str) -> Iterator[tuple[str, dict[str, bytes], Span]]:
+    key, members, start, offset, seen = "", dict[str, bytes](), 0, 0, set[str]()
+    while offset < end:
+        name, size = _parse_header(file.read(BLOCK), f"{where}: at {offset}")
+        sample, _, extension = name.partition(".")
+        if not sample or not extension or "/" in name:
+            raise DamagedShardError(f"{where}: expected KEY.extension at {offset}, found {name!r}")
+        if sample != key:
             if key:
-                yield key, members, Span(start, info.offset - start)
-            if name in seen:
-                raise DamagedShardError(f"{where}: sample {name} lies in two places")
-            seen.add(name)
-            key, members, start = name, {}, info.offset
-        file = archive.extractfile(info)
-        body = file.read() if file else b""
-        if extension in members or len(body) != info.size:
-            raise DamagedShardError(f"{where}: {info.name} is there twice or torn")
-        members[extension] = body
-        end = info.offset_data + -(-info.size // BLOCK) * BLOCK
+                yield key, members, Span(start, offset - start)
+            if sample in seen:
+                raise DamagedShardError(f"{where}: sample {sample} lies in two places")
+            seen.add(sample)
+            key, members, start = sample, {}, offset
+        offset += BLOCK + size + -size % BLOCK
+        if extension in members or offset > end:
+            raise DamagedShardError(f"{where}: {name} is there twice or torn")
+        members[extension] = file.read(size)
+        if file.read(-size % BLOCK).strip(b"\0"):
+            raise DamagedShardError(f"{where}: expected zeros behind {name}, found other bytes")
     if key:
-        yield key, members, Span(start, end - start)
+        yield key, members, Span(start, offset - start)
+
+
+def _parse_header(header: bytes, where: str) -> tuple[str, int]:
+    """Name and size in a header, if it is byte for byte the one that patina writes for them."""
+    try:
+        name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
+        if tar_header(name, size) == header:
+            return name, size
+    except ValueError:
+        pass
+    raise DamagedShardError(f"{where}: expected the header of a plain file as patina writes it, found other bytes")
 
 
 def file_sha256(path: Path) -> str:

@@ -43,7 +43,7 @@ class Looks:
 class Source:
     """One clean image, or one LQ/GT pair, that may be used.
 
-    digest    SHA-256 of the clean image's bytes; for a pair, of both files' digests. Names the source everywhere.
+    digest    SHA-256 of the clean image's bytes; for a pair, of its label and both files' digests. Names the source.
     content   SHA-256 of the clean image's bytes. Decides the split, so that one clean image never stands on two sides.
     names     every relative name under which these bytes were found, in order; `path` is the first one's file.
     roots     the folder that each of the names is relative to.
@@ -136,7 +136,8 @@ def scan(
             continue
         gt = files[candidate.path]
         lq = files.get(candidate.lq)
-        digest = hashlib.sha256(f"pair {gt.digest} {lq.digest}".encode()).hexdigest() if lq else gt.digest
+        pair = f"pair {reader.degradation} {gt.digest}"
+        digest = hashlib.sha256(f"{pair} {lq.digest}".encode()).hexdigest() if lq else gt.digest
         source = Source(
             digest=digest,
             content=gt.digest,

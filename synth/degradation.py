@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from synth.image import FloatImage, Image, Map, to_float, to_uint8
 from synth.rng import Rng
@@ -31,13 +31,15 @@ class Degraded:
     """What a degradation made of one image.
 
     image  the degraded image as a reader of the stored LQ will see it: same shape as the clean one, RGB uint8.
-    truth  truth maps by name (`mask`), H×W uint8 each: what was done where.
+    truth  truth maps by name (`mask`), H×W uint8 or uint16 each (a blur `kernel` k×k): what was done where.
     file   suffix and bytes, where the degradation *is* a codec: then these bytes are the stored LQ.
+    steps  intermediate targets of a composite by name (`step-1`), H×W×3 RGB uint8 each.
     """
 
     image: Image
     truth: Mapping[str, Map] = field(default_factory=dict)
     file: tuple[str, bytes] | None = None
+    steps: Mapping[str, Image] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Degradation(Protocol):
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
 
 
+@runtime_checkable
 class Rendered(Degradation, Protocol):
     """A degradation that is computed in floats: it gives `render`, and `apply` quantises once, by rounding.
 

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.codec import psnr
 from pipeline.dataset import Options, build
-from pipeline.gallery import CROP, GUTTER, HEADING, contact_sheet, write_gallery
+from pipeline.gallery import CROP, GUTTER, HEADING, SMALLEST_CELL, contact_sheet, write_gallery
 from pipeline.manifest import SHARDS, ManifestError, load_manifest, read_samples
 from pipeline.shard import DamagedShardError
 from synth.image import Image
@@ -221,6 +221,7 @@ def test_tiles_variants_and_pairs_have_their_places(tmp_path: Path) -> None:
     page = page_of(dataset(tmp_path, sources=sources, degradations=degradations, tiles={"size": 32}))
     assert len(page.cards) == 4 * 2 + 4
     assert "32×32 px tile at (32, 16)" in page.text
+    assert "All samples are 32×32 px." in page.text
     assert "variant 1" in page.text
     assert "none: the degraded image came with the clean one" in page.text
 
@@ -256,8 +257,8 @@ def sheet(folder: Path, rows: int = 3) -> Image:
     return pixels(data)
 
 
-def cell(image: Image, row: int, column: int, top: int = HEADING) -> Image:
-    y, x = top + row * (CROP + GUTTER), column * (CROP + GUTTER)
+def cell(image: Image, row: int, column: int) -> Image:
+    y, x = HEADING + row * (CROP + GUTTER), column * (CROP + GUTTER)
     return np.ascontiguousarray(image[y : y + CROP, x : x + CROP])
 
 
@@ -289,6 +290,8 @@ def test_the_contact_sheet_shows_every_degradation_of_pairs(tmp_path: Path) -> N
         save(tmp_path / word / "lq" / "a.png", clean // 4 * 3 + 9 * i)
         sources.append({"kind": "pairs", "lq": f"{word}/lq", "gt": f"{word}/gt", "degradation": word})
     image = sheet(dataset(tmp_path, sources=sources, degradations={}))
-    assert image.shape[1] == 4 * CROP + 3 * GUTTER, "two photographs in the first row, one in each of the others"
-    filled = [[bool((cell(image, 0, c, y) < 200).any()) for c in range(4)] for y in (34, 300, 566)]
+    step, middle = SMALLEST_CELL + GUTTER, SMALLEST_CELL // 2
+    assert image.shape == (3 * (step + HEADING) - GUTTER, 4 * step - GUTTER, 3), "two photographs in the first row"
+    centres = image[HEADING + middle :: step + HEADING, middle::step]  # 3×4×3
+    filled = (centres.min(axis=2) < 250).tolist()
     assert filled == [[True] * 4, [True, True, False, False], [True, True, False, False]]

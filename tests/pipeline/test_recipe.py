@@ -1,0 +1,364 @@
+"""The recipe: refused with a hint where it cannot be meant, resolved where it can, and read back as it was written."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captioning import CAPTIONERS
+from pipeline.recipe import Recipe, RecipeError, bucket_of, canonical_json, construct, load_recipe, parse_recipe
+from pipeline.sources import READERS
+from pipeline.sources.folder import Folder
+from synth.degradations import CATALOGUE
+from synth.degradations.noisy import Noisy
+from tests.pipeline.making import tiny_recipe
+
+HERE = Path("/recipes")
+LEAST: dict[str, Any] = {"sources": [{"path": "photos"}], "degradations": {"noisy": {}}}
+
+
+def parse(**changes: Any) -> Recipe:
+    return parse_recipe({**LEAST, **changes}, HERE)
+
+
+def noisy(**settings: Any) -> Recipe:
+    return parse(degradations={"noisy": settings})
+
+
+def refusal(**changes: Any) -> str:
+    """What is said about a recipe that cannot be meant."""
+    with pytest.raises(RecipeError) as caught:
+        parse(**changes)
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Unknown keys
+
+
+@pytest.mark.parametrize(
+    ("table", "where", "hint"),
+    [
+        ({"sead": 3}, "the recipe has no key 'sead'", "did you mean 'seed'?"),
+        ({"degradation": {"noisy": {}}}, "the recipe has no key 'degradation'", "did you mean 'degradations'?"),
+        ({"sources": [{"pth": "x"}]}, "[[sources]] of kind folder has no key 'pth'", "did you mean 'path'?"),
+        ({"sources": [{"kind": "foldr"}]}, "[[sources]]: there is no kind 'foldr'", "did you mean 'folder'?"),
+        (
+            {"sources": [{"kind": "pairs", "lq": "a", "gt": "b", "degradation": "hazy", "gt_patern": "x"}]},
+            "[[sources]] of kind pairs has no key 'gt_patern'",
+            "did you mean 'gt_pattern'?",
+        ),
+        ({"captions": {"kind": "templat"}}, "[captions]: there is no kind 'templat'", "did you mean 'template'?"),
+        ({"captions": {"txt": "x"}}, "[captions] of kind template has no key 'txt'", "did you mean 'text'?"),
+        ({"captions": {"fallback": "tmplate"}}, "[captions] fallback: there is no kind 'tmplate'", "did you mean 'te"),
+        ({"tiles": {"sise": 256}}, "[tiles] has no key 'sise'", "did you mean 'size'?"),
+        ({"split": {"vla": 0.1}}, "[split] has no key 'vla'", "did you mean 'val'?"),
+        ({"split": {"train": 0.9}}, "[split] has no key 'train'", "known: test, val"),
+        ({"buckets": {"tran": 2}}, "buckets has no key 'tran'", "did you mean 'train'?"),
+        ({"degradations": {"nosy": {}}}, "[degradations.nosy]: no degradation has this name", "did you mean 'noisy'?"),
+        (
+            {"degradations": {"noisy": {"sigmas": 5}}},
+            "[degradations.noisy] has no key 'sigmas'",
+            "did you mean 'sigma'?",
+        ),
+        (
+            {"degradations": {"noisy": {"variant": 2}}},
+            "[degradations.noisy] has no key 'variant'",
+            "did you mean 'vari",
+        ),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_nearest_known_one(table: dict[str, Any], where: str, hint: str) -> None:
+    told = refusal(**table)
+    assert told.startswith(where)
+    assert hint in told
+    assert "known: " in told
+
+
+def test_a_key_like_no_other_gets_the_whole_list() -> None:
+    assert refusal(xyzzy=1) == (
+        "the recipe has no key 'xyzzy'; "
+        "known: buckets, captions, degradations, name, seed, sources, split, tiles"
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kinds of values
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"name": 5}, "name: expected a text, found 5"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to 9223372036854775807, found -1"),
+        ({"seed": True}, "seed: expected a whole number from 0 to 9223372036854775807, found True"),
+        ({"seed": 1.0}, "seed: expected a whole number from 0 to 9223372036854775807, found 1.0"),
+        ({"buckets": 0}, "buckets: expected a whole number from 1 to 10000, found 0"),
+        ({"buckets": {"val": "2"}}, "buckets.val: expected a whole number from 1 to 10000, found '2'"),
+        ({"sources": {"path": "x"}}, "sources: expected [[sources]] tables, found {'path': 'x'}"),
+        ({"sources": ["x"]}, "[[sources]]: expected a table, found 'x'"),
+        ({"sources": [{"kind": ["folder"]}]}, "[[sources]] kind: expected a word, found ['folder']"),
+        ({"sources": [{}]}, "[[sources]] of kind folder: path is missing"),
+        ({"sources": [{"path": 5}]}, "[[sources]] of kind folder path: expected a path, found 5"),
+        ({"sources": [{"path": "x", "licence": 5}]}, "[[sources]] of kind folder licence: expected a text, found 5"),
+        (
+            {"sources": [{"path": "x", "split": "dev"}]},
+            "[[sources]] split: expected one of train, val, test, found 'dev'",
+        ),
+        (
+            {"sources": [{"path": "x", "include": 5}]},
+            '[[sources]] of kind folder: include: expected patterns such as ["*.jpg"], found 5',
+        ),
+        ({"captions": "template"}, "captions: expected a [captions] table, found 'template'"),
+        ({"captions": {"fallback": False}}, "captions.fallback: expected a captioner's word, or nothing, found False"),
+        ({"tiles": 256}, "tiles: expected a [tiles] table, found 256"),
+        ({"tiles": {}}, "[tiles]: size is missing"),
+        ({"tiles": {"size": 15}}, "[tiles]: size: expected a whole number from 16 to 65536, found 15"),
+        ({"tiles": {"size": 256.0}}, "[tiles]: size: expected a whole number from 16 to 65536, found 256.0"),
+        ({"tiles": {"size": 64, "stride": -1}}, "[tiles]: stride: expected a whole number from 0 to 65536, found -1"),
+        ({"split": {"val": "a tenth"}}, "[split]: val: expected a share from 0 to 1, found 'a tenth'"),
+        ({"split": {"test": 1.5}}, "[split]: test: expected a share from 0 to 1, found 1.5"),
+        ({"split": {"val": float("nan")}}, "[split]: val: expected a share from 0 to 1, found nan"),
+        ({"split": {"val": 0.6, "test": 0.6}}, "[split]: val 0.6 and test 0.6 are more than 1 together"),
+        ({"degradations": ["noisy"]}, "degradations: expected tables, found ['noisy']"),
+        ({"degradations": {"noisy": 25}}, "degradations.noisy: expected a table [degradations.noisy], found 25"),
+        (
+            {"degradations": {"noisy": {"variants": 0}}},
+            "degradations.noisy.variants: expected a whole number from 1 to 1000, found 0",
+        ),
+        (
+            {"degradations": {"noisy": {"sigma": "50"}}},
+            "[degradations.noisy]: sigma: expected a number from 0 to 255, found '50'",
+        ),
+        (
+            {"degradations": {"noisy": {"sigma": {"min": 9, "max": 5}}}},
+            "[degradations.noisy]: sigma: min 9 is above max 5; swap them",
+        ),
+    ],
+)
+def test_values_of_another_kind_are_refused(table: dict[str, Any], told: str) -> None:
+    assert refusal(**table) == told
+
+
+def test_a_recipe_needs_a_source_and_something_to_do() -> None:
+    assert refusal(sources=[]).startswith("no [[sources]]: name at least one folder")
+    assert refusal(degradations={}).startswith("no [degradations.…]: name at least one of ")
+    pairs = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "hazy"}
+    assert parse(sources=[pairs], degradations={}).degradations == {}
+
+
+@pytest.mark.parametrize(
+    ("family", "word"), [(family, word) for family in (READERS, CAPTIONERS, CATALOGUE) for word in family]
+)
+def test_every_text_setting_refuses_what_is_no_text(family: dict[str, type], word: str) -> None:
+    """Whatever a class checks by itself: a number for a licence would stop a build at its very end."""
+    needed = {"path": "photos", "lq": "lq", "gt": "gt", "degradation": "hazy"}
+    fields = {f.name: f for f in dataclasses.fields(family[word]) if f.init}
+    given = {name: needed[name] for name, f in fields.items() if f.default is dataclasses.MISSING and name in needed}
+    for name, f in fields.items():
+        if f.type == "str":
+            with pytest.raises(RecipeError, match=f"{name}: expected .*, found 5"):
+                construct(word, family[word], {**given, name: 5}, HERE)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What it resolves to
+
+
+def test_every_default_is_filled_in() -> None:
+    assert tomllib.loads(parse().to_toml()) == {
+        "name": "recipe",
+        "seed": 0,
+        "buckets": {"train": 1, "val": 1, "test": 1},
+        "split": {"val": 0.0, "test": 0.0},
+        "sources": [
+            {"kind": "folder", "path": "photos", "include": ["*"], "split": "", "licence": "", "attribution": ""}
+        ],
+        "captions": {"kind": "template", "text": "a {tone} {orientation} photograph", "fallback": ""},
+        "degradations": {"noisy": {"sigma": 50, "legacy_floor": False, "variants": 1}},
+    }
+
+
+shares = st.floats(0, 0.5).map(lambda share: round(share, 3))
+sigma_values = st.one_of(
+    st.integers(0, 255),
+    st.floats(0, 255),
+    st.lists(st.integers(0, 255), min_size=1, max_size=4),
+    st.tuples(st.floats(0, 100), st.floats(100, 255)).map(lambda ends: {"min": ends[0], "max": ends[1]}),
+)
+folders = st.fixed_dictionaries(
+    {"path": st.text("abc é'\"\\/.", min_size=1, max_size=12).filter(lambda path: "\0" not in path)},
+    optional={
+        "include": st.lists(st.sampled_from(["*.jpg", "a/*", "[ab]*"]), min_size=1, max_size=2),
+        "split": st.sampled_from(["", "train", "val", "test"]),
+        "licence": st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    },
+)
+tables = st.fixed_dictionaries(
+    {
+        "sources": st.lists(folders, min_size=1, max_size=2),
+        "degradations": st.fixed_dictionaries(
+            {"noisy": st.fixed_dictionaries({"sigma": sigma_values}, optional={"variants": st.integers(1, 1000)})},
+            optional={"jpeg-compressed": st.fixed_dictionaries({"quality": st.integers(1, 100)})},
+        ),
+    },
+    optional={
+        "name": st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
+        "seed": st.integers(0, 2**63 - 1),
+        "buckets": st.integers(1, 10_000) | st.fixed_dictionaries({}, optional={"train": st.integers(1, 99)}),
+        "split": st.fixed_dictionaries({}, optional={"val": shares, "test": shares}),
+        "tiles": st.fixed_dictionaries({"size": st.integers(16, 512)}, optional={"stride": st.integers(0, 512)}),
+        "captions": st.fixed_dictionaries({"text": st.just("{name}, {colour}")}),
+    },
+)
+
+
+@given(tables)
+def test_what_it_resolves_to_reads_back_as_the_same_recipe(table: dict[str, Any]) -> None:
+    recipe = parse_recipe(table, HERE)
+    again = parse_recipe(tomllib.loads(recipe.to_toml()), HERE, "another file")
+    assert again == recipe
+    assert again.digest == recipe.digest
+    assert again.to_toml() == recipe.to_toml()
+
+
+def test_the_digest_is_of_what_is_resolved() -> None:
+    written_out = parse(seed=0, buckets={"train": 1}, split={"val": 0.0}, degradations={"noisy": {"sigma": 50}})
+    assert written_out.digest == parse().digest
+    assert parse(seed=1).digest != parse().digest
+    assert noisy(sigma=25).digest != parse().digest
+
+
+def test_a_setting_is_a_number_a_list_or_a_range() -> None:
+    def sigma(recipe: Recipe) -> Any:
+        degradation = recipe.degradations["noisy"].degradation
+        assert isinstance(degradation, Noisy)
+        return degradation.sigma
+
+    assert sigma(noisy(sigma=25)) == 25
+    assert sigma(noisy(sigma=[15, 25, 50])) == (15, 25, 50)
+    assert sigma(noisy(sigma={"min": 5, "max": 55})) == {"min": 5, "max": 55}
+    assert noisy(sigma=[15, 25]).table["degradations"]["noisy"]["sigma"] == [15, 25]
+
+
+def test_buckets_are_one_number_or_one_for_each_split() -> None:
+    assert parse(buckets=7).buckets == {"train": 7, "val": 7, "test": 7}
+    assert parse(buckets={"train": 7}).buckets == {"train": 7, "val": 1, "test": 1}
+
+
+@given(st.integers(0, 2**256 - 1), st.integers(1, 10_000))
+def test_every_digest_has_its_bucket(number: int, buckets: int) -> None:
+    assert 0 <= bucket_of(f"{number:064x}", buckets) < buckets
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "stride", "places"),
+    [
+        (64, 64, 0, [(0, 0), (32, 0), (0, 32), (32, 32)]),
+        (70, 32, 0, [(0, 0), (32, 0), (38, 0)]),  # the last one flush with the edge
+        (64, 32, 16, [(0, 0), (16, 0), (32, 0)]),
+        (32, 32, 0, [(0, 0)]),
+        (31, 99, 0, []),
+    ],
+)
+def test_tiles_cover_all_of_a_photograph(width: int, height: int, stride: int, places: list[tuple[int, int]]) -> None:
+    recipe = parse(tiles={"size": 32, "stride": stride})
+    assert recipe.cut(width, height) == [(x, y, 32, 32) for x, y in places]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+
+
+def write(path: Path, text: str = '[[sources]]\npath = "photos"\n[degradations.noisy]\n') -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def folder_of(recipe: Recipe) -> str:
+    (source,) = recipe.sources
+    assert isinstance(source, Folder)
+    return source.path
+
+
+def test_relative_paths_start_at_the_recipes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "recipes" / "mine.toml")
+    monkeypatch.chdir(tmp_path)
+    for way in (path, Path("recipes/mine.toml")):
+        recipe = load_recipe(way)
+        assert folder_of(recipe) == str(tmp_path / "recipes" / "photos")
+        assert (recipe.name, recipe.folder) == ("mine", tmp_path / "recipes")
+        assert recipe.table["sources"][0]["path"] == "photos"  # as it was written: the digest knows no machine
+
+
+def test_absolute_paths_and_home_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for written, meant in (("/data/photos", "/data/photos"), ("~/photos", f"{tmp_path}/home/photos")):
+        assert folder_of(tiny_recipe(tmp_path, sources=[{"path": written}])) == meant
+
+
+def test_a_recipe_that_comes_with_patina_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "package" / "recipes" / "known.toml")
+    monkeypatch.setattr("pipeline.recipe.__file__", str(tmp_path / "package" / "recipe.py"))
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("known")).name == "known"
+    (tmp_path / "known").mkdir()  # such as the folder that it was built into
+    assert load_recipe(Path("known")).name == "known"
+    write(tmp_path / "known.toml", 'name = "own"\n[[sources]]\npath = "x"\n[degradations.noisy]\n')
+    assert load_recipe(Path("known.toml")).name == "own"
+
+
+OWN = sorted((Path(__file__).parents[2] / "pipeline" / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("own", OWN, ids=lambda path: path.stem)
+def test_every_recipe_that_comes_with_patina_can_be_read(own: Path, tmp_path: Path) -> None:
+    captions = tomllib.loads(own.read_text("utf-8")).get("captions", {})
+    if captions.get("path"):
+        write(tmp_path / captions["path"], "name,caption\n")
+    shutil.copy(own, tmp_path)
+    recipe = load_recipe(tmp_path / own.name)
+    assert parse_recipe(tomllib.loads(recipe.to_toml()), tmp_path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"seed = \n", "not valid TOML: Invalid value (at line 1, column 8)"),
+        (b"\xff\xd8\xff\xe0 a photograph", "not valid TOML: it is no UTF-8 text"),
+        (b"sead = 3", "the recipe has no key 'sead'; did you mean 'seed'? known: "),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_which_and_why(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "no.toml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(path)
+        assert str(caught.value) == f"{path}: cannot be read: {why}"
+
+
+plain = st.none() | st.booleans() | st.integers() | st.text()
+nested = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@given(nested)
+def test_canonical_json_has_one_spelling(value: Any) -> None:
+    def shuffled(part: Any) -> Any:
+        return {key: shuffled(part[key]) for key in reversed(part)} if isinstance(part, dict) else part
+
+    assert canonical_json(shuffled(value)) == canonical_json(value)
