@@ -115,12 +115,17 @@ def gallery(
         Path | None, typer.Option("--out", "-o", help="The page; default: gallery.html in the dataset.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples to show at the most.")] = 60,
+    sheet: Annotated[Path | None, typer.Option(help="Write one JPEG picture of a few samples instead.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of that picture.")] = 3,
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
-    from pipeline.gallery import write_gallery
-
+    from pipeline.gallery import contact_sheet, write_gallery
     from pipeline.workspace import dataset_folder
 
+    if sheet:
+        sheet.write_bytes(contact_sheet(dataset_folder(folder.absolute()), rows))
+        console.print(f"sheet    {escape(str(sheet))}")
+        return
     path = write_gallery(dataset_folder(folder.absolute()), out, limit)
     console.print(f"gallery  {escape(str(path))}")
 
