@@ -28,8 +28,8 @@ import cv2
 import numpy as np
 
 from benchmarks.photos import lay_out, machine
-from pipeline.build import build_shard
-from pipeline.codec import decode, encode_png, psnr
+from pipeline.build import build_shard, severity_facts
+from pipeline.codec import decode, encode_png
 from pipeline.dataset import Options, Stores, make_draft, make_jobs
 from pipeline.recipe import canonical_json, parse_recipe
 from pipeline.shard import pack
@@ -82,7 +82,7 @@ def parts(paths: Sequence[Path], word: str) -> dict[str, float]:
         part("encode LQ", lambda: [encode_png(result.image) and None for result in results])
     if any(result.truth for result in results):
         part("encode truth", lambda: [encode_png(m) and None for r in results for m in r.truth.values()])
-    part("measure", lambda: [psnr(i, r.image) for i, r in zip(images, results, strict=True)])
+    part("measure", lambda: [severity_facts(i, r.image) for i, r in zip(images, results, strict=True)])
     bodies = [
         [
             ("png", result.file[1] if result.file else encode_png(result.image)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png, psnr
+from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png
 from pipeline.manifest import SampleRow, ShardEntry
 from pipeline.plan import SCHEMA, WantedSample, Worded
 from pipeline.recipe import canonical_json
@@ -30,6 +30,8 @@ from pipeline.source import Source, read_verified
 from synth.degradation import Degradation, Place
 from synth.image import Image
 from synth.rng import Rng
+from synth.severity import at_clip_size, measure
+from synth.words import parts_of, text_of
 
 
 class BuildError(RuntimeError):
@@ -214,13 +216,16 @@ class _Maker:
             result = degradation.apply(clean, params)
             degraded = result.image
             lq = result.file or ("png", encode_png(degraded))
-            truth = [(f"{name}.png", encode_png(values)) for name, values in result.truth.items()]
+            maps = {**result.truth, **result.steps}
+            truth = [(f"{name}.png", encode_png(values)) for name, values in maps.items()]
         x, y, width, height = sample.tile
+        severity = severity_facts(clean, degraded)
         fact = {
             "schema": SCHEMA,
             "key": sample.key,
-            "degradation": sample.degradation,
-            "degradations": [sample.degradation],
+            "entry": sample.entry,
+            "degradation": sample.label,
+            "degradations": list(sample.words),
             "params": canonical_json(params),
             "seed": sample.seed,
             "variant": sample.variant,
@@ -230,7 +235,8 @@ class _Maker:
             "y": y,
             "width": width,
             "height": height,
-            "severity": {"psnr": psnr(clean, degraded)},
+            "severity": severity,
+            "text": text_of(parts_of(sample.label, params), severity["score"], sample.pixels).facts(),
             "pixels": sample.pixels,
             **_caption_facts(sample),
         }
@@ -275,12 +281,35 @@ def _place(sample: WantedSample) -> Place:
 
 
 def _row(key: str, fact: Mapping[str, Any], span: Span, shard: str, split: str) -> SampleRow:
-    same = ("degradation", "variant", "x", "y", "width", "height", "source", "params", "seed")
+    same = ("entry", "variant", "x", "y", "width", "height", "source", "params", "seed")
     more = ("caption", "fingerprint", "pixels")
-    values = {name: fact[name] for name in (*same, *more)}
+    severity = fact["severity"]
     return SampleRow(
-        key=key, shard=shard, offset=span.offset, size=span.size, split=split, psnr=fact["severity"]["psnr"], **values
+        key=key,
+        shard=shard,
+        offset=span.offset,
+        size=span.size,
+        split=split,
+        degradation=fact["degradation"],
+        psnr=severity["psnr"],
+        ssim=severity["ssim"],
+        severity=severity["score"],
+        clip_severity=severity["clip_score"],
+        sentence=fact["text"]["sentence"],
+        **{name: fact[name] for name in (*same, *more)},
     )
+
+
+def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
+    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees."""
+    full = measure(clean, degraded)
+    small = measure(at_clip_size(clean), at_clip_size(degraded))
+    return {
+        **asdict(full),
+        "word": full.word,
+        **{f"clip_{name}": value for name, value in asdict(small).items()},
+        "clip_word": small.word,
+    }
 
 
 def rows_of_shard(path: Path, split: str) -> list[SampleRow]:

@@ -11,10 +11,17 @@ from pipeline.plan import human_bytes
 # So the union is declared: what may be absent is then null, and what is there is never lost.
 IMAGES = ("png", "jpg", "gt.png", "gt.jpg")
 FACTS = {
-    "schema": "int64", "key": "string", "degradation": "string", "degradations": ["string"], "params": "string",
-    "seed": "string", "variant": "int64", "source": "string", "content": "string", "x": "int64", "y": "int64",
-    "width": "int64", "height": "int64", "severity": {"psnr": "float64"}, "pixels": "string", "caption": "string",
-    "captioner": "string", "fingerprint": "string",
+    "schema": "int64", "key": "string", "entry": "string", "degradation": "string", "degradations": ["string"],
+    "params": "string", "seed": "string", "variant": "int64", "source": "string", "content": "string", "x": "int64",
+    "y": "int64", "width": "int64", "height": "int64",
+    "severity": {
+        "psnr": "float64", "ssim": "float64", "residual_mean": "float64", "residual_std": "float64",
+        "score": "float64", "word": "string", "clip_psnr": "float64", "clip_ssim": "float64",
+        "clip_residual_mean": "float64", "clip_residual_std": "float64", "clip_score": "float64",
+        "clip_word": "string",
+    },
+    "text": {"sentence": "string", "instruction": "string", "prompt": "string"},
+    "pixels": "string", "caption": "string", "captioner": "string", "fingerprint": "string",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pipeline.build import rows_of_shard
-from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map, psnr
+from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map
 from pipeline.manifest import (
     SAMPLES,
     SHARDS,
@@ -27,13 +27,13 @@ from pipeline.manifest import (
     read_samples,
     read_sources,
 )
-from pipeline.recipe import RecipeError, canonical_json, construct
+from pipeline.recipe import RecipeError, canonical_json, parse_synthesis
 from pipeline.shard import DamagedShardError, file_sha256, read_shard, read_span, unpack
 from pipeline.store import ScanStore
 from pipeline.workspace import PRIVATE
 from synth.degradation import Degradation
-from synth.degradations import CATALOGUE
 from synth.image import Image
+from synth.severity import measure
 
 NEAR_BITS = 10
 """Perceptual hashes that differ in at most so many of 64 bits are looked at: recompressed or resized copies differ in
@@ -173,18 +173,21 @@ def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
         yield Finding(where, "its .txt is not the caption in its .json")
     try:
         images = {name: decode(members[name]).image for name in (*lq, *gt)}
-        maps = {name: decode_map(body) for name, body in members.items() if name not in {*lq, *gt, "txt", "json"}}
+        rest = {name: body for name, body in members.items() if name not in {*lq, *gt, "txt", "json"}}
+        images |= {name: decode(body).image for name, body in rest.items() if name.startswith("step-")}
+        maps = {name: decode_map(body) for name, body in rest.items() if name not in images}
     except BadImageError as error:
         yield Finding(where, f"an image {error}")
         return
     size = (fact["height"], fact["width"])
-    for name, image in (*images.items(), *((n, m) for n, m in maps.items() if n != "kernel.png")):
+    for name, image in (*images.items(), *((n, m) for n, m in maps.items() if not n.endswith("kernel.png"))):
         if image.shape[:2] != size:
             found = f"{image.shape[1]}×{image.shape[0]}"
             yield Finding(where, f"{name} is {found} px, its .json says {size[1]}×{size[0]}")
             return
-    if abs(psnr(images[lq[0]], images[gt[0]]) - fact["severity"]["psnr"]) > 1e-3:
-        yield Finding(where, f"its PSNR is {psnr(images[lq[0]], images[gt[0]])}, not {fact['severity']['psnr']}")
+    measured = measure(images[gt[0]], images[lq[0]])
+    if abs(measured.psnr - fact["severity"]["psnr"]) > 1e-3:
+        yield Finding(where, f"its PSNR is {measured.psnr}, not {fact['severity']['psnr']}")
 
 
 def _pair(members: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
@@ -205,24 +208,23 @@ def _degradations(manifest: Manifest, folder: Path) -> tuple[dict[str, Degradati
     """The degradations of the manifest's recipe as they are installed here; and which cannot be had."""
     made: dict[str, Degradation] = {}
     skipped = []
-    for word, table in manifest.recipe["degradations"].items():
-        settings = {key: value for key, value in table.items() if key != "variants"}
-        stored = manifest.identities.get(word, {}).get("version")
-        if word not in CATALOGUE:
-            skipped.append(f"replay of {word}: this installation does not have it")
-        elif CATALOGUE[word].version != stored:
-            skipped.append(f"replay of {word}: built by version {stored}, installed is {CATALOGUE[word].version}")
+    for entry, table in manifest.recipe["degradations"].items():
+        try:
+            synthesis = parse_synthesis(entry, table, folder)[0]
+        except RecipeError as error:
+            skipped.append(f"replay of {error}")
+            continue
+        stored = manifest.identities.get(entry, {})
+        if any(stored.get(key) != value for key, value in synthesis.identity().items()):
+            skipped.append(f"replay of {entry}: built by another version of it than is installed, or with other masks")
         else:
-            try:
-                made[word] = construct(word, CATALOGUE[word], settings, folder)[0]
-            except RecipeError as error:
-                skipped.append(f"replay of {error}")
+            made[entry] = synthesis.degradation
     return made, skipped
 
 
 def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) -> str | None:
     """Make a sample's LQ again. Empty if it is as stored, a problem if not, None if it cannot be replayed."""
-    degradation = degradations.get(row.degradation)
+    degradation = degradations.get(row.entry)
     if degradation is None or not row.seed:
         return None
     members = unpack(read_span(out / SHARDS / row.shard, row.span), row.shard)[1]
@@ -234,6 +236,9 @@ def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) 
         return "its LQ is not what its GT and parameters give"
     if result.file and result.file[1] != members[lq[0]]:
         return "its LQ file is not the one that its GT and parameters give"
+    for name, step in result.steps.items():
+        if not np.array_equal(step, decode(members[f"{name}.png"]).image):
+            return f"its {name} is not the one that its parameters give"
     for name, values in result.truth.items():
         if not np.array_equal(values, decode_map(members[f"{name}.png"])):
             return f"its {name} is not the one that its parameters give"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import struct
 import threading
 from dataclasses import dataclass
@@ -264,17 +263,6 @@ def codec_fingerprint() -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Measures
-
-
-def psnr(first: Image, second: Image) -> float:
-    """Peak signal-to-noise ratio in dB over all RGB values, peak 255, of two uint8 images of one shape.
-
-    Identical images give 100.0, since JSON has no infinity. Rounded to four decimals.
-    """
-    squares = cv2.norm(first, second, cv2.NORM_L2SQR)  # a sum of integers below 2^53: exact in any order
-    if squares == 0:
-        return 100.0
-    return round(10 * math.log10(255**2 * first.size / squares), 4)
 
 
 def perceptual_hash(image: Image) -> str:

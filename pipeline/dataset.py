@@ -40,6 +40,8 @@ from pipeline.source import Scan, Source, SourceChangedError, read_verified, sca
 from pipeline.sources.reader import Refusal, printable
 from pipeline.store import ScanStore
 from pipeline.workspace import PRIVATE, Workspace
+from synth.compose import Composite
+from synth.degradation import Degradation
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -431,7 +433,7 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
         tables={SAMPLES: file_sha256(samples), SOURCES: file_sha256(sources)},
         versions=versions(),
     )
-    truth = {name for s in recipe.degradations.values() for name in s.degradation.truth}
+    truth = {name for s in recipe.degradations.values() for name in (*s.degradation.truth, *step_names(s.degradation))}
     sizes = canonical_json({entry.name: entry.count for entry in shards})
     workspace.publish(
         {r.entry.name: Path(r.staged) for r in results},
@@ -446,6 +448,13 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
     )
     _remember(draft, results, stores)
     return manifest
+
+
+def step_names(degradation: Degradation) -> tuple[str, ...]:
+    """Names of the intermediate targets that its samples carry."""
+    if isinstance(degradation, Composite) and degradation.steps:
+        return tuple(f"step-{i}" for i in range(1, len(degradation.parts)))
+    return ()
 
 
 def label(captioner: Captioner) -> str:

@@ -62,13 +62,15 @@ def shard_name(split: str, degradation: str, bucket: int) -> str:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One row of samples.parquet. `fingerprint` covers all of the sample, `pixels` all but its caption."""
+    """One row of samples.parquet. `fingerprint` covers all of the sample, `pixels` all but its caption; `severity` and
+    `clip_severity` are scores from 0 to 100."""
 
     key: str
     shard: str
     offset: int
     size: int
     split: str
+    entry: str
     degradation: str
     variant: int
     x: int
@@ -79,7 +81,11 @@ class SampleRow:
     params: str
     seed: str
     psnr: float
+    ssim: float
+    severity: float
+    clip_severity: float
     caption: str
+    sentence: str
     fingerprint: str
     pixels: str
 
@@ -93,11 +99,11 @@ SAMPLE_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("key", "shard")),
         *((name, pa.int64()) for name in ("offset", "size")),
-        *((name, pa.string()) for name in ("split", "degradation")),
+        *((name, pa.string()) for name in ("split", "entry", "degradation")),
         *((name, pa.int32()) for name in ("variant", "x", "y", "width", "height")),
         *((name, pa.string()) for name in ("source", "params", "seed")),
-        ("psnr", pa.float64()),
-        *((name, pa.string()) for name in ("caption", "fingerprint", "pixels")),
+        *((name, pa.float64()) for name in ("psnr", "ssim", "severity", "clip_severity")),
+        *((name, pa.string()) for name in ("caption", "sentence", "fingerprint", "pixels")),
     ]
 )
 

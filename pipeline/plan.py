@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pipeline.recipe import Recipe, bucket_of, canonical_json
 from pipeline.source import Source
 from synth.rng import sample_seed
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of a stored sample's layout (members and KEY.json). Part of every fingerprint."""
 
 # Seconds of one core and bytes for each megapixel, until a build has measured its own: see benchmarks/.
@@ -36,12 +37,16 @@ class Worded:
 class WantedSample:
     """One sample that shall exist. `pixels` is the digest of all that decides its images, `fingerprint` of all of it.
 
-    tile  (x, y, width, height) in pixels of the source.
+    entry  the recipe's name for the degradation, which names its shards; label is what the sample is called, and words
+           are the degradations that it underwent, in order. All three agree unless a recipe says otherwise.
+    tile   (x, y, width, height) in pixels of the source.
     """
 
     key: str
     source: Source
-    degradation: str
+    entry: str
+    label: str
+    words: tuple[str, ...]
     variant: int
     tile: tuple[int, int, int, int]
     seed: str
@@ -87,8 +92,7 @@ class Wanted:
             word: {
                 **shared,
                 "seed": self.recipe.seed,
-                "version": synthesis.degradation.version,
-                "settings": synthesis.degradation.settings(),
+                **synthesis.identity(),
             }
             for word, synthesis in self.recipe.degradations.items()
         }
@@ -118,7 +122,9 @@ class Wanted:
                 yield WantedSample(
                     key=source.digest[:16] + place + (f"-v{variant:03d}" if variant else ""),
                     source=source,
-                    degradation=degradation,
+                    entry=degradation,
+                    label=synthesis.label if synthesis else degradation,
+                    words=synthesis.words if synthesis else (degradation,),
                     variant=variant,
                     tile=tile,
                     seed=seed,
@@ -314,7 +320,7 @@ def _step(
 def _why_changed(word: str, wanted: Wanted, built: Manifest | None) -> str:
     """The one cause that all samples of a degradation share, in words; empty if only single sources changed."""
     was = dict(built.identities.get(word, {})) if built else {}
-    now = wanted.identities[word]
+    now = json.loads(canonical_json(wanted.identities[word]))  # as the manifest keeps it: lists for tuples
     if not was or was == now:
         return ""
     if was.get("schema") != now["schema"]:

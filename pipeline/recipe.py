@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +19,17 @@ from captioning import CAPTIONERS
 from captioning.captioner import Captioner
 from pipeline.sources import READERS
 from pipeline.sources.reader import Reader
+from synth.compose import JOINT, Composite
 from synth.degradation import Degradation
 from synth.degradations import CATALOGUE
+from synth.graded import Graded
 from synth.image import SMALLEST_SIDE
 
 SPLITS = ("train", "val", "test")
 
 T = TypeVar("T")
+
+ENTRY = re.compile(r"[a-z0-9]+([-+][a-z0-9]+)*")
 
 
 class RecipeError(ValueError):
@@ -85,10 +90,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time."""
+    """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time.
+
+    label  what its samples are called: the degradation's word; for a composite its parts' words joined by `+`.
+    words  the set of words that apply.
+    """
 
     degradation: Degradation
-    variants: int = 1
+    variants: int
+    label: str
+    words: tuple[str, ...]
+
+    def identity(self) -> dict[str, Any]:
+        """All about it that decides a sample's bytes, as JSON."""
+        return {"label": self.label, "version": self.degradation.version, "settings": self.degradation.settings()}
 
 
 @dataclass(frozen=True)
@@ -169,14 +184,8 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
 
     syntheses: dict[str, Synthesis] = {}
     degradation_tables: dict[str, Any] = {}
-    for word, raw in sorted(_typed("degradations", table.get("degradations", {}), dict, "tables").items()):
-        settings = dict(_typed(f"degradations.{word}", raw, dict, f"a table [degradations.{word}]"))
-        if word not in CATALOGUE:
-            raise RecipeError(f"[degradations.{word}]: no degradation has this name; {nearest(word, CATALOGUE)}")
-        variants = _expect_int(f"degradations.{word}.variants", settings.pop("variants", 1), 1, 1000)
-        degradation, resolved = construct(f"[degradations.{word}]", CATALOGUE[word], settings, folder, ("variants",))
-        syntheses[word] = Synthesis(degradation, variants)
-        degradation_tables[word] = {**resolved, "variants": variants}
+    for entry, raw in sorted(_typed("degradations", table.get("degradations", {}), dict, "tables").items()):
+        syntheses[entry], degradation_tables[entry] = parse_synthesis(entry, raw, folder)
 
     tiles = None
     if "tiles" in table:
@@ -196,6 +205,55 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
     return Recipe(name, seed, sources, captioner, fallback, syntheses, tiles, split, buckets, folder, resolved_table)
+
+
+def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict[str, Any]]:
+    """One [degradations.ENTRY] table: a degradation of the catalogue, or a composite of several; and the table with its
+    defaults filled in. Raises RecipeError."""
+    what = f"[degradations.{entry}]"
+    settings = dict(_typed(f"degradations.{entry}", raw, dict, f"a table {what}"))
+    if not ENTRY.fullmatch(entry):
+        raise RecipeError(f"{what}: expected lower-case letters, digits, - and + in its name, as it names shards")
+    variants = _expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
+    if "parts" in settings or JOINT in entry:
+        composite, resolved = _composite(what, entry, settings, folder)
+        words = tuple(composite.parts)
+        return Synthesis(composite, variants, composite.name, words), {**resolved, "variants": variants}
+    word = _typed(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
+    degradation, resolved = _degradation(what, word, settings, folder, ("variants", "use", "parts"))
+    return Synthesis(degradation, variants, word, (word,)), {"use": word, **resolved, "variants": variants}
+
+
+def _degradation(
+    what: str, word: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
+) -> tuple[Degradation, dict[str, Any]]:
+    """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
+    if word not in CATALOGUE:
+        raise RecipeError(f"{what}: no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
+    severity = _typed(f"{what} severity", settings.pop("severity", ""), str, "words such as 'mild..severe'")
+    degradation, resolved = construct(what, CATALOGUE[word], settings, folder, (*also, "severity"))
+    if not severity:
+        return degradation, resolved
+    knob = degradation.knob
+    if knob is not None and knob.setting in settings:
+        raise RecipeError(f"{what}: severity sets {knob.setting} itself; remove one of the two")
+    graded, _ = construct(what, Graded, {"base": degradation, "severity": severity}, folder)
+    return graded, {"severity": severity, **{k: v for k, v in resolved.items() if knob is None or k != knob.setting}}
+
+
+def _composite(what: str, entry: str, settings: dict[str, Any], folder: Path) -> tuple[Composite, dict[str, Any]]:
+    """A composite: parts in `parts` or in the entry's name (`hazy+rainy`), each with a table of settings if need be."""
+    named = _typed(f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words")
+    for part in named:
+        _typed(f"{what} parts", part, str, "a degradation's word")
+    steps = _typed(f"{what} steps", settings.pop("steps", False), bool, "true or false")
+    _refuse_unknown(what, settings, [*named, "parts", "steps", "variants"])
+    parts, tables = {}, {}
+    for word in named:
+        own = dict(_typed(f"{what} {word}", settings.get(word, {}), dict, "a table"))
+        parts[word], tables[word] = _degradation(f"{what} {word}", word, own, folder)
+    composite, _ = construct(what, Composite, {"parts": parts, "steps": steps}, folder)
+    return composite, {"parts": list(parts), "steps": steps, **tables}
 
 
 def construct(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,6 +17,9 @@ from typing import BinaryIO, TypeAlias
 
 BLOCK = 512
 END = b"\0" * (2 * BLOCK)
+
+MEMBER = re.compile(r"([\w-]+)\.([\w.-]+)", re.ASCII)
+"""A member's name: key, dot, extension."""
 
 Members: TypeAlias = Sequence[tuple[str, bytes]]
 """One sample's members: extension without the leading dot (`gt.png`), and bytes."""
@@ -46,9 +50,7 @@ def tar_header(name: str, size: int) -> bytes:
     """One 512-byte ustar header (POSIX.1-1988) of a plain file with fixed owner, mode and time."""
     encoded = name.encode("ascii")
     if len(encoded) > 100 or not 0 <= size < 8**11:
-        raise ValueError(
-            f"a member may have a name of 100 bytes and 8 GiB, {name!r} has {len(encoded)} and {size} bytes"
-        )
+        raise ValueError(f"a member may have 8 GiB and a name of 100 bytes; {name!r} has {size} and {len(encoded)}")
     head = b"%-100s0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % (encoded.ljust(100, b"\0"), size)
     tail = b"0" + b"\0" * 100 + b"ustar\x0000" + b"\0" * 247
     checksum = sum(head) + sum(tail) + 8 * ord(" ")
@@ -125,9 +127,9 @@ def _samples(file: BinaryIO, end: int, where: str) -> Iterator[tuple[str, dict[s
     key, members, start, offset, seen = "", dict[str, bytes](), 0, 0, set[str]()
     while offset < end:
         name, size = _parse_header(file.read(BLOCK), f"{where}: at {offset}")
-        sample, _, extension = name.partition(".")
-        if not sample or not extension or "/" in name:
+        if not (match := MEMBER.fullmatch(name)):
             raise DamagedShardError(f"{where}: expected KEY.extension at {offset}, found {name!r}")
+        sample, extension = match.groups()
         if sample != key:
             if key:
                 yield key, members, Span(start, offset - start)

@@ -73,6 +73,28 @@ Stage: TypeAlias = Literal["scene", "atmosphere", "optics", "sensor", "codec", "
 STAGES: tuple[Stage, ...] = ("scene", "atmosphere", "optics", "sensor", "codec", "loss")
 
 
+@dataclass(frozen=True)
+class Knob:
+    """The setting that makes a degradation stronger, and the numbers between which it runs.
+
+    Severity rises from `mildest` to `strongest`. Both above 0: places between them are at equal ratios; else at equal
+    distances. whole: the setting takes whole numbers.
+    """
+
+    setting: str
+    mildest: float
+    strongest: float
+    whole: bool = False
+
+    def at(self, place: float) -> float:
+        """The setting's value at a place from 0 (mildest) to 1 (strongest)."""
+        if self.mildest > 0 and self.strongest > 0:
+            value = self.mildest * (self.strongest / self.mildest) ** place
+        else:
+            value = self.mildest + (self.strongest - self.mildest) * place
+        return float(round(value)) if self.whole else float(value)
+
+
 class Degradation(Protocol):
     """One way in which photographs go wrong. A dataclass whose fields are its settings, with defaults.
 
@@ -80,12 +102,14 @@ class Degradation(Protocol):
     version  raised whenever the same parameters give other pixels, so that old samples are made again.
     stage    where on light's way it happens.
     truth    names of the truth maps that every result carries (`mask`); none by default.
+    knob     the setting that a recipe turns when it asks for a severity; None if there is none.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     stage: ClassVar[Stage]
     truth: ClassVar[tuple[str, ...]] = ()
+    knob: ClassVar[Knob | None] = None
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> Params:
         """Parameters for one sample of `image` (H×W×3 uint8 RGB). Reads the image at most; never changes it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import subprocess
 import sys
 import zlib
@@ -23,7 +22,6 @@ from pipeline.codec import (
     decode_map,
     encode_png,
     perceptual_hash,
-    psnr,
 )
 from synth.image import Image
 from tests.pipeline.making import encoded, picture, pixels
@@ -215,25 +213,6 @@ def test_a_hash_is_16_digits_even_of_nothing() -> None:
         found = perceptual_hash(np.full((20, 30, 3), level, np.uint8))
         assert len(found) == 16
         int(found, 16)
-
-
-def test_psnr_of_equal_images_is_100() -> None:
-    assert psnr(picture(), picture()) == 100.0
-
-
-@pytest.mark.parametrize("difference", [1, 2, 10, 100, 255])
-def test_psnr_of_a_constant_difference(difference: int) -> None:
-    """20 log10(255 / d): 48.13 dB for one level, 0 dB for all of them."""
-    dark = np.zeros((30, 40, 3), np.uint8)
-    light = dark + np.uint8(difference)
-    assert psnr(dark, light) == psnr(light, dark) == pytest.approx(20 * math.log10(255 / difference), abs=5e-5)
-
-
-def test_psnr_of_one_wrong_value() -> None:
-    right = np.zeros((50, 40, 3), np.uint8)
-    wrong = right.copy()
-    wrong[7, 7, 1] = 5
-    assert psnr(right, wrong) == pytest.approx(10 * math.log10(255**2 * right.size / 25), abs=5e-5)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

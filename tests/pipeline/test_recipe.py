@@ -62,7 +62,7 @@ def refusal(**changes: Any) -> str:
         ({"split": {"vla": 0.1}}, "[split] has no key 'vla'", "did you mean 'val'?"),
         ({"split": {"train": 0.9}}, "[split] has no key 'train'", "known: test, val"),
         ({"buckets": {"tran": 2}}, "buckets has no key 'tran'", "did you mean 'train'?"),
-        ({"degradations": {"nosy": {}}}, "[degradations.nosy]: no degradation has this name", "did you mean 'noisy'?"),
+        ({"degradations": {"nosy": {}}}, "[degradations.nosy]: no degradation ", "did you mean 'noisy'?"),
         (
             {"degradations": {"noisy": {"sigmas": 5}}},
             "[degradations.noisy] has no key 'sigmas'",
@@ -72,6 +72,26 @@ def refusal(**changes: Any) -> str:
             {"degradations": {"noisy": {"variant": 2}}},
             "[degradations.noisy] has no key 'variant'",
             "did you mean 'vari",
+        ),
+        (
+            {"degradations": {"x": {"use": "nosy"}}},
+            "[degradations.x]: no degradation is called 'nosy'",
+            "mean 'noisy'?",
+        ),
+        (
+            {"degradations": {"hay+noisy": {}}},
+            "[degradations.hay+noisy] hay: no degradation is called 'hay'",
+            "known: ",
+        ),
+        (
+            {"degradations": {"noisy+jpeg-compressed": {"nois": {}}}},
+            "[degradations.noisy+jpeg-compressed] has no key 'nois'",
+            "did you mean 'noisy'?",
+        ),
+        (
+            {"degradations": {"noisy+jpeg-compressed": {"noisy": {"sgma": 5}}}},
+            "[degradations.noisy+jpeg-compressed] noisy has no key 'sgma'",
+            "did you mean 'sigma'?",
         ),
     ],
 )
@@ -147,6 +167,29 @@ def test_values_of_another_kind_are_refused(table: dict[str, Any], told: str) ->
     assert refusal(**table) == told
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"use": 5}, "[degradations.x] use: expected a degradation's word, found 5"),
+        ({"use": "noisy", "severity": 5}, "[degradations.x] severity: expected words such as 'mild..severe', found 5"),
+        ({"parts": "noisy"}, "[degradations.x] parts: expected a list of degradations' words, found 'noisy'"),
+        ({"parts": ["noisy", ["hazy"]]}, "[degradations.x] parts: expected a degradation's word, found ['hazy']"),
+        ({"parts": ["noisy", "jpeg-compressed"], "noisy": 5}, "[degradations.x] noisy: expected a table, found 5"),
+        (
+            {"parts": ["noisy", "jpeg-compressed"], "steps": 1},
+            "[degradations.x] steps: expected true or false, found 1",
+        ),
+    ],
+)
+def test_a_composite_is_made_of_words_and_tables(settings: dict[str, Any], told: str) -> None:
+    assert refusal(degradations={"x": settings}) == told
+
+
+@pytest.mark.parametrize("entry", ["Noisy", "two words", "a/b", "a.b", "-a", "a+", "ü"])
+def test_an_entry_of_degradations_must_be_fit_for_a_file_name(entry: str) -> None:
+    assert refusal(degradations={entry: {"use": "noisy"}}).startswith(f"[degradations.{entry}]: expected lower-case ")
+
+
 def test_a_recipe_needs_a_source_and_something_to_do() -> None:
     assert refusal(sources=[]).startswith("no [[sources]]: name at least one folder")
     assert refusal(degradations={}).startswith("no [degradations.…]: name at least one of ")
@@ -173,7 +216,10 @@ def test_every_text_setting_refuses_what_is_no_text(family: dict[str, type], wor
 
 
 def test_every_default_is_filled_in() -> None:
-    assert tomllib.loads(parse().to_toml()) == {
+    table = tomllib.loads(parse().to_toml())
+    noise = table.pop("degradations")["noisy"]
+    assert noise.items() >= {"sigma": 50, "legacy_floor": False, "variants": 1}.items()
+    assert table == {
         "name": "recipe",
         "seed": 0,
         "buckets": {"train": 1, "val": 1, "test": 1},
@@ -182,7 +228,6 @@ def test_every_default_is_filled_in() -> None:
             {"kind": "folder", "path": "photos", "include": ["*"], "split": "", "licence": "", "attribution": ""}
         ],
         "captions": {"kind": "template", "text": "a {tone} {orientation} photograph", "fallback": ""},
-        "degradations": {"noisy": {"sigma": 50, "legacy_floor": False, "variants": 1}},
     }
 
 
@@ -206,7 +251,15 @@ tables = st.fixed_dictionaries(
         "sources": st.lists(folders, min_size=1, max_size=2),
         "degradations": st.fixed_dictionaries(
             {"noisy": st.fixed_dictionaries({"sigma": sigma_values}, optional={"variants": st.integers(1, 1000)})},
-            optional={"jpeg-compressed": st.fixed_dictionaries({"quality": st.integers(1, 100)})},
+            optional={
+                "jpeg-compressed": st.fixed_dictionaries({"quality": st.integers(1, 100)}),
+                "strong": st.fixed_dictionaries({"use": st.just("noisy"), "sigma": sigma_values}),
+                "noisy+jpeg-compressed": st.fixed_dictionaries({}, optional={"steps": st.booleans()}),
+                "both": st.fixed_dictionaries(
+                    {"parts": st.just(["noisy", "jpeg-compressed"])},
+                    optional={"noisy": st.fixed_dictionaries({"sigma": sigma_values})},
+                ),
+            },
         ),
     },
     optional={
