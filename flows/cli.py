@@ -180,9 +180,8 @@ def demo(
     workers: WorkersOption = 0,
 ) -> None:
     """Build a dataset from six photographs that come inside scikit-image and scikit-learn, and show it."""
-    from pipeline.gallery import write_gallery
-
     from flows.demo import lay_out
+    from pipeline.gallery import write_gallery
 
     recipe = lay_out(out)
     dataset = out / "dataset"
@@ -225,7 +224,6 @@ def _is_for_the_user(error: Exception) -> bool:
     from sqlite3 import OperationalError
 
     from captioning.captioner import CaptionError
-
     from pipeline.build import BuildError
     from pipeline.manifest import ManifestError
     from pipeline.recipe import RecipeError

@@ -595,6 +595,7 @@ def _source_row(recipe: Recipe, source: Source) -> dict[str, Any]:
         "digest": source.digest,
         "content": source.content,
         "lq_digest": source.lq_digest,
+        "lq_name": printable(Path(source.lq).name) if source.lq else "",
         "names": list(source.names),
         "split": source.split,
         "degradation": reader.degradation,

@@ -109,7 +109,7 @@ SAMPLE_SCHEMA = pa.schema(
 
 SOURCE_SCHEMA = pa.schema(
     [
-        *((name, pa.string()) for name in ("digest", "content", "lq_digest")),
+        *((name, pa.string()) for name in ("digest", "content", "lq_digest", "lq_name")),
         ("names", pa.list_(pa.string())),
         *((name, pa.string()) for name in ("split", "degradation", "licence", "attribution", "phash")),
         *((name, pa.int64()) for name in ("bytes", "width", "height")),

@@ -320,7 +320,7 @@ def _step(
 def _why_changed(word: str, wanted: Wanted, built: Manifest | None) -> str:
     """The one cause that all samples of a degradation share, in words; empty if only single sources changed."""
     was = dict(built.identities.get(word, {})) if built else {}
-    now = json.loads(canonical_json(wanted.identities[word]))  # as the manifest keeps it: lists for tuples
+    now = json.loads(json.dumps(wanted.identities[word]))  # as the manifest keeps it: lists for tuples
     if not was or was == now:
         return ""
     if was.get("schema") != now["schema"]:

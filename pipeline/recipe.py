@@ -141,9 +141,13 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError."""
+    """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError.
+
+    Relative paths in it start at the file's folder; for one that comes with patina, at the working folder.
+    """
+    folder = path.resolve().parent
     if not path.is_file() and not path.suffix and (own := Path(__file__).parent / "recipes" / f"{path}.toml").exists():
-        path = own
+        path, folder = own, Path.cwd()
     try:
         text = path.read_text("utf-8")
     except OSError as error:
@@ -155,7 +159,7 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     try:
-        return parse_recipe(table, path.resolve().parent, path.stem)
+        return parse_recipe(table, folder, path.stem)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
 

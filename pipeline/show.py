@@ -35,7 +35,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
     files = ", ".join(f"{row.key}.{name} ({human_bytes(len(body))})" for name, body in members.items())
     lines = {
         "key": row.key,
-        "photograph": ", ".join(source["names"]),
+        "photograph": ", ".join(source["names"]) + (f", degraded: {source['lq_name']}" if source["lq_name"] else ""),
         "licence": ", ".join(filter(None, (source["licence"], source["attribution"]))) or "not stated",
         "source": row.source,
         "split": row.split,
@@ -44,7 +44,10 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "degradation": row.degradation + (f", variant {row.variant}" if row.variant else ""),
         "parameters": row.params,
         "seed": row.seed or "none: the degraded image came with the clean one",
-        "PSNR": f"{row.psnr:.2f} dB",
+        "in words": row.sentence,
+        "severity": f"{row.severity:.0f} of 100, {fact['severity']['word']}; at 224 px {row.clip_severity:.0f}, "
+        f"{fact['severity']['clip_word']}",
+        "PSNR, SSIM": f"{row.psnr:.2f} dB, {row.ssim:.3f}",
         "shard": f"{SHARDS}/{row.shard}, {row.size} bytes from {row.offset}",
         "files": files,
         "fingerprint": row.fingerprint,

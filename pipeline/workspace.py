@@ -8,6 +8,7 @@ OUT/.patina/scan.sqlite    digests and inspections, OUT/.patina/captions.sqlite 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
 import json
@@ -62,7 +63,12 @@ class Workspace:
         lock = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                os.close(lock)
+                raise OSError(
+                    f"{self.out}: its file system cannot lock files ({error.strerror}); use another"
+                ) from None
             holder = os.read(lock, 4096).decode("utf-8", "replace").strip() or "an unknown process"
             os.close(lock)
             raise LockedError(f"{self.out} is being built by {holder}; wait for it or stop it") from None

@@ -13,6 +13,7 @@ import PIL.Image
 from synth.degradation import (
     Degradation,
     Degraded,
+    Knob,
     Params,
     Place,
     SettingError,
@@ -41,6 +42,7 @@ class JpegCompressed(Degradation):
     name: ClassVar[str] = "jpeg-compressed"
     version: ClassVar[int] = 1
     stage: ClassVar[Stage] = "codec"
+    knob: ClassVar[Knob | None] = Knob("quality", 98, 1, whole=True)
 
     quality: Values = 10
     subsampling: str = "4:2:0"

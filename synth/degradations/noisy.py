@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from synth.degradation import (
     Degradation,
     Degraded,
+    Knob,
     Params,
     Place,
     SettingError,
@@ -44,6 +45,7 @@ class Noisy(Degradation):
     name: ClassVar[str] = "noisy"
     version: ClassVar[int] = 1
     stage: ClassVar[Stage] = "sensor"
+    knob: ClassVar[Knob | None] = Knob("sigma", 1, 200)
 
     sigma: Values = 50
     legacy_floor: bool = False
