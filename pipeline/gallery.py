@@ -22,7 +22,7 @@ import PIL.ImageFont
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.codec import BadImageError, decode, encode_png
+from pipeline.codec import BadImageError, decode, decode_map, encode_png
 from pipeline.gallery_page import LARGEST, Box, Shown, page
 from pipeline.manifest import (
     SAMPLE_SCHEMA,
@@ -76,7 +76,7 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
     """At most `limit` rows of the samples' table: as many of each degradation in each split as there is room for, at
     equal distances, so that they show the same photographs under every degradation. Always the same ones."""
     cells: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for i, (split, word) in enumerate(zip(table["split"].to_pylist(), table["degradation"].to_pylist(), strict=True)):
+    for i, (split, word) in enumerate(zip(table["split"].to_pylist(), table["entry"].to_pylist(), strict=True)):
         cells[SPLITS.index(split), word].append(i)
     order = sorted(cells)
     share = dict.fromkeys(order, 0)
@@ -181,7 +181,7 @@ class _Previews:
         lq, gt = _pair(members, row)
         box = _middle(row.width, row.height)
         truth = {
-            name.removesuffix(".png"): _uri("png", _grey_png(_cut(_image(body, name, row), box)))
+            name.removesuffix(".png"): _map(body, name, row, box)
             for name, body in members.items()
             if name not in {lq_name, gt_name} and name.endswith(".png")
         }
@@ -219,10 +219,21 @@ def _jpeg(image: Image, box: Box, stored: bytes) -> bytes:
     return file.getvalue()
 
 
-def _grey_png(image: Image) -> bytes:
-    """A truth map, which is grey as a rule, as a PNG."""
-    grey = bool((image == image[..., :1]).all())
-    return encode_png(np.ascontiguousarray(image[..., 0]) if grey else image)
+def _map(stored: bytes, name: str, row: SampleRow, box: Box) -> str:
+    """A truth map or an intermediate target as it is shown: 8 bits, cut like the image. A blur kernel is no part of the
+    image: it is shown whole, its brightest point white."""
+    if name.startswith("step-"):
+        return _uri("jpeg", _jpeg(_image(stored, name, row), box, b""))
+    try:
+        values = decode_map(stored)
+    except BadImageError as error:
+        raise DamagedShardError(f"{row.shard} {row.key}.{name}: {error}; `patina check` finds all of these") from None
+    if name.endswith("kernel.png"):
+        scaled = values.astype(np.float64) * (255 / max(int(values.max()), 1))
+        return _uri("png", encode_png(np.rint(scaled).astype(np.uint8)))
+    levels = values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
+    x, y, width, height = box
+    return _uri("png", encode_png(np.ascontiguousarray(levels[y : y + height, x : x + width])))
 
 
 def _uri(kind: str, data: bytes) -> str:
@@ -251,7 +262,7 @@ def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
     photographs: dict[str, dict[Box, dict[str, SampleRow]]] = defaultdict(lambda: defaultdict(dict))
     for row in read_samples(folder, _first_shards(manifest)):
         tile = (row.x, row.y, row.width, row.height)
-        photographs[content[row.source]][tile].setdefault(row.degradation, row)  # the first of its variants
+        photographs[content[row.source]][tile].setdefault(row.entry, row)  # the first of its variants
     left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(photographs.items())}
     missing = {shard.degradation for shard in manifest.shards}
     chosen: list[dict[str, SampleRow]] = []

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline.manifest import Manifest, SampleRow
 from pipeline.plan import human_bytes
 from pipeline.recipe import SPLITS
+from synth.severity import word_of
 
 Box: TypeAlias = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -114,7 +115,7 @@ def _facts(manifest: Manifest) -> str:
 
 def _filters(shown: Sequence[Shown]) -> str:
     """Two rows of buttons: degradations and splits that are among the samples shown."""
-    words = Counter(s.row.degradation for s in shown)
+    words = Counter(s.row.entry for s in shown)
     splits = Counter(s.row.split for s in shown)
     parts = []
     groups = (("degradation", sorted(words), words), ("split", [s for s in SPLITS if s in splits], splits))
@@ -137,7 +138,7 @@ def _samples(shown: Sequence[Shown]) -> str:
     pictures: dict[str, str] = {}
     sections = []
     for group in sorted(photographs.values(), key=lambda g: min(s.source["names"][0] for s in g)):
-        group.sort(key=lambda s: (s.row.degradation, s.row.y, s.row.x, s.row.variant, s.source["names"]))
+        group.sort(key=lambda s: (s.row.entry, s.row.y, s.row.x, s.row.variant, s.source["names"]))
         first = group[0]
         captions = list(dict.fromkeys(s.row.caption for s in group))
         names = list(dict.fromkeys(name for s in group for name in s.source["names"]))
@@ -162,7 +163,7 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
     """One sample: slider, 1:1 detail, truth maps and facts. `pictures` are the ids of those that the page has."""
     row = one.row
     _, _, width, height = one.box
-    word = _text(row.degradation)
+    word = _text(row.entry)
     what = f"{word}, {_text(name)}"
     lq = _picture(one.lq, one, f"LQ, {word}: {_text(row.caption)}", pictures)
     gt = _picture(one.gt, one, f"GT: {_text(row.caption)}", pictures)
@@ -179,7 +180,7 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
     return f"""
 <article class="sample" style="--width: {width}px" data-degradation="{word}" data-split="{_text(row.split)}">
 <h4>{word}{f" <small>variant {row.variant}</small>" if row.variant else ""}
-<span>{_decibels(row.psnr)}</span></h4>
+<span>{_text(word_of(row.severity))} · {_decibels(row.psnr)}</span></h4>
 <div class="slider" data-what="{what}">{gt}<span class="tag">GT</span>
 <div class="over">{lq}<span class="tag">LQ</span></div><i></i>
 <input type="range" min="0" max="100" step="2" value="50" aria-label="Divider between LQ and GT: {what}"></div>
@@ -187,6 +188,7 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
 <div class="detail" data-x="{x + w // 2}" data-y="{y + h // 2}" hidden>{detail}</div>
 {f'<div class="maps">{maps}</div>' if maps else ""}
 {f'<p class="own" dir="auto">{_text(row.caption)}</p>' if captioned else ""}
+<p class="said">{_text(row.sentence)}</p>
 <dl>{_parameters(row.params)}{_item("image", _place(one))}{_item("key", f"<code>{_text(row.key)}</code>")}</dl>
 </article>"""
 
@@ -263,7 +265,7 @@ def _counts(manifest: Manifest) -> str:
 
 def _psnr(samples: pa.Table) -> str:
     """A distribution for each degradation, all on one axis."""
-    values, words = samples["psnr"].to_numpy(), np.array(samples["degradation"].to_pylist(), object)
+    values, words = samples["psnr"].to_numpy(), np.array(samples["entry"].to_pylist(), object)
     real = values[values != IDENTICAL]
     low, high = (float(np.floor(real.min())), float(np.ceil(real.max()))) if real.size else (0.0, 1.0)
     rows = []

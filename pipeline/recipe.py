@@ -102,8 +102,11 @@ class Synthesis:
     words: tuple[str, ...]
 
     def identity(self) -> dict[str, Any]:
-        """All about it that decides a sample's bytes, as JSON."""
-        return {"label": self.label, "version": self.degradation.version, "settings": self.degradation.settings()}
+        """All about it that decides a sample's bytes, as JSON gives it back: a list where a tuple was."""
+        settings = self.degradation.settings()
+        facts = {"label": self.label, "version": self.degradation.version, "settings": settings}
+        same: dict[str, Any] = json.loads(canonical_json(facts))
+        return same
 
 
 @dataclass(frozen=True)

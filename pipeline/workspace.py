@@ -66,9 +66,7 @@ class Workspace:
         except OSError as error:
             if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
                 os.close(lock)
-                raise OSError(
-                    f"{self.out}: its file system cannot lock files ({error.strerror}); use another"
-                ) from None
+                raise OSError(f"{self.out}: the file system cannot lock files: {error.strerror}") from None
             holder = os.read(lock, 4096).decode("utf-8", "replace").strip() or "an unknown process"
             os.close(lock)
             raise LockedError(f"{self.out} is being built by {holder}; wait for it or stop it") from None
