@@ -117,13 +117,15 @@ def gallery(
     limit: Annotated[int, typer.Option(min=1, help="Samples to show at the most.")] = 60,
     sheet: Annotated[Path | None, typer.Option(help="Write one JPEG picture of a few samples instead.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of that picture.")] = 3,
+    ladder: Annotated[bool, typer.Option("--ladder", help="That picture is of one photograph, by severity.")] = False,
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
-    from pipeline.gallery import contact_sheet, write_gallery
+    from pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
     from pipeline.workspace import dataset_folder
 
     if sheet:
-        sheet.write_bytes(contact_sheet(dataset_folder(folder.absolute()), rows))
+        dataset = dataset_folder(folder.absolute())
+        sheet.write_bytes(ladder_sheet(dataset) if ladder else contact_sheet(dataset, rows))
         console.print(f"sheet    {escape(str(sheet))}")
         return
     path = write_gallery(dataset_folder(folder.absolute()), out, limit)

@@ -37,7 +37,8 @@ from pipeline.manifest import (
 )
 from pipeline.recipe import SPLITS
 from pipeline.shard import DamagedShardError, read_span, unpack
-from synth.image import Image
+from synth.image import Image, Map
+from synth.severity import word_of
 
 SMALL_FILE = 200_000
 """Bytes. A JPEG file up to here is shown as it is: recompressing it would add blocks of its own."""
@@ -45,7 +46,7 @@ SMALL_FILE = 200_000
 DETAIL = (192, 140)
 """Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""
 
-CROP, SMALLEST_CELL, GUTTER, HEADING = 224, 136, 8, 34
+CROP, RUNG, SMALLEST_CELL, GUTTER, HEADING = 224, 144, 136, 8, 34
 """The contact sheet's measures in pixels. Cells are smaller than a crop where no image fills one: down to what a
 heading needs."""
 
@@ -102,7 +103,26 @@ def contact_sheet(folder: Path, rows: int = 3) -> bytes:
     views = _views(folder, rows)
     lines: list[list[tuple[str, Image]]] = [[] for _ in range(min(rows, len(views)))]
     for i, view in enumerate(views):
-        lines[i % len(lines)] += _cells(folder, view)
+        lines[i % len(lines)] += _cells(folder, view, CROP)
+    return _sheet(lines)
+
+
+def ladder_sheet(folder: Path) -> bytes:
+    """A JPEG picture of one photograph: a row for each degradation, GT first, then its LQs from mild to strong as
+    measured, each with its word and score. Raises like `write_gallery`."""
+    rows = read_samples(folder, _first_shards(_manifest(folder)))
+    most = Counter(row.source for row in rows).most_common(1)[0][0]
+    labels = sorted({row.degradation for row in rows if row.source == most})
+    lines = []
+    for label in labels:
+        same = sorted((r for r in rows if (r.source, r.degradation) == (most, label)), key=lambda r: r.severity)
+        cells = _cells(folder, {f"{word_of(row.severity)} {row.severity:.0f}": row for row in same}, RUNG)
+        lines.append([(label, cells[0][1]), *cells[1:]])
+    return _sheet(lines)
+
+
+def _sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
+    """Rows of images on white, each with its label above; labels that repeat those of the row above are left out."""
     labels = [[word for word, _ in line] for line in lines]
     headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
     side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
@@ -231,7 +251,7 @@ def _map(stored: bytes, name: str, row: SampleRow, box: Box) -> str:
     if name.endswith("kernel.png"):
         scaled = values.astype(np.float64) * (255 / max(int(values.max()), 1))
         return _uri("png", encode_png(np.rint(scaled).astype(np.uint8)))
-    levels = values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
+    levels: Map = values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
     x, y, width, height = box
     return _uri("png", encode_png(np.ascontiguousarray(levels[y : y + height, x : x + width])))
 
@@ -291,13 +311,13 @@ def _fullest(views: Sequence[dict[str, SampleRow]]) -> dict[str, SampleRow]:
     return full[len(full) // 2]
 
 
-def _cells(folder: Path, view: Mapping[str, SampleRow]) -> list[tuple[str, Image]]:
+def _cells(folder: Path, view: Mapping[str, SampleRow], side: int) -> list[tuple[str, Image]]:
     """GT and every LQ of one photograph, cut to the same square."""
     cells: list[tuple[str, Image]] = []
     for word, row in view.items():
         lq, gt = _pair(_members(folder, row), row)
         if not cells:
-            box = _busiest(gt, CROP, CROP)
+            box = _busiest(gt, side, side)
             cells.append(("GT", _cut(gt, box)))
         cells.append((word, _cut(lq, box)))
     return cells

@@ -331,9 +331,23 @@ def _why_changed(word: str, wanted: Wanted, built: Manifest | None) -> str:
         return f"because {word} is now version {now.get('version')}"
     if was.get("seed") != now.get("seed"):
         return "because the seed changed"
-    old, new = was.get("settings", {}), now.get("settings", {})
-    changed = [f"{key} {old.get(key)} → {new[key]}" for key in sorted(new) if old.get(key) != new[key]]
-    return f"because {word} changed ({', '.join(changed)})"
+    return f"because {word} changed ({', '.join(_differences(was.get('settings'), now.get('settings')))})"
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """What differs between two settings, in words: `sigma 50 → 10..30`; of a composite's, by part."""
+    if old == new:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict) and "min" not in (old | new):
+        parts = [_differences(old.get(k), new.get(k), f"{name} {k}".lstrip()) for k in sorted(old | new)]
+        return [words for part in parts for words in part]
+    return [f"{name} {_spelt(old)} → {_spelt(new)}".lstrip()]
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() == {"min", "max"}:
+        return f"{value['min']}..{value['max']}"
+    return str(value)
 
 
 def _why_dropped(entry: ShardEntry, wanted: Wanted) -> str:

@@ -18,7 +18,16 @@ import PIL.ImageCms
 import pytest
 
 from pipeline.dataset import Options, build
-from pipeline.gallery import CROP, GUTTER, HEADING, SMALLEST_CELL, contact_sheet, write_gallery
+from pipeline.gallery import (
+    CROP,
+    GUTTER,
+    HEADING,
+    RUNG,
+    SMALLEST_CELL,
+    contact_sheet,
+    ladder_sheet,
+    write_gallery,
+)
 from pipeline.manifest import SHARDS, ManifestError, load_manifest, read_samples
 from pipeline.shard import DamagedShardError
 from synth.image import Image
@@ -300,3 +309,16 @@ def test_the_contact_sheet_shows_every_degradation_of_pairs(tmp_path: Path) -> N
     centres = image[HEADING + middle :: step + HEADING, middle::step]  # 3×4×3
     filled = (centres.min(axis=2) < 250).tolist()
     assert filled == [[True] * 4, [True, True, False, False], [True, True, False, False]]
+
+
+def test_the_ladder_has_a_row_for_each_degradation_from_mild_to_strong(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / "p.png", picture(300, 200))
+    names = {f"noisy-{i}": {"use": "noisy", "sigma": sigma} for i, sigma in enumerate((60, 3, 25))}
+    build(tiny_recipe(tmp_path, degradations={**names, "jpeg-compressed": {}}), tmp_path / "out")
+    image = PIL.Image.open(io.BytesIO(ladder_sheet(tmp_path / "out")))
+    assert image.size == (4 * (RUNG + GUTTER) - GUTTER, 2 * (RUNG + GUTTER + HEADING) - GUTTER)
+    values = np.array(image)
+    top = RUNG + GUTTER + 2 * HEADING  # of the second row: noise
+    cells = [values[top : top + RUNG, x : x + RUNG].copy() for x in range(0, image.width, RUNG + GUTTER)]
+    scores = [decibels(cells[0], cell) for cell in cells[1:]]
+    assert scores == sorted(scores, reverse=True)
