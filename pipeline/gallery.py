@@ -253,7 +253,8 @@ def _map(stored: bytes, name: str, row: SampleRow, box: Box) -> str:
         return _uri("png", encode_png(np.rint(scaled).astype(np.uint8)))
     levels: Map = values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
     x, y, width, height = box
-    return _uri("png", encode_png(np.ascontiguousarray(levels[y : y + height, x : x + width])))
+    part: Map = np.ascontiguousarray(levels[y : y + height, x : x + width])
+    return _uri("png", encode_png(part))
 
 
 def _uri(kind: str, data: bytes) -> str:

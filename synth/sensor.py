@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -31,8 +31,8 @@ CONTRAST = 0.5
 ISO_100 = 1e-4
 """Variance of shot noise at ISO 100 where the sensor is full, which is 1 over 10 000 electrons; in proportion to ISO."""
 
-PEDESTAL = 1 / 16
-"""Share of the raw levels that lies below black, so that noise may go below it."""
+PEDESTAL = 16
+"""One part in this many of the raw levels lies below black, so that noise may go below it: 64 levels of 1024."""
 
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 BAYER = ((0, (EVEN, EVEN)), (1, (EVEN, ODD)), (1, (ODD, EVEN)), (2, (ODD, ODD)))
@@ -54,9 +54,9 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
 
     iso            the gain; a range is drawn so that each stop is as likely.
     shot, read     variance of the noise at raw signal x is shot·x + read, 1 = full. ln read is 2.18 ln shot + 1.20 and
-                   a normal number of 0.26: natural logarithms (Brooks et al., section 3.1).
+                   a normal number of 0.26: natural logarithms (Brooks et al.).
     row            standard deviation of each row's own offset: a tenth to four tenths of √read.
-    red, blue      white-balance gains over green, 1.9..2.4 and 1.5..1.9 (Brooks et al., section 3.2).
+    red, blue      white-balance gains over green, 1.9..2.4 and 1.5..1.9 (Brooks et al.).
     bits           of the raw levels.
     seed           seed of the noise.
     """
@@ -78,19 +78,6 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
     }
 
 
-def photograph(image: FloatImage, params: Params, light: float = 1.0, cast: Sequence[float] = (1, 1, 1, 0)) -> FloatImage:
-    """The camera's picture of `image` at `light` times its light: unprocess, read out, process.
-
-    H×W×3 float32 sRGB in [0, 1] in and out. `cast`: factors by which red, green and blue come out wrong, and raw light
-    by which black does. The photograph has been through a demosaicer already, so only what the sensor adds, rounding
-    included, is sampled on a Bayer pattern and interpolated: it comes out as grain of more than a pixel, and detail stays.
-    """
-    raw = unprocess(image, params, light)
-    sites = mosaic(raw)
-    raw += _interpolated(read_out(sites, params) - sites)
-    return process(raw, params, cast)
-
-
 def unprocess(image: FloatImage, params: Params, light: float = 1.0) -> FloatImage:
     """The raw light that the camera of `params` would make `image` of, times `light`: sRGB in, linear out, 0..light."""
     raw = _looked_up(image, _raw_table())
@@ -98,12 +85,28 @@ def unprocess(image: FloatImage, params: Params, light: float = 1.0) -> FloatIma
     return cv2.transform(raw, matrix.astype(np.float32), dst=raw)  # type: ignore[return-value]
 
 
-def process(raw: FloatImage, params: Params, cast: Sequence[float] = (1, 1, 1, 0)) -> FloatImage:
-    """The picture that the camera of `params` makes of raw light, which is changed: linear in, sRGB in [0, 1] out."""
-    red, green, blue, black = cast
+def process(
+    raw: FloatImage, params: Params, balance: tuple[float, float, float] = (1.0, 1.0, 1.0), black: float = 0.0
+) -> FloatImage:
+    """The picture that the camera of `params` makes of raw light, which is changed: linear in, sRGB in [0, 1] out.
+
+    balance: factors by which it takes the light's red, green and blue wrongly. black: raw light that it takes nothing for.
+    """
+    red, green, blue = balance
     matrix = COLOUR @ np.diag([red * params["red"], green, blue * params["blue"]])
     affine = np.hstack([matrix, matrix.sum(axis=1, keepdims=True) * black])
     return _looked_up(cv2.transform(raw, affine.astype(np.float32), dst=raw), _file_table())  # type: ignore[arg-type]
+
+
+def sense(raw: FloatImage, params: Params) -> FloatImage:
+    """Raw light as the sensor of `params` gives it, in place of `raw`, H×W×3.
+
+    A photograph has been through a demosaicer already. So the light stays as sharp as it is, and only what the sensor
+    adds to it, rounding included, is sampled on a Bayer pattern and interpolated: grain of more than a pixel.
+    """
+    sites = mosaic(raw)
+    added = _interpolated(read_out(sites, params) - sites)
+    return cv2.add(raw, added, dst=raw)  # type: ignore[return-value]
 
 
 def mosaic(raw: FloatImage) -> NDArray[np.float32]:
@@ -127,15 +130,25 @@ def read_out(sites: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
     levels *= cv2.sqrt(variance, dst=variance)
     levels += sites
     levels += rows[:, None].astype(np.float32)
-    full = 2 ** params["bits"] - 1
-    span = full * (1 - PEDESTAL)
+    black, span = _levels(params)
     levels *= np.float32(span)
-    levels += np.float32(full - span)
     np.rint(levels, out=levels)
-    np.clip(levels, 0, full, out=levels)
-    levels -= np.float32(full - span)
+    np.clip(levels, -black, span, out=levels)
     levels *= np.float32(1 / span)
     return levels  # type: ignore[no-any-return]
+
+
+def noise_level(light: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
+    """The standard deviation of what `read_out` adds to that light, the same shape, in raw light."""
+    constant = params["read"] + params["row"] ** 2 + 1 / (12 * _levels(params)[1] ** 2)
+    variance = cv2.addWeighted(light, params["shot"], light, 0, constant)
+    return cv2.sqrt(variance, dst=variance)  # type: ignore[return-value]
+
+
+def _levels(params: Params) -> tuple[int, int]:
+    """How many raw levels lie below black, and from there to full."""
+    black = 2 ** params["bits"] // PEDESTAL
+    return black, 2 ** params["bits"] - 1 - black
 
 
 def _interpolated(sites: NDArray[np.float32]) -> FloatImage:

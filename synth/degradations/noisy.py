@@ -1,9 +1,9 @@
-"""`noisy`: additive white Gaussian noise, the same in every pixel and channel."""
+"""`noisy`: additive white Gaussian noise, the same in every pixel and channel; or the noise of a sensor."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -12,19 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.degradation import (
-    Degradation,
     Degraded,
     Knob,
     Params,
     Place,
+    Rendered,
+    Rendering,
     SettingError,
     Stage,
     Values,
     check_values,
     draw_value,
 )
-from synth.image import Image
+from synth.image import FloatImage, Image
 from synth.rng import Rng, normal_table
+from synth.sensor import draw_sensor, process, sense, unprocess
+
+MODELS = ("gaussian", "sensor")
 
 CHUNK = 1 << 17
 """Values at a time, a multiple of four: random words, noise and table together stay within a second-level cache."""
@@ -33,11 +37,17 @@ _scratch = threading.local()  # shards are built by threads, and each needs a bu
 
 
 @dataclass(frozen=True)
-class Noisy(Degradation):
+class Noisy(Rendered):
     """lq = clip(gt + n), n ~ N(0, σ²) drawn for each pixel and channel on its own, in sRGB levels.
 
     sigma         σ in 8-bit levels, 0..255. 50 as in DA-CLIP (arXiv 2310.01018); 15, 25 and 50 in three-task work.
     legacy_floor  True rounds down, as the truncating cast of most published sets does: half a level too dark.
+    model         "gaussian" for the above, or "sensor": gt is taken back to raw light, noise that grows with the light
+                  is added there, and the camera's processing makes coloured grain of it (`synth.sensor`). Then σ and
+                  legacy_floor say nothing, and the two settings below decide.
+    iso           the sensor's gain, 50..25600; a range is drawn so that each stop is as likely. The default is the
+                  range of Brooks et al., whose shot noise runs from 1e-4 to 0.012.
+    bits          of the sensor's levels, 8..16, whole.
 
     Raises SettingError for a setting out of its range.
     """
@@ -45,22 +55,54 @@ class Noisy(Degradation):
     name: ClassVar[str] = "noisy"
     version: ClassVar[int] = 1
     stage: ClassVar[Stage] = "sensor"
-    knob: ClassVar[Knob | None] = Knob("sigma", 1, 200)
 
     sigma: Values = 50
     legacy_floor: bool = False
+    model: str = "gaussian"
+    iso: Values = field(default_factory=lambda: {"min": 100, "max": 12000})
+    bits: Values = field(default_factory=lambda: [10, 12, 14])
+
+    @property
+    def knob(self) -> Knob | None:  # type: ignore[override]
+        """`sigma`, or `iso` where that decides."""
+        return Knob("sigma", 1, 200) if self.model == "gaussian" else Knob("iso", 50, 25600)
 
     def __post_init__(self) -> None:
         check_values("sigma", self.sigma, 0, 255)
         if not isinstance(self.legacy_floor, bool):
             raise SettingError(f"legacy_floor: expected true or false, found {self.legacy_floor!r}")
+        if self.model not in MODELS:
+            raise SettingError(f"model: expected one of {', '.join(MODELS)}, found {self.model!r}")
+        check_values("iso", self.iso, 50, 25600)
+        check_values("bits", self.bits, 8, 16, whole=True)
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`sigma` in 8-bit levels, the noise's `seed` (32 hex digits), and `legacy_floor`."""
-        return {"sigma": draw_value(rng, self.sigma), "seed": rng.seed(), "legacy_floor": self.legacy_floor}
+        """`model`, and `sigma` in 8-bit levels, the noise's `seed` (32 hex digits) and `legacy_floor`; for a sensor
+        its gain, noise levels and seed instead: see `draw_sensor`."""
+        if self.model == "sensor":
+            return {"model": "sensor", **draw_sensor(rng, self.iso, self.bits)}
+        sigma = draw_value(rng, self.sigma)
+        return {"model": "gaussian", "sigma": sigma, "seed": rng.seed(), "legacy_floor": self.legacy_floor}
+
+    def render(self, image: FloatImage, params: Params) -> Rendering:
+        """H×W×3 float32 sRGB in [0, 1] in and out. Of 8-bit levels, it quantises to what `apply` gives."""
+        if params.get("model") == "sensor":
+            return Rendering(process(sense(unprocess(image, params), params), params))
+        rng, table = Rng(params["seed"]), _float_table(params["sigma"], params["legacy_floor"])
+        noisy = np.empty_like(image, order="C")
+        clean, out = image.reshape(1, -1), noisy.reshape(1, -1)
+        for start in range(0, image.size, CHUNK):
+            part = out[:, start : start + CHUNK]
+            cv2.LUT(rng.levels(part.size)[None], table, part)
+            part += clean[:, start : start + CHUNK]
+            np.clip(part, 0, 1, out=part)
+        return Rendering(noisy)
 
     def apply(self, image: Image, params: Params) -> Degraded:
         """H×W×3 uint8 RGB in and out, saturating at 0 and 255."""
+        if params.get("model") == "sensor":
+            return super().apply(image, params)
+        # In integers, which takes a third of the time.
         rng, table = Rng(params["seed"]), _noise_table(params["sigma"], params["legacy_floor"])
         lq = np.empty_like(image, order="C")
         clean, out = image.reshape(-1), lq.reshape(-1)
@@ -91,5 +133,18 @@ def _noise_table(sigma: float, floor: bool) -> NDArray[np.int16]:
     """
     noise = sigma * normal_table()
     table = (np.floor(noise) if floor else np.rint(noise)).astype(np.int16)[None]
+    table.setflags(write=False)
+    return table
+
+
+@lru_cache(maxsize=32)
+def _float_table(sigma: float, floor: bool) -> NDArray[np.float32]:
+    """The same noise unrounded, in [0, 1] floats, 1×65536 float32.
+
+    Kept a thousandth of a level away from halves, where the float sum would round by chance: so a level and its noise
+    round to what `_noise_table` says.
+    """
+    noise, whole = sigma * normal_table() - (0.5 if floor else 0.0), _noise_table(sigma, floor)[0]
+    table = (np.clip(noise, whole - 0.499, whole + 0.499) / 255).astype(np.float32)[None]
     table.setflags(write=False)
     return table

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from synth.degradations.noisy import CHUNK, Noisy
+from synth.image import to_float, to_uint8
 from synth.rng import Rng, normal_table
-from tests.synth.pictures import cut, flat, psnr
+from tests.synth.pictures import cut, flat, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.
 STRENGTHS = [{"sigma": float(sigma)} for sigma in (0, 1, 5, 15, 25, 50, 100, 255)]
@@ -25,6 +26,9 @@ BAD = [
     ({"sigma": {"min": 5}}, "sigma: expected a range {min = …, max = …}, found the keys ['min']"),
     ({"sigma": {"min": 50, "max": 5}}, "sigma: min 50 is above max 5; swap them"),
     ({"legacy_floor": 1}, "legacy_floor: expected true or false, found 1"),
+    ({"model": "poisson"}, "model: expected one of gaussian, sensor, found 'poisson'"),
+    ({"model": "sensor", "iso": {"min": 100, "max": 1e6}}, "iso: expected 50 to 25600, found 1e+06"),
+    ({"bits": [10, 20]}, "bits: expected 8 to 16, found 20"),
 ]
 
 MID_GREY = flat(512, 768, 128)
@@ -118,3 +122,66 @@ def test_a_setting_may_be_a_number_a_list_or_a_range() -> None:
     assert set(drawn(Noisy(sigma=[15, 25, 50]))) == {15.0, 25.0, 50.0}
     sigmas = drawn(WIDE)
     assert 5 <= min(sigmas) < 8 and 52 < max(sigmas) < 55
+
+
+@pytest.mark.parametrize("legacy_floor", [False, True])
+@pytest.mark.parametrize("sigma", [0.0, 0.5, 15.0, 37.3, 50.0, 255.0])
+def test_floats_round_to_the_same_pixels(sigma: float, legacy_floor: bool) -> None:
+    """What a composite renders: exact for every level, halves of a level included."""
+    params = {"sigma": sigma, "seed": "2a", "legacy_floor": legacy_floor}
+    for gt in (cut(300, 401), np.arange(256, dtype=np.uint8).repeat(3 * 64).reshape(256, 64, 3)):
+        rendering = Noisy().render(to_float(gt), params).image
+        assert rendering.dtype == np.float32 and rendering.min() >= 0 and rendering.max() <= 1
+        assert np.array_equal(to_uint8(rendering), Noisy().apply(gt, params).image)
+
+
+def test_floats_are_not_rounded() -> None:
+    grey = np.full((64, 64, 3), 0.4321, np.float32)
+    n = (Noisy().render(grey, {"sigma": 10.0, "seed": "2a", "legacy_floor": False}).image - grey) * 255
+    assert len(np.unique(n)) > 5000
+    assert n.std() == pytest.approx(10, rel=0.02)
+
+
+class TestSensor:
+    WORST = {"min": 400, "max": 12000}
+
+    def test_more_gain_is_more_noise(self) -> None:
+        figures = []
+        for iso in (50, 100, 400, 1600, 6400, 25600):
+            degradation = Noisy(model="sensor", iso=iso, bits=14)
+            figures.append(psnr(photo(), degradation.apply(photo(), degradation.draw(Rng("2a"), photo())).image))
+        assert figures == sorted(figures, reverse=True)
+        assert figures[0] > 40 and 15 < figures[-1] < 20
+
+    def test_brightness_and_shape_stay(self) -> None:
+        degradation = Noisy(model="sensor", iso=1600)
+        for image in (cut(17, 501), cut(16, 16), flat(40, 50, 0), flat(40, 50, 255)):
+            lq = degradation.apply(image, degradation.draw(Rng("7"), image)).image
+            assert lq.shape == image.shape and abs(lq.mean() - image.mean()) < 5
+
+    def test_noise_grows_with_light_and_is_grain(self) -> None:
+        """Unlike white noise: in raw light, bright patches are noisier, and neighbours are alike."""
+        degradation = Noisy(model="sensor", iso=3200, bits=14)
+        params = degradation.draw(Rng("2a"), MID_GREY)
+        lq = degradation.apply(MID_GREY, params).image - np.float64(128)
+        assert np.corrcoef(lq[:, 1:].ravel(), lq[:, :-1].ravel())[0, 1] > 0.2
+        assert abs(lq.mean()) < 1
+
+    def test_it_is_the_knob_that_counts(self) -> None:
+        gaussian, sensor = Noisy(), Noisy(model="sensor")
+        assert gaussian.knob is not None and gaussian.knob.setting == "sigma"
+        assert sensor.knob is not None and sensor.knob.setting == "iso"
+
+    def test_parameters_say_which_and_old_ones_are_gaussian(self) -> None:
+        assert Noisy().draw(Rng("1"), MID_GREY).keys() == {"model", "sigma", "seed", "legacy_floor"}
+        params = Noisy(model="sensor", iso=self.WORST).draw(Rng("1"), MID_GREY)
+        assert params["model"] == "sensor" and 400 <= params["iso"] <= 12000
+        gt = cut(32, 32)
+        assert np.array_equal(Noisy().apply(gt, params).image, Noisy(model="sensor").apply(gt, params).image)
+
+    def test_pixels_are_frozen(self) -> None:
+        """If this fails, raise `Noisy.version`: stored samples can no longer be replayed."""
+        params = {"shot": 1e-3, "read": 1e-6, "row": 3e-4, "red": 2.0, "blue": 1.7, "bits": 12}
+        lq = Noisy().apply(cut(48, 64), {"model": "sensor", "iso": 1000.0, **params, "seed": "2a"}).image
+        # One level more or less, because another processor's floats may end in another digit.
+        assert np.abs(lq[5::18, 5::20].reshape(-1, 3).astype(int) - FROZEN_SENSOR).max() <= 1
