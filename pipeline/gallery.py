@@ -37,7 +37,7 @@ from pipeline.manifest import (
 )
 from pipeline.recipe import SPLITS
 from pipeline.shard import DamagedShardError, read_span, unpack
-from synth.image import Image, Map
+from synth.image import Image
 from synth.severity import word_of
 
 SMALL_FILE = 200_000
@@ -251,10 +251,9 @@ def _map(stored: bytes, name: str, row: SampleRow, box: Box) -> str:
     if name.endswith("kernel.png"):
         scaled = values.astype(np.float64) * (255 / max(int(values.max()), 1))
         return _uri("png", encode_png(np.rint(scaled).astype(np.uint8)))
-    levels: Map = values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
+    levels = (values >> 8 if values.dtype == np.uint16 else values).astype(np.uint8)
     x, y, width, height = box
-    part: Map = np.ascontiguousarray(levels[y : y + height, x : x + width])
-    return _uri("png", encode_png(part))
+    return _uri("png", encode_png(levels[y : y + height, x : x + width].copy()))
 
 
 def _uri(kind: str, data: bytes) -> str:

@@ -29,7 +29,7 @@ CONTRAST = 0.5
 """Tone curve x + CONTRAST (3x² - 2x³ - x). Brooks et al. have 1, which lets no light out of the deepest shadow."""
 
 ISO_100 = 1e-4
-"""Variance of shot noise at ISO 100 where the sensor is full, which is 1 over 10 000 electrons; in proportion to ISO."""
+"""Variance of shot noise at ISO 100 where the sensor is full, as of 10 000 electrons; it grows in proportion to ISO."""
 
 PEDESTAL = 16
 """One part in this many of the raw levels lies below black, so that noise may go below it: 64 levels of 1024."""
@@ -60,10 +60,7 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
     bits           of the raw levels.
     seed           seed of the noise.
     """
-    if isinstance(iso, Mapping):
-        gain = rng.log_uniform(iso["min"], iso["max"])
-    else:
-        gain = draw_value(rng, iso)
+    gain = rng.log_uniform(iso["min"], iso["max"]) if isinstance(iso, Mapping) else draw_value(rng, iso)
     shot = ISO_100 * gain / 100
     read = math.exp(2.18 * math.log(shot) + 1.20 + rng.normal(0, 0.26))
     return {
@@ -90,7 +87,7 @@ def process(
 ) -> FloatImage:
     """The picture that the camera of `params` makes of raw light, which is changed: linear in, sRGB in [0, 1] out.
 
-    balance: factors by which it takes the light's red, green and blue wrongly. black: raw light that it takes nothing for.
+    balance: factors by which its red, green and blue come out wrong. black: raw light that it adds to all.
     """
     red, green, blue = balance
     matrix = COLOUR @ np.diag([red * params["red"], green, blue * params["blue"]])
@@ -122,9 +119,8 @@ def read_out(sites: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
 
     Poisson's noise of the light is taken as normal, of the right variance.
     """
-    height, width = sites.shape
     rng = Rng(params["seed"])
-    rows = normal_table()[rng.levels(height)] * params["row"]
+    rows = normal_table()[rng.levels(len(sites))] * params["row"]
     levels: Any = cv2.LUT(rng.levels(sites.size).reshape(sites.shape), _normal_table())
     variance = cv2.addWeighted(sites, params["shot"], sites, 0, params["read"])
     levels *= cv2.sqrt(variance, dst=variance)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from synth.degradation import Degradation
 from synth.degradations.jpeg_compressed import JpegCompressed
+from synth.degradations.low_light import LowLight
+from synth.degradations.motion_blurry import MotionBlurry
 from synth.degradations.noisy import Noisy
 from synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
     "jpeg-compressed": JpegCompressed,  # libjpeg baseline at low quality; the LQ is the JPEG file itself
-    "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels
+    "low-light": LowLight,  # fewer photons on a noisy sensor, by stops of exposure, and the camera's processing of them
+    "motion-blurry": MotionBlurry,  # a shaken camera: random paths, in linear light, with streaking highlights and roll
+    "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels; or a sensor's, by ISO
     "uncompleted": Uncompleted,  # inpainting: thin free-form strokes, or a user's masks, filled with one colour
 }
 
