@@ -257,6 +257,8 @@ def _build(
         if idle:
             return idle
         _prepare_prefect()
+        if "PREFECT_API_URL" not in os.environ:
+            console.print("starting Prefect's embedded API, about ten seconds")
         from flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events):
