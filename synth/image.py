@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,11 @@ FloatImage: TypeAlias = NDArray[np.float32]
 
 Map: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """H×W, uint8 or uint16: a truth map, such as the mask of an inpainting hole, or a transmission where 65535 is 1."""
+
+CHUNK = 1 << 16
+"""Values looked up at a time: they and a table stay within a second-level cache."""
+
+_scratch = threading.local()  # shards are built by threads, and each needs buffers of its own
 
 SMALLEST_SIDE = 16
 """Pixels. Every degradation works from here up; smaller photographs are set aside."""
@@ -41,7 +48,7 @@ def to_linear(image: FloatImage) -> FloatImage:
 
     By a table of 65536 entries: within 1e-5 of the formula's value and some ten times as fast. Clips to [0, 1].
     """
-    return _by_table(image, _linear_table())
+    return look_up(image, _linear_table())
 
 
 def to_encoded(image: FloatImage) -> FloatImage:
@@ -49,20 +56,36 @@ def to_encoded(image: FloatImage) -> FloatImage:
 
     Clips to [0, 1]: a highlight that is brighter than white burns out here, and nowhere before.
     """
-    return _by_table(image, _encoded_table())
+    return look_up(image, _encoded_table())
 
 
-def _by_table(image: FloatImage, table: NDArray[np.float32]) -> FloatImage:
-    places = np.multiply(image, np.float32(65535), dtype=np.float32)
-    places += np.float32(0.5)
-    np.clip(places, 0, 65535, out=places)
-    return table.take(places.astype(np.uint16))
+def look_up(image: FloatImage, table: NDArray[np.float32]) -> FloatImage:
+    """`table`, 1×65536 for 0..1, at every value of `image`, as a new array. Values beyond are taken to the ends."""
+    result = np.empty_like(image, order="C")
+    values, found = image.reshape(1, -1), result.reshape(1, -1)
+    for start in range(0, image.size, CHUNK):
+        part = values[:, start : start + CHUNK]
+        places, indices = (buffer[:, : part.size] for buffer in _buffers())
+        np.multiply(part, np.float32(65535), out=places)
+        places += np.float32(0.5)
+        np.clip(places, 0, 65535, out=places)
+        indices[:] = places
+        cv2.LUT(indices, table, found[:, start : start + CHUNK])
+    return result
+
+
+def _buffers() -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+    """This thread's 1×CHUNK of each type. Fresh memory for every image costs more than looking up."""
+    if not hasattr(_scratch, "buffers"):
+        _scratch.buffers = np.empty((1, CHUNK), np.float32), np.empty((1, CHUNK), np.uint16)
+    buffers: tuple[NDArray[np.float32], NDArray[np.uint16]] = _scratch.buffers
+    return buffers
 
 
 @cache
 def _linear_table() -> NDArray[np.float32]:
     encoded = np.arange(65536) / 65535
-    table = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    table = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)[None]
     table.setflags(write=False)
     return table
 
@@ -70,7 +93,7 @@ def _linear_table() -> NDArray[np.float32]:
 @cache
 def _encoded_table() -> NDArray[np.float32]:
     linear = np.arange(65536) / 65535
-    table = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+    table = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)[None]
     table.setflags(write=False)
     return table
 

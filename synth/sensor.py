@@ -8,7 +8,6 @@ remains of it without noise. Raw light is linear, H×W×3, and 1 is where the se
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.degradation import Params, Values, draw_value
-from synth.image import FloatImage
+from synth.image import FloatImage, look_up
 from synth.rng import Rng, normal_table
 
 # What a camera's white-balanced red, green and blue give in linear sRGB: ours, of the size that common cameras have.
@@ -42,11 +41,6 @@ CROSS = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float32) / 4
 SQUARE = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
 BILINEAR = (SQUARE, CROSS, SQUARE)
 """What a site gives to its neighbours of another colour, for red, green and blue."""
-
-CHUNK = 1 << 16
-"""Values at a time: they and a table stay within a second-level cache."""
-
-_scratch = threading.local()
 
 
 def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
@@ -77,7 +71,7 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
 
 def unprocess(image: FloatImage, params: Params, light: float = 1.0) -> FloatImage:
     """The raw light that the camera of `params` would make `image` of, times `light`: sRGB in, linear out, 0..light."""
-    raw = _looked_up(image, _raw_table())
+    raw = look_up(image, _raw_table())
     matrix = np.diag([light / params["red"], light, light / params["blue"]]) @ np.linalg.inv(COLOUR)
     return cv2.transform(raw, matrix.astype(np.float32), dst=raw)  # type: ignore[return-value]
 
@@ -92,7 +86,7 @@ def process(
     red, green, blue = balance
     matrix = COLOUR @ np.diag([red * params["red"], green, blue * params["blue"]])
     affine = np.hstack([matrix, matrix.sum(axis=1, keepdims=True) * black])
-    return _looked_up(cv2.transform(raw, affine.astype(np.float32), dst=raw), _file_table())  # type: ignore[arg-type]
+    return look_up(cv2.transform(raw, affine.astype(np.float32), dst=raw), _file_table())  # type: ignore[arg-type]
 
 
 def sense(raw: FloatImage, params: Params) -> FloatImage:
@@ -157,29 +151,6 @@ def _interpolated(sites: NDArray[np.float32]) -> FloatImage:
                 plane[place] = sites[place]
         planes.append(cv2.filter2D(plane, -1, kernel, dst=plane, borderType=cv2.BORDER_REFLECT_101))
     return cv2.merge(planes)  # type: ignore[return-value]
-
-
-def _looked_up(image: FloatImage, table: NDArray[np.float32]) -> FloatImage:
-    """`table`, 1×65536 for 0..1, at every value of `image`, as a new array. Values beyond are taken to the ends."""
-    result = np.empty_like(image, order="C")
-    values, found = image.reshape(1, -1), result.reshape(1, -1)
-    for start in range(0, image.size, CHUNK):
-        part = values[:, start : start + CHUNK]
-        places, indices = (buffer[:, : part.size] for buffer in _buffers())
-        np.multiply(part, np.float32(65535), out=places)
-        places += np.float32(0.5)
-        np.clip(places, 0, 65535, out=places)
-        indices[:] = places
-        cv2.LUT(indices, table, found[:, start : start + CHUNK])
-    return result
-
-
-def _buffers() -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
-    """This thread's 1×CHUNK of each type. Fresh memory for every image costs more than looking up."""
-    if not hasattr(_scratch, "buffers"):
-        _scratch.buffers = np.empty((1, CHUNK), np.float32), np.empty((1, CHUNK), np.uint16)
-    buffers: tuple[NDArray[np.float32], NDArray[np.uint16]] = _scratch.buffers
-    return buffers
 
 
 def _toned(raw: NDArray[np.float64]) -> NDArray[np.float64]:

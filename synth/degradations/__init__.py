@@ -11,6 +11,7 @@ from synth.degradations.jpeg_compressed import JpegCompressed
 from synth.degradations.low_light import LowLight
 from synth.degradations.motion_blurry import MotionBlurry
 from synth.degradations.noisy import Noisy
+from synth.degradations.raindrop import Raindrop
 from synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
@@ -18,6 +19,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "low-light": LowLight,  # fewer photons on a noisy sensor, by stops of exposure, and the camera's processing of them
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, in linear light, with streaking highlights and roll
     "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels; or a sensor's, by ISO
+    "raindrop": Raindrop,  # drops on the glass, which refract the scene, upside down and out of focus
     "uncompleted": Uncompleted,  # inpainting: thin free-form strokes, or a user's masks, filled with one colour
 }
 

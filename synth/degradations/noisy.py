@@ -60,7 +60,7 @@ class Noisy(Rendered):
     legacy_floor: bool = False
     model: str = "gaussian"
     iso: Values = field(default_factory=lambda: {"min": 100, "max": 12000})
-    bits: Values = field(default_factory=lambda: [10, 12, 14])
+    bits: Values = field(default_factory=lambda: {"min": 10, "max": 14})
 
     @property
     def knob(self) -> Knob | None:  # type: ignore[override]

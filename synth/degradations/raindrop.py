@@ -1,0 +1,299 @@
+"""`raindrop`: drops of water on the glass in front of a lens that is focused on the scene behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from synth.image import FloatImage, to_encoded, to_linear
+from synth.rng import Rng
+
+Field = NDArray[np.float32]
+
+WATER = 1.333
+"""Refractive index. The pane's own two faces are parallel and bend nothing."""
+
+FOCAL = 0.9
+"""Focal length over the picture's long side: 58° across, a phone's main camera."""
+
+SMALLEST = 3.0
+"""Least radius of a drop, pixels at a short side of 512."""
+
+REACH = 6.0
+"""How far a drop's field reaches over its rim, pixels at a short side of 512: closer neighbours flow together."""
+
+SAG = 0.35
+"""How much steeper water is at a drop's foot than at its middle: gravity."""
+
+BAND = 64
+"""Rows at a time."""
+
+GLOOM = 0.05
+"""What shows where light is reflected inside the drop, over the scene's mean: the dark side of the pane."""
+
+
+@dataclass(frozen=True)
+class Raindrop(Rendered):
+    """I = (1 − M)·J + R in linear light, with M = D∗m and R = D∗(m·T·J(refracted)); the form is Qian et al.'s.
+
+    m is what the drops cover, D the disc over which the lens spreads a point of the glass, T Fresnel's transmission.
+    A drop is a spherical cap that shows the scene upside down and from a wide angle; at its rim light would have to
+    leave so flat that the rim turns dark. Where no disc reaches, M = 0 and I = J exactly (arXiv 1711.10098, eq. 1).
+
+    area     share of the picture that drops cover before they are spread by D, 0..0.8.
+    size     radius of the largest drop, 4..120; the number of drops falls with the square of their radius.
+    defocus  radius of D, 0..20. At 0 glass and scene are both sharp, as through a tiny aperture.
+    contact  angle between water and glass, 15..60 degrees: flatter drops see less. From 48.6° the rims are black.
+    runs     drops that run down and leave a trail, 0..12, whole.
+    film     radius of the blur by a film of water between the drops, 0..8; 0: dry. With it nothing is J exactly.
+
+    `size`, `film` and `defocus` are pixels at a short side of 512 and scale with the image.
+    Truth: `drops` is M, 65535 = 1.    Raises SettingError for a setting out of its range.
+    """
+
+    name: ClassVar[str] = "raindrop"
+    version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "optics"
+    truth: ClassVar[tuple[str, ...]] = ("drops",)
+    knob: ClassVar[Knob | None] = Knob("area", 0.01, 0.7)
+
+    area: Values = field(default_factory=lambda: {"min": 0.03, "max": 0.16})
+    size: Values = field(default_factory=lambda: {"min": 20, "max": 55})
+    defocus: Values = field(default_factory=lambda: {"min": 2.5, "max": 7})
+    contact: Values = field(default_factory=lambda: {"min": 32, "max": 52})
+    runs: Values = field(default_factory=lambda: {"min": 0, "max": 2})
+    film: Values = 0
+
+    def __post_init__(self) -> None:
+        check_values("area", self.area, 0, 0.8)
+        check_values("size", self.size, 4, 120)
+        check_values("defocus", self.defocus, 0, 20)
+        check_values("contact", self.contact, 15, 60)
+        check_values("runs", self.runs, 0, 12, whole=True)
+        check_values("film", self.film, 0, 8)
+
+    def draw(self, rng: Rng, image: Any, place: Place | None = None) -> dict[str, Any]:
+        """`area`, `size`, `defocus`, `contact`, `runs` and `film` as above, and the `seed` of where the drops are."""
+        return {
+            "area": draw_value(rng, self.area),
+            "size": draw_value(rng, self.size),
+            "defocus": draw_value(rng, self.defocus),
+            "contact": draw_value(rng, self.contact),
+            "runs": draw_value(rng, self.runs, whole=True),
+            "film": draw_value(rng, self.film),
+            "seed": rng.seed(),
+        }
+
+    def render(self, image: FloatImage, params: Params) -> Rendering:
+        """H×W×3 float32 sRGB in [0, 1] in and out; truth `drops`, H×W uint16."""
+        height, width = image.shape[:2]
+        radius = params["defocus"] * min(height, width) / 512
+        step = max(1, int(radius / 1.25))  # what the disc smooths needs no pixel of its own for each of the image's
+        rows, cols = -(-height // step), -(-width // step)
+        cover, right, down = _water(rows, cols, params)
+        water = _refracted(_thumbnail(image), cover, right, down, math.sin(math.radians(params["contact"])))
+        cover, water = (_spread(layer, radius / step, (width, height)) for layer in (cover, water))
+        cover *= 65535
+        drops = np.rint(np.clip(cover, 0, 65535, out=cover), out=cover).astype(np.uint16)
+        out = image.copy()
+        if params["film"]:
+            out = _through_film(out, params["film"] * min(height, width) / 512, Rng(params["seed"]))
+        for top in range(0, height, BAND):  # in parts that stay in the processor's cache
+            part = slice(top, top + BAND)
+            wet = drops[part]
+            share = wet.astype(np.float32) * np.float32(-1 / 65535) + 1
+            mixed = _times(to_linear(out[part]), share)
+            mixed += water[part]
+            cv2.copyTo(to_encoded(mixed), (wet > 0).view(np.uint8), out[part])
+        return Rendering(out, {"drops": drops})
+
+
+def _spread(layer: Field, radius: float, size: tuple[int, int]) -> Field:
+    """What the lens makes of a layer that it has out of focus, at the image's own `size` (width, height)."""
+    if radius > 0.3:
+        layer = np.asarray(cv2.filter2D(layer, -1, _disc(radius), borderType=cv2.BORDER_REFLECT), np.float32)
+    return layer if layer.shape[1::-1] == size else np.asarray(cv2.resize(layer, size), np.float32)
+
+
+def _thumbnail(image: FloatImage) -> FloatImage:
+    """The scene, 256 px or less on its long side, in linear light: a drop makes it many times smaller anyway."""
+    height, width = image.shape[:2]
+    ratio = min(1.0, 256 / max(height, width))
+    # On the way halved as it is encoded, which is quick, and wrong for nothing larger than a pixel.
+    half = image
+    if ratio < 0.5:
+        half = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.float32)
+    small = (max(8, round(width * ratio)), max(8, round(height * ratio)))
+    return np.asarray(cv2.resize(to_linear(half), small, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _times(image: FloatImage, plane: Field) -> FloatImage:
+    """Each channel times `plane`: several times as fast as NumPy with its short last axis."""
+    return np.asarray(cv2.multiply(image, cv2.merge([plane, plane, plane])), np.float32)
+
+
+def _water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
+    """What water covers, 0..1, and the surface's slope to the right and down; rows×cols float32 each.
+
+    The slope is the sine of the surface's angle over that of the contact angle: the place in a unit circle, for a
+    round drop. A drop's field is exp(k·(1 − r²)), r = 1 at its rim. Where the sum of all fields is above 1 there is
+    water, and slopes are means with the fields as weights: drops that come close flow together with a smooth neck.
+    """
+    scale = min(rows, cols) / 512
+    rng = Rng(params["seed"])
+    # Dirt pins the water's edge, which therefore wanders: by some pixels, whatever the drop's size. Drawn before the
+    # drops are, so that it stays when there are more of them.
+    wander = _smooth(rng, rows, cols, 20 * scale) * 0.35
+    total, slope_right, slope_down = np.full((3, rows, cols), 1e-6, np.float32)
+    for x, y, wide, high in _drops(rows, cols, params, rng):
+        k = min(max(math.sqrt(wide * high) / (REACH * scale), 1.6), 14.0)
+        reach = math.sqrt(1 + 3 / k)
+        left, right = max(0, math.ceil(x - wide * reach)), min(cols, math.floor(x + wide * reach) + 1)
+        top, bottom = max(0, math.ceil(y - high * reach)), min(rows, math.floor(y + high * reach) + 1)
+        if left >= right or top >= bottom:
+            continue
+        across = (np.arange(left, right, dtype=np.float32) - x) / wide
+        along = (np.arange(top, bottom, dtype=np.float32) - y) / high
+        over, under = np.exp(-k * across * across), np.exp(k - k * along * along)
+        place, weight = np.s_[top:bottom, left:right], under[:, None] * over
+        total[place] += weight
+        slope_right[place] += weight * across
+        slope_down[place] += weight * along[:, None]
+    slope_right /= total
+    slope_down /= total
+    cover = np.clip((np.log(total) + wander) * np.float32(REACH * scale / 2) + 0.5, 0, 1)
+    bulge = np.maximum(1 - slope_right * slope_right - slope_down * slope_down, 0)
+    lean = 1 + SAG * slope_down
+    slope_right *= lean
+    slope_down *= lean
+    slope_down -= SAG / 2 * bulge
+    return cover, slope_right, slope_down
+
+
+def _drops(rows: int, cols: int, params: Params, rng: Rng) -> Iterator[tuple[float, float, float, float]]:
+    """Ellipses as (x, y, half width, half height) in pixels until they cover what they should.
+
+    More area gives the same drops and others: a larger `area` holds the smaller one.
+    """
+    scale = min(rows, cols) / 512
+    largest, smallest = params["size"] * scale, SMALLEST * scale
+    # Drops at independent places cover 1 − exp(−Σ areas) of a picture.
+    missing = -math.log1p(-params["area"]) * rows * cols
+    for _ in range(params["runs"]):
+        if missing > 0:
+            for x, y, radius in _run(rows, cols, largest, rng):
+                missing -= radius * radius
+                yield x, y, radius, radius
+    while missing > 0:
+        for chance in rng.uniforms(50 * 14).reshape(-1, 14).tolist():
+            x, y = chance[0] * cols, chance[1] * rows
+            # Radii of density r⁻²: between the smallest and the largest, the inverse of the radius is uniform.
+            radius = 1 / (1 / largest + chance[2] * (1 / smallest - 1 / largest))
+            tall = 0.92 + 0.35 * chance[3]
+            wide, high = radius / math.sqrt(tall), radius * math.sqrt(tall)
+            missing -= math.pi * wide * high
+            yield x, y, wide, high
+            if radius > 8 * scale:
+                for i in range(5, 5 + 3 * int(4 * chance[4]), 3):
+                    turn, out, share = 2 * math.pi * chance[i], 0.4 + 0.4 * chance[i + 1], 0.4 + 0.35 * chance[i + 2]
+                    yield x + out * wide * math.cos(turn), y + out * high * math.sin(turn), wide * share, high * share
+                    missing -= 0.2 * math.pi * wide * high * share
+            if missing <= 0:
+                return
+
+
+def _run(rows: int, cols: int, largest: float, rng: Rng) -> Iterator[tuple[float, float, float]]:
+    """Circles (x, y, radius) of one drop that ran down: its body, and what it left above, that breaks into beads."""
+    body = largest * rng.uniform(0.35, 0.7)
+    x, y = rng.uniform(0, cols), rng.uniform(0.3, 1.0) * rows
+    length = rng.uniform(0.2, 0.8) * rows
+    yield x, y, body
+    yield x, y - body * 0.6, body * 0.75
+    lean, gone, width, whole = 0.0, body, 0.55, rng.uniform(0.2, 0.9) * length
+    for chance in rng.uniforms(480).reshape(-1, 3).tolist():
+        lean = 0.9 * lean + (chance[0] - 0.5) * 0.16
+        width = min(max(width + (chance[1] - 0.58) * 0.1, 0.16), 0.55)
+        radius = body * width
+        gap = radius * (0.6 if gone < whole else 1.2 + 4 * chance[2] ** 2)
+        gone += gap
+        x += lean * gap
+        if gone > length:
+            return
+        yield x, y - gone, radius
+
+
+def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, sine: float) -> FloatImage:
+    """What is seen through the water, times `cover`, in linear light.
+
+    A ray from the camera meets the surface at an angle a to its normal and leaves at b, sin b = WATER·sin a (Snell):
+    it is turned by b − a towards the drop's middle, which turns the view around. Beyond the photograph nothing is
+    known, so the drop's place counts less than it should, by just so much that the view stays inside.
+    """
+    rows, cols = cover.shape
+    small = scene.shape[1::-1]
+    table = _bending(sine)
+    index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
+    focal = FOCAL * max(small)
+    swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
+    x, y = (_aim(count, side, focal * float(table[0, 1000])) for count, side in ((cols, small[0]), (rows, small[1])))
+    x, y = x - swing * right, y[:, None] - swing * down
+    seen = np.asarray(cv2.remap(scene, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT), np.float32)
+    gloom = GLOOM * scene.mean(axis=(0, 1))
+    shine *= cover
+    seen = _times(seen, shine)
+    seen += cv2.merge([(cover - shine) * level for level in gloom])
+    return seen
+
+
+def _aim(count: int, side: int, far: float) -> Field:
+    """Where in the scene, 0..side, the middles of drops at `count` places look whose rims look `far` beyond."""
+    near = max(0.0, 1 - 2 * far / side)
+    return ((side - 1) / 2 + near * side * ((np.arange(count) + 0.5) / count - 0.5)).astype(np.float32)
+
+
+def _through_film(image: FloatImage, radius: float, rng: Rng) -> FloatImage:
+    """The scene through a film of water that is here thick and there dry: blurred by up to `radius` pixels."""
+    height, width = image.shape[:2]
+    linear = to_linear(image)
+    side = 2 * math.ceil(2 * radius) + 1
+    share = np.clip(0.5 + _smooth(rng, height, width, min(height, width) / 6), 0, 1)
+    blurred = np.asarray(cv2.GaussianBlur(linear, (side, side), radius), np.float32)
+    return to_encoded(linear + _times(blurred - linear, share))
+
+
+@cache
+def _bending(sine: float) -> NDArray[np.float32]:
+    """For squared slopes of 0, 0.001 … 1.023: tan(b − a) over the slope, and Fresnel's transmission; 2×1024."""
+    slope = np.sqrt(np.maximum(np.arange(1024), 1) / 1000)
+    a = np.minimum(slope * sine, 0.999)
+    out = np.minimum(WATER * a, 1)
+    inner, outer = np.arcsin(a), np.arcsin(out)
+    with np.errstate(invalid="ignore"):
+        across = (np.sin(outer - inner) / np.sin(outer + inner)) ** 2
+        along = (np.tan(outer - inner) / np.tan(outer + inner)) ** 2
+    table = np.stack([np.tan(outer - inner) / slope, np.where(out < 1, 1 - (across + along) / 2, 0)])
+    return table.astype(np.float32)
+
+
+def _disc(radius: float) -> Field:
+    """A disc of this radius with soft edges, Σ = 1."""
+    reach = math.ceil(radius + 0.5)
+    x = np.arange(-reach, reach + 1)
+    disc = np.clip(radius + 0.5 - np.hypot(x, x[:, None]), 0, 1)
+    return np.asarray(disc / disc.sum(), np.float32)
+
+
+def _smooth(rng: Rng, rows: int, cols: int, grain: float) -> Field:
+    """Smooth noise of variance about 1 whose bumps are about `grain` pixels apart."""
+    grain = max(grain, 1.0)
+    high, wide = math.ceil(rows / grain) + 3, math.ceil(cols / grain) + 3
+    knots = ((rng.uniforms(high * wide) - 0.5) * math.sqrt(12)).astype(np.float32).reshape(high, wide)
+    return np.asarray(cv2.resize(knots, (cols, rows), interpolation=cv2.INTER_CUBIC), np.float32)
