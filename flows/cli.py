@@ -177,6 +177,28 @@ def calibrate(
 
 
 @app.command()
+def depth(
+    photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
+    model: Annotated[str, typer.Option(help="A depth model of transformers: its name on the hub, or a local folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps: `depth = …` of hazy, rainy, snowy.")],
+    revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    near: Annotated[
+        float, typer.Option(min=0.1, help="Metres to the nearest point, if the model gives no unit.")
+    ] = 1.0,
+    far: Annotated[float, typer.Option(min=0.2, help="Metres to the farthest point, likewise.")] = 60.0,
+) -> None:
+    """Write a depth map for each photograph that has none yet, by a transformers model."""
+    from flows.terminal import TerminalEvents
+    from pipeline.dataset import Meter
+    from training.depth import write_depths
+
+    with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
+        refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)
+    _print_lines([f"set aside {r.name}: {r.reason}" for r in refusals], 20, "yellow")
+    console.print(f"depth    {escape(str(out))}")
+
+
+@app.command()
 def demo(
     out: OutOption = Path("patina-demo"),
     workers: WorkersOption = 0,
@@ -232,9 +254,12 @@ def _is_for_the_user(error: Exception) -> bool:
     from pipeline.shard import DamagedShardError
     from pipeline.sources.reader import SourceError
     from pipeline.workspace import LockedError
+    from synth.degradation import SettingError
 
     ours = (RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError, CaptionError)
-    return isinstance(error, (*ours, OSError, OperationalError))
+    if type(error).__name__ == "DepthModelError":  # its module imports torch
+        return True
+    return isinstance(error, (*ours, SettingError, OSError, OperationalError))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
