@@ -255,11 +255,11 @@ def _is_for_the_user(error: Exception) -> bool:
     from pipeline.sources.reader import SourceError
     from pipeline.workspace import LockedError
     from synth.degradation import SettingError
+    from training.depth import DepthModelError
 
-    ours = (RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError, CaptionError)
-    if type(error).__name__ == "DepthModelError":  # its module imports torch
-        return True
-    return isinstance(error, (*ours, SettingError, OSError, OperationalError))
+    pipelines = (RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
+    ours = (*pipelines, CaptionError, SettingError, DepthModelError)
+    return isinstance(error, (*ours, OSError, OperationalError))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -95,12 +95,12 @@ def _load(
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(model, revision=revision)
+        processor: Any = AutoImageProcessor.from_pretrained(model, revision=revision)  # type: ignore[no-untyped-call]
         network: Any = AutoModelForDepthEstimation.from_pretrained(model, revision=revision)
     except (OSError, ValueError) as error:
         raise DepthModelError(
-            f"the depth model {model!r} cannot be loaded: {str(error).splitlines()[0]}; give the folder of a model that "
-            "lies here, or connect to the hub"
+            f"the depth model {model!r} cannot be loaded: {str(error).splitlines()[0]}; give the folder of a model "
+            "that lies here, or connect to the hub"
         ) from None
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = network.to(where).eval()
