@@ -42,6 +42,15 @@ def _number(params: Params, name: str, text: str) -> str:
     return text.format(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
+CASTERS = {
+    "foliage": "foliage",
+    "person": "a person",
+    "pole": "a pole",
+    "building": "a building",
+    "blinds": "blinds",
+}
+"""What casts shadows, as `shadowed` names it and as people do."""
+
 WORDINGS: dict[str, Wording] = {
     "motion-blurry": Wording(
         "motion blur",
@@ -76,6 +85,7 @@ WORDINGS: dict[str, Wording] = {
         "raindrops on the glass",
         _graded("raindrops on the glass", "a few", "some", "many", "large", "the whole view full of"),
         ("remove the raindrops from the glass", "wipe the drops away"),
+        lambda p: _number(p, "area", "drops over {:.0%} of the view"),
     ),
     "rainy": Wording(
         "rain",
@@ -87,6 +97,7 @@ WORDINGS: dict[str, Wording] = {
         "shadow",
         _graded("shadow", "a faint", "a light", "a clear", "a deep", "a very deep"),
         ("remove the shadow", "lift the shadow"),
+        lambda p: f"cast by {CASTERS[p['kind']]}" if p.get("kind") in CASTERS else "",
     ),
     "snowy": Wording(
         "snow",
