@@ -1,23 +1,31 @@
-"""How long each degradation of the catalogue takes, beside what people use instead: `python -m benchmarks.synth_speed`.
+"""How long each degradation of the catalogue takes, beside what people use instead.
+
+    python -m benchmarks.synth_speed [--save]
 
 CPU time of this process in milliseconds for one 768×512 photograph, parameters drawn anew each time, OpenCV on one
 thread. The least of the runs is what the code costs; a median far above it says that the machine was busy.
+albumentations is compared where it is installed (`pip install albumentations==2.0.8` elsewhere: patina does not
+depend on it); its transforms are the nearest in name, and simpler models.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import skimage.data
 
+from benchmarks.photos import machine
+from pipeline.build import keep_freed_memory
 from synth.degradation import Degradation
-from synth.degradations import CATALOGUE
+from synth.degradations import CATALOGUE, WORDS
 from synth.image import Image
 from synth.rng import Rng
 
@@ -46,9 +54,34 @@ def opencv_jpeg(image: Image) -> Any:
 
 # What stands beside a degradation, by its word.
 USUAL: dict[str, dict[str, Callable[[Image], Any]]] = {
-    "noisy": {"NumPy default_rng().normal, clip": numpy_normal, "OpenCV randn, add": opencv_randn},
+    "noisy": {"NumPy normal, clip": numpy_normal, "OpenCV randn, add": opencv_randn},
     "jpeg-compressed": {"OpenCV imencode, imdecode": opencv_jpeg},
 }
+
+# albumentations' transforms of the nearest name, with settings that do something each time.
+NEAREST: dict[str, tuple[str, dict[str, Any]]] = {
+    "motion-blurry": ("MotionBlur", {"blur_limit": (15, 15)}),
+    "hazy": ("RandomFog", {}),
+    "jpeg-compressed": ("ImageCompression", {"quality_range": (10, 10)}),
+    "low-light": ("RandomGamma", {"gamma_limit": (300, 300)}),
+    "noisy": ("GaussNoise", {"std_range": (0.196, 0.196)}),
+    "raindrop": ("Spatter", {"mode": "rain"}),
+    "rainy": ("RandomRain", {}),
+    "shadowed": ("RandomShadow", {}),
+    "snowy": ("RandomSnow", {"method": "texture"}),
+    "uncompleted": ("CoarseDropout", {}),
+}
+
+
+def albumentations_of(word: str) -> dict[str, Callable[[Image], Any]]:
+    """The nearest transform of albumentations, if it is installed."""
+    try:
+        import albumentations
+    except ImportError:
+        return {}
+    name, settings = NEAREST[word]
+    transform = getattr(albumentations, name)(p=1, **settings)
+    return {f"albumentations {name}": lambda image: transform(image=image)["image"]}
 
 
 def milliseconds(work: Callable[[], object]) -> list[float]:
@@ -63,17 +96,25 @@ def milliseconds(work: Callable[[], object]) -> list[float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--save", action="store_true", help="keep the table beside this file")
+    save = parser.parse_args().save
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as in a build
     image = np.asarray(cv2.resize(skimage.data.coffee(), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), np.uint8)
-    print(f"CPU ms per {WIDTH}×{HEIGHT} image, {RUNS} runs; OpenCV {cv2.__version__}, NumPy {np.__version__}")
-    print(f"{'':34}{'min':>8}{'median':>8}{'per s':>8}")
-    for word, degradation in CATALOGUE.items():
-        rows: dict[str, Callable[[], Any]] = {word: partial(ours, degradation(), image, iter(range(2 * RUNS)))}
-        rows |= {f"  {name}": partial(usual, image) for name, usual in USUAL.get(word, {}).items()}
-        for name, work in rows.items():
-            times = milliseconds(work)
-            median = statistics.median(times)
-            print(f"{name:34}{min(times):8.2f}{median:8.2f}{1000 / median:8.0f}")
+    lines = ["| degradation, at its defaults | min, ms | median, ms | images/s/core | beside it: median, ms |"]
+    lines.append("|---|---|---|---|---|")
+    for word in (word for word in WORDS if word in CATALOGUE):
+        times = milliseconds(partial(ours, CATALOGUE[word](), image, iter(range(2 * RUNS))))
+        beside = USUAL.get(word, {}) | albumentations_of(word)
+        others = [f"{n} {statistics.median(milliseconds(partial(work, image))):.1f}" for n, work in beside.items()]
+        median = statistics.median(times)
+        lines.append(f"| {word} | {min(times):.1f} | {median:.1f} | {1000 / median:.0f} | {'; '.join(others)} |")
+    lines += ["", f"CPU ms for a {WIDTH}×{HEIGHT} image, {RUNS} runs, `python -m benchmarks.synth_speed`"]
+    text = "\n".join([*lines, f"on {machine()}."])
+    print(text)
+    if save:
+        (Path(__file__).parent / "synth_speed.md").write_text(f"# Speed of each degradation\n\n{text}\n", "utf-8")
 
 
 if __name__ == "__main__":
