@@ -12,7 +12,7 @@ import cv2
 
 from pipeline.codec import BadImageError, decode
 from pipeline.sources.reader import image_files
-from synth.degradations import CATALOGUE, WORDS
+from synth.degradations import CATALOGUE
 from synth.image import Image
 from synth.rng import Rng, sample_seed
 from synth.severity import Measured, at_clip_size, measure, word_of
@@ -105,7 +105,7 @@ def calibrate(
             image = decode(Path(item[1]).read_bytes()).image
         except BadImageError:
             return {}
-        return {word: _measured(word, image, item[0]) for word in WORDS if word in CATALOGUE}
+        return {word: _measured(word, image, item[0]) for word in CATALOGUE}
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         found = []
@@ -113,7 +113,7 @@ def calibrate(
             if progress:
                 progress(i + 1, len(chosen))
             found += [figures] if figures else []
-    return [_mean(word, [figures[word] for figures in found]) for word in WORDS if word in CATALOGUE and found]
+    return [_mean(word, [figures[word] for figures in found]) for word in CATALOGUE if found]
 
 
 def _measured(word: str, image: Image, name: str) -> tuple[Measured, Measured]:

@@ -12,6 +12,7 @@ from synth.degradations.low_light import LowLight
 from synth.degradations.motion_blurry import MotionBlurry
 from synth.degradations.noisy import Noisy
 from synth.degradations.raindrop import Raindrop
+from synth.degradations.shadowed import Shadowed
 from synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
@@ -20,6 +21,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, in linear light, with streaking highlights and roll
     "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels; or a sensor's, by ISO
     "raindrop": Raindrop,  # drops on the glass, which refract the scene, upside down and out of focus
+    "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "uncompleted": Uncompleted,  # inpainting: thin free-form strokes, or a user's masks, filled with one colour
 }
 
