@@ -1,0 +1,190 @@
+"""`rainy`: rain that falls through the picture while the shutter is open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.degradation import (
+    Knob,
+    Params,
+    Place,
+    Rendered,
+    Rendering,
+    SettingError,
+    Stage,
+    Values,
+    check_values,
+    draw_value,
+)
+from synth.depth import Depths, brightness
+from synth.falling import FOCAL, SHARPEST, Traces, expose
+from synth.image import FloatImage, Image, to_encoded, to_linear
+from synth.rng import Rng
+
+LIGHTS = ("encoded", "linear")
+
+PER_MM = 8000.0
+"""Drops in a cubic metre per millimetre of diameter, at diameter 0 (Marshall and Palmer)."""
+
+SMALLEST, LARGEST = 1.0, 6.0
+"""Diameters in mm: what is smaller is not seen as a streak, what is larger breaks up."""
+
+NEAREST, FARTHEST, MOST = 0.5, 12.0, 6000
+"""Metres between which drops are drawn, and how many at most, the nearest: the others are too faint to tell apart."""
+
+FOCUS = 8.0
+"""Metres at which the lens is focused."""
+
+
+@dataclass(frozen=True)
+class Rainy(Rendered):
+    """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: how the pairs of Rain100 are made, of which this holds exactly.
+
+    Drops are a population in space: diameters D after Marshall and Palmer, N(D) = 8000·exp(−4.1·rate^−0.21·D) per m³ and
+    mm; speeds v = 9.65 − 10.3·exp(−0.6·D) m/s (Atlas et al.); all places before the camera equally likely. A drop is
+    before each point of its streak for D/v of the exposure and adds that share of its brightness (Garg and Nayar, IJCV
+    2007). Nearer drops leave longer, wider and less sharp streaks; slower ones are carried farther by the wind.
+
+    rate        of rain, mm/h, 0.1..300. 2.5 is light, 10 moderate, 50 violent.
+    angle       of the streaks to the vertical, degrees, -45..45; above 0 they fall to the right.
+    exposure    seconds, 0.0005..0.1: longer streaks, each fainter.
+    brightness  of a drop over the photograph's white, 0..100. 1 to 3 is a drop that shows a bright sky; back light does
+                the rest, and Rain100 has about ten.
+    aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
+    veil        how much of the extinction of far drops is shown as haze, over what `rate` says, 0..20; 0 shows none and
+                keeps lq − gt grey.
+    depth       for the veil: a folder of depth maps (see `synth.depth.Depths`), or "" for its prior.
+    light       "encoded", as Rain100 adds its layer, or "linear" to add it to light.
+
+    Truth: `streaks`, H×W uint16, S with 65535 = 1, in the domain of `light`. The camera sees 40° across its short side.
+    Defaults lie between the inputs of Rain100L (26.9 dB) and Rain100H (13.6 dB); rate = 200, exposure = 0.033 and
+    brightness = 30 look like the latter. Raises SettingError for a setting out of its range.
+    """
+
+    name: ClassVar[str] = "rainy"
+    version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "atmosphere"
+    truth: ClassVar[tuple[str, ...]] = ("streaks",)
+    knob: ClassVar[Knob | None] = Knob("rate", 0.5, 300)
+
+    rate: Values = field(default_factory=lambda: {"min": 10, "max": 130})
+    angle: Values = field(default_factory=lambda: {"min": -30, "max": 30})
+    exposure: Values = field(default_factory=lambda: {"min": 0.006, "max": 0.03})
+    brightness: Values = field(default_factory=lambda: {"min": 7, "max": 20})
+    aperture: Values = field(default_factory=lambda: {"min": 1, "max": 6})
+    veil: Values = 0
+    depth: str = field(default="", metadata={"folder": True})
+    light: str = "encoded"
+
+    def __post_init__(self) -> None:
+        check_values("rate", self.rate, 0.1, 300)
+        check_values("angle", self.angle, -45, 45)
+        check_values("exposure", self.exposure, 0.0005, 0.1)
+        check_values("brightness", self.brightness, 0, 100)
+        check_values("aperture", self.aperture, 0, 30)
+        check_values("veil", self.veil, 0, 20)
+        if self.light not in LIGHTS:
+            raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
+        _ = self._depths
+
+    @cached_property
+    def _depths(self) -> Depths:
+        return Depths(self.depth)
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says, with one digest over all depth maps for their folder."""
+        return {**super().settings(), "depth": self._depths.digest}
+
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
+        """`rate`, `angle`, `exposure`, `brightness`, `aperture`, `veil` and `light` as above, the drops' `seed`, the veil's
+        `airlight` (linear light, grey) and where its depth comes from: see `Depths.draw`."""
+        return {
+            "rate": draw_value(rng, self.rate),
+            "angle": draw_value(rng, self.angle),
+            "exposure": draw_value(rng, self.exposure),
+            "brightness": draw_value(rng, self.brightness),
+            "aperture": draw_value(rng, self.aperture),
+            "veil": draw_value(rng, self.veil),
+            "light": self.light,
+            "seed": rng.seed(),
+            "airlight": round(0.6 * brightness(image) ** 2.2, 6),
+            **self._depths.draw(rng, place),
+        }
+
+    def render(self, image: FloatImage, params: Params) -> Rendering:
+        """H×W×3 float32 sRGB in [0, 1] in and out; truth `streaks`.
+
+        Raises SettingError if `params` name a depth map that the folder no longer holds.
+        """
+        height, width = image.shape[:2]
+        streaks = np.minimum(_streaks(height, width, params), 1)
+        truth = np.rint(streaks * np.float32(65535)).astype(np.uint16)
+        linear = params["light"] == "linear"
+        out = self._veiled(image, params) if params["veil"] else image
+        if linear:
+            out = to_linear(out)
+        out = np.asarray(cv2.add(out, cv2.merge([streaks, streaks, streaks])), np.float32)
+        return Rendering(to_encoded(out) if linear else np.minimum(out, 1, out=out), {"streaks": truth})
+
+    def _veiled(self, image: FloatImage, params: Params) -> FloatImage:
+        """`image` behind the far drops' haze. They take away twice their cross-sections: β = π·8000/Λ³·10⁻⁶ a metre."""
+        beta = math.pi * PER_MM / _slope(params["rate"]) ** 3 * 1e-6 * params["veil"]
+        t = cv2.exp(self._depths.of(image, params) * np.float32(-beta))
+        air = np.float32(params["airlight"])
+        return to_encoded(np.asarray((to_linear(image) - air) * t[..., None] + air, np.float32))
+
+
+def _slope(rate: float) -> float:
+    """Marshall and Palmer's Λ, per mm: the number of drops falls as exp(−Λ·D)."""
+    return 4.1 * rate**-0.21
+
+
+def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
+    """The layer of streaks, H×W float32, ≥ 0 and not yet cut at 1."""
+    focal, slope = FOCAL * min(height, width), _slope(params["rate"])
+    number = PER_MM / slope * math.exp(-slope * SMALLEST)  # in a cubic metre
+    seen = height * width / focal**2 / 3  # m³ of the view before a depth of 1 m
+    far = min(FARTHEST, (NEAREST**3 + MOST / (number * seen)) ** (1 / 3))
+    count = int(number * seen * (far**3 - NEAREST**3) + 0.5)
+    # A row for each drop: more drops are the same ones and others.
+    chance = Rng(params["seed"]).uniforms(8 * count).reshape(count, 8).T.astype(np.float32)
+    diameter = np.minimum(SMALLEST - np.log1p(-chance[0]) / slope, LARGEST)
+    depth = np.cbrt(NEAREST**3 + chance[1] * (far**3 - NEAREST**3))
+    speed = 9.65 - 10.3 * np.exp(-0.6 * diameter)
+    scale = focal / depth  # px to a metre
+    width_px = diameter * scale / 1000
+    # What a drop adds across its streak, px: its width, for the share of the exposure that it is there.
+    across = width_px * diameter / 1000 / (speed * params["exposure"])
+    # The wind carries all drops equally fast. It is such that the streaks lean as asked, by what the eye sees of each.
+    weight = across**2 * scale
+    usual = float((weight * speed).sum() / max(float(weight.sum()), 1e-9))
+    turbulence = (chance[2] + chance[3] - 1) * np.float32(0.08)
+    lean = np.arctan(math.tan(math.radians(params["angle"])) * usual / speed) + turbulence
+    fall = speed * params["exposure"] * scale
+    dx, dy = fall * np.tan(lean), fall
+    focus = focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
+    traces = Traces(
+        x=chance[4] * (width + np.abs(dx)) - np.abs(dx) / 2,
+        y=chance[5] * (height + dy) - dy / 2,
+        dx=dx,
+        dy=dy,
+        mass=across * np.hypot(dx, dy) * np.float32(params["brightness"]),
+        blur=np.sqrt(SHARPEST**2 + width_px**2 / 16 + focus**2 / 4),
+    )
+    # A falling drop swings between flat and tall some hundred times a second, and glints as it does.
+    swings = (1 + chance[6]) * np.float32(2 * math.pi * 60 * params["exposure"])
+    start = chance[7] * np.float32(2 * math.pi)
+
+    def profile(along: NDArray[np.float32], drop: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Brighter in the middle, fading out at both ends; mean 1 but for the glint."""
+        ends = 4 * along * along
+        return (1 - ends * ends) * (1.25 + np.float32(0.4) * np.sin(start[drop] + swings[drop] * along))
+
+    return expose(height, width, traces, profile)

@@ -1,0 +1,261 @@
+"""`shadowed`: something outside the picture keeps the sun, and not the sky, from a part of the scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.degradation import (
+    Knob,
+    Params,
+    Place,
+    Rendered,
+    Rendering,
+    SettingError,
+    Stage,
+    Values,
+    check_values,
+    draw_value,
+)
+from synth.depth import prior
+from synth.image import FloatImage, to_encoded, to_linear
+from synth.occluders import KINDS, Occluder, Points
+from synth.rng import Rng
+
+Matrix = NDArray[np.float64]
+Plane = NDArray[np.float32]
+
+BAND = 64
+"""Rows at a time."""
+
+COARSE = 32
+"""Pixels for a picture's short side where a place is looked for."""
+
+NEAR, FAR = 160.0, 640.0
+"""Metres up to which a shadow falls, and from which there is none: what throws it stands beside the picture."""
+
+FIELD = 4
+"""How far from the occluder's origin a place is looked for, in short sides."""
+
+
+@dataclass(frozen=True)
+class Shadowed(Rendered):
+    """I = J·(1 − m·(1 − f)) − m·f·x in linear light, for each channel; m is the matte, 1 in the umbra.
+
+    f is the sky's share of the light, sky/(sky + sun). The sky is bluer than the sun, so f rises from red to blue and a
+    shadow is bluer than what it falls on. x is the gloss of the sun alone: red most, as the sun is. In
+    sRGB levels the umbra is then nearly a line of J in each channel, with slope and intercept rising from red to blue:
+    Le and Samaras's linear model (arXiv 1908.08628), the order of SynShadow's offsets (arXiv 2101.01713).
+
+    The matte is a silhouette thrown slantwise on a plane. The sun is a disc of half a degree, so an edge is the softer
+    the farther what throws it is from where it falls. The sky, as the depth prior guesses it, gets no shadow.
+
+    ratio     sun over sky at green, 0..50: 3 to 8 on a clear day; 0 is no sun, and no shadow.
+    blue      blue over green of the sky, and green over red, are 1 + blue times those of the sun. 0..1.
+    offset    x at green, in linear light, for all sun and no sky, 0..0.1; x is (1 − f) times as much.
+    area      share of the picture in shadow, 0.02..0.95, as near as the kind allows.
+    penumbra  diameter of the sun's disc where it is largest, px at a short side of 512, 0..100.
+    kinds     what throws it, one of them or a list to choose from: foliage, person, pole, building, blinds.
+
+    Truth: `matte`, H×W uint16, 65535 = 1. Where it is 0, I = J exactly. I is nowhere brighter than J.
+    Raises SettingError for a setting out of its range.
+    """
+
+    name: ClassVar[str] = "shadowed"
+    version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "scene"
+    truth: ClassVar[tuple[str, ...]] = ("matte",)
+    knob: ClassVar[Knob | None] = Knob("ratio", 0.05, 30)
+
+    ratio: Values = field(default_factory=lambda: {"min": 3, "max": 8})
+    blue: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.3})
+    offset: Values = field(default_factory=lambda: {"min": 0, "max": 0.005})
+    area: Values = field(default_factory=lambda: {"min": 0.15, "max": 0.5})
+    penumbra: Values = field(default_factory=lambda: {"min": 6, "max": 30})
+    kinds: str | Sequence[str] = tuple(KINDS)
+
+    def __post_init__(self) -> None:
+        check_values("ratio", self.ratio, 0, 50)
+        check_values("blue", self.blue, 0, 1)
+        check_values("offset", self.offset, 0, 0.1)
+        check_values("area", self.area, 0.02, 0.95)
+        check_values("penumbra", self.penumbra, 0, 100)
+        if not self._kinds or any(kind not in KINDS for kind in self._kinds):
+            raise SettingError(f"kinds: expected one or a list of {', '.join(KINDS)}, found {self.kinds!r}")
+
+    @property
+    def _kinds(self) -> list[str]:
+        return [self.kinds] if isinstance(self.kinds, str) else list(self.kinds)
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says, with `kinds` always a list."""
+        return super().settings() | {"kinds": self._kinds}
+
+    def draw(self, rng: Rng, image: Any, place: Place | None = None) -> dict[str, Any]:
+        """`kind`, `ratio`, `blue`, `offset`, `area` and `penumbra` as above, and the `seed` of shape and place; `crop`,
+        which part of its photograph the image is: left, top, width and height as shares."""
+        crop = [0.0, 0.0, 1.0, 1.0]
+        if place is not None:
+            whole = place.full_width, place.full_height
+            crop = [place.x / whole[0], place.y / whole[1], place.width / whole[0], place.height / whole[1]]
+        return {
+            "crop": crop,
+            "kind": rng.choice(self._kinds),
+            "ratio": draw_value(rng, self.ratio),
+            "blue": draw_value(rng, self.blue),
+            "offset": draw_value(rng, self.offset),
+            "area": draw_value(rng, self.area),
+            "penumbra": draw_value(rng, self.penumbra),
+            "seed": rng.seed(),
+        }
+
+    def render(self, image: FloatImage, params: Params) -> Rendering:
+        """H×W×3 float32 sRGB in [0, 1] in and out; truth `matte`."""
+        matte = _matte(image, params)
+        tints = [1 / (1 + params["blue"]), 1.0, 1 + params["blue"]]
+        skies = [tint / (tint + params["ratio"]) for tint in tints]
+        losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
+        out = image.copy()
+        for top in range(0, len(image), BAND):  # in parts that stay in the processor's cache
+            part = slice(top, top + BAND)
+            dark = matte[part].astype(np.float32) * np.float32(1 / 65535)
+            light = to_linear(image[part])
+            light *= cv2.merge([1 - dark * (1 - sky) for sky in skies])
+            if params["offset"]:
+                light -= cv2.merge([dark * loss for loss in losses])
+            shaded = np.minimum(to_encoded(light), image[part])
+            cv2.copyTo(shaded, (matte[part] > 0).view(np.uint8), out[part])
+        return Rendering(out, {"matte": matte})
+
+
+def _matte(image: FloatImage, params: Params) -> NDArray[np.uint16]:
+    """What share of the sun is hidden at each pixel, 65535 = all."""
+    height, width = image.shape[:2]
+    short = min(height, width)
+    # What the sun's disc blurs anyway need not be drawn pixel by pixel.
+    step = min(max(short // 256, 1), 4)
+    size = (-(-width // step), -(-height // step))
+    ground = _ground(image, size, params["crop"])
+    rng = Rng(params["seed"])
+    occluder = KINDS[params["kind"]](rng)
+    throw = _thrown(occluder, rng)
+    corner = _place(occluder, throw, ground, params["area"], rng)
+    zoom = short / step
+    to_picture = np.column_stack([throw * zoom, -corner * zoom])
+    widest = params["penumbra"] / 2 * zoom / 512
+    lit = np.ones(size[::-1], np.float32)
+    for layer in occluder.layers:
+        mask = np.zeros(size[::-1], np.uint8)
+        _fill(mask, layer.polygons, to_picture)
+        hidden = mask.astype(np.float32) * np.float32(1 / 255)
+        if layer.near == layer.far:
+            hidden = _sunned(hidden, layer.near * widest)
+        else:
+            # Three softnesses, mixed by how far from its foot the occluder hides the sun.
+            near, middle, far = (
+                _sunned(hidden, share * widest) for share in (layer.near, (layer.near + layer.far) / 2, layer.far)
+            )
+            place = np.clip(_along(to_picture, size) * np.float32(2 / layer.top), 0, 2)
+            hidden = np.where(place < 1, near + (middle - near) * place, middle + (far - middle) * (place - 1))
+        lit *= 1 - hidden
+    matte = (1 - lit) * ground
+    if step > 1:
+        matte = np.asarray(cv2.resize(matte, (width, height)), np.float32)
+    return np.rint(np.clip(matte, 0, 1) * 65535).astype(np.uint16)
+
+
+def _ground(image: FloatImage, size: tuple[int, int], crop: Sequence[float]) -> Plane:
+    """Where a shadow can fall, 0..1, at `size` (width, height): not on the sky, as far as the depth prior knows it."""
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+    depth = prior(small, {"crop": crop, "horizon": 0.4, "background": NEAR})
+    ground = np.clip((1 / depth - 1 / FAR) / (1 / NEAR - 1 / FAR), 0, 1).astype(np.float32)
+    # An island in the sky is a cloud that the prior did not know.
+    parts = np.asarray(cv2.connectedComponents((ground > 0).view(np.uint8))[1])
+    ground *= np.isin(parts, np.unique(parts[-1]))
+    # Of a picture with next to no ground more likely the prior is wrong.
+    return ground if ground.mean() > 0.2 else np.ones_like(ground)
+
+
+def _thrown(occluder: Occluder, rng: Rng) -> Matrix:
+    """2×2: from the occluder's plane to the ground's picture, both in short sides; y points down in the picture."""
+    long, flat, turn = rng.uniform(1.0, 2.0), rng.uniform(0.55, 1.0), rng.uniform(-1, 1) * occluder.turn
+    lean = rng.uniform(-0.35, 0.35)
+    stretch = np.array([[1.0, lean], [0.0, -long]])
+    turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ stretch
+    turned[1] *= flat
+    return np.asarray(turned, np.float64)
+
+
+def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: Rng) -> Matrix:
+    """The picture's upper left corner (x, y) in the plane, in short sides: where its share in shadow is as asked.
+
+    Looked for among all places on a coarse grid at once, by correlation with the ground, in whole pixels: so another
+    machine's last digit cannot decide.
+    """
+    height, width = ground.shape
+    zoom = min(COARSE / min(height, width), 4 * COARSE / max(height, width))
+    unit = zoom * min(height, width)
+    rows, columns, half = max(1, round(height * zoom)), max(1, round(width * zoom)), math.ceil(FIELD * unit)
+    mask = np.zeros((3 * (2 * half + rows), 3 * (2 * half + columns)), np.uint8)  # finer first: leaves are small
+    for layer in occluder.layers:
+        _fill(mask, layer.polygons, 3 * np.column_stack([throw * unit, [half, half]]))
+    mask = np.asarray(cv2.resize(mask, (2 * half + columns, 2 * half + rows), interpolation=cv2.INTER_AREA), np.uint8)
+    floor = cv2.resize(ground, (columns, rows), interpolation=cv2.INTER_AREA) > 0.5
+    covered = np.rint(cv2.filter2D(mask, cv2.CV_32F, floor / np.float32(255), anchor=(0, 0)))
+    miss = np.abs(covered[: 2 * half, : 2 * half] - round(area * floor.size))
+    for points, part in ((occluder.outside, np.ones_like(floor)), (occluder.inside, floor)):
+        for point in points:
+            x, y = np.rint(throw @ point * unit).astype(int) + half
+            # A picture at (row, column) shows the point at (y − row, x − column).
+            row, column = np.clip([y - rows + 1, x - columns + 1], 0, 2 * half)
+            turned = part[y - row :: -1, x - column :: -1] if y >= row and x >= column else part[:0]
+            shows = np.zeros(miss.shape, bool)
+            target = shows[row : row + turned.shape[0], column : column + turned.shape[1]]
+            target[:] = turned[: target.shape[0], : target.shape[1]]
+            miss[shows != (points is occluder.inside)] += floor.size
+    choices = np.flatnonzero(miss <= max(miss.min() + 0.005 * floor.size, 0.05 * area * floor.size))
+    row, column = divmod(int(choices[rng.integer(0, len(choices) - 1)]), miss.shape[1])
+    return np.array([column - half, row - half], np.float64) / unit
+
+
+def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> None:
+    """Draw blocks of polygons N×V×2, moved by a 2×3 matrix to pixels, as 255.
+
+    One polygon at a time: of several together, OpenCV cuts out where they overlap.
+    """
+    height, width = mask.shape
+    for block in polygons:
+        moved = block @ matrix[:, :2].T + matrix[:, 2]
+        # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
+        moved -= np.clip(moved - moved.mean(axis=1, keepdims=True), -0.5, 0.5)
+        low, high = moved.min(axis=1), moved.max(axis=1)
+        seen = (high > 0).all(axis=1) & (low[:, 0] < width) & (low[:, 1] < height)
+        for points in np.rint(moved[seen] * 16 - 8).astype(np.int32):
+            cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
+
+
+def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
+    """The occluder's y at each pixel of a picture of this size (width, height)."""
+    back = np.linalg.inv(matrix[:, :2])[1]
+    x, y = np.arange(size[0]) - matrix[0, 2], np.arange(size[1]) - matrix[1, 2]
+    return np.asarray(back[0] * x + back[1] * y[:, None], np.float32)
+
+
+def _sunned(hidden: Plane, radius: float) -> Plane:
+    """A silhouette's sharp shadow, blurred by the sun's disc of this radius in pixels."""
+    height, width = hidden.shape
+    step = max(1, int(radius / 3))
+    if step > 1:
+        small = (-(-width // step), -(-height // step))
+        hidden = np.asarray(cv2.resize(hidden, small, interpolation=cv2.INTER_AREA), np.float32)
+    radius = max(radius / step, 0.5)
+    x = np.arange(-math.ceil(radius), math.ceil(radius) + 1)
+    disc = np.clip(radius + 0.5 - np.hypot(x, x[:, None]), 0, 1)
+    soft = cv2.filter2D(hidden, -1, disc / disc.sum(), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(soft, (width, height)) if step > 1 else soft, np.float32)

@@ -1,0 +1,186 @@
+"""`snowy`: snow that falls through the picture while the shutter is open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from synth.depth import Depths, brightness
+from synth.falling import FOCAL, SHARPEST, Traces, expose
+from synth.image import FloatImage, Image, to_encoded, to_linear
+from synth.rng import Rng
+
+SHAPE = 3
+"""Of the gamma distribution that flakes' diameters have: many small ones, and a long tail of clumps."""
+
+MASS = 0.089
+"""Milligrams of a flake over the square of its diameter in mm: a density of 0.17/D g/cm³ (Holroyd 1971)."""
+
+NEAREST, FARTHEST, MOST = 0.4, 15.0, 6000
+"""Metres between which flakes are drawn, and how many at most, the nearest; the others are the veil."""
+
+FOCUS = 8.0
+"""Metres at which the lens is focused."""
+
+CRYSTALS = 14
+"""Clumps that make up a flake large enough to have a shape: from LARGE pixels across."""
+
+LARGE = 2.5
+REACH = 120.0
+"""Metres of falling snow that lie before the sky: it keeps a little of itself, where more would leave a blank."""
+
+OPAQUE = 1.5
+"""Optical thickness of a flake through which it is seen flat on."""
+
+
+@dataclass(frozen=True)
+class Snowy(Rendered):
+    """K = J·(1 − α) + c·α in linear light, α from a population of flakes in space and from those too far to be seen apart.
+
+    Diameters follow a gamma distribution, all places before the camera are equally likely, so projected sizes go with one
+    over the distance and have a long tail. Each flake moves while the shutter is open, as it falls (0.8·D^0.2 m/s, D in
+    mm; after Locatelli and Hobbs 1974), drifts with the wind and flutters; the longer its way and the worse its focus, the
+    thinner it gets. Where flakes lie before each other their optical thicknesses add up: α = 1 − exp(−Σ).
+
+    rate        of snowfall, mm/h of melted water, 0.05..30. 1 is moderate, 5 heavy.
+    size        mean diameter of the flakes, mm, 0.5..15. More of the same water in smaller flakes hides more.
+    wind        across the picture, m/s, -15..15; above 0 flakes drift to the right.
+    exposure    seconds, 0.0005..0.1.
+    aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
+    veil        how much of the extinction of far flakes is shown, over what `rate` says, 0..5.
+    brightness  of the snow c, sRGB-encoded, 0..1, by day; lower where the photograph is dark (`synth.depth.brightness`).
+    warmth      colour of c, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
+    depth       for the veil: a folder of depth maps (see `synth.depth.Depths`), or "" for its prior.
+
+    Truth: `alpha`, H×W uint16, α with 65535 = 1. The camera sees 40° across its short side. Defaults give the input of
+    Snow100K-L, 18.7 dB. Raises SettingError for a setting out of its range.
+    """
+
+    name: ClassVar[str] = "snowy"
+    version: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "atmosphere"
+    truth: ClassVar[tuple[str, ...]] = ("alpha",)
+    knob: ClassVar[Knob | None] = Knob("rate", 0.05, 30)
+
+    rate: Values = field(default_factory=lambda: {"min": 1, "max": 7})
+    size: Values = field(default_factory=lambda: {"min": 2.5, "max": 6})
+    wind: Values = field(default_factory=lambda: {"min": -3, "max": 3})
+    exposure: Values = field(default_factory=lambda: {"min": 0.002, "max": 0.02})
+    aperture: Values = field(default_factory=lambda: {"min": 1, "max": 8})
+    veil: Values = field(default_factory=lambda: {"min": 0, "max": 0.4})
+    brightness: Values = field(default_factory=lambda: {"min": 0.85, "max": 1})
+    warmth: Values = field(default_factory=lambda: {"min": -0.4, "max": 0.1})
+    depth: str = field(default="", metadata={"folder": True})
+
+    def __post_init__(self) -> None:
+        check_values("rate", self.rate, 0.05, 30)
+        check_values("size", self.size, 0.5, 15)
+        check_values("wind", self.wind, -15, 15)
+        check_values("exposure", self.exposure, 0.0005, 0.1)
+        check_values("aperture", self.aperture, 0, 30)
+        check_values("veil", self.veil, 0, 5)
+        check_values("brightness", self.brightness, 0, 1)
+        check_values("warmth", self.warmth, -1, 1)
+        _ = self._depths
+
+    @cached_property
+    def _depths(self) -> Depths:
+        return Depths(self.depth)
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says, with one digest over all depth maps for their folder."""
+        return {**super().settings(), "depth": self._depths.digest}
+
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
+        """`rate`, `size`, `wind`, `exposure`, `aperture` and `veil` as above, `colour` (c of red, green and blue, linear
+        light in 0..1), the flakes' `seed`, and where the veil's depth comes from: see `Depths.draw`."""
+        params: dict[str, Any] = {
+            name: draw_value(rng, getattr(self, name))
+            for name in ("rate", "size", "wind", "exposure", "aperture", "veil")
+        }
+        level, warm = draw_value(rng, self.brightness), math.sqrt(1 + draw_value(rng, self.warmth) / 4)
+        level *= brightness(image)
+        colour = to_linear(np.array([[[level * warm, level, level / warm]]], np.float32).clip(0, 1))[0, 0]
+        params["colour"] = [round(float(part), 6) for part in colour]
+        return {**params, "seed": rng.seed(), **self._depths.draw(rng, place)}
+
+    def render(self, image: FloatImage, params: Params) -> Rendering:
+        """H×W×3 float32 sRGB in [0, 1] in and out; truth `alpha`.
+
+        Raises SettingError if `params` name a depth map that the folder no longer holds.
+        """
+        fall = _Snowfall(params, *image.shape[:2])
+        thickness = fall.flakes()
+        if params["veil"]:
+            behind = np.clip(self._depths.of(image, params), fall.far, REACH) - np.float32(fall.far)
+            thickness += behind * np.float32(fall.extinction * params["veil"])
+        clear = np.asarray(cv2.exp(-thickness), np.float32)
+        channels = list(cv2.split(to_linear(image)))
+        for i, colour in enumerate(params["colour"]):
+            channels[i] = (channels[i] - np.float32(colour)) * clear + np.float32(colour)
+        alpha = np.rint((1 - clear) * np.float32(65535)).astype(np.uint16)
+        return Rendering(to_encoded(np.asarray(cv2.merge(channels), np.float32)), {"alpha": alpha})
+
+
+class _Snowfall:
+    """The flakes before one picture of `height`×`width` pixels.
+
+    number      in a cubic metre. extinction: per metre, twice the cross-sections of them all.
+    far         metres up to which flakes are drawn one by one.
+    """
+
+    def __init__(self, params: Params, height: int, width: int) -> None:
+        self._params, self._height, self._width = params, height, width
+        square = params["size"] ** 2 * (1 + 1 / SHAPE)  # mean of the squared diameter, mm²
+        speed = 0.8 * params["size"] ** 0.2
+        self.number = params["rate"] / 3600 * 1e6 / (MASS * square * speed)
+        self.extinction = math.pi / 2 * square * 1e-6 * self.number
+        self._focal = FOCAL * min(height, width)
+        self._seen = height * width / self._focal**2 / 3  # m³ of the view before a depth of 1 m
+        self.far = min(FARTHEST, (NEAREST**3 + MOST / (self.number * self._seen)) ** (1 / 3))
+
+    def flakes(self) -> NDArray[np.float32]:
+        """Optical thickness of those that are drawn, H×W float32."""
+        params, width, height = self._params, self._width, self._height
+        count = int(self.number * self._seen * (self.far**3 - NEAREST**3) + 0.5)
+        # A row for each flake: more flakes are the same ones and others.
+        rng = Rng(params["seed"])
+        chance = rng.uniforms(8 * count).reshape(count, 8).T.astype(np.float32)
+        # The sum of three exponential numbers has a gamma distribution of shape 3.
+        product = (1 - chance[0]) * (1 - chance[1]) * (1 - chance[2])
+        diameter = -np.log(np.maximum(product, 1e-12)) * np.float32(params["size"] / SHAPE)
+        depth = np.cbrt(NEAREST**3 + chance[3] * (self.far**3 - NEAREST**3))
+        scale = self._focal / depth  # px to a metre
+        across = diameter * scale / 1000
+        way = scale * np.float32(params["exposure"])
+        dx = (params["wind"] + 1.2 * (chance[6] - 0.5)) * way
+        dy = (0.8 * diameter**0.2 + 0.8 * (chance[7] - 0.5)) * way
+        x = chance[4] * (width + np.abs(dx) + across) - (np.abs(dx) + across) / 2
+        y = chance[5] * (height + np.abs(dy) + across) - (np.abs(dy) + across) / 2
+        mass = across**2 * np.float32(math.pi / 4 * OPAQUE)
+        focus = self._focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
+        # Large ones are clumps of crystals, small ones spots.
+        large = across > LARGE
+        parts = np.repeat(np.arange(count), np.where(large, CRYSTALS, 1))
+        clump = large[parts]
+        of_part = rng.uniforms(3 * len(parts)).reshape(len(parts), 3).T.astype(np.float32)
+        out = np.sqrt(of_part[0]) * across[parts] * 0.42 * clump
+        turn = of_part[1] * np.float32(2 * math.pi)
+        weight = np.where(clump, (0.3 + 1.4 * of_part[2]) / CRYSTALS, 1)
+        size = across[parts] * np.where(clump, 0.13, 0.25)
+        traces = Traces(
+            x=x[parts] + out * np.cos(turn),
+            y=y[parts] + out * np.sin(turn),
+            dx=dx[parts],
+            dy=dy[parts],
+            mass=(mass[parts] * weight).astype(np.float32),
+            blur=np.sqrt(SHARPEST**2 + size**2 + focus[parts] ** 2 / 4).astype(np.float32),
+        )
+        return expose(height, width, traces, lambda along, flake: np.float32(1.25) * (1 - (4 * along * along) ** 2))

@@ -1,0 +1,310 @@
+"""How far away things are: guessed from a photograph, or read from a user's depth maps. For haze, rain and snow.
+
+Depth is H×W float32, metres from the camera, in [NEAREST, FARTHEST].
+
+The guess is a **prior and no truth**: it takes every photograph for one of open country, with level ground from the
+bottom edge up to a horizon and sky above. It knows no objects; what stands upright leans back with the ground. It is
+right about the order of near ground, background and sky in most outdoor photographs, and about little else. Where metres
+matter, bring depth maps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from synth.degradation import Params, Place, SettingError
+from synth.image import FloatImage, Image, Map
+from synth.rng import Rng
+
+Depth: TypeAlias = NDArray[np.float32]
+"""H×W, float32, metres from the camera, in [NEAREST, FARTHEST]."""
+
+NEAREST, FARTHEST = 0.1, 2000.0
+"""Metres. The prior puts the sky at FARTHEST; depth maps are clipped to both."""
+
+EYE, FOCAL = 1.6, 1.1
+"""The prior's camera: metres above level ground, and focal length in heights of the photograph (49° top to bottom)."""
+
+SMALL = 144
+"""Pixels of the short side at which the prior looks for sky and ground. Its edges are those of the full size."""
+
+MATCHING = 0.03
+"""By how much the proportions of a depth map may differ from its photograph's."""
+
+
+@dataclass(frozen=True)
+class Depths:
+    """Where depth comes from: the prior, or a folder with a file for each photograph.
+
+    folder  "" for the prior. Else it holds, for the photograph `there/name.jpg`, one of `there/name.png`,
+            `there/name.npy`, `name.png` and `name.npy`: PNG of 16-bit grey in **millimetres**, or a NumPy array of floats
+            in **metres**, each H×W of any size that has the photograph's proportions. 0 and NaN mean unknown and are
+            filled from the farther of the nearest known neighbours in the row, as what one camera of a pair cannot see;
+            infinity is the sky.
+
+    Raises SettingError for a folder that cannot be used.
+    """
+
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        _ = self._files  # a folder that cannot work is found here, before any work starts
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over all the folder's files and their names, for settings; "" for the prior."""
+        text = "\n".join(f"{name} {digest}" for name, digest in sorted(self._digests.items()))
+        return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+    def draw(self, rng: Rng, place: Place | None) -> dict[str, Any]:
+        """What `of` needs, as JSON: `depth`, the file's sha256, or "" for the prior; `crop`, which part of the photograph
+        the image is: left, top, width and height as shares of it; `depth_step`, metres to a level of the truth map
+        (`as_truth`); and for the prior `horizon`, the share of the photograph above it where no sky tells, and
+        `background`, metres to what stands there.
+
+        Raises SettingError if there is a folder and no file in it for the photograph, or none that can be used.
+        """
+        params: dict[str, Any] = {"depth": "", "crop": [0.0, 0.0, 1.0, 1.0], "depth_step": 1 / 32}
+        if place is not None:
+            whole = place.full_width, place.full_height
+            params["crop"] = [place.x / whole[0], place.y / whole[1], place.width / whole[0], place.height / whole[1]]
+        params |= {"horizon": rng.uniform(0.3, 0.5), "background": rng.log_uniform(40, 160)}
+        if self.folder:
+            if place is None:
+                raise SettingError("depth: a folder of depth maps needs to know which photograph it is; leave it empty")
+            name = self._named(place.name)
+            depth = _read(self._files[name])[1]
+            _check_proportions(self._files[name], depth, place)
+            params["depth"] = self._digests[name]
+            if float(depth.max()) <= 65.535:
+                params["depth_step"] = 0.001
+        return params
+
+    def of(self, image: FloatImage, params: Params) -> Depth:
+        """Depth of `image` (H×W×3 float32 sRGB in [0, 1]), by what was drawn. Pure and free of chance.
+
+        Raises SettingError if `params` name a file that the folder no longer holds.
+        """
+        if not params["depth"]:
+            return prior(image, params)
+        names = [name for name, digest in self._digests.items() if digest == params["depth"]]
+        if not names:
+            where = f"{len(self._files)} others in {self.folder}" if self.folder else "no folder: depth is not set"
+            raise SettingError(f"depth: expected a file of sha256 {params['depth']}, found {where}; put that file back")
+        found, depth = _read(self._files[names[0]])
+        if found != params["depth"]:
+            raise SettingError(
+                f"depth: {self._files[names[0]]} has changed: expected sha256 {params['depth']}; start again"
+            )
+        left, top, width, height = params["crop"]
+        rows, columns = depth.shape
+        y, x = round(top * rows), round(left * columns)
+        part = depth[y : max(y + 1, round((top + height) * rows)), x : max(x + 1, round((left + width) * columns))]
+        return np.asarray(cv2.resize(part, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """Each depth map by its name in the folder, without its suffix: `there/name`."""
+        if not self.folder:
+            return {}
+        folder = Path(self.folder)
+        if not folder.is_dir():
+            raise SettingError(f"depth: expected a folder of depth maps, found no folder at {folder}")
+        found: dict[str, Path] = {}
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() not in (".png", ".npy") or path.name.startswith(".") or not path.is_file():
+                continue
+            name = path.relative_to(folder).with_name(path.stem).as_posix()
+            if name in found:
+                raise SettingError(f"depth: expected one depth map a photograph, found {found[name]} and {path}")
+            found[name] = path
+        if not found:
+            raise SettingError(
+                f"depth: expected depth maps (.npy, .png) in {folder}, found none; add some or unset depth"
+            )
+        return found
+
+    @cached_property
+    def _digests(self) -> Mapping[str, str]:
+        """The sha256 of each file, by the same names."""
+        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self._files.items()}
+
+    def _named(self, photograph: str) -> str:
+        there = Path(photograph)
+        for name in (there.with_name(there.stem).as_posix(), there.stem):
+            if name in self._files:
+                return name
+        raise SettingError(
+            f"depth: expected {there.stem}.png or {there.stem}.npy for {photograph} in {self.folder}, found neither"
+        )
+
+
+def as_truth(depth: Depth, step: float) -> Map:
+    """Depth as a truth map: H×W uint16, `step` metres to a level, saturating at 65535."""
+    truth: Map = np.clip(np.rint(depth * np.float32(1 / step)), 0, 65535).astype(np.uint16)
+    return truth
+
+
+def _read(path: Path) -> tuple[str, Depth]:
+    """A file's sha256 and its depth, unknown places filled in."""
+    try:
+        data = path.read_bytes()
+        if path.suffix.lower() == ".npy":
+            depth = np.load(io.BytesIO(data), allow_pickle=False)
+            if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
+                raise ValueError(f"{depth.dtype} of shape {depth.shape}")
+            depth = depth.astype(np.float32)
+        else:
+            with PIL.Image.open(io.BytesIO(data)) as picture:  # unlike OpenCV, refuses a file that ends too early
+                if not picture.mode.startswith("I"):
+                    raise ValueError(f"a PNG of mode {picture.mode}")
+                depth = np.asarray(picture).astype(np.float32) / 1000
+    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
+        raise SettingError(
+            f"depth: expected 16-bit grey PNG in millimetres or an H×W array of floats in metres at {path}, found {error}"
+        ) from error
+    known = depth > 0
+    if not known.any():
+        raise SettingError(f"depth: expected distances above 0 in {path}, found none")
+    return hashlib.sha256(data).hexdigest(), np.clip(_filled(depth, known), NEAREST, FARTHEST)
+
+
+def _filled(depth: Depth, known: NDArray[np.bool_]) -> Depth:
+    """Unknown places take the farther of the nearest known ones to the left and right; empty rows the farthest of all."""
+    if known.all():
+        return depth
+    column = np.arange(depth.shape[1])
+    before = np.maximum.accumulate(np.where(known, column, -1), axis=1)
+    after = np.minimum.accumulate(np.where(known, column, depth.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    depth = np.where(known, depth, 0)
+    padded = np.pad(depth, ((0, 0), (0, 1)))  # so that both "none" indices, -1 and the width, read 0
+    either = np.maximum(np.take_along_axis(padded, before, 1), np.take_along_axis(padded, after, 1))
+    filled: Depth = np.where(known, depth, np.where(either > 0, either, depth.max()))
+    return filled
+
+
+def _check_proportions(path: Path, depth: Depth, place: Place) -> None:
+    rows, columns = depth.shape
+    if abs(columns / rows * place.full_height / place.full_width - 1) > MATCHING + 1 / min(rows, columns):
+        raise SettingError(
+            f"depth: expected the proportions of {place.name}, {place.full_width}×{place.full_height}, "
+            f"found {columns}×{rows} at {path}"
+        )
+
+
+def brightness(image: Image) -> float:
+    """How brightly lit the scene of an H×W×3 uint8 photograph is, from 0.25 to 1, to the fourth decimal place.
+
+    0.25 more than its 95th percentile of luma: 1 by day, about 0.6 at dusk. What floats in the air is lit no better.
+    """
+    step = max(1, min(image.shape[:2]) // 128)
+    luma = np.sort(cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY), axis=None)
+    return round(min(1.0, 0.25 + float(luma[int(0.95 * luma.size)]) / 255), 4)
+
+
+def prior(image: FloatImage, params: Params) -> Depth:
+    """A guess at the depth of `image` (H×W×3 float32 sRGB in [0, 1]), from it and `params` alone; see `Depths.draw`.
+
+    What adds up is nearness, one over metres: the ground's rises evenly from the horizon to the bottom edge, what is sharp
+    in a photograph with blurred parts is nearer (Zhuo and Sim's cue), what is pale, by its dark channel (He et al., CVPR
+    2009), less so. A guided filter (He et al., TPAMI 2013) takes it to the image's own edges. The sky has none at all.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, SMALL / min(height, width))
+    size = max(8, round(width * scale)), max(8, round(height * scale))
+    # Rounded to 8 bits, so that another machine's last bit is gone before anything is decided.
+    levels = np.rint(cv2.resize(image, size, interpolation=cv2.INTER_AREA) * 255)
+    small = np.asarray(levels * np.float32(1 / 255), np.float32)
+    luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32)
+    detail = np.abs(luma - cv2.blur(luma, (3, 3), borderType=cv2.BORDER_REFLECT))
+    rows = params["crop"][1] + params["crop"][3] * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
+    sky = _sky(small, luma, detail, first_row=params["crop"][1])
+    horizon = _horizon(sky, rows, params["horizon"])
+
+    softness = 0.06  # of the bend from ground to background, heights of the photograph
+    ground = np.logaddexp(0, (rows - horizon) / softness).astype(np.float32) * np.float32(softness / (EYE * FOCAL))
+    sharp = cv2.GaussianBlur(_blur(detail, 9), (0, 0), 4)
+    sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
+    pale = cv2.GaussianBlur(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), (0, 0), 4)
+    near = ground[:, None] * (0.6 + 0.6 * sharp) + 0.1 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
+    near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / params["background"])
+    if sky.any():
+        cover = np.clip((_guided(sky, luma, grey, 2, 2e-4) - np.float32(0.15)) / np.float32(0.7), 0, 1)
+        near *= 1 - cover
+        near += cover * np.float32(1 / FARTHEST)
+    depth: Depth = np.clip(1 / near, NEAREST, FARTHEST)
+    return depth
+
+
+def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDArray[np.float32]:
+    """Where the sky is, h×w in [0, 1]: smooth, blue or pale, and joined to the top edge; then all around of its colour."""
+    red, green, blue = cv2.split(small)
+    span = _most(small) - _least(small)
+    smooth = np.clip(1.6 - _blur(detail, 7) / 0.012, 0, 1)
+    is_blue = np.clip(6 * (blue - red), 0, 1) * np.clip(10 * (blue - green) + 1.2 * blue - 0.1, 0, 1)
+    is_blue *= np.clip(blue / 0.12 - 1.2, 0, 1) * np.clip(1 - 6 * (2.5 * green - red - 1.5 * blue), 0, 1)  # and not teal
+    is_pale = np.clip((luma - 0.42) / 0.2, 0, 1) * np.clip(1.3 - 3 * span, 0, 1)
+    seen = (smooth * np.maximum(is_blue, is_pale) > 0.4).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(seen, connectivity=4)
+    parts = np.asarray(parts)
+    top = parts[: max(2, len(parts) // 20)]  # more than a row, because scans of slides have a black rim
+    at_top = np.bincount(top.ravel(), minlength=count) / top.size
+    kept = (at_top >= 0.1) & (np.asarray(stats)[:, cv2.CC_STAT_AREA] > 0.01 * luma.size)
+    kept[0] = False
+    if not kept.any() or first_row > 0.5:
+        return np.zeros_like(luma)
+    sky = kept[parts].astype(np.float32)
+    weight = _blur(sky, 61)
+    around = _blur(small * sky[..., None], 61) / (weight[..., None] + np.float32(1e-3))
+    tolerance = 0.04 + 0.08 * np.clip(2 * is_blue - 0.6, 0, 1)
+    alike = np.clip(2 - _most(np.abs(small - around)) / tolerance, 0, 1) * np.clip(weight / 0.03, 0, 1)
+    return np.maximum(sky, alike).astype(np.float32)
+
+
+def _horizon(sky: NDArray[np.float32], rows: NDArray[np.float32], otherwise: float) -> float:
+    """The horizon's row as a share of the photograph: about where most columns' sky ends, the surer the more sky."""
+    share = float(sky.mean())
+    if share < 0.04:
+        return otherwise
+    ends = np.sort(np.where(sky > 0.5, rows[:, None], 0).max(axis=0))
+    sure = min(1.0, 4 * share)
+    return otherwise * (1 - sure) + sure * min(max(float(ends[int(0.8 * ends.size)]), 0.15), 0.8)
+
+
+def _least(small: FloatImage) -> NDArray[np.float32]:
+    """Of each pixel's three values; numpy is slow at three of a kind."""
+    return np.minimum(np.minimum(small[..., 0], small[..., 1]), small[..., 2])
+
+
+def _most(small: FloatImage) -> NDArray[np.float32]:
+    return np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
+
+
+def _blur(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def _guided(values: Depth, luma: Depth, grey: Depth, radius: int, smoothness: float) -> Depth:
+    """`values` with the edges of `grey`: a guided filter whose coefficients come from a small copy, `luma`."""
+    side = 2 * radius + 1
+    mean, mean_luma = _blur(values, side), _blur(luma, side)
+    slope = (_blur(values * luma, side) - mean * mean_luma) / (
+        _blur(luma * luma, side) - mean_luma * mean_luma + np.float32(smoothness)
+    )
+    offset = mean - slope * mean_luma
+    large = [
+        cv2.resize(_blur(part, side), grey.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in (slope, offset)
+    ]
+    return np.asarray(large[0] * grey + large[1], np.float32)
