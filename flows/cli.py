@@ -210,7 +210,7 @@ def demo(
     recipe = lay_out(out)
     dataset = out / "dataset"
     report = _build(recipe, dataset, workers, True, 0.0, False, 10**6)
-    page = write_gallery(dataset, None, 60)
+    page = write_gallery(dataset, None, 100)
     _print_report(report)
     console.print(f"recipe   {escape(str(recipe))}")
     console.print(f"dataset  {escape(str(dataset))}")

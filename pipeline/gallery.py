@@ -50,6 +50,9 @@ CROP, RUNG, SMALLEST_CELL, GUTTER, HEADING = 224, 144, 136, 8, 34
 """The contact sheet's measures in pixels. Cells are smaller than a crop where no image fills one: down to what a
 heading needs."""
 
+COLUMNS = 7
+"""Images side by side in it, at the most."""
+
 
 def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     """Write one self-contained HTML page about the dataset in `folder`, with `limit` of its samples at the most.
@@ -99,12 +102,20 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
 def contact_sheet(folder: Path, rows: int = 3) -> bytes:
     """A JPEG picture of a few photographs in `rows` rows at the most: GT, then its LQ under every degradation, all of
     them the same square at 1:1, where the photograph has most detail. Where no photograph has all degradations
-    (pairs have one each), a row holds several photographs. Raises like `write_gallery`."""
+    (pairs have one each), a row holds several photographs; one that is longer than COLUMNS is broken into several.
+    Raises like `write_gallery`."""
     views = _views(folder, rows)
     lines: list[list[tuple[str, Image]]] = [[] for _ in range(min(rows, len(views)))]
     for i, view in enumerate(views):
         lines[i % len(lines)] += _cells(folder, view, CROP)
-    return _sheet(lines)
+    return _sheet([part for line in lines for part in _broken(line)])
+
+
+def _broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
+    """A line in parts of about equal length, of COLUMNS at the most."""
+    parts = -(-len(line) // COLUMNS)
+    length = -(-len(line) // parts)
+    return [line[start : start + length] for start in range(0, len(line), length)]
 
 
 def ladder_sheet(folder: Path) -> bytes:

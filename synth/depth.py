@@ -4,8 +4,8 @@ Depth is H×W float32, metres from the camera, in [NEAREST, FARTHEST].
 
 The guess is a **prior and no truth**: it takes every photograph for one of open country, with level ground from the
 bottom edge up to a horizon and sky above. It knows no objects; what stands upright leans back with the ground. It is
-right about the order of near ground, background and sky in most outdoor photographs, and about little else. Where metres
-matter, bring depth maps.
+right about the order of near ground, background and sky in most outdoor photographs, and about little else. Where
+metres matter, bring depth maps.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Depths:
     """Where depth comes from: the prior, or a folder with a file for each photograph.
 
     folder  "" for the prior. Else it holds, for the photograph `there/name.jpg`, one of `there/name.png`,
-            `there/name.npy`, `name.png` and `name.npy`: PNG of 16-bit grey in **millimetres**, or a NumPy array of floats
-            in **metres**, each H×W of any size that has the photograph's proportions. 0 and NaN mean unknown and are
-            filled from the farther of the nearest known neighbours in the row, as what one camera of a pair cannot see;
+            `there/name.npy`, `name.png` and `name.npy`: PNG of 16-bit grey in **millimetres**, or a NumPy array of
+            floats in **metres**, each H×W of any size that has the photograph's proportions. 0 and NaN mean unknown
+            and take the farther of the nearest known values in the row, as what one camera of a pair cannot see;
             infinity is the sky.
 
     Raises SettingError for a folder that cannot be used.
@@ -68,10 +68,10 @@ class Depths:
         return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
     def draw(self, rng: Rng, place: Place | None) -> dict[str, Any]:
-        """What `of` needs, as JSON: `depth`, the file's sha256, or "" for the prior; `crop`, which part of the photograph
-        the image is: left, top, width and height as shares of it; `depth_step`, metres to a level of the truth map
-        (`as_truth`); and for the prior `horizon`, the share of the photograph above it where no sky tells, and
-        `background`, metres to what stands there.
+        """What `of` needs, as JSON: `depth`, the file's sha256, or "" for the prior; `crop`, which part of the
+        photograph the image is, left, top, width and height as shares of it; `depth_step`, metres to a level of the
+        truth map (`as_truth`), 1/32, or 1/1000 where all is within 65 m; and for the prior `horizon`, the share of the
+        photograph above it where no sky tells, and `background`, metres to what stands there.
 
         Raises SettingError if there is a folder and no file in it for the photograph, or none that can be used.
         """
@@ -172,7 +172,7 @@ def _read(path: Path) -> tuple[str, Depth]:
                 depth = np.asarray(picture).astype(np.float32) / 1000
     except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise SettingError(
-            f"depth: expected 16-bit grey PNG in millimetres or an H×W array of floats in metres at {path}, found {error}"
+            f"depth: expected a 16-bit grey PNG in millimetres or H×W floats in metres at {path}, found {error}"
         ) from error
     known = depth > 0
     if not known.any():
@@ -181,7 +181,7 @@ def _read(path: Path) -> tuple[str, Depth]:
 
 
 def _filled(depth: Depth, known: NDArray[np.bool_]) -> Depth:
-    """Unknown places take the farther of the nearest known ones to the left and right; empty rows the farthest of all."""
+    """Unknown places take the farther of the nearest known to the left and right; empty rows the farthest of all."""
     if known.all():
         return depth
     column = np.arange(depth.shape[1])
@@ -216,9 +216,9 @@ def brightness(image: Image) -> float:
 def prior(image: FloatImage, params: Params) -> Depth:
     """A guess at the depth of `image` (H×W×3 float32 sRGB in [0, 1]), from it and `params` alone; see `Depths.draw`.
 
-    What adds up is nearness, one over metres: the ground's rises evenly from the horizon to the bottom edge, what is sharp
-    in a photograph with blurred parts is nearer (Zhuo and Sim's cue), what is pale, by its dark channel (He et al., CVPR
-    2009), less so. A guided filter (He et al., TPAMI 2013) takes it to the image's own edges. The sky has none at all.
+    What adds up is nearness, one over metres: the ground's rises evenly from the horizon to the bottom edge; what has
+    more detail than the rest is nearer, the less so the paler it is, by its dark channel (He et al., CVPR 2009). A
+    guided filter (He et al., TPAMI 2013) takes it to the image's own edges. The sky has next to none.
     """
     height, width = image.shape[:2]
     scale = min(1.0, SMALL / min(height, width))
@@ -249,12 +249,13 @@ def prior(image: FloatImage, params: Params) -> Depth:
 
 
 def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDArray[np.float32]:
-    """Where the sky is, h×w in [0, 1]: smooth, blue or pale, and joined to the top edge; then all around of its colour."""
+    """Where the sky is, h×w in [0, 1]: smooth, blue or pale, and joined to the top edge; then what has its colour."""
     red, green, blue = cv2.split(small)
     span = _most(small) - _least(small)
     smooth = np.clip(1.6 - _blur(detail, 7) / 0.012, 0, 1)
     is_blue = np.clip(6 * (blue - red), 0, 1) * np.clip(10 * (blue - green) + 1.2 * blue - 0.1, 0, 1)
-    is_blue *= np.clip(blue / 0.12 - 1.2, 0, 1) * np.clip(1 - 6 * (2.5 * green - red - 1.5 * blue), 0, 1)  # and not teal
+    teal = 2.5 * green - red - 1.5 * blue  # of leaves and water
+    is_blue *= np.clip(blue / 0.12 - 1.2, 0, 1) * np.clip(1 - 6 * teal, 0, 1)
     is_pale = np.clip((luma - 0.42) / 0.2, 0, 1) * np.clip(1.3 - 3 * span, 0, 1)
     seen = (smooth * np.maximum(is_blue, is_pale) > 0.4).astype(np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(seen, connectivity=4)
@@ -270,7 +271,7 @@ def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDA
     around = _blur(small * sky[..., None], 61) / (weight[..., None] + np.float32(1e-3))
     tolerance = 0.04 + 0.08 * np.clip(2 * is_blue - 0.6, 0, 1)
     alike = np.clip(2 - _most(np.abs(small - around)) / tolerance, 0, 1) * np.clip(weight / 0.03, 0, 1)
-    return np.maximum(sky, alike).astype(np.float32)
+    return np.asarray(np.maximum(sky, alike), np.float32)
 
 
 def _horizon(sky: NDArray[np.float32], rows: NDArray[np.float32], otherwise: float) -> float:
@@ -300,11 +301,11 @@ def _guided(values: Depth, luma: Depth, grey: Depth, radius: int, smoothness: fl
     """`values` with the edges of `grey`: a guided filter whose coefficients come from a small copy, `luma`."""
     side = 2 * radius + 1
     mean, mean_luma = _blur(values, side), _blur(luma, side)
-    slope = (_blur(values * luma, side) - mean * mean_luma) / (
-        _blur(luma * luma, side) - mean_luma * mean_luma + np.float32(smoothness)
+    variance = _blur(luma * luma, side) - mean_luma * mean_luma
+    slope = np.asarray(
+        (_blur(values * luma, side) - mean * mean_luma) / (variance + np.float32(smoothness)), np.float32
     )
     offset = mean - slope * mean_luma
-    large = [
-        cv2.resize(_blur(part, side), grey.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in (slope, offset)
-    ]
+    size = grey.shape[::-1]
+    large = [cv2.resize(_blur(part, side), size, interpolation=cv2.INTER_LINEAR) for part in (slope, offset)]
     return np.asarray(large[0] * grey + large[1], np.float32)

@@ -1,7 +1,7 @@
 """What falls past a camera while its shutter is open, drawn as light adds up: for rain and snow.
 
-Each particle is a trace: a spot that moves along a straight line. Its mass, the sum of its brightness over all pixels, is
-spread along the line and then by a blur of its own, so that a trace that is longer or less in focus is fainter.
+Each particle is a trace: a spot that moves along a straight line. Its mass, the sum of its brightness over all pixels,
+is spread along the line and then by a blur of its own: a trace that is longer or less in focus is fainter.
 """
 
 from __future__ import annotations

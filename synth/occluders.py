@@ -50,7 +50,7 @@ class Occluder:
 
 def foliage(rng: Rng) -> Occluder:
     """A crown of boughs, twigs and leaves. Boughs are at three heights, so shadows of three softnesses overlap."""
-    leaf, slim, thick = rng.log_uniform(0.025, 0.07), rng.uniform(0.3, 0.6), rng.uniform(0.9, 2.2)
+    leaf, slim, thick = rng.log_uniform(0.028, 0.07), rng.uniform(0.35, 0.65), rng.uniform(1.1, 2.6)
     layers: list[list[Points]] = [[], [], []]
     boughs = rng.integer(8, 11)
     for i in range(boughs):

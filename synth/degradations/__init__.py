@@ -7,22 +7,28 @@ contract tests read this table.
 from __future__ import annotations
 
 from synth.degradation import Degradation
+from synth.degradations.hazy import Hazy
 from synth.degradations.jpeg_compressed import JpegCompressed
 from synth.degradations.low_light import LowLight
 from synth.degradations.motion_blurry import MotionBlurry
 from synth.degradations.noisy import Noisy
 from synth.degradations.raindrop import Raindrop
+from synth.degradations.rainy import Rainy
 from synth.degradations.shadowed import Shadowed
+from synth.degradations.snowy import Snowy
 from synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
-    "jpeg-compressed": JpegCompressed,  # libjpeg baseline at low quality; the LQ is the JPEG file itself
-    "low-light": LowLight,  # fewer photons on a noisy sensor, by stops of exposure, and the camera's processing of them
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, in linear light, with streaking highlights and roll
+    "hazy": Hazy,  # light lost and gained in the air, by depth: a user's maps, or a prior's guess
+    "jpeg-compressed": JpegCompressed,  # libjpeg baseline, once or twice; the LQ is the JPEG file itself. Or WebP
+    "low-light": LowLight,  # fewer photons on a noisy sensor, by stops of exposure, and the camera's processing of them
     "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels; or a sensor's, by ISO
     "raindrop": Raindrop,  # drops on the glass, which refract the scene, upside down and out of focus
+    "rainy": Rainy,  # streaks of drops in space, by rain rate in mm/h: a grey layer, added
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
-    "uncompleted": Uncompleted,  # inpainting: thin free-form strokes, or a user's masks, filled with one colour
+    "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
+    "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
 }
 
 # The ten words of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.

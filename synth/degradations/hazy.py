@@ -30,7 +30,7 @@ from synth.rng import Rng
 LIGHTS = ("linear", "encoded")
 
 CONTRAST = 3.912
-"""-ln 0.02: at the visibility V = CONTRAST/β a black thing's contrast against the air has fallen to 2 % (Koschmieder)."""
+"""-ln 0.02: at the visibility V = CONTRAST/β, a black thing's contrast to the air behind is 2 % (Koschmieder)."""
 
 WAVELENGTHS = (610.0, 550.0, 465.0)
 """Nanometres, of red, green and blue."""
@@ -50,7 +50,7 @@ class Hazy(Rendered):
               clearer than the horizon.
     patches   unevenness: the standard deviation of ln(density), 0..1, in wide banks.
     depth     a folder of depth maps (see `synth.depth.Depths`), or "" for its prior, which is a guess.
-    light     "linear", where light adds, or "encoded" to compute in sRGB levels as RESIDE and all its followers do; then
+    light     "linear", where light adds, or "encoded" to compute in sRGB levels as RESIDE and its followers do; then
               the same beta looks thinner.
 
     Truth: `transmission`, H×W uint16, t of green with 65535 = 1; red and blue have t to the powers in `extinction`.
@@ -93,9 +93,9 @@ class Hazy(Rendered):
         return {**super().settings(), "depth": self._depths.digest}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`beta` and `visibility` (metres; 0 where beta is), `airlight` (A of red, green and blue in 0..1, in the domain
-        that `light` names), `extinction` (of red, green and blue over green's), `layer`, `patches`, `light`, a `seed` for
-        the patches, and where depth comes from: see `Depths.draw`."""
+        """`beta` and `visibility` (metres; 0 if beta is), `airlight` (A of red, green and blue in 0..1, in the domain
+        that `light` names), `extinction` (of red, green and blue over green's), `layer`, `patches`, `light`, the
+        patches' `seed`, and where depth comes from: see `Depths.draw`."""
         beta, level = draw_value(rng, self.beta), draw_value(rng, self.airlight) * brightness(image)
         warm = math.sqrt(1 + draw_value(rng, self.warmth) / 4)
         air = np.array([[[level * warm, level, level / warm]]], np.float32).clip(0, 1)
@@ -121,13 +121,15 @@ class Hazy(Rendered):
         thickness = _way(depth, params)
         thickness *= np.float32(-params["beta"])
         linear = params["light"] == "linear"
-        channels = list(cv2.split(to_linear(image) if linear else image))
+        channels: list[Any] = list(cv2.split(to_linear(image) if linear else image))
         truth = None
         for i, (power, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
             t = cv2.exp(thickness if power == 1 else thickness * np.float32(power))
             if i == 1:
                 truth = np.rint(t * np.float32(65535)).astype(np.uint16)
-            channels[i] = (channels[i] - np.float32(air)) * t + np.float32(air)
+            channels[i] -= np.float32(air)
+            channels[i] *= t
+            channels[i] += np.float32(air)
         assert truth is not None
         out = np.asarray(cv2.merge(channels), np.float32)
         maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
@@ -155,9 +157,10 @@ def _way(depth: Depth, params: Params) -> NDArray[np.float32]:
 
 def _banks(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
     """Smooth noise of mean 0 and variance about 1, H×W, twice as wide as it is high, in two sizes."""
-    total = np.zeros((height, width), np.float32)
+    small = max(2, height // 8), max(2, width // 8)
+    total = np.zeros(small, np.float32)
     for count, amount in ((3, 1.1), (7, 0.6)):
         knots = (rng.uniforms((count + 3) * (count // 2 + 3)) - 0.5) * (math.sqrt(12) * amount)
         grid = knots.astype(np.float32).reshape(count + 3, count // 2 + 3)
-        total += np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
-    return total
+        total += np.asarray(cv2.resize(grid, small[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
@@ -13,25 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from synth.droplets import Field, smooth, water
 from synth.image import FloatImage, to_encoded, to_linear
 from synth.rng import Rng
-
-Field = NDArray[np.float32]
 
 WATER = 1.333
 """Refractive index. The pane's own two faces are parallel and bend nothing."""
 
 FOCAL = 0.9
 """Focal length over the picture's long side: 58° across, a phone's main camera."""
-
-SMALLEST = 3.0
-"""Least radius of a drop, pixels at a short side of 512."""
-
-REACH = 6.0
-"""How far a drop's field reaches over its rim, pixels at a short side of 512: closer neighbours flow together."""
-
-SAG = 0.35
-"""How much steeper water is at a drop's foot than at its middle: gravity."""
 
 BAND = 64
 """Rows at a time."""
@@ -55,8 +44,8 @@ class Raindrop(Rendered):
     runs     drops that run down and leave a trail, 0..12, whole.
     film     radius of the blur by a film of water between the drops, 0..8; 0: dry. With it nothing is J exactly.
 
-    `size`, `film` and `defocus` are pixels at a short side of 512 and scale with the image.
-    Truth: `drops` is M, 65535 = 1.    Raises SettingError for a setting out of its range.
+    `size`, `defocus` and `film` are pixels at a short side of 512 and scale with the image.
+    Truth: `drops` is M, H×W uint16, 65535 = 1. Raises SettingError for a setting out of its range.
     """
 
     name: ClassVar[str] = "raindrop"
@@ -96,11 +85,11 @@ class Raindrop(Rendered):
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `drops`, H×W uint16."""
         height, width = image.shape[:2]
         radius = params["defocus"] * min(height, width) / 512
-        step = max(1, int(radius / 1.25))  # what the disc smooths needs no pixel of its own for each of the image's
+        step = max(1, int(radius / 2))  # what the disc smooths needs no pixel of its own for each of the image's
         rows, cols = -(-height // step), -(-width // step)
-        cover, right, down = _water(rows, cols, params)
-        water = _refracted(_thumbnail(image), cover, right, down, math.sin(math.radians(params["contact"])))
-        cover, water = (_spread(layer, radius / step, (width, height)) for layer in (cover, water))
+        cover, right, down = water(rows, cols, params)
+        seen = _refracted(_thumbnail(image), cover, right, down, math.sin(math.radians(params["contact"])))
+        cover, seen = (_spread(layer, radius / step, (width, height)) for layer in (cover, seen))
         cover *= 65535
         drops = np.rint(np.clip(cover, 0, 65535, out=cover), out=cover).astype(np.uint16)
         out = image.copy()
@@ -111,7 +100,7 @@ class Raindrop(Rendered):
             wet = drops[part]
             share = wet.astype(np.float32) * np.float32(-1 / 65535) + 1
             mixed = _times(to_linear(out[part]), share)
-            mixed += water[part]
+            mixed += seen[part]
             cv2.copyTo(to_encoded(mixed), (wet > 0).view(np.uint8), out[part])
         return Rendering(out, {"drops": drops})
 
@@ -138,96 +127,6 @@ def _thumbnail(image: FloatImage) -> FloatImage:
 def _times(image: FloatImage, plane: Field) -> FloatImage:
     """Each channel times `plane`: several times as fast as NumPy with its short last axis."""
     return np.asarray(cv2.multiply(image, cv2.merge([plane, plane, plane])), np.float32)
-
-
-def _water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
-    """What water covers, 0..1, and the surface's slope to the right and down; rows×cols float32 each.
-
-    The slope is the sine of the surface's angle over that of the contact angle: the place in a unit circle, for a
-    round drop. A drop's field is exp(k·(1 − r²)), r = 1 at its rim. Where the sum of all fields is above 1 there is
-    water, and slopes are means with the fields as weights: drops that come close flow together with a smooth neck.
-    """
-    scale = min(rows, cols) / 512
-    rng = Rng(params["seed"])
-    # Dirt pins the water's edge, which therefore wanders: by some pixels, whatever the drop's size. Drawn before the
-    # drops are, so that it stays when there are more of them.
-    wander = _smooth(rng, rows, cols, 20 * scale) * 0.35
-    total, slope_right, slope_down = np.full((3, rows, cols), 1e-6, np.float32)
-    for x, y, wide, high in _drops(rows, cols, params, rng):
-        k = min(max(math.sqrt(wide * high) / (REACH * scale), 1.6), 14.0)
-        reach = math.sqrt(1 + 3 / k)
-        left, right = max(0, math.ceil(x - wide * reach)), min(cols, math.floor(x + wide * reach) + 1)
-        top, bottom = max(0, math.ceil(y - high * reach)), min(rows, math.floor(y + high * reach) + 1)
-        if left >= right or top >= bottom:
-            continue
-        across = (np.arange(left, right, dtype=np.float32) - x) / wide
-        along = (np.arange(top, bottom, dtype=np.float32) - y) / high
-        over, under = np.exp(-k * across * across), np.exp(k - k * along * along)
-        place, weight = np.s_[top:bottom, left:right], under[:, None] * over
-        total[place] += weight
-        slope_right[place] += weight * across
-        slope_down[place] += weight * along[:, None]
-    slope_right /= total
-    slope_down /= total
-    cover = np.clip((np.log(total) + wander) * np.float32(REACH * scale / 2) + 0.5, 0, 1)
-    bulge = np.maximum(1 - slope_right * slope_right - slope_down * slope_down, 0)
-    lean = 1 + SAG * slope_down
-    slope_right *= lean
-    slope_down *= lean
-    slope_down -= SAG / 2 * bulge
-    return cover, slope_right, slope_down
-
-
-def _drops(rows: int, cols: int, params: Params, rng: Rng) -> Iterator[tuple[float, float, float, float]]:
-    """Ellipses as (x, y, half width, half height) in pixels until they cover what they should.
-
-    More area gives the same drops and others: a larger `area` holds the smaller one.
-    """
-    scale = min(rows, cols) / 512
-    largest, smallest = params["size"] * scale, SMALLEST * scale
-    # Drops at independent places cover 1 − exp(−Σ areas) of a picture.
-    missing = -math.log1p(-params["area"]) * rows * cols
-    for _ in range(params["runs"]):
-        if missing > 0:
-            for x, y, radius in _run(rows, cols, largest, rng):
-                missing -= radius * radius
-                yield x, y, radius, radius
-    while missing > 0:
-        for chance in rng.uniforms(50 * 14).reshape(-1, 14).tolist():
-            x, y = chance[0] * cols, chance[1] * rows
-            # Radii of density r⁻²: between the smallest and the largest, the inverse of the radius is uniform.
-            radius = 1 / (1 / largest + chance[2] * (1 / smallest - 1 / largest))
-            tall = 0.92 + 0.35 * chance[3]
-            wide, high = radius / math.sqrt(tall), radius * math.sqrt(tall)
-            missing -= math.pi * wide * high
-            yield x, y, wide, high
-            if radius > 8 * scale:
-                for i in range(5, 5 + 3 * int(4 * chance[4]), 3):
-                    turn, out, share = 2 * math.pi * chance[i], 0.4 + 0.4 * chance[i + 1], 0.4 + 0.35 * chance[i + 2]
-                    yield x + out * wide * math.cos(turn), y + out * high * math.sin(turn), wide * share, high * share
-                    missing -= 0.2 * math.pi * wide * high * share
-            if missing <= 0:
-                return
-
-
-def _run(rows: int, cols: int, largest: float, rng: Rng) -> Iterator[tuple[float, float, float]]:
-    """Circles (x, y, radius) of one drop that ran down: its body, and what it left above, that breaks into beads."""
-    body = largest * rng.uniform(0.35, 0.7)
-    x, y = rng.uniform(0, cols), rng.uniform(0.3, 1.0) * rows
-    length = rng.uniform(0.2, 0.8) * rows
-    yield x, y, body
-    yield x, y - body * 0.6, body * 0.75
-    lean, gone, width, whole = 0.0, body, 0.55, rng.uniform(0.2, 0.9) * length
-    for chance in rng.uniforms(480).reshape(-1, 3).tolist():
-        lean = 0.9 * lean + (chance[0] - 0.5) * 0.16
-        width = min(max(width + (chance[1] - 0.58) * 0.1, 0.16), 0.55)
-        radius = body * width
-        gap = radius * (0.6 if gone < whole else 1.2 + 4 * chance[2] ** 2)
-        gone += gap
-        x += lean * gap
-        if gone > length:
-            return
-        yield x, y - gone, radius
 
 
 def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, sine: float) -> FloatImage:
@@ -264,7 +163,7 @@ def _through_film(image: FloatImage, radius: float, rng: Rng) -> FloatImage:
     height, width = image.shape[:2]
     linear = to_linear(image)
     side = 2 * math.ceil(2 * radius) + 1
-    share = np.clip(0.5 + _smooth(rng, height, width, min(height, width) / 6), 0, 1)
+    share = np.clip(0.5 + smooth(rng, height, width, min(height, width) / 6), 0, 1)
     blurred = np.asarray(cv2.GaussianBlur(linear, (side, side), radius), np.float32)
     return to_encoded(linear + _times(blurred - linear, share))
 
@@ -289,11 +188,3 @@ def _disc(radius: float) -> Field:
     x = np.arange(-reach, reach + 1)
     disc = np.clip(radius + 0.5 - np.hypot(x, x[:, None]), 0, 1)
     return np.asarray(disc / disc.sum(), np.float32)
-
-
-def _smooth(rng: Rng, rows: int, cols: int, grain: float) -> Field:
-    """Smooth noise of variance about 1 whose bumps are about `grain` pixels apart."""
-    grain = max(grain, 1.0)
-    high, wide = math.ceil(rows / grain) + 3, math.ceil(cols / grain) + 3
-    knots = ((rng.uniforms(high * wide) - 0.5) * math.sqrt(12)).astype(np.float32).reshape(high, wide)
-    return np.asarray(cv2.resize(knots, (cols, rows), interpolation=cv2.INTER_CUBIC), np.float32)

@@ -45,27 +45,28 @@ FOCUS = 8.0
 
 @dataclass(frozen=True)
 class Rainy(Rendered):
-    """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: how the pairs of Rain100 are made, of which this holds exactly.
+    """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: the structure that the pairs of Rain100 have.
 
-    Drops are a population in space: diameters D after Marshall and Palmer, N(D) = 8000·exp(−4.1·rate^−0.21·D) per m³ and
-    mm; speeds v = 9.65 − 10.3·exp(−0.6·D) m/s (Atlas et al.); all places before the camera equally likely. A drop is
-    before each point of its streak for D/v of the exposure and adds that share of its brightness (Garg and Nayar, IJCV
-    2007). Nearer drops leave longer, wider and less sharp streaks; slower ones are carried farther by the wind.
+    Drops are a population in space: diameters D after Marshall and Palmer (1948), N(D) = 8000·exp(−4.1·rate^−0.21·D)
+    per m³ and mm; speeds v = 9.65 − 10.3·exp(−0.6·D) m/s (Atlas et al. 1973); all places before the camera are equally
+    likely. A drop is before each point of its streak for D/v of the exposure, and adds that share of its brightness
+    (Garg and Nayar, IJCV 2007). Nearer drops leave longer, wider and less sharp streaks, slower ones lean more.
 
     rate        of rain, mm/h, 0.1..300. 2.5 is light, 10 moderate, 50 violent.
     angle       of the streaks to the vertical, degrees, -45..45; above 0 they fall to the right.
-    exposure    seconds, 0.0005..0.1: longer streaks, each fainter.
+    exposure    seconds, 0.0005..0.05: longer streaks, each fainter.
     brightness  of a drop over the photograph's white, 0..100. 1 to 3 is a drop that shows a bright sky; back light does
                 the rest, and Rain100 has about ten.
     aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
-    veil        how much of the extinction of far drops is shown as haze, over what `rate` says, 0..20; 0 shows none and
-                keeps lq − gt grey.
+    veil        how much of the extinction by far drops is shown as haze, over what `rate` says, 0..20; 0 shows none
+                and keeps lq − gt grey.
     depth       for the veil: a folder of depth maps (see `synth.depth.Depths`), or "" for its prior.
     light       "encoded", as Rain100 adds its layer, or "linear" to add it to light.
 
     Truth: `streaks`, H×W uint16, S with 65535 = 1, in the domain of `light`. The camera sees 40° across its short side.
-    Defaults lie between the inputs of Rain100L (26.9 dB) and Rain100H (13.6 dB); rate = 200, exposure = 0.033 and
-    brightness = 30 look like the latter. Raises SettingError for a setting out of its range.
+    Defaults lie between the inputs of Rain100L (26.9 dB) and Rain100H (13.6 dB); rate = 10, exposure = 0.01 and
+    brightness = 12 give the former, rate = 200, exposure = 0.033 and brightness = 21 the latter. Raises SettingError
+    for a setting out of its range and for a folder that cannot be used.
     """
 
     name: ClassVar[str] = "rainy"
@@ -86,7 +87,7 @@ class Rainy(Rendered):
     def __post_init__(self) -> None:
         check_values("rate", self.rate, 0.1, 300)
         check_values("angle", self.angle, -45, 45)
-        check_values("exposure", self.exposure, 0.0005, 0.1)
+        check_values("exposure", self.exposure, 0.0005, 0.05)
         check_values("brightness", self.brightness, 0, 100)
         check_values("aperture", self.aperture, 0, 30)
         check_values("veil", self.veil, 0, 20)
@@ -103,8 +104,8 @@ class Rainy(Rendered):
         return {**super().settings(), "depth": self._depths.digest}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`rate`, `angle`, `exposure`, `brightness`, `aperture`, `veil` and `light` as above, the drops' `seed`, the veil's
-        `airlight` (linear light, grey) and where its depth comes from: see `Depths.draw`."""
+        """`rate`, `angle`, `exposure`, `brightness`, `aperture`, `veil` and `light` as above, the drops' `seed`, the
+        veil's `airlight` (linear light, grey), and where its depth comes from: see `Depths.draw`."""
         return {
             "rate": draw_value(rng, self.rate),
             "angle": draw_value(rng, self.angle),
@@ -124,8 +125,10 @@ class Rainy(Rendered):
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
         height, width = image.shape[:2]
-        streaks = np.minimum(_streaks(height, width, params), 1)
-        truth = np.rint(streaks * np.float32(65535)).astype(np.uint16)
+        truth = np.rint(np.minimum(_streaks(height, width, params), 1) * np.float32(65535)).astype(np.uint16)
+        # The layer as it is stored: its steps never end half-way between two levels, where channels round apart.
+        streaks = truth.astype(np.float32)
+        streaks *= np.float32(1 / 65535)
         linear = params["light"] == "linear"
         out = self._veiled(image, params) if params["veil"] else image
         if linear:
@@ -143,7 +146,7 @@ class Rainy(Rendered):
 
 def _slope(rate: float) -> float:
     """Marshall and Palmer's Λ, per mm: the number of drops falls as exp(−Λ·D)."""
-    return 4.1 * rate**-0.21
+    return 4.1 * math.pow(rate, -0.21)
 
 
 def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
@@ -151,7 +154,8 @@ def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
     focal, slope = FOCAL * min(height, width), _slope(params["rate"])
     number = PER_MM / slope * math.exp(-slope * SMALLEST)  # in a cubic metre
     seen = height * width / focal**2 / 3  # m³ of the view before a depth of 1 m
-    far = min(FARTHEST, (NEAREST**3 + MOST / (number * seen)) ** (1 / 3))
+    most = MOST * min(1, 0.033 / params["exposure"])  # fewer where they are long, for time's sake
+    far = min(FARTHEST, (NEAREST**3 + most / (number * seen)) ** (1 / 3))
     count = int(number * seen * (far**3 - NEAREST**3) + 0.5)
     # A row for each drop: more drops are the same ones and others.
     chance = Rng(params["seed"]).uniforms(8 * count).reshape(count, 8).T.astype(np.float32)
@@ -162,21 +166,23 @@ def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
     width_px = diameter * scale / 1000
     # What a drop adds across its streak, px: its width, for the share of the exposure that it is there.
     across = width_px * diameter / 1000 / (speed * params["exposure"])
-    # The wind carries all drops equally fast. It is such that the streaks lean as asked, by what the eye sees of each.
-    weight = across**2 * scale
+    focus = focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
+    blur = np.sqrt(SHARPEST**2 + width_px**2 / 16 + focus**2 / 4)
+    fall = speed * params["exposure"] * scale
+    # The wind carries all drops equally fast. It is such that the streaks lean as asked, each by what it does to the
+    # picture's gradients.
+    weight = across**2 * fall / blur**3
     usual = float((weight * speed).sum() / max(float(weight.sum()), 1e-9))
     turbulence = (chance[2] + chance[3] - 1) * np.float32(0.08)
     lean = np.arctan(math.tan(math.radians(params["angle"])) * usual / speed) + turbulence
-    fall = speed * params["exposure"] * scale
     dx, dy = fall * np.tan(lean), fall
-    focus = focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
     traces = Traces(
         x=chance[4] * (width + np.abs(dx)) - np.abs(dx) / 2,
         y=chance[5] * (height + dy) - dy / 2,
         dx=dx,
         dy=dy,
         mass=across * np.hypot(dx, dy) * np.float32(params["brightness"]),
-        blur=np.sqrt(SHARPEST**2 + width_px**2 / 16 + focus**2 / 4),
+        blur=blur,
     )
     # A falling drop swings between flat and tall some hundred times a second, and glints as it does.
     swings = (1 + chance[6]) * np.float32(2 * math.pi * 60 * params["exposure"])
@@ -185,6 +191,7 @@ def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
     def profile(along: NDArray[np.float32], drop: NDArray[np.int32]) -> NDArray[np.float32]:
         """Brighter in the middle, fading out at both ends; mean 1 but for the glint."""
         ends = 4 * along * along
-        return (1 - ends * ends) * (1.25 + np.float32(0.4) * np.sin(start[drop] + swings[drop] * along))
+        glint = 1.25 + np.float32(0.4) * np.sin(start[drop] + swings[drop] * along)
+        return np.asarray((1 - ends * ends) * glint, np.float32)
 
     return expose(height, width, traces, profile)

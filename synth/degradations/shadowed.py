@@ -221,7 +221,8 @@ def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: R
             miss[shows != (points is occluder.inside)] += floor.size
     choices = np.flatnonzero(miss <= max(miss.min() + 0.005 * floor.size, 0.05 * area * floor.size))
     row, column = divmod(int(choices[rng.integer(0, len(choices) - 1)]), miss.shape[1])
-    return np.array([column - half, row - half], np.float64) / unit
+    corner: Matrix = np.array([column - half, row - half]) / unit
+    return corner
 
 
 def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> None:

@@ -23,16 +23,15 @@ SHAPE = 3
 MASS = 0.089
 """Milligrams of a flake over the square of its diameter in mm: a density of 0.17/D g/cm³ (Holroyd 1971)."""
 
-NEAREST, FARTHEST, MOST = 0.4, 15.0, 6000
+NEAREST, FARTHEST, MOST = 0.4, 15.0, 16000
 """Metres between which flakes are drawn, and how many at most, the nearest; the others are the veil."""
 
 FOCUS = 8.0
 """Metres at which the lens is focused."""
 
-CRYSTALS = 14
-"""Clumps that make up a flake large enough to have a shape: from LARGE pixels across."""
+CRYSTALS, LARGE = 14, 2.5
+"""Clumps that make up a flake, and the pixels across from which it is large enough to have a shape."""
 
-LARGE = 2.5
 REACH = 120.0
 """Metres of falling snow that lie before the sky: it keeps a little of itself, where more would leave a blank."""
 
@@ -42,25 +41,26 @@ OPAQUE = 1.5
 
 @dataclass(frozen=True)
 class Snowy(Rendered):
-    """K = J·(1 − α) + c·α in linear light, α from a population of flakes in space and from those too far to be seen apart.
+    """K = J·(1 − α) + c·α in linear light, with α from a population of flakes in space and a veil of those too far.
 
-    Diameters follow a gamma distribution, all places before the camera are equally likely, so projected sizes go with one
-    over the distance and have a long tail. Each flake moves while the shutter is open, as it falls (0.8·D^0.2 m/s, D in
-    mm; after Locatelli and Hobbs 1974), drifts with the wind and flutters; the longer its way and the worse its focus, the
-    thinner it gets. Where flakes lie before each other their optical thicknesses add up: α = 1 − exp(−Σ).
+    Diameters D have a gamma distribution and all places before the camera are equally likely, so that sizes in the
+    picture go with one over the distance and have a long tail. Each flake moves while the shutter is open: it falls
+    (0.8·D^0.2 m/s, D in mm; after Locatelli and Hobbs 1974), drifts with the wind and flutters. The longer its way and
+    the worse its focus, the thinner it gets. Optical thicknesses add up where flakes overlap: α = 1 − exp(−Σ).
 
     rate        of snowfall, mm/h of melted water, 0.05..30. 1 is moderate, 5 heavy.
-    size        mean diameter of the flakes, mm, 0.5..15. More of the same water in smaller flakes hides more.
+    size        mean diameter of the flakes, mm, 0.5..15. Fewer of them carry the same water.
     wind        across the picture, m/s, -15..15; above 0 flakes drift to the right.
-    exposure    seconds, 0.0005..0.1.
+    exposure    seconds, 0.0005..0.05.
     aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
     veil        how much of the extinction of far flakes is shown, over what `rate` says, 0..5.
-    brightness  of the snow c, sRGB-encoded, 0..1, by day; lower where the photograph is dark (`synth.depth.brightness`).
+    brightness  of the snow c, sRGB-encoded, 0..1, by day; less in a dark photograph (`synth.depth.brightness`).
     warmth      colour of c, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
     depth       for the veil: a folder of depth maps (see `synth.depth.Depths`), or "" for its prior.
 
     Truth: `alpha`, H×W uint16, α with 65535 = 1. The camera sees 40° across its short side. Defaults give the input of
-    Snow100K-L, 18.7 dB. Raises SettingError for a setting out of its range.
+    Snow100K-L, about 19 dB; rate = 1 and veil = 0 give that of its S, 25 dB. Raises SettingError for a setting out of
+    its range and for a folder that cannot be used.
     """
 
     name: ClassVar[str] = "snowy"
@@ -69,12 +69,12 @@ class Snowy(Rendered):
     truth: ClassVar[tuple[str, ...]] = ("alpha",)
     knob: ClassVar[Knob | None] = Knob("rate", 0.05, 30)
 
-    rate: Values = field(default_factory=lambda: {"min": 1, "max": 7})
+    rate: Values = field(default_factory=lambda: {"min": 0.6, "max": 6})
     size: Values = field(default_factory=lambda: {"min": 2.5, "max": 6})
-    wind: Values = field(default_factory=lambda: {"min": -3, "max": 3})
-    exposure: Values = field(default_factory=lambda: {"min": 0.002, "max": 0.02})
+    wind: Values = field(default_factory=lambda: {"min": -2.5, "max": 2.5})
+    exposure: Values = field(default_factory=lambda: {"min": 0.001, "max": 0.012})
     aperture: Values = field(default_factory=lambda: {"min": 1, "max": 8})
-    veil: Values = field(default_factory=lambda: {"min": 0, "max": 0.4})
+    veil: Values = field(default_factory=lambda: {"min": 0, "max": 0.3})
     brightness: Values = field(default_factory=lambda: {"min": 0.85, "max": 1})
     warmth: Values = field(default_factory=lambda: {"min": -0.4, "max": 0.1})
     depth: str = field(default="", metadata={"folder": True})
@@ -83,7 +83,7 @@ class Snowy(Rendered):
         check_values("rate", self.rate, 0.05, 30)
         check_values("size", self.size, 0.5, 15)
         check_values("wind", self.wind, -15, 15)
-        check_values("exposure", self.exposure, 0.0005, 0.1)
+        check_values("exposure", self.exposure, 0.0005, 0.05)
         check_values("aperture", self.aperture, 0, 30)
         check_values("veil", self.veil, 0, 5)
         check_values("brightness", self.brightness, 0, 1)
@@ -99,8 +99,8 @@ class Snowy(Rendered):
         return {**super().settings(), "depth": self._depths.digest}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`rate`, `size`, `wind`, `exposure`, `aperture` and `veil` as above, `colour` (c of red, green and blue, linear
-        light in 0..1), the flakes' `seed`, and where the veil's depth comes from: see `Depths.draw`."""
+        """`rate`, `size`, `wind`, `exposure`, `aperture` and `veil` as above, `colour` (c of red, green and blue, in
+        linear light, 0..1), the flakes' `seed`, and where the veil's depth comes from: see `Depths.draw`."""
         params: dict[str, Any] = {
             name: draw_value(rng, getattr(self, name))
             for name in ("rate", "size", "wind", "exposure", "aperture", "veil")
@@ -122,9 +122,11 @@ class Snowy(Rendered):
             behind = np.clip(self._depths.of(image, params), fall.far, REACH) - np.float32(fall.far)
             thickness += behind * np.float32(fall.extinction * params["veil"])
         clear = np.asarray(cv2.exp(-thickness), np.float32)
-        channels = list(cv2.split(to_linear(image)))
+        channels: list[Any] = list(cv2.split(to_linear(image)))
         for i, colour in enumerate(params["colour"]):
-            channels[i] = (channels[i] - np.float32(colour)) * clear + np.float32(colour)
+            channels[i] -= np.float32(colour)
+            channels[i] *= clear
+            channels[i] += np.float32(colour)
         alpha = np.rint((1 - clear) * np.float32(65535)).astype(np.uint16)
         return Rendering(to_encoded(np.asarray(cv2.merge(channels), np.float32)), {"alpha": alpha})
 
@@ -144,7 +146,9 @@ class _Snowfall:
         self.extinction = math.pi / 2 * square * 1e-6 * self.number
         self._focal = FOCAL * min(height, width)
         self._seen = height * width / self._focal**2 / 3  # m³ of the view before a depth of 1 m
-        self.far = min(FARTHEST, (NEAREST**3 + MOST / (self.number * self._seen)) ** (1 / 3))
+        metres = params["exposure"] * math.hypot(params["wind"], speed)  # that a flake moves
+        most = MOST * min(1, 0.05 / metres)  # fewer where their ways are long, for time's sake
+        self.far = min(FARTHEST, (NEAREST**3 + most / (self.number * self._seen)) ** (1 / 3))
 
     def flakes(self) -> NDArray[np.float32]:
         """Optical thickness of those that are drawn, H×W float32."""
@@ -166,8 +170,8 @@ class _Snowfall:
         y = chance[5] * (height + np.abs(dy) + across) - (np.abs(dy) + across) / 2
         mass = across**2 * np.float32(math.pi / 4 * OPAQUE)
         focus = self._focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
-        # Large ones are clumps of crystals, small ones spots.
-        large = across > LARGE
+        # Large ones are clumps of crystals; small ones are spots, and so is what smears.
+        large = (across > LARGE) & (np.hypot(dx, dy) < 6 * across)
         parts = np.repeat(np.arange(count), np.where(large, CRYSTALS, 1))
         clump = large[parts]
         of_part = rng.uniforms(3 * len(parts)).reshape(len(parts), 3).T.astype(np.float32)
@@ -183,4 +187,9 @@ class _Snowfall:
             mass=(mass[parts] * weight).astype(np.float32),
             blur=np.sqrt(SHARPEST**2 + size**2 + focus[parts] ** 2 / 4).astype(np.float32),
         )
-        return expose(height, width, traces, lambda along, flake: np.float32(1.25) * (1 - (4 * along * along) ** 2))
+
+        def profile(along: NDArray[np.float32], trace: NDArray[np.int32]) -> NDArray[np.float32]:
+            ends = 4 * along * along
+            return np.asarray(1.25 - 1.25 * ends * ends, np.float32)
+
+        return expose(height, width, traces, profile)

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from synth.degradation import Degraded
-from synth.degradations.raindrop import SMALLEST, Raindrop, _bending, _disc, _drops
+from synth.degradations.raindrop import Raindrop, _bending, _disc
+from synth.droplets import SMALLEST, drops
 from synth.image import Image, to_float, to_linear
 from synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
@@ -112,7 +113,7 @@ def test_rims_are_dark_and_black_where_no_light_can_leave() -> None:
     assert darkest[0] > 0.9 and darkest[2] < 0.06
 
 
-def test_more_area_is_more_drops() -> None:
+def test_more_area_is_moredrops() -> None:
     small, large = (rained(photo(), area=area).truth["drops"].astype(int) for area in (0.1, 0.3))
     assert (large >= small - 1).all()
     assert large.mean() > 2 * small.mean()
@@ -126,7 +127,7 @@ def test_the_area_is_what_was_asked_for(area: float) -> None:
 
 def test_many_drops_are_small_and_few_are_large() -> None:
     """Radii of density r⁻² between 3 and 50, and the lobes of those above 8."""
-    found = [drop for seed in "12345" for drop in _drops(512, 512, PARAMS | {"area": 0.2}, Rng(seed))]
+    found = [drop for seed in "12345" for drop in drops(512, 512, PARAMS | {"area": 0.2}, Rng(seed))]
     radii = np.array([math.sqrt(wide * high) for _, _, wide, high in found])
     assert radii.max() < 50 and radii.min() > 0.4 * SMALLEST
     counts = np.histogram(radii, [3, 9, 18, 36, 50])[0]
@@ -149,7 +150,7 @@ def test_defocus_spreads_drops_over_discs() -> None:
     assert edges == sorted(edges) and edges[2] > 3 * edges[0]
 
 
-def test_a_film_blurs_between_the_drops() -> None:
+def test_a_film_blurs_between_thedrops() -> None:
     film, dry = rained(photo(), film=4.0), rained(photo())
     assert np.array_equal(film.truth["drops"], dry.truth["drops"])
     outside = dry.truth["drops"] == 0

@@ -1,8 +1,10 @@
 import hashlib
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from synth.degradation import SettingError
 from synth.degradations.uncompleted import LEAST, MOST, A, B, Uncompleted
+from synth.holes import SHAPES, hole
 from synth.image import Map
 from synth.rng import Rng
 from tests.synth.pictures import cut, flat
@@ -24,6 +27,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"fill": [0, 0, 256]}, "expected three whole numbers 0..255 (red, green, blue), found [0, 0, 256]"),
     ({"fill": [0, 0, 0.5]}, "expected three whole numbers 0..255 (red, green, blue), found [0, 0, 0.5]"),
     ({"fill": 255}, "fill: expected three whole numbers 0..255 (red, green, blue), found 255"),
+    ({"shapes": "circles"}, "shapes: expected one or a list of strokes, text, scratches, blocks, found 'circles'"),
+    ({"shapes": []}, "shapes: expected one or a list of strokes, text, scratches, blocks, found []"),
     ({"masks_keep": "grey"}, 'masks_keep: expected "white" or "black", found \'grey\''),
     ({"masks": "/no/such/folder"}, "masks: expected a folder of mask images, found no folder at /no/such/folder"),
 ]
@@ -110,6 +115,73 @@ class TestStrokes:
         assert (degraded.image[mask == 0] == fill).all()
 
 
+class TestShapes:
+    @pytest.mark.parametrize("shape", SHAPES)
+    @pytest.mark.parametrize("size", [(16, 16), (17, 501), (501, 17), (321, 481), (1500, 2000)])
+    def test_any_size_gets_its_hole_and_nothing_between(self, shape: str, size: tuple[int, int]) -> None:
+        """To within one stroke, letter, part of a scratch or block, which are large on the smallest picture."""
+        for ratio in (SHAPES[shape].least, SHAPES[shape].most):
+            mask = hole(shape, *size, ratio, Rng("2a"))
+            assert set(np.unique(mask)) == {0, 255}
+            assert ratio <= ratio_of(mask) < ratio + (0.04 if min(size) < 20 else 0.01)
+
+    @given(st.sampled_from(list(SHAPES)), st.integers(16, 90), st.integers(16, 90), st.integers(0, 2**64))
+    def test_only_the_hole_is_filled(self, shape: str, height: int, width: int, seed: int) -> None:
+        gt, degradation = cut(height, width), Uncompleted(shapes=shape, fill=[0, 255, 0])
+        degraded = degradation.apply(gt, degradation.draw(Rng(f"{seed:x}"), gt))
+        mask = degraded.truth["mask"]
+        assert set(np.unique(mask)) == {0, 255}
+        assert np.array_equal(degraded.image[mask == 255], gt[mask == 255])
+        assert (degraded.image[mask == 0] == [0, 255, 0]).all()
+
+    def test_each_has_its_range_of_ratios(self) -> None:
+        drawn = [Uncompleted(shapes=list(SHAPES)).draw(Rng(f"{i:x}"), flat(64, 64, 0)) for i in range(800)]
+        for shape, bounds in SHAPES.items():
+            ratios = [params["hole_ratio"] for params in drawn if params["shape"] == shape]
+            assert len(ratios) > 150
+            span = bounds.most - bounds.least
+            assert bounds.least <= min(ratios) < bounds.least + 0.1 * span
+            assert bounds.most >= max(ratios) > bounds.most - 0.1 * span
+
+    def test_strokes_are_the_default_and_draw_as_ever(self) -> None:
+        params = Uncompleted().draw(Rng("2a"), flat(64, 64, 0))
+        assert params["shape"] == "strokes"
+        assert params == Uncompleted(shapes=["strokes"]).draw(Rng("2a"), flat(64, 64, 0))
+        assert (params["hole_ratio"], params["seed"][:8]) == (0.409539, "705a5661")
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_a_larger_hole_holds_the_smaller_one(self, shape: str) -> None:
+        bounds = SHAPES[shape]
+        small, large = (hole(shape, 120, 90, ratio, Rng("5")) for ratio in (bounds.least, bounds.most))
+        assert not (small < large).any()
+
+    def test_blocks_lie_on_the_grid(self) -> None:
+        mask = hole("blocks", 256, 320, 0.3, Rng("1"))
+        assert np.array_equal(mask, mask[::16, ::16].repeat(16, 0).repeat(16, 1))
+        assert 0.3 <= ratio_of(mask) < 0.3 + 256 / mask.size + 1e-9
+
+    def test_scratches_are_upright_and_thin(self) -> None:
+        mask = hole("scratches", 512, 512, 0.05, Rng("1")) == 0
+        down, across = (np.abs(np.diff(mask.astype(int), axis=axis)).sum() for axis in (0, 1))
+        assert across > 4 * down
+        widths = np.diff(np.flatnonzero(np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(int).ravel())))[::2]
+        assert np.median(widths) <= 3
+        assert mask.any(axis=1).mean() > 0.99  # from edge to edge
+
+    def test_text_is_letters(self) -> None:
+        """Many separate marks of one height a line, and none of them large."""
+        mask = hole("text", 512, 512, 0.06, Rng("3"))
+        count, _, stats, _ = cv2.connectedComponentsWithStats((mask == 0).astype(np.uint8))
+        assert count > 15
+        assert stats[1:, cv2.CC_STAT_AREA].max() < 0.01 * mask.size
+
+    def test_threads_write_the_same_letters(self) -> None:
+        """OpenCV keeps the font's outlines for all threads at once."""
+        with ThreadPoolExecutor(8) as pool:
+            at_once = list(pool.map(lambda seed: hole("text", 120, 160, 0.2, Rng(f"{seed:x}")), range(60)))
+        assert all(np.array_equal(hole("text", 120, 160, 0.2, Rng(f"{i:x}")), mask) for i, mask in enumerate(at_once))
+
+
 class TestMasks:
     def test_a_mask_is_used_and_its_ratio_told(self, tmp_path: Path) -> None:
         degradation = Uncompleted(masks=write(tmp_path, a=half(left=0)))
@@ -123,10 +195,10 @@ class TestMasks:
 
     def test_both_polarities(self, tmp_path: Path) -> None:
         gt, folder = cut(32, 48), write(tmp_path, a=half(left=0))
-        for keep, hole in (("white", slice(0, 24)), ("black", slice(24, 48))):
+        for keep, gone in (("white", slice(0, 24)), ("black", slice(24, 48))):
             degradation = Uncompleted(masks=folder, masks_keep=keep)
             mask = degradation.apply(gt, degradation.draw(Rng("1"), gt)).truth["mask"]
-            assert (mask[:, hole] == 0).all() and ratio_of(mask) == 0.5
+            assert (mask[:, gone] == 0).all() and ratio_of(mask) == 0.5
 
     def test_replay_follows_the_parameters_and_not_the_settings(self, tmp_path: Path) -> None:
         gt, folder = cut(32, 48), write(tmp_path, a=half(left=0))
@@ -204,3 +276,23 @@ class TestMasks:
         write(tmp_path, b=half(left=255))
         with pytest.raises(SettingError, match=r"found 1 others in .*; put that file back"):
             Uncompleted(masks=str(tmp_path)).apply(gt, params)
+
+
+@pytest.mark.parametrize("shape", ["strokes", "text", "scratches", "blocks"])
+@pytest.mark.parametrize("ratio", [0.01, 0.1, 0.6])
+def test_a_ratio_that_is_asked_for_is_covered(shape: str, ratio: float) -> None:
+    degradation, image = Uncompleted(shapes=shape, ratio=ratio), photo()
+    params = degradation.draw(Rng("5"), image)
+    assert params["hole_ratio"] == ratio
+    hole = float((degradation.apply(image, params).truth["mask"] == 0).mean())
+    assert abs(hole - ratio) < 0.01
+
+
+def test_the_ratio_is_the_knob_but_where_masks_decide(tmp_path: Path) -> None:
+    assert Uncompleted().knob is not None
+    mask = np.full((32, 32), 255, np.uint8)
+    mask[:9] = 0
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert Uncompleted(masks=str(tmp_path)).knob is None
+    with pytest.raises(SettingError, match=r"ratio: expected 0.003 to 0.95, found 2"):
+        Uncompleted(ratio=2)
