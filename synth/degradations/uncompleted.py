@@ -48,7 +48,7 @@ class Uncompleted(Degradation):
     shapes      what the hole is of, one of them or a list to choose from, with the shares of the image that it covers:
                 "strokes", thin and free-form as in RePaint and DA-CLIP (0.035..0.5), "text", lines of letters
                 (0.02..0.3), "scratches", with dust, as on old film (0.005..0.12), "blocks" of 16 px (0.035..0.5).
-    ratio       share of the image that a shape covers, 0.003..0.95; an empty list draws from the reference's distribution.
+    ratio       share of the image that a shape covers, 0.003..0.95; an empty list draws it from the reference's.
     masks       a folder of mask images to use instead, each stretched to its image; "" for shapes.
     masks_keep  what those masks keep: "white" (RePaint, DA-CLIP: 255 = keep) or "black" (LaMa: 255 = hole).
 

@@ -17,7 +17,7 @@ from synth.degradations.uncompleted import LEAST, MOST, A, B, Uncompleted
 from synth.holes import SHAPES, hole
 from synth.image import Map
 from synth.rng import Rng
-from tests.synth.pictures import cut, flat
+from tests.synth.pictures import cut, flat, photo
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.
 STRENGTHS = [{"hole_ratio": ratio} for ratio in (0.035, 0.1, 0.2, 0.3, 0.4, 0.5)]
