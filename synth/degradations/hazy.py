@@ -148,8 +148,9 @@ def _way(depth: Depth, params: Params) -> NDArray[np.float32]:
     rise = up / np.sqrt(1 + up * up) / params["layer"]
     way = depth.copy()
     above = way[: len(rise)]
-    x = np.maximum(above * rise.astype(np.float32)[:, None], np.float32(1e-3))
-    above *= (1 - cv2.exp(-x)) / x
+    if above.size:  # a tile may lie wholly below the horizon
+        x = np.maximum(above * rise.astype(np.float32)[:, None], np.float32(1e-3))
+        above *= (1 - cv2.exp(-x)) / x
     if params["patches"]:
         way *= cv2.exp(_banks(height, width, Rng(params["seed"])) * np.float32(params["patches"]))
     return np.asarray(way, np.float32)

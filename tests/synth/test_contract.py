@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.degradation import Degradation, Degraded, Params, SettingError
+from synth.degradation import Degradation, Degraded, Params, Place, SettingError
 from synth.degradations import CATALOGUE
 from synth.image import Image
 from synth.rng import Rng, sample_seed
@@ -99,8 +99,18 @@ def test_any_size_works(word: str, height: int, width: int, variant: int) -> Non
     check(TESTS[word].WIDE, cut(height, width), seed_of(word, variant))
 
 
-def check(degradation: Degradation, image: Image, seed: str) -> None:
-    params = degradation.draw(Rng(seed), image)
+@every
+@pytest.mark.parametrize("x", [0, 448, 960])
+@pytest.mark.parametrize("y", [0, 224, 704])
+def test_a_tile_from_anywhere_works(word: str, x: int, y: int) -> None:
+    """The sky's corner, the middle and the ground: what looks at the whole photograph knows only its place."""
+    place = Place("there/photo.jpg", x, y, 64, 64, 1024, 768)
+    for variant in range(3):
+        check(CATALOGUE[word](), cut(64, 64), seed_of(word, variant), place)
+
+
+def check(degradation: Degradation, image: Image, seed: str, place: Place | None = None) -> None:
+    params = degradation.draw(Rng(seed), image, place)
     degraded = degradation.apply(image, params)
     assert degraded.image.shape == image.shape
     assert degraded.image.dtype == np.uint8
