@@ -185,7 +185,8 @@ class _Maker:
         found = self._copy(self._job.same_pixels.get(sample.pixels))
         if found:
             _, members = found
-            fact = {**json.loads(members["json"]), **_caption_facts(sample), "key": sample.key}
+            fact = {**json.loads(members["json"]), "key": sample.key}
+            fact |= _worded(sample, json.loads(fact["params"]), fact["severity"])
             kept = [(e, body) for e, body in members.items() if e not in {"txt", "json"}]
             self.captioned += 1
             return pack(sample.key, _ordered(kept, sample.caption, fact)), fact
@@ -249,9 +250,8 @@ class _Maker:
             "width": width,
             "height": height,
             "severity": severity,
-            "text": text_of(parts_of(sample.label, params), severity["score"], sample.pixels).facts(),
             "pixels": sample.pixels,
-            **_caption_facts(sample),
+            **_worded(sample, params, severity),
         }
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
 
@@ -266,9 +266,15 @@ class _Maker:
         self._source = source.digest
 
 
-def _caption_facts(sample: WantedSample) -> dict[str, str]:
+def _worded(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
+    """What KEY.json says in words, and the fingerprint that covers it."""
     caption = sample.caption
-    return {"caption": caption.text, "captioner": caption.captioner, "fingerprint": sample.fingerprint}
+    return {
+        "text": text_of(parts_of(sample.label, params), severity["score"], sample.pixels).facts(),
+        "caption": caption.text,
+        "captioner": caption.captioner,
+        "fingerprint": sample.fingerprint,
+    }
 
 
 def _ordered(images: list[tuple[str, bytes]], caption: Worded, fact: Mapping[str, Any]) -> Members:

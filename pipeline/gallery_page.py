@@ -206,8 +206,11 @@ def _parameters(params: str) -> str:
     values = json.loads(params)
     if not values:
         return _item("parameters", "none: the degraded image came with the clean one")
-    order = sorted(values.items(), key=lambda item: _is_digest(item[1]))  # what tells a reader least comes last
-    return "".join(_item(_text(name.replace("_", " ")), _value(value)) for name, value in order)
+    rows = []
+    for word, drawn in values.get("parts", [("", values)]):
+        order = sorted(drawn.items(), key=lambda item: _is_digest(item[1]))  # what tells a reader least comes last
+        rows += [_item(_text(f"{word} {name}".strip().replace("_", " ")), _value(value)) for name, value in order]
+    return "".join(rows)
 
 
 def _is_digest(value: object) -> bool:
@@ -217,6 +220,8 @@ def _is_digest(value: object) -> bool:
 def _value(value: object) -> str:
     if value == "":
         return "–"
+    if isinstance(value, float) and len(repr(value)) > 8:
+        return f"{value:.6g}"  # samples.parquet has every digit
     if isinstance(value, str):
         return f"<code>{_text(value)}</code>" if _is_digest(value) else _text(value)
     if isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):

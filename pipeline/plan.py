@@ -14,6 +14,8 @@ from pipeline.manifest import Manifest, SampleRow, ShardEntry, shard_name
 from pipeline.recipe import Recipe, bucket_of, canonical_json
 from pipeline.source import Source
 from synth.rng import sample_seed
+from synth.severity import VERSION as MEASURE
+from synth.words import VERSION as WORDING
 
 SCHEMA = 2
 """Version of a stored sample's layout (members and KEY.json). Part of every fingerprint."""
@@ -83,10 +85,15 @@ class Wanted:
     captions: Mapping[str, Worded | None] = field(repr=False)
     sources: tuple[Source, ...] = field(repr=False)
 
+    @property
+    def _shared(self) -> dict[str, Any]:
+        """What every sample's pixels and measures depend on beside its degradation."""
+        return {"schema": SCHEMA, "codec": self.codec, "severity": MEASURE}
+
     @cached_property
     def identities(self) -> dict[str, dict[str, Any]]:
         """For each degradation, all that its samples' fingerprints share."""
-        shared: dict[str, Any] = {"schema": SCHEMA, "codec": self.codec}
+        shared = self._shared
         pairs = {reader.degradation for reader in self.recipe.sources if reader.degradation}
         made = {
             word: {
@@ -102,9 +109,8 @@ class Wanted:
 
     @cached_property
     def _prefixes(self) -> dict[tuple[str, bool], bytes]:
-        shared = {"schema": SCHEMA, "codec": self.codec}
         prefixes = {(w, False): canonical_json([w, body]).encode() for w, body in self.identities.items()}
-        prefixes |= {(w, True): canonical_json(["pair", w, shared]).encode() for w in self.identities}
+        prefixes |= {(w, True): canonical_json(["pair", w, self._shared]).encode() for w in self.identities}
         return prefixes
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
@@ -112,7 +118,7 @@ class Wanted:
         synthesis = None if source.is_pair else self.recipe.degradations[degradation]
         prefix = self._prefixes[degradation, source.is_pair]
         caption = self.captions[source.digest] or Worded("", "")
-        wording = f"{caption.captioner}\0{caption.text}".encode()
+        wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
         for tile in self.recipe.cut(source.looks.width, source.looks.height):
             place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
             for variant in range(synthesis.variants if synthesis else 1):
@@ -317,20 +323,26 @@ def _step(
     return Step(shard, kind, reason, synthesised, captioned, copied)
 
 
+CAUSES = {
+    "schema": "the stored layout changed",
+    "codec": "the installed codecs changed",
+    "severity": "severity is measured in another way",
+    "seed": "the seed changed",
+}
+"""Why all samples of a degradation may be stale, by the key of its identity that tells."""
+
+
 def _why_changed(word: str, wanted: Wanted, built: Manifest | None) -> str:
     """The one cause that all samples of a degradation share, in words; empty if only single sources changed."""
     was = dict(built.identities.get(word, {})) if built else {}
     now = json.loads(json.dumps(wanted.identities[word]))  # as the manifest keeps it: lists for tuples
     if not was or was == now:
         return ""
-    if was.get("schema") != now["schema"]:
-        return "because the stored layout changed"
-    if was.get("codec") != now["codec"]:
-        return "because the installed codecs changed"
+    for key, cause in CAUSES.items():
+        if was.get(key) != now.get(key):
+            return f"because {cause}"
     if was.get("version") != now.get("version"):
         return f"because {word} is now version {now.get('version')}"
-    if was.get("seed") != now.get("seed"):
-        return "because the seed changed"
     return f"because {word} changed ({', '.join(_differences(was.get('settings'), now.get('settings')))})"
 
 

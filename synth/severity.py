@@ -19,6 +19,9 @@ from synth.image import Image
 WORDS = ("slight", "mild", "moderate", "severe", "extreme")
 """Equal fifths of the scale from 0 to 100."""
 
+VERSION = 1
+"""Raised whenever the same two images measure otherwise: then samples are made again."""
+
 CLIP_SIDE = 224
 NO_ERROR, ALL_ERROR = 45.0, 5.0
 """PSNR in dB at which the error term is 0 and 1: what nobody sees, and a picture against its negative."""

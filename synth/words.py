@@ -15,6 +15,10 @@ from synth.rng import Rng
 from synth.severity import WORDS, word_of
 
 
+VERSION = 1
+"""Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
+
+
 @dataclass(frozen=True)
 class Wording:
     """How to speak of one degradation.
@@ -71,7 +75,7 @@ WORDINGS: dict[str, Wording] = {
     ),
     "low-light": Wording(
         "darkness",
-        ("slightly underexposed", "underexposed", "dark", "very dark", "almost black"),
+        ("slight underexposure", "underexposure", "darkness", "deep darkness", "near blackness"),
         ("brighten the picture", "restore the light", "correct the underexposure"),
         lambda p: _number(p, "stops", "{:.1f} stops too dark"),
     ),

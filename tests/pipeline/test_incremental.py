@@ -221,6 +221,17 @@ def test_the_caption_of_one_photo_changed_rewrites_text_and_synthesises_nothing(
     assert {b for n, b in now.items() if n.endswith(".txt")} == {b"a quite different sentence"}
 
 
+def test_other_words_rewrite_texts_and_synthesise_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.plan.WORDING", 99)
+    monkeypatch.setattr("synth.words.FRAMES", ("see here: {}",))
+    plan = world.plan()
+    assert len(plan.build) == len(world.on_disk())
+    assert sum(step.synthesised for step in plan.build) == 0
+    settle(world)
+    assert all(row.sentence.startswith("see here: ") for row in read_samples(world.out))
+    assert check(world.out, None).ok
+
+
 def test_more_variants_keep_the_first_one(world: World) -> None:
     world.table["degradations"]["noisy"] = {"variants": 3}
     report = settle(world)
