@@ -173,6 +173,7 @@ class Draft:
     damage: Mapping[str, str]
     refusals: tuple[Refusal, ...]
     source_rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+    sources_digest: str
 
     @property
     def recipe(self) -> Recipe:
@@ -243,7 +244,7 @@ def make_draft(
     damage = _damage(out, built, stores.scans, options.paranoid)
     rows = tuple(_source_row(recipe, source) for source in sources)
     refusals = tuple(sorted([*found.refusals, *unworded], key=lambda r: (r.name, r.reason)))
-    facts = rows_digest([*rows, *({"name": r.name, "reason": r.reason} for r in refusals)])
+    facts = rows_digest([*rows, *map(_reason, refusals)])
     plan = make_plan(
         wanted, built, damage, partial(_rows, out, built), sources_digest=facts, rates=stores.scans.rates()
     )
@@ -251,7 +252,7 @@ def make_draft(
         not (out / name).exists() or file_sha256(out / name) != digest for name, digest in built.tables.items()
     ):
         plan = replace(plan, relabel=True)
-    return Draft(out, found, wanted, plan, built, damage, refusals, rows)
+    return Draft(out, found, wanted, plan, built, damage, refusals, rows, facts)
 
 
 def check_budget(draft: Draft, options: Options) -> None:
@@ -425,10 +426,8 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
         shards=tuple(shards),
         sources=len(draft.source_rows),
         duplicates=sum(len(row["names"]) - 1 for row in draft.source_rows),
-        sources_digest=rows_digest(
-            [*draft.source_rows, *({"name": r.name, "reason": r.reason} for r in draft.refusals)]
-        ),
-        set_aside=tuple({"name": r.name, "reason": r.reason} for r in draft.refusals),
+        sources_digest=draft.sources_digest,
+        set_aside=tuple(_reason(r) for r in draft.refusals),
         notes=draft.notes,
         tables={SAMPLES: file_sha256(samples), SOURCES: file_sha256(sources)},
         versions=versions(),
@@ -587,6 +586,10 @@ def _remember(draft: Draft, results: Sequence[ShardResult], stores: Stores) -> N
             total[1] += result.entry.bytes
             total[2] += result.megapixels
     stores.scans.put_rates((word, s / mp, b / mp, mp) for word, (s, b, mp) in totals.items())
+
+
+def _reason(refusal: Refusal) -> dict[str, str]:
+    return {"name": refusal.name, "reason": refusal.reason}
 
 
 def _source_row(recipe: Recipe, source: Source) -> dict[str, Any]:

@@ -265,9 +265,7 @@ def make_plan(
         steps.append(step)
     uncaptioned = sum(wanted.captions[s.digest] is None for s in wanted.sources)
     relabel = built is None or ((built.sources_digest, built.recipe_digest) != (sources_digest, wanted.recipe.digest))
-    return BuildPlan(
-        tuple(steps), tuple(keep), drop, relabel, uncaptioned, int(size), seconds, _size_warnings(wanted, size)
-    )
+    return BuildPlan(tuple(steps), tuple(keep), drop, relabel, uncaptioned, int(size), seconds, _size_warnings(wanted))
 
 
 def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[WantedShard]) -> list[str]:
@@ -370,9 +368,8 @@ def _why_dropped(entry: ShardEntry, wanted: Wanted) -> str:
     return "no source falls into it any more"
 
 
-def _size_warnings(wanted: Wanted, new_bytes: float) -> tuple[str, ...]:
+def _size_warnings(wanted: Wanted) -> tuple[str, ...]:
     """What to set `buckets` to where shards would be too small to stream well or too large to rebuild cheaply."""
-    del new_bytes
     warnings = []
     for split in dict.fromkeys(shard.split for shard in wanted.shards):
         shards = [s for s in wanted.shards if s.split == split]

@@ -14,7 +14,6 @@ from synth.degradation import Params
 from synth.rng import Rng
 from synth.severity import WORDS, word_of
 
-
 VERSION = 1
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
 
