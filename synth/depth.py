@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from synth.degradation import Params, Place, SettingError
+from synth.degradation import Params, Place, Rendered, SettingError
 from synth.image import FloatImage, Image, Map
 from synth.rng import Rng
 
@@ -148,6 +148,20 @@ class Depths:
         raise SettingError(
             f"depth: expected {there.stem}.png or {there.stem}.npy for {photograph} in {self.folder}, found neither"
         )
+
+
+class FromDepth(Rendered, Protocol):
+    """A degradation that looks at distances, with a setting `depth`: a folder of depth maps, or "" for the prior."""
+
+    depth: str
+
+    @cached_property
+    def _depths(self) -> Depths:
+        return Depths(self.depth)
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says, with one digest over all depth maps for their folder."""
+        return {**super().settings(), "depth": self._depths.digest}
 
 
 def as_truth(depth: Depth, step: float) -> Map:

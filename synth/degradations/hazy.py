@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import cv2
@@ -15,7 +14,6 @@ from synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendered,
     Rendering,
     SettingError,
     Stage,
@@ -23,7 +21,7 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.depth import FOCAL, Depth, Depths, as_truth, brightness
+from synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
 from synth.image import FloatImage, Image, to_encoded, to_linear
 from synth.rng import Rng
 
@@ -37,7 +35,7 @@ WAVELENGTHS = (610.0, 550.0, 465.0)
 
 
 @dataclass(frozen=True)
-class Hazy(Rendered):
+class Hazy(FromDepth):
     """I = J·t + A·(1 − t) in each channel, with t = exp(−β·d): Koschmieder's law, d being the way through the air.
 
     beta      extinction of green light **per metre** near the ground, 0..1. Visibility is 3.912/beta metres.
@@ -83,14 +81,6 @@ class Hazy(Rendered):
         if self.light not in LIGHTS:
             raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
         _ = self._depths
-
-    @cached_property
-    def _depths(self) -> Depths:
-        return Depths(self.depth)
-
-    def settings(self) -> dict[str, Any]:
-        """As the protocol says, with one digest over all depth maps for their folder."""
-        return {**super().settings(), "depth": self._depths.digest}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`beta` and `visibility` (metres; 0 if beta is), `airlight` (A of red, green and blue in 0..1, in the domain

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import cv2
@@ -15,7 +14,6 @@ from synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendered,
     Rendering,
     SettingError,
     Stage,
@@ -23,7 +21,7 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.depth import Depths, brightness
+from synth.depth import FromDepth, brightness
 from synth.falling import FOCAL, SHARPEST, Traces, expose
 from synth.image import FloatImage, Image, to_encoded, to_linear
 from synth.rng import Rng
@@ -44,7 +42,7 @@ FOCUS = 8.0
 
 
 @dataclass(frozen=True)
-class Rainy(Rendered):
+class Rainy(FromDepth):
     """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: the structure that the pairs of Rain100 have.
 
     Drops are a population in space: diameters D after Marshall and Palmer (1948), N(D) = 8000·exp(−4.1·rate^−0.21·D)
@@ -94,14 +92,6 @@ class Rainy(Rendered):
         if self.light not in LIGHTS:
             raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
         _ = self._depths
-
-    @cached_property
-    def _depths(self) -> Depths:
-        return Depths(self.depth)
-
-    def settings(self) -> dict[str, Any]:
-        """As the protocol says, with one digest over all depth maps for their folder."""
-        return {**super().settings(), "depth": self._depths.digest}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`rate`, `angle`, `exposure`, `brightness`, `aperture`, `veil` and `light` as above, the drops' `seed`, the

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
-from synth.depth import Depths, brightness
+from synth.degradation import Knob, Params, Place, Rendering, Stage, Values, check_values, draw_value
+from synth.depth import FromDepth, brightness
 from synth.falling import FOCAL, SHARPEST, Traces, expose
 from synth.image import FloatImage, Image, to_encoded, to_linear
 from synth.rng import Rng
@@ -40,7 +39,7 @@ OPAQUE = 1.5
 
 
 @dataclass(frozen=True)
-class Snowy(Rendered):
+class Snowy(FromDepth):
     """K = J·(1 − α) + c·α in linear light, with α from a population of flakes in space and a veil of those too far.
 
     Diameters D have a gamma distribution and all places before the camera are equally likely, so that sizes in the
@@ -89,14 +88,6 @@ class Snowy(Rendered):
         check_values("brightness", self.brightness, 0, 1)
         check_values("warmth", self.warmth, -1, 1)
         _ = self._depths
-
-    @cached_property
-    def _depths(self) -> Depths:
-        return Depths(self.depth)
-
-    def settings(self) -> dict[str, Any]:
-        """As the protocol says, with one digest over all depth maps for their folder."""
-        return {**super().settings(), "depth": self._depths.digest}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`rate`, `size`, `wind`, `exposure`, `aperture` and `veil` as above, `colour` (c of red, green and blue, in
