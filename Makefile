@@ -38,7 +38,7 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache --no-timings 2>&1 | tail -n 8; exit $${PIPESTATUS[0]:-0}
+	@set -o pipefail; $(BIN)/lint-imports --no-cache | tail -n 8
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
