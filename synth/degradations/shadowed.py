@@ -73,10 +73,10 @@ class Shadowed(Rendered):
     truth: ClassVar[tuple[str, ...]] = ("matte",)
     knob: ClassVar[Knob | None] = Knob("ratio", 0.05, 30)
 
-    ratio: Values = field(default_factory=lambda: {"min": 3, "max": 8})
+    ratio: Values = field(default_factory=lambda: {"min": 4, "max": 8})
     blue: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.3})
     offset: Values = field(default_factory=lambda: {"min": 0, "max": 0.005})
-    area: Values = field(default_factory=lambda: {"min": 0.15, "max": 0.5})
+    area: Values = field(default_factory=lambda: {"min": 0.22, "max": 0.62})
     penumbra: Values = field(default_factory=lambda: {"min": 6, "max": 30})
     kinds: str | Sequence[str] = tuple(KINDS)
 
