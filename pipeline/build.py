@@ -333,10 +333,12 @@ def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
 
 def rows_of_shard(path: Path, split: str) -> list[SampleRow]:
     """The rows of samples.parquet for one shard, read from the shard itself. Raises DamagedShardError."""
-    rows = []
-    for key, members, span in read_shard(path):
-        try:
-            rows.append(_row(key, json.loads(members["json"]), span, path.name, split))
-        except (KeyError, ValueError, TypeError) as error:
-            raise DamagedShardError(f"{path.name}: {key}.json is missing or not as written ({error})") from None
-    return rows
+    return [row_of(key, members, span, path.name, split) for key, members, span in read_shard(path)]
+
+
+def row_of(key: str, members: Mapping[str, bytes], span: Span, shard: str, split: str) -> SampleRow:
+    """The row of samples.parquet for one sample, from its KEY.json. Raises DamagedShardError."""
+    try:
+        return _row(key, json.loads(members["json"]), span, shard, split)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedShardError(f"{shard}: {key}.json is missing or not as written ({error})") from None

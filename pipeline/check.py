@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.build import rows_of_shard
+from pipeline.build import row_of
 from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map
 from pipeline.manifest import (
     SAMPLES,
@@ -24,11 +24,12 @@ from pipeline.manifest import (
     SampleRow,
     ShardEntry,
     load_manifest,
+    read_members,
     read_samples,
     read_sources,
 )
 from pipeline.recipe import RecipeError, canonical_json, parse_synthesis
-from pipeline.shard import DamagedShardError, file_sha256, read_shard, read_span, unpack
+from pipeline.shard import DamagedShardError, file_sha256, read_shard
 from pipeline.store import ScanStore
 from pipeline.workspace import PRIVATE
 from synth.degradation import Degradation
@@ -151,13 +152,16 @@ def _shard(out: Path, entry: ShardEntry, rows: list[SampleRow] | None) -> Iterat
         yield Finding(entry.name, "its bytes are not those that were written; `patina build` makes it again")
         return
     try:
-        found = rows_of_shard(path, entry.split)
+        found: list[SampleRow] = []
+        wrong: list[Finding] = []
+        for key, members, span in read_shard(path):
+            found.append(row_of(key, members, span, path.name, entry.split))
+            wrong += _sample(f"{entry.name} {key}", members)
         if len(found) != entry.count:
             yield Finding(entry.name, f"expected {entry.count} samples, found {len(found)}")
         if rows is not None and [asdict(r) for r in found] != [asdict(r) for r in rows]:
             yield Finding(entry.name, f"its samples are not those that {SAMPLES} lists")
-        for key, members, _ in read_shard(path):
-            yield from _sample(f"{entry.name} {key}", members)
+        yield from wrong
     except DamagedShardError as error:
         yield Finding(entry.name, str(error))
 
@@ -227,7 +231,7 @@ def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) 
     degradation = degradations.get(row.entry)
     if degradation is None or not row.seed:
         return None
-    members = unpack(read_span(out / SHARDS / row.shard, row.span), row.shard)[1]
+    members = read_members(out, row)
     lq, gt = _pair(members)
     clean: Image = decode(members[gt[0]]).image
     params: dict[str, Any] = json.loads(row.params)
@@ -278,7 +282,7 @@ def _alike(out: Path, first: SampleRow, second: SampleRow) -> bool:
     """Whether two clean images look the same as 32×32 grey thumbnails."""
     thumbs = []
     for row in (first, second):
-        members = unpack(read_span(out / SHARDS / row.shard, row.span), row.shard)[1]
+        members = read_members(out, row)
         image = decode(members[_pair(members)[1][0]]).image
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         thumbs.append(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64).ravel())

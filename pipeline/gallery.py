@@ -27,16 +27,16 @@ from pipeline.gallery_page import LARGEST, Box, Shown, page
 from pipeline.manifest import (
     SAMPLE_SCHEMA,
     SAMPLES,
-    SHARDS,
     Manifest,
     ManifestError,
     SampleRow,
     load_manifest,
+    read_members,
     read_samples,
     read_sources,
 )
 from pipeline.recipe import SPLITS
-from pipeline.shard import DamagedShardError, read_span, unpack
+from pipeline.shard import DamagedShardError
 from synth.image import Image
 from synth.severity import word_of
 
@@ -174,10 +174,6 @@ def _samples(folder: Path) -> pa.Table:
         raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
 
 
-def _members(folder: Path, row: SampleRow) -> dict[str, bytes]:
-    return unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
-
-
 def _named(members: Mapping[str, bytes], names: tuple[str, str], row: SampleRow) -> str:
     """The one of two names that a sample has."""
     found = [name for name in names if name in members]
@@ -207,7 +203,7 @@ class _Previews:
 
     def of(self, row: SampleRow) -> Shown:
         """A sample with its pictures as data: URIs."""
-        members = _members(self._folder, row)
+        members = read_members(self._folder, row)
         lq_name, gt_name = _named(members, ("png", "jpg"), row), _named(members, ("gt.png", "gt.jpg"), row)
         lq, gt = _pair(members, row)
         box = _middle(row.width, row.height)
@@ -326,7 +322,7 @@ def _cells(folder: Path, view: Mapping[str, SampleRow], side: int) -> list[tuple
     """GT and every LQ of one photograph, cut to the same square."""
     cells: list[tuple[str, Image]] = []
     for word, row in view.items():
-        lq, gt = _pair(_members(folder, row), row)
+        lq, gt = _pair(read_members(folder, row), row)
         if not cells:
             box = _busiest(gt, side, side)
             cells.append(("GT", _cut(gt, box)))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pipeline.manifest import Manifest, SampleRow
 from pipeline.plan import human_bytes
 from pipeline.recipe import SPLITS
-from synth.severity import word_of
+from synth.severity import CEILING, word_of
 
 Box: TypeAlias = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -35,9 +35,6 @@ LARGEST = 768
 
 LISTED = 200
 """Lines of a list at the most. The rest is counted, and is in the dataset's own files."""
-
-IDENTICAL = 100.0
-"""The PSNR that stands for equal images, and would squeeze all others into a corner of a figure."""
 
 EMPTY_WORDS = frozenset((
     "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "into", "is", "it", "its",
@@ -244,7 +241,7 @@ def _item(term: str, description: str) -> str:
 
 
 def _decibels(psnr: float) -> str:
-    return "identical" if psnr == IDENTICAL else f"{psnr:.2f} dB"
+    return "identical" if psnr == CEILING else f"{psnr:.2f} dB"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -271,12 +268,12 @@ def _counts(manifest: Manifest) -> str:
 def _psnr(samples: pa.Table) -> str:
     """A distribution for each degradation, all on one axis."""
     values, words = samples["psnr"].to_numpy(), np.array(samples["entry"].to_pylist(), object)
-    real = values[values != IDENTICAL]
+    real = values[values != CEILING]
     low, high = (float(np.floor(real.min())), float(np.ceil(real.max()))) if real.size else (0.0, 1.0)
     rows = []
     for word in sorted(set(words)):
         every = values[words == word]
-        found = every[every != IDENTICAL]
+        found = every[every != CEILING]
         same = f"{_count(every.size - found.size, 'sample')} identical" if found.size < every.size else ""
         numbers = " / ".join(f"{v:.1f}" for v in _three(found)) if found.size else ""
         figure = _distribution(found, low, high, f"PSNR of {word} in dB: min, median, max {numbers}")

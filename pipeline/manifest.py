@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.recipe import canonical_json
-from pipeline.shard import Span
+from pipeline.shard import Span, read_span, unpack
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -228,6 +228,11 @@ def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[Samp
     """Rows of samples.parquet, of all shards or of those named, by shard and offset. None there: no rows."""
     table = _samples(folder, shards)
     return [SampleRow(**row) for row in table.to_pylist()]
+
+
+def read_members(folder: Path, row: SampleRow) -> dict[str, bytes]:
+    """A sample's members by extension, from the dataset in `folder`. Raises DamagedShardError, OSError."""
+    return unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
 
 
 def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:

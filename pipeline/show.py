@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.manifest import SHARDS, ManifestError, SampleRow, read_samples, read_sources
+from pipeline.manifest import SHARDS, ManifestError, SampleRow, read_members, read_samples, read_sources
 from pipeline.plan import human_bytes
 from pipeline.recipe import nearest
-from pipeline.shard import read_span, unpack
 
 
 def find_samples(folder: Path, word: str) -> list[SampleRow]:
@@ -30,7 +29,7 @@ def find_samples(folder: Path, word: str) -> list[SampleRow]:
 def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
     """All that is known of a sample, as text of a line each; with `extract`, its files are written there too."""
     source = next(s for s in read_sources(folder) if s["digest"] == row.source)
-    members = unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
+    members = read_members(folder, row)
     fact = json.loads(members["json"])
     files = ", ".join(f"{row.key}.{name} ({human_bytes(len(body))})" for name, body in members.items())
     lines = {

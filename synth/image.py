@@ -82,18 +82,26 @@ def _buffers() -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
     return buffers
 
 
+def linear_of(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sRGB's formula (IEC 61966-2-1), for tables: encoded values in [0, 1] to linear light."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def encoded_of(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverse of `linear_of`."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
 @cache
 def _linear_table() -> NDArray[np.float32]:
-    encoded = np.arange(65536) / 65535
-    table = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)[None]
+    table = linear_of(np.arange(65536) / 65535).astype(np.float32)[None]
     table.setflags(write=False)
     return table
 
 
 @cache
 def _encoded_table() -> NDArray[np.float32]:
-    linear = np.arange(65536) / 65535
-    table = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)[None]
+    table = encoded_of(np.arange(65536) / 65535).astype(np.float32)[None]
     table.setflags(write=False)
     return table
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.degradation import Params, Values, draw_value
-from synth.image import FloatImage, look_up
+from synth.image import FloatImage, encoded_of, linear_of, look_up
 from synth.rng import Rng, normal_table
 
 # What a camera's white-balanced red, green and blue give in linear sRGB: ours, of the size that common cameras have.
@@ -162,15 +162,13 @@ def _toned(raw: NDArray[np.float64]) -> NDArray[np.float64]:
 def _raw_table() -> NDArray[np.float32]:
     """sRGB-encoded 0..1 to raw light, 1×65536: IEC 61966-2-1, then the tone curve undone."""
     encoded, raw = np.arange(65536) / 65535, np.linspace(0, 1, 1 << 20)
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    return _table(np.interp(linear, _toned(raw), raw))
+    return _table(np.interp(linear_of(encoded), _toned(raw), raw))
 
 
 @cache
 def _file_table() -> NDArray[np.float32]:
     """Raw light 0..1 to sRGB-encoded, 1×65536."""
-    linear = _toned(np.arange(65536) / 65535)
-    return _table(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
+    return _table(encoded_of(_toned(np.arange(65536) / 65535)))
 
 
 @cache
