@@ -42,7 +42,7 @@ check: $(VENV)/.dev
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
-	@$(BIN)/python -m pytest -q -m "not slow and not gpu and not network"
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not gpu and not network"
 
 slow: $(VENV)/.dev
 	@echo "test: the slow ones"

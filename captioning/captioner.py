@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+LOOKED_UP_AT_ONCE = 16  # photographs in a batch of a captioner without a model
+
 
 class CaptionError(ValueError):
-    """A captioner that cannot work as it is set. Says what was found, what was expected and what to do.
+    """A captioner that cannot work as it is set, or here. Says what was found, what was expected and what to do.
 
-    Raised when the captioner is made, before any work starts; what ails one photo is its Caption's problem instead.
+    Raised when the captioner is made, or by `prepare`, before any work starts; while it works, only by what stops all
+    of it, such as a worker that died. What ails one photo is its Caption's problem instead.
     """
 
 
@@ -27,6 +31,7 @@ class Photo:
     folder  the source's folder, as a string; `folder/name` is the file.
     load    decodes it when a captioner needs pixels: H×W×3 uint8 RGB.
     width, height  pixels, and mean: the mean level of R, G and B, 0..255: known without decoding.
+    caption the one that the source itself brings (a table's column, an archive's .txt member), as written; "" for none.
     """
 
     digest: str
@@ -36,6 +41,31 @@ class Photo:
     width: int = 0
     height: int = 0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a captioner runs, and never what it says (in float32; in less, a tie may fall otherwise in another batch).
+
+    batch    photographs that a model sees at once; 0: as many as suit the device.
+    devices  where it runs, as torch names them (`cuda:0`, `cpu`), one replica of the model on each: a device that is
+             named twice has two. Empty: all CUDA devices, or the CPU where there is none.
+    threads  that decode and prepare photographs ahead of each replica.
+
+    Raises CaptionError for a number or a name that cannot be.
+    """
+
+    batch: int = 0
+    devices: tuple[str, ...] = ()
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        for name, number, least in (("batch", self.batch, 0), ("threads", self.threads, 1)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise CaptionError(f"{name}: expected a whole number from {least}, found {number!r}")
+        if not isinstance(self.devices, tuple) or not all(isinstance(d, str) and d for d in self.devices):
+            raise CaptionError(f"devices: expected names such as ('cuda:0', 'cuda:1'), found {self.devices!r}")
 
 
 @dataclass(frozen=True)
@@ -67,9 +97,28 @@ class Captioner(Protocol):
         """One caption for each of `photos`, in their order. A problem with one photo never raises."""
         ...
 
+    def prepare(self, run: Run) -> None:
+        """Make ready for `stream`. Raises CaptionError, before any work, if the captioner cannot run here."""
+        del run  # what needs no model can run anywhere
+
+    def stream(self, photos: Sequence[Photo], run: Run) -> Generator[list[tuple[int, Caption]]]:
+        """Captions with the index of their photo, a batch as soon as it is made, batches in any order."""
+        size = run.batch or LOOKED_UP_AT_ONCE
+        for start in range(0, len(photos), size):
+            yield list(enumerate(self.caption(photos[start : start + size]), start))
+
+    def release(self) -> None:
+        """Give back the memory that `prepare` and `stream` took."""
+        del self  # what has no model holds none
+
 
 def one_line(text: str) -> str:
     """`text` on one line: every run of white space becomes one space, control characters go, the ends are trimmed."""
     spaced = "".join(" " if character.isspace() else character for character in text)
     kept = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cs", "Co"})
     return " ".join(kept.split())
+
+
+def is_folder(written: str) -> bool:
+    """Whether a setting that may be a name on a hub or a path is a path: it starts with `.` or `~`, or is absolute."""
+    return written.startswith((".", "~")) or Path(written).is_absolute()

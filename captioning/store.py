@@ -1,4 +1,7 @@
-"""Captions kept by image digest and captioner fingerprint, so that none is made twice. Losing them costs only time."""
+"""Captions, and how well they fit, kept by image digest and the fingerprint of the model, so that none is made twice.
+
+Losing them costs only time.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,20 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
+from typing import Any, ClassVar, Protocol
 
-from captioning.captioner import Caption, Captioner, Photo
+from captioning.captioner import Caption, Captioner, Photo, Run
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS captions (
     fingerprint TEXT, digest TEXT, text TEXT NOT NULL, PRIMARY KEY (fingerprint, digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (
+    fingerprint TEXT, digest TEXT, text TEXT, score REAL NOT NULL, PRIMARY KEY (fingerprint, digest, text))
+    WITHOUT ROWID;
 """
 
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -59,7 +67,10 @@ def _open(path: Path | None, schema: str) -> sqlite3.Connection:
 
 
 class CaptionStore:
-    """Captions of earlier runs: (image digest, captioner fingerprint) -> text. Safe to use from several threads."""
+    """What models said in earlier runs. Safe to use from several threads.
+
+    (image digest, captioner's fingerprint) -> text, and (image digest, text, scorer's fingerprint) -> score.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Open or make the file at `path`; in memory if None. A damaged file is put aside and begun anew."""
@@ -94,15 +105,63 @@ class CaptionStore:
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO captions VALUES (?,?,?)", rows)
 
+    def get_scores(self, items: Iterable[tuple[str, str]], fingerprint: str) -> dict[tuple[str, str], float]:
+        """(Digest, text) -> score, of those `items` that the scorer of this fingerprint has compared."""
+        wanted = list(dict.fromkeys(items))
+        found: dict[tuple[str, str], float] = {}
+        half = ASKED_AT_ONCE // 2  # each item is two of the query's values
+        for start in range(0, len(wanted), half):
+            some = wanted[start : start + half]
+            pairs = ",".join(["(?,?)"] * len(some))
+            query = f"SELECT digest, text, score FROM scores WHERE fingerprint=? AND (digest, text) IN (VALUES {pairs})"
+            values = [value for item in some for value in item]
+            with self._lock:
+                rows = self._connection.execute(query, (fingerprint, *values)).fetchall()
+            found |= {(digest, text): score for digest, text, score in rows}
+        return found
+
+    def put_scores(self, items: Iterable[tuple[tuple[str, str], float]], fingerprint: str) -> None:
+        """Keep ((digest, text), score) pairs in one transaction: after a crash all of them are there, or none."""
+        rows = [(fingerprint, digest, text, score) for (digest, text), score in items]
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?)", rows)
+
     def count(self) -> int:
         """Captions in the store, of all captioners."""
         with self._lock:
             return int(self._connection.execute("SELECT count(*) FROM captions").fetchone()[0])
 
 
-def fingerprint(captioner: Captioner) -> str:
-    """16 hex digits for all that decides the captioner's sentences beside the image: name, version and settings."""
-    facts = {"name": captioner.name, "version": captioner.version, "settings": captioner.settings()}
+class Fingerprinted(Protocol):
+    """A captioner or a scorer: a name, a version, and settings as JSON."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what it says beside the image."""
+        ...
+
+
+class Scorer(Fingerprinted, Protocol):
+    """Says how well sentences fit images: `clip_score.ClipScore`, or its double."""
+
+    def prepare(self, run: Run) -> None:
+        """Make ready for `stream`. Raises CaptionError, before any work, if it cannot run here."""
+        ...
+
+    def stream(self, items: Sequence[tuple[Photo, str]], run: Run) -> Generator[list[tuple[int, float | str]]]:
+        """Scores, or problems in words, with the index of their item; batches in any order."""
+        ...
+
+    def release(self) -> None:
+        """Give back the memory that it took."""
+        ...
+
+
+def fingerprint(model: Fingerprinted) -> str:
+    """16 hex digits for all that decides what a captioner or scorer says beside the image: name, version, settings."""
+    facts = {"name": model.name, "version": model.version, "settings": model.settings()}
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -111,38 +170,85 @@ def caption_all(
     captioner: Captioner,
     photos: Sequence[Photo],
     store: CaptionStore,
-    batch: int = 16,
+    run: Run | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Caption]:
     """The caption of every photo, by digest.
 
-    What a `stored` captioner has captioned before comes from the store; the rest is made, `batch` photos at a time, and
-    each batch is kept as soon as it is made. `progress(done, total)` counts the images to be made, after each batch.
+    What a `stored` captioner has captioned before comes from the store; the rest is made as `run` says, and each batch
+    is kept as soon as it is made: an interruption loses what is in flight. `progress(done, total)` counts the images to
+    be made, after each batch. Raises CaptionError, before any work, if the captioner cannot run here.
 
     Photos of one digest are one image under several names: they are tried in the names' order until one of them has a
     text; if none has, the first one's problem is the image's.
     """
-    names: dict[str, list[Photo]] = {}
+    run = run or Run()
+    names: dict[str, deque[Photo]] = {}
     for photo in sorted(photos, key=lambda photo: (photo.name, photo.folder)):
-        names.setdefault(photo.digest, []).append(photo)
+        names.setdefault(photo.digest, deque()).append(photo)
     key = fingerprint(captioner)
     made = {d: Caption(text) for d, text in store.get(names, key).items()} if captioner.stored else {}
-    queue = deque(namesakes for digest, namesakes in names.items() if digest not in made)
-    total = len(queue)
-    while queue:
-        some = [queue.popleft() for _ in range(min(batch, len(queue)))]
-        captions = captioner.caption([namesakes[0] for namesakes in some])
-        texts = []
-        for (photo, *others), caption in zip(some, captions, strict=True):
-            if not caption.problem:
-                made[photo.digest] = caption
-                texts.append((photo.digest, caption.text))
-                continue
-            made.setdefault(photo.digest, caption)  # not over the problem that its first name had
-            if others:
-                queue.append(others)
-        if captioner.stored:
-            store.put(texts, key)
-        if progress:
-            progress(total - len(queue), total)
+    queue = [digest for digest in names if digest not in made]
+    done, total = 0, len(queue)
+    if queue:
+        captioner.prepare(run)
+    try:
+        while queue:
+            asked = [names[digest].popleft() for digest in queue]
+            again = []
+            with closing(captioner.stream(asked, run)) as batches:
+                for batch in batches:
+                    texts = []
+                    for i, caption in batch:
+                        digest = asked[i].digest
+                        if not caption.problem:
+                            made[digest] = caption
+                            texts.append((digest, caption.text))
+                            continue
+                        made.setdefault(digest, caption)  # not over the problem that its first name had
+                        if names[digest]:
+                            again.append(digest)
+                            done -= 1
+                    if captioner.stored:
+                        store.put(texts, key)
+                    done += len(batch)
+                    if progress:
+                        progress(done, total)
+            queue = again
+    finally:
+        captioner.release()
     return {digest: made[digest] for digest in names}
+
+
+def score_all(
+    scorer: Scorer,
+    items: Sequence[tuple[Photo, str]],
+    store: CaptionStore,
+    run: Run | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[tuple[str, str], float | str]:
+    """How well each text fits its photo, by (digest, text); a problem in words for a photo that cannot be looked at.
+
+    What was compared before comes from the store; each batch of the rest is kept as soon as it is done. Raises
+    CaptionError, before any work, if the scorer cannot run here.
+    """
+    run = run or Run()
+    key = fingerprint(scorer)
+    wanted = {(photo.digest, text): (photo, text) for photo, text in items}
+    made: dict[tuple[str, str], float | str] = dict(store.get_scores(wanted, key))
+    rest = [name for name in wanted if name not in made]
+    done = 0
+    if rest:
+        scorer.prepare(run)
+    try:
+        with closing(scorer.stream([wanted[name] for name in rest], run)) as batches:
+            for batch in batches:
+                some = {rest[i]: score for i, score in batch}
+                made |= some
+                store.put_scores([(name, score) for name, score in some.items() if not isinstance(score, str)], key)
+                done += len(batch)
+                if progress:
+                    progress(done, len(rest))
+    finally:
+        scorer.release()
+    return {name: made[name] for name in wanted}

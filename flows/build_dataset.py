@@ -28,10 +28,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 from pydantic import Field
 
+from captioning.captioner import Run
 from pipeline.check import Checked, check
-from pipeline.dataset import Draft, Events, Options, Report, Silent, build
+from pipeline.dataset import Draft, Options, Report, build
+from pipeline.events import Events, Silent
 from pipeline.gallery import contact_sheet
+from pipeline.locations import is_remote
 from pipeline.recipe import load_recipe
+from pipeline.remote_output import expect_writable, pull, push
 from pipeline.summary import plan_markdown, summary_rows
 from pipeline.workspace import usable_cores
 
@@ -132,7 +136,7 @@ class PrefectThreads:
 @flow(name="build-dataset", flow_run_name="build {recipe} into {out}", persist_result=False)
 def build_dataset(
     recipe: Annotated[str, Field(description="a recipe's TOML file, or the name of one that comes with patina")],
-    out: Annotated[str, Field(description="the dataset's folder")],
+    out: Annotated[str, Field(description="the dataset's folder, or an address such as s3://bucket/name")],
     workers: Annotated[int, Field(ge=0, description="shards built side by side; 0: one for each core")] = 0,
     strict: Annotated[bool, Field(description="an input that must be set aside is an error")] = False,
     max_set_aside: Annotated[
@@ -142,17 +146,28 @@ def build_dataset(
         bool, Field(description="read and hash every source and shard, whatever its times say")
     ] = False,
     replay: Annotated[int, Field(ge=0, description="samples to make again and compare when all is built")] = 8,
+    caption_batch: Annotated[
+        int, Field(ge=0, description="photographs that a captioner's model sees at once; 0: as suits the device")
+    ] = 0,
+    devices: Annotated[
+        Sequence[str], Field(description="where a captioner's model runs; empty: every GPU, else the CPU")
+    ] = (),
 ) -> Report:
     """Build or rebuild a dataset: only what is stale is made, and all of it appears at once."""
     loaded = load_recipe(Path(recipe))
     workers = workers or usable_cores()
-    options = Options(workers, strict, max_set_aside, paranoid)
+    options = Options(workers, strict, max_set_aside, paranoid, Run(caption_batch, tuple(devices)))
     events = PrefectEvents(_watcher.get() or Silent())
-    report = build(loaded, Path(out), options, PrefectThreads(workers), events)
+    if is_remote(out):
+        run_step("try the output", lambda: expect_writable(out))
+    folder = run_step("fetch", lambda: pull(out, events)) if is_remote(out) else Path(out)
+    report = build(loaded, folder, options, PrefectThreads(workers), events)
     checked = run_step("check", lambda: check(report.draft.out, replay, workers=workers, recipe_folder=loaded.folder))
     run_step("artifacts", lambda: _artifacts(report, checked))
     if not checked.ok:
         raise RuntimeError(f"{len(checked.findings)} findings: " + "; ".join(map(str, checked.findings[:5])))
+    if is_remote(out):
+        run_step("upload", lambda: push(out, events))
     return report
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,13 @@ RecipeArgument = Annotated[
     Path, typer.Argument(help="A recipe's TOML file, or the name of one that comes with patina.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="The dataset's folder.")]
+TargetOption = Annotated[
+    str, typer.Option("--out", "-o", help="The dataset's folder, or an address such as s3://bucket/name.")
+]
+BatchOption = Annotated[int, typer.Option(min=0, help="Photographs that a captioner's model sees at once; 0: its own.")]
+DeviceOption = Annotated[
+    list[str] | None, typer.Option(help="Where it runs, such as cuda:0; repeatable. Default: every GPU, else the CPU.")
+]
 FolderArgument = Annotated[Path, typer.Argument(help="The dataset's folder.")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="Shards built side by side; 0: one for each core.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="An input that must be set aside is an error.")]
@@ -38,10 +46,17 @@ AsideOption = Annotated[float, typer.Option(min=0, max=1, help="Share of unusabl
 ParanoidOption = Annotated[bool, typer.Option("--paranoid", help="Read and hash every source and shard.")]
 
 
+class DemoCaptions(StrEnum):
+    """Where the demo's captions come from."""
+
+    csv = "csv"
+    blip = "blip"
+
+
 @app.command()
 def plan(
     recipe: RecipeArgument,
-    out: OutOption,
+    out: TargetOption,
     workers: WorkersOption = 0,
     paranoid: ParanoidOption = False,
     show_recipe: Annotated[bool, typer.Option("--recipe", help="Print the recipe with every default first.")] = False,
@@ -50,29 +65,35 @@ def plan(
     from flows.terminal import TerminalEvents
     from pipeline.dataset import Options, Stores, make_draft
     from pipeline.recipe import load_recipe
+    from pipeline.remote_output import dataset_folder_of
     from pipeline.workspace import usable_cores
 
     loaded = load_recipe(recipe)
     if show_recipe:
         console.print(escape(loaded.to_toml()))
     cores = workers or usable_cores()
-    with Stores.open(out.absolute()) as stores, TerminalEvents(console) as events:
-        draft = make_draft(loaded, out.absolute(), stores, Options(cores, paranoid=paranoid), events)
+    with TerminalEvents(console) as events:
+        folder = dataset_folder_of(out, events)
+        with Stores.open(folder) as stores:
+            draft = make_draft(loaded, folder, stores, Options(cores, paranoid=paranoid), events)
     _print_plan(draft, cores)
 
 
 @app.command()
 def build(
     recipe: RecipeArgument,
-    out: OutOption,
+    out: TargetOption,
     workers: WorkersOption = 0,
     strict: StrictOption = False,
     max_set_aside: AsideOption = 0.05,
     paranoid: ParanoidOption = False,
     replay: Annotated[int, typer.Option(min=0, help="Samples to make again and compare when all is built.")] = 8,
+    caption_batch: BatchOption = 0,
+    device: DeviceOption = None,
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
-    report = _build(recipe, out, workers, strict, max_set_aside, paranoid, replay)
+    devices = tuple(device or ())
+    report = _build(recipe, out, workers, strict, max_set_aside, paranoid, replay, caption_batch, devices)
     _print_report(report)
 
 
@@ -149,6 +170,116 @@ def show(
 
 
 @app.command()
+def export(
+    folder: FolderArgument,
+    to: Annotated[str, typer.Option(help="The layout: daclip, vlunet, folders or parquet.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write. An earlier export in it is replaced.")],
+    split: Annotated[list[str] | None, typer.Option(help="train, val or test; repeatable. Default: all.")] = None,
+    degradation: Annotated[
+        list[str] | None, typer.Option(help="An entry of the recipe, or a label; repeatable. Default: all.")
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="daclip: goes before every path in its tables. Default: paths relative to --out.")
+    ] = "",
+    absolute: Annotated[bool, typer.Option("--absolute", help="daclip: absolute paths in its tables.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that write files; 0: one for each core.")] = 0,
+) -> None:
+    """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes."""
+    from flows.terminal import TerminalEvents
+    from pipeline.events import Meter
+    from pipeline.export.run import choose
+    from pipeline.export.run import export as run
+    from pipeline.workspace import dataset_folder, usable_cores
+
+    if absolute and prefix:
+        raise typer.BadParameter("give one of --prefix and --absolute", param_hint="--absolute")
+    kind = choose(to, prefix=str(out.absolute()) if absolute else prefix)
+    with TerminalEvents(console) as events, Meter(events, f"exporting for {to}", "samples") as meter:
+        done = run(
+            dataset_folder(folder.absolute()),
+            out,
+            kind,
+            splits=split or (),
+            degradations=degradation or (),
+            workers=workers or usable_cores(),
+            progress=meter,
+        )
+    what = f"{done.samples} samples in {done.files} files"
+    console.print(f"export   {escape(str(out))}   ({what}{'' if done.fresh else '; nothing to do, it is as before'})")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The dataset as it was: its folder, or its manifest.json.")],
+    new: Annotated[Path, typer.Argument(help="The dataset as it is, likewise.")],
+    html: Annotated[Path | None, typer.Option(help="Also write one HTML page about it, with pictures.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Changed, added, dropped samples on the page at the most.")] = 24,
+    shown: Annotated[int, typer.Option(min=1, max=200, help="Names of a kind to print at the most.")] = 12,
+) -> None:
+    """Say what changed between two datasets. Exit code 0 if nothing did, 1 if anything did, 2 on an error.
+
+    A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json,
+    samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
+    """
+    from pipeline.diff import diff as compare
+    from pipeline.diff import read_snapshot
+    from pipeline.diff_page import write_diff_page
+
+    try:
+        sides = read_snapshot(old.absolute()), read_snapshot(new.absolute())
+        found = compare(*sides)
+        page = write_diff_page(*sides, found, html, limit) if html else None
+    except Exception as error:
+        if not _is_for_the_user(error):
+            raise
+        errors.print(f"[red]error[/]  {escape(str(error))}")
+        raise typer.Exit(2) from None
+    for line in found.lines(shown):
+        console.print(escape(line))
+    if page:
+        console.print(f"page     {escape(str(page))}   (open it in a browser)")
+    if not found.is_empty:
+        raise typer.Exit(1)
+
+
+@app.command()
+def push(
+    folder: FolderArgument,
+    repo_id: Annotated[str, typer.Argument(help="The dataset's repository on the Hugging Face hub: OWNER/NAME.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a private repository, if it is new.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch other than main; created if it is not there.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go up, and change nothing.")] = False,
+    may_redistribute: Annotated[
+        bool, typer.Option("--i-may-redistribute", help="I answer for photographs whose licence does not say so.")
+    ] = False,
+) -> None:
+    """Upload a dataset to the Hugging Face hub: only what differs from what is there, the manifest last."""
+    from flows.terminal import TerminalEvents
+    from pipeline.events import Meter
+    from pipeline.push import plan_push
+    from pipeline.push import push as run
+
+    path = folder.absolute()
+    if dry_run:
+        plan = plan_push(path, repo_id, revision=revision, may_redistribute=may_redistribute)
+        _print_lines(plan.lines(), 100)
+    else:
+        with TerminalEvents(console) as events, Meter(events, "uploading", "shards") as meter:
+            pushed = run(
+                path,
+                repo_id,
+                private=private,
+                revision=revision,
+                may_redistribute=may_redistribute,
+                progress=meter,
+            )
+        plan = pushed.plan
+        console.print(f"dataset  {escape(pushed.url)}")
+    _print_lines([f"note {note}" for note in plan.notes], 20, "yellow")
+    console.print(f"[bold]{escape(plan.summary())}[/]")
+
+
+@app.command()
 def calibrate(
     photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
     limit: Annotated[int, typer.Option(min=1, help="Photographs to measure, spread over the folder.")] = 100,
@@ -158,7 +289,7 @@ def calibrate(
     """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
     from flows.terminal import TerminalEvents
     from pipeline.calibrate import calibrate as run
-    from pipeline.dataset import Meter
+    from pipeline.events import Meter
     from pipeline.workspace import usable_cores
 
     with TerminalEvents(errors) as events:
@@ -189,7 +320,7 @@ def depth(
 ) -> None:
     """Write a depth map for each photograph that has none yet, by a transformers model."""
     from flows.terminal import TerminalEvents
-    from pipeline.dataset import Meter
+    from pipeline.events import Meter
     from training.depth import write_depths
 
     with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
@@ -199,17 +330,58 @@ def depth(
 
 
 @app.command()
+def sources(
+    name: Annotated[str, typer.Argument(help="A public set; without it, all that are known.")] = "",
+    at: Annotated[str, typer.Option(help="A folder, or an address: what does it hold of that set?")] = "",
+) -> None:
+    """List the public sets that recipes know by name, tell all about one, or look what a folder holds of it."""
+    from pipeline.presets import PRESETS
+    from pipeline.presets.describe import inventory, rows, story, table
+    from pipeline.recipe import nearest
+    from pipeline.sources.preset import unrecognised
+    from pipeline.sources.reader import SourceError, image_files
+
+    if not name:
+        if at:
+            raise typer.BadParameter("say which set it should hold: patina sources NAME --at FOLDER", param_hint="--at")
+        overview = Table(box=None, pad_edge=False, header_style="bold")
+        every = rows(PRESETS)
+        for column in every[0]:
+            overview.add_column(column, no_wrap=column == "name", overflow="fold")
+        for row in every:
+            overview.add_row(*(escape(value) for value in row.values()))
+        console.print(overview)
+        console.print("unknown: neither page nor copies state it; ask the authors. All about one: patina sources NAME")
+        return
+    if name not in PRESETS:
+        raise SourceError(f"no set is called {name!r}; {nearest(name, PRESETS)}")
+    preset = PRESETS[name]
+    if not at:
+        console.print(escape("\n".join(story(preset, name))))
+        return
+    files, _ = image_files(at, "--at")
+    names, place = [file for file, _ in files], at if "://" in at else str(Path(at).absolute())
+    lines, found = inventory(preset, names, place)
+    if not found:
+        raise SourceError(unrecognised(preset, names, at, preset.parts, preset.variant("")))
+    console.print(escape("\n".join([*lines, "", *table(preset, at)])))
+
+
+@app.command()
 def demo(
     out: OutOption = Path("patina-demo"),
     workers: WorkersOption = 0,
+    captions: Annotated[
+        DemoCaptions, typer.Option(help="Written captions that come with patina, or BLIP's, if it is at hand.")
+    ] = DemoCaptions.csv,
 ) -> None:
     """Build a dataset from six photographs that come inside scikit-image and scikit-learn, and show it."""
-    from flows.demo import lay_out
+    from flows.demo import WHY, lay_out
     from pipeline.gallery import write_gallery
 
-    recipe = lay_out(out)
-    dataset = out / "dataset"
-    report = _build(recipe, dataset, workers, True, 0.0, False, 10**6)
+    recipe, dataset = lay_out(out, captions.value)
+    console.print(escape(WHY[captions.value]))
+    report = _build(recipe, str(dataset), workers, True, 0.0, False, 10**6)
     page = write_gallery(dataset, None, 100)
     _print_report(report)
     console.print(f"recipe   {escape(str(recipe))}")
@@ -249,28 +421,40 @@ def _is_for_the_user(error: Exception) -> bool:
 
     from captioning.captioner import CaptionError
     from pipeline.build import BuildError
+    from pipeline.export.format import ExportError
     from pipeline.manifest import ManifestError
+    from pipeline.push import PushError
     from pipeline.recipe import RecipeError
+    from pipeline.remote_output import RemoteOutputError
     from pipeline.shard import DamagedShardError
     from pipeline.sources.reader import SourceError
     from pipeline.workspace import LockedError
     from synth.degradation import SettingError
     from training.depth import DepthModelError
 
-    pipelines = (RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
+    pipelines = (RemoteOutputError, RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
     ours = (*pipelines, CaptionError, SettingError, DepthModelError)
-    return isinstance(error, (*ours, OSError, OperationalError))
+    return isinstance(error, (*ours, ExportError, PushError, OSError, OperationalError))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def _build(
-    recipe: Path, out: Path, workers: int, strict: bool, max_set_aside: float, paranoid: bool, replay: int
+    recipe: Path,
+    out: str,
+    workers: int,
+    strict: bool,
+    max_set_aside: float,
+    paranoid: bool,
+    replay: int,
+    caption_batch: int = 0,
+    devices: tuple[str, ...] = (),
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
     from flows.terminal import TerminalEvents
     from pipeline.dataset import Options, idle_report
+    from pipeline.locations import is_remote
     from pipeline.recipe import load_recipe
     from pipeline.workspace import usable_cores
 
@@ -278,29 +462,31 @@ def _build(
     cores = workers or usable_cores()
     options = Options(cores, strict, max_set_aside, paranoid)
     with TerminalEvents(console) as events:
-        idle = idle_report(loaded, out.absolute(), options, events)
+        idle = None if is_remote(out) else idle_report(loaded, Path(out).absolute(), options, events)
         if idle:
             return idle
-        _prepare_prefect()
+        _prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
         if "PREFECT_API_URL" not in os.environ:
             console.print("starting Prefect's embedded API, about ten seconds")
         from flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events):
-            report: Report = build_dataset(str(recipe), str(out), cores, strict, max_set_aside, paranoid, replay)
+            report: Report = build_dataset(
+                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, caption_batch, list(devices)
+            )
     return report
 
 
-def _prepare_prefect() -> None:
+def _prepare_prefect(level: str = "WARNING") -> None:
     """Settings that make Prefect's embedded API quiet, private and patient; what the user has set stays."""
     for name, value in {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_LEVEL": level,
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("prefect").setLevel(logging.WARNING)
+    logging.getLogger("prefect").setLevel(level)
 
 
 def _print_plan(draft: Draft, cores: int) -> None:
@@ -326,7 +512,7 @@ def _print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
 
 def _print_report(report: Report) -> None:
     from pipeline.plan import human_bytes
-    from pipeline.summary import summary_rows
+    from pipeline.summary import caption_line, summary_rows
 
     manifest = report.manifest
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
@@ -338,6 +524,8 @@ def _print_report(report: Report) -> None:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
     _print_aside(report.draft)
+    made_now = f" ({report.captions_made} made now, the rest earlier)" if report.captions_made else ""
+    console.print(escape(caption_line(report.draft) + made_now))
     size = human_bytes(sum(shard.bytes for shard in manifest.shards))
     total = sum(shard.count for shard in manifest.shards)
     if not report.results:

@@ -17,6 +17,7 @@ from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png
 from pipeline.manifest import SampleRow, ShardEntry
 from pipeline.plan import SCHEMA, WantedSample, Worded
 from pipeline.recipe import canonical_json
+from pipeline.recovered import recover
 from pipeline.shard import (
     DamagedShardError,
     Members,
@@ -28,7 +29,7 @@ from pipeline.shard import (
     unpack,
     write_shard,
 )
-from pipeline.source import Source, read_verified
+from pipeline.source import Source, read_verified, without_border
 from synth.degradation import Degradation, Place
 from synth.image import Image
 from synth.rng import Rng
@@ -215,7 +216,8 @@ class _Maker:
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
         self._load(sample.source)
         own, decoded = self._clean
-        clean, whole = _cut(decoded.image, sample.tile)
+        clean, whole = _cut(without_border(decoded.image, sample.source.border), sample.tile)
+        whole = whole and not sample.source.border
         gt = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(clean))
         params: Mapping[str, Any] = {}
         truth: list[tuple[str, bytes]] = []
@@ -223,6 +225,9 @@ class _Maker:
             own, decoded = self._degraded
             degraded, whole = _cut(decoded.image, sample.tile)
             lq = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(degraded))
+            recovered = recover(sample.label, sample.source.lq_name, degraded, clean)
+            params = {**recovered.params, **sample.source.params}
+            truth = [(f"{name}.png", encode_png(values)) for name, values in recovered.truth.items()]
         else:
             degradation = self._job.degradation
             assert degradation is not None, "a job with clean sources has its degradation"
@@ -301,7 +306,7 @@ def _place(sample: WantedSample) -> Place:
 
 def _row(key: str, fact: Mapping[str, Any], span: Span, shard: str, split: str) -> SampleRow:
     same = ("entry", "variant", "x", "y", "width", "height", "source", "params", "seed")
-    more = ("caption", "fingerprint", "pixels")
+    more = ("caption", "captioner", "fingerprint", "pixels")
     severity = fact["severity"]
     return SampleRow(
         key=key,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from pipeline.build import row_of
 from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map
+from pipeline.leaks import candidates, match
 from pipeline.manifest import (
     SAMPLES,
     SHARDS,
@@ -35,13 +37,6 @@ from pipeline.workspace import PRIVATE
 from synth.degradation import Degradation
 from synth.image import Image
 from synth.severity import measure
-
-NEAR_BITS = 10
-"""Perceptual hashes that differ in at most so many of 64 bits are looked at: recompressed or resized copies differ in
-up to about six, unrelated photographs in about 32."""
-
-NEAR_CORRELATION = 0.95
-"""Correlation of two 32×32 grey thumbnails above which two photographs count as near duplicates."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +252,7 @@ def _strays(out: Path, manifest: Manifest) -> list[Finding]:
 
 
 def _duplicates(out: Path, rows: list[SampleRow], unreadable: set[str]) -> Iterator[Finding]:
-    """Photographs that stand on two sides of a split: equal bytes, or near duplicates by eye."""
+    """Photographs that stand on two sides of a split: equal bytes, or copies of one photograph."""
     sources = read_sources(out)
     sides: dict[str, set[str]] = defaultdict(set)
     for source in sources:
@@ -265,27 +260,19 @@ def _duplicates(out: Path, rows: list[SampleRow], unreadable: set[str]) -> Itera
     for content, splits in sides.items():
         if len(splits) > 1:
             yield Finding(content[:16], f"the same clean image is in {' and '.join(sorted(splits))}")
-    hashes = np.array([int(source["phash"], 16) for source in sources], np.uint64)
-    split = np.array([source["split"] for source in sources])
     first_row = {row.source: row for row in reversed(rows) if row.shard not in unreadable}
-    for i in range(len(sources)):
-        distances = np.bitwise_count(hashes[i + 1 :] ^ hashes[i])
-        for j in np.flatnonzero((distances <= NEAR_BITS) & (split[i + 1 :] != split[i])) + i + 1:
-            one, other = sources[i], sources[int(j)]
-            pair = [first_row.get(one["digest"]), first_row.get(other["digest"])]
-            if one["content"] != other["content"] and all(pair) and _alike(out, *[r for r in pair if r]):
-                names = f"{one['names'][0]} ({one['split']}) and {other['names'][0]} ({other['split']})"
-                yield Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")
 
+    @lru_cache(maxsize=64)
+    def clean(place: int) -> Image | None:
+        row = first_row.get(sources[place]["digest"])
+        members = read_members(out, row) if row else {}
+        return decode(members[_pair(members)[1][0]]).image if members else None
 
-def _alike(out: Path, first: SampleRow, second: SampleRow) -> bool:
-    """Whether two clean images look the same as 32×32 grey thumbnails."""
-    thumbs = []
-    for row in (first, second):
-        members = read_members(out, row)
-        image = decode(members[_pair(members)[1][0]]).image
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        thumbs.append(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64).ravel())
-    if min(thumb.std() for thumb in thumbs) < 1:
-        return bool(np.abs(thumbs[0] - thumbs[1]).max() < 8)
-    return bool(np.corrcoef(thumbs[0], thumbs[1])[0, 1] > NEAR_CORRELATION)
+    for i, j in candidates([source["phash"] for source in sources]).tolist():
+        one, other = sources[i], sources[j]
+        if one["split"] == other["split"] or one["content"] == other["content"]:
+            continue
+        first, second = clean(i), clean(j)
+        if first is not None and second is not None and match(first, second).same:
+            names = f"{one['names'][0]} ({one['split']}) and {other['names'][0]} ({other['split']})"
+            yield Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")

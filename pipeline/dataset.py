@@ -12,11 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from captioning.captioner import Caption, Captioner, Photo
-from captioning.store import CaptionStore, caption_all, fingerprint
+from captioning.captioner import Run
+from captioning.store import CaptionStore, fingerprint
 from pipeline.build import BuildError, Copy, ShardJob, ShardResult, build_shard, rows_of_shard
-from pipeline.card import card
-from pipeline.codec import codec_fingerprint, decode
+from pipeline.captions import Problems, Words, chain_of, find_words, label, make_words
+from pipeline.card import CARD, card
+from pipeline.codec import codec_fingerprint
+from pipeline.croissant import CROISSANT, croissant
+from pipeline.events import Events, Meter, Silent
 from pipeline.manifest import (
     MANIFEST,
     SAMPLES,
@@ -33,11 +36,13 @@ from pipeline.manifest import (
     write_samples,
     write_sources,
 )
-from pipeline.plan import BuildPlan, Wanted, WantedShard, Worded, make_plan, reusable_shards
+from pipeline.plan import BuildPlan, Wanted, WantedShard, make_plan, reusable_shards
 from pipeline.recipe import Recipe, canonical_json
+from pipeline.recovered import TRUTH
 from pipeline.shard import DamagedShardError, file_sha256
-from pipeline.source import Scan, Source, SourceChangedError, read_verified, scan
+from pipeline.source import Scan, Source, SourceChangedError, scan
 from pipeline.sources.reader import Refusal, printable
+from pipeline.statistics import read_samples_table, statistics
 from pipeline.store import ScanStore
 from pipeline.workspace import PRIVATE, Workspace
 from synth.compose import Composite
@@ -48,57 +53,6 @@ R = TypeVar("R")
 
 MAX_BATCHES = 200
 """Tasks of one build at the most: an orchestrator spends tens of milliseconds on each."""
-
-
-class Events(Protocol):
-    """What a build tells whoever watches: a terminal, a log, Prefect."""
-
-    def begin(self, step: str, total: int, unit: str) -> None:
-        """A step of `total` units begins."""
-        ...
-
-    def advance(self, count: int) -> None:
-        """So many units of the present step are done. Called from several threads."""
-        ...
-
-    def end(self) -> None:
-        """The present step is over."""
-        ...
-
-
-class Silent:
-    """Events that go nowhere."""
-
-    def begin(self, step: str, total: int, unit: str) -> None:
-        """Nothing."""
-
-    def advance(self, count: int) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
-        """Nothing."""
-
-
-class Meter:
-    """Turns `(done, total)` calls into events; a step that is never called is never shown."""
-
-    def __init__(self, events: Events, step: str, unit: str) -> None:
-        self._events, self._step, self._unit = events, step, unit
-        self._done: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """So many of `total` units are done by now."""
-        if self._done is None:
-            self._events.begin(self._step, total, self._unit)
-        self._events.advance(done - (self._done or 0))
-        self._done = done
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._done is not None:
-            self._events.end()
 
 
 class Runner(Protocol):
@@ -167,6 +121,7 @@ class Draft:
 
     out: Path
     scan: Scan
+    words: Words
     wanted: Wanted
     plan: BuildPlan
     built: Manifest | None
@@ -210,12 +165,14 @@ class Options:
     strict         whether an input that must be set aside is an error.
     max_set_aside  share of the inputs, 0 to 1, above which a build stops: then the sources are broken as a whole.
     paranoid       whether every source and every shard is read and hashed, whatever its times say.
+    captioning     on what devices, and how many photographs at a time, a captioner's model runs.
     """
 
     workers: int = 1
     strict: bool = False
     max_set_aside: float = 0.05
     paranoid: bool = False
+    captioning: Run = field(default_factory=Run)
 
 
 def make_draft(
@@ -224,35 +181,44 @@ def make_draft(
     stores: Stores,
     options: Options,
     events: Events | None = None,
-    problems: Mapping[str, str] | None = None,
+    problems: Problems | None = None,
 ) -> Draft:
     """Scan the sources and plan the build of `recipe` into `out`. Writes nothing but its stores of what it found.
 
-    `problems`: why the captioner's model could not caption some images, by content digest; they are set aside.
+    `problems`: what models could not caption or judge; such images are set aside, unless a fallback has words for them.
     Raises SourceError for a source that is unusable as a whole.
     """
     events = events or Silent()
-    with Meter(events, "reading new photographs", "files") as meter:
-        found = scan(recipe, stores.scans, workers=options.workers, paranoid=options.paranoid, progress=meter)
-    captions, unworded = _captions(recipe, found.sources, stores.captions, problems or {})
-    sources = tuple(s for s in found.sources if s.digest in captions)
-    wanted = Wanted(recipe, codec_fingerprint(), captions, sources)
+    reading = Meter(events, "reading new photographs", "files")
+    comparing = Meter(events, "looking for copies", "steps")
+    with reading, comparing:
+        found = scan(
+            recipe,
+            stores.scans,
+            workers=options.workers,
+            paranoid=options.paranoid,
+            progress=reading,
+            comparing=comparing,
+        )
     try:
         built = load_manifest(out)
     except ManifestError:
         built = None  # the build makes it again; `check` has named what is wrong with it
+    words = find_words(recipe, found.sources, stores.captions, problems or {})
+    if words.to_caption and _recall(recipe, out, built, found.sources, stores.captions):
+        words = find_words(recipe, found.sources, stores.captions, problems or {})
+    sources = tuple(s for s in found.sources if s.digest in words.worded)
+    wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
     damage = _damage(out, built, stores.scans, options.paranoid)
-    rows = tuple(_source_row(recipe, source) for source in sources)
-    refusals = tuple(sorted([*found.refusals, *unworded], key=lambda r: (r.name, r.reason)))
-    facts = rows_digest([*rows, *map(_reason, refusals)])
+    rows = tuple(_source_row(recipe, source, words.similarity.get(source.digest)) for source in sources)
+    refusals = tuple(sorted([*found.refusals, *words.refusals], key=lambda r: (r.name, r.reason)))
+    facts = rows_digest([*rows, *map(_reason, refusals), found.leaks.facts()])
     plan = make_plan(
         wanted, built, damage, partial(_rows, out, built), sources_digest=facts, rates=stores.scans.rates()
     )
-    if built and any(
-        not (out / name).exists() or file_sha256(out / name) != digest for name, digest in built.tables.items()
-    ):
+    if built and not _papers_are_there(out, built):
         plan = replace(plan, relabel=True)
-    return Draft(out, found, wanted, plan, built, damage, refusals, rows, facts)
+    return Draft(out, found, words, wanted, plan, built, damage, refusals, rows, facts)
 
 
 def check_budget(draft: Draft, options: Options) -> None:
@@ -262,6 +228,12 @@ def check_budget(draft: Draft, options: Options) -> None:
     more = f"\n  … and {bad - 5} more" if bad > 5 else ""
     if not draft.wanted.sources:
         raise BuildError(f"no photograph can be used; {bad} were set aside:{first}{more}")
+    if not draft.wanted.shards:
+        example = draft.wanted.sources[0].names[0]
+        raise BuildError(
+            f"{len(draft.wanted.sources)} clean photographs were found, such as {example}, no pair, and the recipe has "
+            "no [degradations.…] to apply to them; add one, such as [degradations.noisy]"
+        )
     if options.strict and bad:
         raise BuildError(f"{bad} of {total} inputs cannot be used, and --strict was asked for:{first}{more}")
     # A handful of bad files among few is an accident; the budget is about sources that are broken as a whole.
@@ -289,12 +261,19 @@ def build(
     start = time.monotonic()
     with Workspace(out) as workspace, Stores.open(workspace.out) as stores:
         made, moving = 0, ""
+        problems: dict[tuple[str, str], str] = {}
         for _ in range(3):
             draft = runner.call("scan and plan", lambda: make_draft(recipe, workspace.out, stores, options, events))
             check_budget(draft, options)
-            if draft.plan.captions:
-                problems = runner.call("caption", partial(_make_captions, draft, stores, events))
-                made += draft.plan.captions - len(problems)
+            for _ in range(
+                2 * len(chain_of(recipe))
+            ):  # a caption that is refused sends its image to the next captioner
+                if not draft.words.pending:
+                    break
+                make = partial(make_words, recipe, draft.words, stores.captions, options.captioning, events)
+                found = runner.call("caption", make)
+                made += draft.words.pending - len(found)
+                problems |= found
                 draft = make_draft(recipe, workspace.out, stores, options, problems=problems)
                 check_budget(draft, options)
             if draft.plan.captions:  # photographs that came or changed while captions were made
@@ -423,23 +402,30 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
         codec=draft.wanted.codec,
         identities=draft.wanted.identities,
         captioner=label(recipe.captioner),
+        captioners={label(c): fingerprint(c) for c in chain_of(recipe)},
         shards=tuple(shards),
         sources=len(draft.source_rows),
         duplicates=sum(len(row["names"]) - 1 for row in draft.source_rows),
         sources_digest=draft.sources_digest,
         set_aside=tuple(_reason(r) for r in draft.refusals),
         notes=draft.notes,
+        leaks=draft.scan.leaks.facts(),
         tables={SAMPLES: file_sha256(samples), SOURCES: file_sha256(sources)},
         versions=versions(),
     )
-    truth = {name for s in recipe.degradations.values() for name in (*s.degradation.truth, *step_names(s.degradation))}
+    kinds = (s.degradation for s in recipe.degradations.values())
+    truth = {name for degradation in kinds for name in (*degradation.truth, *step_names(degradation))}
+    truth |= {name for s in draft.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
     sizes = canonical_json({entry.name: entry.count for entry in shards})
+    numbers = statistics(read_samples_table(workspace.staging), draft.source_rows)
+    table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
     workspace.publish(
         {r.entry.name: Path(r.staged) for r in results},
         {
             SAMPLES: samples,
             SOURCES: sources,
-            "README.md": card(manifest, truth),
+            CARD: card(manifest, truth, numbers),
+            CROISSANT: croissant(manifest, table_sizes, numbers),
             f"{SHARDS}/sizes.json": sizes,
             MANIFEST: manifest.to_json(),
         },
@@ -456,73 +442,7 @@ def step_names(degradation: Degradation) -> tuple[str, ...]:
     return ()
 
 
-def label(captioner: Captioner) -> str:
-    """A captioner as samples name it: `name@version`."""
-    return f"{captioner.name}@{captioner.version}"
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _captions(
-    recipe: Recipe, sources: Sequence[Source], store: CaptionStore, problems: Mapping[str, str]
-) -> tuple[dict[str, Worded | None], list[Refusal]]:
-    """The caption of each source by digest, None where a model has yet to make it; and sources without one."""
-    captioner = recipe.captioner
-    if captioner.stored:
-        made = {content: Caption("", problem) for content, problem in problems.items()}
-        texts = store.get([s.content for s in sources], fingerprint(captioner))
-        made |= {content: Caption(text) for content, text in texts.items()}
-    else:
-        made = caption_all(captioner, [p for s in sources for p in _photos(s)], store)
-    without = [s for s in sources if s.content in made and made[s.content].problem]
-    spare = caption_all(recipe.fallback, [p for s in without for p in _photos(s)], store) if recipe.fallback else {}
-    worded: dict[str, Worded | None] = {}
-    refusals: list[Refusal] = []
-    for source in sources:
-        caption = made.get(source.content)
-        if caption is None:
-            worded[source.digest] = None
-        elif not caption.problem:
-            worded[source.digest] = Worded(caption.text, label(captioner))
-        elif recipe.fallback and not spare[source.content].problem:
-            worded[source.digest] = Worded(spare[source.content].text, label(recipe.fallback))
-        else:
-            refusals.append(Refusal(source.names[0], caption.problem))
-    return worded, refusals
-
-
-def _make_captions(draft: Draft, stores: Stores, events: Events) -> dict[str, str]:
-    """Let the captioner's model make the captions that are missing; problems by content digest, where it could not.
-
-    Each batch is stored when it is done.
-    """
-    missing = [s for s in draft.wanted.sources if draft.wanted.captions[s.digest] is None]
-    photos = [_photos(source)[0] for source in missing]
-    with Meter(events, "captioning", "photographs") as meter:
-        made = caption_all(draft.recipe.captioner, photos, stores.captions, progress=meter)
-    return {content: caption.problem for content, caption in made.items() if caption.problem}
-
-
-def _photos(source: Source) -> list[Photo]:
-    """One photo for each name of a source: a caption file may know it by any of them."""
-    looks = source.looks
-    return [
-        Photo(
-            source.content,
-            name,
-            root,
-            partial(_load, source.path, source.content),
-            looks.width,
-            looks.height,
-            looks.mean,
-        )
-        for name, root in zip(source.names, source.roots, strict=True)
-    ]
-
-
-def _load(path: str, content: str) -> Any:
-    return decode(read_verified(path, content)).image  # else the store would keep a caption of other bytes under it
 
 
 def _rows(out: Path, built: Manifest | None, names: Iterable[str]) -> list[SampleRow]:
@@ -548,6 +468,39 @@ def _table_is_sound(draft: Draft, name: str) -> bool:
     path = draft.out / name
     expected = draft.built.tables.get(name) if draft.built else None
     return path.exists() and file_sha256(path) == expected
+
+
+def _recall(recipe: Recipe, out: Path, built: Manifest | None, sources: Sequence[Source], store: CaptionStore) -> int:
+    """Put captions that a model made for the built dataset back into a store that has lost them; gives their number.
+
+    A dataset that was copied without its private folder keeps its sentences that way: another machine's model might
+    word some of them otherwise. Only of captioners that are wholly those of the built dataset.
+    """
+    same = [
+        captioner
+        for captioner in chain_of(recipe)
+        if captioner.stored and built and built.captioners.get(label(captioner)) == fingerprint(captioner)
+    ]
+    if not built or not same:
+        return 0
+    contents = {source.digest: source.content for source in sources}
+    rows = [row for row in _rows(out, built, [entry.name for entry in built.shards]) if row.source in contents]
+    count = 0
+    for captioner in same:
+        key, own = fingerprint(captioner), label(captioner)
+        mine = {contents[row.source]: row.caption for row in rows if row.captioner == own}
+        there = store.get(mine, key)
+        lost = [(content, text) for content, text in mine.items() if content not in there]
+        store.put(lost, key)
+        count += len(lost)
+    return count
+
+
+def _papers_are_there(out: Path, built: Manifest) -> bool:
+    """Whether tables, card and Croissant file lie beside the manifest, the tables as they were written."""
+    if not (out / CARD).exists() or not (out / CROISSANT).exists():
+        return False
+    return all((out / name).exists() and file_sha256(out / name) == digest for name, digest in built.tables.items())
 
 
 def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:
@@ -592,20 +545,22 @@ def _reason(refusal: Refusal) -> dict[str, str]:
     return {"name": refusal.name, "reason": refusal.reason}
 
 
-def _source_row(recipe: Recipe, source: Source) -> dict[str, Any]:
+def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dict[str, Any]:
     reader = recipe.sources[source.entry]
     return {
         "digest": source.digest,
         "content": source.content,
         "lq_digest": source.lq_digest,
-        "lq_name": printable(Path(source.lq).name) if source.lq else "",
+        "lq_name": source.lq_name,
         "names": list(source.names),
         "split": source.split,
-        "degradation": reader.degradation,
+        "degradation": source.degradation,
+        "set": reader.title,
         "licence": reader.licence,
         "attribution": reader.attribution,
         "phash": source.looks.phash,
         "bytes": source.bytes,
         "width": source.looks.width,
         "height": source.looks.height,
+        "similarity": similarity,
     }

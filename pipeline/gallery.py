@@ -20,13 +20,10 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.codec import BadImageError, decode, decode_map, encode_png
 from pipeline.gallery_page import LARGEST, Box, Shown, page
 from pipeline.manifest import (
-    SAMPLE_SCHEMA,
-    SAMPLES,
     Manifest,
     ManifestError,
     SampleRow,
@@ -37,6 +34,7 @@ from pipeline.manifest import (
 )
 from pipeline.recipe import SPLITS
 from pipeline.shard import DamagedShardError
+from pipeline.statistics import read_samples_table
 from synth.image import Image
 from synth.severity import word_of
 
@@ -61,7 +59,7 @@ def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     or DamagedShardError for a dataset that cannot be read.
     """
     manifest = _manifest(folder)
-    table = _samples(folder)
+    table = read_samples_table(folder)
     sources = {source["digest"]: source for source in read_sources(folder)}
     previews = _Previews(folder, sources)
     text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
@@ -163,15 +161,6 @@ def _manifest(folder: Path) -> Manifest:
     if manifest is None:
         raise ManifestError(f"{folder}: expected a dataset, found no manifest.json")
     return manifest
-
-
-def _samples(folder: Path) -> pa.Table:
-    """samples.parquet as columns: a million rows as objects would take gigabytes, and few are looked at one by one."""
-    path = folder / SAMPLES
-    try:
-        return pq.read_table(path, schema=SAMPLE_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
 
 
 def _named(members: Mapping[str, bytes], names: tuple[str, str], row: SampleRow) -> str:

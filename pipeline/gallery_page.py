@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from pipeline.manifest import Manifest, SampleRow
 from pipeline.plan import human_bytes
 from pipeline.recipe import SPLITS
-from synth.severity import CEILING, word_of
+from pipeline.statistics import Captions, Statistics, statistics
+from synth.severity import CEILING, WORDS, word_of
 
 Box: TypeAlias = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -36,12 +37,8 @@ LARGEST = 768
 LISTED = 200
 """Lines of a list at the most. The rest is counted, and is in the dataset's own files."""
 
-EMPTY_WORDS = frozenset((
-    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "into", "is", "it", "its",
-    "of", "on", "or", "out", "over", "some", "that", "the", "their", "there", "they", "this", "to", "two", "under",
-    "up", "very", "while", "with",
-))  # fmt: skip
-"""Words that say nothing about a photograph."""
+FREQUENT = 16
+"""Words of captions that are listed."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,7 @@ def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, A
     total = samples.num_rows
     aside = f' <a href="#aside">{_count(len(manifest.set_aside), "input")} set aside</a>' if manifest.set_aside else ""
     widths = [s.box[2] for s in shown]
+    numbers = statistics(samples, sources)
     return Template(template).substitute(
         policy=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         title=_text(manifest.recipe["name"]),
@@ -79,9 +77,11 @@ def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, A
         filters=_filters(shown),
         samples=_samples(shown),
         counts=_counts(manifest),
+        severity=_severity(numbers),
         psnr=_psnr(samples),
-        sizes=_sizes(sources, samples),
-        captions=_captions(samples),
+        sizes=_sizes(numbers),
+        captions=_captions(numbers.captions),
+        labels=_labels(numbers),
         aside=_aside(manifest, sources),
         licences=_licences(sources),
     )
@@ -265,6 +265,22 @@ def _counts(manifest: Manifest) -> str:
     return f'<table><thead><tr><th scope="col">degradation</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
+def _severity(numbers: Statistics) -> str:
+    """How many samples of each degradation are how severe: bars of STEP points, a dashed line between two words."""
+    rows = []
+    for m in numbers.measures:
+        said = ", ".join(f"{n:,} {word}" for word, n in zip(WORDS, m.words, strict=True) if n)
+        label = f"Severity of {m.entry}: {said}; median {m.severity.median:.0f}"
+        figure = _bars(m.bars, m.severity.median / 100, label, len(WORDS))
+        value = f"{m.severity.median:.0f} {word_of(m.severity.median)}"
+        rows.append(f"<li><span>{_text(m.entry)}</span>{figure}<span>{value}</span></li>")
+    axis = f"<span>{WORDS[0]}</span><span>{WORDS[-1]}</span>"
+    return (
+        '<ul class="plots short"><li class="head"><span>degradation</span><span>median, of 100</span></li>'
+        f'{"".join(rows)}<li><div class="axis">{axis}</div></li></ul>'
+    )
+
+
 def _psnr(samples: pa.Table) -> str:
     """A distribution for each degradation, all on one axis."""
     values, words = samples["psnr"].to_numpy(), np.array(samples["entry"].to_pylist(), object)
@@ -312,28 +328,43 @@ def _distribution(values: NDArray[Any], low: float, high: float, label: str) -> 
     )
 
 
-def _sizes(sources: Sequence[Mapping[str, Any]], samples: pa.Table) -> str:
+def _bars(counts: Sequence[int], middle: float, label: str, parts: int = 1) -> str:
+    """A histogram of counts that are there already; the median as a line at `middle`, 0 to 1, and the figure divided
+    into `parts` by dashed lines."""
+    wide, top = 300 / len(counts), max(*counts, 1)
+    bars = "".join(f"M{i * wide:.1f} 36v{-32 * n / top:.1f}h{wide * 0.88:.1f}V36z" for i, n in enumerate(counts) if n)
+    lines = "".join(f"M{i * 300 / parts:.0f} 2V36" for i in range(1, parts))
+    return (
+        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{_text(label)}">'
+        f'<path class="base" d="M0 36H300"/><path class="base thin" d="{lines}"/>'
+        f'<path class="bars" d="{bars}"/><path class="median" d="M{300 * middle:.1f} 2V38"/></svg>'
+    )
+
+
+def _sizes(numbers: Statistics) -> str:
     """Every photograph as a point, width by height, and in words what the samples have."""
-    width = np.array([s["width"] for s in sources], np.int64)
-    height = np.array([s["height"] for s in sources], np.int64)
-    if not sources:
+    sides, area = numbers.sources.sides, numbers.sources.megapixels
+    if area is None:
         return ""
-    most = int(max(width.max(), height.max()))
+    most = max(max(w, h) for w, h, _ in sides)
     # near sizes fall together, so that a figure of a million photographs stays small
-    points = Counter(zip((width * 90 // most).tolist(), (height * 90 // most).tolist(), strict=True))
+    points: Counter[tuple[int, int]] = Counter()
+    for w, h, n in sides:
+        points[w * 90 // most, h * 90 // most] += n
     top = max(points.values())
     dots = "".join(
         f'<circle cx="{x * 2.6:.1f}" cy="{240 - y * 2.6:.1f}" r="{3 + 5 * (n / top) ** 0.5 if top > 1 else 4:.1f}"/>'
         for (x, y), n in sorted(points.items())
     )
-    order = np.argsort(width * height, kind="stable")
-    small, middle, large = (f"{width[i]}×{height[i]}" for i in order[[0, (len(order) - 1) // 2, -1]])
-    words = f"Photographs from {small} to {large} px; the median by area is {middle} px."
-    tiles = Counter(zip(samples["width"].to_pylist(), samples["height"].to_pylist(), strict=True))
-    if len(tiles) == 1:
-        ((w, h),) = tiles
+    order = sorted(sides, key=lambda side: (side[0] * side[1], side))
+    ends = np.cumsum([n for _, _, n in order])
+    places = (0, int(np.searchsorted(ends, (int(ends[-1]) + 1) // 2)), -1)
+    small, middle, large = (f"{order[i][0]}×{order[i][1]}" for i in places)
+    words = f"Photographs from {small} to {large} px; the median by area is {middle} px, {area.median:.2f} megapixels."
+    if len(numbers.samples.sides) == 1:
+        ((w, h, _),) = numbers.samples.sides
         words += f" All samples are {w}×{h} px."
-    label = f"Widths and heights of {_count(len(sources), 'photograph')}. {words}"
+    label = f"Widths and heights of {_count(numbers.sources.count, 'photograph')}. {words}"
     return (
         f'<svg class="sizes" viewBox="-8 -2 268 262" role="img" aria-label="{label}"><path class="base" '
         f'd="M0 0V240H240"/><path class="base thin" d="M0 240L240 0"/>{dots}<text x="240" y="256" text-anchor="end">'
@@ -341,23 +372,37 @@ def _sizes(sources: Sequence[Mapping[str, Any]], samples: pa.Table) -> str:
     )
 
 
-def _captions(samples: pa.Table) -> str:
+def _captions(captions: Captions) -> str:
     """Lengths of captions, and their words that say most; each photograph's counts once."""
-    texts = list(dict(zip(samples["source"].to_pylist(), samples["caption"].to_pylist(), strict=True)).values())
-    if not texts:
+    words = captions.words
+    if words is None:
         return ""
-    lengths = np.array([len(text.split()) for text in texts])
-    low, middle, high = _three(lengths)
-    figure = _distribution(lengths, low - 0.5, high + 0.5, "Lengths of captions in words")
-    found: Counter[str] = Counter()
-    for text in texts:
-        found.update(set(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())) - EMPTY_WORDS)
-    top = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:16]
-    words = "".join(f"<li><bdi>{_text(word)}</bdi> <small>{count:,}</small></li>" for word, count in top)
+    low, high = int(words.low), int(words.high)
+    step = -(-(high - low + 1) // 60)  # words to a bar
+    bars = [0] * (-(-(high - low + 1) // step))
+    for length, count in captions.lengths.items():
+        bars[(length - low) // step] += count
+    middle = (words.median - low + 0.5) / (step * len(bars))
+    listed = "".join(
+        f"<li><bdi>{_text(word)}</bdi> <small>{n:,}</small></li>" for word, n in captions.frequent[:FREQUENT]
+    )
     return (
-        f'{figure}<div class="axis"><span>{low:.0f}</span><span>{high:.0f} words</span></div><p>'
-        f"{_count(len(set(texts)), 'different caption')} of {low:.0f} to {high:.0f} words, {middle:g} in the median. "
-        f'The most frequent words, and how many captions hold them:</p><ul class="words">{words}</ul>'
+        f'{_bars(bars, middle, "Lengths of captions in words")}<div class="axis"><span>{low}</span>'
+        f"<span>{high} words</span></div><p>"
+        f"{_count(captions.distinct, 'different caption')} of {low} to {high} words, {words.median:g} in the median; "
+        f"{_count(captions.vocabulary, 'different word')}. "
+        f'The most frequent words, and how many captions hold them:</p><ul class="words">{listed}</ul>'
+    )
+
+
+def _labels(numbers: Statistics) -> str:
+    """The mix of labels, what it means for DA-CLIP's loss, and warnings."""
+    labels = numbers.labels
+    floors = " and ".join(f"{nats:.2f} for a batch of {batch:,}" for batch, nats in labels.floors.items())
+    warnings = "".join(f"<p><strong>{_text(warning)}</strong></p>" for warning in numbers.warnings)
+    return (
+        f"<p>{_count(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats. DA-CLIP's contrastive loss over "
+        f"labels cannot fall far below ln N − H: {floors}.</p>{warnings}"
     )
 
 

@@ -85,6 +85,7 @@ class SampleRow:
     severity: float
     clip_severity: float
     caption: str
+    captioner: str
     sentence: str
     fingerprint: str
     pixels: str
@@ -103,7 +104,7 @@ SAMPLE_SCHEMA = pa.schema(
         *((name, pa.int32()) for name in ("variant", "x", "y", "width", "height")),
         *((name, pa.string()) for name in ("source", "params", "seed")),
         *((name, pa.float64()) for name in ("psnr", "ssim", "severity", "clip_severity")),
-        *((name, pa.string()) for name in ("caption", "sentence", "fingerprint", "pixels")),
+        *((name, pa.string()) for name in ("caption", "captioner", "sentence", "fingerprint", "pixels")),
     ]
 )
 
@@ -111,8 +112,9 @@ SOURCE_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("digest", "content", "lq_digest", "lq_name")),
         ("names", pa.list_(pa.string())),
-        *((name, pa.string()) for name in ("split", "degradation", "licence", "attribution", "phash")),
+        *((name, pa.string()) for name in ("split", "degradation", "set", "licence", "attribution", "phash")),
         *((name, pa.int64()) for name in ("bytes", "width", "height")),
+        ("similarity", pa.float64()),
     ]
 )
 
@@ -122,7 +124,9 @@ class Manifest:
     """What manifest.json says.
 
     identities  for each degradation, all that its samples' fingerprints share: the reason why a shard is stale.
+    captioner   the one that is asked first, and captioners: the fingerprints of all that are asked, by `name@version`.
     set_aside   inputs that could not be used, each with its reason. notes: things to know that stopped nothing.
+    leaks       photographs that show the same scene, and what was done about them.
     sources_digest  digest of sources.parquet's contents.
     """
 
@@ -137,6 +141,8 @@ class Manifest:
     sources_digest: str
     set_aside: tuple[Mapping[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    captioners: Mapping[str, str] = field(default_factory=dict)
+    leaks: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -175,6 +181,8 @@ class Manifest:
             "sources_digest": self.sources_digest,
             "set_aside": list(self.set_aside),
             "notes": list(self.notes),
+            "captioners": self.captioners,
+            "leaks": self.leaks,
             "tables": self.tables,
             "versions": self.versions,
         }
@@ -185,10 +193,19 @@ def load_manifest(folder: Path) -> Manifest | None:
     """The manifest of the dataset in `folder`; None if there is none yet. Raises ManifestError if it is damaged."""
     path = folder / MANIFEST
     try:
-        body = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: str, path: str) -> Manifest:
+    """The manifest whose text was found at `path`. Raises ManifestError."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
         raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         found = body.get("format") if isinstance(body, dict) else type(body).__name__
@@ -196,7 +213,7 @@ def load_manifest(folder: Path) -> Manifest | None:
     try:
         shards = tuple(ShardEntry(**{k: v for k, v in entry.items() if k != "name"}) for entry in body["shards"])
         plain = {k: body[k] for k in ("recipe", "recipe_digest", "codec", "identities", "captioner", "sources")}
-        rest = {k: body[k] for k in ("duplicates", "sources_digest", "tables", "versions")}
+        rest = {k: body[k] for k in ("duplicates", "sources_digest", "captioners", "leaks", "tables", "versions")}
         manifest = Manifest(
             **plain, shards=shards, set_aside=tuple(body["set_aside"]), notes=tuple(body["notes"]), **rest
         )

@@ -12,7 +12,9 @@ from typing import Any
 
 from pipeline.manifest import Manifest, SampleRow, ShardEntry, shard_name
 from pipeline.recipe import Recipe, bucket_of, canonical_json
+from pipeline.recovered import RECOVERY
 from pipeline.source import Source
+from synth.compose import JOINT
 from synth.rng import sample_seed
 from synth.severity import VERSION as MEASURE
 from synth.words import VERSION as WORDING
@@ -94,7 +96,7 @@ class Wanted:
     def identities(self) -> dict[str, dict[str, Any]]:
         """For each degradation, all that its samples' fingerprints share."""
         shared = self._shared
-        pairs = {reader.degradation for reader in self.recipe.sources if reader.degradation}
+        pairs = {source.degradation for source in self.sources if source.is_pair}
         made = {
             word: {
                 **shared,
@@ -104,13 +106,14 @@ class Wanted:
             for word, synthesis in self.recipe.degradations.items()
         }
         for word in sorted(pairs):
-            made.setdefault(word, {**shared})
+            made.setdefault(word, {**shared, "recovery": RECOVERY})
         return dict(sorted(made.items()))
 
     @cached_property
     def _prefixes(self) -> dict[tuple[str, bool], bytes]:
         prefixes = {(w, False): canonical_json([w, body]).encode() for w, body in self.identities.items()}
-        prefixes |= {(w, True): canonical_json(["pair", w, self._shared]).encode() for w in self.identities}
+        pair = {**self._shared, "recovery": RECOVERY}
+        prefixes |= {(w, True): canonical_json(["pair", w, pair]).encode() for w in self.identities}
         return prefixes
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
@@ -119,10 +122,11 @@ class Wanted:
         prefix = self._prefixes[degradation, source.is_pair]
         caption = self.captions[source.digest] or Worded("", "")
         wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
+        told = f"\0{canonical_json(source.params)}" if source.params else ""
         for tile in self.recipe.cut(source.looks.width, source.looks.height):
             place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
             for variant in range(synthesis.variants if synthesis else 1):
-                what = f"{source.digest}\0{tile}\0{variant}".encode()
+                what = f"{source.digest}\0{tile}\0{variant}{told}".encode()
                 pixels = hashlib.sha256(prefix + what).hexdigest()[:32]
                 seed = sample_seed(self.recipe.seed, source.digest, degradation, variant, tile) if synthesis else ""
                 yield WantedSample(
@@ -130,7 +134,7 @@ class Wanted:
                     source=source,
                     entry=degradation,
                     label=synthesis.label if synthesis else degradation,
-                    words=synthesis.words if synthesis else (degradation,),
+                    words=synthesis.words if synthesis else tuple(degradation.split(JOINT)),
                     variant=variant,
                     tile=tile,
                     seed=seed,
@@ -145,8 +149,8 @@ class Wanted:
         groups: dict[tuple[str, str, int], list[Source]] = {}
         for source in self.sources:
             bucket = bucket_of(source.digest, self.recipe.buckets[source.split])
-            words = [self.recipe.sources[source.entry].degradation] if source.is_pair else self.recipe.degradations
-            for word in words:
+            entries = source.entries or tuple(self.recipe.degradations)
+            for word in (source.degradation,) if source.is_pair else entries:
                 groups.setdefault((source.split, word, bucket), []).append(source)
         return tuple(self._shard(*group, tuple(groups[group])) for group in sorted(groups))
 
@@ -325,6 +329,7 @@ CAUSES = {
     "schema": "the stored layout changed",
     "codec": "the installed codecs changed",
     "severity": "severity is measured in another way",
+    "recovery": "what can be recovered of a pair is found in another way",
     "seed": "the seed changed",
 }
 """Why all samples of a degradation may be stale, by the key of its identity that tells."""

@@ -17,6 +17,9 @@ import tomli_w
 
 from captioning import CAPTIONERS
 from captioning.captioner import Captioner
+from captioning.clip_score import ClipScore
+from captioning.filters import Filters
+from pipeline.locations import is_remote
 from pipeline.sources import READERS
 from pipeline.sources.reader import Reader
 from synth.compose import JOINT, Composite
@@ -26,6 +29,7 @@ from synth.graded import Graded
 from synth.image import SMALLEST_SIDE
 
 SPLITS = ("train", "val", "test")
+LEAKS = ("mend", "report")
 
 T = TypeVar("T")
 
@@ -67,13 +71,17 @@ class Tiles:
 class Split:
     """Shares of the photographs for validation and test, 0 to 1 together; the rest is for training.
 
-    A photograph's side follows from its digest: it does not move when others come or go.
+    A photograph's side follows from its digest: it does not move when others come or go, unless one that shows the
+    same scene comes to stand on another side. leaks: `mend` keeps every scene on one side; `report` only tells of it.
     """
 
     val: float = 0.0
     test: float = 0.0
+    leaks: str = "mend"
 
     def __post_init__(self) -> None:
+        if self.leaks not in LEAKS:
+            raise RecipeError(f"leaks: expected one of {', '.join(LEAKS)}, found {self.leaks!r}")
         for name, share in (("val", self.val), ("test", self.test)):
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise RecipeError(f"{name}: expected a share from 0 to 1, found {share!r}")
@@ -122,6 +130,8 @@ class Recipe:
     sources: tuple[Reader, ...]
     captioner: Captioner
     fallback: Captioner | None
+    filters: Filters
+    similarity: ClipScore | None
     degradations: Mapping[str, Synthesis]
     tiles: Tiles | None
     split: Split
@@ -179,20 +189,21 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     sources, source_tables = zip(*(_kind("[[sources]]", e, READERS, folder, "folder") for e in entries), strict=True)
     for source in sources:
         _expect_split(source.split)
-    if not any(source.degradation for source in sources) and not table.get("degradations"):
+    if not any(source.has_pairs for source in sources) and not table.get("degradations"):
         raise RecipeError(f"no [degradations.…]: name at least one of {', '.join(CATALOGUE)}")
 
-    captions = dict(_typed("captions", table.get("captions", {}), dict, "a [captions] table"))
-    fallback_word = _typed("captions.fallback", captions.pop("fallback", ""), str, "a captioner's word, or nothing")
-    captioner, captions_table = _kind("[captions]", captions, CAPTIONERS, folder, "template")
-    fallback: Captioner | None = None
-    if fallback_word:
-        fallback, _ = _kind("[captions] fallback", {"kind": fallback_word}, CAPTIONERS, folder, "")
+    captions, captions_table = _captions(table.get("captions", {}), folder)
 
     syntheses: dict[str, Synthesis] = {}
     degradation_tables: dict[str, Any] = {}
     for entry, raw in sorted(_typed("degradations", table.get("degradations", {}), dict, "tables").items()):
         syntheses[entry], degradation_tables[entry] = parse_synthesis(entry, raw, folder)
+
+    for source in sources:
+        for entry in source.degradations:
+            if entry not in syntheses:
+                what = f"the recipe has no [degradations.{entry}]"
+                raise RecipeError(f"[[sources]] degradations: {what}; {nearest(entry, syntheses)}")
 
     tiles = None
     if "tiles" in table:
@@ -206,12 +217,41 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
         "buckets": dict(buckets),
         "split": split_table,
         "sources": list(source_tables),
-        "captions": {**captions_table, "fallback": fallback_word},
+        "captions": captions_table,
         "degradations": degradation_tables,
     }
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
-    return Recipe(name, seed, sources, captioner, fallback, syntheses, tiles, split, buckets, folder, resolved_table)
+    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, resolved_table)
+
+
+def _captions(raw: Any, folder: Path) -> tuple[tuple[Captioner, Captioner | None, Filters, ClipScore | None], Any]:
+    """The [captions] table: captioner, fallback, filters and similarity; and the table with its defaults filled in."""
+    settings = dict(_typed("captions", raw, dict, "a [captions] table"))
+    spare = settings.pop("fallback", "")
+    filters, filter_table = construct("[captions.filter]", Filters, _table("captions.filter", settings), folder)
+    similarity: ClipScore | None = None
+    similarity_table: dict[str, Any] = {}
+    if "similarity" in settings:
+        chosen = _table("captions.similarity", settings)
+        similarity, similarity_table = construct("[captions.similarity]", ClipScore, chosen, folder)
+    captioner, resolved = _kind("[captions]", settings, CAPTIONERS, folder, "template")
+    fallback: Captioner | None = None
+    spare_table: Any = ""
+    if spare != "":
+        if not isinstance(spare, str | dict):
+            raise RecipeError(f"captions.fallback: expected a captioner's word or table, found {spare!r}")
+        own = {"kind": spare} if isinstance(spare, str) else spare
+        fallback, spare_table = _kind("[captions] fallback", own, CAPTIONERS, folder, "template")
+    resolved |= {"fallback": spare_table, "filter": filter_table}
+    return (captioner, fallback, filters, similarity), resolved | (
+        {"similarity": similarity_table} if similarity else {}
+    )
+
+
+def _table(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Take the table `name`, such as captions.filter, out of its parent's settings."""
+    return _typed(name, settings.pop(name.rpartition(".")[2], {}), dict, f"a table [{name}]")
 
 
 def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict[str, Any]]:
@@ -276,8 +316,9 @@ def construct(
     values: dict[str, Any] = {}
     for key, value in settings.items():
         if fields[key].metadata.get("folder"):
-            written = _typed(f"{what} {key}", value, str, "a path")
-            values[key] = str((folder / Path(written).expanduser()).resolve()) if written else ""
+            values[key] = _resolved(_typed(f"{what} {key}", value, str, "a path"), folder)
+        elif fields[key].metadata.get("folder_or_name") and isinstance(value, str):
+            values[key] = _resolved(value, folder) if value.startswith((".", "/", "~")) else value
         elif fields[key].type == "str":  # annotations are kept as text
             values[key] = _typed(f"{what} {key}", value, str, "a text")
         else:
@@ -291,6 +332,11 @@ def construct(
         raise RecipeError(f"{what}: {error}") from None
     resolved = {n: settings.get(n, _plain(getattr(made, n))) for n in fields}
     return made, resolved
+
+
+def _resolved(written: str, folder: Path) -> str:
+    """An absolute path; addresses such as s3://bucket/photos and the empty text stay as they are."""
+    return written if not written or is_remote(written) else str((folder / Path(written).expanduser()).resolve())
 
 
 def _required(f: dataclasses.Field[Any]) -> bool:

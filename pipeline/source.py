@@ -6,18 +6,25 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from stat import S_ISREG
 
+from pipeline import locations
 from pipeline.codec import BadImageError, codec_fingerprint, decode, perceptual_hash
+from pipeline.leaks import Leaks, Scene, find_leaks
+from pipeline.merging import merge
 from pipeline.pair_checks import PairCheck, check_pair, swapped
-from pipeline.recipe import SPLITS, Recipe
-from pipeline.sources.reader import Candidate, Refusal, SourceError, printable
+from pipeline.recipe import Recipe
+from pipeline.recovered import reside_parameters
+from pipeline.sources.reader import Candidate, Reader, Refusal, SourceError, printable
 from pipeline.store import ScanStore
 from synth.image import Image
+
+ASKED_AT_ONCE = 32
+"""Requests to servers under way at a time while a scan asks what changed."""
 
 INSPECTION = 1
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
@@ -45,10 +52,14 @@ class Source:
 
     digest    SHA-256 of the clean image's bytes; for a pair, of its label and both files' digests. Names the source.
     content   SHA-256 of the clean image's bytes. Decides the split, so that one clean image never stands on two sides.
-    names     every relative name under which these bytes were found, in order; `path` is the first one's file.
-    roots     the folder that each of the names is relative to.
+    names     every relative name under which these bytes were found, in order; `path` is the first one's location.
+    roots     the folder that each of the names is relative to; captions: what the source itself brings for each.
     entry     which [[sources]] table it came from, counted from 0.
-    lq        path of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
+    named     whether its split was named by that table or by the source, and not drawn from its digest.
+    entries   the recipe's degradations that apply to it; empty: all.
+    lq        location of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
+    degradation  the pair's label, and `params` what its source tells of it.
+    border    pixels to cut from every side of the clean image, so that it fits the degraded one; `looks` is after that.
     """
 
     digest: str
@@ -60,9 +71,16 @@ class Source:
     split: str
     bytes: int
     looks: Looks
+    captions: tuple[str, ...] = ("",)
+    named: bool = False
+    entries: tuple[str, ...] = ()
     lq: str = ""
     lq_digest: str = ""
     lq_suffix: str = ""
+    lq_name: str = ""
+    degradation: str = ""
+    params: Mapping[str, float | int | str] = field(default_factory=dict, hash=False)
+    border: int = 0
 
     @property
     def is_pair(self) -> bool:
@@ -75,6 +93,7 @@ class Scan:
     """The sources of a recipe as they are now.
 
     sources   in digest order. refusals: set aside, with reasons. notes: things to know that stop nothing.
+    leaks     photographs that show the same scene, and what was done to keep them on one side of every split.
     seen      how many inputs the readers found, refused ones included; ignored: how many other files. hashed: how many
     had to be read.
     """
@@ -85,6 +104,7 @@ class Scan:
     seen: int
     ignored: int
     hashed: int
+    leaks: Leaks = field(default_factory=Leaks)
 
 
 @dataclass(frozen=True)
@@ -101,6 +121,7 @@ def scan(
     workers: int = 1,
     paranoid: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    comparing: Callable[[int, int], None] | None = None,
 ) -> Scan:
     """List, hash and inspect every source of `recipe`. Raises SourceError where a source as a whole is unusable.
 
@@ -109,6 +130,7 @@ def scan(
     """
     candidates: list[tuple[int, Candidate]] = []
     refusals: list[Refusal] = []
+    notes: list[str] = []
     ignored = 0
     for entry, reader in enumerate(recipe.sources):
         try:
@@ -117,6 +139,7 @@ def scan(
             raise SourceError(f"[[sources]] {entry + 1}: {error}") from None
         candidates += [(entry, candidate) for candidate in found.candidates]
         refusals += found.refusals
+        notes += found.notes
         ignored += found.ignored
     seen = len(candidates) + len(refusals)
     paths = dict.fromkeys(p for _, c in candidates for p in (c.path, c.lq) if p)
@@ -132,33 +155,17 @@ def scan(
                 problem = unread.get(path) or _looks(store, files[path].digest).problem
                 reason = f"{role}{problem}" if problem else ""
         if reason:
-            refusals.append(Refusal(_named(candidate.name, candidate.lq), reason))
+            refusals.append(Refusal(_named(candidate.name, _lq_name(candidate)), reason))
             continue
-        gt = files[candidate.path]
-        lq = files.get(candidate.lq)
-        pair = f"pair {reader.degradation} {gt.digest}"
-        digest = hashlib.sha256(f"{pair} {lq.digest}".encode()).hexdigest() if lq else gt.digest
-        source = Source(
-            digest=digest,
-            content=gt.digest,
-            names=(candidate.name,),
-            roots=(reader.root,),
-            path=gt.path,
-            entry=entry,
-            split=reader.split or recipe.split.side(gt.digest),
-            bytes=gt.size + (lq.size if lq else 0),
-            looks=_looks(store, gt.digest),
-            lq=candidate.lq,
-            lq_digest=lq.digest if lq else "",
-            lq_suffix=_looks(store, lq.digest).suffix if lq else "",
-        )
+        source = _source(candidate, entry, reader, recipe, files, store)
         if source.is_pair:
             to_check.append((len(sources), candidate.name))
         sources.append(source)
 
-    bad_pairs, notes = _check_pairs(sources, recipe, store, workers)
-    refusals += [Refusal(_named(sources[i].names[0], sources[i].lq), reason) for i, reason in bad_pairs.items()]
-    kept, clashes, split_notes = _merge([s for i, s in enumerate(sources) if i not in bad_pairs])
+    bad_pairs, pair_notes = _check_pairs(sources, recipe, store, workers)
+    refusals += [Refusal(_named(sources[i].names[0], sources[i].lq_name), reason) for i, reason in bad_pairs.items()]
+    good = [s for i, s in enumerate(sources) if i not in bad_pairs]
+    kept, clashes, split_notes = merge(good, lambda entry: recipe.sources[entry].title)
     refusals += clashes
     small = [s for s in kept if not recipe.cut(s.looks.width, s.looks.height)]
     if recipe.tiles:
@@ -167,25 +174,127 @@ def scan(
             for s in small
         ]
     dropped = {s.digest for s in small}
+    usable = [s for s in kept if s.digest not in dropped]
+    mend = recipe.split.leaks == "mend"
+    leaks = Leaks()
+    if len({s.split for s in usable}) > 1:  # on one side there is nothing to keep apart
+        leaks = find_leaks(_scenes(usable, recipe), store, workers=workers, progress=comparing)
+    if mend:
+        usable = _on_one_side(usable, leaks)
     return Scan(
-        tuple(s for s in kept if s.digest not in dropped),
+        tuple(usable),
         tuple(sorted(refusals, key=lambda r: (r.name, r.reason))),
-        (*notes, *split_notes),
+        (*notes, *pair_notes, *split_notes, *leaks.lines(mended=mend)),
         seen,
         ignored,
         hashed,
+        leaks,
     )
+
+
+def _source(
+    candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, files: Mapping[str, _File], store: ScanStore
+) -> Source:
+    """A candidate whose files can be read and decoded, with its digest and its side."""
+    gt = files[candidate.path]
+    lq = files.get(candidate.lq)
+    looks = _looks(store, gt.digest)
+    label = (reader.degradation or candidate.degradation) if lq else ""
+    digest, border, lq_looks = gt.digest, 0, Looks()
+    if lq:
+        lq_looks = _looks(store, lq.digest)
+        if candidate.border and _larger_by(looks, lq_looks, candidate.border):
+            border = candidate.border
+            looks = replace(looks, width=lq_looks.width, height=lq_looks.height, suffix="")
+        cut = f" border {border}" if border else ""
+        digest = hashlib.sha256(f"pair {label} {gt.digest} {lq.digest}{cut}".encode()).hexdigest()
+    split = reader.split or candidate.split
+    lq_name = _lq_name(candidate)
+    params = {**(reside_parameters(lq_name) if label == "hazy" else {}), **candidate.params} if lq else {}
+    return Source(
+        digest=digest,
+        content=gt.digest,
+        names=(candidate.name,),
+        roots=(reader.root,),
+        path=gt.path,
+        entry=entry,
+        split=split or recipe.split.side(gt.digest),
+        bytes=gt.size + (lq.size if lq else 0),
+        looks=looks,
+        captions=(candidate.caption,),
+        named=bool(split),
+        entries=() if lq else reader.degradations,
+        lq=candidate.lq,
+        lq_digest=lq.digest if lq else "",
+        lq_suffix=lq_looks.suffix,
+        lq_name=lq_name,
+        degradation=label,
+        params=params,
+        border=border,
+    )
+
+
+def _larger_by(clean: Looks, degraded: Looks, border: int) -> bool:
+    return (clean.width - degraded.width, clean.height - degraded.height) == (2 * border, 2 * border)
+
+
+def _scenes(sources: Sequence[Source], recipe: Recipe) -> list[Scene]:
+    """One scene for each clean image: pairs of one label or several may share it."""
+    scenes: dict[str, Scene] = {}
+    for source in sources:
+        looks = source.looks
+        scenes.setdefault(
+            source.content,
+            Scene(
+                source.content,
+                source.names[0],
+                looks.phash,
+                looks.width + 2 * source.border,
+                looks.height + 2 * source.border,
+                source.split,
+                source.named,
+                recipe.sources[source.entry].title,
+                partial(load_clean, source.path, source.content),
+            ),
+        )
+    return list(scenes.values())
+
+
+def _on_one_side(sources: Sequence[Source], leaks: Leaks) -> list[Source]:
+    """The sources with the splits that keep every scene on one side, without those that had to be left out."""
+    placed = []
+    for source in sources:
+        if source.content in leaks.moved:
+            placed.append(replace(source, split=leaks.moved[source.content][1]))
+        elif source.content not in leaks.left_out:
+            placed.append(source)
+    return placed
+
+
+def load_clean(path: str, content: str, border: int = 0) -> Image:
+    """A clean image's pixels, H×W×3 RGB uint8, less `border` pixels on every side. Raises SourceChangedError,
+    BadImageError."""
+    return without_border(decode(read_verified(path, content)).image, border)
+
+
+def without_border(image: Image, border: int) -> Image:
+    """The image less `border` pixels on every side, contiguous."""
+    return image[border:-border, border:-border].copy() if border else image
 
 
 def read_verified(path: str, digest: str) -> bytes:
     """A source file's bytes, if they are still those of `digest`. Raises SourceChangedError otherwise."""
     try:
-        data = Path(path).read_bytes()
+        data = locations.read(path, digest)
+        if hashlib.sha256(data).hexdigest() == digest:
+            return data
+        if locations.is_remote(path):  # what the cache had was damaged, or else the source changed
+            data, found = locations.fetch(path)
+            if found == digest:
+                return data
     except OSError as error:
         raise SourceChangedError(path, f"{error.strerror or error}") from None
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise SourceChangedError(path, "its bytes changed after the scan")
-    return data
+    raise SourceChangedError(path, "its bytes changed after the scan")
 
 
 class SourceChangedError(RuntimeError):
@@ -196,7 +305,7 @@ class SourceChangedError(RuntimeError):
         self.path, self.what = path, what
 
     def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.what}"
+        return f"{printable(locations.spoken(self.path))}: {self.what}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -213,49 +322,107 @@ def _digests(
     files: dict[str, _File] = {}
     unread: dict[str, str] = {}
     stale: list[str] = []
+    stats: dict[str, os.stat_result | str] = {}  # of whole files: a tar's members share one
+
+    def stat_of(path: str) -> os.stat_result | str:
+        whole = locations.file_of(path)
+        if whole not in stats:
+            stats[whole] = _stat(whole)
+        return stats[whole]
+
+    tags = _tags([path for path in paths if locations.is_remote(path)])
     for path in paths:
-        try:
-            stat = os.stat(path)  # noqa: PTH116 - a Path for each of a million files costs seconds
-        except OSError as error:
-            unread[path] = f"cannot be read: {error.strerror}"
+        seen = tags[path] if path in tags else stat_of(path)
+        if isinstance(seen, str):
+            unread[path] = seen
             continue
-        if not S_ISREG(stat.st_mode):  # opening a pipe would wait for ever, reading a device would never end
-            unread[path] = "is a pipe, a socket or a device, and no plain file"
-            continue
-        digest = None if paranoid else store.trusted_digest(path, stat)
-        if digest is None or store.inspection(digest, _inspector()) is None:
+        if isinstance(seen, os.stat_result):
+            digest, size = store.trusted_digest(path, seen), _size(path, seen)
+        else:
+            digest, size = store.remote_digest(path, *seen), seen[1]
+        if paranoid or digest is None or store.inspection(digest, _inspector()) is None:
             stale.append(path)
         else:
-            files[path] = _File(path, digest, stat.st_size)
+            files[path] = _File(path, digest, size)
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
         batch = stale[start : start + 256]
         with ThreadPoolExecutor(max_workers=workers) as pool:
             results = list(pool.map(lambda p: _read(p, store), batch))
         store.put(
-            [(p, stat, digest) for p, (stat, digest, _, _) in zip(batch, results, strict=True) if stat and digest],
-            [(d, _inspector(), json.dumps(asdict(looks))) for _, d, looks, _ in results if d and looks],
+            [(r.path, r.stat, r.digest) for r in results if r.stat],
+            [(r.digest, _inspector(), json.dumps(asdict(r.looks))) for r in results if r.looks],
         )
-        for path, (found, digest, _, problem) in zip(batch, results, strict=True):
-            if found and digest:
-                files[path] = _File(path, digest, found.st_size)
+        tagged = [(r, tags[r.path]) for r in results if r.digest and r.path in tags]
+        store.put_remote([(r.path, *seen, r.digest) for r, seen in tagged if isinstance(seen, tuple)])
+        for result in results:
+            if result.digest:
+                files[result.path] = _File(result.path, result.digest, result.size)
             else:
-                unread[path] = problem
+                unread[result.path] = result.problem
         if progress:
             progress(min(start + 256, len(stale)), len(stale))
     return files, unread, len(stale)
 
 
-def _read(path: str, store: ScanStore) -> tuple[os.stat_result | None, str, Looks | None, str]:
-    """Stat, digest and looks of one file; or no stat and the problem. Looks are None where they are stored already."""
+@dataclass(frozen=True)
+class _Read:
+    """One file that was read: its digest and looks (None where they are stored already); or the problem. No stat for
+    a remote file."""
+
+    path: str
+    problem: str = ""
+    stat: os.stat_result | None = None
+    digest: str = ""
+    size: int = 0
+    looks: Looks | None = None
+
+
+def _read(path: str, store: ScanStore) -> _Read:
+    stat: os.stat_result | None = None
     try:
-        with Path(path).open("rb") as file:
-            stat = os.fstat(file.fileno())  # before reading: a later change then shows
-            data = file.read()
+        if locations.is_remote(path):
+            data, digest = locations.fetch(path)
+        else:
+            stat, data = locations.read_file(path)
+            digest = hashlib.sha256(data).hexdigest()
     except OSError as error:
-        return None, "", None, f"cannot be read: {error.strerror or error}"
-    digest = hashlib.sha256(data).hexdigest()
+        what = (
+            str(error) if isinstance(error, locations.LocationError) else f"cannot be read: {error.strerror or error}"
+        )
+        return _Read(path, what)
     known = store.inspection(digest, _inspector())
-    return stat, digest, None if known else inspect(data), ""
+    return _Read(path, "", stat, digest, len(data), None if known else inspect(data))
+
+
+def _stat(path: str) -> os.stat_result | str:
+    """A local file's stat, or why it cannot be used."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - a Path for each of a million files costs seconds
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not S_ISREG(stat.st_mode):  # opening a pipe would wait for ever, reading a device would never end
+        return "is a pipe, a socket or a device, and no plain file"
+    return stat
+
+
+def _size(path: str, stat: os.stat_result) -> int:
+    span = path.partition(locations.PART)[2]
+    return int(span.partition("+")[2]) if span else stat.st_size
+
+
+def _tags(paths: Sequence[str]) -> dict[str, tuple[str, int] | str]:
+    """Tag and size of each remote file, or why it cannot be had. They wait for servers, so many are asked at once."""
+
+    def ask(path: str) -> tuple[str, int] | str:
+        try:
+            return locations.tag(path)
+        except locations.LocationError as error:
+            return str(error)
+
+    if not paths:
+        return {}
+    with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+        return dict(zip(paths, pool.map(ask, paths), strict=True))
 
 
 def inspect(data: bytes) -> Looks:
@@ -293,7 +460,7 @@ def _check_pairs(
 ) -> tuple[dict[int, str], list[str]]:
     """Pairs to set aside by their place in `sources`, with reasons; and notes."""
     pairs = [i for i, s in enumerate(sources) if s.is_pair]
-    keys = {i: (sources[i].content, sources[i].lq_digest) for i in pairs}
+    keys = {i: (_as_cut(sources[i]), sources[i].lq_digest) for i in pairs}
     new = [i for i in pairs if store.pair(*keys[i], _inspector()) is None]
     with ThreadPoolExecutor(max_workers=workers) as pool:
         records = pool.map(lambda i: _compare(sources[i]), new)
@@ -312,58 +479,35 @@ def _check_pairs(
         else:
             by_entry[sources[i].entry].append((i, check))
     for entry, checks in by_entry.items():
-        word = recipe.sources[entry].degradation
-        wrong = [i for i, check in checks if swapped(word, check)]
-        names = [_named(sources[i].names[0], sources[i].lq) for i in wrong]
+        wrong = [i for i, check in checks if swapped(sources[i].degradation, check)]
+        names = [_named(sources[i].names[0], sources[i].lq_name) for i in wrong]
         if len(wrong) * 2 > len(checks):
             raise SourceError(
                 f"[[sources]] {entry + 1}: in {len(wrong)} of {len(checks)} pairs the `lq` image looks like the clean "
-                f"one for {word!r}, as in {names[0]}; are the folders `lq` and `gt` swapped?"
+                f"one for {sources[wrong[0]].degradation!r}, as in {names[0]}; are the folders `lq` and `gt` swapped?"
             )
         notes += [f"{name}: its degraded image looks like the cleaner one of the two" for name in names]
     return bad, notes
 
 
-def _named(name: str, lq: str) -> str:
+def _as_cut(source: Source) -> str:
+    return f"{source.content} less {source.border}" if source.border else source.content
+
+
+def _named(name: str, lq_name: str) -> str:
     """A source's name for people; a pair's names both files, since one clean image may serve several degraded ones."""
-    return f"{name} with {printable(Path(lq).name)}" if lq else name
+    return f"{name} with {lq_name}" if lq_name else name
+
+
+def _lq_name(candidate: Candidate) -> str:
+    return candidate.lq_name or printable(locations.base_name(candidate.lq))
 
 
 def _compare(source: Source) -> str:
     """The record of one pair's check; empty if the files are no longer what the scan saw."""
     try:
-        clean: Image = decode(read_verified(source.path, source.content)).image
+        clean = load_clean(source.path, source.content, source.border)
         degraded: Image = decode(read_verified(source.lq, source.lq_digest)).image
     except (SourceChangedError, BadImageError):
         return ""
     return json.dumps(asdict(check_pair(degraded, clean)))
-
-
-def _merge(sources: Iterable[Source]) -> tuple[list[Source], list[Refusal], list[str]]:
-    """One source for each digest, in digest order; keys that two digests share; and notes on splits.
-
-    The same bytes under several names are one source. Where its tables ask for different splits, test wins over
-    val, and val over train: a photograph that somebody tests on is never trained on.
-    """
-    groups: dict[str, list[Source]] = defaultdict(list)
-    sides: dict[str, str] = {}
-    notes = []
-    for source in sources:
-        groups[source.digest].append(source)
-        earlier = sides.get(source.content, source.split)
-        sides[source.content] = max(earlier, source.split, key=SPLITS.index)
-    merged, refusals, keys = [], [], dict[str, str]()
-    for digest in sorted(groups):
-        same = sorted(groups[digest], key=lambda s: (s.entry, s.names))
-        first, side = same[0], sides[same[0].content]
-        for other in sorted({s.split for s in same} - {side}):
-            notes.append(f"{first.names[0]} is in {other} and in {side}; it stays in {side} alone")
-        if digest[:16] in keys:
-            clash = f"its digest begins like that of {keys[digest[:16]]} (16 hex digits); they cannot both have a key"
-            refusals.append(Refusal(first.names[0], clash))
-            continue
-        keys[digest[:16]] = first.names[0]
-        places = dict.fromkeys((name, root) for s in same for name, root in zip(s.names, s.roots, strict=True))
-        names, roots = zip(*places, strict=True)
-        merged.append(replace(first, names=names, roots=roots, split=side))
-    return merged, refusals, notes

@@ -16,10 +16,13 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
     seen_ns INTEGER, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS remote (path TEXT PRIMARY KEY, tag TEXT, size INTEGER, digest TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS inspections (
     digest TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (digest, inspector)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pairs (
     gt TEXT, lq TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (gt, lq, inspector)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS verdicts (
+    first TEXT, second TEXT, matcher TEXT, record TEXT NOT NULL, PRIMARY KEY (first, second, matcher)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rates (degradation TEXT PRIMARY KEY, seconds REAL, bytes REAL, megapixels REAL);
 """
 
@@ -61,6 +64,17 @@ class ScanStore:
             return None
         return str(row[0])
 
+    def remote_digest(self, path: str, tag: str, size: int) -> str | None:
+        """The stored digest of a remote file, if its tag and size are as stored; never without a tag."""
+        query = "SELECT digest FROM remote WHERE path=? AND tag=? AND size=?"
+        row = self._one(query, (path, tag, size)) if tag else None
+        return None if row is None else str(row[0])
+
+    def put_remote(self, files: Iterable[tuple[str, str, int, str]]) -> None:
+        """Keep digests of remote files: (path, tag, size, digest)."""
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO remote VALUES (?,?,?,?)", files)
+
     def inspection(self, digest: str, inspector: str) -> str | None:
         """The record of an inspection, if this inspector has looked at these bytes before."""
         row = self._one("SELECT record FROM inspections WHERE digest=? AND inspector=?", (digest, inspector))
@@ -69,6 +83,12 @@ class ScanStore:
     def pair(self, gt: str, lq: str, inspector: str) -> str | None:
         """The record of a pair's check, by the digests of both files."""
         row = self._one("SELECT record FROM pairs WHERE gt=? AND lq=? AND inspector=?", (gt, lq, inspector))
+        return None if row is None else str(row[0])
+
+    def verdict(self, first: str, second: str, matcher: str) -> str | None:
+        """The record of two clean images' comparison, by their digests, the lesser one first."""
+        query = "SELECT record FROM verdicts WHERE first=? AND second=? AND matcher=?"
+        row = self._one(query, (first, second, matcher))
         return None if row is None else str(row[0])
 
     def put(
@@ -96,10 +116,17 @@ class ScanStore:
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?,?,?,?)", records)
 
+    def put_verdicts(self, records: Iterable[tuple[str, str, str, str]]) -> None:
+        """Keep the records of comparisons: (first, second, matcher), the lesser digest first, and the record."""
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?,?,?,?)", records)
+
     def forget(self, paths: Iterable[str]) -> None:
         """Drop the digests of these files, so that they are read again."""
+        paths = list(paths)
         with self._lock, self._connection:
             self._connection.executemany("DELETE FROM files WHERE path=?", [(os.fsencode(p),) for p in paths])
+            self._connection.executemany("DELETE FROM remote WHERE path=?", [(p,) for p in paths])
 
     def rates(self) -> dict[str, tuple[float, float]]:
         """Seconds of one core and bytes per megapixel for each degradation, as the last build measured them."""

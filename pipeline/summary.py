@@ -31,6 +31,13 @@ def plan_markdown(draft: Draft) -> str:
     return "\n".join([f"**{draft.plan.summary()}**", "", *(f"- {line}" for line in lines[:SHOWN]), *more, *aside])
 
 
+def caption_line(draft: Draft) -> str:
+    """Which captioner's sentence how many photographs got."""
+    counts = Counter(worded.captioner for worded in draft.wanted.captions.values() if worded)
+    parts = [f"{count} by {captioner}" for captioner, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
+    return f"captions of {sum(counts.values())} photographs: {', '.join(parts)}"
+
+
 def summary_rows(report: Report) -> list[dict[str, Any]]:
     """Samples and bytes for each degradation and split, in the order of the shards."""
     manifest = report.manifest

@@ -176,12 +176,15 @@ def _prompt(parts: Sequence[tuple[str, Params]]) -> str:
     word, params = parts[0]
     if word == "noisy":
         sigma: Any = params.get("sigma", 50.0)
-        return next(prompt for limit, prompt in VLU_NOISE if sigma < limit)
+        level = float(sigma) if isinstance(sigma, int | float) else 50.0  # an ingested pair may tell anything
+        return next((prompt for limit, prompt in VLU_NOISE if level < limit), VLU_NOISE[-1][1])
     return VLU_PROMPTS.get(word, "")
 
 
 def parts_of(label: str, params: Mapping[str, Any]) -> list[tuple[str, Params]]:
-    """Word and parameters of each part, from a sample's label and parameters: a composite stores a list of them."""
+    """Word and parameters of each part, from a sample's label and parameters: a composite stores a list of them; of an
+    ingested pair with several degradations no more than their words is known."""
     if "parts" in params:
         return [(str(word), drawn) for word, drawn in params["parts"]]
-    return [(label, params)]
+    words = label.split("+")
+    return [(word, params if len(words) == 1 else {}) for word in words]

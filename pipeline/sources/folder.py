@@ -1,4 +1,4 @@
-"""A folder tree of clean photographs."""
+"""A folder tree of clean photographs, here or at an address such as s3://bucket/photos."""
 
 from __future__ import annotations
 
@@ -6,25 +6,39 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from pipeline.sources.reader import Candidate, Found, SourceError, image_files
+from pipeline import locations
+from pipeline.sources.reader import Candidate, Found, SourceError, check_entries, image_files
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Every image file below `path`; with `include`, those whose relative name matches one of its patterns."""
+    """Every image file below `path`; with `include`, those whose relative name matches one of its patterns.
+    With `degradations`, they undergo these entries of the recipe alone."""
 
     kind: ClassVar[str] = "folder"
     path: str = field(metadata={"folder": True})
     include: str | tuple[str, ...] = ("*",)
+    degradations: tuple[str, ...] = ()
     split: str = ""
     licence: str = ""
     attribution: str = ""
 
     def __post_init__(self) -> None:
+        check_entries(self.degradations)
         if isinstance(self.include, str):
             object.__setattr__(self, "include", (self.include,))
         if not isinstance(self.include, tuple) or not all(isinstance(i, str) for i in self.include):
             raise SourceError(f'include: expected patterns such as ["*.jpg"], found {self.include!r}')
+
+    @property
+    def title(self) -> str:
+        """The folder's name."""
+        return locations.base_name(self.path)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Never."""
+        return False
 
     @property
     def degradation(self) -> str:

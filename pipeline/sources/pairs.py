@@ -10,10 +10,30 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, image_files
+from synth.compose import JOINT
 from synth.degradations import WORDS
 
 RULES = ("name", "stem", "regex")
 WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+SIDES = frozenset({"gt", "hq", "clean", "clear", "sharp", "norain", "target", "groundtruth"})
+
+
+def check_label(label: str) -> None:
+    """Raise SourceError unless `label` can name degradations: words of letters and digits, several joined by +. A word
+    that is nearly one of the ten is taken for a slip."""
+    for word in label.split(JOINT):
+        close = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.75)
+        if not WORD.fullmatch(word) or (close and word not in WORDS):
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise SourceError(
+                f"degradation: expected a word such as {', '.join(WORDS)}, found {word!r}; {hint}".strip("; ")
+            )
+
+
+def set_name(folder: str) -> str:
+    """What to call the set whose clean images lie in `folder`: the first name upwards that names no mere side."""
+    steps = [step for step in folder.rstrip("/").split("/") if step]
+    return next((step for step in reversed(steps) if step.lower() not in SIDES), steps[-1] if steps else folder)
 
 
 @dataclass(frozen=True)
@@ -37,13 +57,7 @@ class Pairs:
     attribution: str = ""
 
     def __post_init__(self) -> None:
-        word = self.degradation
-        close = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.75)
-        if not WORD.fullmatch(word) or (close and word not in WORDS):
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise SourceError(
-                f"degradation: expected a word such as {', '.join(WORDS)}, found {word!r}; {hint}".strip("; ")
-            )
+        check_label(self.degradation)
         if self.match not in RULES:
             raise SourceError(f"match: expected one of {', '.join(RULES)}, found {self.match!r}")
         if (self.match == "regex") != bool(self.pattern):
@@ -55,6 +69,21 @@ class Pairs:
                 raise SourceError(f"{setting}: {pattern!r} is no regular expression: {error}") from None
             if pattern and not groups:
                 raise SourceError(f"{setting}: {pattern!r} needs a group in parentheses around what must be equal")
+
+    @property
+    def title(self) -> str:
+        """The name of the folder of clean images, or of the one above if that is called gt or the like."""
+        return set_name(self.gt)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def degradations(self) -> tuple[str, ...]:
+        """None is applied to pairs."""
+        return ()
 
     @property
     def root(self) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
+from urllib.parse import unquote
 
+from pipeline import locations
 from pipeline.codec import SUFFIXES
 
 
@@ -19,14 +21,26 @@ class SourceError(ValueError):
 class Candidate:
     """One clean image, or one LQ/GT pair, that a reader found.
 
-    name   path of the clean image relative to its folder, forward slashes; for people and for caption files.
-    path   the clean image (GT).
-    lq     the degraded image, for a pair; empty otherwise.
+    name         path of the clean image relative to its folder, forward slashes; for people and for caption files.
+    path         location of the clean image (GT): see pipeline/locations.py.
+    lq           location of the degraded image, for a pair; empty otherwise.
+    lq_name      the degraded image's file name, where its location does not tell.
+    degradation  a pair's label, where the reader as a whole has none.
+    split        the split it belongs to, where the reader as a whole has none.
+    caption      the caption that the source itself brings.
+    params       what the source tells of a pair's degradation, such as {"sigma": 25.0}; stored with its samples.
+    border       the clean image may be larger by so many pixels on every side; if it is, it is cut to fit.
     """
 
     name: str
     path: str
     lq: str = ""
+    lq_name: str = ""
+    degradation: str = ""
+    split: str = ""
+    caption: str = ""
+    params: Mapping[str, float | int | str] = field(default_factory=dict)
+    border: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,11 +53,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Found:
-    """What a reader found: candidates in name order, inputs set aside already, and the number of other files."""
+    """What a reader found: candidates in name order, inputs set aside already, the number of other files, and notes:
+    things to know that stop nothing."""
 
     candidates: Sequence[Candidate]
     refusals: Sequence[Refusal] = field(default_factory=tuple)
     ignored: int = 0
+    notes: Sequence[str] = field(default_factory=tuple)
 
 
 class Reader(Protocol):
@@ -52,8 +68,18 @@ class Reader(Protocol):
     kind: ClassVar[str]
 
     @property
+    def title(self) -> str:
+        """What to call it in reports: the name of the set, or of its folder."""
+        ...
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether it may bring LQ/GT pairs, so that a recipe needs no degradations of its own."""
+        ...
+
+    @property
     def split(self) -> str:
-        """The split that all its photographs belong to; empty: by the recipe's rule."""
+        """The split that all its photographs belong to; empty: each candidate's own, or by the recipe's rule."""
         ...
 
     @property
@@ -68,12 +94,17 @@ class Reader(Protocol):
 
     @property
     def degradation(self) -> str:
-        """The label of its pairs; empty for a source of clean images."""
+        """The label of its pairs; empty for a source of clean images, and where each candidate brings its own."""
+        ...
+
+    @property
+    def degradations(self) -> tuple[str, ...]:
+        """The recipe's [degradations] that its clean images undergo, by entry; empty: all of them."""
         ...
 
     @property
     def root(self) -> str:
-        """The folder that candidates' names are relative to."""
+        """The folder that candidates' names are relative to; caption files are looked for in it."""
         ...
 
     def find(self) -> Found:
@@ -81,23 +112,54 @@ class Reader(Protocol):
         ...
 
 
+def check_entries(entries: object) -> None:
+    """Raise SourceError unless `entries` can be a reader's `degradations`: texts in a tuple."""
+    if not isinstance(entries, tuple) or not all(isinstance(entry, str) and entry for entry in entries):
+        raise SourceError(f'degradations: expected names of [degradations] tables such as ["noisy"], found {entries!r}')
+
+
 def image_files(folder: str, setting: str) -> tuple[list[tuple[str, str]], int]:
     """(relative name, path) of every image file below `folder` in name order, and how many other files lie there.
 
     By suffix alone; nothing is opened. Linked folders are followed. Hidden files and folders are passed over, and so
     is a patina dataset that was built below the folder: its shards are no photographs, but its gallery's pictures
-    could be.
+    could be. `folder` may be an address such as s3://bucket/photos.
     """
+    if locations.is_remote(folder):
+        return _remote_images(folder, setting)
     if not Path(folder).is_dir():
         found = "a file" if Path(folder).exists() else "nothing"
         raise SourceError(f"{setting}: expected a folder of photographs at {folder}, found {found}")
     names, ignored = [], 0
-    for path in _walk(folder, setting):
+    for path in walk(folder, setting):
         if Path(path).suffix.lower() in SUFFIXES:
             names.append((printable(Path(path).relative_to(folder).as_posix()), path))
         else:
             ignored += 1
     return sorted(names), ignored
+
+
+def _remote_images(folder: str, setting: str) -> tuple[list[tuple[str, str]], int]:
+    try:
+        addresses = locations.list_remote(folder)
+    except locations.LocationError as error:
+        raise SourceError(f"{setting}: {error}") from None
+    names, ignored = [], 0
+    for address in addresses:
+        name = PurePosixPath(address).name if address == folder else below(folder, address)
+        if any(step.startswith(".") for step in name.split("/")):
+            continue
+        if PurePosixPath(name).suffix.lower() in SUFFIXES:
+            names.append((printable(name), address))
+        else:
+            ignored += 1
+    return sorted(names), ignored
+
+
+def below(folder: str, address: str) -> str:
+    """An address relative to a folder's. Some file systems spell what stands between `://` and the path anew."""
+    inner, outer = address.partition("://")[2].lstrip("/"), folder.partition("://")[2].strip("/")
+    return unquote(inner.removeprefix(outer).lstrip("/"))
 
 
 def printable(name: str) -> str:
@@ -107,14 +169,17 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _walk(folder: str, setting: str) -> Iterator[str]:
+def walk(folder: str, setting: str, *, datasets: bool = False) -> Iterator[str]:
+    """Every file below a local folder. Linked folders are followed, hidden names passed over, and patina's datasets too
+    unless `datasets`. Raises SourceError, naming `setting`, where a folder cannot be listed."""
+
     def stop(error: OSError) -> None:  # passed over in silence, its photographs would leave the dataset
         raise SourceError(f"{setting}: cannot list the folder {printable(str(error.filename))}: {error.strerror}")
 
     above: dict[str, frozenset[str]] = {}  # the real folders on the way to each folder: a link may lead back up
     for root, folders, files in os.walk(folder, onerror=stop, followlinks=True):
         place, over = os.path.realpath(root), above.get(os.path.dirname(root), frozenset())  # noqa: PTH120
-        if place in over or ".patina" in folders:
+        if place in over or (".patina" in folders and not datasets):
             folders.clear()
             continue
         above[root] = over | {place}

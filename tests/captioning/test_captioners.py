@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import pipeline
 from captioning import CAPTIONERS
-from captioning.captioner import Caption, one_line
+from captioning.captioner import Caption, CaptionError, Run, is_folder, one_line
 from captioning.sidecar import Sidecar
 from flows.demo import PHOTOS
 from tests.captioning.doubles import photo
@@ -33,7 +34,10 @@ def test_a_captioner_is_its_word_frozen_picklable_and_its_settings_are_json(word
         captioner.text = captioner.path = "another"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("word", CAPTIONERS)
+WITHOUT_MODEL = [word for word in CAPTIONERS if not CAPTIONERS[word].stored]  # one with a model: see its own test
+
+
+@pytest.mark.parametrize("word", WITHOUT_MODEL)
 def test_one_bad_photo_is_a_problem_of_its_own(word: str, tmp_path: Path) -> None:
     def broken() -> None:
         raise OSError("truncated")
@@ -44,8 +48,32 @@ def test_one_bad_photo_is_a_problem_of_its_own(word: str, tmp_path: Path) -> Non
     assert CAPTIONERS[word]().caption([]) == []
 
 
+@pytest.mark.parametrize("word", WITHOUT_MODEL)
+def test_without_a_model_there_is_nothing_to_prepare_and_batches_are_plain(word: str, tmp_path: Path) -> None:
+    captioner, photos = CAPTIONERS[word](), [photo(f"{i}.jpg", tmp_path, caption="x", width=1) for i in range(40)]
+    captioner.prepare(Run(devices=("a device that is not here",)))
+    for run, size in ((Run(), 16), (Run(batch=7), 7)):
+        batches = list(captioner.stream(photos, run))
+        assert [i for some in batches for i, _ in some] == list(range(40)) and len(batches[0]) == size
+        assert [caption for some in batches for _, caption in some] == captioner.caption(photos)
+    captioner.release()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch": -1}, {"batch": True}, {"threads": 0}, {"devices": "cuda"}, {"devices": ("",)}]
+)
+def test_a_run_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CaptionError, match=f"{next(iter(wrong))}: expected"):
+        Run(**wrong)
+
+
+def test_a_path_is_told_from_a_name() -> None:
+    assert all(map(is_folder, ["./model", "../model", "~/model", "/models/blip", "."]))
+    assert not any(map(is_folder, ["Salesforce/blip-image-captioning-large", "ViT-B-32", "hf-hub:a/b", "model"]))
+
+
 def test_the_catalogue_imports_nothing_heavy_and_nobody() -> None:
-    others = "torch", "transformers", "sqlite3", "cv2", "PIL", "synth", "pipeline", "flows", "prefect"
+    others = "torch", "transformers", "open_clip", "sqlite3", "cv2", "PIL", "synth", "pipeline", "flows", "prefect"
     code = f"import sys, captioning; print(sorted(set(sys.modules) & {set(others)!r}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 

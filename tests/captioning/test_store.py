@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioning.captioner import Caption, Photo
+from captioning.captioner import Caption, CaptionError, Photo, Run
 from captioning.sidecar import Sidecar
-from captioning.store import CaptionStore, caption_all, fingerprint
+from captioning.store import CaptionStore, caption_all, fingerprint, score_all
 from captioning.template import Template
-from tests.captioning.doubles import Model, Passing, digest_of, photo
+from tests.captioning.doubles import Judge, Model, Passing, digest_of, photo
 
 KEY = "0123456789abcdef"
 
@@ -136,13 +136,16 @@ def test_an_empty_file_is_a_new_one_and_a_place_that_cannot_work_is_an_error(tmp
 def test_a_caption_is_made_once() -> None:
     model, ticks = Model(), list[tuple[int, int]]()
     with CaptionStore(None) as store:
-        made = caption_all(model, album(40), store, 16, lambda done, total: ticks.append((done, total)))
+        made = caption_all(model, album(40), store, Run(batch=16), lambda done, total: ticks.append((done, total)))
         assert made == {p.digest: Caption(f"a photo of {p.name}") for p in album(40)}
         assert [len(names) for names in model.batches] == [16, 16, 8]
         assert ticks == [(16, 40), (32, 40), (40, 40)]
 
         more = Model()
-        assert len(caption_all(more, album(42), store, 16, lambda done, total: ticks.append((done, total)))) == 42
+        assert (
+            len(caption_all(more, album(42), store, Run(batch=16), lambda done, total: ticks.append((done, total))))
+            == 42
+        )
         assert more.asked == ["040.jpg", "041.jpg"] and ticks[-1] == (2, 2)
         assert caption_all(more, album(42)[::-1], store) == caption_all(more, album(42), store)
         assert len(more.batches) == 1 and len(ticks) == 4
@@ -161,11 +164,11 @@ def test_another_fingerprint_makes_its_own_and_the_old_ones_stay() -> None:
 
 def test_interrupted_in_the_third_batch_keeps_the_first_two(tmp_path: Path) -> None:
     with CaptionStore(tmp_path / "c.sqlite") as store, pytest.raises(KeyboardInterrupt):
-        caption_all(Model(crashes_at=2), album(10), store, batch=4)
+        caption_all(Model(crashes_at=2), album(10), store, Run(batch=4))
     resumed = Model()
     with CaptionStore(tmp_path / "c.sqlite") as store:
         assert store.count() == 8
-        assert len(caption_all(resumed, album(10), store, batch=4)) == 10
+        assert len(caption_all(resumed, album(10), store, Run(batch=4))) == 10
     assert resumed.batches == [["008.jpg", "009.jpg"]]
 
 
@@ -193,7 +196,7 @@ def test_namesakes_are_one_image_and_the_first_text_counts(order: list[str], fai
     model, ticks = Model(fails_on=tuple(failing)), list[tuple[int, int]]()
     with CaptionStore(None) as store:
         photos = [*album(2), *same]
-        made = caption_all(model, photos, store, 16, lambda done, total: ticks.append((done, total)))
+        made = caption_all(model, photos, store, Run(batch=16), lambda done, total: ticks.append((done, total)))
     fine = [name for name in ("a.jpg", "b.jpg", "c.jpg") if name not in failing]
     assert made["same"] == (Caption(f"a photo of {fine[0]}") if fine else Caption("", "a.jpg is beyond me"))
     tried = ["a.jpg", "b.jpg", "c.jpg"][: ["a.jpg", "b.jpg", "c.jpg"].index(fine[0]) + 1 if fine else 3]
@@ -208,6 +211,78 @@ def test_any_of_an_images_names_may_be_the_one_in_the_table(tmp_path: Path) -> N
         assert caption_all(Sidecar(str(tmp_path / "c.csv")), namesakes, store) == {
             "same": Caption("found under its second name")
         }
+
+
+def test_a_captioner_that_cannot_run_here_is_told_before_any_work_and_only_if_there_is_any() -> None:
+    class Absent(Model):
+        def prepare(self, run: Run) -> None:
+            raise CaptionError(f"no model for {run.devices}")
+
+    with CaptionStore(None) as store:
+        with pytest.raises(CaptionError, match="no model for"):
+            caption_all(absent := Absent(), album(2), store, Run(devices=("gpu",)))
+        assert absent.asked == [] and store.count() == 0
+        store.put([(p.digest, "kept") for p in album(2)], fingerprint(absent))
+        assert caption_all(absent, album(2), store) == {p.digest: Caption("kept") for p in album(2)}
+
+
+def test_batches_may_come_in_any_order_and_the_model_is_given_back() -> None:
+    given_back: list[str] = []
+
+    class Backwards(Model):
+        def stream(self, photos: Sequence[Photo], run: Run) -> Generator[list[tuple[int, Caption]]]:
+            for i in reversed(range(len(photos))):
+                yield [(i, self.caption([photos[i]])[0])]
+
+        def release(self) -> None:
+            given_back.append(self.name)
+
+    with CaptionStore(None) as store:
+        made = caption_all(Backwards(fails_on=("001.jpg",)), album(3), store)
+        assert [made[p.digest].text for p in album(3)] == ["a photo of 000.jpg", "", "a photo of 002.jpg"]
+        with pytest.raises(KeyboardInterrupt):
+            caption_all(Backwards(crashes_at=1), album(9), store)
+        assert store.count() == 3
+    assert given_back == ["double"] * 2
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_come_back_for_their_scorer_image_and_text_alone() -> None:
+    items = {(digest_of(str(i)), f"caption {i}"): i / 4096 for i in range(1200)}
+    with CaptionStore(None) as store:
+        store.put_scores(items.items(), KEY)
+        assert store.get_scores([*items, *items], KEY) == items
+        assert store.get_scores(items, "another") == {} == store.get_scores([], KEY)
+        assert store.get_scores([(digest_of("1"), "caption 2")], KEY) == {}
+        store.put_scores([((digest_of("1"), "caption 1"), -0.5)], KEY)
+        assert store.get_scores([(digest_of("1"), "caption 1")], KEY) == {(digest_of("1"), "caption 1"): -0.5}
+        assert store.count() == 0
+
+
+def test_a_score_is_made_once_and_interrupted_keeps_what_was_done(tmp_path: Path) -> None:
+    items = [(p, text) for p in album(5) for text in ("one", "three")]
+    ticks: list[tuple[int, int]] = []
+    with CaptionStore(tmp_path / "c.sqlite") as store, pytest.raises(KeyboardInterrupt):
+        score_all(Judge(crashes_at=2), items, store, Run(batch=2))
+    judge = Judge()
+    with CaptionStore(tmp_path / "c.sqlite") as store:
+        made = score_all(judge, items * 2, store, Run(batch=2), lambda done, total: ticks.append((done, total)))
+    assert made == {(p.digest, text): len(text) / 100 for p, text in items}
+    assert judge.asked == [*((p.name, text) for p, text in items[4:]), ("released", "")]
+    assert ticks == [(2, 6), (4, 6), (6, 6)]
+
+
+def test_a_photo_that_cannot_be_compared_is_a_problem_that_is_not_stored() -> None:
+    items = [(p, "one") for p in album(3)]
+    with CaptionStore(None) as store:
+        made = score_all(Judge(fails_on="001.jpg"), items, store, Run(batch=2))
+        assert list(made.values()) == [0.03, "beyond me", 0.03]
+        mended = Judge()
+        assert set(score_all(mended, items, store, Run(batch=2)).values()) == {0.03}
+        assert mended.asked == [("001.jpg", "one"), ("released", "")]
+        assert score_all(Judge(crashes_at=0), items, store, Run(batch=2), lambda *_: pytest.fail("nothing to do"))
 
 
 # --- fingerprints -----------------------------------------------------------------------------------------------------

@@ -88,3 +88,29 @@ def test_errors_are_one_clear_line_and_exit_code_1(words: list[str], expected: s
     assert done.returncode == 1
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_sources_lists_the_public_sets_and_tells_all_about_one() -> None:
+    done = patina("sources")
+    assert done.returncode == 0, done.stderr
+    for word in ("gopro", "reside-6k", "cdd-11", "repaint-masks", "redistributable"):
+        assert word in done.stdout
+    done = patina("sources", "gopro")
+    assert done.returncode == 0, done.stderr
+    assert "https://seungjunnah.github.io/Datasets/gopro" in done.stdout
+    assert "[[sources]]" in done.stdout  # and is not taken for markup
+
+
+def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:
+    for name in ("our485/low/2.png", "our485/high/2.png"):
+        (tmp_path / "LOL" / name).parent.mkdir(parents=True)
+        (tmp_path / "LOL" / name).touch()
+    done = patina("sources", "lol", "--at", "LOL", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "found     train: 1 pairs of 485; layout: as downloaded" in done.stdout
+    assert "missing   test: 15 pairs" in done.stdout
+    assert 'path = "LOL"' in done.stdout
+    done = patina("sources", "srd", "--at", "LOL", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "found 2 images in none of its known layouts" in done.stderr
+    assert "no set is called 'lool'; did you mean 'lol'?" in patina("sources", "lool").stderr

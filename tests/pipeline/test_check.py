@@ -122,23 +122,24 @@ def test_tables_are_checked(dataset: Path) -> None:
 
 
 def near_pair(folder: Path, second: np.ndarray) -> Path:
-    """Two photographs in two folders that a recipe puts on two sides."""
+    """Two photographs in two folders that a recipe puts on two sides, and leaves there."""
     save(folder / "a" / "one.png", picture(200, 150, seed=1))
     save(folder / "a" / "far.png", picture(200, 150, seed=2))
     save(folder / "b" / "two.png", second)
     sources = [{"path": "a", "split": "train"}, {"path": "b", "split": "test"}]
-    table = {"sources": sources, "degradations": {"noisy": {}}}
+    table = {"sources": sources, "split": {"leaks": "report"}, "degradations": {"noisy": {}}}
     build(parse_recipe(table, folder), folder / "out")
     return folder / "out"
 
 
-@pytest.mark.parametrize("how", ["jpeg", "smaller", "brighter"])
+@pytest.mark.parametrize("how", ["jpeg", "smaller", "brighter", "cut"])
 def test_near_duplicates_on_two_sides_are_found(tmp_path: Path, how: str) -> None:
     image = picture(200, 150, seed=1)
     other = {
         "jpeg": lambda: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 1),
         "smaller": lambda: cv2.resize(image, (120, 90), interpolation=cv2.INTER_AREA),
         "brighter": lambda: np.minimum(image.astype(int) + 25, 255).astype(np.uint8),
+        "cut": lambda: np.ascontiguousarray(image[4:-4, 5:-5]),
     }[how]()
     out = near_pair(tmp_path, other)
     assert told(out) == (
@@ -157,7 +158,7 @@ def test_the_same_photograph_on_two_sides_is_kept_on_one_and_noted(tmp_path: Pat
     assert manifest is not None
     assert {row.split for row in read_samples(out)} == {"train", "test"}  # far.png stays in train
     assert check(out).ok
-    assert "it stays in test alone" in manifest.notes[0]
+    assert "left out of train: also in test, byte for byte" in manifest.notes[0]
 
 
 def test_another_installation_is_said_to_be_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,12 @@ from pipeline.gallery import (
     ladder_sheet,
     write_gallery,
 )
+from pipeline.gallery_page import _bars
 from pipeline.manifest import SHARDS, ManifestError, load_manifest, read_samples
 from pipeline.shard import DamagedShardError
+from pipeline.statistics import read_statistics
 from synth.image import Image
-from synth.severity import measure
+from synth.severity import WORDS, measure, word_of
 from tests.pipeline.making import photo, photos, picture, pixels, save, tiny_recipe
 
 BOTH = {"noisy": {"sigma": 25}, "jpeg-compressed": {}}
@@ -238,6 +240,34 @@ def test_tiles_variants_and_pairs_have_their_places(tmp_path: Path) -> None:
     assert "All samples are 32×32 px." in page.text
     assert "variant 1" in page.text
     assert "none: the degraded image came with the clean one" in page.text
+
+
+def test_statistics_are_drawn_and_told(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    out = dataset(tmp_path, captions={"kind": "template", "text": "all of {name}"})
+    page, numbers = page_of(out), read_statistics(out)
+    figures = {found["aria-label"] for tag, found in page.tags if tag == "svg" and "aria-label" in found}
+    for m in numbers.measures:
+        said = ", ".join(f"{n} {word}" for word, n in zip(WORDS, m.words, strict=True) if n)
+        assert f"Severity of {m.entry}: {said}; median {m.severity.median:.0f}" in figures
+        assert f"{m.severity.median:.0f} {word_of(m.severity.median)}" in page.text
+    assert "Lengths of captions in words" in figures
+    assert any(label.startswith("Widths and heights of 5 photographs") for label in figures)
+    assert "5 different captions of 4 to 4 words" in page.text
+    assert "2 labels, entropy 0.69 nats" in page.text
+    assert "every training sample has the label" not in page.text
+    alone = page_of(dataset(tmp_path / "one", sources=[{"path": "../photos"}], degradations={"noisy": {}}))
+    assert "every training sample has the label 'noisy'" in alone.text
+
+
+def test_the_bars_of_a_histogram_are_its_counts() -> None:
+    figure = _bars([0, 4, 2, 0], 0.5, "x", 2)
+    heights = [float(h) for h in re.findall(r"v-(\d+\.\d)h", figure)]
+    places = [float(x) for x in re.findall(r"M(\d+\.\d) 36v", figure)]
+    assert heights == [32, 16]
+    assert places == [75, 150]
+    assert 'd="M150.0 2V38"' in figure, "the median"
+    assert 'd="M150 2V36"' in figure, "the line between the two parts"
 
 
 def test_the_page_appears_whole_and_is_the_same_each_time(tmp_path: Path) -> None:

@@ -416,7 +416,7 @@ def test_the_split_follows_the_gt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["train", "test"])
-def test_a_gt_that_two_sources_put_on_two_sides_goes_to_test(tmp_path: Path, first: str) -> None:
+def test_a_gt_that_two_sources_put_on_two_sides_stays_in_test_alone(tmp_path: Path, first: str) -> None:
     make_pair(tmp_path, 1, "a.png", "a.png")
     photo(tmp_path / "photos" / "same.png", seed=1)
     photo(tmp_path / "photos" / "other.png", seed=2)
@@ -425,6 +425,9 @@ def test_a_gt_that_two_sources_put_on_two_sides_goes_to_test(tmp_path: Path, fir
     build(tiny_recipe(tmp_path, sources=[{"path": "photos", "split": first}, pair]), tmp_path / "out")
     built = read_built(tmp_path / "out")
     sides = {name: row["split"] for row in read_sources(tmp_path / "out") for name in row["names"]}
-    assert sides == {"a.png": "test", "same.png": "test", "other.png": first}
-    moved = "a.png" if second == "train" else "same.png"
-    assert built.manifest.notes == (f"{moved} is in train and in test; it stays in test alone",)
+    tested, (left, title) = ("same.png", ("a.png", "gt")) if first == "test" else ("a.png", ("same.png", "photos"))
+    if title == "gt":
+        title = tmp_path.name
+    assert sides == {tested: "test", "other.png": first}, "a named test set stays as it is"
+    note = f"1 photograph of {title} (train) left out of train: also in test, byte for byte, such as {left}"
+    assert built.manifest.notes == (note,)

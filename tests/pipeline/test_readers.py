@@ -86,7 +86,7 @@ def test_datasets_reads_the_folder_and_every_row_has_one_lq_and_one_gt(
 def test_open_clips_own_loader_reads_lq_and_caption(dataset: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from training.torchvision_ops import ensure_torchvision
+        from captioning.torchvision_ops import ensure_torchvision
 
         ensure_torchvision()
         import open_clip

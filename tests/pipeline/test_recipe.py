@@ -60,7 +60,7 @@ def refusal(**changes: Any) -> str:
         ({"captions": {"fallback": "tmplate"}}, "[captions] fallback: there is no kind 'tmplate'", "did you mean 'te"),
         ({"tiles": {"sise": 256}}, "[tiles] has no key 'sise'", "did you mean 'size'?"),
         ({"split": {"vla": 0.1}}, "[split] has no key 'vla'", "did you mean 'val'?"),
-        ({"split": {"train": 0.9}}, "[split] has no key 'train'", "known: test, val"),
+        ({"split": {"train": 0.9}}, "[split] has no key 'train'", "known: leaks, test, val"),
         ({"buckets": {"tran": 2}}, "buckets has no key 'tran'", "did you mean 'train'?"),
         ({"degradations": {"nosy": {}}}, "[degradations.nosy]: no degradation ", "did you mean 'noisy'?"),
         (
@@ -137,7 +137,7 @@ def test_a_key_like_no_other_gets_the_whole_list() -> None:
             '[[sources]] of kind folder: include: expected patterns such as ["*.jpg"], found 5',
         ),
         ({"captions": "template"}, "captions: expected a [captions] table, found 'template'"),
-        ({"captions": {"fallback": False}}, "captions.fallback: expected a captioner's word, or nothing, found False"),
+        ({"captions": {"fallback": False}}, "captions.fallback: expected a captioner's word or table, found False"),
         ({"tiles": 256}, "tiles: expected a [tiles] table, found 256"),
         ({"tiles": {}}, "[tiles]: size is missing"),
         ({"tiles": {"size": 15}}, "[tiles]: size: expected a whole number from 16 to 65536, found 15"),
@@ -223,11 +223,24 @@ def test_every_default_is_filled_in() -> None:
         "name": "recipe",
         "seed": 0,
         "buckets": {"train": 1, "val": 1, "test": 1},
-        "split": {"val": 0.0, "test": 0.0},
+        "split": {"val": 0.0, "test": 0.0, "leaks": "mend"},
         "sources": [
-            {"kind": "folder", "path": "photos", "include": ["*"], "split": "", "licence": "", "attribution": ""}
+            {
+                "kind": "folder",
+                "path": "photos",
+                "include": ["*"],
+                "degradations": [],
+                "split": "",
+                "licence": "",
+                "attribution": "",
+            }
         ],
-        "captions": {"kind": "template", "text": "a {tone} {orientation} photograph", "fallback": ""},
+        "captions": {
+            "kind": "template",
+            "text": "a {tone} {orientation} photograph",
+            "fallback": "",
+            "filter": {"min_words": 1, "max_words": 0, "max_repeats": 3},
+        },
     }
 
 

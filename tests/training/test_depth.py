@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from captioning.torchvision_ops import ensure_torchvision
 from tests.pipeline.making import photo, picture
 from training.depth import DepthModelError, _metres, write_depths
-from training.torchvision_ops import ensure_torchvision
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -1,0 +1,197 @@
+"""Captions by a BLIP of full size: one image after the other, as is usual, against patina alone and in batches.
+
+    python -m benchmarks.captioning [--size base large] [--device cuda:0] [--photos 64] [--rounds 3] [--save]
+
+usual    what clip-interrogator 0.6 does, by which DA-CLIP's captions were made: float16 on CUDA and float32 elsewhere,
+         one image a call, decoded and prepared between the calls, 32 new tokens.
+patina   `caption_all` into a store, at batch 1 and in batches: two threads decode and prepare ahead of the model,
+         which runs at the precision that its recipe's `auto` gives, and at that of the usual loop.
+
+The weights are random, and no caption may end early, so that every image costs its 32 tokens in each of them. The
+three alternate within each round; images/s are medians over the rounds by the clock, without loading the model and
+after one batch of warming up, and ratios are medians of each round's ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.photos import lay_out, machine
+from captioning.blip import Blip, _engine
+from captioning.captioner import Photo, Run
+from captioning.devices import devices, require
+from captioning.store import CaptionStore, caption_all
+
+T = TypeVar("T")
+
+TOKENS = 32
+SIDE = 384  # px of the model's images
+WIDE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+VISION: dict[str, dict[str, int]] = {"base": {}, "large": WIDE}  # the released models' sizes; {}: the class's defaults
+VOCABULARY = 30524  # BERT's, with BLIP's two marks
+
+
+def save_blip(folder: Path, size: str) -> Path:
+    """A BLIP as large as the released one of this size, with random weights, that ends no caption early."""
+    import torch
+    from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
+
+    torch.manual_seed(0)
+    marks = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", VOCABULARY - 2: "[DEC]"}
+    words = {marks.get(i, f"w{i}"): i for i in range(VOCABULARY)}
+    vision = {"image_size": SIDE, **VISION[size]}
+    text = {"vocab_size": VOCABULARY, "num_attention_heads": 12, "encoder_hidden_size": vision.get("hidden_size", 768)}
+    network: Any = BlipForConditionalGeneration(BlipConfig(vision_config=vision, text_config=text))
+    with torch.no_grad():
+        network.text_decoder.cls.predictions.bias[102] = -1e4  # [SEP] would end a caption
+    network.save_pretrained(folder)
+    processor = BlipProcessor(
+        BlipImageProcessor(size={"height": SIDE, "width": SIDE}), BertTokenizer(vocab=words, bos_token="[DEC]")
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def usual(folder: Path, device: str) -> Callable[[Sequence[Path]], list[str]]:
+    """The loop that people use, its model loaded."""
+    import PIL.Image
+    import torch
+    from transformers import AutoProcessor, BlipForConditionalGeneration
+
+    precision = torch.float16 if device.startswith("cuda") else torch.float32
+    network: Any = BlipForConditionalGeneration.from_pretrained(folder, dtype=precision)
+    network.eval().to(device)
+    processor: Any = AutoProcessor.from_pretrained(folder)
+
+    def run(paths: Sequence[Path]) -> list[str]:
+        said = []
+        for path in paths:
+            with PIL.Image.open(path) as file:
+                inputs = processor(images=file.convert("RGB"), return_tensors="pt").to(device).to(precision)
+            with torch.no_grad():
+                ids = network.generate(**inputs, max_new_tokens=TOKENS)
+            assert ids.shape[1] == 1 + TOKENS, "a caption ended early"
+            said.append(processor.batch_decode(ids, skip_special_tokens=True)[0].strip())
+        return said
+
+    return run
+
+
+def ours(captioner: Blip, run: Run, paths: Sequence[Path]) -> tuple[float, list[str]]:
+    """Seconds and captions of the same by patina, into a store of its own; the model is loaded before."""
+    photos = [Photo(hashlib.sha256(p.read_bytes()).hexdigest(), p.name, str(p.parent), partial(load, p)) for p in paths]
+    captioner.prepare(run)
+    with CaptionStore(None) as store:
+        seconds, made = timed(lambda: caption_all(captioner, photos, store, run))
+    assert not any(caption.problem for caption in made.values())
+    return seconds, [made[photo.digest].text for photo in photos]
+
+
+def timed(function: Callable[[], T]) -> tuple[float, T]:
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def load(path: Path) -> NDArray[np.uint8]:
+    image: Any = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    return np.asarray(image, np.uint8)
+
+
+def main() -> None:
+    """Print the table; with --save, keep it beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", nargs="+", choices=VISION, default=list(VISION))
+    parser.add_argument("--device", default="", help="as torch names it; default: the first GPU, or the CPU")
+    parser.add_argument("--photos", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=0, help="0: as many as patina chooses for the device")
+    parser.add_argument("--threads", type=int, default=Run().threads)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    require("transformers")
+    device = options.device or devices(Run())[0]
+    print(text := report(options, device))
+    if options.save:
+        (Path(__file__).parent / "captioning.md").write_text(f"# Captions by BLIP\n\n{text}\n", "utf-8")
+
+
+def report(options: argparse.Namespace, device: str) -> str:
+    """The table and what it was measured with."""
+    import torch
+
+    same = "float16" if device.startswith("cuda") else "float32"
+    precisions = list(dict.fromkeys([same, "auto"])) if device.startswith("cuda") else ["auto"]
+    lines = [
+        "| BLIP | way | precision | batch | images/s | times the usual | captions as the usual loop's |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        paths = lay_out(Path(name) / "photos", options.photos)
+        for size in options.size:
+            folder = save_blip(Path(name) / size, size)
+            loop = usual(folder, device)
+            ways = {
+                (precision, batch): (
+                    Blip(model=str(folder), max_new_tokens=TOKENS, precision=precision),
+                    Run(batch=batch, devices=(device,), threads=options.threads),
+                )
+                for precision in precisions
+                for batch in (1, options.batch)
+            }
+            speeds: dict[tuple[str, int] | None, list[float]] = {}
+            equal: dict[tuple[str, int] | None, int] = {}
+            for round_number in range(options.rounds + 1):
+                some = paths if round_number else paths[: max(8, options.photos // 8)]  # the first warms up
+                seconds, said = timed(lambda: loop(some))  # noqa: B023 - called at once
+                found: dict[tuple[str, int] | None, float] = {None: seconds}
+                for way, (captioner, run) in ways.items():
+                    found[way], texts = ours(captioner, run, some)
+                    equal[way] = sum(one == other for one, other in zip(texts, said, strict=True))
+                if round_number:
+                    for key, took in found.items():
+                        speeds.setdefault(key, []).append(len(some) / took)
+            middle = statistics.median
+            usually = speeds[None]
+            lines.append(f"| {size} | usual | {same} | 1 | {middle(usually):.2f} | 1.00 | |")
+            for way, rates in speeds.items():
+                if way is None:
+                    continue
+                captioner, run = ways[way]
+                engine = _engine(captioner, run, device)
+                ratio = middle(ours / theirs for ours, theirs in zip(rates, usually, strict=True))
+                lines.append(
+                    f"| {size} | patina | {engine.replica.precision} | {engine.batch} | {middle(rates):.2f} | "
+                    f"{ratio:.2f} | {equal[way]} of {options.photos} |"
+                )
+                captioner.release()
+    where = torch.cuda.get_device_name(device) if device.startswith("cuda") else "the CPU alone"
+    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "transformers"))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Models of the released sizes with random weights, 32 tokens for every image: speed, and nothing on words.",
+            "The last column counts captions that are the same; near ties, common in random weights, can differ.",
+            "",
+            f"Measured by `python -m benchmarks.captioning --size {' '.join(options.size)} --photos {options.photos}",
+            f"--rounds {options.rounds} --threads {options.threads}` on {where}, {machine()}, {packages}.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The protocol of an export format, and what the formats share: samples, and lists that grow by the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TextIO
+
+from pipeline.manifest import Manifest, SampleRow, ShardEntry
+from pipeline.shard import DamagedShardError
+from synth.compose import JOINT
+
+
+class ExportError(ValueError):
+    """An export that cannot be made. Says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as it is exported; every body is the stored member's own bytes.
+
+    fact    the contents of its KEY.json. lq, gt: suffix (png or jpg) and bytes. maps: PNG files by name, truth maps and
+            intermediate targets (`mask`, `step-1`).
+    source  its row of sources.parquet.
+    """
+
+    row: SampleRow
+    fact: Mapping[str, Any] = field(repr=False)
+    lq: tuple[str, bytes] = field(repr=False)
+    gt: tuple[str, bytes] = field(repr=False)
+    maps: Mapping[str, bytes] = field(repr=False)
+    source: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def words(self) -> list[str]:
+        """The degradations that it underwent, in order."""
+        return self.row.degradation.split(JOINT)
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of the dataset in `folder` that is exported: some of its shards, in the manifest's order."""
+
+    folder: Path
+    manifest: Manifest
+    shards: tuple[ShardEntry, ...]
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """Labels that several of the dataset's entries have, such as `noisy` of noisy-15 and noisy-50. Of the whole
+        dataset: a file's name does not depend on what else is exported."""
+        entries: dict[str, set[str]] = {}
+        for entry in {shard.degradation for shard in self.manifest.shards}:
+            for label in {entry, self.manifest.identities.get(entry, {}).get("label", entry)}:  # pairs: the former
+                entries.setdefault(label, set()).add(entry)
+        return frozenset(label for label, found in entries.items() if len(found) > 1)
+
+
+class Writer(Protocol):
+    """Writes one export into its folder."""
+
+    def add(self, sample: Sample) -> Callable[[], None]:
+        """Write what can be written in any order; several threads may do so side by side. Gives what is then left to be
+        done, which one thread calls in the samples' order."""
+        ...
+
+    def close(self) -> None:
+        """Finish all files. Called once, after an error too."""
+        ...
+
+
+class Format(Protocol):
+    """One way to lay a dataset out for others. A frozen dataclass whose fields are its settings, with defaults.
+
+    name     the word for it on the command line.
+    version  raised whenever the same dataset gives other files, so that earlier exports count as stale.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def open(self, folder: Path, view: View) -> Writer:
+        """Begin an export of `view` into the empty `folder`. Raises ExportError where the format cannot hold it."""
+        ...
+
+
+def sample_of(row: SampleRow, members: Mapping[str, bytes], source: Mapping[str, Any]) -> Sample:
+    """A sample from its members by extension. Raises DamagedShardError unless it has one LQ and one GT."""
+    found = {role: [name for name in names if name in members] for role, names in ROLES.items()}
+    if any(len(names) != 1 for names in found.values()):
+        raise DamagedShardError(f"{row.shard} {row.key}: expected one LQ and one GT, found {', '.join(members)}")
+    (lq,), (gt,) = found["lq"], found["gt"]
+    rest = {name: body for name, body in members.items() if name not in {lq, gt, "txt", "json"}}
+    return Sample(
+        row=row,
+        fact=json.loads(members["json"]),
+        lq=(lq, members[lq]),
+        gt=(gt.removeprefix("gt."), members[gt]),
+        maps={name.removesuffix(".png"): body for name, body in rest.items()},
+        source=source,
+    )
+
+
+ROLES = {"lq": ("png", "jpg"), "gt": ("gt.png", "gt.jpg")}
+"""The extensions that an LQ and a GT may have; a sample has one of each."""
+
+
+def stem_of(sample: Sample, shared: frozenset[str]) -> str:
+    """Its files' name without suffix, unique among samples of one label and split: the key, and the entry's name where
+    several entries share the label, since one photograph has one key under all of them."""
+    row = sample.row
+    return f"{row.key}-{row.entry}" if row.degradation in shared else row.key
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file, and the folders above it where they are missing."""
+    try:
+        path.write_bytes(data)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def put_pair(folder: Path, sample: Sample, place: str, stem: str, names: tuple[str, str]) -> tuple[str, str]:
+    """Write LQ and GT into `place`/{names} below `folder`; gives both paths relative to it. Their stems are equal, so
+    that a reader which pairs two sorted listings meets them in the same order, whatever their suffixes."""
+    lq, gt = (f"{place}/{name}/{stem}.{kind}" for name, (kind, _) in zip(names, (sample.lq, sample.gt), strict=True))
+    put(folder / lq, sample.lq[1])
+    put(folder / gt, sample.gt[1])
+    return lq, gt
+
+
+def cells(values: Sequence[str], delimiter: str = ",") -> str:
+    """One line of a table: quoted where need be, quotes doubled (RFC 4180), ends with a line feed."""
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+class Lists:
+    """Text files below `folder` that grow by the line: UTF-8, line feeds, opened when the first line comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, TextIO] = {}
+
+    def add(self, name: str, line: str, head: str = "") -> None:
+        """Append a line, which brings its line feed, to the file `name`; `head` goes before the first one."""
+        if name not in self._files:
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._files[name] = path.open("w", encoding="utf-8", newline="")
+            self._files[name].write(head)
+        self._files[name].write(line)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()

@@ -1,0 +1,207 @@
+"""Where a source's bytes lie: in a local file, in a remote one, or in a part of a local one. How to list them, read
+them, and tell that they changed.
+
+A location is a text. A path is a local file; `protocol://…` is a remote file, read through fsspec; either's part is
+`path`, NUL, `offset+size`, such as a member of a tar. Remote bytes are kept in a local cache under their SHA-256, so
+that what was read once is not fetched again; losing the cache costs time alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PART = "\0"  # no path and no address has it
+REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
+TAGS = (
+    "ETag", "etag", "md5Hash", "Content-MD5", "content_md5", "md5", "crc32c", "generation", "VersionId", "version_id",
+    "Last-Modified", "LastModified", "last_modified", "updated", "mtime", "modified", "created",
+)  # fmt: skip
+"""What the file systems of fsspec call the thing that changes with a file's bytes, the surest first."""
+
+Progress = Callable[[int, int], None]
+
+
+class LocationError(OSError):
+    """Bytes that cannot be had: what was asked for, and what the other side said."""
+
+
+def is_remote(location: str) -> bool:
+    """Whether the location is an address such as s3://bucket/key, and no local path."""
+    return REMOTE.match(location) is not None
+
+
+def part(location: str, offset: int, size: int) -> str:
+    """The location of `size` bytes from `offset` in a local file."""
+    return f"{location}{PART}{offset}+{size}"
+
+
+def file_of(location: str) -> str:
+    """The file that a location lies in: itself, unless it is a part."""
+    return location.partition(PART)[0]
+
+
+def base_name(location: str) -> str:
+    """The file's name, without its folders."""
+    return file_of(location).rstrip("/").rpartition("/")[2]
+
+
+def spoken(location: str) -> str:
+    """A location for people."""
+    path, found, span = location.partition(PART)
+    return f"{path} (bytes {span.replace('+', ' and ')} on)" if found else path
+
+
+def read_file(location: str) -> tuple[os.stat_result, bytes]:
+    """Stat and bytes of a local file or a part of one. Raises OSError."""
+    path, found, span = location.partition(PART)
+    with Path(path).open("rb") as file:
+        stat = os.fstat(file.fileno())  # before reading: a later change then shows
+        if not found:
+            return stat, file.read()
+        offset, _, size = span.partition("+")
+        file.seek(int(offset))
+        data = file.read(int(size))
+    if len(data) != int(size):
+        raise LocationError(f"{path} ends before byte {int(offset) + int(size)}")
+    return stat, data
+
+
+def read(location: str, digest: str) -> bytes:
+    """A location's bytes, from the cache if it holds those of `digest` (SHA-256). The caller compares. Raises OSError.
+
+    What is fetched from elsewhere is put into the cache under the digest that it has.
+    """
+    if not is_remote(location):
+        return read_file(location)[1]
+    try:
+        return (cache_folder() / digest[:2] / digest).read_bytes()
+    except FileNotFoundError:
+        return fetch(location)[0]
+
+
+def fetch(location: str) -> tuple[bytes, str]:
+    """Bytes and SHA-256 of a remote file, which is then in the cache. Raises LocationError."""
+    try:
+        data: bytes = system_of(location).cat_file(within(location))
+    except Exception as error:  # each file system of fsspec has its own kinds
+        raise LocationError(f"cannot be read: {_why(error)}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    keep(data, digest, anew=True)
+    return data, digest
+
+
+def tag(location: str) -> tuple[str, int]:
+    """What changes when a remote file's bytes change (empty if its server tells nothing), and its size (-1: unknown).
+
+    Raises LocationError if it is not there.
+    """
+    try:
+        info: Mapping[str, Any] = system_of(location).info(within(location))
+    except Exception as error:
+        raise LocationError(f"cannot be read: {_why(error)}") from error
+    size = info.get("size")
+    found = next((f"{name} {info[name]}" for name in TAGS if info.get(name)), "")
+    return found, -1 if size is None else int(size)
+
+
+def list_remote(folder: str) -> list[str]:
+    """Addresses of all files below a remote folder, in order. Raises LocationError.
+
+    An HTTP server must answer with an index page of links, as most do for a folder without an index.html.
+    """
+    system = system_of(folder)
+    system.invalidate_cache()  # a folder that is listed again has to be looked at again
+    try:
+        found = system.find(within(folder)) or system.ls(within(folder), detail=False)  # which fails if it is not there
+    except Exception as error:
+        raise LocationError(f"cannot list {folder}: {_why(error)}") from error
+    return sorted(system.unstrip_protocol(path) for path in found)
+
+
+def local_copy(location: str) -> Path:
+    """A local file with a remote one's bytes: fetched, unless the cache has it under its present tag. Raises
+    LocationError. A local path is given back as it is."""
+    if not is_remote(location):
+        return Path(location)
+    now, size = tag(location)
+    name = hashlib.sha256(f"{location}\n{now}\n{size}".encode()).hexdigest()
+    plain = re.sub(r"[^\w.-]", "_", base_name(location))
+    target = cache_folder() / "files" / f"{name[:32]}-{plain}"
+    if now and target.exists():
+        return target
+    try:
+        with replacing(target) as half:
+            system_of(location).get_file(within(location), half)
+    except Exception as error:
+        raise LocationError(f"cannot fetch {location}: {_why(error)}") from error
+    return target
+
+
+def keep(data: bytes, digest: str, anew: bool = False) -> Path:
+    """Put bytes into the cache under their SHA-256, `anew` even over what is there; gives the file."""
+    target = cache_folder() / digest[:2] / digest
+    if anew or not target.exists():
+        with replacing(target) as half:
+            Path(half).write_bytes(data)
+    return target
+
+
+def cache_folder() -> Path:
+    """Where remote bytes are kept: $PATINA_CACHE, or `patina` in the user's folder for caches. Several machines that
+    build together share it, or each fetches for itself."""
+    own = os.environ.get("PATINA_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patina"
+
+
+class replacing:  # noqa: N801 - used like a function
+    """A context: a temporary file's path beside `target`, moved over it at the end, removed after an error."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __enter__(self) -> str:
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        handle, self._half = tempfile.mkstemp(dir=self._target.parent, prefix=".half-")
+        os.close(handle)
+        return self._half
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            Path(self._half).replace(self._target)
+        else:
+            Path(self._half).unlink(missing_ok=True)
+
+
+@cache
+def _protocol(protocol: str) -> Any:
+    import fsspec
+
+    try:
+        return fsspec.filesystem(protocol)
+    except (ImportError, ValueError) as error:
+        raise LocationError(f"no reader for {protocol}:// is installed: {error}") from None
+
+
+def system_of(location: str) -> Any:
+    """The file system of an address; its credentials come from fsspec's own configuration or the environment."""
+    return _protocol(location.partition("://")[0])
+
+
+def within(location: str) -> str:
+    """The address as its file system names it."""
+    path: str = system_of(location)._strip_protocol(location)
+    return path
+
+
+def _why(error: BaseException) -> str:
+    words = str(error).strip() or type(error).__name__
+    return words if len(words) < 300 else words[:297] + "…"

@@ -1,0 +1,480 @@
+"""A dataset of Hugging Face's `datasets`: from the hub, a folder of files, or saved to disk. Images are not decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any, ClassVar
+
+from pipeline import locations
+from pipeline.codec import SUFFIXES
+from pipeline.sources import columns
+from pipeline.sources.pairs import check_label
+from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, printable, walk
+from pipeline.store import RECENT_NS
+
+VERSION = 1
+"""Raised when the reader says something else of the same dataset, so that all are read again."""
+
+HUB = "hf://datasets/"
+CAPTION = (*columns.CAPTION, "txt")  # `txt` in WebDatasets, patina's own among them
+DEGRADATION = (*columns.DEGRADATION, "json.degradation")
+IN_CACHE = re.compile(r".*/(?:snapshots/[0-9a-f]{40}|downloads/(?:extracted/)?[0-9a-f]{64})/(.+)", re.DOTALL)
+MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", 0, "png"),
+    (b"\xff\xd8\xff", 0, "jpg"),
+    (b"WEBP", 8, "webp"),
+    (b"II*\0", 0, "tif"),
+    (b"MM\0*", 0, "tif"),
+    (b"GIF8", 0, "gif"),
+    (b"BM", 0, "bmp"),
+    (b"ftypavif", 4, "avif"),
+)
+"""Bytes that a kind of image file has, where, and its suffix."""
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """The rows of the split `split_name` of the dataset `path`: a name on the hub such as owner/set, or a folder (begun
+    with ./ or absolute) with its files or with what `save_to_disk` wrote.
+
+    name, revision     the dataset's configuration, and its branch, tag or commit on the hub; "" for its own defaults.
+    image, lq          columns with the clean and the degraded image; of several, "gt.png,gt.jpg", the one that a row
+                       has. "": pairs if the columns' names tell (gt or hq beside lq, or beside png and jpg as in
+                       patina's own datasets), else clean images from the first column of images.
+    caption            the column with captions; "": the first of caption, text, title, txt. The first of a list counts.
+    degradation        the label of all pairs; else `degradation_column`; else the column degradation, label, or
+                       json.degradation (a dot leads into a column of objects).
+    streaming          read rows as they come, and put no copy of the dataset into the library's own cache.
+
+    Images that are no local files are kept in patina's cache, and with them the list of what the dataset holds: as long
+    as it does not change, no row is read a second time. A dataset's own code is never run.
+    """
+
+    kind: ClassVar[str] = "huggingface"
+    path: str = field(metadata={"folder_or_name": True})
+    name: str = ""
+    split_name: str = "train"
+    revision: str = ""
+    image: str = ""
+    lq: str = ""
+    caption: str = ""
+    degradation_column: str = ""
+    degradation: str = ""
+    streaming: bool = False
+    degradations: tuple[str, ...] = ()
+    split: str = ""
+    licence: str = ""
+    attribution: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path:
+            raise SourceError(f"path: expected a dataset's name such as owner/set, or a folder, found {self.path!r}")
+        if not isinstance(self.streaming, bool):
+            raise SourceError(f"streaming: expected true or false, found {self.streaming!r}")
+        if self.degradation:
+            check_label(self.degradation)
+        if self.degradation and self.degradation_column:
+            raise SourceError("degradation and degradation_column: give the one or the other")
+
+    @property
+    def title(self) -> str:
+        """The dataset's name without its owner; the folder's."""
+        return locations.base_name(self.path)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Unless only the clean image is named, perhaps: the columns tell."""
+        return bool(self.lq) or not self.image
+
+    @property
+    def root(self) -> str:
+        """The dataset's folder, or its address on the hub."""
+        return self.path if self._is_local else f"{HUB}{self.path}"
+
+    @property
+    def _is_local(self) -> bool:
+        return Path(self.path).is_absolute()
+
+    def find(self) -> Found:
+        """List the rows; images that are no local files are kept in the cache on the way.
+
+        Raises SourceError if the library is missing, the dataset, its split or a column is not there, or no row can be
+        used.
+        """
+        datasets = _library()
+        with _quiet(datasets):
+            try:
+                data = self._load(datasets)
+                features = dict(data.features or {}) or _first_features(datasets, data)
+                roles = self._roles(datasets, features)
+                fingerprint = self._fingerprint(data)
+            except SourceError:
+                raise
+            except Exception as error:  # the library, its file systems and the hub's client have their own kinds
+                raise self._explained(error) from None
+            index = self._index(roles, fingerprint)
+            found = _kept(index) if index else None
+            if found is None:
+                try:
+                    found = self._read(datasets, data, roles, features)
+                except Exception as error:
+                    raise self._explained(error) from None
+                if index:
+                    _keep(index, found)
+        if not found.candidates:
+            first = f"; the first: {found.refusals[0].name} {found.refusals[0].reason}" if found.refusals else ""
+            raise SourceError(f"path: none of the {len(found.refusals)} rows of {self._spoken} can be used{first}")
+        return found
+
+    def _load(self, datasets: ModuleType) -> Any:
+        """The split as the library gives it: a Dataset, or an IterableDataset."""
+        if self._is_local and not Path(self.path).is_dir():
+            what = "a file" if Path(self.path).exists() else "nothing"
+            raise SourceError(f"path: expected a folder with a dataset at {self.path}, found {what}")
+        if self._is_local and (Path(self.path) / "dataset_dict.json").is_file():
+            splits = datasets.load_from_disk(self.path)
+            if self.split_name not in splits:
+                raise SourceError(f"split_name: {self.path} has no split {self.split_name!r} but {', '.join(splits)}")
+            return splits[self.split_name].with_format(None)
+        if self._is_local and (Path(self.path) / "state.json").is_file():
+            return datasets.load_from_disk(self.path).with_format(None)
+        return datasets.load_dataset(
+            self.path,
+            self.name or None,
+            split=self.split_name,
+            revision=self.revision or None,
+            streaming=self.streaming,
+        ).with_format(None)  # a saved dataset may want its rows as tensors
+
+    def _roles(self, datasets: ModuleType, features: Mapping[str, Any]) -> _Roles:
+        """Which columns hold what."""
+        names = list(features)
+        images = [name for name, feature in features.items() if _is_image(datasets, feature)]
+        caption = columns.pick(names, "caption", self.caption, CAPTION)
+        label = self.degradation_column
+        if label:
+            columns.pick(_with_inner(features), "degradation_column", label, ())
+        elif not self.degradation:
+            label = columns.pick(_with_inner(features), "", "", DEGRADATION)
+        gt = _wanted(names, "image", self.image)
+        lq = _wanted(names, "lq", self.lq)
+        if not gt and not lq:
+            gt, lq = _by_name(images)
+        elif not gt:
+            others = [name for name in images if name not in lq]
+            gt = tuple(c for c in others if _side(c) in columns.GT) or tuple(others[:1])
+        if not gt:
+            raise SourceError(f"image: expected a column of clean images, found {columns.listed(names)}; name one")
+        roles = _Roles(gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "")
+        if lq and not self.degradation and not label:
+            raise SourceError(
+                f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "
+                f"{columns.listed(names)}; name it in degradation_column, or set one label for all"
+            )
+        return roles
+
+    def _read(self, datasets: ModuleType, data: Any, roles: _Roles, features: Mapping[str, Any]) -> Found:
+        wanted = dict.fromkeys(c for c in (*roles.gt, *roles.lq, roles.caption, roles.label) if c)
+        own = [next(c for c in (name, name.partition(".")[0]) if c in features) for name in wanted]
+        data = data.select_columns(list(dict.fromkeys(own)))
+        for column in (*roles.gt, *roles.lq):
+            data = data.cast_column(column, datasets.Image(decode=False))
+        words = _class_names(features.get(roles.label))
+        candidates: list[Candidate] = []
+        refusals: list[Refusal] = []
+        for number, row in enumerate(data):
+            found = self._candidate(number, row, roles, words)
+            if isinstance(found, Refusal):
+                refusals.append(found)
+            else:
+                candidates.append(found)
+        return Found(_distinct(candidates), refusals)
+
+    def _candidate(
+        self, number: int, row: Mapping[str, Any], roles: _Roles, words: Sequence[str]
+    ) -> Candidate | Refusal:
+        split = re.sub(r"[^\w-]+", "-", self.split_name).strip("-")  # it may be a part, train[:10%]
+        nameless = f"{split}-{number:06d}"
+        sides: list[tuple[str, str]] = []
+        for chosen, mark in ((roles.gt, ""), (roles.lq, ".lq")):
+            if not chosen:
+                continue
+            present = [c for c in chosen if row[c] is not None]
+            if len(present) != 1:
+                several = f"images in several columns, {' and '.join(present)}; name one of them"
+                return Refusal(nameless, f"has {several if present else f'no image in {columns.listed(chosen)}'}")
+            try:
+                sides.append(self._image(row[present[0]], nameless + mark))
+            except OSError as error:
+                return Refusal(nameless, f"its image in the column {present[0]!r} cannot be read: {error}")
+        label = "" if self.degradation else _text_of(_within(row, roles.label), words)
+        if roles.lq and not self.degradation:
+            label = columns.label_of(label)
+            problem = columns.label_problem(label) if label else f"has no text in its column {roles.label!r}"
+            if problem:
+                return Refusal(nameless, problem)
+        (path, name), (lq, lq_name) = sides[0], (*sides[1:], ("", ""))[0]
+        lq_name = PurePosixPath(lq_name).name
+        return Candidate(name, path, lq, lq_name, label, caption=_text_of(_within(row, roles.caption), ()))
+
+    def _image(self, cell: Mapping[str, Any], nameless: str) -> tuple[str, str]:
+        """Location and name of an undecoded image. Raises OSError."""
+        path, data = str(cell.get("path") or ""), cell.get("bytes")
+        if data is None and locations.is_remote(path):
+            import fsspec
+
+            try:
+                with fsspec.open(path, "rb") as file:
+                    data = file.read()
+            except Exception as error:  # each file system has its own kinds
+                raise locations.LocationError(f"{path}: {error}") from error
+        if data is None:
+            if not path or not Path(path).is_file():
+                raise locations.LocationError(f"there is no file {path}" if path else "neither bytes nor a path")
+            path = os.path.abspath(path)  # noqa: PTH100 - links stay as they are written
+            return path, self._name(path)
+        location = str(locations.keep(data, hashlib.sha256(data).hexdigest()))
+        if not path:
+            return location, f"{nameless}.{_suffix(data)}"
+        return location, self._name(path)
+
+    def _name(self, path: str) -> str:
+        """A dataset's own path of an image, without the folders that are this machine's."""
+        inner = path.rpartition("::")[0] if "::" in path else path  # a/b.png in zip://a/b.png::hf://…
+        inner = inner.partition("://")[2] or inner
+        root = self.path.rstrip("/") + "/"
+        if self._is_local and inner.startswith(root):
+            inner = inner.removeprefix(root)
+        elif found := IN_CACHE.fullmatch(inner):
+            inner = found[1]
+        elif PurePosixPath(inner).is_absolute() or ".." in PurePosixPath(inner).parts or locations.is_remote(path):
+            inner = PurePosixPath(inner).name
+        return printable(inner)
+
+    def _fingerprint(self, data: Any) -> str:
+        """A text that changes when the dataset does; empty if nothing tells."""
+        own = getattr(data, "_fingerprint", None)
+        if own and not self.streaming:
+            return str(own)
+        if self._is_local:
+            return _state_of(self.path)
+        import huggingface_hub
+
+        info = huggingface_hub.HfApi().dataset_info(self.path, revision=self.revision or None)
+        return str(info.sha or "")
+
+    def _index(self, roles: _Roles, fingerprint: str) -> Path | None:
+        """Where the list of such a dataset's images is kept; None if nothing tells when it changes."""
+        if not fingerprint:
+            return None
+        facts = {k: v for k, v in asdict(self).items() if k not in {"licence", "attribution", "split", "degradations"}}
+        key = json.dumps([VERSION, fingerprint, facts, asdict(roles)], sort_keys=True)
+        return locations.cache_folder() / "huggingface" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+    @property
+    def _spoken(self) -> str:
+        return f"{self.path}, split {self.split_name}"
+
+    def _explained(self, error: Exception) -> SourceError:
+        """What the library said, as a sentence with a remedy."""
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        words = " ".join(str(error).split()) or type(error).__name__
+        words = words if len(words) < 400 else words[:400] + "…"
+        away = {"ConnectionError", "OfflineModeIsEnabled", "TimeoutError", "HTTPError"}
+        lower = words.lower()
+        sentences = (
+            (
+                "gated" in lower or "GatedRepoError" in kinds,
+                f"path: the dataset {self.path} is gated: accept its terms on its page, then run `hf auth login` or "
+                "set HF_TOKEN",
+            ),
+            (
+                kinds & {"EmptyDatasetError", "DataFilesNotFoundError"},
+                f"path: {self.path} holds no files that `datasets` knows how to read: {words}",
+            ),
+            (
+                "RevisionNotFoundError" in kinds or (self.revision and "revision" in lower),
+                f"revision: {self.path} has no {self.revision!r}: {words}",
+            ),
+            (
+                kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"},
+                f"path: there is no dataset {self.path} on the hub; check the name, or log in if it is private; begin "
+                "the path of a folder with ./",
+            ),
+            (words.startswith("Unknown split"), f"split_name: {words}"),
+            ("BuilderConfig" in words or "Config name" in words, f"name: {words}"),
+            (
+                "scripts are no longer supported" in lower,
+                f"path: {self.path} is made by code of its own, which is not run; save it as parquet",
+            ),
+            (
+                kinds & away and not self._is_local,
+                f"path: the hub cannot be reached for {self.path} ({words}); check the connection and HF_HUB_OFFLINE, "
+                "or give the path of a copy, begun with ./",
+            ),
+        )
+        return SourceError(next((said for holds, said in sentences if holds), f"path: {self._spoken}: {words}"))
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Columns of clean and of degraded images, of captions and of labels; empty where there are none."""
+
+    gt: tuple[str, ...]
+    lq: tuple[str, ...]
+    caption: str
+    label: str
+
+
+def _library() -> ModuleType:
+    try:
+        import datasets
+    except ImportError as error:
+        what = f"the package `datasets` is needed and cannot be imported ({error})"
+        raise SourceError(f"kind huggingface: {what}; pip install 'patina[hub]'") from None
+    library: ModuleType = datasets
+    return library
+
+
+@contextmanager
+def _quiet(datasets: ModuleType) -> Iterator[None]:
+    """No progress bars, logs or warnings of the libraries on the terminal; afterwards as it was."""
+    import huggingface_hub.utils
+
+    hub: Any = huggingface_hub.utils  # these functions are documented, and not declared
+    bars, hub_bars = datasets.utils.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
+    level, hub_level = datasets.logging.get_verbosity(), hub.logging.get_verbosity()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets.disable_progress_bars()
+        hub.disable_progress_bars()
+        datasets.logging.set_verbosity_error()
+        hub.logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            datasets.logging.set_verbosity(level)
+            hub.logging.set_verbosity(hub_level)
+            if bars:
+                datasets.enable_progress_bars()
+            if hub_bars:
+                hub.enable_progress_bars()
+
+
+def _first_features(datasets: ModuleType, data: Any) -> dict[str, Any]:
+    """The columns of a stream that does not know them, by its first row."""
+    row = next(iter(data), None)
+    return dict(datasets.Dataset.from_list([row]).features) if row else {}
+
+
+def _is_image(datasets: ModuleType, feature: Any) -> bool:
+    """Whether a column holds images, as such or as the undecoded bytes that parquet files without notes have."""
+    return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
+
+
+def _side(column: str) -> str:
+    """What a column's name tells of the image: `gt` in gt and in gt.png."""
+    head, _, suffix = column.lower().rpartition(".")
+    return head if f".{suffix}" in SUFFIXES else column.lower()
+
+
+def _by_name(images: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns of clean and of degraded images, going by the names of all that there are."""
+    plain = [c for c in images if f".{c.lower()}" in SUFFIXES]
+    clean = [c for c in images if _side(c) in columns.GT]
+    degraded = [c for c in images if _side(c) in columns.LQ]
+    rest = [c for c in images if c not in degraded]
+    if clean and (degraded or plain):
+        return tuple(clean), tuple(degraded or plain)
+    if degraded and rest:
+        return tuple(rest[:1]), tuple(degraded)
+    return tuple(clean or plain or rest[:1]), ()
+
+
+def _wanted(names: Sequence[str], setting: str, written: str) -> tuple[str, ...]:
+    if not written or written in names:
+        return (written,) if written else ()
+    return tuple(columns.pick(names, setting, c.strip(), ()) for c in written.split(",") if c.strip())
+
+
+def _with_inner(features: Mapping[str, Any]) -> list[str]:
+    """All columns, and those within columns of objects, as `json.degradation`."""
+    return [*features, *(f"{name}.{key}" for name, f in features.items() if isinstance(f, dict) for key in f)]
+
+
+def _within(row: Mapping[str, Any], column: str) -> Any:
+    if not column or column in row:
+        return row.get(column)
+    outer, _, key = column.partition(".")
+    inner = row.get(outer)
+    return inner.get(key) if isinstance(inner, dict) else None
+
+
+def _class_names(feature: Any) -> Sequence[str]:
+    """The words that a column's numbers stand for, if they do."""
+    return tuple(getattr(feature, "names", None) or ())
+
+
+def _text_of(value: Any, words: Sequence[str]) -> str:
+    """A cell as text: the first of a list, the word of a class; empty for anything else."""
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
+        return words[value]
+    return value if isinstance(value, str) else ""
+
+
+def _suffix(data: bytes) -> str:
+    return next((s for magic, at, s in MAGIC if data[at : at + len(magic)] == magic), "bin")
+
+
+def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """In name order; different images of one name get a number before it, 1/a.png and so on, in the order of rows."""
+    numbers: dict[str, dict[str, int]] = defaultdict(dict)
+    for candidate in candidates:
+        same = numbers[candidate.name]
+        same.setdefault(candidate.path, len(same) + 1)
+    renamed = [
+        replace(c, name=f"{numbers[c.name][c.path]}/{c.name}") if len(numbers[c.name]) > 1 else c for c in candidates
+    ]
+    return sorted(renamed, key=lambda c: (c.name, c.lq))
+
+
+def _state_of(folder: str) -> str:
+    """A digest of the names, sizes and times of all files in a folder; empty if one changed just now."""
+    digest = hashlib.sha256()
+    newest = 0
+    for path in sorted(walk(folder, "path", datasets=True)):
+        stat = os.stat(path)  # noqa: PTH116
+        newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
+        digest.update(f"{os.fsencode(path)!r} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n".encode())
+    return digest.hexdigest() if time.time_ns() - newest >= RECENT_NS else ""
+
+
+def _kept(index: Path) -> Found | None:
+    """What an earlier scan found, if all its files are still there."""
+    try:
+        record = json.loads(index.read_bytes())
+        candidates = [Candidate(**c) for c in record["candidates"]]
+        refusals = [Refusal(**r) for r in record["refusals"]]
+    except (OSError, ValueError, KeyError, TypeError):  # a cache: what cannot be read is made again
+        return None
+    whole = all(os.path.exists(path) for c in candidates for path in (c.path, c.lq) if path)  # noqa: PTH110
+    return Found(candidates, refusals) if whole else None
+
+
+def _keep(index: Path, found: Found) -> None:
+    record = {"candidates": [asdict(c) for c in found.candidates], "refusals": [asdict(r) for r in found.refusals]}
+    with locations.replacing(index) as half:
+        Path(half).write_text(json.dumps(record), encoding="ascii")

@@ -1,0 +1,139 @@
+"""A public set that patina knows: its layouts, its names, its splits and its licence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from pipeline.presets import PRESETS
+from pipeline.presets.match import Recognition, census, layouts, notes, recognise
+from pipeline.presets.preset import Part, Preset, Variant
+from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, check_entries, image_files
+
+
+@dataclass(frozen=True)
+class FromPreset:
+    """The images of the set `name` below `path`, paired, labelled and split as published. Nothing is downloaded.
+
+    part          one of its parts or several, such as "train"; empty: all, each on its own side.
+    variant       which of its variants, where it has several, such as GoPro's "blur_gamma"; empty: the first.
+    split         the side for all of them instead of their own.
+    degradations  names of the recipe's [degradations] tables that apply to its clean images; empty: all of them.
+    """
+
+    kind: ClassVar[str] = "preset"
+    name: str
+    path: str = field(metadata={"folder": True})
+    part: str | tuple[str, ...] = ()
+    variant: str = ""
+    split: str = ""
+    degradations: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.part, str):
+            object.__setattr__(self, "part", (self.part,) if self.part else ())
+        check_entries(self.degradations)
+        if self.name not in PRESETS:
+            raise SourceError(f"name: there is no preset {self.name!r}; known: {', '.join(PRESETS)}")
+        parts = [part.name for part in self.preset.parts]
+        if not isinstance(self.part, tuple) or any(name not in parts for name in self.part):
+            raise SourceError(f"part: expected one or a list of {', '.join(parts)}, found {self.part!r}")
+        if self.preset.masks:
+            first = self.preset.parts[0].name
+            raise SourceError(
+                f"name: {self.name} holds masks of holes and no photographs; take no [[sources]] table for it, but "
+                "name "
+                f'its folder where holes are made: [degradations.uncompleted] masks = "{self.path}/{first}"'
+            )
+        variants = [variant.word for variant in self.preset.variants]
+        if self.variant and self.variant not in variants:
+            known = f"expected one of {', '.join(variants)}" if variants else f"{self.name} has none"
+            raise SourceError(f"variant: {known}, found {self.variant!r}")
+
+    @property
+    def preset(self) -> Preset:
+        """What is known of the set."""
+        return PRESETS[self.name]
+
+    @property
+    def title(self) -> str:
+        """The set's name."""
+        return self.preset.title
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether one of the parts that were asked for has pairs."""
+        return any(part.paired for part in self.parts)
+
+    @property
+    def licence(self) -> str:
+        """The set's licence; in words, that none is known."""
+        return self.preset.terms
+
+    @property
+    def attribution(self) -> str:
+        """The set's citation."""
+        return self.preset.citation
+
+    @property
+    def degradation(self) -> str:
+        """Empty: each candidate brings its own."""
+        return ""
+
+    @property
+    def root(self) -> str:
+        """The folder itself."""
+        return self.path
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that were asked for."""
+        return tuple(p for p in self.preset.parts if (p.name in self.part if self.part else not p.asked))
+
+    def find(self) -> Found:
+        """Recognise the layout and pair the files. Raises SourceError if no known layout, or not a part that was asked
+        for, is there."""
+        chosen = self.preset.variant(self.variant)
+        files, others = image_files(self.path, "path")
+        places = dict(files)
+        found = look(self.preset, list(places), self.path, self.parts, chosen)
+        asked_for = [part for part in found.missing if part.name in self.part]
+        if asked_for or not found.matches:
+            raise SourceError(unrecognised(self.preset, list(places), self.path, asked_for or self.parts, chosen))
+        candidates = [
+            Candidate(
+                pair.gt,
+                places[pair.gt],
+                places[pair.lq] if pair.lq else "",
+                degradation=pair.label,
+                split=match.part.split,
+                params=pair.params,
+                border=match.part.border,
+            )
+            for match in found.matches
+            for pair in match.pairs
+        ]
+        refusals = [Refusal(name, reason) for match in found.matches for name, reason in match.unpaired]
+        told = notes(self.preset, found, chosen)
+        candidates.sort(key=lambda c: (c.name, c.lq))
+        return Found(candidates, refusals, others + found.ignored, told)
+
+
+def look(
+    preset: Preset, names: Sequence[str], folder: str, parts: Sequence[Part], variant: Variant | None
+) -> Recognition:
+    """What of these parts is among the image files `names` below `folder`, which may be an address."""
+    return recognise(preset, names, folder.partition("://")[2] or folder, parts, variant)
+
+
+def unrecognised(
+    preset: Preset, names: Sequence[str], folder: str, parts: Sequence[Part], variant: Variant | None
+) -> str:
+    """The message that none of these parts is there: what was found, what was expected, what to do."""
+    what = f"{preset.title} ({', '.join(part.name for part in parts)}{f'; {variant.word}' if variant else ''})"
+    lines = [f"path: expected {what} below {folder}, found {len(names)} images in none of its known layouts:"]
+    lines += [*census(names), "known layouts, below any folder, with any image suffix:", *layouts(parts, variant)]
+    lines += ['unpack it in one of these, or describe your own with kind = "pairs" or "folder";']
+    lines += [f"it is to be had from {preset.page}"]
+    return "\n".join(lines)

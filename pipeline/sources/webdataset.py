@@ -1,0 +1,373 @@
+"""WebDataset tars: samples whose members share a name up to its first dot, used where they lie in their tar."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import json
+import math
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipeline import locations
+from pipeline.codec import SUFFIXES
+from pipeline.sources import columns
+from pipeline.sources.pairs import check_label
+from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable, walk
+from pipeline.sources.tar_index import SUFFIXES as TARS
+from pipeline.sources.tar_index import tar_index, uncompressed
+
+MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
+"""A member's name: key up to the first dot of the base name, dot, extension."""
+
+LONGEST_TEXT = 1 << 20
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+Span = tuple[int, int]
+"""Offset and size of a member's bytes in its tar."""
+
+
+@dataclass(frozen=True)
+class WebDataset:
+    """The samples in the tars that `path` names: one tar, a pattern such as train-{0000..0009}.tar or train-*.tar, or a
+    folder; .tar.gz, .tgz, .tar.bz2 and .tar.xz are uncompressed into the cache.
+
+    lq, gt             extensions of the members with the degraded and the clean image, the one of them that a sample
+                       has: "png,jpg" and "gt.png,gt.jpg". gt alone: clean images. Neither: pairs, if any sample has a
+                       member gt.png, hq.jpg or the like beside a plain image or an lq.png; else the one plain image.
+    caption            extensions of the member with the caption, likewise.
+    degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
+                       `degradation_field`, or from a member of that name such as degradation.txt. patina's own
+                       parameters are taken over from the same json.
+    """
+
+    kind: ClassVar[str] = "webdataset"
+    path: str = field(metadata={"folder": True})
+    lq: str = ""
+    gt: str = ""
+    caption: str = "txt,caption.txt"
+    degradation: str = ""
+    degradation_field: str = "degradation"
+    degradations: tuple[str, ...] = ()
+    split: str = ""
+    licence: str = ""
+    attribution: str = ""
+
+    def __post_init__(self) -> None:
+        if self.lq and not self.gt:
+            raise SourceError('lq: expected gt beside it, such as lq = "png,jpg" and gt = "gt.png,gt.jpg"')
+        if self.degradation:
+            check_label(self.degradation)
+
+    @property
+    def title(self) -> str:
+        """The tar's or folder's name; for a pattern, what stands before its first variable part."""
+        name = re.split(r"[{*?\[]", _stem(locations.base_name(self.path)), maxsplit=1)[0].rstrip("-_.")
+        return name or locations.base_name(self.root)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Unless only the clean image is named, perhaps: the samples tell."""
+        return bool(self.lq) or not self.gt
+
+    @property
+    def root(self) -> str:
+        """The folder that the tars lie below."""
+        if not self.path.lower().endswith(TARS):
+            return self.path
+        fixed = re.split(r"[{*?\[]", self.path, maxsplit=1)[0]
+        return fixed.rpartition("/")[0] or "/"
+
+    def find(self) -> Found:
+        """Index the tars, and read captions and labels. Raises SourceError if there is no tar, or no sample to use."""
+        tars, refusals = self._tars()
+        samples = [s for tar in tars for s in tar.samples]
+        roles = self._roles(samples)
+        candidates: list[Candidate] = []
+        ignored = sum(tar.ignored for tar in tars)
+        for tar in tars:
+            refusals += tar.refusals
+            if not tar.samples:
+                continue
+            with _Texts(tar.file) as texts:
+                for sample in tar.samples:
+                    found = self._candidate(sample, roles, texts, refusals)
+                    if isinstance(found, Refusal):
+                        refusals.append(found)
+                    else:
+                        candidates.append(found)
+        if not candidates:
+            first = f"; the first: {refusals[0].name} {refusals[0].reason}" if refusals else ""
+            raise SourceError(
+                f"path: expected samples with images in {self.path}, found none that can be used among {len(samples)} "
+                f"in {len(tars)} tar{'s' * (len(tars) != 1)}{first}"
+            )
+        return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored)
+
+    def _candidate(self, sample: _Sample, roles: _Roles, texts: _Texts, refusals: list[Refusal]) -> Candidate | Refusal:
+        """What a sample gives; what ails its caption alone goes to `refusals`."""
+        sides: list[str] = []
+        for what, wanted in (("clean", roles.gt), ("degraded", roles.lq)):
+            if wanted is None:
+                continue
+            found = [e for e in sample.members if e in wanted]
+            if len(found) != 1:
+                several = (
+                    f"several {what} images, {' and '.join(found)}; name one in `{'gt' if what == 'clean' else 'lq'}`"
+                )
+                none = f"no {what} image ({', '.join(wanted) or 'any'}): only {', '.join(sample.members)}"
+                return Refusal(sample.name, f"has {several if found else none}")
+            sides.append(found[0])
+        caption = ""
+        text = next((e for e in _extensions(self.caption) if e in sample.members), "")
+        if text:
+            caption, problem = texts.read(sample.members[text])
+            if problem:
+                refusals.append(Refusal(f"{sample.name}.{text}", f"{problem}; its image is taken without a caption"))
+        lq, label, params = "", "", dict[str, float | int | str]()
+        if roles.lq is not None:
+            lq = sample.location(sides[1])
+            if not self.degradation:
+                label, params, problem = self._label(sample, texts)
+                if problem:
+                    return Refusal(sample.name, problem)
+        lq_name = f"{posixpath.basename(sample.name)}.{sides[1]}" if lq else ""
+        name = f"{sample.name}.{sides[0]}"
+        return Candidate(name, sample.location(sides[0]), lq, lq_name, label, caption=caption, params=params)
+
+    def _label(self, sample: _Sample, texts: _Texts) -> tuple[str, dict[str, float | int | str], str]:
+        """A pair's label and parameters; or the problem."""
+        label, params = "", dict[str, float | int | str]()
+        if "json" in sample.members:
+            text, problem = texts.read(sample.members["json"])
+            try:
+                facts = json.loads(text or "null")
+            except (ValueError, RecursionError) as error:
+                problem = f"is no JSON: {error}"
+            if problem:
+                return "", {}, f"its member json {problem}"
+            if isinstance(facts, dict) and isinstance(facts.get(self.degradation_field), str):
+                label, params = facts[self.degradation_field], _params(facts.get("params"))
+        own = next((e for e in (self.degradation_field, f"{self.degradation_field}.txt") if e in sample.members), "")
+        if own and not label:
+            label, problem = texts.read(sample.members[own])
+            if problem:
+                return "", {}, f"its member {own} {problem}"
+        label = columns.label_of(label)
+        if not label:
+            return "", {}, f"is a pair without a degradation: no {self.degradation_field!r} in a member json, none set"
+        return label, params, columns.label_problem(label)
+
+    def _roles(self, samples: Iterable[_Sample]) -> _Roles:
+        """Which extensions hold the clean and the degraded images: as set, or as all the samples have them."""
+        if self.gt:
+            return _Roles(_extensions(self.gt), _extensions(self.lq) if self.lq else None)
+        present = dict.fromkeys(e for sample in samples for e in sample.members)
+        plain = [e for e in present if f".{e}" in SUFFIXES]
+        clean = [e for e in present if _side(e) in columns.GT]
+        degraded = [*plain, *(e for e in present if _side(e) in columns.LQ)]
+        both = any(not set(clean).isdisjoint(s.members) and not set(degraded).isdisjoint(s.members) for s in samples)
+        return _Roles(tuple(clean), tuple(degraded)) if both else _Roles(tuple(plain or clean))
+
+    def _tars(self) -> tuple[list[_Tar], list[Refusal]]:
+        """Every tar, indexed; and those that cannot be read at all."""
+        tars, refusals, stems = [], list[Refusal](), dict[str, str]()
+        for name, location in self._list():
+            if (stem := _stem(name)) in stems:
+                refusals.append(Refusal(name, f"has the name of {stems[stem]}, which is read; move one of them away"))
+                continue
+            stems[stem] = name
+            try:
+                tars.append(_Tar(name, uncompressed(locations.local_copy(location))))
+            except OSError as error:
+                why = str(error) if error.strerror is None else f"cannot be read: {error.strerror}"
+                refusals.append(Refusal(name, why))
+        return tars, refusals
+
+    def _list(self) -> list[tuple[str, str]]:
+        """Name relative to the root, and location, of every tar that `path` means. Raises SourceError for none."""
+        remote = locations.is_remote(self.path)
+        if not self.path.lower().endswith(TARS):
+            found = self._below(self.path)
+        elif remote:
+            found = self._remote()
+        else:
+            patterns = [self.path] if Path(self.path).exists() else _expand(self.path)
+            found = [f for p in patterns for f in _local(p)]
+        if not found or (found == [self.path] and not remote and not Path(self.path).exists()):
+            raise SourceError(f"path: expected tars ({', '.join(TARS)}) at {self.path}, found none")
+        inner = self.root.rstrip("/") + "/"
+        return sorted({(printable(below(self.root, f) if remote else f.removeprefix(inner)), f) for f in found})
+
+    def _remote(self) -> list[str]:
+        patterns = _expand(self.path)
+        if not any(glob.has_magic(p) for p in patterns):
+            return patterns
+        files = {below(self.root, address): address for address in self._below(self.root)}
+        names = [below(self.root, p) for p in patterns]
+        return [address for name, address in files.items() if any(fnmatchcase(name, n) for n in names)]
+
+    def _below(self, folder: str) -> list[str]:
+        if not locations.is_remote(folder):
+            if not Path(folder).is_dir():
+                found = "a file with another suffix" if Path(folder).exists() else "nothing"
+                raise SourceError(
+                    f"path: expected a tar ({', '.join(TARS)}) or a folder of tars at {folder}, found {found}"
+                )
+            return [p for p in walk(folder, "path", datasets=True) if p.lower().endswith(TARS)]
+        try:
+            return [a for a in locations.list_remote(folder) if a.lower().endswith(TARS)]
+        except locations.LocationError as error:
+            raise SourceError(f"path: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Extensions of clean images, and of degraded ones; None where the samples are clean images alone."""
+
+    gt: tuple[str, ...]
+    lq: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Members by extension; `name` is that of its tar and its key."""
+
+    name: str
+    file: str
+    members: Mapping[str, Span]
+
+    def location(self, extension: str) -> str:
+        """Where a member's bytes lie."""
+        return locations.part(self.file, *self.members[extension])
+
+
+class _Tar:
+    """One tar: its whole samples, what is set aside, and the number of members that belong to no sample."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        index = tar_index(file)
+        self.file = file
+        self.ignored = 0
+        self.refusals: list[Refusal] = []
+        stem = _stem(name)
+        groups: dict[str, dict[str, Span]] = {}
+        broken: dict[str, str] = {}
+        for path, offset, size in index.members:
+            key, extension = split_name(path)
+            if not key:
+                self.ignored += 1
+                continue
+            members = groups.setdefault(key, {})
+            if extension in members:
+                broken[key] = f"has two members {extension}; keep one, or give the samples keys of their own"
+            members[extension] = (offset, size)
+        torn = split_name(index.torn)[0]
+        if torn:
+            broken[torn] = f"is cut off within its member {split_name(index.torn)[1]}"
+        if index.problem:
+            self.refusals.append(Refusal(name, printable(index.problem)))
+        elif not groups:
+            self.refusals.append(
+                Refusal(name, f"holds no sample: none of {len(index.members)} members is KEY.extension")
+            )
+        self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
+        self.samples = [
+            _Sample(printable(f"{stem}/{key}"), str(file), members)
+            for key, members in groups.items()
+            if key not in broken
+        ]
+
+
+class _Texts:
+    """The small members of one tar, read as UTF-8."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __enter__(self) -> _Texts:
+        self._open = self._file.open("rb", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def read(self, span: Span) -> tuple[str, str]:
+        """The text of a member; or what is wrong with it."""
+        offset, size = span
+        if size > LONGEST_TEXT:
+            return "", f"has {size} bytes, more than a text has"
+        data = os.pread(self._open.fileno(), size, offset).removeprefix(codecs.BOM_UTF8)
+        try:
+            return data.decode(), ""
+        except UnicodeDecodeError as error:
+            return "", f"is not UTF-8, it has byte 0x{data[error.start]:02x}"
+
+
+def split_name(path: str) -> tuple[str, str]:
+    """Key and extension (in small letters) of a member; two empty texts if it belongs to no sample.
+
+    Hidden files belong to none, such as macOS's `._photo.jpg`, nor does what has no extension.
+    """
+    match = MEMBER.fullmatch(path.removeprefix("./"))
+    if not match or any(step.startswith((".", "__MACOSX")) for step in match[1].split("/")):
+        return "", ""
+    return match[1], match[2].lower()
+
+
+def _local(pattern: str) -> list[str]:
+    """The files of a pattern; one without variable parts is its own, whether it is there or not."""
+    if Path(pattern).exists() or not glob.has_magic(pattern):
+        return [pattern]
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207 - a Path's glob takes no absolute pattern
+
+
+def _stem(name: str) -> str:
+    """A tar's name without its suffix."""
+    return next((name[: -len(s)] for s in TARS if name.lower().endswith(s)), name)
+
+
+def _extensions(setting: str) -> tuple[str, ...]:
+    return tuple(e.strip().lstrip(".").lower() for e in setting.split(",") if e.strip())
+
+
+def _side(extension: str) -> str:
+    """What stands before the image suffix, as `gt` in gt.png; empty for anything else."""
+    side, _, suffix = extension.rpartition(".")
+    return side if f".{suffix}" in SUFFIXES else ""
+
+
+def _params(value: Any) -> dict[str, float | int | str]:
+    """Numbers and texts out of parameters as patina stores them: an object, or its JSON as one text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    if not isinstance(value, dict):
+        return {}
+    return {
+        key: v
+        for key, v in value.items()
+        if (isinstance(v, int | str) and not isinstance(v, bool)) or (isinstance(v, float) and math.isfinite(v))
+    }
+
+
+def _expand(pattern: str) -> list[str]:
+    """`a-{0..2}.tar` and `{a,b}.tar` as shells expand them; numbers keep the width of the first."""
+    found = BRACES.search(pattern)
+    if not found:
+        return [pattern]
+    span = RANGE.fullmatch(found[1])
+    parts: Sequence[str] = found[1].split(",")
+    if span:
+        width = len(span[1])
+        parts = [f"{number:0{width}d}" for number in range(int(span[1]), int(span[2]) + 1)]
+    return [p for part in parts for p in _expand(pattern[: found.start()] + part + pattern[found.end() :])]

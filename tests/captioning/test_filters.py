@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pipeline
+from captioning.captioner import CaptionError
+from captioning.filters import Filters
+
+WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat"]), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog",
+        "dog",
+        "a very very large tree",
+        "a man in a red hat and a woman in a blue hat in a boat",
+        "the cat and the dog and the bird and the fish",
+        "new york, new york",
+        "2 2 people",
+        "犬が草の上に座っている",
+        "— — a dash —",
+    ],
+)
+def test_good_captions_pass(text: str) -> None:
+    assert Filters().problem(text) == ""
+
+
+def test_the_demos_captions_pass() -> None:
+    path = Path(pipeline.__file__).parent / "recipes" / "demo-captions.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        captions = [row["caption"] for row in csv.DictReader(file)]
+    assert captions and not any(map(Filters(min_words=3, max_words=60).problem, captions))
+
+
+@pytest.mark.parametrize(
+    "text, loop",
+    [
+        ("a a a a", "a"),
+        ("a dog, dog, dog", "dog"),
+        ("Dog dog DOG", "dog"),
+        ("the cat the cat the cat", "the cat"),
+        ("a photo of the cat the cat the cat", "the cat"),
+        ("on a hill the cat, the cat, the cat sat", "the cat"),
+        ("a b c a b c a b c", "a b c"),
+        ("it is a b c a b c a b c a", "a b c"),
+        ("... ... ...", "..."),
+    ],
+)
+def test_loops_are_refused_with_what_loops_and_the_caption(text: str, loop: str) -> None:
+    assert Filters().problem(text) == f"the caption says {loop!r} 3 times or more in succession: {text!r}"
+    assert Filters(max_repeats=0).problem(text) == ""
+
+
+@given(WORDS, WORDS, WORDS, st.integers(2, 5))
+def test_any_loop_anywhere_is_found(before: list[str], loop: list[str], after: list[str], repeats: int) -> None:
+    assert Filters(max_repeats=repeats).problem(" ".join(before + loop * repeats + after))
+
+
+@given(WORDS, st.integers(2, 4))
+def test_what_is_refused_holds_its_loop(words: list[str], repeats: int) -> None:
+    text = " ".join(words)
+    problem = Filters(max_repeats=repeats).problem(text)
+    looping = any(
+        words[i : i + size] * repeats == words[i : i + size * repeats]
+        for size in range(1, len(words))
+        for i in range(len(words))
+    )
+    assert bool(problem) == looping
+
+
+def test_the_number_of_words_is_bounded() -> None:
+    filters = Filters(min_words=2, max_words=4)
+    assert filters.problem("two words") == filters.problem("a caption of four") == ""
+    assert filters.problem("dog") == "the caption has 1 word, fewer than min_words, 2: 'dog'"
+    assert filters.problem("a caption of five words") == (
+        "the caption has 5 words, more than max_words, 4: 'a caption of five words'"
+    )
+    assert Filters().problem("  ") == "the caption has 0 words, fewer than min_words, 1: '  '"
+    assert Filters(min_words=0).problem("") == ""
+    assert len(Filters(max_words=5).problem("word " * 1000)) < 300
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_words": -1},
+        {"max_words": 2.5},
+        {"max_repeats": 1},
+        {"max_repeats": True},
+        {"min_words": 5, "max_words": 4},
+    ],
+)
+def test_settings_that_cannot_be_meant(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CaptionError, match=f"{next(reversed(wrong))}: expected"):
+        Filters(**wrong)

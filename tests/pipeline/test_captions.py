@@ -1,0 +1,195 @@
+"""Which sentence a photograph gets: captioners in turn, filters, likeness to the image, and nothing made twice."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from captioning.captioner import CaptionError, Photo, Run
+from captioning.filters import Filters
+from pipeline.dataset import BuildError, Options, Report, build
+from pipeline.manifest import read_samples, read_sources
+from pipeline.recipe import Recipe, RecipeError, parse_recipe
+from pipeline.workspace import PRIVATE
+from tests.captioning.doubles import Model
+from tests.pipeline.making import photo, photos, read_built, tiny_recipe
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The double of ClipScore: likeness by a table of words in the sentence, and a record of what it was asked."""
+
+    name: ClassVar[str] = "judge"
+    version: ClassVar[int] = 1
+
+    threshold: float = 0.2
+    likes: str = "photo"
+    fails_on: str = "\0"
+    asked: list[str] = field(default_factory=list)
+
+    def settings(self) -> dict[str, Any]:
+        return {"likes": self.likes}
+
+    def prepare(self, run: Run) -> None:
+        del run
+
+    def release(self) -> None:
+        pass
+
+    def problem(self, score: float, text: str) -> str:
+        return "" if score >= self.threshold else f"similarity {score} below {self.threshold}: {text}"
+
+    def stream(self, items: Sequence[tuple[Photo, str]], run: Run) -> Iterator[list[tuple[int, float | str]]]:
+        del run
+        for i, (_, text) in enumerate(items):
+            self.asked.append(text)
+            yield [(i, "beyond me" if self.fails_on in text else 0.31 if self.likes in text else 0.07)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    photos(tmp_path / "photos", 4)
+    return tmp_path
+
+
+def with_model(recipe: Recipe, model: Any, **more: Any) -> Recipe:
+    return replace(recipe, captioner=model, **more)
+
+
+def words_of(report: Report, out: Path) -> dict[str, str]:
+    """Caption by source name."""
+    del report
+    built = read_built(out)
+    return {name: samples[0].members["txt"].decode() for name, samples in built.samples.items()}
+
+
+def test_a_model_captions_each_photograph_once(folder: Path) -> None:
+    model = Model()
+    first = build(with_model(tiny_recipe(folder), model), folder / "out")
+    assert first.captions_made == 4
+    assert sorted(model.asked) == [f"good-00{i}.png" for i in range(4)]
+    photo(folder / "photos" / "more.png", seed=9)
+    again = build(with_model(tiny_recipe(folder), model), folder / "out")
+    assert again.captions_made == 1
+    assert model.asked[4:] == ["more.png"]
+    assert build(with_model(tiny_recipe(folder, seed=3), model), folder / "out").captions_made == 0
+
+
+def test_another_setting_captions_anew_and_synthesises_nothing(folder: Path) -> None:
+    build(with_model(tiny_recipe(folder), Model()), folder / "out")
+    report = build(with_model(tiny_recipe(folder), Model(prompt="a drawing of")), folder / "out")
+    assert (report.captions_made, sum(r.synthesised for r in report.results)) == (4, 0)
+    assert sum(r.captioned for r in report.results) == 4
+
+
+def test_what_one_captioner_refuses_goes_to_the_next(folder: Path) -> None:
+    (folder / "captions.csv").write_text("name,caption\ngood-000.png,a house\ngood-001.png,red red red red\n", "utf-8")
+    recipe = tiny_recipe(folder, captions={"kind": "sidecar", "path": "captions.csv"})
+    spare = Model()
+    report = build(replace(recipe, fallback=spare), folder / "out")
+    assert words_of(report, folder / "out") == {
+        "good-000.png": "a house",
+        "good-001.png": "a photo of good-001.png",  # a loop
+        "good-002.png": "a photo of good-002.png",  # in no table
+        "good-003.png": "a photo of good-003.png",
+    }
+    assert sorted(spare.asked) == ["good-001.png", "good-002.png", "good-003.png"]
+    captioners = {row.captioner for row in read_samples(folder / "out")}
+    assert captioners == {"sidecar@1", "double@1"}
+
+
+def test_filters_set_aside_with_their_reason(folder: Path) -> None:
+    model = Model(prompt="dog dog dog dog")
+    with pytest.raises(BuildError, match="says 'dog' 3 times or more"):
+        build(with_model(tiny_recipe(folder), model), folder / "out")
+    spared = replace(tiny_recipe(folder), filters=Filters(max_repeats=0))
+    assert len(words_of(build(with_model(spared, model), folder / "out"), folder / "out")) == 4
+    assert len(model.asked) == 4, "refused captions were kept, and judged again without the model"
+
+
+def test_likeness_is_stored_and_its_threshold_moves_without_the_models(folder: Path) -> None:
+    photos(folder / "photos", 12)
+    model, judge = Model(), Judge(likes="good-00")
+    recipe = with_model(tiny_recipe(folder), model, similarity=judge)
+    with pytest.raises(BuildError, match=r"2 of 12 inputs cannot be used(.|\n)*similarity 0.07 below 0.2"):
+        build(recipe, folder / "out", Options(strict=True))
+    build(replace(recipe, similarity=replace(judge, threshold=0.05)), folder / "out")
+    alike = {r["names"][0]: r["similarity"] for r in read_sources(folder / "out")}
+    assert alike == {f"good-{i:03d}.png": 0.31 if i < 10 else 0.07 for i in range(12)}
+    report = build(recipe, folder / "out")
+    assert [r.name for r in report.draft.refusals] == ["good-010.png", "good-011.png"]
+    assert (len(model.asked), len(judge.asked)) == (12, 12)
+
+
+def test_an_image_that_the_scorer_cannot_judge_is_set_aside(folder: Path) -> None:
+    photos(folder / "photos", 30)
+    recipe = with_model(tiny_recipe(folder), Model(), similarity=Judge(fails_on="good-003"))
+    build(recipe, folder / "out")
+    assert read_built(folder / "out").set_aside == {"good-003.png": "beyond me"}
+
+
+def test_a_dataset_without_its_private_folder_keeps_its_sentences(folder: Path) -> None:
+    model = Model()
+    recipe = with_model(tiny_recipe(folder), model)
+    build(recipe, folder / "out")
+    for store in (folder / "out" / PRIVATE).glob("*.sqlite"):
+        store.unlink()
+    photo(folder / "photos" / "more.png", seed=9)
+    build(recipe, folder / "out")
+    assert model.asked[4:] == ["more.png"], "the model is asked for the new photograph alone"
+
+
+def test_captions_of_the_source_itself(folder: Path) -> None:
+    with (folder / "list.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["gt", "caption"])
+        writer.writerow(["photos/good-000.png", "a cat: black, on a wall"])
+        writer.writerow(["photos/good-001.png", ""])
+    source = {"kind": "list", "path": "list.csv"}
+    recipe = tiny_recipe(folder, sources=[source], captions={"kind": "source", "fallback": "template"})
+    found = words_of(build(recipe, folder / "out"), folder / "out")
+    assert found["photos/good-000.png"] == "a cat: black, on a wall"
+    assert found["photos/good-001.png"].endswith("photograph")
+
+
+def test_the_table_of_captions(tmp_path: Path) -> None:
+    def parse(**captions: Any) -> Recipe:
+        table = {"sources": [{"path": "p"}], "degradations": {"noisy": {}}, "captions": captions}
+        return parse_recipe(table, tmp_path)
+
+    recipe = parse(
+        kind="sidecar",
+        fallback={"kind": "blip", "beams": 3},
+        filter={"min_words": 3},
+        similarity={"threshold": 0.2},
+    )
+    assert (recipe.filters.min_words, recipe.similarity and recipe.similarity.threshold) == (3, 0.2)
+    assert recipe.fallback is not None and recipe.fallback.settings()
+    assert parse_recipe(recipe.table, tmp_path).table == recipe.table
+    with pytest.raises(RecipeError, match=r"\[captions.filter\] has no key 'min_word'; did you mean 'min_words'"):
+        parse(filter={"min_word": 3})
+    with pytest.raises(RecipeError, match="min_words: expected a whole number"):
+        parse(filter={"min_words": -3})
+    with pytest.raises(RecipeError, match=r"\[captions.similarity\].*threshold"):
+        parse(similarity={"threshold": 3.0})
+    with pytest.raises(RecipeError, match="there is no kind 'blimp'; did you mean 'blip'"):
+        parse(kind="blimp")
+
+
+def test_a_model_that_cannot_be_had_stops_before_any_work(folder: Path) -> None:
+    class Absent(Model):
+        def prepare(self, run: Run) -> None:
+            raise CaptionError("the model is not here")
+
+    build(tiny_recipe(folder), folder / "out")
+    before = {p.name: p.stat().st_mtime_ns for p in (folder / "out").rglob("*.tar")}
+    with pytest.raises(CaptionError, match="not here"):
+        build(with_model(tiny_recipe(folder), Absent()), folder / "out")
+    assert {p.name: p.stat().st_mtime_ns for p in (folder / "out").rglob("*.tar")} == before
+    shutil.rmtree(folder / "out")
