@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
+import logging
 import math
 import threading
 from collections.abc import Generator, Hashable, Iterator, Sequence
@@ -179,7 +180,7 @@ def _fetch(captioner: Blip) -> Any:
     from transformers.utils.hub import cached_file
 
     place, options = _place(captioner), {"revision": captioner.revision}
-    with _told(captioner):
+    with _told(captioner), _quietly():
         processor: Any = AutoProcessor.from_pretrained(place, **options)  # type: ignore[no-untyped-call]
         if not hasattr(processor, "image_processor"):  # ViT-GPT2's kind, which has its two parts and no class for both
             images: Any = AutoImageProcessor.from_pretrained(place, **options)  # type: ignore[no-untyped-call]
@@ -249,16 +250,20 @@ def _told(captioner: Blip) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without a progress bar for each load, which would lie across the build's own."""
-    from transformers.utils import logging
+    """Without a progress bar for each load, which would lie across the build's own, and without a line for each of the
+    hub's retries: the error at their end says it once."""
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    shown, hub = bars.is_progress_bar_enabled(), logging.getLogger("huggingface_hub")
+    bars.disable_progress_bar()  # type: ignore[no-untyped-call]
+    level = hub.level
+    hub.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        hub.setLevel(level)
         if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            bars.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _precision(wanted: str, device: str) -> str:

@@ -99,4 +99,4 @@ def within_memory(function: Callable[[], T]) -> T | None:
 
 def first_line(error: BaseException) -> str:
     """What an exception says, in short."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")

@@ -39,7 +39,7 @@ BatchOption = Annotated[int, typer.Option(min=0, help="Photographs that a captio
 DeviceOption = Annotated[
     list[str] | None, typer.Option(help="Where it runs, such as cuda:0; repeatable. Default: every GPU, else the CPU.")
 ]
-FolderArgument = Annotated[Path, typer.Argument(help="The dataset's folder.")]
+FolderArgument = Annotated[str, typer.Argument(help="The dataset's folder, or its address, which is fetched first.")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="Shards built side by side; 0: one for each core.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="An input that must be set aside is an error.")]
 AsideOption = Annotated[float, typer.Option(min=0, max=1, help="Share of unusable inputs that stops a build.")]
@@ -108,11 +108,11 @@ def check(
     from flows.terminal import TerminalEvents
     from pipeline.check import check as run
     from pipeline.manifest import load_manifest
-    from pipeline.workspace import dataset_folder, usable_cores
+    from pipeline.workspace import usable_cores
 
     if replay != "all" and not replay.isdigit():
         raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
-    out = dataset_folder(folder.absolute())
+    out = _dataset(folder)
     manifest = load_manifest(out)
     with TerminalEvents(console) as events:
         events.begin("checking", len(manifest.shards) if manifest else 0, "shards")
@@ -142,28 +142,26 @@ def gallery(
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
     from pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
-    from pipeline.workspace import dataset_folder
 
     if sheet:
-        dataset = dataset_folder(folder.absolute())
+        dataset = _dataset(folder)
         sheet.write_bytes(ladder_sheet(dataset) if ladder else contact_sheet(dataset, rows))
         console.print(f"sheet    {escape(str(sheet))}")
         return
-    path = write_gallery(dataset_folder(folder.absolute()), out, limit)
+    path = write_gallery(_dataset(folder), out, limit)
     console.print(f"gallery  {escape(str(path))}")
 
 
 @app.command()
 def show(
     key: Annotated[str, typer.Argument(help="A sample's key or its beginning, or a photograph's name.")],
-    out: OutOption = Path(),
+    out: TargetOption = ".",
     extract: Annotated[Path | None, typer.Option(help="Also write the samples' files into this folder.")] = None,
 ) -> None:
     """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
     from pipeline.show import find_samples, story
-    from pipeline.workspace import dataset_folder
 
-    folder = dataset_folder(out.absolute())
+    folder = _dataset(out)
     rows = find_samples(folder, key)
     for row in rows:
         console.print(escape(story(folder, row, extract)))
@@ -189,14 +187,14 @@ def export(
     from pipeline.events import Meter
     from pipeline.export.run import choose
     from pipeline.export.run import export as run
-    from pipeline.workspace import dataset_folder, usable_cores
+    from pipeline.workspace import usable_cores
 
     if absolute and prefix:
         raise typer.BadParameter("give one of --prefix and --absolute", param_hint="--absolute")
     kind = choose(to, prefix=str(out.absolute()) if absolute else prefix)
     with TerminalEvents(console) as events, Meter(events, f"exporting for {to}", "samples") as meter:
         done = run(
-            dataset_folder(folder.absolute()),
+            _dataset(folder),
             out,
             kind,
             splits=split or (),
@@ -259,7 +257,7 @@ def push(
     from pipeline.push import plan_push
     from pipeline.push import push as run
 
-    path = folder.absolute()
+    path = _dataset(folder)
     if dry_run:
         plan = plan_push(path, repo_id, revision=revision, may_redistribute=may_redistribute)
         _print_lines(plan.lines(), 100)
@@ -475,6 +473,21 @@ def _build(
                 str(recipe), out, cores, strict, max_set_aside, paranoid, replay, caption_batch, list(devices)
             )
     return report
+
+
+def _dataset(named: str) -> Path:
+    """The folder of a dataset that is named by a path or an address. Raises ManifestError if it holds none."""
+    from flows.terminal import TerminalEvents
+    from pipeline.locations import is_remote
+    from pipeline.manifest import MANIFEST, ManifestError, load_manifest
+    from pipeline.remote_output import dataset_folder_of
+    from pipeline.workspace import dataset_folder
+
+    with TerminalEvents(console) as events:
+        folder = dataset_folder_of(named, events)
+    if is_remote(named) and load_manifest(folder) is None:
+        raise ManifestError(f"{named}: expected a patina dataset, found no {MANIFEST}")
+    return dataset_folder(folder)
 
 
 def _prepare_prefect(level: str = "WARNING") -> None:

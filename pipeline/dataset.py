@@ -204,14 +204,16 @@ def make_draft(
         built = load_manifest(out)
     except ManifestError:
         built = None  # the build makes it again; `check` has named what is wrong with it
-    words = find_words(recipe, found.sources, stores.captions, problems or {})
-    if words.to_caption and _recall(recipe, out, built, found.sources, stores.captions):
-        words = find_words(recipe, found.sources, stores.captions, problems or {})
-    sources = tuple(s for s in found.sources if s.digest in words.worded)
+    lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
+    usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
+    words = find_words(recipe, usable, stores.captions, problems or {})
+    if words.to_caption and _recall(recipe, out, built, usable, stores.captions):
+        words = find_words(recipe, usable, stores.captions, problems or {})
+    sources = tuple(s for s in usable if s.digest in words.worded)
     wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
     damage = _damage(out, built, stores.scans, options.paranoid)
     rows = tuple(_source_row(recipe, source, words.similarity.get(source.digest)) for source in sources)
-    refusals = tuple(sorted([*found.refusals, *words.refusals], key=lambda r: (r.name, r.reason)))
+    refusals = tuple(sorted([*found.refusals, *lacking, *words.refusals], key=lambda r: (r.name, r.reason)))
     facts = rows_digest([*rows, *map(_reason, refusals), found.leaks.facts()])
     plan = make_plan(
         wanted, built, damage, partial(_rows, out, built), sources_digest=facts, rates=stores.scans.rates()
@@ -468,6 +470,15 @@ def _table_is_sound(draft: Draft, name: str) -> bool:
     path = draft.out / name
     expected = draft.built.tables.get(name) if draft.built else None
     return path.exists() and file_sha256(path) == expected
+
+
+def _lack(recipe: Recipe, source: Source) -> str:
+    """What the recipe's degradations would need for a photograph and have not, in words; "" for nothing."""
+    if source.is_pair:
+        return ""
+    entries = source.entries or recipe.degradations
+    lacks = (recipe.degradations[entry].degradation.lacks(source.names[0]) for entry in entries)
+    return next((lack for lack in lacks if lack), "")
 
 
 def _recall(recipe: Recipe, out: Path, built: Manifest | None, sources: Sequence[Source], store: CaptionStore) -> int:

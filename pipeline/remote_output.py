@@ -17,6 +17,7 @@ from typing import Any
 from pipeline import locations
 from pipeline.events import Events
 from pipeline.manifest import MANIFEST, SHARDS, Manifest, ManifestError, load_manifest, parse_manifest
+from pipeline.push import FACTS
 from pipeline.shard import file_sha256
 
 SIDE_BY_SIDE = 8
@@ -86,7 +87,7 @@ def pull(address: str, events: Events) -> Path:
 
     _each(fetch, wanted)
     events.end()
-    for name in (*there.tables, MANIFEST):
+    for name in FACTS:
         _get(address, name, folder / name)
     for stray in set(known) - set(sums):
         (folder / SHARDS / stray).unlink(missing_ok=True)
@@ -110,11 +111,8 @@ def push(address: str, events: Events) -> int:
         events.advance(1)
 
     _each(put, changed)
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name != MANIFEST and path.suffix in {".parquet", ".md", ".json"}:
-            _put(address, path.name, path)
-    _put(address, f"{SHARDS}/sizes.json", folder / SHARDS / "sizes.json")
-    _put(address, MANIFEST, folder / MANIFEST)
+    for name in FACTS:  # of which the manifest is the last
+        _put(address, name, folder / name)
     system = locations.system_of(address)
     for name in sorted(set(known) - {entry.name for entry in here.shards}):
         system.rm_file(_within(address, f"{SHARDS}/{name}"))

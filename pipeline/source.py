@@ -178,7 +178,11 @@ def scan(
     mend = recipe.split.leaks == "mend"
     leaks = Leaks()
     if len({s.split for s in usable}) > 1:  # on one side there is nothing to keep apart
-        leaks = find_leaks(_scenes(usable, recipe), store, workers=workers, progress=comparing)
+        try:
+            leaks = find_leaks(_scenes(usable, recipe), store, workers=workers, progress=comparing)
+        except SourceChangedError as error:
+            store.forget([error.path])
+            raise SourceError(f"{error}; run it again when the sources rest") from None
     if mend:
         usable = _on_one_side(usable, leaks)
     return Scan(

@@ -51,6 +51,10 @@ class Composite(Degradation):
         """The parts' truth maps, each under its part's word: `hazy-transmission`."""
         return tuple(f"{word}-{name}" for word, part in self.parts.items() for name in part.truth)
 
+    def lacks(self, name: str) -> str:
+        """What the first part that lacks something does."""
+        return next((lack for part in self.parts.values() if (lack := part.lacks(name))), "")
+
     def settings(self) -> dict[str, Any]:
         """Each part's version and settings."""
         parts = {word: {"version": p.version, **p.settings()} for word, p in self.parts.items()}

@@ -118,6 +118,14 @@ class Degradation(Protocol):
         """
         ...
 
+    def lacks(self, name: str) -> str:
+        """What it would need for the photograph called `name` and has not, such as a depth map, in words; mostly "".
+
+        Asked before a build, so that such a photograph is set aside and stops nothing.
+        """
+        del name
+        return ""
+
     def apply(self, image: Image, params: Params) -> Degraded:
         """Degrade `image` (H×W×3 uint8 RGB, unchanged afterwards) as `params` say. Pure and free of chance."""
         ...

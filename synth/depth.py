@@ -140,6 +140,14 @@ class Depths:
         """The sha256 of each file, by the same names."""
         return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self._files.items()}
 
+    def lacks(self, photograph: str) -> str:
+        """That there is a folder and no file in it for the photograph, in words; "" otherwise."""
+        try:
+            _ = self.folder and self._named(photograph)
+        except SettingError as error:
+            return str(error)
+        return ""
+
     def _named(self, photograph: str) -> str:
         there = Path(photograph)
         for name in (there.with_name(there.stem).as_posix(), there.stem):
@@ -158,6 +166,10 @@ class FromDepth(Rendered, Protocol):
     @cached_property
     def _depths(self) -> Depths:
         return Depths(self.depth)
+
+    def lacks(self, name: str) -> str:
+        """Its depth map, where there is a folder of them."""
+        return self._depths.lacks(name)
 
     def settings(self) -> dict[str, Any]:
         """As the protocol says, with one digest over all depth maps for their folder."""

@@ -55,6 +55,10 @@ class Graded(Degradation):
         """The base's truth maps."""
         return self.base.truth
 
+    def lacks(self, name: str) -> str:
+        """What the base lacks."""
+        return self.base.lacks(name)
+
     def settings(self) -> dict[str, Any]:
         """The base's version and settings, and the band."""
         base = {"version": self.base.version, **self.base.settings()}

@@ -156,3 +156,18 @@ def test_degradations_apply_to_the_sources_that_name_them(tmp_path: Path) -> Non
 def test_notes_of_a_reader_reach_the_manifest(tmp_path: Path) -> None:
     build(recipe_of(tmp_path, pair(tmp_path, "a", degradation="hazy"), notes=("499 of 500 pairs",)), tmp_path / "out")
     assert "499 of 500 pairs" in read_built(tmp_path / "out").manifest.notes
+
+
+def test_a_photograph_without_its_depth_map_is_set_aside_and_comes_back(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 4)
+    (tmp_path / "depth").mkdir()
+    for i in range(3):
+        np.save(tmp_path / "depth" / f"good-00{i}.npy", np.full((48, 64), 5.0 + i, np.float32))
+    degradations = {"hazy+rainy": {"hazy": {"depth": "depth"}, "rainy": {"depth": "depth"}}}
+    for count in (3, 4):
+        build(tiny_recipe(tmp_path, degradations=degradations), tmp_path / "out")
+        built = read_built(tmp_path / "out")
+        assert len(built.samples) == count
+        reason = built.set_aside.get("good-003.png", "")
+        assert ("expected good-003.png or good-003.npy" in reason) == (count == 3)
+        np.save(tmp_path / "depth" / "good-003.npy", np.full((48, 64), 9.0, np.float32))
