@@ -1,11 +1,12 @@
 """Captions by a BLIP of full size: one image after the other, as is usual, against patina alone and in batches.
 
-    python -m benchmarks.captioning [--size base large] [--device cuda:0] [--photos 64] [--rounds 3] [--save]
+    python -m benchmarks.captioning [--size base large] [--device cuda:0] [--photos 64] [--rounds 3]
+                                    [--precision auto float32] [--save]
 
 usual    what clip-interrogator 0.6 does, by which DA-CLIP's captions were made: float16 on CUDA and float32 elsewhere,
          one image a call, decoded and prepared between the calls, 32 new tokens.
-patina   `caption_all` into a store, at batch 1 and in batches: two threads decode and prepare ahead of the model,
-         which runs at the precision that its recipe's `auto` gives, and at that of the usual loop.
+patina   `caption_all` into a store, at batch 1 and in batches: threads decode and prepare ahead of the model, which
+         runs at each `--precision`. By default that is `auto`, as in recipes, and on CUDA the usual loop's as well.
 
 The weights are random, and no caption may end early, so that every image costs its 32 tokens in each of them. The
 three alternate within each round; images/s are medians over the rounds by the clock, without loading the model and
@@ -30,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.photos import lay_out, machine
-from captioning.blip import Blip, _engine
+from captioning.batches import preparers
+from captioning.blip import PRECISIONS, Blip, _engine
 from captioning.captioner import Photo, Run
 from captioning.devices import devices, require
 from captioning.store import CaptionStore, caption_all
@@ -118,7 +120,8 @@ def main() -> None:
     parser.add_argument("--device", default="", help="as torch names it; default: the first GPU, or the CPU")
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--batch", type=int, default=0, help="0: as many as patina chooses for the device")
-    parser.add_argument("--threads", type=int, default=Run().threads)
+    parser.add_argument("--threads", type=int, default=Run().threads, help="0: as many as patina chooses")
+    parser.add_argument("--precision", nargs="+", action="extend", choices=PRECISIONS, help="of patina's; repeatable")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
@@ -134,9 +137,11 @@ def report(options: argparse.Namespace, device: str) -> str:
     import torch
 
     same = "float16" if device.startswith("cuda") else "float32"
-    precisions = list(dict.fromkeys([same, "auto"])) if device.startswith("cuda") else ["auto"]
+    default = [same, "auto"] if device.startswith("cuda") else ["auto"]
+    precisions = list(dict.fromkeys(options.precision or default))
+    threads = options.threads or preparers([device])
     lines = [
-        "| BLIP | way | precision | batch | images/s | times the usual | captions as the usual loop's |",
+        "| BLIP | way | precision | batch | images/s | times the usual | captions equal to the usual's |",
         "|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as name:
@@ -185,10 +190,12 @@ def report(options: argparse.Namespace, device: str) -> str:
             *lines,
             "",
             "Models of the released sizes with random weights, 32 tokens for every image: speed, and nothing on words.",
-            "The last column counts captions that are the same; near ties, common in random weights, can differ.",
+            "In another precision or batch a caption can turn at a near tie, and random weights have many of those.",
             "",
-            f"Measured by `python -m benchmarks.captioning --size {' '.join(options.size)} --photos {options.photos}",
-            f"--rounds {options.rounds} --threads {options.threads}` on {where}, {machine()}, {packages}.",
+            f"Measured by `python -m benchmarks.captioning --size {' '.join(options.size)} --device {device}",
+            f"--photos {options.photos} --rounds {options.rounds} --batch {options.batch} --threads {threads}",
+            f"--precision {' '.join(precisions)}` on",
+            f"{where}, {machine()}, {packages}.",
         ]
     )
 

@@ -8,15 +8,16 @@ import pickle
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from captioning.captioner import CaptionError, Run
 
@@ -25,6 +26,7 @@ WINDOW = 4  # batches' worth of prepared items among which those of one shape ar
 AHEAD = 2  # batches that wait, whole, for the model
 SENT = PREPARING + WINDOW + AHEAD + 2  # batches' worth of items that a worker holds at the most
 FEWEST = 16  # items for which another worker is worth its start, if no batch is given
+ON_CPU, MOST = 2, 8  # threads that prepare: where the model needs the cores itself, and at the most elsewhere
 PATIENCE = 0.1  # seconds between looks at whether to stop
 IDLE = 0.02  # seconds without a new item after which what is there goes ahead
 FAREWELL = 5.0  # seconds that a worker has to end in
@@ -33,6 +35,7 @@ Item = TypeVar("Item")
 Given_contra = TypeVar("Given_contra", contravariant=True)
 Features = TypeVar("Features")
 Result = TypeVar("Result")
+T = TypeVar("T")
 
 
 class Engine(Protocol[Given_contra, Features, Result]):
@@ -43,8 +46,12 @@ class Engine(Protocol[Given_contra, Features, Result]):
 
     batch: int
 
+    def enter(self) -> None:
+        """Called once on each thread that prepares, before anything else there."""
+        ...
+
     def prepare(self, item: Given_contra) -> Features:
-        """What the model needs of one item. Called on several threads; an exception is the item's problem."""
+        """What the model needs of one item. Called on several threads; an exception, SystemExit too, is its problem."""
         ...
 
     def shape(self, features: Features) -> Hashable:
@@ -59,8 +66,8 @@ class Engine(Protocol[Given_contra, Features, Result]):
         """One result for each item of a batch; None if the device's memory does not suffice."""
         ...
 
-    def refuse(self, item: Given_contra, error: Exception) -> Result:
-        """The result for an item that could not be prepared."""
+    def refuse(self, item: Given_contra, error: BaseException) -> Result:
+        """The result for an item that could not be prepared. Called on several threads."""
         ...
 
 
@@ -87,10 +94,23 @@ def stream(
     if not items:
         return
     workers = min(len(devices), -(-len(items) // (run.batch or FEWEST)))
+    threads = run.threads or preparers(devices[:workers])
     if workers == 1:
-        yield from _here(make(devices[0]), enumerate(items), run.threads, devices[0])
+        yield from _here(make(devices[0]), enumerate(items), threads, devices[0])
     else:
-        yield from _apart(make, items, devices[:workers], run.threads)
+        yield from _apart(make, items, devices[:workers], threads)
+
+
+def preparers(devices: Sequence[str]) -> int:
+    """How many threads prepare for each of these devices, if nobody says: its share of the cores, 2 to 8."""
+    return max(ON_CPU, min(MOST, cores() // len(devices))) if "cpu" not in devices else ON_CPU
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 # --- in one process ---------------------------------------------------------------------------------------------------
@@ -107,9 +127,9 @@ def _here(
     ready: queue.Queue[Batch[Item, Features, Result] | BaseException | None] = queue.Queue(AHEAD)
     stop = stop or threading.Event()
     feeder = threading.Thread(target=_feed, args=(engine, items, threads, ready, stop), daemon=True)
-    feeder.start()
     try:
-        while (batch := ready.get()) is not None:
+        feeder.start()
+        while (batch := _next(ready)) is not None:
             if isinstance(batch, BaseException):
                 raise batch
             if batch.refused:
@@ -118,11 +138,72 @@ def _here(
                 yield from _inferred(engine, batch, device)
     finally:
         stop.set()
-        feeder.join()
+        if feeder.ident is not None:  # else interrupted before its start
+            feeder.join()
+
+
+def _next(ready: queue.Queue[T]) -> T:
+    while True:
+        with suppress(queue.Empty):
+            return ready.get(timeout=PATIENCE)  # in short waits, since on Windows nothing interrupts a long one
 
 
 class _StoppedError(Exception):
     """Nobody waits for more batches."""
+
+
+@dataclass
+class _Refused(Generic[Result]):
+    """What is left of an item that could not be prepared: no traceback, which would hold its pixels."""
+
+    result: Result
+
+
+class _Threads(Generic[Item, Features, Result]):
+    """Prepare items. Unlike a ThreadPoolExecutor's, these threads do not keep a process from ending: a photograph on a
+    disk that is gone may take for ever to load."""
+
+    def __init__(self, engine: Engine[Item, Features, Result], count: int) -> None:
+        self._engine, self.count = engine, count
+        self._jobs: queue.SimpleQueue[tuple[Item, Future[Features | _Refused[Result]]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, item: Item) -> Future[Features | _Refused[Result]]:
+        future: Future[Features | _Refused[Result]] = Future()
+        self._jobs.put((item, future))
+        return future
+
+    def close(self) -> None:
+        """Begin nothing more, and wait a while for what is being prepared."""
+        with suppress(queue.Empty):
+            while True:
+                self._jobs.get_nowait()
+        for _ in self._threads:
+            self._jobs.put(None)
+        deadline = time.monotonic() + FAREWELL
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        entered = False
+        while (job := self._jobs.get()) is not None:
+            item, future = job
+            try:
+                if not entered:
+                    self._engine.enter()
+                    entered = True
+                future.set_result(self._prepared(item))
+            except BaseException as error:  # the engine's own: raised again where the batches are waited for
+                future.set_exception(error)
+            del job, item, future  # while this thread waits for the next
+
+    def _prepared(self, item: Item) -> Features | _Refused[Result]:
+        try:
+            return self._engine.prepare(item)
+        except (Exception, SystemExit) as error:  # whatever a file may do to a decoder: the others go on
+            return _Refused(self._engine.refuse(item, error))
 
 
 def _feed(
@@ -140,35 +221,39 @@ def _feed(
                 continue
         raise _StoppedError
 
-    pool = ThreadPoolExecutor(threads)
     try:
-        for batch in _batches(engine, items, pool):
-            if not batch.refused:
-                batch.features = engine.collate(batch.single)
-            put(batch)
+        pool = _Threads(engine, threads)
+        try:
+            for batch in _batches(engine, items, pool, stop):
+                if not batch.refused:
+                    batch.features = engine.collate(batch.single)
+                put(batch)
+        finally:
+            pool.close()
         put(None)
     except _StoppedError:
         pass
     except BaseException as error:  # raised again where the batches are waited for
         with suppress(_StoppedError):
             put(error)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _batches(
-    engine: Engine[Item, Features, Result], items: Iterable[tuple[int, Item] | None], pool: ThreadPoolExecutor
+    engine: Engine[Item, Features, Result],
+    items: Iterable[tuple[int, Item] | None],
+    pool: _Threads[Item, Features, Result],
+    stop: threading.Event,
 ) -> Iterator[Batch[Item, Features, Result]]:
     """Items prepared on `pool` and put together by shape: full batches, as long as the window gives any.
 
     A None among the items says that there are no more for now: then what is held goes ahead, lest all wait for all.
     """
     source = iter(items)
-    preparing: deque[tuple[int, Item, Future[Features]]] = deque()
+    preparing: deque[tuple[int, Item, Future[Features | _Refused[Result]]]] = deque()
     held: dict[Hashable, Batch[Item, Features, Result]] = {}
     exhausted = False
     while preparing or not exhausted:
-        while not exhausted and len(preparing) < PREPARING * engine.batch:
+        while not exhausted and len(preparing) < max(PREPARING * engine.batch, 2 * pool.count):
             try:
                 entry = next(source)
             except StopIteration:
@@ -176,16 +261,15 @@ def _batches(
                 break
             if entry is None:
                 break
-            preparing.append((*entry, pool.submit(engine.prepare, entry[1])))
+            preparing.append((*entry, pool.submit(entry[1])))
         if not preparing:
             if held:
                 yield held.pop(_largest(held))
             continue
         index, item, future = preparing.popleft()
-        try:
-            features = future.result()
-        except Exception as error:  # whatever a file may do to a decoder: one item must not stop the others
-            yield Batch([index], refused=[engine.refuse(item, error)])
+        features = _settled(future, stop)
+        if isinstance(features, _Refused):
+            yield Batch([index], refused=[features.result])
             continue
         shape = engine.shape(features)
         group = held.setdefault(shape, Batch([]))
@@ -197,6 +281,16 @@ def _batches(
         elif sum(len(other.items) for other in held.values()) >= WINDOW * engine.batch:
             yield held.pop(_largest(held))
     yield from held.values()
+
+
+def _settled(future: Future[T], stop: threading.Event) -> T:
+    """What the future gives, once it does. Raises _StoppedError if that is wanted no longer."""
+    while not future.done():
+        if stop.is_set():
+            raise _StoppedError
+        with suppress(TimeoutError):
+            future.exception(PATIENCE)
+    return future.result()
 
 
 def _largest(held: Mapping[Hashable, Batch[Item, Features, Result]]) -> Hashable:
@@ -258,8 +352,8 @@ def _apart(
             workers[worker.connection] = worker
         running = set(workers)
         while running:
-            for connection in wait(list(running)):
-                assert isinstance(connection, Connection)
+            for found in wait(list(running)):
+                connection = cast(Connection, found)
                 worker = workers[connection]
                 kind, value = _received(worker)
                 if kind == "end":
@@ -288,13 +382,33 @@ def _started(work: Callable[[Connection], None], name: str) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,), name=f"captioning {name}", daemon=True)
     try:
-        process.start()
+        with _uninterrupted():
+            process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()
         raise CaptionError(f"the captioner cannot be sent to a {name}: {error}; use one device") from None
+    except (AssertionError, OSError, RuntimeError) as error:
+        ours.close()  # no more processes to be had, those of a worker's own, or a script without a guard
+        raise CaptionError(f"a captioning {name} cannot be started: {str(error).strip()}; use one device") from None
     finally:
         theirs.close()  # else nobody would notice that its other end is gone
     return _Worker(name, process, ours)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits; processes started meanwhile never get it: their parent does, and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker  # not everywhere, like signal masks
+
+    resource_tracker.ensure_running()  # else the first start begins it, which ends the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _received(worker: _Worker) -> tuple[str, Any]:
@@ -304,6 +418,11 @@ def _received(worker: _Worker) -> tuple[str, Any]:
     except (EOFError, OSError):
         worker.process.join(FAREWELL)
         code = worker.process.exitcode
+        if code is not None and code > 0 and not worker.batch:
+            raise CaptionError(
+                f"the captioning {worker.name} ended with exit code {code} before it could begin, and printed why; a "
+                "script that captions on several devices is a file, and begins under `if __name__ == '__main__':`"
+            ) from None
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         raise CaptionError(
             f"the captioning {worker.name} {how}: often the memory ran out; what is done is kept, and running it again "
@@ -335,8 +454,8 @@ def _work(
     make: Callable[[str], Engine[Item, Features, Result]], device: str, threads: int, workers: int, parent: Connection
 ) -> None:
     """What a worker does: load, then caption whatever comes. Ends with its parent, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
-    received: queue.SimpleQueue[list[tuple[int, Item]] | None] = queue.SimpleQueue()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
+    received: queue.SimpleQueue[list[tuple[int, Item]] | CaptionError | None] = queue.SimpleQueue()
     stop = threading.Event()
 
     def receive() -> None:
@@ -346,6 +465,8 @@ def _work(
                 received.put(some)
         except (EOFError, OSError):
             pass
+        except Exception as error:  # what a notebook defines, for instance, is not in another process
+            received.put(CaptionError(f"a photograph cannot be received: {error}; use one device"))
         received.put(None)
 
     def items() -> Iterator[tuple[int, Item] | None]:
@@ -357,6 +478,8 @@ def _work(
                 continue
             if some is None:
                 return
+            if isinstance(some, CaptionError):
+                raise some
             yield from some
 
     try:
@@ -379,5 +502,4 @@ def _work(
 def _share_cores(device: str, workers: int) -> None:
     """On the CPU, let each worker's arithmetic have its share of the cores."""
     if device == "cpu":
-        cores = max(1, (os.cpu_count() or 1) // workers)
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // workers)))

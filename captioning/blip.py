@@ -22,7 +22,19 @@ from numpy.typing import NDArray
 from captioning.batches import stream
 from captioning.captioner import Caption, Captioner, CaptionError, Photo, Run, is_folder, one_line
 from captioning.contents import content_digest
-from captioning.devices import batch_size, devices, first_line, joined, moved, require, sent, within_memory
+from captioning.devices import (
+    batch_size,
+    devices,
+    first_line,
+    given_back,
+    joined,
+    moved,
+    require,
+    sent,
+    single_threaded,
+    whole_digits,
+    within_memory,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -137,6 +149,16 @@ class Blip(Captioner):
     def release(self) -> None:
         """Give back the memory of the model that `prepare` or `stream` loaded."""
         _replica.cache_clear()
+        given_back()
+
+    def origin(self) -> str:
+        """As the protocol says: the commit in the hub's cache that the revision stands for."""
+        if is_folder(self.model):
+            return ""
+        from huggingface_hub import try_to_load_from_cache
+
+        file = try_to_load_from_cache(self.model, "config.json", revision=self.revision)
+        return Path(file).parent.name if isinstance(file, str) else ""
 
 
 def _is_number(value: object) -> bool:
@@ -180,6 +202,11 @@ def _fetch(captioner: Blip) -> Any:
     from transformers.utils.hub import cached_file
 
     place, options = _place(captioner), {"revision": captioner.revision}
+    if not is_folder(captioner.model) and Path(captioner.model).is_dir():  # transformers would take it as it may become
+        raise CaptionError(
+            f"model: {captioner.model!r} is a folder here, and could be a name on the hub; write './{captioner.model}' "
+            "for the folder, or run elsewhere"
+        )
     with _told(captioner), _quietly():
         processor: Any = AutoProcessor.from_pretrained(place, **options)  # type: ignore[no-untyped-call]
         if not hasattr(processor, "image_processor"):  # ViT-GPT2's kind, which has its two parts and no class for both
@@ -309,23 +336,27 @@ class BlipEngine:
         self.batch = batch_size(run, replica.device, MEGABYTES[replica.precision] * captioner.beams)
         self._dtype: torch.dtype = getattr(torch, replica.precision)
         self._own = threading.local()
+        # Processors of the other backend, and those of older releases, take pictures of Pillow alone.
+        self._takes_tensors = getattr(replica.processor.image_processor, "backend", "") == "torchvision"
         # Some tokenisers give it to models that have no use for it, and say so by an error.
         self._unknown = {"token_type_ids"} - inspect.signature(replica.network.forward).parameters.keys()
 
+    def enter(self) -> None:
+        """As many photographs at once as there are threads, and no thread of torch's own beside them."""
+        single_threaded()
+
     def prepare(self, item: Photo) -> Features:
         """Pixels and prompt of one photograph, on the CPU, each tensor with a first dimension of 1."""
-        import PIL.Image
-
         if not hasattr(self._own, "processor"):  # tokenisers and image processors are not safe to share
             self._own.processor = copy.deepcopy(self.replica.processor)
-        image, text, processor = item.load(), self.replica.text, self._own.processor
+        image, text, processor = self._picture(item.load()), self.replica.text, self._own.processor
         options: dict[str, Any] = {"return_tensors": "pt"}
         if text is not None:
             options["text"] = [text]
             begin = getattr(processor.tokenizer, "bos_token", None)
             if getattr(processor, "chat_template", None) and begin and text.startswith(begin):
                 options["add_special_tokens"] = False  # the template has set them
-        features = dict(processor(images=[PIL.Image.fromarray(image)], **options))
+        features = dict(processor(images=[image], **options))
         family = self.replica.network.config.model_type
         if family in MARK_CUT and "input_ids" in features:
             features |= {name: features[name][:, :-1] for name in ("input_ids", "attention_mask") if name in features}
@@ -333,6 +364,17 @@ class BlipEngine:
         if "decoder_input_ids" in features:
             features["decoder_input_ids"] = self._after_start(features["decoder_input_ids"])
         return {name: t.to(self._dtype) if t.is_floating_point() else t for name, t in features.items()}
+
+    def _picture(self, image: NDArray[np.uint8]) -> Any:
+        """`image` (H×W×3) as the processor takes it: a view of it (3×H×W), or Pillow's picture, which is two copies."""
+        import PIL.Image
+        import torch
+
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise TypeError(f"expected H×W×3 uint8, found {'×'.join(map(str, image.shape))} {image.dtype}")
+        if not self._takes_tensors:
+            return PIL.Image.fromarray(image)
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
 
     def _after_start(self, ids: torch.Tensor) -> torch.Tensor:
         import torch
@@ -364,17 +406,19 @@ class BlipEngine:
 
         settings = self.captioner
         choice = Choice(settings, self.replica.device, items)
-        with torch.inference_mode():
+        with torch.inference_mode(), whole_digits():
             ids: torch.Tensor = self.replica.network.generate(
                 **sent(features, self.replica.device),
                 logits_processor=[choice],
                 do_sample=False,  # where tokens are drawn, `choice` draws them
                 num_beams=settings.beams,
+                num_return_sequences=1,  # whatever generation_config.json says
+                return_dict_in_generate=False,
                 max_new_tokens=settings.max_new_tokens,
             )
         return ids[:, choice.prompt :].cpu()
 
-    def refuse(self, item: Photo, error: Exception) -> Caption:
+    def refuse(self, item: Photo, error: BaseException) -> Caption:
         """The problem with a photograph that cannot be decoded or prepared."""
         return Caption("", f"{item.name!r} cannot be decoded: {first_line(error)}")
 
@@ -425,7 +469,8 @@ def drawn(scores: torch.Tensor, draw: torch.Tensor, top_p: float, temperature: f
 
     shares, order = torch.softmax(scores.double() / temperature, dim=-1).sort(dim=-1, descending=True, stable=True)
     sums = shares.cumsum(dim=-1)
-    kept = (sums - shares < top_p).sum(dim=-1, keepdim=True)  # tokens of the nucleus, at least the first
+    kept = (sums - shares < top_p).sum(dim=-1, keepdim=True)  # tokens of the nucleus
+    kept = kept.clamp(min=1)  # the first, even where scores are no numbers
     within = draw[:, None] * sums.gather(-1, kept - 1)
     place = torch.minimum((sums <= within).sum(dim=-1, keepdim=True), kept - 1)
     left = torch.full_like(scores, -torch.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOOKED_UP_AT_ONCE = 16  # photographs in a batch of a captioner without a model
+
+# Format characters without a look of their own. An override of direction (U+202E) shows other words than there are, and
+# tags (U+E0000 on) hide whole sentences.
+UNSEEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+JOINERS = "\u200c\u200d"
 
 
 class CaptionError(ValueError):
@@ -51,19 +59,19 @@ class Run:
     batch    photographs that a model sees at once; 0: as many as suit the device.
     devices  where it runs, as torch names them (`cuda:0`, `cpu`), one replica of the model on each: a device that is
              named twice has two. Empty: all CUDA devices, or the CPU where there is none.
-    threads  that decode and prepare photographs ahead of each replica.
+    threads  that decode and prepare photographs ahead of each replica, one each at a time; 0: as many as suit.
 
     Raises CaptionError for a number or a name that cannot be.
     """
 
     batch: int = 0
     devices: tuple[str, ...] = ()
-    threads: int = 2
+    threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, number, least in (("batch", self.batch, 0), ("threads", self.threads, 1)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise CaptionError(f"{name}: expected a whole number from {least}, found {number!r}")
+        for name, number in (("batch", self.batch), ("threads", self.threads)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise CaptionError(f"{name}: expected a whole number from 0, found {number!r}")
         if not isinstance(self.devices, tuple) or not all(isinstance(d, str) and d for d in self.devices):
             raise CaptionError(f"devices: expected names such as ('cuda:0', 'cuda:1'), found {self.devices!r}")
 
@@ -107,16 +115,25 @@ class Captioner(Protocol):
         for start in range(0, len(photos), size):
             yield list(enumerate(self.caption(photos[start : start + size]), start))
 
+    def origin(self) -> str:
+        """What a name that may be moved stood for when `prepare` loaded it, such as a commit; "" where none may."""
+        return ""
+
     def release(self) -> None:
         """Give back the memory that `prepare` and `stream` took."""
         del self  # what has no model holds none
 
 
 def one_line(text: str) -> str:
-    """`text` on one line: every run of white space becomes one space, control characters go, the ends are trimmed."""
+    """`text` on one line: every run of white space becomes one space, the ends are trimmed.
+
+    Control characters go, and so do characters that nobody sees: marks of direction, zero-width spaces, tags. Joiners
+    stay, as Persian and emoji need them, unless there is nothing else.
+    """
     spaced = "".join(" " if character.isspace() else character for character in text)
     kept = "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cs", "Co"})
-    return " ".join(kept.split())
+    line = " ".join(UNSEEN.sub("", kept).split())
+    return line if line.strip(JOINERS + " ") else ""
 
 
 def is_folder(written: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -11,7 +12,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from captioning.batches import stream
 from captioning.captioner import CaptionError, Photo, Run, is_folder
 from captioning.contents import content_digest
-from captioning.devices import batch_size, devices, first_line, joined, moved, require, sent, within_memory
+from captioning.devices import (
+    batch_size,
+    devices,
+    first_line,
+    given_back,
+    joined,
+    moved,
+    require,
+    sent,
+    single_threaded,
+    whole_digits,
+    within_memory,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +105,7 @@ class ClipScore:
     def release(self) -> None:
         """Give back the memory of the model that `prepare` or `stream` loaded."""
         _clip.cache_clear()
+        given_back()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +129,11 @@ def _clip(scorer: ClipScore, device: str) -> Clip:
     weights = scorer.pretrained
     if is_folder(weights):
         weights = str(Path(weights).expanduser())
+    if weights and not is_folder(weights) and Path(weights).exists():  # open_clip would take it, whatever it becomes
+        raise CaptionError(
+            f"pretrained: {weights!r} is a file here, and could be a tag; write './{weights}' for the file"
+        )
+    _agreeing(name, weights)
     try:
         network, transform = open_clip.create_model_from_pretrained(name, pretrained=weights or None)
         tokenizer = open_clip.get_tokenizer(name)
@@ -125,6 +144,18 @@ def _clip(scorer: ClipScore, device: str) -> Clip:
             "must be a network; else set pretrained to a file of weights, or model to a folder"
         ) from None
     return Clip(moved(network, device, scorer.model), transform, tokenizer, device)
+
+
+def _agreeing(name: str, weights: str) -> None:
+    """Raise CaptionError for weights that were trained with QuickGELU and a model without; open_clip only warns."""
+    import open_clip
+
+    name = name.replace("/", "-")
+    wanted = open_clip.get_pretrained_cfg(name, weights).get("quick_gelu", False)
+    if wanted and not (open_clip.get_model_config(name) or {}).get("quick_gelu", False):
+        raise CaptionError(
+            f"model: the weights {weights!r} are of a model with QuickGELU, found {name!r}; write '{name}-quickgelu'"
+        )
 
 
 def _engine(scorer: ClipScore, run: Run, device: str) -> ClipEngine:
@@ -138,6 +169,10 @@ class ClipEngine:
     def __init__(self, clip: Clip, run: Run) -> None:
         self.clip = clip
         self.batch = batch_size(run, clip.device, MEGABYTES)
+
+    def enter(self) -> None:
+        """As many photographs at once as there are threads, and no thread of torch's own beside them."""
+        single_threaded()
 
     def prepare(self, item: Item) -> Features:
         """Pixels of one photograph, on the CPU: 1×3×H×W. Its caption's tokens follow with the batch."""
@@ -163,12 +198,18 @@ class ClipEngine:
 
         tokens = self.clip.tokenizer([text for _, text in items])
         batch = sent({**features, "tokens": tokens}, self.clip.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), whole_digits():
             images = self.clip.network.encode_image(batch["image"], normalize=True)  # batch × width
             texts = self.clip.network.encode_text(batch["tokens"], normalize=True)
             scores = (images * texts).sum(dim=-1).double().cpu()
-        return [round(float(score), DIGITS) for score in scores]
+        return [_rounded(float(score), item) for score, item in zip(scores, items, strict=True)]
 
-    def refuse(self, item: Item, error: Exception) -> float | str:
+    def refuse(self, item: Item, error: BaseException) -> float | str:
         """The problem with a photograph that cannot be decoded or prepared."""
         return f"{item[0].name!r} cannot be decoded: {first_line(error)}"
+
+
+def _rounded(score: float, item: Item) -> float | str:
+    if math.isfinite(score):
+        return round(score, DIGITS)
+    return f"{item[0].name!r} and its caption cannot be compared: the model's result is no number; see its weights"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from captioning.captioner import CaptionError
 
-COUNTED = (".json", ".txt", ".jinja", ".model", ".safetensors", ".bin", ".pt", ".pth")  # files that models load
+COUNTED = (".json", ".txt", ".jinja", ".model", ".tiktoken", ".safetensors", ".bin", ".pt", ".pth")  # what models load
 
 _lock = threading.Lock()
 _known: dict[tuple[str, int, int, int], str] = {}  # by path, size, mtime and inode

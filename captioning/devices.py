@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from captioning.captioner import CaptionError, Run
 from captioning.torchvision_ops import ensure_torchvision
@@ -14,8 +18,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_setting = threading.Lock()
+
 ON_CPU = 8  # items in a batch: more gains nothing there
 LEAST, MOST, STEP = 8, 256, 8  # items in a batch on a GPU
+# What errors say that are not torch's own for it.
+NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 INSTALL = "pip install 'patina[captions]'"
 
 
@@ -39,7 +47,10 @@ def devices(run: Run) -> tuple[str, ...]:
     for name in run.devices:
         try:
             device = torch.device(name)
-            torch.empty(0, device=device)
+            if device.type != "cuda":
+                torch.empty(0, device=device)
+            elif (device.index or 0) >= torch.cuda.device_count():  # without a context there, which takes its memory
+                raise RuntimeError(f"of {torch.cuda.device_count()} CUDA devices")
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             here = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
             raise CaptionError(f"devices: {name!r} is not here ({first_line(error)}); here: {here}") from None
@@ -74,9 +85,12 @@ def joined(features: Sequence[dict[str, torch.Tensor]], device: str) -> dict[str
     import torch
 
     batch = {name: torch.cat([one[name] for one in features]) for name in features[0]}
-    if torch.device(device).type == "cuda":
+    if torch.device(device).type != "cuda":
+        return batch
+    try:
         return {name: tensor.pin_memory() for name, tensor in batch.items()}
-    return batch
+    except RuntimeError:  # no more memory may be locked: then it is copied a little slower
+        return batch
 
 
 def sent(batch: dict[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
@@ -86,15 +100,66 @@ def sent(batch: dict[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]
 
 def within_memory(function: Callable[[], T]) -> T | None:
     """What `function` gives; None if the device's memory does not suffice, with what it took given back."""
-    import torch
-
     try:
         return function()
-    except torch.OutOfMemoryError:
-        pass  # and out of the handler, whose traceback holds the tensors
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error):
+            raise
+    given_back()  # out of the handler, whose traceback holds the tensors
     return None
+
+
+def _no_memory(error: MemoryError | RuntimeError) -> bool:
+    import torch
+
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or any(words in str(error) for words in NO_MEMORY)
+
+
+def single_threaded() -> None:
+    """Let this thread's arithmetic in torch stay on it, where several threads share the cores already."""
+    import torch
+
+    with _setting:
+        others = torch.get_num_threads()
+        torch.set_num_threads(1)  # of this thread, and of all that torch sees first after it: those get theirs back
+        restorer = threading.Thread(target=torch.set_num_threads, args=(others,))
+        restorer.start()
+        restorer.join()
+
+
+def given_back() -> None:
+    """Let other processes have the memory of tensors that are gone, which torch keeps for the next ones."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def whole_digits() -> Iterator[None]:
+    """Arithmetic in float32 with all its digits. By default cuDNN's convolutions have three (TF32), and other code may
+    have asked for as few elsewhere. Other precisions stay as they are."""
+    import torch
+
+    backends: Any = torch.backends
+    name: str
+    whole: str | bool
+    places: tuple[Any, ...]
+    if hasattr(backends.cuda.matmul, "fp32_precision"):  # since torch 2.9, where the older names may raise
+        name, whole = "fp32_precision", "ieee"
+        places = backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul
+    else:
+        name, whole = "allow_tf32", False
+        places = backends.cuda.matmul, backends.cudnn
+    before = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, whole)
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            setattr(place, name, value)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import sqlite3
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -25,9 +27,13 @@ CREATE TABLE IF NOT EXISTS captions (
 CREATE TABLE IF NOT EXISTS scores (
     fingerprint TEXT, digest TEXT, text TEXT, score REAL NOT NULL, PRIMARY KEY (fingerprint, digest, text))
     WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS origins (fingerprint TEXT PRIMARY KEY, origin TEXT NOT NULL) WITHOUT ROWID;
 """
 
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+SEAL = "\x1e\x1e"
+"""Before a row's checksum, at the end of its text: SQLite itself does not notice a bit that flipped in one. A row
+without a seal is of an earlier release, and believed."""
 ASKED_AT_ONCE = 500  # digests in one query; SQLite may be built for 999
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 
@@ -35,41 +41,87 @@ PATIENCE = 60.0  # seconds to wait for another process's transaction
 def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
     """Open or make the SQLite file at `path`, with the tables of `schema`; in memory if None.
 
-    A damaged file is moved to `<name>.damaged` with a warning, and begun anew. Other troubles, such as a folder that
-    cannot be written to, raise sqlite3.OperationalError. Use from several threads is left to the caller's lock.
+    A damaged file, or a folder in its place, is moved to `<name>.damaged` with a warning, and begun anew. Other
+    troubles, such as a folder that cannot be written to, raise sqlite3.OperationalError. Use from several threads is
+    left to the caller's lock.
     """
     try:
         return _open(path, schema)
     except sqlite3.DatabaseError as error:
-        if path is None or error.sqlite_errorcode & 0xFF not in DAMAGE:
+        if path is None or not (path.is_dir() or error.sqlite_errorcode & 0xFF in DAMAGE):
             raise
-        logging.getLogger(__name__).warning("%s is damaged (%s): moved to %s.damaged, begun anew", path, error, path)
+        what = "a folder" if path.is_dir() else str(error)
+        logging.getLogger(__name__).warning("%s is damaged (%s): moved to %s.damaged, begun anew", path, what, path)
         for suffix in ("-journal", "-wal", "-shm", ""):  # the file last: its journals would be taken for the new one's
             part = path.with_name(path.name + suffix)
             if part.exists():
-                part.replace(path.with_name(path.name + ".damaged" + suffix))
+                aside = path.with_name(path.name + ".damaged" + suffix)
+                if aside.is_dir() and not aside.is_symlink():
+                    shutil.rmtree(aside)  # an earlier one: nothing replaces a folder that is not empty
+                elif part.is_dir():
+                    aside.unlink(missing_ok=True)
+                part.replace(aside)
     return _open(path, schema)
+
+
+def damage_of(path: Path) -> str:
+    """What is wrong with the SQLite file at `path`, in words; empty if it is sound or not there. Changes nothing."""
+    if path.is_dir():
+        return "is a folder"
+    if not path.exists() or not path.stat().st_size:
+        return ""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)) as connection:
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError:  # in use or forbidden, which is no damage
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"is damaged ({error})"
+    return "" if found == "ok" else f"is damaged ({found})"
+
+
+def seal(text: str, *names: object) -> str:
+    """`text` with a checksum of itself and of what it belongs to."""
+    return f"{text}{SEAL}{zlib.crc32(repr((names, text)).encode('utf-8', 'surrogatepass')):08x}"
+
+
+def unseal(sealed: str, *names: object) -> str | None:
+    """The text that was sealed; None if it, or what it belongs to, is not what it was."""
+    text, found, _ = sealed.rpartition(SEAL)
+    if not found:
+        return None if SEAL[0] in sealed else sealed
+    return text if seal(text, *names) == sealed else None
 
 
 def _open(path: Path | None, schema: str) -> sqlite3.Connection:
     # The rollback journal and not a write-ahead log, which needs memory shared by all readers: network disks have none.
-    connection = sqlite3.connect(path or ":memory:", timeout=PATIENCE, check_same_thread=False)
+    try:
+        connection = sqlite3.connect(path or ":memory:", timeout=PATIENCE, check_same_thread=False)
+    except sqlite3.OperationalError as trouble:
+        trouble.args = (f"{path}: {trouble}",)  # SQLite names no file
+        raise
     try:
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             error = sqlite3.DatabaseError(found)
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
         connection.executescript(schema)
+        connection.text_factory = _text
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")  # a flipped bit then breaks the seal, and not the build
+
+
 class CaptionStore:
     """What models said in earlier runs. Safe to use from several threads.
 
-    (image digest, captioner's fingerprint) -> text, and (image digest, text, scorer's fingerprint) -> score.
+    (image digest, captioner's fingerprint) -> text; (image digest, text, scorer's fingerprint) -> score; captioner's
+    fingerprint -> the commit that its model was at first.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -96,12 +148,14 @@ class CaptionStore:
             marks = ",".join("?" * len(some))
             query = f"SELECT digest, text FROM captions WHERE fingerprint=? AND digest IN ({marks})"
             with self._lock:
-                found.update(self._connection.execute(query, (fingerprint, *some)).fetchall())
+                rows = self._connection.execute(query, (fingerprint, *some)).fetchall()
+            texts = {digest: unseal(text, fingerprint, digest) for digest, text in rows}
+            found |= {digest: text for digest, text in texts.items() if text is not None}
         return found
 
     def put(self, items: Iterable[tuple[str, str]], fingerprint: str) -> None:
         """Keep (digest, text) pairs in one transaction: after a crash all of them are there, or none."""
-        rows = [(fingerprint, digest, text) for digest, text in items]
+        rows = [(fingerprint, digest, text and seal(text, fingerprint, digest)) for digest, text in items]
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO captions VALUES (?,?,?)", rows)
 
@@ -117,14 +171,23 @@ class CaptionStore:
             values = [value for item in some for value in item]
             with self._lock:
                 rows = self._connection.execute(query, (fingerprint, *values)).fetchall()
-            found |= {(digest, text): score for digest, text, score in rows}
+            for digest, text, sealed in rows:  # a plain number is of an earlier release
+                score = unseal(str(sealed), fingerprint, digest, text)
+                found |= {} if score is None else {(digest, text): float(score)}
         return found
 
     def put_scores(self, items: Iterable[tuple[tuple[str, str], float]], fingerprint: str) -> None:
         """Keep ((digest, text), score) pairs in one transaction: after a crash all of them are there, or none."""
-        rows = [(fingerprint, digest, text, score) for (digest, text), score in items]
+        rows = [(fingerprint, d, text, seal(repr(score), fingerprint, d, text)) for (d, text), score in items]
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?)", rows)
+
+    def origin(self, fingerprint: str, found: str) -> str:
+        """What the model of this fingerprint came from at first: `found`, if it is not known yet."""
+        with self._lock, self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO origins VALUES (?,?)", (fingerprint, found))
+            query = "SELECT origin FROM origins WHERE fingerprint=?"
+            return str(self._connection.execute(query, (fingerprint,)).fetchone()[0])
 
     def count(self) -> int:
         """Captions in the store, of all captioners."""
@@ -190,9 +253,11 @@ def caption_all(
     made = {d: Caption(text) for d, text in store.get(names, key).items()} if captioner.stored else {}
     queue = [digest for digest in names if digest not in made]
     done, total = 0, len(queue)
-    if queue:
-        captioner.prepare(run)
     try:
+        if queue:
+            captioner.prepare(run)
+            if captioner.stored:
+                _compare_origins(captioner, store, key)
         while queue:
             asked = [names[digest].popleft() for digest in queue]
             again = []
@@ -220,6 +285,19 @@ def caption_all(
     return {digest: made[digest] for digest in names}
 
 
+def _compare_origins(captioner: Captioner, store: CaptionStore, key: str) -> None:
+    """Warn if the captions that are kept are of another commit of the model than those to come."""
+    found = captioner.origin()
+    if found and (first := store.origin(key, found)) != found:
+        logging.getLogger(__name__).warning(
+            "%s: its model was at %s when its first captions were made, and is at %s now; to have all from one, set "
+            "revision to either",
+            captioner.name,
+            first,
+            found,
+        )
+
+
 def score_all(
     scorer: Scorer,
     items: Sequence[tuple[Photo, str]],
@@ -238,9 +316,9 @@ def score_all(
     made: dict[tuple[str, str], float | str] = dict(store.get_scores(wanted, key))
     rest = [name for name in wanted if name not in made]
     done = 0
-    if rest:
-        scorer.prepare(run)
     try:
+        if rest:
+            scorer.prepare(run)
         with closing(scorer.stream([wanted[name] for name in rest], run)) as batches:
             for batch in batches:
                 some = {rest[i]: score for i, score in batch}

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from flows.runners import RunnerName
     from pipeline.check import Checked
     from pipeline.dataset import Draft, Report
+    from pipeline.recipe import Recipe
 
 app = typer.Typer(
     help="Builds image-text-degradation datasets for image restoration, and rebuilds only what changed.",
@@ -28,8 +31,18 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+
+class RunnerChoice(StrEnum):
+    """What builds shards."""
+
+    threads = "threads"
+    processes = "processes"
+    dask = "dask"
+    ray = "ray"
+
+
 RecipeArgument = Annotated[
-    Path, typer.Argument(help="A recipe's TOML file, or the name of one that comes with patina.")
+    Path, typer.Argument(help="A recipe's TOML file, or the name of one that comes with patina: see `patina recipes`.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="The dataset's folder.")]
 TargetOption = Annotated[
@@ -37,13 +50,26 @@ TargetOption = Annotated[
 ]
 BatchOption = Annotated[int, typer.Option(min=0, help="Photographs that a captioner's model sees at once; 0: its own.")]
 DeviceOption = Annotated[
-    list[str] | None, typer.Option(help="Where it runs, such as cuda:0; repeatable. Default: every GPU, else the CPU.")
+    list[str] | None,
+    typer.Option(help="Where that model runs, such as cuda:0; repeatable. Default: every GPU, else the CPU."),
 ]
 FolderArgument = Annotated[str, typer.Argument(help="The dataset's folder, or its address, which is fetched first.")]
-WorkersOption = Annotated[int, typer.Option(min=0, help="Shards built side by side; 0: one for each core.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="How much is done side by side; 0: one for each core.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="An input that must be set aside is an error.")]
 AsideOption = Annotated[float, typer.Option(min=0, max=1, help="Share of unusable inputs that stops a build.")]
+RunnerOption = Annotated[
+    RunnerChoice, typer.Option(help="What builds shards: threads or processes here, or a cluster of Dask or Ray.")
+]
+AddressOption = Annotated[
+    str, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already; without it, one of --workers here.")
+]
 ParanoidOption = Annotated[bool, typer.Option("--paranoid", help="Read and hash every source and shard.")]
+
+
+def escape(text: str) -> str:
+    """A text of any origin for the terminal: no markup, and no control character but the line feed acts on it."""
+    plain = "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escape_markup(plain)
 
 
 class DemoCaptions(StrEnum):
@@ -64,13 +90,14 @@ def plan(
     """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing."""
     from flows.terminal import TerminalEvents
     from pipeline.dataset import Options, Stores, make_draft
-    from pipeline.recipe import load_recipe
     from pipeline.remote_output import dataset_folder_of
+    from pipeline.sources.expect import expect_sources
     from pipeline.workspace import usable_cores
 
-    loaded = load_recipe(recipe)
+    loaded = _recipe(recipe)
     if show_recipe:
         console.print(escape(loaded.to_toml()))
+    expect_sources(loaded.sources)
     cores = workers or usable_cores()
     with TerminalEvents(console) as events:
         folder = dataset_folder_of(out, events)
@@ -90,10 +117,13 @@ def build(
     replay: Annotated[int, typer.Option(min=0, help="Samples to make again and compare when all is built.")] = 8,
     caption_batch: BatchOption = 0,
     device: DeviceOption = None,
+    runner: RunnerOption = RunnerChoice.threads,
+    address: AddressOption = "",
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
     devices = tuple(device or ())
-    report = _build(recipe, out, workers, strict, max_set_aside, paranoid, replay, caption_batch, devices)
+    run: tuple[RunnerName, str] = (runner.value, address)
+    report = _build(recipe, out, workers, strict, max_set_aside, paranoid, replay, caption_batch, devices, run)
     _print_report(report)
 
 
@@ -159,12 +189,13 @@ def show(
     extract: Annotated[Path | None, typer.Option(help="Also write the samples' files into this folder.")] = None,
 ) -> None:
     """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
+    from flows.terminal import fitted
     from pipeline.show import find_samples, story
 
     folder = _dataset(out)
     rows = find_samples(folder, key)
     for row in rows:
-        console.print(escape(story(folder, row, extract)))
+        console.print(escape("\n".join(fitted(console, story(folder, row, extract).split("\n")))))
 
 
 @app.command()
@@ -216,8 +247,8 @@ def diff(
 ) -> None:
     """Say what changed between two datasets. Exit code 0 if nothing did, 1 if anything did, 2 on an error.
 
-    A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json,
-    samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
+    A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json, \
+samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
     """
     from pipeline.diff import diff as compare
     from pipeline.diff import read_snapshot
@@ -333,6 +364,7 @@ def sources(
     at: Annotated[str, typer.Option(help="A folder, or an address: what does it hold of that set?")] = "",
 ) -> None:
     """List the public sets that recipes know by name, tell all about one, or look what a folder holds of it."""
+    from flows.terminal import fitted
     from pipeline.presets import PRESETS
     from pipeline.presets.describe import inventory, rows, story, table
     from pipeline.recipe import nearest
@@ -345,7 +377,7 @@ def sources(
         overview = Table(box=None, pad_edge=False, header_style="bold")
         every = rows(PRESETS)
         for column in every[0]:
-            overview.add_column(column, no_wrap=column == "name", overflow="fold")
+            overview.add_column(column, no_wrap=column == "name")
         for row in every:
             overview.add_row(*(escape(value) for value in row.values()))
         console.print(overview)
@@ -355,14 +387,37 @@ def sources(
         raise SourceError(f"no set is called {name!r}; {nearest(name, PRESETS)}")
     preset = PRESETS[name]
     if not at:
-        console.print(escape("\n".join(story(preset, name))))
+        console.print(escape("\n".join([*fitted(console, story(preset)), "", *table(preset, f"data/{name}")])))
         return
     files, _ = image_files(at, "--at")
     names, place = [file for file, _ in files], at if "://" in at else str(Path(at).absolute())
     lines, found = inventory(preset, names, place)
     if not found:
         raise SourceError(unrecognised(preset, names, at, preset.parts, preset.variant("")))
-    console.print(escape("\n".join([*lines, "", *table(preset, at)])))
+    console.print(escape("\n".join([*fitted(console, lines), "", *table(preset, at)])))
+
+
+@app.command()
+def recipes(
+    name: Annotated[str, typer.Argument(help="One of them, to print it; without it, all are listed.")] = "",
+) -> None:
+    """List the recipes that come with patina; or print one, to change a copy: patina recipes NAME > my.toml."""
+    from pipeline.recipe import RecipeError, nearest
+    from pipeline.shipped import about, shipped
+
+    own = shipped()
+    if name and name not in own:
+        raise RecipeError(f"no recipe that comes with patina is called {name!r}; {nearest(name, own)}")
+    if name:
+        console.print(escape(own[name]), end="")
+        return
+    overview = Table(box=None, pad_edge=False, show_header=False)
+    overview.add_column(no_wrap=True)
+    overview.add_column()
+    for word, text in own.items():
+        overview.add_row(word, escape(about(text)))
+    console.print(overview)
+    console.print("patina recipes NAME > my.toml makes a copy to change; its paths start at the copy's folder")
 
 
 @app.command()
@@ -390,18 +445,49 @@ def demo(
 
 
 @app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="A deployment: build-dataset, check-dataset, export-dataset, …")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="name=value, the value as JSON or as text; repeatable.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 1 unless it completes.")] = False,
+) -> None:
+    """Let a deployment run where it is served, or on its worker: `prefect deployment run NAME/NAME`, in short."""
+    _prepare_prefect()
+    from flows.starting import as_seen_from_anywhere, follow, parse_parameters, start
+
+    started = start(name, as_seen_from_anywhere(parse_parameters(param or ())))
+    console.print(escape(f"run      {started.name}   ({started.id})"))
+    if wait and follow(started, lambda state: console.print(escape(f"state    {state}"))) != "COMPLETED":
+        raise typer.Exit(1)
+
+
+@app.command()
 def serve(
-    limit: Annotated[int, typer.Option(min=1, help="Flow runs at a time.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, help="Flow runs at a time.")] = 2,
+    watch: Annotated[str, typer.Option(help="A recipe whose dataset is rebuilt when its sources change.")] = "",
+    out: Annotated[str, typer.Option("--out", "-o", help="That dataset's folder or address.")] = "",
+    every: Annotated[float, typer.Option(min=10, help="Seconds from one look at its sources to the next.")] = 300.0,
+    quiet: Annotated[float, typer.Option(min=0, help="Seconds for which they must rest before it is rebuilt.")] = 30.0,
 ) -> None:
     """Serve the deployments from this process, so that `prefect deployment run build-dataset/build-dataset` works."""
+    if bool(watch) != bool(out):
+        raise typer.BadParameter("--watch RECIPE and --out DATASET go together", param_hint="--watch")
+    if watch:
+        _recipe(Path(watch))
     _prepare_prefect()
+    from flows.deployments import Watching
     from flows.serving import serve_deployments
+    from flows.starting import as_seen_from_anywhere
 
-    serve_deployments(limit)
+    places = as_seen_from_anywhere({"recipe": watch, "out": out})
+    serve_deployments(limit, Watching(places["recipe"], places["out"], every, quiet) if watch else None)
 
 
 def main() -> None:
     """The console command. Errors that a user can mend are printed in words and exit with 1; others raise."""
+    from flows.errors import ServerAwayError
+
     try:
         app()
     except KeyboardInterrupt:
@@ -411,6 +497,10 @@ def main() -> None:
         if not _is_for_the_user(error):
             raise
         errors.print(f"[red]error[/]  {escape(str(error))}")
+        if isinstance(error, ServerAwayError):  # at exit, Prefect would try for seven seconds to send each event left
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
         sys.exit(1)
 
 
@@ -418,6 +508,7 @@ def _is_for_the_user(error: Exception) -> bool:
     from sqlite3 import OperationalError
 
     from captioning.captioner import CaptionError
+    from flows.errors import FindingsError, RunError
     from pipeline.build import BuildError
     from pipeline.export.format import ExportError
     from pipeline.manifest import ManifestError
@@ -432,7 +523,7 @@ def _is_for_the_user(error: Exception) -> bool:
 
     pipelines = (RemoteOutputError, RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
     ours = (*pipelines, CaptionError, SettingError, DepthModelError)
-    return isinstance(error, (*ours, ExportError, PushError, OSError, OperationalError))
+    return isinstance(error, (*ours, FindingsError, RunError, ExportError, PushError, OSError, OperationalError))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -448,31 +539,60 @@ def _build(
     replay: int,
     caption_batch: int = 0,
     devices: tuple[str, ...] = (),
+    run: tuple[RunnerName, str] = ("threads", ""),
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
     from flows.terminal import TerminalEvents
     from pipeline.dataset import Options, idle_report
     from pipeline.locations import is_remote
-    from pipeline.recipe import load_recipe
+    from pipeline.sources.expect import expect_sources
     from pipeline.workspace import usable_cores
 
-    loaded = load_recipe(recipe)
+    loaded = _recipe(recipe)
     cores = workers or usable_cores()
     options = Options(cores, strict, max_set_aside, paranoid)
     with TerminalEvents(console) as events:
         idle = None if is_remote(out) else idle_report(loaded, Path(out).absolute(), options, events)
         if idle:
             return idle
+        expect_sources(loaded.sources)
         _prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
         if "PREFECT_API_URL" not in os.environ:
             console.print("starting Prefect's embedded API, about ten seconds")
         from flows.build_dataset import build_dataset, watched_by
 
-        with watched_by(events):
+        with watched_by(events), _server_there():
             report: Report = build_dataset(
-                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, caption_batch, list(devices)
+                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, caption_batch, list(devices), *run
             )
     return report
+
+
+@contextmanager
+def _server_there() -> Iterator[None]:
+    """Turns the errors of a Prefect server that is away, or goes away, into one for the user."""
+    import httpx
+
+    from flows.errors import ServerAwayError
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ServerAwayError(
+            f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'an address of its own')} does not answer "
+            f"({error}); the dataset is whole, as it was or as it should be: start the server and run it again"
+        ) from error
+
+
+def _recipe(path: Path) -> Recipe:
+    """The recipe of that file or name. Raises RecipeError, for a name that is none with the nearest one."""
+    from pipeline.recipe import RecipeError, load_recipe, nearest
+    from pipeline.shipped import shipped
+
+    own = shipped()
+    if not path.exists() and str(path) not in own and len(path.parts) == 1 and not path.suffix:
+        raise RecipeError(f"{path}: there is no such file, and no recipe of this name; {nearest(str(path), own)}")
+    return load_recipe(path)
 
 
 def _dataset(named: str) -> Path:
@@ -549,7 +669,7 @@ def _print_report(report: Report) -> None:
     worded = sum(r.captioned for r in report.results)
     rate = report.samples_written / max(report.seconds, 1e-9)
     console.print(
-        f"{total} samples, {size}; {made} synthesised, {worded} captioned anew, {copied} copied "
+        f"{total} samples, {size}; {made} made, {worded} captioned anew, {copied} copied "
         f"in {report.seconds:.1f} s ({rate:.0f} samples/s); digest {manifest.digest[:16]}"
     )
 

@@ -10,28 +10,40 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.deployments import Watching
 
 LOCAL = "http://127.0.0.1:4200/api"
 
+LASTING = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+"""Leases outlive the server; in its memory, where they are by default, a slot held at a restart is never free again."""
 
-def serve_deployments(limit: int) -> None:
+
+def serve_deployments(limit: int, watching: Watching | None = None) -> None:
     """Serve until interrupted: with the server of PREFECT_API_URL, else one on this machine, started if need be.
 
-    Raises OSError if a server that was named, or one that was started, does not answer.
+    The server gets the concurrency limit `gpu` and patina's automations, where it has none. `watching`: a dataset to
+    look after meanwhile. Raises OSError if a server that was named, or one that was started, does not answer.
     """
     with _server() as url:
         os.environ["PREFECT_API_URL"] = url
         from prefect import serve
-        from prefect.deployments.runner import RunnerDeployment
 
-        from flows.build_dataset import build_dataset
+        from flows.deployments import create_automations, deployments
+        from flows.gpu import GPU, create_limit
 
         print(f"server   {url}   (its pages: {url.removesuffix('/api')})")
+        if create_limit():
+            print(f"created  the concurrency limit {GPU}: builds that have a caption model in memory at a time, 1")
+        for name in create_automations():
+            print(f"created  the automation {name}")
         print(f"in another terminal:  export PREFECT_API_URL={url}")
         print("then:  prefect deployment run build-dataset/build-dataset --param recipe=… --param out=… --watch")
-        deployment = build_dataset.to_deployment(name="build-dataset", tags=["patina"])
-        assert isinstance(deployment, RunnerDeployment), "outside an event loop it is no coroutine"
-        serve(deployment, limit=limit)
+        if watching:
+            print(f"watched  {watching.recipe} for {watching.out}, every {watching.every:g} s")
+        serve(*deployments(watching), limit=limit)
 
 
 @contextmanager
@@ -46,7 +58,8 @@ def _server() -> Iterator[str]:
     if _answers(LOCAL):
         yield LOCAL
         return
-    process = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"])
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    process = subprocess.Popen(command, env={**LASTING, **os.environ})
     try:
         deadline = time.monotonic() + 120
         while not _answers(LOCAL):

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+LABEL = re.compile(r"\s*(\S+(?: \S+)*\s{2,})?")
+"""What stands before a line's text: spaces, and a word or two that are set apart by more than one space."""
+
+
+def fitted(console: Console, lines: Sequence[str]) -> list[str]:
+    """Lines for a terminal: what is too wide goes on below its own beginning, and no word is broken. As they are where
+    nobody is watching, for whatever reads them there."""
+    if not console.is_terminal:
+        return list(lines)
+    parts: list[str] = []
+    for line in lines:
+        label = LABEL.match(line)
+        under = " " * max(label.end() if label else 0, 2)
+        parts += textwrap.wrap(
+            line, console.width, subsequent_indent=under, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return parts
 
 
 class RateColumn(ProgressColumn):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png
+from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png, is_out_of_memory
 from pipeline.manifest import SampleRow, ShardEntry
 from pipeline.plan import SCHEMA, WantedSample, Worded
 from pipeline.recipe import canonical_json
@@ -39,6 +43,20 @@ from synth.words import parts_of, text_of
 
 class BuildError(RuntimeError):
     """A build that cannot go on. Says what was found and what to do; the dataset is as it was before."""
+
+
+LESS_MEMORY = "build with fewer --workers, or cut photographs into [tiles]; what is finished is kept"
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Within it, too little memory is a BuildError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise BuildError(f"too little memory{f' for {error}' if str(error) else ''}; {LESS_MEMORY}") from error
 
 
 @dataclass(frozen=True)
@@ -123,22 +141,39 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
             if progress:
                 progress(1)
 
-    temporary = staged.with_name(staged.name + ".tmp")
-    written = write_shard(temporary, packed())
-    entry = ShardEntry(job.split, job.word, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples))
-    rows = tuple(
-        _row(sample.key, fact, span, job.name, job.split)
-        for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
-    )
-    temporary.replace(staged)
-    result = ShardResult(
+    # its own: a worker that its scheduler took for dead may still write the same shard
+    temporary = staged.with_name(f"{staged.name}.{secrets.token_hex(4)}.tmp")
+    half = temporary.with_name(f"{temporary.stem}.json.tmp")
+    try:
+        written = write_shard(temporary, packed())
+        entry = ShardEntry(
+            job.split, job.word, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples)
+        )
+        rows = tuple(
+            _row(sample.key, fact, span, job.name, job.split)
+            for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
+        )
+        _put(temporary, staged)
+        body = json.dumps({"entry": asdict(entry), "rows": [asdict(row) for row in rows]})
+        half.write_text(f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}", "utf-8")
+        _put(half, staged.with_name(staged.name + ".json"))  # last: an index stands for a shard that is whole
+    except Exception as error:
+        for path in (temporary, half):  # on a full disk, what is half written is in the way of the rest
+            path.unlink(missing_ok=True)
+        if not is_out_of_memory(error):
+            raise
+        sample = job.samples[min(len(facts), len(job.samples) - 1)]
+        size = f"{sample.tile[2]}×{sample.tile[3]} px of {sample.source.names[0]}"
+        raise BuildError(f"{job.name}: too little memory for {size}; {LESS_MEMORY}") from error
+    return ShardResult(
         entry, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds, maker.megapixels
     )
-    index = staged.with_name(staged.name + ".json")
-    half = index.with_name(index.name + ".tmp")
-    half.write_text(json.dumps({"entry": asdict(entry), "rows": [asdict(row) for row in rows]}), "utf-8")
-    half.replace(index)  # last: an index stands for a shard that is whole
-    return result
+
+
+def _put(half: Path, final: Path) -> None:
+    if final.is_dir():  # nothing replaces a folder, and none of ours is called so
+        shutil.rmtree(final)
+    half.replace(final)
 
 
 @cache
@@ -155,7 +190,10 @@ def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
     """The shard, if an earlier run left it whole in the staging folder."""
     index = staged.with_name(staged.name + ".json")
     try:
-        body = json.loads(index.read_text("utf-8"))
+        digest, _, text = index.read_text("utf-8").partition("\n")
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            return None
+        body = json.loads(text)
         entry = ShardEntry(**body["entry"])
         if entry.fingerprint != job.fingerprint or file_sha256(staged) != entry.sha256:
             return None

@@ -91,32 +91,49 @@ def find_words(recipe: Recipe, sources: Sequence[Source], store: CaptionStore, p
     )
 
 
-def make_words(
-    recipe: Recipe, words: Words, store: CaptionStore, run: Run, events: Events
-) -> dict[tuple[str, str], str]:
+@dataclass(frozen=True)
+class Made:
+    """What models did: how many captions they made, and what they could not caption or judge."""
+
+    captions: int
+    problems: Problems
+
+
+def make_words(recipe: Recipe, words: Words, store: CaptionStore, run: Run, events: Events) -> Made:
     """Let models make the captions and similarities that are pending; each batch is stored when it is done.
 
-    Gives the problems of single images. Raises CaptionError, before any work, if a model cannot be had.
+    Raises CaptionError, before any work, if a model cannot be had.
     """
     chain = chain_of(recipe)
-    for place in words.to_caption:
-        chain[place].prepare(run)
-    if recipe.similarity and words.to_score:
-        recipe.similarity.prepare(run)
+    first_last = [chain[place] for place in sorted(words.to_caption, reverse=True)]
+    _expect_ready([*([recipe.similarity] if recipe.similarity else []), *first_last], run)
+    captions = 0
     problems: dict[tuple[str, str], str] = {}
     for place, sources in words.to_caption.items():
         photos = list({s.content: photos_of(s)[0] for s in sources}.values())
         with Meter(events, "captioning", "photographs") as meter:
             made = caption_all(chain[place], photos, store, run=run, progress=meter)
         key = fingerprint(chain[place])
-        problems |= {(key, content): caption.problem for content, caption in made.items() if caption.problem}
+        failed = {(key, content): caption.problem for content, caption in made.items() if caption.problem}
+        captions += len(made) - len(failed)
+        problems |= failed
     if recipe.similarity and words.to_score:
         items = list({(s.content, text): (photos_of(s)[0], text) for s, text in words.to_score}.values())
         with Meter(events, "comparing captions", "photographs") as meter:
             scores = score_all(recipe.similarity, items, store, run=run, progress=meter)
         key = fingerprint(recipe.similarity)
         problems |= {(key, content): score for (content, _), score in scores.items() if isinstance(score, str)}
-    return problems
+    return Made(captions, problems)
+
+
+def _expect_ready(models: Sequence[Captioner | ClipScore], run: Run) -> None:
+    """Raise CaptionError if one of the models cannot be had: hours of captioning are lost on a scorer that is missing.
+    The last one, whose turn comes first, stays loaded."""
+    for model in models[:-1]:
+        model.prepare(run)
+        model.release()
+    if models:
+        models[-1].prepare(run)
 
 
 def chain_of(recipe: Recipe) -> list[Captioner]:
@@ -124,9 +141,9 @@ def chain_of(recipe: Recipe) -> list[Captioner]:
     return [recipe.captioner, *([recipe.fallback] if recipe.fallback else [])]
 
 
-def label(captioner: Captioner) -> str:
-    """A captioner as samples name it: `name@version`."""
-    return f"{captioner.name}@{captioner.version}"
+def label(model: Captioner | ClipScore) -> str:
+    """A captioner as samples name it, or what judges captions: `name@version`."""
+    return f"{model.name}@{model.version}"
 
 
 def photos_of(source: Source) -> list[Photo]:

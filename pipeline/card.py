@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import tomli_w
 
 from pipeline.manifest import SHARDS, Manifest
+from pipeline.page_parts import counted
 from pipeline.plan import human_bytes
 from pipeline.presets.preset import UNKNOWN
 from pipeline.recipe import SPLITS
@@ -138,7 +139,7 @@ def card(manifest: Manifest, truth: Iterable[str], numbers: Statistics) -> str:
         *_loading(manifest),
         *_columns(maps),
         *_numbers(numbers),
-        *_making(manifest),
+        *_making(manifest, numbers),
         *_rights(numbers),
         *_aside(manifest),
         *_care(manifest, numbers),
@@ -364,12 +365,11 @@ def _numbers(numbers: Statistics) -> list[str]:
     if (words := captions.words) is not None:
         frequent = ", ".join(f"{_text(word)} ({count:,})" for word, count in captions.frequent[:15])
         lines += [
-            f"**Captions.** {_count(captions.distinct, 'different caption')} of "
-            f"{_count(captions.photographs, 'photograph')} "
+            f"**Captions.** {counted(captions.distinct, 'different caption')} of "
+            f"{counted(captions.photographs, 'photograph')} "
             f"({captions.distinct / captions.photographs:.0%}), {words.low:g} to {words.high:g} words, "
-            f"{words.median:g} in the median; {_count(captions.vocabulary, 'different word')}."
-            + (f" Most frequent: {frequent}." if frequent else "")
-            + (f" By {_captioners(captions.captioners)}." if captions.captioners else ""),
+            f"{words.median:g} in the median; {counted(captions.vocabulary, 'different word')}."
+            + (f" Most frequent: {frequent}." if frequent else ""),
             "",
         ]
     if (near := captions.similarity) is not None:
@@ -380,16 +380,18 @@ def _numbers(numbers: Statistics) -> list[str]:
         ]
     if (area := sizes.megapixels) is not None:
         (w, h, n), different = sizes.sides[0], len(sizes.sides)
+        areas = f"{area.low:.2f} to {area.high:.2f} megapixels, {area.median:.2f} in the median"
+        if f"{area.low:.2f}" == f"{area.high:.2f}":
+            areas = f"{area.median:.2f} megapixels"
         share = "all of them" if different == 1 else f"the most frequent of {different:,}, {n / sizes.count:.0%}"
         lines += [
-            f"**Sizes.** Samples of {area.low:.2f} to {area.high:.2f} megapixels, {area.median:.2f} in the median; "
-            f"{w}×{h} px is {share if different > 1 else 'the size of ' + share}.",
+            f"**Sizes.** Samples of {areas}; {w}×{h} px is {share if different > 1 else 'the size of ' + share}.",
             "",
         ]
     labels = numbers.labels
     floors = " and ".join(f"{labels.floors[n]:.2f} for a batch of {n}" for n in BATCHES)
     lines += [
-        f"**Labels.** {_count(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats: DA-CLIP's contrastive "
+        f"**Labels.** {counted(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats: DA-CLIP's contrastive "
         "degradation loss, to which samples of one label are false negatives, cannot fall far below ln N − H = "
         f"{floors}.",
         "",
@@ -401,11 +403,12 @@ def _captioners(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{_text(name or 'nobody')} ({count:,})" for name, count in counts.items())
 
 
-def _making(manifest: Manifest) -> list[str]:
+def _making(manifest: Manifest, numbers: Statistics) -> list[str]:
+    captioners = _captioners(numbers.captions.captioners) or _text(manifest.captioner)
     recipe = _fenced(tomli_w.dumps(shown_recipe(manifest.recipe)).rstrip(), "toml")
     versions = ", ".join(f"{_text(name)} {_text(version)}" for name, version in sorted(manifest.versions.items()))
     twice = (
-        f" {_count(manifest.duplicates, 'file')} had the bytes of another and were used once."
+        f" {counted(manifest.duplicates, 'file')} had the bytes of another and were used once."
         if manifest.duplicates
         else ""
     )
@@ -414,9 +417,9 @@ def _making(manifest: Manifest) -> list[str]:
     return [
         "## How it was made",
         "",
-        f"By the recipe below from {_count(manifest.sources, 'photograph')}.{twice} Splits follow the digest of a "
+        f"By the recipe below from {counted(manifest.sources, 'photograph')}.{twice} Splits follow the digest of a "
         f"photograph's bytes unless its source names one{scenes}. All defaults are filled in; the shards are a pure "
-        f"function of recipe, photographs and codecs. Captions by {_text(manifest.captioner)}. Made with {versions}.",
+        f"function of recipe, photographs and codecs. Captions by {captioners}. Made with {versions}.",
         "",
         "<details>",
         "<summary>The recipe</summary>",
@@ -440,7 +443,7 @@ def _rights(numbers: Statistics) -> list[str]:
     ]
     silent = sum(r.photographs for r in numbers.rights if r.licence in {"", UNKNOWN})
     if silent:
-        lines += [f"For {_count(silent, 'photograph')} no licence is known: ask their owners before sharing.", ""]
+        lines += [f"For {counted(silent, 'photograph')} no licence is known: ask their owners before sharing.", ""]
     return lines
 
 
@@ -454,7 +457,7 @@ def _aside(manifest: Manifest) -> list[str]:
         lines += [
             "## Inputs set aside",
             "",
-            f"{_count(len(manifest.set_aside), 'input')} could not be used. `manifest.json` names each.",
+            f"{counted(len(manifest.set_aside), 'input')} could not be used. `manifest.json` names each.",
             "",
             *_table(
                 [["inputs", "reason", "such as"]]
@@ -549,7 +552,3 @@ def _yaml(value: str) -> str:
 
 def _line(value: str) -> str:
     return printable(" ".join(str(value).split()))
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

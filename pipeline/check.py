@@ -7,16 +7,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from captioning.store import damage_of
 from pipeline.build import row_of
 from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map
-from pipeline.leaks import candidates, match
+from pipeline.leaks import Scene, candidates, register, with_like_thumbs
 from pipeline.manifest import (
     SAMPLES,
     SHARDS,
@@ -31,9 +32,9 @@ from pipeline.manifest import (
     read_sources,
 )
 from pipeline.recipe import RecipeError, canonical_json, parse_synthesis
-from pipeline.shard import DamagedShardError, file_sha256, read_shard
+from pipeline.shard import DamagedShardError, is_intact, read_shard
 from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE
+from pipeline.workspace import PRIVATE, STORES
 from synth.degradation import Degradation
 from synth.image import Image
 from synth.severity import measure
@@ -72,6 +73,7 @@ def check(
     *,
     workers: int = 1,
     recipe_folder: Path | None = None,
+    copies: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Checked:
     """Check the dataset in `out`: hashes, counts, readability, tables, duplicates across splits; and replay samples.
@@ -79,6 +81,7 @@ def check(
     replay         how many samples to make again from their stored GT and parameters and to compare pixel by pixel
                    with the stored LQ, spread evenly over the dataset; None for all of them.
     recipe_folder  where relative folders in the recipe start (a user's masks); needed for replaying those alone.
+    copies         whether copies of one photograph on two sides of a split are a finding. Equal bytes always are.
 
     A damaged shard is also forgotten in the scan store, so that the next build makes it again whatever its times say.
     Raises ManifestError if there is no manifest to check against.
@@ -86,7 +89,7 @@ def check(
     manifest = load_manifest(out)
     if manifest is None:
         raise ManifestError(f"{out}: expected a dataset, found no manifest.json")
-    findings = list(_tables(out, manifest))
+    findings = [*_tables(out, manifest), *_stores(out)]
     rows: list[SampleRow] = []
     if not any(f.where == SAMPLES for f in findings):
         rows = read_samples(out)
@@ -119,7 +122,11 @@ def check(
     findings += [finding for found, _ in outcomes for finding in found]
     findings += _strays(out, manifest)
     if not any(f.where in {SAMPLES, SOURCES} for f in findings):
-        findings += _duplicates(out, rows, {row.shard for row in rows} & {Path(p).name for p in damaged})
+        sources = read_sources(out)
+        findings += _duplicates(sources)
+        if copies:
+            readable = [row for row in rows if str(out / SHARDS / row.shard) not in damaged]
+            findings += _copies(out, sources, readable, workers)
     return Checked(
         len(manifest.shards),
         sum(entry.count for entry in manifest.shards),
@@ -134,7 +141,7 @@ def _tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
         path = out / name
         if not path.exists():
             yield Finding(name, "is missing; `patina build` makes it again")
-        elif file_sha256(path) != digest:
+        elif not is_intact(path, digest):
             yield Finding(name, "its bytes are not those that were written; `patina build` makes it again")
 
 
@@ -143,7 +150,7 @@ def _shard(out: Path, entry: ShardEntry, rows: list[SampleRow] | None) -> Iterat
     if not path.exists():
         yield Finding(entry.name, "is missing; `patina build` makes it again")
         return
-    if file_sha256(path) != entry.sha256:
+    if not is_intact(path, entry.sha256):
         yield Finding(entry.name, "its bytes are not those that were written; `patina build` makes it again")
         return
     try:
@@ -251,28 +258,64 @@ def _strays(out: Path, manifest: Manifest) -> list[Finding]:
     return [Finding(f"{SHARDS}/{name}", "is not in the manifest") for name in there if name not in known]
 
 
-def _duplicates(out: Path, rows: list[SampleRow], unreadable: set[str]) -> Iterator[Finding]:
-    """Photographs that stand on two sides of a split: equal bytes, or copies of one photograph."""
-    sources = read_sources(out)
+def _stores(out: Path) -> Iterator[Finding]:
+    """Stores of what was found and captioned that are not what was written; a build begins them anew."""
+    for name in STORES:
+        if problem := damage_of(out / PRIVATE / name):
+            yield Finding(f"{PRIVATE}/{name}", f"{problem}; `patina build` puts it aside and begins anew")
+
+
+def _duplicates(sources: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Clean images that stand on two sides of a split under equal bytes."""
     sides: dict[str, set[str]] = defaultdict(set)
     for source in sources:
         sides[source["content"]].add(source["split"])
     for content, splits in sides.items():
         if len(splits) > 1:
             yield Finding(content[:16], f"the same clean image is in {' and '.join(sorted(splits))}")
-    first_row = {row.source: row for row in reversed(rows) if row.shard not in unreadable}
 
-    @lru_cache(maxsize=64)
-    def clean(place: int) -> Image | None:
-        row = first_row.get(sources[place]["digest"])
-        members = read_members(out, row) if row else {}
-        return decode(members[_pair(members)[1][0]]).image if members else None
 
-    for i, j in candidates([source["phash"] for source in sources]).tolist():
-        one, other = sources[i], sources[j]
-        if one["split"] == other["split"] or one["content"] == other["content"]:
-            continue
-        first, second = clean(i), clean(j)
-        if first is not None and second is not None and match(first, second).same:
-            names = f"{one['names'][0]} ({one['split']}) and {other['names'][0]} ({other['split']})"
-            yield Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")
+def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], workers: int) -> list[Finding]:
+    """Photographs that stand on two sides of a split under other bytes, by the clean images of `rows`."""
+    first_row = {row.source: row for row in reversed(rows)}
+    # In the scan's order: which picture is laid over which may decide a close case.
+    known = sorted((s for s in sources if s["digest"] in first_row), key=lambda s: (s["content"], s["digest"]))
+    scenes = [_scene(out, source, first_row[source["digest"]]) for source in known]
+    pairs = candidates([scene.phash for scene in scenes], workers=workers)
+    sides = np.array([scene.split for scene in scenes])
+    contents = np.array([scene.content for scene in scenes])
+    i, j = pairs[:, 0], pairs[:, 1]
+    pairs = pairs[(sides[i] != sides[j]) & (contents[i] != contents[j])]
+    with ScanStore(None) as store:
+        pairs = with_like_thumbs(scenes, pairs, store, workers)
+
+    def compare(pair: tuple[int, int]) -> Finding | None:
+        cv2.setNumThreads(1)
+        one, other = (scenes[place] for place in pair)
+        if not register(one.load(), other.load()).same:
+            return None
+        names = f"{one.name} ({one.split}) and {other.name} ({other.split})"
+        return Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return [finding for finding in pool.map(compare, pairs.tolist()) if finding]
+
+
+def _scene(out: Path, source: Mapping[str, Any], row: SampleRow) -> Scene:
+    """A source whose pixels are those of its first sample's GT."""
+    return Scene(
+        source["content"],
+        source["names"][0],
+        source["phash"],
+        source["width"],
+        source["height"],
+        source["split"],
+        False,
+        source["set"],
+        partial(_clean, out, row),
+    )
+
+
+def _clean(out: Path, row: SampleRow) -> Image:
+    members = read_members(out, row)
+    return decode(members[_pair(members)[1][0]]).image

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,6 +28,9 @@ except ImportError:  # pragma: no cover - zlib writes other bytes, and `codec_fi
     import zlib as deflate
 
 MAX_PIXELS = 100_000_000
+MAX_BYTES = 2_000_000_000
+"""More than any image of MAX_PIXELS takes: a larger file is no photograph, and is not read into memory."""
+
 PIL.Image.init()  # else `open` knows only some formats, and refuses the names of the others
 FORMATS = tuple(f for f in ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF") if f in PIL.Image.OPEN)
 SUFFIXES = frozenset(
@@ -38,6 +43,8 @@ SUFFIXES = frozenset(
 
 _ORIENTATION = 0x0112
 _PNG_END = b"IEND\xae\x42\x60\x82"  # without it a PNG was cut, if only by that; Pillow reads it, libpng does not
+_ENTROPY_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)  # ITU-T T.81, B.1.1.2: a marker but RSTm
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]", re.DOTALL)
 _TRANSPARENT = "is partly transparent, and what lies behind is not known; flatten it first"
 
 # Pillow's own guard only warns at the size where we refuse, and its limit is not ours: `decode` checks the size
@@ -65,16 +72,19 @@ class Decoded:
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode an image file completely and strictly. Raises BadImageError with the reason it cannot be used.
+    """Decode an image file completely and strictly. Raises BadImageError with the reason it cannot be used, and
+    MemoryError where there is too little memory for it: that is no fault of the file's.
 
-    Refused: empty, not an image, truncated, animated or of several pages, under 16 px a side, over 100 megapixels
-    (before decoding), partly transparent, or of 32 bits a channel. Converted: grey, palette, CMYK and 16-bit images
-    (rounded to 8), opaque alpha (dropped), EXIF rotation (applied).
+    Refused: empty, not an image, truncated, damaged where a checksum tells, animated or of several pages, under 16 px
+    a side, over 100 megapixels (before decoding), partly transparent, or of 32 bits a channel. Converted: grey,
+    palette, CMYK and 16-bit images (rounded to 8), opaque alpha (dropped), EXIF rotation (applied).
     """
     if not data:
         raise BadImageError("the file is empty (0 bytes)")
     try:
         picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
     except PIL.UnidentifiedImageError:
         raise BadImageError(f"not an image in a known format (it starts with {data[:8]!r})") from None
     except Exception as error:
@@ -82,10 +92,13 @@ def decode(data: bytes) -> Decoded:
     with picture:
         _check_header(picture)
         try:
+            _check_container(picture, data)
             return _pixels(picture, data)
         except BadImageError:
             raise
         except Exception as error:  # codecs raise OSError, SyntaxError, struct.error, EOFError, …
+            if is_out_of_memory(error):
+                raise MemoryError(_plain(error)) from None
             raise BadImageError(f"cannot be decoded: {_plain(error)}") from None
 
 
@@ -104,6 +117,47 @@ def _check_header(picture: PIL.Image.Image) -> None:
         raise BadImageError(f"its frames cannot be counted: {_plain(error)}") from None
     if frames > 1 and picture.format != "MPO":  # a phone's MPO is a JPEG with a depth or preview picture behind it
         raise BadImageError(f"holds {frames} frames or pages; export the one you want as a still")
+
+
+def _check_container(picture: PIL.Image.Image, data: bytes) -> None:
+    """What Pillow takes without a word: bytes that do not fit their checksums, and rows of which there are none."""
+    if picture.format == "PNG":
+        for kind, body, checksum in _png_chunks(data):
+            decides = kind[:1].isupper() or kind == b"tRNS"  # what else there is says nothing of pixels
+            if decides and deflate.crc32(body, deflate.crc32(kind)) != checksum:
+                raise BadImageError(f"is damaged: its chunk {_plain(kind.decode('latin-1'))} does not fit its checksum")
+    elif picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        width, height = tags[256], tags[257]
+        across, down = (tags[322], tags[323]) if 324 in tags else (width, tags.get(278) or height)
+        wanted = -(-width // across) * -(-height // down) * (tags.get(277, 1) if tags.get(284, 1) == 2 else 1)
+        found = len(tags.get(324) or tags.get(273) or ())
+        if found < wanted:
+            raise BadImageError(f"is damaged: {found} of its {wanted} strips or tiles are there")
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """Kind, body and checksum of every whole chunk of a PNG, up to the last one that belongs to the picture."""
+    view, place = memoryview(data), 8
+    while place + 12 <= len(data):
+        length, kind = int.from_bytes(view[place : place + 4], "big"), bytes(view[place + 4 : place + 8])
+        end = place + 8 + length
+        if end + 4 > len(data):
+            return
+        yield kind, view[place + 8 : end], int.from_bytes(view[end : end + 4], "big")
+        if kind == b"IEND":
+            return
+        place = end + 4
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says, in Python's, Pillow's or OpenCV's way."""
+    if isinstance(error, cv2.error):
+        return getattr(error, "code", 0) == cv2.Error.StsNoMem
+    said = {OSError: "out of memory", RuntimeError: "can't start new thread"}
+    return isinstance(error, MemoryError) or any(
+        isinstance(error, k) and words in str(error) for k, words in said.items()
+    )
 
 
 def _pixels(picture: PIL.Image.Image, data: bytes) -> Decoded:
@@ -160,8 +214,122 @@ def _opencv_16_bits(data: bytes) -> Any:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def _plain(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _plain(error: object) -> str:
+    """The first line of what it says, for any terminal; a codec may quote the file."""
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is missing from a JPEG
+
+_MORE_BITS = b"\xd5\x33\x96\x5a\x0f\xc3\x69\xa5" * 8
+"""Something that a Huffman decoder takes for coefficients; the first bit is not the zero that libjpeg makes up."""
+
+
+_HOLE = bytes(512)  # a disk's smallest block, as a download leaves it that was never finished
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One scan of a JPEG: its frame's marker, its own header, where its entropy-coded data begins and ends; and
+    whether nothing but zero bits may be a flat area: the first code of all AC tables so far ends a block."""
+
+    frame: int
+    header: bytes
+    start: int
+    end: int
+    zeros_are_flat: bool
+
+
+def expect_whole(data: bytes, image: Image) -> None:
+    """Raise BadImageError if a JPEG lacks picture data that libjpeg made up, as does a torn download that was closed
+    with an end mark: grey, or a blur where the last scans of a progressive one are lost. `image`: as it was decoded.
+
+    Where data is missing, more bits before the next marker become picture; where it is all there, they are passed
+    over. A second decoding tells, and is spared where a sequential JPEG has no grey block to explain.
+    """
+    scans = list(_scans(data)) if data.startswith(b"\xff\xd8") else []
+    frames = {scan.frame for scan in scans}
+    if not scans or any(frame & 0x0F >= 9 for frame in frames):  # arithmetic coding ends as its decoder likes
+        return
+    if 0xC2 in frames:
+        if lacking := _lacking([scan.header for scan in scans]):
+            raise BadImageError(f"is incomplete: a progressive JPEG without {lacking}; cut off?")
+    elif any(not s.zeros_are_flat and data.find(_HOLE, s.start, s.end) >= 0 for s in scans):
+        raise BadImageError("is incomplete: it has a hole of zeros in its picture data")
+    elif not _has_grey_block(image) and all(scan.header[:1] != b"\4" for scan in scans):  # of CMYK the grey is another
+        return
+    parts: list[bytes] = []
+    place = 0
+    for scan in scans:
+        filled = _RESTART.sub(lambda m: _MORE_BITS + m[0], data[scan.start : scan.end])
+        parts += [data[place : scan.start], filled, _MORE_BITS]
+        place = scan.end
+    try:
+        same = np.array_equal(image, decode(b"".join([*parts, b"\xff\xd9"])).image)
+    except BadImageError:
+        same = False
+    if not same:
+        raise BadImageError("is incomplete: picture data is missing before an end mark, and decoders fill in grey")
+
+
+def _scans(data: bytes) -> Iterator[_Scan]:
+    """The scans of a JPEG's first picture, as far as its markers can be followed."""
+    place, frame, flat = 2, 0, True
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:
+            place += 1
+            continue
+        if marker == 0xD9:
+            return
+        body = place + 4
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == 0xC4:
+            flat = flat and _ends_blocks_first(data[body:place])
+        elif 0xC0 <= marker <= 0xCF and marker not in {0xC8, 0xCC}:
+            frame = marker
+        elif marker == 0xDA:
+            start, found = place, _ENTROPY_END.search(data, place)
+            place = found.start() if found else len(data)
+            yield _Scan(frame, data[body:start], start, place, flat)
+
+
+def _ends_blocks_first(tables: bytes) -> bool:
+    """Whether in all AC tables of a Huffman segment (T.81, B.2.4.2) the code of zeros means the end of a block."""
+    while len(tables) > 17:
+        kind, count = tables[0] >> 4, sum(tables[1:17])
+        if kind == 1 and tables[17:18] != b"\0":
+            return False
+        tables = tables[17 + count :]
+    return True
+
+
+def _lacking(scans: list[bytes]) -> str:
+    """What no scan of a progressive JPEG brings to its last bit (T.81, G.1.1.1.1), in words; empty if there is all."""
+    exact: dict[int, set[int]] = {}
+    for header in scans:
+        count = header[0] if header else 0
+        if len(header) != 2 * count + 4:
+            return ""
+        first, last, bits = header[-3], header[-2], header[-1] & 0x0F
+        for component in header[1 : 2 * count : 2]:
+            known = exact.setdefault(component, set())
+            known |= set(range(first, last + 1)) if bits == 0 else set()
+    lost = {component: 64 - len(known) for component, known in exact.items() if len(known) < 64}
+    return f"{sum(lost.values())} of {64 * len(exact)} kinds of coefficients" if lost else ""
+
+
+def _has_grey_block(image: Image) -> bool:
+    """Whether 8×8 pixels are all of the level that no coefficients at all give."""
+    middles = image[4::8, 4::8]
+    grey = ((middles == 128) | (middles == 127)).all(axis=2)
+    for i, j in np.argwhere(grey):
+        block = image[8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
+        if int(block.max()) - int(block.min()) <= 1:
+            return True
+    return False
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,14 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Protocol, TypeVar
 
 from captioning.captioner import Run
 from captioning.store import CaptionStore, fingerprint
-from pipeline.build import BuildError, Copy, ShardJob, ShardResult, build_shard, rows_of_shard
-from pipeline.captions import Problems, Words, chain_of, find_words, label, make_words
+from pipeline.batches import (
+    MAX_BATCHES,
+    StoredBatch,
+    batch_count,
+    expect_sources_seen,
+    expect_staged,
+    load_batch,
+    store_batches,
+)
+from pipeline.build import BuildError, Copy, ShardJob, ShardResult, build_shard, rows_of_shard, within_memory
+from pipeline.captions import Made, Problems, Words, chain_of, find_words, label, make_words
 from pipeline.card import CARD, card
-from pipeline.codec import codec_fingerprint
+from pipeline.codec import BadImageError, codec_fingerprint
 from pipeline.croissant import CROISSANT, croissant
 from pipeline.events import Events, Meter, Silent
 from pipeline.manifest import (
@@ -31,6 +41,7 @@ from pipeline.manifest import (
     ShardEntry,
     load_manifest,
     read_samples,
+    read_sources,
     rows_digest,
     versions,
     write_samples,
@@ -39,36 +50,40 @@ from pipeline.manifest import (
 from pipeline.plan import BuildPlan, Wanted, WantedShard, make_plan, reusable_shards
 from pipeline.recipe import Recipe, canonical_json
 from pipeline.recovered import TRUTH
-from pipeline.shard import DamagedShardError, file_sha256
-from pipeline.source import Scan, Source, SourceChangedError, scan
+from pipeline.shard import DamagedShardError, file_sha256, is_intact
+from pipeline.source import Scan, Source, SourceChangedError, load_clean, scan
 from pipeline.sources.reader import Refusal, printable
 from pipeline.statistics import read_samples_table, statistics
 from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE, Workspace
+from pipeline.workspace import PRIVATE, STORES, Workspace, is_tidy, speaking_of
 from synth.compose import Composite
 from synth.degradation import Degradation
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-MAX_BATCHES = 200
-"""Tasks of one build at the most: an orchestrator spends tens of milliseconds on each."""
-
 
 class Runner(Protocol):
     """Where the steps of a build run. `map` gives one result for each item, in the items' order.
 
     shares_memory  whether mapped functions run in this process, so that they can report progress as they go.
+    workers        how many items are under way at a time.
     """
 
     shares_memory: bool
+    workers: int
 
     def call(self, step: str, function: Callable[[], R]) -> R:
         """Run one step."""
         ...
 
-    def map(self, step: str, function: Callable[[A], R], items: Sequence[A]) -> list[R]:
-        """Run a function over all items, side by side. Raises the first error, after all have ended."""
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run a function over all items, side by side. Raises the first error, after all have ended.
+
+        `finished` is called in this process with each item whose result is there, one at a time.
+        """
         ...
 
 
@@ -85,11 +100,18 @@ class Threads:
         del step
         return function()
 
-    def map(self, step: str, function: Callable[[A], R], items: Sequence[A]) -> list[R]:
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
         """Run it on a pool of threads."""
         del step
+        results = []
         with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            return list(pool.map(function, items))
+            for item, result in zip(items, pool.map(function, items), strict=True):
+                results.append(result)
+                if finished:
+                    finished(item)
+        return results
 
 
 @dataclass(frozen=True)
@@ -105,7 +127,8 @@ class Stores:
         private = out / PRIVATE
         if not private.is_dir() or not os.access(private, os.W_OK):
             return cls(ScanStore(None), CaptionStore(None))
-        return cls(ScanStore(private / "scan.sqlite"), CaptionStore(private / "captions.sqlite"))
+        scans, captions = (private / name for name in STORES)
+        return cls(ScanStore(scans), CaptionStore(captions))
 
     def __enter__(self) -> Stores:
         return self
@@ -206,15 +229,17 @@ def make_draft(
         built = None  # the build makes it again; `check` has named what is wrong with it
     lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
     usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
-    words = find_words(recipe, usable, stores.captions, problems or {})
-    if words.to_caption and _recall(recipe, out, built, usable, stores.captions):
-        words = find_words(recipe, usable, stores.captions, problems or {})
+    problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
+    words = find_words(recipe, usable, stores.captions, problems)
+    if words.pending and _recall(recipe, out, built, usable, stores.captions):
+        words = find_words(recipe, usable, stores.captions, problems)
     sources = tuple(s for s in usable if s.digest in words.worded)
     wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
     damage = _damage(out, built, stores.scans, options.paranoid)
     rows = tuple(_source_row(recipe, source, words.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *words.refusals], key=lambda r: (r.name, r.reason)))
-    facts = rows_digest([*rows, *map(_reason, refusals), found.leaks.facts()])
+    told = {"notes": list(found.notes), "captioners": _captioners(recipe), "identities": wanted.identities}
+    facts = rows_digest([*rows, *map(_reason, refusals), found.leaks.facts(), told])
     plan = make_plan(
         wanted, built, damage, partial(_rows, out, built), sources_digest=facts, rates=stores.scans.rates()
     )
@@ -261,22 +286,24 @@ def build(
     """
     options, runner, events = options or Options(), runner or Threads(), events or Silent()
     start = time.monotonic()
-    with Workspace(out) as workspace, Stores.open(workspace.out) as stores:
+    with speaking_of(out):
+        _adopt(out)
+    with within_memory(), speaking_of(out), Workspace(out) as workspace, Stores.open(workspace.out) as stores:
         made, moving = 0, ""
         problems: dict[tuple[str, str], str] = {}
+        read_once = replace(options, paranoid=False)  # every byte was read by the first draft
         for _ in range(3):
             draft = runner.call("scan and plan", lambda: make_draft(recipe, workspace.out, stores, options, events))
             check_budget(draft, options)
-            for _ in range(
-                2 * len(chain_of(recipe))
-            ):  # a caption that is refused sends its image to the next captioner
+            for _ in range(2 * len(chain_of(recipe))):  # what one captioner was refused goes to the next, to be judged
                 if not draft.words.pending:
                     break
                 make = partial(make_words, recipe, draft.words, stores.captions, options.captioning, events)
                 found = runner.call("caption", make)
-                made += draft.words.pending - len(found)
-                problems |= found
-                draft = make_draft(recipe, workspace.out, stores, options, problems=problems)
+                _keep_problems(draft, found, stores.scans)
+                made += found.captions
+                problems |= found.problems
+                draft = make_draft(recipe, workspace.out, stores, read_once, problems=problems)
                 check_budget(draft, options)
             if draft.plan.captions:  # photographs that came or changed while captions were made
                 moving = next(s.path for s in draft.wanted.sources if draft.wanted.captions[s.digest] is None)
@@ -286,13 +313,14 @@ def build(
                 return Report(draft.built, draft, (), time.monotonic() - start, made)
             jobs = make_jobs(draft, workspace)
             events.begin("building shards", sum(len(job.samples) for job in jobs), "samples")
-            tick = events.advance if runner.shares_memory else None
-            batches = runner.map("build shards", partial(build_batch, progress=tick), make_batches(jobs))
+            batches = build_shards(jobs, draft.plan.seconds, runner, workspace.staging, events)
             events.end()
             results = [r for batch in batches for r in batch if isinstance(r, ShardResult)]
             changed = [r for batch in batches for r in batch if isinstance(r, SourceChangedError)]
             if not changed:
                 break
+            if not runner.shares_memory:
+                expect_sources_seen(changed, draft.wanted.sources)
             stores.scans.forget(error.path for error in changed)
             moving = changed[0].path
         else:
@@ -306,7 +334,7 @@ def build(
 def idle_report(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> Report | None:
     """The report of a build that has nothing to do; None if there is something. Far quicker than finding out with
     locks and an orchestrator. Raises like `build`."""
-    if not (out / MANIFEST).exists() or (out / PRIVATE / "journal.json").exists():
+    if not (out / MANIFEST).exists() or not is_tidy(out):
         return None
     start = time.monotonic()
     with Stores.open(out) as stores:
@@ -324,12 +352,12 @@ def make_jobs(draft: Draft, workspace: Workspace) -> list[ShardJob]:
         return []
     have = {entry.name: entry for entry in built.shards} if built else {}
     names = reusable_shards(draft.recipe, built, [step.shard for step in plan.build])
-    same: dict[str, Copy] = {}
+    same: dict[tuple[str, str], Copy] = {}
     same_pixels: dict[str, Copy] = {}
     for row in _rows(draft.out, built, names):
         if row.shard not in draft.damage:
             copy = Copy(str(draft.out / SHARDS / row.shard), row.span)
-            same.setdefault(row.fingerprint, copy)
+            same.setdefault((row.key, row.fingerprint), copy)
             same_pixels.setdefault(row.pixels, copy)
     jobs = [_job(step.shard, draft, workspace, same, same_pixels, have) for step in plan.build]
     return sorted(jobs, key=lambda job: (-len(job.samples), job.name))
@@ -339,13 +367,14 @@ def _job(
     shard: WantedShard,
     draft: Draft,
     workspace: Workspace,
-    same: Mapping[str, Copy],
+    same: Mapping[tuple[str, str], Copy],
     same_pixels: Mapping[str, Copy],
     have: Mapping[str, ShardEntry],
 ) -> ShardJob:
     every = (s for source in shard.sources for s in draft.wanted.samples(source, shard.degradation))
     samples = tuple(sorted(every, key=lambda s: s.key))
-    copies = {s.fingerprint: same[s.fingerprint] for s in samples if s.fingerprint in same}
+    # By key too: a photograph as large as one tile has the same pixels whole, under another key.
+    copies = {s.fingerprint: same[s.key, s.fingerprint] for s in samples if (s.key, s.fingerprint) in same}
     recaptioned = {s.pixels: same_pixels[s.pixels] for s in samples if s.pixels in same_pixels}
     paths = {copy.path for copy in (*copies.values(), *recaptioned.values())}
     synthesis = draft.recipe.degradations.get(shard.degradation)
@@ -364,12 +393,36 @@ def _job(
     )
 
 
-def make_batches(jobs: Sequence[ShardJob]) -> list[list[ShardJob]]:
-    """Jobs in MAX_BATCHES batches at the most, of about equal size; the largest first."""
-    batches: list[list[ShardJob]] = [[] for _ in range(min(len(jobs), MAX_BATCHES))]
-    for i, job in enumerate(jobs):
-        batches[i % len(batches)].append(job)
+def build_shards(
+    jobs: Sequence[ShardJob], seconds: float, runner: Runner, staging: Path, events: Events
+) -> list[list[ShardResult | SourceChangedError]]:
+    """Make all shards, batch by batch, where `runner` runs. `seconds`: what they take on one core, as far as is known.
+
+    Progress is told after every sample, or, by workers in other processes, after every batch.
+    """
+    for half in staging.glob("*.tmp"):  # of workers that were killed; one that still writes it keeps its open file
+        half.unlink(missing_ok=True)
+    if runner.shares_memory:
+        return runner.map("build shards", partial(build_batch, progress=events.advance), make_batches(jobs))
+    stored = store_batches(make_batches(jobs, batch_count(runner.workers, seconds)), staging)
+    batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
+    expect_staged(result for batch in batches for result in batch if isinstance(result, ShardResult))
     return batches
+
+
+def make_batches(jobs: Sequence[ShardJob], most: int = MAX_BATCHES) -> list[list[ShardJob]]:
+    """Jobs in `most` batches at the most, of about equal size; the largest first."""
+    count = min(len(jobs), most)
+    batches: list[list[ShardJob]] = [[] for _ in range(count)]
+    for i, job in enumerate(jobs):
+        place = i % (2 * count)  # forth and back: the shards of one bucket come in the same order of degradations
+        batches[min(place, 2 * count - 1 - place)].append(job)
+    return batches
+
+
+def build_stored(batch: StoredBatch) -> list[ShardResult | SourceChangedError]:
+    """Make the shards of a batch that was left in the dataset's folder. Raises BuildError beside what they raise."""
+    return build_batch(load_batch(batch))
 
 
 def build_batch(
@@ -392,7 +445,7 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
     kept = [entry.name for entry in plan.keep]
     samples, sources = workspace.staging / SAMPLES, workspace.staging / SOURCES
     made = [row for result in results for row in result.rows]
-    if draft.built and _table_is_sound(draft, SAMPLES):
+    if draft.built and _is_sound(draft.out, draft.built, SAMPLES):
         write_samples(samples, draft.out, kept, made)
     else:  # the old table is lost: the shards say all that it said
         again = [row for e in plan.keep for row in rows_of_shard(draft.out / SHARDS / e.name, e.split)]
@@ -404,7 +457,7 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
         codec=draft.wanted.codec,
         identities=draft.wanted.identities,
         captioner=label(recipe.captioner),
-        captioners={label(c): fingerprint(c) for c in chain_of(recipe)},
+        captioners=_captioners(recipe),
         shards=tuple(shards),
         sources=len(draft.source_rows),
         duplicates=sum(len(row["names"]) - 1 for row in draft.source_rows),
@@ -450,14 +503,12 @@ def step_names(degradation: Degradation) -> tuple[str, ...]:
 def _rows(out: Path, built: Manifest | None, names: Iterable[str]) -> list[SampleRow]:
     """Rows of these shards; where the table is lost, those that can be read from the shards themselves."""
     names = list(names)
-    try:
-        rows = read_samples(out, names)
-    except ManifestError:
-        rows = []
-    if built and built.tables.get(SAMPLES) and (rows or not names):
-        return rows
+    if not built or not names:
+        return []
+    if _is_sound(out, built, SAMPLES):
+        return read_samples(out, names)
     found = []
-    for entry in built.shards if built else ():
+    for entry in built.shards:
         if entry.name in names:
             try:
                 found += rows_of_shard(out / SHARDS / entry.name, entry.split)
@@ -466,10 +517,9 @@ def _rows(out: Path, built: Manifest | None, names: Iterable[str]) -> list[Sampl
     return found
 
 
-def _table_is_sound(draft: Draft, name: str) -> bool:
-    path = draft.out / name
-    expected = draft.built.tables.get(name) if draft.built else None
-    return path.exists() and file_sha256(path) == expected
+def _is_sound(out: Path, built: Manifest, table: str) -> bool:
+    """Whether a table is the one that was written: another build's names places where other samples lie now."""
+    return is_intact(out / table, built.tables.get(table, ""))
 
 
 def _lack(recipe: Recipe, source: Source) -> str:
@@ -482,42 +532,101 @@ def _lack(recipe: Recipe, source: Source) -> str:
 
 
 def _recall(recipe: Recipe, out: Path, built: Manifest | None, sources: Sequence[Source], store: CaptionStore) -> int:
-    """Put captions that a model made for the built dataset back into a store that has lost them; gives their number.
+    """Put what models said for the built dataset, captions and similarities, back into a store that has lost it; gives
+    how much that was.
 
     A dataset that was copied without its private folder keeps its sentences that way: another machine's model might
-    word some of them otherwise. Only of captioners that are wholly those of the built dataset.
+    word some of them otherwise. Only of models that are wholly those of the built dataset.
     """
-    same = [
-        captioner
-        for captioner in chain_of(recipe)
-        if captioner.stored and built and built.captioners.get(label(captioner)) == fingerprint(captioner)
-    ]
-    if not built or not same:
+    if not built:
+        return 0
+    now = _captioners(recipe)
+    same = {name for name, key in now.items() if built.captioners.get(name) == key}
+    # Where both captioners are called the same, the dataset does not say whose a sentence is.
+    mine = [c for c in chain_of(recipe) if c.stored and label(c) in same and FALLBACK.format(label(c)) not in now]
+    scorer = recipe.similarity if recipe.similarity and label(recipe.similarity) in same else None
+    if not mine and not scorer:
         return 0
     contents = {source.digest: source.content for source in sources}
     rows = [row for row in _rows(out, built, [entry.name for entry in built.shards]) if row.source in contents]
     count = 0
-    for captioner in same:
-        key, own = fingerprint(captioner), label(captioner)
-        mine = {contents[row.source]: row.caption for row in rows if row.captioner == own}
-        there = store.get(mine, key)
-        lost = [(content, text) for content, text in mine.items() if content not in there]
+    for captioner in mine:
+        key = fingerprint(captioner)
+        said = {contents[row.source]: row.caption for row in rows if row.captioner == label(captioner)}
+        there = store.get(said, key)
+        lost = [(content, text) for content, text in said.items() if content not in there]
         store.put(lost, key)
         count += len(lost)
+    if scorer and _is_sound(out, built, SOURCES):
+        key, texts = fingerprint(scorer), {row.source: row.caption for row in rows}
+        judged = [s for s in read_sources(out) if s["digest"] in texts and s["similarity"] is not None]
+        scores = {(contents[s["digest"]], texts[s["digest"]]): float(s["similarity"]) for s in judged}
+        known = store.get_scores(scores, key)
+        missing = [(item, score) for item, score in scores.items() if item not in known]
+        store.put_scores(missing, key)
+        count += len(missing)
     return count
+
+
+FALLBACK = "{} (fallback)"
+"""What the manifest calls a fallback that has the name and version of the captioner before it."""
+
+
+def _captioners(recipe: Recipe) -> dict[str, str]:
+    """The fingerprints of all captioners that are asked, and of the model that judges their captions, by
+    `name@version`."""
+    found: dict[str, str] = {}
+    for captioner in chain_of(recipe):
+        name = label(captioner)
+        found[FALLBACK.format(name) if name in found else name] = fingerprint(captioner)
+    if recipe.similarity:
+        found[label(recipe.similarity)] = fingerprint(recipe.similarity)
+    return found
+
+
+def _known_problems(sources: Sequence[Source], store: ScanStore) -> Problems:
+    """What models could not caption or judge in earlier builds. By name as well, since the reasons tell it."""
+    names = {(source.content, source.names[0]) for source in sources}
+    kept = store.problems()
+    return {(model, content): reason for (model, content, name), reason in kept.items() if (content, name) in names}
+
+
+def _keep_problems(draft: Draft, made: Made, store: ScanStore) -> None:
+    """Keep what models could not caption or judge, so that a build with nothing new asks none of them again; but not
+    where a photograph could not be read just now."""
+    sources = {source.content: source for source in draft.wanted.sources}
+    kept = []
+    for (model, content), reason in made.problems.items():
+        source = sources[content]
+        try:
+            load_clean(source.path, content)
+        except (SourceChangedError, BadImageError):
+            continue
+        kept.append((model, content, source.names[0], reason))
+    store.put_problems(kept)
+
+
+def _adopt(out: Path) -> None:
+    """Make the private folder of a dataset that was copied without it. Whatever else lies in `out` is let be."""
+    try:
+        if load_manifest(out):
+            (out / PRIVATE).mkdir(exist_ok=True)
+    except ManifestError:
+        return  # a damaged one, or none of patina's: entering the workspace tells
 
 
 def _papers_are_there(out: Path, built: Manifest) -> bool:
     """Whether tables, card and Croissant file lie beside the manifest, the tables as they were written."""
-    if not (out / CARD).exists() or not (out / CROISSANT).exists():
+    if not (out / CARD).is_file() or not (out / CROISSANT).is_file():
         return False
-    return all((out / name).exists() and file_sha256(out / name) == digest for name, digest in built.tables.items())
+    return all(_is_sound(out, built, name) for name in built.tables)
 
 
 def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:
     """Shards that are not as the manifest says, with what is wrong. One whose stat did not change is trusted."""
     damage: dict[str, str] = {}
-    fresh = []
+    fresh: list[tuple[str, os.stat_result, str]] = []
+    begun_ns = time.time_ns()
     for entry in built.shards if built else ():
         path = out / SHARDS / entry.name
         try:
@@ -525,16 +634,23 @@ def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool)
         except OSError:
             damage[entry.name] = "the file is missing"
             continue
+        if not S_ISREG(stat.st_mode):
+            damage[entry.name] = "there is no plain file of that name"
+            continue
         if stat.st_size != entry.bytes:
             damage[entry.name] = f"the file has {stat.st_size} bytes, not {entry.bytes}"
             continue
         digest = None if paranoid else store.trusted_digest(str(path), stat)
         if digest is None:
-            digest = file_sha256(path)
+            try:
+                digest = file_sha256(path)
+            except OSError as error:
+                damage[entry.name] = f"the file cannot be read: {error.strerror}"
+                continue
             fresh.append((str(path), stat, digest))
         if digest != entry.sha256:
             damage[entry.name] = "its bytes are not those that were written"
-    store.put(fresh)
+    store.put(fresh, begun_ns=begun_ns)
     return damage
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipeline.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
-from pipeline.gallery import _busiest, _jpeg, _pair, _uri, spread
-from pipeline.gallery_page import Box, _count, _decibels, _is_digest, _text
+from pipeline.gallery import spread
 from pipeline.manifest import SampleRow, read_members
+from pipeline.page_parts import counted, decibels, escaped, is_digest, write_page
+from pipeline.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
 from pipeline.shard import DamagedShardError
 from pipeline.statistics import read_samples_table
 from synth.image import Image
@@ -60,15 +58,7 @@ def write_diff_page(old: Snapshot, new: Snapshot, found: Diff, path: Path, limit
         _cards("Samples added", found.added.size, _alone(new, found.added, limit), ALONE),
         _cards("Samples dropped", found.dropped.size, _alone(old, found.dropped, limit), ALONE),
     )
-    text = _page(old, new, found, pictured)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        half.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
-    return path
+    return write_page(path, _page(old, new, found, pictured))
 
 
 @dataclass(frozen=True)
@@ -95,7 +85,7 @@ def _page(old: Snapshot, new: Snapshot, found: Diff, pictured: Sequence[str]) ->
         _section("Inputs set aside", found.set_aside.items()),
     ]
     body = "\n".join(filter(None, sections)) if not found.is_empty else "<section><h2>Nothing differs</h2></section>"
-    facts = [f"{_count(n, 'sample')} in {_count(s, 'shard')}, digest <code>{digest[:16]}</code>"
+    facts = [f"{counted(n, 'sample')} in {counted(s, 'shard')}, digest <code>{digest[:16]}</code>"
              for (n, s), digest in zip(found.counts, found.digests, strict=True)]  # fmt: skip
     return f"""<!doctype html>
 <html lang="en">
@@ -104,12 +94,12 @@ def _page(old: Snapshot, new: Snapshot, found: Diff, pictured: Sequence[str]) ->
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{_text(title)}: what changed · patina</title>
+<title>{escaped(title)}: what changed · patina</title>
 <style>{Template(style).substitute(card=CROP[0])}{STYLE}</style>
 </head>
 <body>
 <header>
-<h1 dir="auto">{_text(title)}</h1>
+<h1 dir="auto">{escaped(title)}</h1>
 <p class="lead">What changed between two builds</p>
 <p>old: {facts[0]}<br>new: {facts[1]}</p>
 </header>
@@ -129,8 +119,8 @@ def _section(title: str, groups: Iterable[tuple[str, Listed]], note: str = "") -
             continue
         rest = one.total - len(one.items)
         more = f"<li>… and {rest:,} more</li>" if rest else ""
-        items = "".join(f"<li><bdi>{_text(item)}</bdi></li>" for item in one.items)
-        parts.append((f"<h3>{one.total:,} {_text(what)}</h3>" if what else "") + f"<ul>{items}{more}</ul>")
+        items = "".join(f"<li><bdi>{escaped(item)}</bdi></li>" for item in one.items)
+        parts.append((f"<h3>{one.total:,} {escaped(what)}</h3>" if what else "") + f"<ul>{items}{more}</ul>")
     return _headed(title, note, "".join(parts)) if parts else ""
 
 
@@ -156,7 +146,7 @@ def _entries(found: Diff) -> str:
     columns = {name: number for name, number in columns.items() if any(number(e) for e in rows)}
     head = "".join(f'<th scope="col">{name}</th>' for name in ("entry", *columns, "median severity"))
     body = "".join(
-        f'<tr><th scope="row">{_text(e.entry)}</th>'
+        f'<tr><th scope="row">{escaped(e.entry)}</th>'
         + "".join(f"<td>{number(e) or '–'}</td>" for number in columns.values())
         + f"<td>{_drift(e)}</td></tr>"
         for e in rows
@@ -178,12 +168,12 @@ def _cards(title: str, total: int, shown: Sequence[_Shown], note: str) -> str:
     cards = []
     for one in shown:
         views = "".join(
-            f'<figure><img src="{uri}" width="{box[2]}" height="{box[3]}" alt="{_text(what)} of {_text(one.head)}">'
-            f"<figcaption>{_text(what)}</figcaption></figure>"
+            f'<figure><img src="{uri}" width="{box[2]}" height="{box[3]}" alt="{escaped(what)} of {escaped(one.head)}">'
+            f"<figcaption>{escaped(what)}</figcaption></figure>"
             for what, (uri, box) in one.pictures.items()
         )
-        facts = "<br>".join(f"<bdi>{_text(fact)}</bdi>" for fact in one.facts)
-        cards.append(f'<article class="pair"><h3>{_text(one.head)}</h3><p>{facts}</p>'
+        facts = "<br>".join(f"<bdi>{escaped(fact)}</bdi>" for fact in one.facts)
+        cards.append(f'<article class="pair"><h3>{escaped(one.head)}</h3><p>{facts}</p>'
                      f'<div class="views">{views}</div></article>')  # fmt: skip
     return _headed(title, f"{some}{note}", "".join(cards))
 
@@ -202,7 +192,7 @@ def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) 
         was = SampleRow(**before.filter(same).to_pylist()[0])
         facts = [
             f"severity {word_of(was.severity)} {was.severity:.0f} → {word_of(now.severity)} {now.severity:.0f}, "
-            f"PSNR {_decibels(was.psnr)} → {_decibels(now.psnr)}",
+            f"PSNR {decibels(was.psnr)} → {decibels(now.psnr)}",
             *settings(_readable(json.loads(was.params)), _readable(json.loads(now.params))),
         ]
         pairs = [_open(one.folder, row) for one, row in ((old, was), (new, now))]
@@ -212,7 +202,7 @@ def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) 
         else:
             for side, pair in zip(("old", "new"), pairs, strict=True):
                 if pair:
-                    box = _busiest(pair[1], *CROP)
+                    box = busiest(pair[1], *CROP)
                     pictures[f"{side} LQ"] = _picture(pair[0], box)
                 else:
                     facts.append(f"no picture of the {side} one: its shard is not there, or is another")
@@ -223,7 +213,7 @@ def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) 
 def _readable(value: Any) -> Any:
     """Parameters for people: floats of six digits, and no digests or seeds, which differ and say nothing."""
     if isinstance(value, dict):
-        return {name: _readable(inner) for name, inner in value.items() if not _is_digest(inner)}
+        return {name: _readable(inner) for name, inner in value.items() if not is_digest(inner)}
     if isinstance(value, list):
         return [_readable(inner) for inner in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
@@ -235,11 +225,11 @@ def _alone(one: Snapshot, rows: Rows, limit: int) -> list[_Shown]:
         return []
     shown = []
     for row in spread(read_samples_table(one.folder).take(rows), limit):
-        facts = [f"severity {word_of(row.severity)} {row.severity:.0f}, PSNR {_decibels(row.psnr)}", row.sentence]
+        facts = [f"severity {word_of(row.severity)} {row.severity:.0f}, PSNR {decibels(row.psnr)}", row.sentence]
         pair = _open(one.folder, row)
         pictures = {}
         if pair:
-            box = _busiest(pair[1], *CROP)
+            box = busiest(pair[1], *CROP)
             pictures = {"LQ": _picture(pair[0], box), "GT": _picture(pair[1], box)}
         else:
             facts.append("no picture: its shard is not there, or is another")
@@ -259,32 +249,23 @@ def _open(folder: Path, row: SampleRow) -> tuple[Image, Image] | None:
         members = read_members(folder, row)
         if json.loads(members["json"])["fingerprint"] != row.fingerprint:
             return None
-        return _pair(members, row)
+        return lq_and_gt(members, row)
     except (DamagedShardError, OSError, KeyError):
         return None
 
 
 def _picture(image: Image, box: Box) -> tuple[str, Box]:
-    return _uri("jpeg", _jpeg(image, box, b"")), box
+    return data_uri("jpeg", jpeg(image, box, b"")), box
 
 
 def _compared(was: Image, now: Image) -> dict[str, tuple[str, Box]]:
     """Old and new picture and their difference, where most changed: grey is none, and levels are multiplied."""
     difference = now.astype(np.int16) - was.astype(np.int16)
     amount = np.abs(difference).max(axis=2)
-    box = _window(amount, *CROP)
+    box = strongest(amount, *CROP)
     pictures = {"old LQ": _picture(was, box), "new LQ": _picture(now, box)}
     if not amount.any():
         return {f"{side}, no pixel differs": picture for side, picture in pictures.items()}
     factor = int(np.clip(127 // max(np.percentile(amount, 99.5), 1), 1, STRONGEST))
     amplified = np.clip(difference * factor + 128, 0, 255).astype(np.uint8)
     return {**pictures, f"difference ×{factor}, at most {amount.max()} levels": _picture(amplified, box)}
-
-
-def _window(amount: NDArray[np.int16], width: int, height: int) -> Box:
-    """The window of `width`×`height` px, or as much as there is, with the largest sum of `amount`, H×W."""
-    width, height = min(width, amount.shape[1]), min(height, amount.shape[0])
-    sums = cv2.integral(amount.astype(np.float64))  # exact: whole numbers far below 2^53
-    windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    y, x = np.unravel_index(int(windows.argmax()), windows.shape)
-    return int(x), int(y), width, height

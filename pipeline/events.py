@@ -40,16 +40,17 @@ class Meter:
     def __init__(self, events: Events, step: str, unit: str) -> None:
         self._events, self._step, self._unit = events, step, unit
         self._done: int | None = None
+        self._total = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """So many of `total` units are done by now; fewer than before begin the step anew."""
-        if self._done is not None and done < self._done:
+        """So many of `total` units are done by now; fewer than before, or another total, begin the step anew."""
+        if self._done is not None and (done < self._done or total != self._total):
             self._events.end()
             self._done = None
         if self._done is None:
             self._events.begin(self._step, total, self._unit)
         self._events.advance(done - (self._done or 0))
-        self._done = done
+        self._done, self._total = done, total
 
     def __enter__(self) -> Meter:
         return self

@@ -6,23 +6,20 @@ too large is cut.
 
 from __future__ import annotations
 
-import base64
 import io
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 import pyarrow as pa
 
-from pipeline.codec import BadImageError, decode, decode_map, encode_png
-from pipeline.gallery_page import LARGEST, Box, Shown, page
+from pipeline.codec import BadImageError, decode_map, encode_png
+from pipeline.gallery_page import LARGEST, Shown, page
 from pipeline.manifest import (
     Manifest,
     ManifestError,
@@ -32,14 +29,13 @@ from pipeline.manifest import (
     read_samples,
     read_sources,
 )
+from pipeline.page_parts import write_page
+from pipeline.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
 from pipeline.recipe import SPLITS
 from pipeline.shard import DamagedShardError
 from pipeline.statistics import read_samples_table
 from synth.image import Image
 from synth.severity import word_of
-
-SMALL_FILE = 200_000
-"""Bytes. A JPEG file up to here is shown as it is: recompressing it would add blocks of its own."""
 
 DETAIL = (192, 140)
 """Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""
@@ -63,15 +59,7 @@ def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     sources = {source["digest"]: source for source in read_sources(folder)}
     previews = _Previews(folder, sources)
     text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
-    path = out if out is not None else folder / "gallery.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        half.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
-    return path
+    return write_page(out if out is not None else folder / "gallery.html", text)
 
 
 def spread(table: pa.Table, limit: int) -> list[SampleRow]:
@@ -163,27 +151,6 @@ def _manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _named(members: Mapping[str, bytes], names: tuple[str, str], row: SampleRow) -> str:
-    """The one of two names that a sample has."""
-    found = [name for name in names if name in members]
-    if len(found) != 1:
-        raise DamagedShardError(f"{row.shard} {row.key}: expected {' or '.join(names)}, found {', '.join(members)}")
-    return found[0]
-
-
-def _image(data: bytes, name: str, row: SampleRow) -> Image:
-    try:
-        return decode(data).image
-    except BadImageError as error:
-        raise DamagedShardError(f"{row.shard} {row.key}.{name}: {error}; `patina check` finds all of these") from None
-
-
-def _pair(members: Mapping[str, bytes], row: SampleRow) -> tuple[Image, Image]:
-    """LQ and GT as pixels."""
-    lq, gt = _named(members, ("png", "jpg"), row), _named(members, ("gt.png", "gt.jpg"), row)
-    return _image(members[lq], lq, row), _image(members[gt], gt, row)
-
-
 class _Previews:
     """Makes what the page shows of a sample."""
 
@@ -193,8 +160,8 @@ class _Previews:
     def of(self, row: SampleRow) -> Shown:
         """A sample with its pictures as data: URIs."""
         members = read_members(self._folder, row)
-        lq_name, gt_name = _named(members, ("png", "jpg"), row), _named(members, ("gt.png", "gt.jpg"), row)
-        lq, gt = _pair(members, row)
+        lq_name, gt_name = one_of(members, ("png", "jpg"), row), one_of(members, ("gt.png", "gt.jpg"), row)
+        lq, gt = lq_and_gt(members, row)
         box = _middle(row.width, row.height)
         truth = {
             name.removesuffix(".png"): _map(body, name, row, box)
@@ -205,9 +172,9 @@ class _Previews:
             row=row,
             source=self._sources[row.source],
             box=box,
-            detail=_busiest(_cut(gt, box), *DETAIL),
-            lq=_uri("jpeg", _jpeg(lq, box, members[lq_name])),
-            gt=_uri("jpeg", _jpeg(gt, box, members[gt_name])),
+            detail=busiest(cut_out(gt, box), *DETAIL),
+            lq=data_uri("jpeg", jpeg(lq, box, members[lq_name])),
+            gt=data_uri("jpeg", jpeg(gt, box, members[gt_name])),
             truth=truth,
         )
 
@@ -218,53 +185,21 @@ def _middle(width: int, height: int) -> Box:
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def _cut(image: Image, box: Box) -> Image:
-    x, y, width, height = box
-    return np.ascontiguousarray(image[y : y + height, x : x + width])
-
-
-def _jpeg(image: Image, box: Box, stored: bytes) -> bytes:
-    """A preview: the stored file if it is a small JPEG, otherwise its pixels in the box, recompressed."""
-    if stored.startswith(b"\xff\xd8") and len(stored) <= SMALL_FILE and image.shape[:2] == (box[3], box[2]):
-        with PIL.Image.open(io.BytesIO(stored)) as picture:
-            # patina leaves colour profiles aside; a browser would apply one, to this side of the divider alone
-            if "icc_profile" not in picture.info:
-                return stored
-    file = io.BytesIO()
-    PIL.Image.fromarray(_cut(image, box)).save(file, "JPEG", quality=90, subsampling="4:4:4")
-    return file.getvalue()
-
-
 def _map(stored: bytes, name: str, row: SampleRow, box: Box) -> str:
     """A truth map or an intermediate target as it is shown: 8 bits, cut like the image. A blur kernel is no part of the
     image: it is shown whole, its brightest point white."""
     if name.startswith("step-"):
-        return _uri("jpeg", _jpeg(_image(stored, name, row), box, b""))
+        return data_uri("jpeg", jpeg(decoded(stored, name, row), box, b""))
     try:
         values = decode_map(stored)
     except BadImageError as error:
         raise DamagedShardError(f"{row.shard} {row.key}.{name}: {error}; `patina check` finds all of these") from None
     if name.endswith("kernel.png"):
         scaled = values.astype(np.float64) * (255 / max(int(values.max()), 1))
-        return _uri("png", encode_png(np.rint(scaled).astype(np.uint8)))
+        return data_uri("png", encode_png(np.rint(scaled).astype(np.uint8)))
     levels = (values >> 8 if values.dtype == np.uint16 else values).astype(np.uint8)
     x, y, width, height = box
-    return _uri("png", encode_png(levels[y : y + height, x : x + width].copy()))
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _busiest(image: Image, width: int, height: int) -> Box:
-    """The window of `width`×`height` px, or as much as there is, with the largest sum of absolute gradients."""
-    width, height = min(width, image.shape[1]), min(height, image.shape[0])
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    energy = sum(np.abs(cv2.Sobel(grey, cv2.CV_16S, *axes)).astype(np.int32) for axes in ((1, 0), (0, 1)))
-    sums = cv2.integral(np.asarray(energy, np.float64))  # exact: whole numbers far below 2^53
-    windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    y, x = np.unravel_index(int(windows.argmax()), windows.shape)
-    return int(x), int(y), width, height
+    return data_uri("png", encode_png(levels[y : y + height, x : x + width].copy()))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -311,9 +246,9 @@ def _cells(folder: Path, view: Mapping[str, SampleRow], side: int) -> list[tuple
     """GT and every LQ of one photograph, cut to the same square."""
     cells: list[tuple[str, Image]] = []
     for word, row in view.items():
-        lq, gt = _pair(read_members(folder, row), row)
+        lq, gt = lq_and_gt(read_members(folder, row), row)
         if not cells:
-            box = _busiest(gt, side, side)
-            cells.append(("GT", _cut(gt, box)))
-        cells.append((word, _cut(lq, box)))
+            box = busiest(gt, side, side)
+            cells.append(("GT", cut_out(gt, box)))
+        cells.append((word, cut_out(lq, box)))
     return cells

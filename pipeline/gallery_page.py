@@ -1,6 +1,6 @@
 """The gallery's words and figures: everything about a dataset that becomes HTML, around the template gallery.html.
 
-File names, captions and attributions come from anywhere, so every text goes through `_text`; the page's own policy
+File names, captions and attributions come from anywhere, so every text goes through `escaped`; the page's own policy
 (`Content-Security-Policy`) forbids any request and any script but its one.
 """
 
@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.manifest import Manifest, SampleRow
+from pipeline.page_parts import counted, decibels, escaped, is_digest
+from pipeline.pictures import Box
 from pipeline.plan import human_bytes
 from pipeline.recipe import SPLITS
 from pipeline.statistics import Captions, Statistics, statistics
 from synth.severity import CEILING, WORDS, word_of
-
-Box: TypeAlias = tuple[int, int, int, int]
-"""x, y, width, height in pixels."""
 
 LARGEST = 768
 """Pixels a side up to which an image is shown as a whole; of a larger one, its middle."""
@@ -63,13 +60,13 @@ def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, A
     template = Path(__file__).with_name("gallery.html").read_text("utf-8")
     script = template.partition("<script>")[2].partition("</script>")[0]
     total = samples.num_rows
-    aside = f' <a href="#aside">{_count(len(manifest.set_aside), "input")} set aside</a>' if manifest.set_aside else ""
+    aside = f' <a href="#aside">{counted(len(manifest.set_aside), "input")} set aside</a>' if manifest.set_aside else ""
     widths = [s.box[2] for s in shown]
     numbers = statistics(samples, sources)
     return Template(template).substitute(
         policy=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        title=_text(manifest.recipe["name"]),
-        facts=_facts(manifest) + aside,
+        title=escaped(manifest.recipe["name"]),
+        facts=_facts(manifest, numbers) + aside,
         digest=manifest.digest,
         shown="" if len(shown) == total else f"{len(shown):,} of {total:,} samples, spread evenly over all of them.",
         largest=LARGEST,
@@ -87,21 +84,14 @@ def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, A
     )
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def _facts(manifest: Manifest) -> str:
+def _facts(manifest: Manifest, numbers: Statistics) -> str:
+    named = [f"{escaped(name or 'nobody')} ({count:,})" for name, count in numbers.captions.captioners.items()]
     facts = [
-        _count(sum(s.count for s in manifest.shards), "sample"),
-        f"of {_count(manifest.sources, 'photograph')}",
-        f"in {_count(len(manifest.shards), 'shard')},",
+        counted(sum(s.count for s in manifest.shards), "sample"),
+        f"of {counted(manifest.sources, 'photograph')}",
+        f"in {counted(len(manifest.shards), 'shard')},",
         f"{human_bytes(sum(s.bytes for s in manifest.shards))}.",
-        f"Captions by {_text(manifest.captioner)}.",
+        f"Captions by {', '.join(named) or escaped(manifest.captioner)}.",
     ]
     return " ".join(facts)
 
@@ -119,7 +109,7 @@ def _filters(shown: Sequence[Shown]) -> str:
     for name, values, counts in groups:
         buttons = [f'<button type="button" data-filter="{name}" data-value="" aria-pressed="true">all</button>']
         buttons += [
-            f'<button type="button" data-filter="{name}" data-value="{_text(v)}" aria-pressed="false">{_text(v)} '
+            f'<button type="button" data-filter="{name}" data-value="{escaped(v)}" aria-pressed="false">{escaped(v)} '
             f"<small>{counts[v]}</small></button>"
             for v in values
         ]
@@ -139,17 +129,18 @@ def _samples(shown: Sequence[Shown]) -> str:
         first = group[0]
         captions = list(dict.fromkeys(s.row.caption for s in group))
         names = list(dict.fromkeys(name for s in group for name in s.source["names"]))
-        rights = " · ".join(filter(None, (first.source["licence"], first.source["attribution"])))
+        licence = first.source["licence"]
+        rights = " · ".join(filter(None, (f"licence {licence}" if licence else "", first.source["attribution"])))
         facts = [
-            f"<bdi>{', '.join(_text(name) for name in names)}</bdi>",
+            f"<bdi>{', '.join(escaped(name) for name in names)}</bdi>",
             f"{first.source['width']}×{first.source['height']} px",
-            _text(first.row.split),
-            f"<bdi>{_text(rights)}</bdi>" if rights else "",
+            escaped(first.row.split),
+            f"<bdi>{escaped(rights)}</bdi>" if rights else "",
         ]
         room = f"--n: {len(group)}; --width: {max(s.box[2] for s in group)}px"
         cards = "".join(_card(s, names[0], len(captions) > 1, pictures) for s in group)
         sections.append(
-            f'<section class="photograph"><h3 dir="auto">{_text(captions[0]) or "(no caption)"}</h3>'
+            f'<section class="photograph"><h3 dir="auto">{escaped(captions[0]) or "(no caption)"}</h3>'
             f'<p class="facts">{" <i>·</i> ".join(filter(None, facts))}</p>'
             f'<div class="cards" style="{room}">{cards}</div></section>'
         )
@@ -160,33 +151,33 @@ def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> s
     """One sample: slider, 1:1 detail, truth maps and facts. `pictures` are the ids of those that the page has."""
     row = one.row
     _, _, width, height = one.box
-    word = _text(row.entry)
-    what = f"{word}, {_text(name)}"
-    lq = _picture(one.lq, one, f"LQ, {word}: {_text(row.caption)}", pictures)
-    gt = _picture(one.gt, one, f"GT: {_text(row.caption)}", pictures)
+    word = escaped(row.entry)
+    what = f"{word}, {escaped(name)}"
+    lq = _picture(one.lq, one, f"LQ, {word}: {escaped(row.caption)}", pictures)
+    gt = _picture(one.gt, one, f"GT: {escaped(row.caption)}", pictures)
     x, y, w, h = one.detail
     detail = "".join(
         f'<figure><span data-as="{pictures[uri]}" data-alt=""></span><figcaption>{side}</figcaption></figure>'
         for side, uri in (("LQ", one.lq), ("GT", one.gt))
     )
     maps = "".join(
-        f'<button type="button" class="map" data-name="{_text(kind)}"><img src="{uri}" width="{width}" '
-        f'height="{height}" alt="{_text(kind)} of {what}"><span>{_text(kind)}</span></button>'
+        f'<button type="button" class="map" data-name="{escaped(kind)}"><img src="{uri}" width="{width}" '
+        f'height="{height}" alt="{escaped(kind)} of {what}"><span>{escaped(kind)}</span></button>'
         for kind, uri in one.truth.items()
     )
     return f"""
-<article class="sample" style="--width: {width}px" data-degradation="{word}" data-split="{_text(row.split)}">
+<article class="sample" style="--width: {width}px" data-degradation="{word}" data-split="{escaped(row.split)}">
 <h4>{word}{f" <small>variant {row.variant}</small>" if row.variant else ""}
-<span>{_text(word_of(row.severity))} · {_decibels(row.psnr)}</span></h4>
+<span>{escaped(word_of(row.severity))} · {decibels(row.psnr)}</span></h4>
 <div class="slider" data-what="{what}">{gt}<span class="tag">GT</span>
 <div class="over">{lq}<span class="tag">LQ</span></div><i></i>
 <input type="range" min="0" max="100" step="2" value="50" aria-label="Divider between LQ and GT: {what}"></div>
 <p class="scale"><span></span><button type="button" class="open">view at 1:1</button></p>
 <div class="detail" data-x="{x + w // 2}" data-y="{y + h // 2}" hidden>{detail}</div>
 {f'<div class="maps">{maps}</div>' if maps else ""}
-{f'<p class="own" dir="auto">{_text(row.caption)}</p>' if captioned else ""}
-<p class="said">{_text(row.sentence)}</p>
-<dl>{_parameters(row.params)}{_item("image", _place(one))}{_item("key", f"<code>{_text(row.key)}</code>")}</dl>
+{f'<p class="own" dir="auto">{escaped(row.caption)}</p>' if captioned else ""}
+<p class="said">{escaped(row.sentence)}</p>
+<dl>{_parameters(row.params)}{_item("image", _place(one))}{_item("key", f"<code>{escaped(row.key)}</code>")}</dl>
 </article>"""
 
 
@@ -205,13 +196,9 @@ def _parameters(params: str) -> str:
         return _item("parameters", "none: the degraded image came with the clean one")
     rows = []
     for word, drawn in values.get("parts", [("", values)]):
-        order = sorted(drawn.items(), key=lambda item: _is_digest(item[1]))  # what tells a reader least comes last
-        rows += [_item(_text(f"{word} {name}".strip().replace("_", " ")), _value(value)) for name, value in order]
+        order = sorted(drawn.items(), key=lambda item: is_digest(item[1]))  # what tells a reader least comes last
+        rows += [_item(escaped(f"{word} {name}".strip().replace("_", " ")), _value(value)) for name, value in order]
     return "".join(rows)
-
-
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{16,}", value))
 
 
 def _value(value: object) -> str:
@@ -220,10 +207,10 @@ def _value(value: object) -> str:
     if isinstance(value, float) and len(repr(value)) > 8:
         return f"{value:.6g}"  # samples.parquet has every digit
     if isinstance(value, str):
-        return f"<code>{_text(value)}</code>" if _is_digest(value) else _text(value)
+        return f"<code>{escaped(value)}</code>" if is_digest(value) else escaped(value)
     if isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):
         return ", ".join(_value(v) for v in value)
-    return _text(json.dumps(value, ensure_ascii=False))
+    return escaped(json.dumps(value, ensure_ascii=False))
 
 
 def _place(one: Shown) -> str:
@@ -238,10 +225,6 @@ def _place(one: Shown) -> str:
 
 def _item(term: str, description: str) -> str:
     return f"<div><dt>{term}</dt><dd>{description}</dd></div>"
-
-
-def _decibels(psnr: float) -> str:
-    return "identical" if psnr == CEILING else f"{psnr:.2f} dB"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -259,7 +242,9 @@ def _counts(manifest: Manifest) -> str:
     columns = [*splits, "all"] if len(splits) > 1 else splits
     head = "".join(f'<th scope="col">{s}</th>' for s in columns)
     body = "".join(
-        f'<tr><th scope="row">{_text(word)}</th>' + "".join(f"<td>{counts[word, s]:,}</td>" for s in columns) + "</tr>"
+        f'<tr><th scope="row">{escaped(word)}</th>'
+        + "".join(f"<td>{counts[word, s]:,}</td>" for s in columns)
+        + "</tr>"
         for word in [*sorted({s.degradation for s in manifest.shards}), "all"]
     )
     return f'<table><thead><tr><th scope="col">degradation</th>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -273,7 +258,7 @@ def _severity(numbers: Statistics) -> str:
         label = f"Severity of {m.entry}: {said}; median {m.severity.median:.0f}"
         figure = _bars(m.bars, m.severity.median / 100, label, len(WORDS))
         value = f"{m.severity.median:.0f} {word_of(m.severity.median)}"
-        rows.append(f"<li><span>{_text(m.entry)}</span>{figure}<span>{value}</span></li>")
+        rows.append(f"<li><span>{escaped(m.entry)}</span>{figure}<span>{value}</span></li>")
     axis = f"<span>{WORDS[0]}</span><span>{WORDS[-1]}</span>"
     return (
         '<ul class="plots short"><li class="head"><span>degradation</span><span>median, of 100</span></li>'
@@ -290,11 +275,11 @@ def _psnr(samples: pa.Table) -> str:
     for word in sorted(set(words)):
         every = values[words == word]
         found = every[every != CEILING]
-        same = f"{_count(every.size - found.size, 'sample')} identical" if found.size < every.size else ""
+        same = f"{counted(every.size - found.size, 'sample')} identical" if found.size < every.size else ""
         numbers = " / ".join(f"{v:.1f}" for v in _three(found)) if found.size else ""
         figure = _distribution(found, low, high, f"PSNR of {word} in dB: min, median, max {numbers}")
         rows.append(
-            f"<li><span>{_text(word)}</span>{figure}<span>{' '.join(filter(None, (numbers, same)))}</span></li>"
+            f"<li><span>{escaped(word)}</span>{figure}<span>{' '.join(filter(None, (numbers, same)))}</span></li>"
         )
     return (
         '<ul class="plots"><li class="head"><span>degradation</span><span>min / median / max, dB</span></li>'
@@ -323,7 +308,7 @@ def _distribution(values: NDArray[Any], low: float, high: float, label: str) -> 
         middle = (float(np.median(values)) - low) / span * 300
         shapes += f'<path class="median" d="M{middle:.1f} 2V38"/>'
     return (
-        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{_text(label)}">'
+        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{escaped(label)}">'
         f'<path class="base" d="M0 36H300"/>{shapes}</svg>'
     )
 
@@ -335,7 +320,7 @@ def _bars(counts: Sequence[int], middle: float, label: str, parts: int = 1) -> s
     bars = "".join(f"M{i * wide:.1f} 36v{-32 * n / top:.1f}h{wide * 0.88:.1f}V36z" for i, n in enumerate(counts) if n)
     lines = "".join(f"M{i * 300 / parts:.0f} 2V36" for i in range(1, parts))
     return (
-        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{_text(label)}">'
+        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{escaped(label)}">'
         f'<path class="base" d="M0 36H300"/><path class="base thin" d="{lines}"/>'
         f'<path class="bars" d="{bars}"/><path class="median" d="M{300 * middle:.1f} 2V38"/></svg>'
     )
@@ -364,7 +349,7 @@ def _sizes(numbers: Statistics) -> str:
     if len(numbers.samples.sides) == 1:
         ((w, h, _),) = numbers.samples.sides
         words += f" All samples are {w}×{h} px."
-    label = f"Widths and heights of {_count(numbers.sources.count, 'photograph')}. {words}"
+    label = f"Widths and heights of {counted(numbers.sources.count, 'photograph')}. {words}"
     return (
         f'<svg class="sizes" viewBox="-8 -2 268 262" role="img" aria-label="{label}"><path class="base" '
         f'd="M0 0V240H240"/><path class="base thin" d="M0 240L240 0"/>{dots}<text x="240" y="256" text-anchor="end">'
@@ -384,13 +369,13 @@ def _captions(captions: Captions) -> str:
         bars[(length - low) // step] += count
     middle = (words.median - low + 0.5) / (step * len(bars))
     listed = "".join(
-        f"<li><bdi>{_text(word)}</bdi> <small>{n:,}</small></li>" for word, n in captions.frequent[:FREQUENT]
+        f"<li><bdi>{escaped(word)}</bdi> <small>{n:,}</small></li>" for word, n in captions.frequent[:FREQUENT]
     )
     return (
         f'{_bars(bars, middle, "Lengths of captions in words")}<div class="axis"><span>{low}</span>'
         f"<span>{high} words</span></div><p>"
-        f"{_count(captions.distinct, 'different caption')} of {low} to {high} words, {words.median:g} in the median; "
-        f"{_count(captions.vocabulary, 'different word')}. "
+        f"{counted(captions.distinct, 'different caption')} of {low} to {high} words, {words.median:g} in the median; "
+        f"{counted(captions.vocabulary, 'different word')}. "
         f'The most frequent words, and how many captions hold them:</p><ul class="words">{listed}</ul>'
     )
 
@@ -399,10 +384,10 @@ def _labels(numbers: Statistics) -> str:
     """The mix of labels, what it means for DA-CLIP's loss, and warnings."""
     labels = numbers.labels
     floors = " and ".join(f"{nats:.2f} for a batch of {batch:,}" for batch, nats in labels.floors.items())
-    warnings = "".join(f"<p><strong>{_text(warning)}</strong></p>" for warning in numbers.warnings)
+    warnings = "".join(f"<p><strong>{escaped(warning)}</strong></p>" for warning in numbers.warnings)
     return (
-        f"<p>{_count(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats. DA-CLIP's contrastive loss over "
-        f"labels cannot fall far below ln N − H: {floors}.</p>{warnings}"
+        f"<p>{counted(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats. DA-CLIP's contrastive loss "
+        f"over labels cannot fall far below ln N − H: {floors}.</p>{warnings}"
     )
 
 
@@ -412,14 +397,14 @@ def _labels(numbers: Statistics) -> str:
 
 def _aside(manifest: Manifest, sources: Sequence[Mapping[str, Any]]) -> str:
     """What was set aside and why, duplicates, and notes."""
-    refused = [f"<b><bdi>{_text(r['name'])}</bdi></b> {_text(r['reason'])}" for r in manifest.set_aside]
+    refused = [f"<b><bdi>{escaped(r['name'])}</bdi></b> {escaped(r['reason'])}" for r in manifest.set_aside]
     twice = [s["names"] for s in sources if len(s["names"]) > 1]
-    same = [f"<bdi>{' = '.join(_text(name) for name in names)}</bdi>" for names in twice]
+    same = [f"<bdi>{' = '.join(escaped(name) for name in names)}</bdi>" for names in twice]
     parts = [_list(refused, "manifest.json") if refused else "<p>No input was set aside.</p>"]
     if same:
         parts.append(f"<h3>Files with equal bytes, used once</h3>{_list(same, 'sources.parquet')}")
     if manifest.notes:
-        parts.append(f"<h3>Notes</h3>{_list([_text(note) for note in manifest.notes], 'manifest.json')}")
+        parts.append(f"<h3>Notes</h3>{_list([escaped(note) for note in manifest.notes], 'manifest.json')}")
     return "".join(parts)
 
 
@@ -431,11 +416,11 @@ def _licences(sources: Iterable[Mapping[str, Any]]) -> str:
     rows = []
     for (licence, attribution), names in sorted(groups.items()):
         different = sorted(set(names))
-        some = ", ".join(f"<bdi>{_text(name)}</bdi>" for name in different[:12])
+        some = ", ".join(f"<bdi>{escaped(name)}</bdi>" for name in different[:12])
         more = f" and {len(different) - 12:,} more" if len(different) > 12 else ""
         rows.append(
-            f"<div><dt>{_text(licence or 'no licence stated')}</dt><dd>{_text(attribution) or 'nobody named'}"
-            f"<small>{_count(len(names), 'photograph')}: {some}{more}</small></dd></div>"
+            f"<div><dt>{escaped(licence or 'no licence stated')}</dt><dd>{escaped(attribution) or 'nobody named'}"
+            f"<small>{counted(len(names), 'photograph')}: {some}{more}</small></dd></div>"
         )
     return f'<dl class="licences">{"".join(rows)}</dl>'
 

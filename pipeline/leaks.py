@@ -265,7 +265,7 @@ def links_between(
     pairs = candidates([scene.phash for scene in scenes], workers=workers)
     if not len(pairs):
         return ()
-    pairs = _with_like_thumbs(scenes, pairs, store, workers, progress)
+    pairs = with_like_thumbs(scenes, pairs, store, workers, progress)
     hashes = _as_numbers([scene.phash for scene in scenes])
     distances = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0], distances))]  # the surest first: they spare the most others
@@ -336,14 +336,16 @@ def _as_numbers(hashes: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int(digits, 16) for digits in hashes], np.uint64)
 
 
-def _with_like_thumbs(
+def with_like_thumbs(
     scenes: Sequence[Scene],
     pairs: NDArray[np.int32],
     store: ScanStore,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.int32]:
-    """Those of `pairs` (K×2) whose thumbnails are alike."""
+    """Those of `pairs` (K×2, places in `scenes`) whose thumbnails are alike: worth a registration."""
+    if not len(pairs):
+        return pairs
     thumbs = np.zeros((len(scenes), THUMB * THUMB), np.float32)
     places = [int(i) for i in np.unique(pairs)]
 

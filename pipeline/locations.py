@@ -1,21 +1,27 @@
 """Where a source's bytes lie: in a local file, in a remote one, or in a part of a local one. How to list them, read
 them, and tell that they changed.
 
-A location is a text. A path is a local file; `protocol://…` is a remote file, read through fsspec; either's part is
-`path`, NUL, `offset+size`, such as a member of a tar. Remote bytes are kept in a local cache under their SHA-256, so
-that what was read once is not fetched again; losing the cache costs time alone.
+A location is a text. A path is a local file; `protocol://…` is a remote file, read through fsspec; a part of a local
+file is `path`, NUL, `offset+size`, such as a member of a tar. Remote bytes are kept in a local cache under their
+SHA-256, so that what was read once is not fetched again; losing the cache costs time alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import os
+import posixpath
 import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+R = TypeVar("R")
 
 PART = "\0"  # no path and no address has it
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -25,7 +31,13 @@ TAGS = (
 )  # fmt: skip
 """What the file systems of fsspec call the thing that changes with a file's bytes, the surest first."""
 
-Progress = Callable[[int, int], None]
+WEB = ("http://", "https://")
+
+PAUSES = (0.2, 1.0)
+"""Seconds before a server is asked again that did not answer, or not well."""
+
+FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, NotImplementedError)
+"""Errors that the same question would meet again."""
 
 
 class LocationError(OSError):
@@ -48,14 +60,16 @@ def file_of(location: str) -> str:
 
 
 def base_name(location: str) -> str:
-    """The file's name, without its folders."""
-    return file_of(location).rstrip("/").rpartition("/")[2]
+    """The file's name, without its folders; of a web address without its query, and as it is called there."""
+    path = file_of(location).rstrip("/")
+    return unquote(urlsplit(path).path if path.startswith(WEB) else path).rpartition("/")[2]
 
 
 def spoken(location: str) -> str:
     """A location for people."""
     path, found, span = location.partition(PART)
-    return f"{path} (bytes {span.replace('+', ' and ')} on)" if found else path
+    offset, _, size = span.partition("+")
+    return f"{path} ({size} bytes from {offset} on)" if found else path
 
 
 def read_file(location: str) -> tuple[os.stat_result, bytes]:
@@ -89,7 +103,7 @@ def read(location: str, digest: str) -> bytes:
 def fetch(location: str) -> tuple[bytes, str]:
     """Bytes and SHA-256 of a remote file, which is then in the cache. Raises LocationError."""
     try:
-        data: bytes = system_of(location).cat_file(within(location))
+        data: bytes = _patiently(lambda: system_of(location).cat_file(within(location)))
     except Exception as error:  # each file system of fsspec has its own kinds
         raise LocationError(f"cannot be read: {_why(error)}") from error
     digest = hashlib.sha256(data).hexdigest()
@@ -103,7 +117,7 @@ def tag(location: str) -> tuple[str, int]:
     Raises LocationError if it is not there.
     """
     try:
-        info: Mapping[str, Any] = system_of(location).info(within(location))
+        info: Mapping[str, Any] = _patiently(lambda: system_of(location).info(within(location)))
     except Exception as error:
         raise LocationError(f"cannot be read: {_why(error)}") from error
     size = info.get("size")
@@ -119,10 +133,51 @@ def list_remote(folder: str) -> list[str]:
     system = system_of(folder)
     system.invalidate_cache()  # a folder that is listed again has to be looked at again
     try:
-        found = system.find(within(folder)) or system.ls(within(folder), detail=False)  # which fails if it is not there
+        if folder.startswith(WEB):
+            return sorted(_linked(system, folder))
+        # `ls` fails where nothing is there
+        found = _patiently(lambda: system.find(within(folder)) or system.ls(within(folder), detail=False))
     except Exception as error:
         raise LocationError(f"cannot list {folder}: {_why(error)}") from error
     return sorted(system.unstrip_protocol(path) for path in found)
+
+
+def _linked(system: Any, folder: str) -> set[str]:
+    """Addresses of the files that a web folder's index pages link to, below it: links that lead up, elsewhere, or to
+    the same page sorted otherwise are not followed. A page that does not come is an error, or its photographs would
+    leave the dataset in silence."""
+    root = unquote(folder).rstrip("/") + "/"
+    pages, seen, files = [""], {""}, set[str]()
+    while pages:
+        page = pages.pop()
+        try:
+            # Quoted as servers write links, or fsspec would take absolute ones for those of another folder.
+            address = quote(f"{folder.rstrip('/')}/{page}", safe="%/:?#[]@!$&'()*+,;=~")
+            links = _patiently(lambda address=address: system.ls(address, detail=False))  # type: ignore[misc]
+        except FileNotFoundError:
+            if page or folder.endswith("/") or not system.exists(folder):
+                raise
+            return {folder}
+        for link in map(_tidied, links):
+            if not unquote(link).startswith(root):
+                continue
+            below = "/".join(link.split("/")[root.count("/") :])
+            place = below.partition("?")[0]
+            if place and not place.endswith("/"):
+                files.add(f"{folder.rstrip('/')}/{below}")
+            elif place not in seen:
+                seen.add(place)
+                pages.append(place)
+    return files
+
+
+def _tidied(link: str) -> str:
+    """A link without entities, a fragment, and steps such as `./` and `../`."""
+    address, _, query = html.unescape(link).partition("#")[0].partition("?")
+    path = urlsplit(address).path
+    server, plain = address.removesuffix(path), posixpath.normpath(path or "/")
+    slash = "/" if path.endswith(("/", "/.", "/..")) and plain != "/" else ""
+    return f"{server}{plain}{slash}" + (f"?{query}" if query else "")
 
 
 def local_copy(location: str) -> Path:
@@ -132,13 +187,13 @@ def local_copy(location: str) -> Path:
         return Path(location)
     now, size = tag(location)
     name = hashlib.sha256(f"{location}\n{now}\n{size}".encode()).hexdigest()
-    plain = re.sub(r"[^\w.-]", "_", base_name(location))
+    plain = re.sub(r"[^\w.-]", "_", base_name(location))[-80:]  # the end, which tells what kind of file it is
     target = cache_folder() / "files" / f"{name[:32]}-{plain}"
-    if now and target.exists():
+    if now and target.exists() and size in {-1, target.stat().st_size}:
         return target
     try:
         with replacing(target) as half:
-            system_of(location).get_file(within(location), half)
+            _patiently(lambda: system_of(location).get_file(within(location), half))
     except Exception as error:
         raise LocationError(f"cannot fetch {location}: {_why(error)}") from error
     return target
@@ -202,6 +257,20 @@ def within(location: str) -> str:
     return path
 
 
+def _patiently(ask: Callable[[], R]) -> R:
+    """Ask a server, and again after a pause where the error may pass. Raises the last error."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except Exception as error:
+            status = getattr(error, "status", 0)  # of an HTTP answer: 4xx is ours to mend, but for "too slow, too many"
+            if isinstance(error, (*FINAL, LocationError)) or (400 <= status < 500 and status not in {408, 429}):
+                raise
+            time.sleep(pause)
+    return ask()
+
+
 def _why(error: BaseException) -> str:
-    words = str(error).strip() or type(error).__name__
+    """An error in words, without the queries of addresses: they may hold a key, and this is stored with the dataset."""
+    words = re.sub(r"\?[^\s'\")]+", "?…", str(error).strip()) or type(error).__name__
     return words if len(words) < 300 else words[:297] + "…"

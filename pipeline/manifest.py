@@ -186,7 +186,17 @@ class Manifest:
             "tables": self.tables,
             "versions": self.versions,
         }
-        return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return _spelt({**body, "sum": _sum(body)})
+
+
+def _spelt(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _sum(body: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a manifest says but this: a flipped bit in a name or a reason would show nowhere else."""
+    text = _spelt({key: value for key, value in body.items() if key != "sum"})
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def load_manifest(folder: Path) -> Manifest | None:
@@ -219,6 +229,10 @@ def parse_manifest(text: str, path: str) -> Manifest:
         )
     except (KeyError, TypeError) as error:
         raise ManifestError(f"{path}: a key is missing or of another kind: {error}") from None
+    if "sum" in body and body["sum"] != _sum(body):  # an earlier release wrote none
+        raise ManifestError(
+            f"{path}: does not fit its own sum: it was edited or damaged; `patina build` makes it again"
+        )
     if manifest.digest != body.get("digest"):
         raise ManifestError(f"{path}: its digest does not fit its list of shards: it was edited or damaged")
     return manifest

@@ -40,8 +40,9 @@ def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[
     example: dict[tuple[str, str, str], str] = {}
     keys: dict[str, str] = {}
     for digest in sorted(groups):
-        same = sorted(groups[digest], key=lambda s: (s.entry, s.names))
-        first, side = same[0], sides[same[0].content]
+        side = sides[groups[digest][0].content]
+        same = sorted(groups[digest], key=lambda s: (s.split != side, s.entry, s.names, s.lq_name))
+        first = same[0]
         for gone in {(title(s.entry), s.split, side) for s in same if s.split != side}:
             left[gone] += 1
             example.setdefault(gone, first.names[0])
@@ -62,10 +63,14 @@ def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[
 
 
 def _as_one(same: list[Source], side: str, named: bool) -> Source:
-    """One source of several with the same bytes: the first, under all their names."""
+    """One source of several with the same bytes: the first, under all their names. It undergoes what the tables ask for
+    that have it on its side; those that lose it have no say."""
+    if len(same) == 1 and (same[0].split, same[0].named) == (side, named):
+        return same[0]
     places = dict.fromkeys((s.names[0], s.roots[0], s.captions[0]) for s in same)
     names, roots, captions = zip(*places, strict=True)
-    entries = () if any(not s.entries for s in same) else tuple(sorted({e for s in same for e in s.entries}))
+    there = [s for s in same if s.split == side] or same
+    entries = () if any(not s.entries for s in there) else tuple(sorted({e for s in there for e in s.entries}))
     return replace(same[0], names=names, roots=roots, captions=captions, split=side, named=named, entries=entries)
 
 
@@ -78,7 +83,7 @@ def _shared(occurrences: Iterable[list[Source]], title: Callable[[int], str]) ->
         for i, one in enumerate(sets):
             for other in sets[i + 1 :]:
                 counts[one, other] += 1
-                example.setdefault((one, other), same[0].names[0])
+                example.setdefault((one, other), min(s.names[0] for s in same))
     return [
         f"{one} (test) and {other} (test) share {count} clean image{'s' * (count > 1)}, such as {example[one, other]}"
         for (one, other), count in sorted(counts.items())

@@ -110,6 +110,11 @@ class Wanted:
         return dict(sorted(made.items()))
 
     @cached_property
+    def _is_looked_up(self) -> dict[str, bool]:
+        """Whether a degradation looks for a file by the photograph's name, so that another name is another sample."""
+        return {word: _has_depth_maps(s.degradation.settings()) for word, s in self.recipe.degradations.items()}
+
+    @cached_property
     def _prefixes(self) -> dict[tuple[str, bool], bytes]:
         prefixes = {(w, False): canonical_json([w, body]).encode() for w, body in self.identities.items()}
         pair = {**self._shared, "recovery": RECOVERY}
@@ -123,6 +128,8 @@ class Wanted:
         caption = self.captions[source.digest] or Worded("", "")
         wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
         told = f"\0{canonical_json(source.params)}" if source.params else ""
+        if synthesis and self._is_looked_up[degradation]:
+            told += f"\0{source.names[0]}"
         for tile in self.recipe.cut(source.looks.width, source.looks.height):
             place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
             for variant in range(synthesis.variants if synthesis else 1):
@@ -165,6 +172,12 @@ class Wanted:
             uncaptioned += self.captions[source.digest] is None
         fingerprint = "" if uncaptioned else digest.hexdigest()
         return WantedShard(split, word, bucket, fingerprint, count, pixels, uncaptioned, sources)
+
+
+def _has_depth_maps(settings: Mapping[str, Any]) -> bool:
+    """Whether a degradation's settings, or those of a part of it, name a folder of depth maps."""
+    inner = [value for value in settings.values() if isinstance(value, Mapping)]
+    return bool(settings.get("depth")) or any(map(_has_depth_maps, inner))
 
 
 @dataclass(frozen=True)
@@ -255,7 +268,7 @@ def make_plan(
     for row in rows_of(searched) if searched else ():
         old.setdefault(row.shard, {})[row.key] = (row.fingerprint, row.pixels)
         if row.shard not in damage:
-            reusable |= {row.fingerprint, row.pixels}
+            reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
 
     steps = []
     seconds = size = 0.0
@@ -305,7 +318,7 @@ def _step(
                 counts["changed"] += 1
             elif unknown or fingerprint != sample.fingerprint:
                 counts["captioned anew"] += 1
-            if not unknown and sample.fingerprint in reusable:
+            if not unknown and f"{sample.key} {sample.fingerprint}" in reusable:
                 copied += 1
             elif sample.pixels in reusable:
                 captioned += 1

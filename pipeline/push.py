@@ -31,6 +31,7 @@ from pipeline.manifest import (
     load_manifest,
     read_sources,
 )
+from pipeline.page_parts import counted
 from pipeline.plan import human_bytes
 from pipeline.presets import PRESETS
 from pipeline.presets.preset import UNKNOWN
@@ -262,10 +263,12 @@ def check_licences(sources: Sequence[Mapping[str, Any]], recipe: Mapping[str, An
             continue
         bad[f"{source['set'] or 'a source without a name'}: {reason}"] += 1
     if bad:
-        each = "; ".join(f"{reason} ({count:,} photographs)" for reason, count in sorted(bad.items())[:5])
+        each = [f"{reason} ({counted(count, 'photograph')})" for reason, count in sorted(bad.items())]
+        more = f"; and {counted(len(each) - 5, 'source')} more" if len(each) > 5 else ""
         raise PushError(
-            f"pushing would pass photographs on that you may have no right to: {each}; state the `licence` of each "
-            "[[sources]] in the recipe, or say --i-may-redistribute if you have their owners' leave"
+            f"pushing would pass photographs on that you may have no right to: {'; '.join(each[:5])}{more}; state the "
+            "`licence` of your own [[sources]] in the recipe, and say --i-may-redistribute if you have the other "
+            "owners' leave"
         )
 
 
@@ -417,9 +420,10 @@ def _stored_token() -> str | None:
 @contextmanager
 def _asking(what: str) -> Iterator[None]:
     """Say in a sentence why the hub could not be asked."""
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+    # the hub's client changes its HTTP library now and then; its own error is derived from that library's
+    away: type[BaseException] = HfHubHTTPError.__bases__[0]
     try:
         yield
     except (HFValidationError, LocalTokenNotFoundError) as error:
@@ -438,7 +442,7 @@ def _asking(what: str) -> Iterator[None]:
         }.get(status, "")
         reason = error.server_message or str(error).partition("\n")[0]
         raise PushError(f"cannot {what}: {f'{hint} ({reason})' if hint else reason}") from None
-    except (httpx.HTTPError, ConnectionError, TimeoutError) as error:
+    except (away, ConnectionError, TimeoutError) as error:
         raise PushError(
             f"cannot {what}: the hub cannot be reached ({error}); run the push again, which goes on where it stopped"
         ) from None

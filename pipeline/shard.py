@@ -158,6 +158,14 @@ def _parse_header(header: bytes, where: str) -> tuple[str, int]:
     raise DamagedShardError(f"{where}: expected the header of a plain file as patina writes it, found other bytes")
 
 
+def is_intact(path: Path, sha256: str) -> bool:
+    """Whether a plain file with these bytes lies there; what cannot be read to its end does not."""
+    try:
+        return path.is_file() and file_sha256(path) == sha256
+    except OSError:
+        return False
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:

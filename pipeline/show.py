@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.manifest import SHARDS, ManifestError, SampleRow, read_members, read_samples, read_sources
 from pipeline.plan import human_bytes
@@ -21,9 +23,24 @@ def find_samples(folder: Path, word: str) -> list[SampleRow]:
     found = [row for row in rows if row.source in digests]
     if not found:
         names = [row.key for row in rows] + [name for source in sources for name in source["names"]]
-        hint = nearest(word, names).partition("known:")[0] or "`samples.parquet` lists all keys "
+        hint = nearest(word, names).partition("known:")[0].strip() or "`samples.parquet` lists all keys"
         raise ManifestError(f"{folder}: no sample's key begins with {word!r} and no photograph has this name; {hint}")
     return found
+
+
+def _spoken(params: Mapping[str, Any]) -> list[str]:
+    """Parameters for people: a line, of a composite one for each part; KEY.json has them in full."""
+    if "parts" in params:
+        return [f"{word}: {line}" for word, part in params["parts"] for line in _spoken(part)]
+    return [", ".join(f"{name} {_value(value)}" for name, value in params.items()) or "none are known"]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{' '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name} {_value(inner)}' for name, inner in value.items())}}}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value) or "–"
 
 
 def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
@@ -41,7 +58,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "tile": f"{row.width}×{row.height} at ({row.x}, {row.y}) of {source['width']}×{source['height']} px",
         "caption": f"{row.caption}   [{fact['captioner']}]",
         "degradation": row.degradation + (f", variant {row.variant}" if row.variant else ""),
-        "parameters": row.params,
+        "parameters": f"\n{' ':12} ".join(_spoken(json.loads(row.params))),
         "seed": row.seed or "none: the degraded image came with the clean one",
         "in words": row.sentence,
         "severity": f"{row.severity:.0f} of 100, {fact['severity']['word']}; at 224 px {row.clip_severity:.0f}, "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from functools import partial
 from stat import S_ISREG
 
 from pipeline import locations
-from pipeline.codec import BadImageError, codec_fingerprint, decode, perceptual_hash
+from pipeline.codec import MAX_BYTES, BadImageError, codec_fingerprint, decode, expect_whole, perceptual_hash
 from pipeline.leaks import Leaks, Scene, find_leaks
 from pipeline.merging import merge
 from pipeline.pair_checks import PairCheck, check_pair, swapped
@@ -26,7 +28,10 @@ from synth.image import Image
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
 
-INSPECTION = 1
+OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of reading a source that are no fault of the source: the cache's disk is full, this machine has no more."""
+
+INSPECTION = 2
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
 
 
@@ -112,6 +117,7 @@ class _File:
     path: str
     digest: str
     size: int
+    looks: Looks
 
 
 def scan(
@@ -152,12 +158,12 @@ def scan(
         reason = ""
         for role, path in (("", candidate.path), ("its degraded image ", candidate.lq)):
             if path and not reason:
-                problem = unread.get(path) or _looks(store, files[path].digest).problem
+                problem = unread.get(path) or files[path].looks.problem
                 reason = f"{role}{problem}" if problem else ""
         if reason:
             refusals.append(Refusal(_named(candidate.name, _lq_name(candidate)), reason))
             continue
-        source = _source(candidate, entry, reader, recipe, files, store)
+        source = _source(candidate, entry, reader, recipe, files)
         if source.is_pair:
             to_check.append((len(sources), candidate.name))
         sources.append(source)
@@ -175,14 +181,8 @@ def scan(
         ]
     dropped = {s.digest for s in small}
     usable = [s for s in kept if s.digest not in dropped]
+    leaks = _find_leaks(usable, recipe, store, workers, comparing)
     mend = recipe.split.leaks == "mend"
-    leaks = Leaks()
-    if len({s.split for s in usable}) > 1:  # on one side there is nothing to keep apart
-        try:
-            leaks = find_leaks(_scenes(usable, recipe), store, workers=workers, progress=comparing)
-        except SourceChangedError as error:
-            store.forget([error.path])
-            raise SourceError(f"{error}; run it again when the sources rest") from None
     if mend:
         usable = _on_one_side(usable, leaks)
     return Scan(
@@ -196,24 +196,22 @@ def scan(
     )
 
 
-def _source(
-    candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, files: Mapping[str, _File], store: ScanStore
-) -> Source:
+def _source(candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, files: Mapping[str, _File]) -> Source:
     """A candidate whose files can be read and decoded, with its digest and its side."""
     gt = files[candidate.path]
     lq = files.get(candidate.lq)
-    looks = _looks(store, gt.digest)
+    looks = gt.looks
     label = (reader.degradation or candidate.degradation) if lq else ""
     digest, border, lq_looks = gt.digest, 0, Looks()
     if lq:
-        lq_looks = _looks(store, lq.digest)
+        lq_looks = lq.looks
         if candidate.border and _larger_by(looks, lq_looks, candidate.border):
             border = candidate.border
             looks = replace(looks, width=lq_looks.width, height=lq_looks.height, suffix="")
         cut = f" border {border}" if border else ""
         digest = hashlib.sha256(f"pair {label} {gt.digest} {lq.digest}{cut}".encode()).hexdigest()
     split = reader.split or candidate.split
-    lq_name = _lq_name(candidate)
+    lq_name = _lq_name(candidate) if lq else ""
     params = {**(reside_parameters(lq_name) if label == "hazy" else {}), **candidate.params} if lq else {}
     return Source(
         digest=digest,
@@ -236,6 +234,23 @@ def _source(
         params=params,
         border=border,
     )
+
+
+def _find_leaks(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    store: ScanStore,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> Leaks:
+    """Photographs of one scene. None where all are on one side: then there is nothing to keep apart."""
+    if len({source.split for source in sources}) < 2:
+        return Leaks()
+    try:
+        return find_leaks(_scenes(sources, recipe), store, workers=workers, progress=progress)
+    except SourceChangedError as error:
+        store.forget([error.path])
+        raise SourceError(f"{error}; run it again when the sources rest") from None
 
 
 def _larger_by(clean: Looks, degraded: Looks, border: int) -> bool:
@@ -297,6 +312,8 @@ def read_verified(path: str, digest: str) -> bytes:
             if found == digest:
                 return data
     except OSError as error:
+        if error.errno in OURS:
+            raise
         raise SourceChangedError(path, f"{error.strerror or error}") from None
     raise SourceChangedError(path, "its bytes changed after the scan")
 
@@ -344,23 +361,30 @@ def _digests(
             digest, size = store.trusted_digest(path, seen), _size(path, seen)
         else:
             digest, size = store.remote_digest(path, *seen), seen[1]
-        if paranoid or digest is None or store.inspection(digest, _inspector()) is None:
+        if size > MAX_BYTES:
+            unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
+            continue
+        record = None if paranoid or digest is None else store.inspection(digest, _inspector())
+        if digest is None or record is None:
             stale.append(path)
         else:
-            files[path] = _File(path, digest, size)
+            files[path] = _File(path, digest, size, _looks(record))
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
-        batch = stale[start : start + 256]
+        batch, begun_ns = stale[start : start + 256], time.time_ns()
         with ThreadPoolExecutor(max_workers=workers) as pool:
             results = list(pool.map(lambda p: _read(p, store), batch))
         store.put(
             [(r.path, r.stat, r.digest) for r in results if r.stat],
-            [(r.digest, _inspector(), json.dumps(asdict(r.looks))) for r in results if r.looks],
+            [(r.digest, _inspector(), json.dumps(asdict(r.looks))) for r in results if r.looks and r.fresh],
+            begun_ns=begun_ns,
         )
         tagged = [(r, tags[r.path]) for r in results if r.digest and r.path in tags]
-        store.put_remote([(r.path, *seen, r.digest) for r, seen in tagged if isinstance(seen, tuple)])
+        store.put_remote(  # a file of another size than its server says broke off, or changed: it is fetched again
+            (r.path, *seen, r.digest) for r, seen in tagged if isinstance(seen, tuple) and seen[1] in {-1, r.size}
+        )
         for result in results:
-            if result.digest:
-                files[result.path] = _File(result.path, result.digest, result.size)
+            if result.looks:
+                files[result.path] = _File(result.path, result.digest, result.size, result.looks)
             else:
                 unread[result.path] = result.problem
         if progress:
@@ -370,8 +394,8 @@ def _digests(
 
 @dataclass(frozen=True)
 class _Read:
-    """One file that was read: its digest and looks (None where they are stored already); or the problem. No stat for
-    a remote file."""
+    """One file that was read: its digest and looks, and whether these are `fresh` and not stored yet; or the problem.
+    No stat for a remote file."""
 
     path: str
     problem: str = ""
@@ -379,6 +403,7 @@ class _Read:
     digest: str = ""
     size: int = 0
     looks: Looks | None = None
+    fresh: bool = False
 
 
 def _read(path: str, store: ScanStore) -> _Read:
@@ -390,12 +415,18 @@ def _read(path: str, store: ScanStore) -> _Read:
             stat, data = locations.read_file(path)
             digest = hashlib.sha256(data).hexdigest()
     except OSError as error:
+        if error.errno in OURS:
+            raise
         what = (
             str(error) if isinstance(error, locations.LocationError) else f"cannot be read: {error.strerror or error}"
         )
         return _Read(path, what)
     known = store.inspection(digest, _inspector())
-    return _Read(path, "", stat, digest, len(data), None if known else inspect(data))
+    try:
+        looks = _looks(known) if known else inspect(data)
+    except MemoryError:
+        raise MemoryError(printable(locations.spoken(path))) from None
+    return _Read(path, "", stat, digest, len(data), looks, not known)
 
 
 def _stat(path: str) -> os.stat_result | str:
@@ -433,6 +464,7 @@ def inspect(data: bytes) -> Looks:
     """Look at an image file's bytes once: can it be used, and what is it like?"""
     try:
         decoded = decode(data)
+        expect_whole(data, decoded.image)
     except BadImageError as error:
         return Looks(problem=str(error))
     image = decoded.image
@@ -452,11 +484,10 @@ def _inspector() -> str:
     return f"{INSPECTION}-{codec_fingerprint()}"
 
 
-def _looks(store: ScanStore, digest: str) -> Looks:
-    record = json.loads(store.inspection(digest, _inspector()) or "{}")
-    if "mean" in record:
-        record["mean"] = tuple(record["mean"])
-    return Looks(**record)
+def _looks(record: str) -> Looks:
+    """What an inspection stored."""
+    facts = json.loads(record)
+    return Looks(**{**facts, "mean": tuple(facts["mean"])})
 
 
 def _check_pairs(
@@ -467,8 +498,10 @@ def _check_pairs(
     keys = {i: (_as_cut(sources[i]), sources[i].lq_digest) for i in pairs}
     new = [i for i in pairs if store.pair(*keys[i], _inspector()) is None]
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        records = pool.map(lambda i: _compare(sources[i]), new)
-        store.put_pairs([(*keys[i], _inspector(), record) for i, record in zip(new, records, strict=True) if record])
+        for start in range(0, len(new), 256):  # stored by the batch, as digests are
+            batch = new[start : start + 256]
+            records = list(pool.map(lambda i: _compare(sources[i]), batch))
+            store.put_pairs([(*keys[i], _inspector(), r) for i, r in zip(batch, records, strict=True) if r])
     bad: dict[int, str] = {}
     notes: list[str] = []
     by_entry: dict[int, list[tuple[int, PairCheck]]] = defaultdict(list)

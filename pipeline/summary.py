@@ -16,7 +16,7 @@ def plan_lines(draft: Draft) -> list[str]:
     plan = draft.plan
     lines = []
     for step in plan.build:
-        work = [(step.synthesised, "synthesised"), (step.captioned, "with a new caption"), (step.copied, "copied")]
+        work = [(step.synthesised, "made"), (step.captioned, "with a new caption"), (step.copied, "copied")]
         parts = ", ".join(f"{count} {what}" for count, what in work if count)
         lines.append(f"build {step.shard.name}: {step.reason} ({parts})")
     lines += [f"drop {entry.name}: {reason}" for entry, reason in plan.drop]

@@ -12,20 +12,76 @@ import errno
 import fcntl
 import getpass
 import json
+import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
+from captioning.store import DAMAGE
 from pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
+from pipeline.sources.reader import printable
 
 PRIVATE = ".patina"
+STORES = ("scan.sqlite", "captions.sqlite")
 
 
 class LockedError(RuntimeError):
     """Another build is writing into the folder. Says who."""
+
+
+class OutputError(OSError):
+    """What a build writes cannot be written. Says where, what was found and what to do."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "files may not grow so large",
+}
+CLOSED = {
+    errno.EROFS: "the disk can only be read",
+    errno.EACCES: "writing is forbidden",
+    errno.EPERM: "writing is forbidden",
+}
+DATABASE_FULL = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk is full, or fails"}
+DATABASE_CLOSED = {sqlite3.SQLITE_READONLY: "writing is forbidden", sqlite3.SQLITE_CANTOPEN: "a file cannot be opened"}
+
+
+@contextmanager
+def speaking_of(out: Path) -> Iterator[None]:
+    """Within it, errors of a full, closed or failing disk become OutputErrors that name the folder and what to do."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        place = printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else ""
+        where = printable(str(out)) + (f" (at {place})" if place else "")
+        if words := _in_words(error.errno or 0, FULL, CLOSED):
+            raise OutputError(f"{where}: {words}") from error
+        raise
+    except sqlite3.OperationalError as error:
+        words = _in_words(getattr(error, "sqlite_errorcode", 0) & 0xFF, DATABASE_FULL, DATABASE_CLOSED)
+        raise OutputError(f"{printable(str(out))}: {words or f'{error}; run it again'} (its stores)") from error
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGE:
+            raise
+        raise OutputError(f"{printable(str(out))}: a store in {PRIVATE} is damaged; run it again") from error
+
+
+def _in_words(code: int, full: Mapping[int, str], closed: Mapping[int, str]) -> str:
+    """What to do about an error of that code; empty for others."""
+    if code in full:
+        return f"{full[code]}; make room and run it again: what is finished is kept, and no shard is half written"
+    return f"{closed[code]}; make it writable, or name another folder with --out" if code in closed else ""
 
 
 class Workspace:
@@ -91,8 +147,10 @@ class Workspace:
         fresh = self.staging / "publish"
         shutil.rmtree(fresh, ignore_errors=True)
         moves = [[str(path.relative_to(self.private)), f"{SHARDS}/{name}"] for name, path in staged.items()]
+        folders = {self.staging}
         for name, content in texts.items():
             path = fresh / name
+            folders.add(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
                 content.replace(path)
@@ -100,6 +158,8 @@ class Workspace:
                 path.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             sync(path)
             moves.append([str(path.relative_to(self.private)), name])
+        for folder in folders:  # a journal must not outlive, in a power cut, the names that it speaks of
+            sync(folder)
         journal = self.private / "journal.json"
         half = journal.with_suffix(".tmp")
         half.write_text(json.dumps({"moves": moves, "drop": [f"{SHARDS}/{name}" for name in drop]}), "utf-8")
@@ -113,14 +173,21 @@ class Workspace:
         """Carry out the journal, from whatever point an earlier run left it at."""
         journal = self.private / "journal.json"
         try:
-            body = json.loads(journal.read_text("utf-8"))
+            moves, drop = _read_journal(journal.read_bytes())
         except FileNotFoundError:
             return
-        (self.out / SHARDS).mkdir(exist_ok=True)
-        *others, manifest = body["moves"]
+        except (ValueError, IsADirectoryError) as error:
+            # Whatever was moved already does not fit the old manifest's digests, so it is found and made again.
+            logging.getLogger(__name__).warning("%s is damaged (%s): put aside", journal, error)
+            self._put_aside(journal)
+            return
+        self._expect_folder(self.out / SHARDS)
+        *others, manifest = moves
         for staged, final in others:
             self._move(staged, final)
-        for name in body["drop"]:
+        for name in drop:
+            if (self.out / name).is_dir():
+                self._put_aside(self.out / name)
             (self.out / name).unlink(missing_ok=True)
         sync(self.out / SHARDS)
         self._move(*manifest)
@@ -129,16 +196,45 @@ class Workspace:
         sync(self.private)
 
     def _move(self, staged: str, final: str) -> None:
-        source = self.private / staged
+        source, target = self.private / staged, self.out / final
         if source.exists():  # else it was moved before the run was cut short
-            source.replace(self.out / final)
+            if target.is_dir():  # nothing replaces a folder
+                self._put_aside(target)
+            source.replace(target)
+
+    def _expect_folder(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            self._put_aside(path)
+        path.mkdir(exist_ok=True)
+
+    def _put_aside(self, path: Path) -> None:
+        """Move what is no file of ours out of the way, into a folder of the private one where nothing is removed."""
+        aside = self.private / "aside"
+        aside.mkdir(exist_ok=True)
+        free = next(p for i in range(1 << 20) if not (p := aside / f"{path.name}.{i}").exists())
+        path.replace(free)
 
     def sweep(self, keep: Iterable[str]) -> None:
         """Empty the staging folder but for the files named: leftovers of runs that were cut short."""
         kept = set(keep)
+        self.private.joinpath("journal.tmp").unlink(missing_ok=True)
         for path in self.staging.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _read_journal(data: bytes) -> tuple[list[tuple[str, str]], list[str]]:
+    """Moves and names to drop. Raises ValueError for what `publish` would not have written, such as a way out."""
+    try:
+        body = json.loads(data)
+        moves, drop = [(str(staged), str(final)) for staged, final in body["moves"]], [str(n) for n in body["drop"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no journal: {error}") from None
+    paths = [PurePosixPath(path) for path in (*(p for move in moves for p in move), *drop)]
+    outside = [path for path in paths if path.is_absolute() or ".." in path.parts or not path.parts]
+    if outside or not moves or moves[-1][1] != MANIFEST or any(not s.startswith("staging/") for s, _ in moves):
+        raise ValueError(f"no journal of a publication: {outside or moves[-1:]}")
+    return moves, drop
 
 
 def sync(path: Path) -> None:
@@ -148,6 +244,13 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_tidy(out: Path) -> bool:
+    """Whether no earlier run left anything in the folder `out` for the next one to finish or to remove."""
+    private = out / PRIVATE
+    left = any((private / name).exists() for name in ("journal.json", "journal.tmp"))
+    return not left and not ((private / "staging").is_dir() and any((private / "staging").iterdir()))
 
 
 def dataset_folder(path: Path) -> Path:

@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pipeline.presets.match import Match, layouts, recognise
+from pipeline.presets.match import Match, in_number, layouts, passed_over, recognise, twice
 from pipeline.presets.preset import Part, Preset, Variant
 
 REDISTRIBUTABLE = {True: "yes", False: "no", None: "unknown"}
+PASSED_ON = {True: "; redistributable", False: "; not redistributable", None: ""}
 SHOWN = 5
 """Files without a partner that are named."""
 
@@ -21,8 +22,7 @@ def rows(presets: Mapping[str, Preset]) -> list[dict[str, str]]:
             "name": preset.word,
             "what": "masks" if preset.masks else ", ".join(labels(preset)) or "clean images",
             "images": " + ".join(f"{part.count or '?'} {part.name}" for part in preset.parts if not part.asked),
-            "licence": preset.licence or "unknown",
-            "redistributable": REDISTRIBUTABLE[preset.redistributable],
+            "licence": (preset.licence or "unknown") + PASSED_ON[preset.redistributable],
         }
         for preset in presets.values()
     ]
@@ -34,8 +34,8 @@ def labels(preset: Preset) -> list[str]:
     return found if len(found) <= 4 else [*found[:4], f"{len(found) - 4} more"]
 
 
-def story(preset: Preset, path: str) -> list[str]:
-    """All that is known of a set, and the table to paste into a recipe; `path`: where it lies."""
+def story(preset: Preset) -> list[str]:
+    """All that is known of a set."""
     lines = [
         f"{preset.title} ({preset.word})",
         f"what      {preset.what}",
@@ -50,7 +50,7 @@ def story(preset: Preset, path: str) -> list[str]:
     lines += ["known layouts, below any folder, with any image suffix", *layouts(preset.parts, preset.variant(""))]
     if preset.traps:
         lines += ["beware", *(f"  {trap}" for trap in preset.traps)]
-    return [*lines, f"known from  {preset.facts}", "", *table(preset, path)]
+    return [*lines, f"known from  {preset.facts}"]
 
 
 def _part(part: Part) -> str:
@@ -96,22 +96,26 @@ def inventory(preset: Preset, names: Sequence[str], place: str) -> tuple[list[st
         for part in recognition.missing:
             expected = preset.expected(part, None, variant)
             lines.append(f"missing   {part.name}: {_number(expected)} {part.unit}")
-        lines.append(f"besides   {recognition.ignored} images that belong to no part")
+            lines += [f"          only {recognition.halves[part.name]}"] if part.name in recognition.halves else []
+        if recognition.ignored:
+            lines.append(f"besides   {in_number(recognition.ignored, 'images')} in no part")
     return lines, found
 
 
 def _counted(preset: Preset, match: Match, variant: Variant | None) -> list[str]:
     part, count = match.part, len(match.pairs)
     expected = preset.expected(part, match.layout, variant)
-    published = "; how many are published is unknown" if expected is None else f" of {expected}"
-    lines = [f"found     {part.name}: {count} {part.unit}{published}; layout: {match.layout.title}"]
+    number = f"{count} of {expected} {part.unit}"
+    if expected is None:
+        number = f"{in_number(count, part.unit)}; how many are published is unknown"
+    lines = [f"found     {part.name}: {number}; layout: {match.layout.title}"]
     if part.labels:
         each = Counter(pair.label for pair in match.pairs)
         lines += [f"          {label}: {each[label]}" for label in part.every_label()]
     if match.copies:
-        lines.append(f"          {len(match.copies)} lie there twice, such as {match.copies[0]}; one is taken")
+        lines.append(f"          {twice(match)}")
     if match.spare:
-        lines.append(f"          {match.spare} clean images without a degraded one are passed over")
+        lines.append(f"          {passed_over(match)}")
     lines += [f"          {name}: {reason}" for name, reason in match.unpaired[:SHOWN]]
     if len(match.unpaired) > SHOWN:
         lines.append(f"          … and {len(match.unpaired) - SHOWN} more without a partner")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from pipeline.presets.preset import Layout, Part, Preset, Variant, compiled, shown
@@ -41,11 +41,15 @@ class Match:
 
 @dataclass(frozen=True)
 class Recognition:
-    """What was found of a set: its parts, those that are not there, and how many images belong to none."""
+    """What was found of a set: its parts, those that are not there, and how many images belong to none.
+
+    halves  of parts that are not there but have images of one side: what is wrong, by the part's name.
+    """
 
     matches: tuple[Match, ...]
     missing: tuple[Part, ...]
     ignored: int
+    halves: Mapping[str, str] = field(default_factory=dict)
 
 
 def recognise(
@@ -58,18 +62,29 @@ def recognise(
     """
     above = "/".join([step for step in place.split("/") if step][-2:])
     texts = {name: f"{above}/{name.rpartition('.')[0] or name}" for name in names}
-    matches, missing, used = [], [], set[str]()
+    matches, missing, used, halves = [], [], set[str](), dict[str, str]()
     for part in parts:
         fitting = [layout for layout in part.layouts if _holds(layout, variant)]
         tried = [_match(part, layout, texts, variant) for layout in fitting]
         best = max(tried, key=lambda match: (len(match.pairs), -len(match.unpaired)), default=None)
         if best is None or not best.pairs:
             missing.append(part)
+            half = max(tried, key=lambda match: len(match.unpaired), default=None)
+            if half and half.unpaired:
+                name, reason = half.unpaired[0]
+                halves[part.name] = (
+                    f"{in_number(len(half.unpaired), 'images')} without a partner, such as {name}: {reason}"
+                )
             continue
         matches.append(best)
         used |= {name for pair in best.pairs for name in (pair.gt, pair.lq) if name}
         used |= {name for name, _ in best.unpaired}
-    return Recognition(tuple(matches), tuple(missing), len(names) - len(used))
+    return Recognition(tuple(matches), tuple(missing), len(names) - len(used), halves)
+
+
+def in_number(count: int, unit: str) -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{count} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def _holds(layout: Layout, variant: Variant | None) -> bool:
@@ -157,15 +172,29 @@ def notes(preset: Preset, recognition: Recognition, variant: Variant | None) -> 
         part, where = match.part, f"{preset.word}, part {match.part.name}"
         expected = preset.expected(part, match.layout, variant)
         if expected is not None and expected != len(match.pairs):
-            told.append(
-                f"{where}: {len(match.pairs)} {part.unit} found, {expected} are published ({match.layout.title})"
-            )
+            found = in_number(len(match.pairs), part.unit)
+            told.append(f"{where}: {found} found, {expected} are published ({match.layout.title})")
         if match.copies:
-            told.append(f"{where}: {len(match.copies)} images lie there twice, such as {match.copies[0]}; one is taken")
+            told.append(f"{where}: {twice(match)}")
         if match.spare:
-            told.append(f"{where}: {match.spare} clean images have no degraded one and are passed over")
-    told += [f"{preset.word}: its part {part.name} is not there{_of(part)}" for part in recognition.missing]
+            told.append(f"{where}: {passed_over(match)}")
+    for part in recognition.missing:
+        half = f", only {recognition.halves[part.name]}" if part.name in recognition.halves else ""
+        told.append(f"{preset.word}: its part {part.name} is not there{_of(part)}{half}")
     return told
+
+
+def twice(match: Match) -> str:
+    """That some images lie there a second time."""
+    count = len(match.copies)
+    lie = "image lies" if count == 1 else "images lie"
+    return f"{count} {lie} there twice, such as {match.copies[0]}; one is taken"
+
+
+def passed_over(match: Match) -> str:
+    """That some clean images are spare."""
+    have, are = ("image has", "is") if match.spare == 1 else ("images have", "are")
+    return f"{match.spare} clean {have} no degraded one and {are} passed over"
 
 
 def _of(part: Part) -> str:
@@ -176,17 +205,18 @@ def census(names: Sequence[str]) -> list[str]:
     """How many images lie where, by their first two folders: a line each, the fullest first when there are many."""
     counts = Counter("/".join(name.split("/")[:-1][:2]) or "." for name in names)
     shown_folders = sorted(counts, key=lambda folder: (-counts[folder], folder))[:LINES]
-    lines = [f"  {folder}: {counts[folder]} images" for folder in sorted(shown_folders)]
+    lines = [f"  {folder}: {in_number(counts[folder], 'images')}" for folder in sorted(shown_folders)]
     return lines + ([f"  … and {len(counts) - LINES} folders more"] if len(counts) > LINES else [])
 
 
 def layouts(parts: Sequence[Part], variant: Variant | None) -> list[str]:
-    """The known layouts of these parts: a line each."""
+    """The known layouts of these parts: in each whose it is, what the names look like, and an example."""
     folder = variant.folder if variant else ""
     lines = []
     for part in parts:
         for layout in part.layouts:
             if _holds(layout, variant):
-                sides = " with ".join(shown(side, folder) for side in (layout.lq, layout.gt) if side)
-                lines.append(f"  {part.name}, {layout.title}: {sides}, such as {' with '.join(layout.example)}")
+                sides = [shown(side, folder) for side in (layout.lq, layout.gt) if side]
+                lines.append(f"  {part.name}, {layout.title}")
+                lines += [f"    {side}, such as {name}" for side, name in zip(sides, layout.example, strict=True)]
     return lines

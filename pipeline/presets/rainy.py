@@ -80,56 +80,41 @@ def _test(letter: str, kind: str) -> Part:
     )
 
 
-RAIN100H = Preset(
-    word="rain100h",
-    title="Rain100H",
-    what="photographs with heavy rain streaks in five directions",
-    page=PAGE,
-    licence=None,
-    redistributable=None,
-    citation=CITATION,
-    facts=FACTS,
-    parts=(
-        Part(
-            "train",
-            "train",
-            label="rainy",
-            count=1800,
-            layouts=(_first_training("H", "Heavy"), _later("Heavy", "train", 1800), _joined("H", "train", 1800)),
-        ),
-        _test("H", "Heavy"),
-    ),
-    traps=(*TRAPS, "its training part has been said to contain test images (Algolzw/daclip-uir#37)"),
+def _rain100(letter: str, kind: str, what: str, count: int, trap: str, *layouts: Layout) -> Preset:
+    """One of the two sets; `layouts` are further ones of its training part."""
+    every = (_first_training(letter, kind), *layouts, _later(kind, "train", 1800), _joined(letter, "train", 1800))
+    return Preset(
+        word=f"rain100{letter.lower()}",
+        title=f"Rain100{letter}",
+        what=what,
+        page=PAGE,
+        licence=None,
+        redistributable=None,
+        citation=CITATION,
+        facts=FACTS,
+        parts=(Part("train", "train", every, "rainy", count=count), _test(letter, kind)),
+        traps=(*TRAPS, trap),
+    )
+
+
+RAIN100H = _rain100(
+    "H",
+    "Heavy",
+    "photographs with heavy rain streaks in five directions",
+    1800,
+    "its training part has been said to contain test images (Algolzw/daclip-uir#37)",
 )
 
-RAIN100L = Preset(
-    word="rain100l",
-    title="Rain100L",
-    what="photographs with light rain streaks in one direction",
-    page=PAGE,
-    licence=None,
-    redistributable=None,
-    citation=CITATION,
-    facts=FACTS,
-    parts=(
-        Part(
-            "train",
-            "train",
-            label="rainy",
-            count=200,
-            layouts=(
-                _first_training("L", "Light"),
-                Layout(
-                    "PromptIR's",
-                    "Train/Derain/rainy/rain-{id:\\d+}",
-                    "Train/Derain/gt/norain-{id:\\d+}",
-                    ("Train/Derain/rainy/rain-1.png", "Train/Derain/gt/norain-1.png"),
-                ),
-                _later("Light", "train", 1800),
-                _joined("L", "train", 1800),
-            ),
-        ),
-        _test("L", "Light"),
+RAIN100L = _rain100(
+    "L",
+    "Light",
+    "photographs with light rain streaks in one direction",
+    200,
+    "a test background of it is in the usual denoising training list (rain-020 is BSDS500's 196015)",
+    Layout(
+        "PromptIR's",
+        "Train/Derain/rainy/rain-{id:\\d+}",
+        "Train/Derain/gt/norain-{id:\\d+}",
+        ("Train/Derain/rainy/rain-1.png", "Train/Derain/gt/norain-1.png"),
     ),
-    traps=(*TRAPS, "a test background of it is in the usual denoising training list (rain-020 is BSDS500's 196015)"),
 )

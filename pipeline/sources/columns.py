@@ -29,6 +29,13 @@ SPLITS = {
 """What tables write, and the split that it means."""
 
 
+def held_out(word: str) -> str:
+    """The side that `word` keeps away from training, val or test; "" for a training split, which the recipe may divide,
+    and for any other word."""
+    side = SPLITS.get(word.lower(), "")
+    return "" if side == "train" else side
+
+
 def pick(columns: Sequence[str], setting: str, wanted: str, known: Sequence[str]) -> str:
     """The column that is `wanted`, else the first that bears a `known` name in whatever case; "" if there is none.
 

@@ -23,7 +23,7 @@ from pipeline.sources.pairs import check_label
 from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, printable, walk
 from pipeline.store import RECENT_NS
 
-VERSION = 1
+VERSION = 2
 """Raised when the reader says something else of the same dataset, so that all are read again."""
 
 HUB = "hf://datasets/"
@@ -48,6 +48,7 @@ class HuggingFace:
     """The rows of the split `split_name` of the dataset `path`: a name on the hub such as owner/set, or a folder (begun
     with ./ or absolute) with its files or with what `save_to_disk` wrote.
 
+    split_name         rows of a validation or test split stay on that side, unless `split` says otherwise.
     name, revision     the dataset's configuration, and its branch, tag or commit on the hub; "" for its own defaults.
     image, lq          columns with the clean and the degraded image; of several, "gt.png,gt.jpg", the one that a row
                        has. "": pairs if the columns' names tell (gt or hq beside lq, or beside png and jpg as in
@@ -226,7 +227,8 @@ class HuggingFace:
                 return Refusal(nameless, problem)
         (path, name), (lq, lq_name) = sides[0], (*sides[1:], ("", ""))[0]
         lq_name = PurePosixPath(lq_name).name
-        return Candidate(name, path, lq, lq_name, label, caption=_text_of(_within(row, roles.caption), ()))
+        side = columns.held_out(self.split_name.partition("[")[0])  # a part, test[:10%], too
+        return Candidate(name, path, lq, lq_name, label, side, _text_of(_within(row, roles.caption), ()))
 
     def _image(self, cell: Mapping[str, Any], nameless: str) -> tuple[str, str]:
         """Location and name of an undecoded image. Raises OSError."""

@@ -20,6 +20,7 @@ from pipeline.codec import SUFFIXES
 from pipeline.sources import columns
 from pipeline.sources.pairs import check_label
 from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable
+from synth.compose import JOINT
 from synth.degradations import WORDS
 
 FORMATS = ("auto", "lines", "table", "jsonl", "daclip")
@@ -50,7 +51,9 @@ class ListFile:
     format   `lines`: `LQ,GT` or LQ, tab, GT for a pair, one path for a clean image; blank lines and those that start
              with # are passed over. `table`: a header and columns, separated by tabs, commas or semicolons. `jsonl`: an
              object a line. `daclip`: a table with `filepath` (the degraded image, in a folder LQ beside the clean
-             image's GT) and `title` (`caption: degradation`). `auto`: by the suffix; daclip if titles look like it.
+             image's GT) and `title` (`caption: degradation`, of a composite `caption: hazy, rainy`); what is listed in
+             daclip_val.csv and daclip_test.csv stays on these sides. `auto`: by the suffix; daclip if titles look like
+             it.
     …_column names of columns; "" for those of pipeline/sources/columns.py. A table without a column of degraded images
              lists clean ones. A column of degradations gives each pair's label, unless `degradation` gives that of all.
     """
@@ -192,7 +195,7 @@ class ListFile:
         else:
             header, rows = self._table_rows(text, suffix)
         if kind == "daclip" or (self.format == "auto" and not self._chosen and _is_daclip(header, rows)):
-            return _daclip(header, rows)
+            return _daclip(header, rows, self.title)
         return self._from_columns(header, rows)
 
     @cached_property
@@ -316,23 +319,31 @@ def _is_daclip(header: Sequence[str], rows: Sequence[_Row]) -> bool:
     """Whether it has DA-CLIP's columns, and most titles end in one of its ten words."""
     if not {"filepath", "title"} <= set(header) or columns.pick(header, "", "", columns.LQ):
         return False
-    labelled = sum(row.cells.get("title", "").rpartition(": ")[2].strip() in WORDS for row in rows)
+    labelled = sum(set(_daclip_label(row.cells.get("title", "")).split(JOINT)) <= set(WORDS) for row in rows)
     return labelled > 0 and labelled * 2 >= len(rows)
 
 
-def _daclip(header: Sequence[str], rows: Sequence[_Row]) -> Iterator[_Entry]:
+def _daclip_label(title: str) -> str:
+    """The label that a title ends in; a composite's words, which it sets apart by commas, are joined."""
+    return JOINT.join(columns.label_of(word) for word in title.rpartition(": ")[2].split(","))
+
+
+def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str) -> Iterator[_Entry]:
+    side = columns.held_out(name.removeprefix("daclip_"))
     for column in ("filepath", "title"):
         if column not in header:
             raise SourceError(f"path: expected DA-CLIP's columns filepath and title, found {columns.listed(header)}")
     for row in rows:
         lq = row.cells.get("filepath", "").strip()
-        caption, found, label = row.cells.get("title", "").rpartition(": ")  # a caption may hold ": " itself
+        title = row.cells.get("title", "")
+        caption, found, _ = title.rpartition(": ")  # a caption may hold ": " itself
+        label = _daclip_label(title)
         problem = row.problem
         if not problem and not lq:
             problem = "has no path in its column 'filepath'"
-        elif not problem and (not found or columns.label_problem(columns.label_of(label))):
-            problem = f"has the title {row.cells.get('title', '')!r:.80}; expected one such as 'a dog on grass: hazy'"
-        yield _Entry(row.line, "", lq, caption, columns.label_of(label), partner=True, problem=problem)
+        elif not problem and (not found or columns.label_problem(label)):
+            problem = f"has the title {title!r:.80}; expected one such as 'a dog on grass: hazy'"
+        yield _Entry(row.line, "", lq, caption, label, side, partner=True, problem=problem)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

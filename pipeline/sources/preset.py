@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
+from pipeline import locations
 from pipeline.presets import PRESETS
-from pipeline.presets.match import Recognition, census, layouts, notes, recognise
+from pipeline.presets.match import Recognition, census, in_number, layouts, notes, recognise
 from pipeline.presets.preset import Part, Preset, Variant
 from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, check_entries, image_files
 
@@ -43,8 +45,7 @@ class FromPreset:
             first = self.preset.parts[0].name
             raise SourceError(
                 f"name: {self.name} holds masks of holes and no photographs; take no [[sources]] table for it, but "
-                "name "
-                f'its folder where holes are made: [degradations.uncompleted] masks = "{self.path}/{first}"'
+                f'name its folder where holes are made: [degradations.uncompleted] masks = "{self.path}/{first}"'
             )
         variants = [variant.word for variant in self.preset.variants]
         if self.variant and self.variant not in variants:
@@ -95,6 +96,11 @@ class FromPreset:
         """Recognise the layout and pair the files. Raises SourceError if no known layout, or not a part that was asked
         for, is there."""
         chosen = self.preset.variant(self.variant)
+        if not locations.is_remote(self.path) and not Path(self.path).exists():
+            raise SourceError(
+                f"path: expected {self.preset.title} at {self.path}, found nothing; unpack it there (`patina sources "
+                f"{self.name}` tells where to get it and how it may lie), or leave its table out of the recipe"
+            )
         files, others = image_files(self.path, "path")
         places = dict(files)
         found = look(self.preset, list(places), self.path, self.parts, chosen)
@@ -132,8 +138,11 @@ def unrecognised(
 ) -> str:
     """The message that none of these parts is there: what was found, what was expected, what to do."""
     what = f"{preset.title} ({', '.join(part.name for part in parts)}{f'; {variant.word}' if variant else ''})"
-    lines = [f"path: expected {what} below {folder}, found {len(names)} images in none of its known layouts:"]
-    lines += [*census(names), "known layouts, below any folder, with any image suffix:", *layouts(parts, variant)]
+    found = f"{in_number(len(names), 'images')} in none of its known layouts:" if names else "no image at all"
+    lines = [f"path: expected {what} below {folder}, found {found}"]
+    halves = look(preset, names, folder, parts, variant).halves
+    lines += [*census(names), *(f"part {p.name}: only {halves[p.name]}" for p in parts if p.name in halves)]
+    lines += ["known layouts, below any folder, with any image suffix:", *layouts(parts, variant)]
     lines += ['unpack it in one of these, or describe your own with kind = "pairs" or "folder";']
     lines += [f"it is to be had from {preset.page}"]
     return "\n".join(lines)

@@ -165,7 +165,10 @@ def below(folder: str, address: str) -> str:
 def printable(name: str) -> str:
     """A file's name as text that any terminal, table and page can take: bytes that are no UTF-8 and control characters
     become escapes such as \\x1b. Names without them stay as they are."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    try:
+        text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, as JSON can spell it, and no file system can
+        text = name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

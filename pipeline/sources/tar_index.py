@@ -14,12 +14,14 @@ import lzma
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import locations
+from pipeline.sources.reader import SourceError, printable
 from pipeline.store import RECENT_NS
 
 VERSION = 1
@@ -28,6 +30,9 @@ VERSION = 1
 BLOCK = 512
 WINDOW = 4096  # read at once: behind a header may follow a pax record, or a member smaller than that and the next one
 LONGEST_RECORD = 1 << 20
+LONGEST_NUMBER = 20  # digits; POSIX names no limit, 64 bits do
+PLENTY = 64 << 20  # bytes that any compressed tar may hold
+LARGEST_RATIO = 100
 ZEROS = bytes(BLOCK)
 
 # A header's type, one byte.
@@ -71,25 +76,73 @@ def tar_index(path: Path) -> TarIndex:
             pass
     index = read_headers(path)
     if _settled(stat):
-        with locations.replacing(kept) as half:
+        with suppress(OSError), locations.replacing(kept) as half:  # a cache: without room for it all goes on
             Path(half).write_text(json.dumps(asdict(index), ensure_ascii=True), encoding="ascii")
     return index
 
 
 def uncompressed(path: Path) -> Path:
     """The tar itself, or its uncompressed copy in the cache, made anew once the file's stat changes. Of a torn file
-    there is as much as could be read. Raises OSError if that is nothing."""
+    there is as much as could be read. Raises OSError if that is nothing, or far more than photographs would give, and
+    SourceError if the cache cannot hold it."""
     suffix = next((s for s in COMPRESSED if path.name.lower().endswith(s)), "")
     if not suffix:
         return path
     stat = path.stat()
     copy = locations.cache_folder() / "tars" / f"{_state(path, stat)}.tar"
-    if copy.exists() and _settled(stat):
+    if _is_newer(copy, stat):
         return copy
-    with locations.replacing(copy) as half, Path(half).open("wb") as out, COMPRESSED[suffix](path, "rb") as packed:
-        while data := _more(packed, out.tell()):
-            out.write(data)
+    with path.open("rb") as file, COMPRESSED[suffix](file, "rb") as packed, _kept(copy, path) as write:
+        written = 0
+        while data := _more(packed, written):
+            written += len(data)
+            if written > PLENTY + LARGEST_RATIO * file.tell():
+                raise OSError(
+                    f"holds more than {LARGEST_RATIO} times its own size, as photographs never do: a decompression "
+                    "bomb, or nearly empty; unpack it yourself if you know better"
+                )
+            write(data)
     return copy
+
+
+@contextmanager
+def _kept(copy: Path, path: Path) -> Iterator[Callable[[bytes], None]]:
+    """What writes the bytes of `copy`, which appears whole at the end, its time that at which it was begun."""
+    begun_ns = time.time_ns()
+    with ExitStack() as stack:
+        with _writing(path):
+            half = stack.enter_context(locations.replacing(copy))
+            out = stack.enter_context(Path(half).open("wb", buffering=0))
+
+        def write(data: bytes) -> None:
+            view = memoryview(data)
+            with _writing(path):
+                while view:
+                    view = view[out.write(view) :]
+
+        yield write
+        os.utime(half, ns=(begun_ns, begun_ns))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Within it, an error is the cache's: the tar is not to blame, and must not leave the dataset for it."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"path: {printable(str(path))} cannot be unpacked into {locations.cache_folder()}: {error.strerror}; make "
+            "room there, or name another folder as PATINA_CACHE"
+        ) from error
+
+
+def _is_newer(copy: Path, stat: os.stat_result) -> bool:
+    """Whether a copy was begun when the file of this stat had rested long enough for it to prove something."""
+    try:
+        begun_ns = copy.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return begun_ns - max(stat.st_mtime_ns, stat.st_ctime_ns) >= RECENT_NS
 
 
 def _more(packed: Any, so_far: int) -> bytes:
@@ -235,14 +288,17 @@ def _pax(data: bytes) -> dict[str, str]:
     if b"path=" not in data and b"size=" not in data and b"GNU.sparse" not in data:
         return {}  # times alone, as Python's tarfile writes for every member
     found = {}
-    while data.strip(b"\0"):
-        length = int(data.partition(b" ")[0])
-        key, equals, value = data[:length].partition(b" ")[2].partition(b"=")
-        if not equals or length > len(data):
+    data = data.rstrip(b"\0")
+    place = 0
+    while place < len(data):
+        head = data[place : place + LONGEST_NUMBER].partition(b" ")[0]
+        end = place + int(head)
+        key, equals, value = data[place + len(head) + 1 : end].partition(b"=")
+        if not equals or end > len(data) or end <= place:
             raise ValueError("no record")
         if key in {b"path", b"size"} or key.startswith(b"GNU.sparse"):
             found[key.decode()] = value.removesuffix(b"\n").decode("utf-8", "surrogateescape")
-        data = data[length:]
-    if "size" in found and not found["size"].isdecimal():
+        place = end
+    if "size" in found and not (found["size"].isdecimal() and len(found["size"]) < LONGEST_NUMBER):
         raise ValueError("no size")
     return found

@@ -30,6 +30,9 @@ LONGEST_TEXT = 1 << 20
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
+OWN = re.compile(r"(?:.*/)?(train|val|test)-[^/]+-\d{4}", re.DOTALL)
+"""A shard of a patina dataset, without its suffix."""
+
 Span = tuple[int, int]
 """Offset and size of a member's bytes in its tar."""
 
@@ -46,6 +49,8 @@ class WebDataset:
     degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
                        parameters are taken over from the same json.
+
+    The samples of a patina dataset's val and test shards stay in val and test, unless `split` says otherwise.
     """
 
     kind: ClassVar[str] = "webdataset"
@@ -125,6 +130,8 @@ class WebDataset:
                 none = f"no {what} image ({', '.join(wanted) or 'any'}): only {', '.join(sample.members)}"
                 return Refusal(sample.name, f"has {several if found else none}")
             sides.append(found[0])
+        asked = bool(sample.side) or (roles.lq is not None and not self.degradation)
+        facts, trouble = _facts(sample, texts) if asked else ({}, "")
         caption = ""
         text = next((e for e in _extensions(self.caption) if e in sample.members), "")
         if text:
@@ -135,26 +142,23 @@ class WebDataset:
         if roles.lq is not None:
             lq = sample.location(sides[1])
             if not self.degradation:
-                label, params, problem = self._label(sample, texts)
+                label, params, problem = self._label(sample, facts, trouble, texts)
                 if problem:
                     return Refusal(sample.name, problem)
         lq_name = f"{posixpath.basename(sample.name)}.{sides[1]}" if lq else ""
         name = f"{sample.name}.{sides[0]}"
-        return Candidate(name, sample.location(sides[0]), lq, lq_name, label, caption=caption, params=params)
+        side = sample.side if {"schema", "fingerprint"} <= facts.keys() else ""  # it is patina's, not only its name
+        return Candidate(name, sample.location(sides[0]), lq, lq_name, label, side, caption, params)
 
-    def _label(self, sample: _Sample, texts: _Texts) -> tuple[str, dict[str, float | int | str], str]:
+    def _label(
+        self, sample: _Sample, facts: Mapping[str, Any], trouble: str, texts: _Texts
+    ) -> tuple[str, dict[str, float | int | str], str]:
         """A pair's label and parameters; or the problem."""
         label, params = "", dict[str, float | int | str]()
-        if "json" in sample.members:
-            text, problem = texts.read(sample.members["json"])
-            try:
-                facts = json.loads(text or "null")
-            except (ValueError, RecursionError) as error:
-                problem = f"is no JSON: {error}"
-            if problem:
-                return "", {}, f"its member json {problem}"
-            if isinstance(facts, dict) and isinstance(facts.get(self.degradation_field), str):
-                label, params = facts[self.degradation_field], _params(facts.get("params"))
+        if trouble:
+            return "", {}, f"its member json {trouble}"
+        if isinstance(facts.get(self.degradation_field), str):
+            label, params = facts[self.degradation_field], _params(facts.get("params"))
         own = next((e for e in (self.degradation_field, f"{self.degradation_field}.txt") if e in sample.members), "")
         if own and not label:
             label, problem = texts.read(sample.members[own])
@@ -238,11 +242,12 @@ class _Roles:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Members by extension; `name` is that of its tar and its key."""
+    """Members by extension; `name` is that of its tar and its key, `side` the one that its tar keeps from training."""
 
     name: str
     file: str
     members: Mapping[str, Span]
+    side: str
 
     def location(self, extension: str) -> str:
         """Where a member's bytes lie."""
@@ -279,8 +284,9 @@ class _Tar:
                 Refusal(name, f"holds no sample: none of {len(index.members)} members is KEY.extension")
             )
         self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
+        side = columns.held_out(own[1]) if (own := OWN.fullmatch(stem)) else ""
         self.samples = [
-            _Sample(printable(f"{stem}/{key}"), str(file), members)
+            _Sample(printable(f"{stem}/{key}"), str(file), members, side)
             for key, members in groups.items()
             if key not in broken
         ]
@@ -309,6 +315,20 @@ class _Texts:
             return data.decode(), ""
         except UnicodeDecodeError as error:
             return "", f"is not UTF-8, it has byte 0x{data[error.start]:02x}"
+
+
+def _facts(sample: _Sample, texts: _Texts) -> tuple[Mapping[str, Any], str]:
+    """What a sample's member json says, if it is an object; and what is wrong with it."""
+    if "json" not in sample.members:
+        return {}, ""
+    text, problem = texts.read(sample.members["json"])
+    if problem:
+        return {}, problem
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return {}, f"is no JSON: {error}"
+    return facts if isinstance(facts, dict) else {}, ""
 
 
 def split_name(path: str) -> tuple[str, str]:
@@ -354,7 +374,7 @@ def _params(value: Any) -> dict[str, float | int | str]:
     if not isinstance(value, dict):
         return {}
     return {
-        key: v
+        printable(key): printable(v) if isinstance(v, str) else v
         for key, v in value.items()
         if (isinstance(v, int | str) and not isinstance(v, bool)) or (isinstance(v, float) and math.isfinite(v))
     }

@@ -113,9 +113,15 @@ class Tripler:
     fits: int = 1000
     batches: list[list[int]] = field(default_factory=list)
     prepared: list[int] = field(default_factory=list)
+    entered: list[threading.Thread] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def enter(self) -> None:
+        with self.lock:
+            self.entered.append(threading.current_thread())
+
     def prepare(self, item: int) -> list[int]:
+        assert threading.current_thread() in self.entered
         with self.lock:
             self.prepared.append(item)
         if item == UNREADABLE:
@@ -138,11 +144,11 @@ class Tripler:
             if number == WRONG:
                 raise RuntimeError("matrices of sizes that do not fit")
             if number == SLOW:
-                time.sleep(0.2)
+                time.sleep(0.1)
         self.batches.append(list(items))
         return [f"{self.device}: {3 * number}" for number in items]
 
-    def refuse(self, item: int, error: Exception) -> str:
+    def refuse(self, item: int, error: BaseException) -> str:
         return f"{item} refused: {error}"
 
 
@@ -154,3 +160,15 @@ def tripler(batch: int, device: str) -> Tripler:
     if device == "broken":
         raise CaptionError("no model here")
     return Tripler(batch, device)
+
+
+class Masked(Tripler):
+    """Says whether its process, which only a parent can have told so before it began, blocks SIGINT."""
+
+    def infer(self, features: list[int], items: Sequence[int]) -> list[str] | None:
+        blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return ["SIGINT blocked" if blocked else "SIGINT arrives"] * len(items)
+
+
+def masked(device: str) -> Masked:
+    return Masked(1, device)

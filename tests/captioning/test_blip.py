@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +31,13 @@ from tests.captioning.tiny_models import pixels
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 Maker = Callable[[Path], Path]
-TOKENS = 6
+TOKENS = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _on_one_core() -> Iterator[None]:
+    with tiny_models.on_one_core():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -248,6 +256,179 @@ def test_a_batch_too_large_for_the_device_is_halved(tiny: Blip, monkeypatch: pyt
         tiny.caption(album(2))
 
 
+@pytest.mark.parametrize("maker", [tiny_models.blip, tiny_models.git, tiny_models.blip_2, tiny_models.vit_gpt2])
+def test_pixels_are_those_that_the_processor_makes_of_pillows_picture(
+    maker: Maker, saved: Callable[[Maker], Path]
+) -> None:
+    import torch
+
+    engine = blip_module._engine(Blip(model=str(saved(maker)), prompt="a cat"), Run(), "cpu")
+    read_only = pixels(1)
+    read_only.setflags(write=False)
+    odd = [pixels(2, 4, 100), pixels(3, 100, 4), pixels(4, 2000 // 4 * 4, 1600), pixels(5)[1:2, 1:2], read_only]
+    odd += [pixels(6)[:, ::-1], np.asfortranarray(pixels(7)), pixels(8)[3:30:2, 5:50], pixels(9)[:3], pixels(10)[:1]]
+    before = [one.copy() for one in odd]
+    for one in odd:
+        made = engine.prepare(photo("x", load=partial(_same, one)))["pixel_values"]
+        options = {"return_tensors": "pt"}
+        expected = engine.replica.processor.image_processor(images=[PIL.Image.fromarray(one)], **options)
+        assert torch.equal(made, expected["pixel_values"])
+    assert all(np.array_equal(one, other) for one, other in zip(odd, before, strict=True))
+
+
+def _same(image: Any) -> Any:
+    return image
+
+
+def test_a_processor_of_pillows_kind_gets_pillows_pictures(tiny: Blip) -> None:
+    engine = blip_module._engine(tiny, Run(), "cpu")
+    assert engine._takes_tensors
+    engine._takes_tensors = False
+    image = pixels(1)
+    assert isinstance(engine._picture(image), PIL.Image.Image)
+    assert np.array_equal(np.asarray(engine._picture(image)), image)
+
+
+def test_preparing_stays_on_its_thread_and_leaves_others_theirs(tiny: Blip) -> None:
+    import torch
+
+    seen: list[int] = []
+
+    def look() -> Any:
+        seen.append(torch.get_num_threads())
+        return pixels(1)
+
+    torch.set_num_threads(2)
+    try:
+        tiny.caption([photo(f"{i}.png", load=look) for i in range(6)])
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert seen == [1] * 6 + [2] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_arithmetic_is_in_whole_digits_and_settings_come_back(tiny: Blip) -> None:
+    import torch
+
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    torch.set_float32_matmul_precision("high")  # as training does
+    try:
+        before = matmul.fp32_precision, conv.fp32_precision
+        with pytest.raises(ZeroDivisionError), devices_module.whole_digits():
+            assert (matmul.fp32_precision, conv.fp32_precision) == ("ieee", "ieee")
+            _ = 1 / 0
+        assert (matmul.fp32_precision, conv.fp32_precision) == before == ("tf32", "tf32")
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_ran_out_is_known_by_any_name(error: Exception) -> None:
+    def full() -> None:
+        raise error
+
+    assert devices_module.within_memory(full) is None
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        devices_module.within_memory(partial(_raise, RuntimeError("CUDA error: device-side assert triggered")))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_memory_is_given_back_before_the_next_try_and_with_the_model(
+    tiny: Blip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    gone: list[str] = []
+    big: list[weakref.ref[Any]] = []
+
+    def full() -> None:
+        tensor = torch.zeros(1000)
+        big.append(weakref.ref(tensor))
+        raise torch.OutOfMemoryError(f"{len(tensor)} too many")
+
+    def emptied() -> None:
+        gone.append("freed" if not big or big[-1]() is None else "held")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", emptied)
+    assert devices_module.within_memory(full) is None and gone == ["freed"]
+    tiny.prepare(Run())
+    big.append(weakref.ref(blip_module._replica(tiny, "cpu").network))
+    tiny.caption(album(2))
+    tiny.release()
+    assert gone == ["freed", "freed"], "the model outlived its release"
+
+
+def test_releasing_what_was_never_loaded_imports_no_torch(tiny: Blip) -> None:
+    code = f"""
+import sys
+from captioning.blip import Blip
+from captioning.clip_score import ClipScore
+Blip(model={tiny.model!r}).release(), ClipScore().release()
+print("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_batch_that_cannot_be_locked_in_memory_goes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def full(self: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", full)
+    made = devices_module.joined([{"x": torch.zeros(1, 2)}, {"x": torch.ones(1, 2)}], "cuda:0")
+    assert made["x"].tolist() == [[0, 0], [1, 1]]
+
+
+def test_cuda_devices_are_counted_and_not_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", lambda *_, device: pytest.fail(f"memory is taken on {device}"))
+    assert devices_module.devices(Run(devices=("cuda:1", "cuda"))) == ("cuda:1", "cuda")
+    with pytest.raises(CaptionError, match=r"'cuda:2' is not here \(of 2 CUDA devices\); here: cpu, cuda:0, cuda:1"):
+        devices_module.devices(Run(devices=("cuda:2",)))
+
+
+def test_what_generation_config_asks_for_beside_words_does_not_count(
+    saved: Callable[[Maker], Path], tmp_path: Path
+) -> None:
+    plain = Blip(model=str(saved(tiny_models.git)), max_new_tokens=TOKENS)
+    folder = Path(shutil.copytree(plain.model, tmp_path / "asking"))
+    file = folder / "generation_config.json"
+    asked = {
+        "return_dict_in_generate": True,
+        "num_return_sequences": 2,
+        "num_beams": 2,
+        "do_sample": True,
+        "top_p": 0.5,
+    }
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+    assert texts(replace(plain, model=str(folder)), album(4)) == texts(plain, album(4))
+
+
+def test_scores_that_are_no_numbers_still_leave_one_token() -> None:
+    import torch
+
+    left = drawn(torch.full((2, 5), torch.nan), torch.tensor([0.1, 0.9], dtype=torch.float64), 0.9, 1.0)
+    assert ((left == 0).sum(dim=-1) == 1).all()
+
+
 def test_a_model_too_large_for_the_device_is_told(tiny: Blip, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from transformers import BlipForConditionalGeneration
@@ -456,6 +637,58 @@ def test_missing_packages_are_told_with_the_command_to_install_them(monkeypatch:
 def test_settings_that_cannot_be_meant(wrong: dict[str, Any]) -> None:
     with pytest.raises(CaptionError, match=next(reversed(wrong))):
         Blip(**wrong)
+
+
+# --- the hub ----------------------------------------------------------------------------------------------------------
+
+
+COMMITS = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def hub(tiny: Blip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the hub that holds the tiny model at two commits, `main` at the first."""
+    from huggingface_hub import constants
+
+    place = tmp_path / "hub" / "models--someone--tiny"
+    for commit in COMMITS:
+        shutil.copytree(tiny.model, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(COMMITS[0])
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return place
+
+
+def test_a_commit_that_moved_is_told(hub: Path, tiny: Blip, caplog: pytest.LogCaptureFixture) -> None:
+    captioner = replace(tiny, model="someone/tiny")
+    with CaptionStore(None) as store:
+        caption_all(captioner, album(2), store)
+        assert captioner.origin() == COMMITS[0]
+        caption_all(captioner, album(3), store)
+        assert not caplog.records
+        (hub / "refs" / "main").write_text(COMMITS[1])
+        caption_all(captioner, album(3), store)
+        assert not caplog.records, "nothing was to be made"
+        caption_all(captioner, album(4), store)
+        assert [record.getMessage() for record in caplog.records] == [
+            f"blip: its model was at {COMMITS[0]} when its first captions were made, and is at {COMMITS[1]} now; "
+            "to have all from one, set revision to either"
+        ]
+        caption_all(replace(captioner, revision=COMMITS[1]), album(4), store)
+        assert len(caplog.records) == 1
+
+
+def test_a_folder_has_no_commit_and_none_is_stored(tiny: Blip) -> None:
+    assert tiny.origin() == "" == Blip(model="nobody/nothing").origin()
+
+
+def test_a_folder_in_the_way_of_a_name_is_not_taken_for_it(
+    tiny: Blip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny.model, tmp_path / "someone" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CaptionError, match=r"'someone/tiny' is a folder here, .*; write '\./someone/tiny'"):
+        Blip(model="someone/tiny").prepare(Run())
 
 
 # --- fingerprints -----------------------------------------------------------------------------------------------------

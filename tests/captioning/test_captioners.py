@@ -60,7 +60,7 @@ def test_without_a_model_there_is_nothing_to_prepare_and_batches_are_plain(word:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch": -1}, {"batch": True}, {"threads": 0}, {"devices": "cuda"}, {"devices": ("",)}]
+    "wrong", [{"batch": -1}, {"batch": True}, {"threads": -1}, {"devices": "cuda"}, {"devices": ("",)}]
 )
 def test_a_run_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(CaptionError, match=f"{next(iter(wrong))}: expected"):
@@ -84,6 +84,26 @@ def test_one_line_is_one_line_and_stays_it(text: str) -> None:
     line = one_line(text)
     assert one_line(line) == line == line.strip()
     assert line.splitlines() == ([line] if line else [])
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("a dog\u202e tac a\u202c in a hat", "a dog tac a in a hat"),
+        ("\u2067a\u2069 \u200ecat\u200f\u061c", "a cat"),
+        ("\ufeffa\u200b cat\u2060s\u00adleep", "a catsleep"),
+        ("a flag \U0001f3f4\U000e0067\U000e0062\U000e007f here", "a flag \U0001f3f4 here"),
+        ("a\x00b\u2028c\u2029d\x85e\x1cf\x0bg", "ab c d e f g"),
+        ("a \ud800 dog \ue000", "a dog"),
+        ("\u200d", ""),
+        ("\u200c \u200d\ufeff", ""),
+        ("خانه\u200cها", "خانه\u200cها"),  # Persian needs its joiners
+        ("a family \U0001f468\u200d\U0001f469\u200d\U0001f467", "a family \U0001f468\u200d\U0001f469\u200d\U0001f467"),
+        ("a sign: 50 % off", "a sign: 50 % off"),
+    ],
+)
+def test_what_nobody_sees_goes_and_what_is_seen_stays(text: str, line: str) -> None:
+    assert one_line(text) == line
 
 
 def test_the_demo_has_a_caption_for_each_photograph() -> None:

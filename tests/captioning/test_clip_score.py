@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from captioning.captioner import CaptionError, Photo, Run
 from captioning.clip_score import ClipScore
 from captioning.store import CaptionStore, fingerprint, score_all
 from captioning.torchvision_ops import ensure_torchvision
+from tests.captioning import tiny_models
 from tests.captioning.doubles import photo
 from tests.captioning.tiny_models import pixels
 
@@ -28,6 +30,12 @@ CONFIG = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
 }
 TEXTS = ["a dog", "a river under an old bridge, with two boats", "snow"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _on_one_core() -> Iterator[None]:
+    with tiny_models.on_one_core():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +137,59 @@ def test_a_batch_too_large_for_the_device_is_halved(tiny: ClipScore, monkeypatch
     assert scores(tiny, items(), Run(batch=6)) == expected
     assert sizes[:2] == [6, 3] and set(sizes[2:]) == {1}
     tiny.release()
+
+
+def test_a_model_of_no_numbers_is_a_problem_and_nothing_to_store(
+    tiny: ClipScore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = clip_score._clip(tiny, "cpu").network
+    encode = network.encode_text
+
+    def broken(tokens: Any, normalize: bool) -> Any:
+        return encode(tokens, normalize=normalize) * float("nan")
+
+    monkeypatch.setattr(network, "encode_text", broken)
+    with CaptionStore(None) as store:
+        made = score_all(tiny, items()[:2], store)
+        assert store.get_scores(made, fingerprint(tiny)) == {}
+    assert next(iter(made.values())) == (
+        "'0.png' and its caption cannot be compared: the model's result is no number; see its weights"
+    )
+
+
+@pytest.mark.parametrize("model", ["ViT-B-32", "ViT-L/14"])
+def test_weights_of_another_activation_are_an_error_with_the_right_name(model: str) -> None:
+    import open_clip
+
+    right = f"{model.replace('/', '-')}-quickgelu"
+    with pytest.raises(CaptionError, match=f"'openai' are of a model with QuickGELU, .*; write '{right}'"):
+        ClipScore(model, "openai").prepare(Run())
+    assert (right, "openai") in open_clip.list_pretrained()
+    for fine in ((right, "openai"), ("ViT-B-32", "laion2b_s34b_b79k"), ("roberta-ViT-B-32", "laion2b_s12b_b32k")):
+        clip_score._agreeing(*fine)
+
+
+def test_a_file_of_weights_is_not_taken_for_a_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "openai").write_bytes(b"")
+    with pytest.raises(CaptionError, match=r"'openai' is a file here, and could be a tag; write '\./openai'"):
+        ClipScore("ViT-B-32-quickgelu", "openai").prepare(Run())
+
+
+def test_comparing_is_in_whole_float32(tiny: ClipScore, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    expected, seen = scores(tiny, items(), Run()), []
+    network = clip_score._clip(tiny, "cpu").network
+    encode = network.encode_image
+
+    def noted(images: Any, normalize: bool) -> Any:
+        seen.append(torch.backends.cudnn.conv.fp32_precision)
+        return encode(images, normalize=normalize)
+
+    monkeypatch.setattr(network, "encode_image", noted)
+    assert scores(tiny, items(), Run()) == expected
+    assert set(seen) == {"ieee"}
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat"]), min_s
         "2 2 people",
         "犬が草の上に座っている",
         "— — a dash —",
+        "a man in a suit and a man in a hat and a man in a coat",
+        "a red red rose",
+        "🐕 and 🌳",
+        "🐕🐕🐕",
+        "哈哈, a laughing man",
     ],
 )
 def test_good_captions_pass(text: str) -> None:
@@ -51,7 +57,10 @@ def test_the_demos_captions_pass() -> None:
         ("on a hill the cat, the cat, the cat sat", "the cat"),
         ("a b c a b c a b c", "a b c"),
         ("it is a b c a b c a b c a", "a b c"),
-        ("... ... ...", "..."),
+        ("a dog ... ... ...", "..."),
+        ("red red red", "red"),
+        ("🐕 🐕 🐕", "🐕"),
+        ("一只猫一只猫一只猫", "一 只 猫"),
     ],
 )
 def test_loops_are_refused_with_what_loops_and_the_caption(text: str, loop: str) -> None:
@@ -101,3 +110,24 @@ def test_the_number_of_words_is_bounded() -> None:
 def test_settings_that_cannot_be_meant(wrong: dict[str, Any]) -> None:
     with pytest.raises(CaptionError, match=f"{next(reversed(wrong))}: expected"):
         Filters(**wrong)
+
+
+@pytest.mark.parametrize("text", ["...", "?", "— —", "« »", "(', )", ""])
+def test_punctuation_alone_is_no_caption(text: str) -> None:
+    assert Filters().problem(text) == f"the caption has 0 words, fewer than min_words, 1: {text!r}"
+    assert Filters(min_words=0).problem(text) == ""
+
+
+def test_a_character_of_chinese_or_japanese_counts_for_a_word() -> None:
+    assert Filters(min_words=5, max_words=11).problem("犬が草の上に座っている") == ""
+    assert "has 3 words, fewer than min_words, 4" in Filters(min_words=4).problem("草の上。")
+    assert "has 11 words, more than max_words, 10" in Filters(max_words=10).problem("犬が草の上に座っている")
+    assert Filters(min_words=3, max_words=3).problem("a cat 猫") == ""
+
+
+def test_a_book_beside_a_photograph_takes_no_minute() -> None:
+    text = " ".join(f"word{i % 997}" for i in range(30_000))
+    start = time.monotonic()
+    assert Filters().problem(text) == ""
+    assert time.monotonic() - start < 5
+    assert Filters(max_words=60).problem(text).endswith("…'")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,18 @@ SAYABLE = (
 )
 WORDS = SAYABLE.split()
 SIDE = 32  # px of the models' images
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Models this small lose more by waiting for other threads than these add, above all on a busy machine."""
+    ensure_torchvision()
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def blip(folder: Path) -> Path:

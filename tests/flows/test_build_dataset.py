@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.dataset import build
+from pipeline.manifest import read_samples
 from pipeline.recipe import load_recipe
+from tests.pipeline.making import picture, save
 from tests.pipeline.test_incremental import public_files
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
@@ -57,7 +59,7 @@ def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pipeline.dataset, "build_shard", broken)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="the disk is full"):
         build_dataset(str(recipe), str(out), workers=2)
     assert public_files(out) == before
 
@@ -70,3 +72,18 @@ def test_parameters_are_validated_before_work_starts(recipe: Path, tmp_path: Pat
     with pytest.raises(ParameterTypeError):
         build_dataset(str(recipe), str(tmp_path / "out"), workers="many")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_that_a_recipe_only_wants_reported_stop_no_build(tmp_path: Path) -> None:
+    from flows.build_dataset import build_dataset
+
+    whole = picture(200, 150, seed=1)
+    save(tmp_path / "a" / "one.png", whole)
+    save(tmp_path / "b" / "two.png", whole[4:-4, 5:-5].copy())
+    (tmp_path / "recipe.toml").write_text(
+        '[split]\nleaks = "report"\n[degradations.noisy]\n'
+        '[[sources]]\npath = "a"\nsplit = "train"\n[[sources]]\npath = "b"\nsplit = "test"\n'
+    )
+    report = build_dataset(str(tmp_path / "recipe.toml"), str(tmp_path / "out"), workers=1)
+    assert {row.split for row in read_samples(tmp_path / "out")} == {"train", "test"}
+    assert any("to be left out" in note for note in report.draft.notes)

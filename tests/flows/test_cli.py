@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+import pipeline
+from flows.terminal import fitted
 from pipeline.dataset import build
 from pipeline.manifest import SHARDS, read_samples
 from pipeline.recipe import load_recipe
+from pipeline.show import _spoken
 
 
 def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -30,7 +34,7 @@ def test_plan_says_what_why_and_what_it_costs_and_writes_nothing(recipe: Path, t
     done = patina("plan", recipe, "--out", tmp_path / "new", "--recipe")
     assert done.returncode == 0, done.stderr
     assert 'subsampling = "4:2:0"' in done.stdout
-    assert re.search(r"build train-noisy-000\d\.tar: new: \d samples? \(\d synthesised\)", done.stdout)
+    assert re.search(r"build train-noisy-000\d\.tar: new: \d samples? \(\d made\)", done.stdout)
     assert re.search(r"4 shards to build: 4 added; 0 kept; about [\d.]+ [KM]B and under 1 s on \d core", done.stdout)
     assert not (tmp_path / "new").exists()
 
@@ -93,12 +97,53 @@ def test_errors_are_one_clear_line_and_exit_code_1(words: list[str], expected: s
 def test_sources_lists_the_public_sets_and_tells_all_about_one() -> None:
     done = patina("sources")
     assert done.returncode == 0, done.stderr
-    for word in ("gopro", "reside-6k", "cdd-11", "repaint-masks", "redistributable"):
+    for word in ("gopro", "reside-6k", "cdd-11", "repaint-masks", "licence"):
         assert word in done.stdout
     done = patina("sources", "gopro")
     assert done.returncode == 0, done.stderr
     assert "https://seungjunnah.github.io/Datasets/gopro" in done.stdout
     assert "[[sources]]" in done.stdout  # and is not taken for markup
+
+
+def test_recipes_are_listed_and_printed_as_they_are_written(tmp_path: Path) -> None:
+    done = patina("recipes")
+    assert done.returncode == 0, done.stderr
+    for path in (Path(pipeline.__file__).parent / "recipes").glob("*.toml"):
+        assert re.search(rf"^{path.stem} +\S", done.stdout, re.MULTILINE)
+    copy = tmp_path / "my.toml"
+    copy.write_text(patina("recipes", "daclip").stdout, "utf-8")
+    own = load_recipe(Path(pipeline.__file__).parent / "recipes" / "daclip.toml")
+    assert copy.read_text("utf-8") == (Path(pipeline.__file__).parent / "recipes" / "daclip.toml").read_text("utf-8")
+    assert load_recipe(copy).table["sources"] == own.table["sources"]
+    assert "called 'daclp'; did you mean 'daclip'?" in patina("recipes", "daclp").stderr
+    assert "no recipe of this name; did you mean 'daclip'?" in patina("plan", "daclp", "--out", "x").stderr
+
+
+def test_missing_sources_are_all_told_before_prefect_starts_or_anything_is_written(tmp_path: Path) -> None:
+    done = patina("build", "daclip", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error  12 of 12 sources cannot be used:\n  [[sources]] 1: path: expected GoPro at ")
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+    assert patina("plan", "daclip", "--out", "out", cwd=tmp_path).stderr == done.stderr
+
+
+def test_lines_are_fitted_to_a_terminal_below_their_own_beginning_and_to_nothing_else() -> None:
+    lines = ["what      one two three four", "  {id}: a-b-c-d-e-f-g-h-i", "", "https://example.org/a/long/address"]
+    assert fitted(Console(width=20, force_terminal=False), lines) == lines
+    assert fitted(Console(width=20, force_terminal=True), lines) == [
+        "what      one two",
+        "          three four",
+        "  {id}:",
+        "  a-b-c-d-e-f-g-h-i",
+        "",
+        "https://example.org/a/long/address",
+    ]
+
+
+def test_a_composites_parameters_are_told_part_by_part_in_six_digits() -> None:
+    params = {"parts": [["hazy", {"beta": 0.0186482119, "airlight": [1.0, 0.5], "depth": ""}], ["noisy", {}]]}
+    assert _spoken(params) == ["hazy: beta 0.0186482, airlight [1 0.5], depth –", "noisy: none are known"]
 
 
 def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:
@@ -107,7 +152,7 @@ def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:
         (tmp_path / "LOL" / name).touch()
     done = patina("sources", "lol", "--at", "LOL", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "found     train: 1 pairs of 485; layout: as downloaded" in done.stdout
+    assert "found     train: 1 of 485 pairs; layout: as downloaded" in done.stdout
     assert "missing   test: 15 pairs" in done.stdout
     assert 'path = "LOL"' in done.stdout
     done = patina("sources", "srd", "--at", "LOL", cwd=tmp_path)

@@ -13,9 +13,11 @@ import pytest
 
 from captioning.captioner import CaptionError, Photo, Run
 from captioning.filters import Filters
-from pipeline.dataset import BuildError, Options, Report, build
-from pipeline.manifest import read_samples, read_sources
+from pipeline.dataset import BuildError, Options, Report, Stores, build, make_draft
+from pipeline.manifest import load_manifest, read_samples, read_sources
+from pipeline.plan import BuildPlan
 from pipeline.recipe import Recipe, RecipeError, parse_recipe
+from pipeline.source import SourceChangedError
 from pipeline.workspace import PRIVATE
 from tests.captioning.doubles import Model
 from tests.pipeline.making import photo, photos, read_built, tiny_recipe
@@ -130,8 +132,105 @@ def test_likeness_is_stored_and_its_threshold_moves_without_the_models(folder: P
 def test_an_image_that_the_scorer_cannot_judge_is_set_aside(folder: Path) -> None:
     photos(folder / "photos", 30)
     recipe = with_model(tiny_recipe(folder), Model(), similarity=Judge(fails_on="good-003"))
-    build(recipe, folder / "out")
+    first = build(recipe, folder / "out")
+    assert first.captions_made == 30, "comparing a caption with its image makes none"
     assert read_built(folder / "out").set_aside == {"good-003.png": "beyond me"}
+    assert build(recipe, folder / "out").results == ()
+    assert plan_of(recipe, folder / "out").is_empty
+
+
+def test_an_image_that_a_model_cannot_caption_is_asked_for_once(folder: Path) -> None:
+    photos(folder / "photos", 30)
+    model = Model(fails_on=("good-003.png",))
+    recipe = with_model(tiny_recipe(folder), model)
+    assert build(recipe, folder / "out").captions_made == 29
+    assert read_built(folder / "out").set_aside == {"good-003.png": "good-003.png is beyond me"}
+    assert plan_of(recipe, folder / "out").is_empty
+    assert build(recipe, folder / "out").manifest == load_manifest(folder / "out")
+    assert model.asked.count("good-003.png") == 1
+    build(recipe, folder / "out", Options(paranoid=True))
+    assert model.asked.count("good-003.png") == 2, "--paranoid asks again"
+    other = with_model(tiny_recipe(folder), Model(prompt="a picture of"))
+    build(other, folder / "out")
+    assert read_built(folder / "out").set_aside == {}, "and so does another model"
+
+
+def test_a_photograph_that_could_not_be_read_is_asked_for_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(folder / "photos", 30)
+    model = Model(fails_on=("good-003.png",))
+    recipe = with_model(tiny_recipe(folder), model)
+
+    def gone(path: str, content: str, border: int = 0) -> None:
+        raise SourceChangedError(path, "the disk went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.dataset.load_clean", gone)
+        build(recipe, folder / "out")
+    assert plan_of(recipe, folder / "out").captions == 1
+
+
+def test_a_shared_clean_image_is_captioned_and_counted_once(tmp_path: Path) -> None:
+    for i in range(2):
+        photo(tmp_path / "gt" / f"{i}.png", seed=i)
+        photo(tmp_path / "lq" / f"{i}a.jpg", seed=i, quality=10)
+        photo(tmp_path / "lq" / f"{i}b.jpg", seed=i, quality=12)
+    table = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "jpeg-compressed", "match": "regex"}
+    recipe = tiny_recipe(tmp_path, sources=[{**table, "pattern": r"(\d)"}])
+    model = Model()
+    assert build(with_model(recipe, model), tmp_path / "out").captions_made == 2
+    assert len(model.asked) == 2
+
+
+def test_a_scorer_that_cannot_be_had_stops_before_the_captions_are_made(folder: Path) -> None:
+    class Absent(Judge):
+        def prepare(self, run: Run) -> None:
+            raise CaptionError("open_clip is not here")
+
+    model = Model()
+    with pytest.raises(CaptionError, match="open_clip is not here"):
+        build(with_model(tiny_recipe(folder), model, similarity=Absent()), folder / "out")
+    assert model.asked == []
+
+
+def test_another_captioner_with_the_same_words_is_told_in_the_manifest(folder: Path) -> None:
+    class Finer(Model):
+        def settings(self) -> dict[str, Any]:
+            return {**super().settings(), "precision": "double"}
+
+    build(with_model(tiny_recipe(folder), Model()), folder / "out")
+    recipe = with_model(tiny_recipe(folder), Finer())
+    report = build(recipe, folder / "out")
+    assert report.results == ()
+    build(recipe, folder / "fresh")
+    assert report.manifest == load_manifest(folder / "fresh")
+
+
+def test_a_dataset_without_its_private_folder_keeps_its_similarities(folder: Path) -> None:
+    model, judge = Model(), Judge()
+    recipe = with_model(tiny_recipe(folder), model, similarity=judge)
+    build(recipe, folder / "out")
+    shutil.rmtree(folder / "out" / PRIVATE)
+    assert plan_of(recipe, folder / "out").is_empty
+    photo(folder / "photos" / "more.png", seed=9)
+    build(recipe, folder / "out")
+    assert (len(model.asked), len(judge.asked)) == (5, 5), "the models are asked for the new photograph alone"
+
+
+def test_two_models_of_one_name_are_not_taken_for_one_another(folder: Path) -> None:
+    """The first one's sentences must not come back as the second one's."""
+    first, second = Model(prompt="a photo of"), Model(prompt="rather a picture of")
+    recipe = with_model(tiny_recipe(folder), first, fallback=second)
+    report = build(recipe, folder / "out")
+    assert len(report.manifest.captioners) == 2
+    shutil.rmtree(folder / "out" / PRIVATE)
+    strict = replace(recipe, filters=Filters(min_words=5))
+    report = build(strict, folder / "out")
+    assert set(words_of(report, folder / "out").values()) == {f"rather a picture of good-00{i}.png" for i in range(4)}
+
+
+def plan_of(recipe: Recipe, out: Path) -> BuildPlan:
+    with Stores.open(out) as stores:
+        return make_draft(recipe, out, stores, Options()).plan
 
 
 def test_a_dataset_without_its_private_folder_keeps_its_sentences(folder: Path) -> None:

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from pipeline.card import FACTS, FIELDS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
 from pipeline.dataset import Options, build
 from pipeline.manifest import SHARDS, Manifest, ShardEntry, load_manifest, read_samples
-from pipeline.statistics import Statistics, read_statistics
+from pipeline.statistics import Spread, Statistics, read_statistics
 from synth.degradations import CATALOGUE
 from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
 
@@ -343,3 +343,14 @@ def test_captions_by_a_model_are_said_to_be_one(dataset: Path) -> None:
     captions = replace(found.captions, captioners={"blip@1": 4, "template@1": 2})
     text = card(manifest(dataset), (), replace(found, captions=captions))
     assert "Captions by blip@1 are a model's" in text
+    assert "Captions by blip@1 (4), template@1 (2). Made with" in text, "the one that is asked first is not all"
+
+
+def test_a_range_of_sizes_is_told_only_where_there_is_one(dataset: Path) -> None:
+    found = numbers(dataset)
+    for spread, said in (
+        (Spread(0.15, 0.15, 0.15, 0.15, 0.15), "Samples of 0.15 megapixels; "),
+        (Spread(0.1, 0.1, 0.2, 0.3, 0.3), "Samples of 0.10 to 0.30 megapixels, 0.20 in the median; "),
+    ):
+        sizes = replace(found.samples, megapixels=spread)
+        assert said in card(manifest(dataset), (), replace(found, samples=sizes))

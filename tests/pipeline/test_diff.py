@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from flows.cli import app
 from pipeline.dataset import Options, build
 from pipeline.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
-from pipeline.diff_page import CROP, _compared, _readable, _window, write_diff_page
+from pipeline.diff_page import CROP, _compared, _readable, write_diff_page
 from pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, read_samples
+from pipeline.pictures import strongest
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
 
 BOTH: dict[str, Any] = {"noisy": {"sigma": 25}, "jpeg-compressed": {"quality": 10}}
@@ -182,6 +183,7 @@ def test_settings_that_differ_are_told_in_words(before: Any, after: Any, expecte
 def test_other_tools_explain_and_do_not_count(old: Path, tmp_path: Path) -> None:
     shutil.copytree(old, tmp_path / "new")
     body = json.loads((tmp_path / "new" / MANIFEST).read_text("utf-8"))
+    del body["sum"]
     body["versions"]["numpy"] = "1.0"
     (tmp_path / "new" / MANIFEST).write_text(json.dumps(body), "utf-8")
     one = found(old, tmp_path / "new")
@@ -284,7 +286,7 @@ def test_a_difference_is_cut_out_where_it_is_and_amplified() -> None:
     assert (x <= 700, y <= 500, x + width >= 720, y + height >= 520) == (True,) * 4
     assert name == "difference ×16, at most 5 levels"
     assert list(_compared(was, was)) == ["old LQ, no pixel differs", "new LQ, no pixel differs"]
-    assert _window(np.zeros((48, 64), np.int16), *CROP) == (0, 0, 64, 48)
+    assert strongest(np.zeros((48, 64), np.int16), *CROP) == (0, 0, 64, 48)
 
 
 def test_parameters_are_told_without_seeds_and_endless_digits() -> None:

@@ -24,6 +24,7 @@ from pipeline.manifest import SHARDS, load_manifest, read_samples, read_sources
 from pipeline.recipe import Recipe, parse_recipe
 from pipeline.shard import file_sha256, read_shard
 from synth.degradations.noisy import Noisy
+from tests.pipeline.making import photo, tiny_recipe
 
 WORDS = ("jpeg-compressed", "noisy", "uncompleted")
 
@@ -359,7 +360,7 @@ def test_an_interrupted_build_continues_from_its_finished_shards(
         return real(job, progress)
 
     monkeypatch.setattr(module, "build_shard", failing)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="the disk is full; make room and run it again"):
         world.build(workers=1)
     assert load_manifest(world.out) is None
     monkeypatch.setattr(module, "build_shard", real)
@@ -391,3 +392,72 @@ def members_of(world: World, name: str) -> dict[str, bytes]:
             if key.startswith(digest[:16]):
                 found |= {f"{shard}/{key}.{extension}": body for extension, body in members.items()}
     return found
+
+
+def test_tiles_that_are_as_large_as_the_photograph_have_their_own_keys(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "a.png", 64, 64, seed=1)
+    photo(tmp_path / "photos" / "b.png", 128, 64, seed=2)
+    build(tiny_recipe(tmp_path), tmp_path / "out")
+    tiled = tiny_recipe(tmp_path, tiles={"size": 64})
+    report = build(tiled, tmp_path / "out")
+    assert sum(r.synthesised for r in report.results) == 2, "of b.png; a.png has the same pixels under another key"
+    build(tiled, tmp_path / "fresh")
+    assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")
+    assert check(tmp_path / "out", None).ok
+
+
+def test_a_table_of_samples_from_another_build_is_not_believed(world: World) -> None:
+    old = (world.out / "samples.parquet").read_bytes()
+    for i in range(20, 32):
+        world.photo(f"q{i}.png", i)
+    world.build()
+    (world.out / "samples.parquet").write_bytes(old)
+    world.photo("more.png", 77)
+    settle(world)
+    assert check(world.out, None).ok
+
+
+def test_a_dataset_copied_without_its_private_folder_goes_on(world: World) -> None:
+    before = public_files(world.out)
+    shutil.rmtree(world.out / ".patina")
+    assert world.build().results == ()
+    assert public_files(world.out) == before
+    world.photo("more.png", 77)
+    settle(world)
+
+
+def test_what_is_left_out_of_a_split_is_told_anew_though_no_sample_changed(tmp_path: Path) -> None:
+    photo(tmp_path / "gt" / "0.png", seed=0)
+    photo(tmp_path / "gt" / "1.png", seed=1)
+    photo(tmp_path / "lq" / "0.jpg", seed=0, quality=10)
+    photo(tmp_path / "lq" / "1.jpg", seed=1, quality=10)
+    photo(tmp_path / "test" / "0.png", seed=0)
+    pairs = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "jpeg-compressed", "split": "train"}
+    by_digit = {**pairs, "match": "regex", "pattern": r"(\d)"}
+    recipe = tiny_recipe(tmp_path, sources=[by_digit, {"path": "test", "split": "test"}])
+    build(recipe, tmp_path / "out")
+    photo(tmp_path / "lq" / "0b.jpg", seed=0, quality=12)
+    report = build(recipe, tmp_path / "out")
+    assert report.results == ()
+    build(recipe, tmp_path / "fresh")
+    assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")
+    told = [note for note in report.manifest.notes if "left out of train" in note]
+    assert told and told[0].startswith("2 photographs")
+
+
+def test_photographs_that_swap_their_names_swap_their_depth_maps(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    photo(folder / "near.png", seed=1)
+    photo(folder / "far.png", seed=2)
+    (tmp_path / "depth").mkdir()
+    np.save(tmp_path / "depth" / "near.npy", np.full((48, 64), 5, np.float32))
+    np.save(tmp_path / "depth" / "far.npy", np.full((48, 64), 60, np.float32))
+    recipe = tiny_recipe(tmp_path, degradations={"hazy": {"depth": "depth"}, "noisy": {}})
+    build(recipe, tmp_path / "out")
+    (folder / "near.png").rename(tmp_path / "held")
+    (folder / "far.png").rename(folder / "near.png")
+    (tmp_path / "held").rename(folder / "far.png")
+    report = build(recipe, tmp_path / "out")
+    assert [r.entry.degradation for r in report.results] == ["hazy"], "noise does not care what a file is called"
+    build(recipe, tmp_path / "fresh")
+    assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import json
 import shutil
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import huggingface_hub
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
@@ -28,6 +30,7 @@ from tests.pipeline.making import photo, photos, tiny_recipe
 
 OWN = ["README.md", "croissant.json", MANIFEST, "samples.parquet", "shards/sizes.json", "sources.parquet"]
 REPO = "someone/some-photographs"
+HTTP: Any = importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])  # the client's library
 
 
 @dataclass
@@ -139,8 +142,8 @@ def oid(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
 
 
-def answer(status: int) -> httpx.Response:
-    return httpx.Response(status, request=httpx.Request("GET", "https://hub.example"))
+def answer(status: int) -> Any:
+    return HTTP.Response(status, request=HTTP.Request("GET", "https://hub.example"))
 
 
 @pytest.fixture
@@ -292,7 +295,7 @@ def test_many_shards_go_in_batches_and_commits_of_bounded_size(
 def test_an_upload_that_was_cut_short_goes_on(tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     out = dataset(tmp_path)
     monkeypatch.setattr(pipeline.push, "COMMIT", 1)
-    slow = httpx.ReadTimeout("too slow")
+    slow = HTTP.ReadTimeout("too slow")
     hub.before_commit = lambda: hub.commits() and hub.fails.update(create_commit=slow)  # the second one fails
     with pytest.raises(PushError, match=r"cannot commit to someone/.*: the hub cannot be reached \(too slow\)"):
         push(out, REPO, api=hub)
@@ -337,6 +340,12 @@ def test_what_is_known_of_public_sets_counts() -> None:
     closed = next(preset for preset in PRESETS.values() if preset.redistributable is False)
     rows = [{"licence": "CC0-1.0", "set": closed.title}]
     check_licences(rows, {"sources": [{"kind": "folder"}]})
+
+
+def test_more_sets_than_are_named_are_counted() -> None:
+    rows = [{"licence": "", "set": f"set {i}"} for i in range(7)]
+    with pytest.raises(PushError, match=r"set 4: no licence is stated \(1 photograph\); and 2 sources more; state"):
+        check_licences(rows, {"sources": [{"kind": "folder"}]})
 
 
 def damaged_shard(out: Path) -> None:
@@ -421,7 +430,7 @@ def test_somebody_who_commits_meanwhile(tmp_path: Path, hub: Any) -> None:
         (HfHubHTTPError("refused", response=answer(403)), "the token may not write there"),
         (HfHubHTTPError("broken", response=answer(500)), "broken"),
         (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set; unset it"),
-        (httpx.ConnectError("no route"), r"the hub cannot be reached \(no route\)"),
+        (HTTP.ConnectError("no route"), r"the hub cannot be reached \(no route\)"),
     ],
 )
 def test_a_hub_that_refuses_or_is_not_there(error: Exception, message: str, tmp_path: Path, hub: Any) -> None:
@@ -438,6 +447,17 @@ def test_without_a_token(tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPat
     assert hub.calls == ["repo_info"]
 
 
+def test_a_hub_that_nobody_answers_for_is_said_of_the_real_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with socket.socket() as taken:  # bound, and does not listen: every connection to it is refused
+        taken.bind(("127.0.0.1", 0))
+        api = huggingface_hub.HfApi(endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(PushError, match=r"cannot read .*: the hub cannot be reached \(.*\); run the push again"):
+            plan_push(dataset(tmp_path), REPO, api=api)
+
+
 def test_no_network_is_said_by_the_real_client(tmp_path: Path) -> None:
     with pytest.raises(PushError, match="HF_HUB_OFFLINE is set; unset it"):
         plan_push(dataset(tmp_path), REPO)
@@ -452,6 +472,7 @@ def test_addresses_with_secrets_and_folders_of_the_machine(tmp_path: Path, hub: 
     assert "the hub knows no licence 'their own'" in notes[1]
     path = tmp_path / "out" / MANIFEST
     body = json.loads(path.read_text("utf-8"))
+    del body["sum"]
     for address in ("https://me:pw@example.org/a", "https://example.org/a?X-Amz-Signature=f00", "s3://b?token=f00"):
         body["recipe"]["sources"][0]["path"] = address
         path.write_text(json.dumps(body), "utf-8")

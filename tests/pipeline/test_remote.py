@@ -14,10 +14,11 @@ import pytest
 from pipeline import locations
 from pipeline.check import check
 from pipeline.dataset import Silent, build
-from pipeline.manifest import MANIFEST, SHARDS, load_manifest
+from pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
 from pipeline.recipe import Recipe, parse_recipe
-from pipeline.remote_output import RemoteOutputError, expect_writable, mirror_of, pull, push
+from pipeline.remote_output import RemoteOutputError, dataset_folder_of, expect_writable, mirror_of, pull, push
 from pipeline.sources.reader import SourceError
+from pipeline.workspace import LockedError, Workspace
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.serving import serving
 
@@ -225,3 +226,156 @@ def test_an_address_that_cannot_be_written_is_refused_before_any_work(tmp_path: 
         expect_writable("http://127.0.0.1:9/set")
     with pytest.raises((RemoteOutputError, locations.LocationError), match="no reader for nosuch"):
         expect_writable("nosuch://bucket/set")
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, verb: str, ending: str) -> None:
+    """Let the memory file system fail at a file whose name ends like that."""
+    kind = type(fsspec.filesystem("memory"))
+    real = getattr(kind, verb)
+
+    def broken(self: object, *names: str, **how: object) -> object:
+        if any(str(name).endswith(ending) for name in names):
+            raise OSError("the network went away")
+        return real(self, *names, **how)
+
+    monkeypatch.setattr(kind, verb, broken)
+
+
+def at(address: str) -> dict[str, bytes]:
+    """Every file below an address."""
+    system = fsspec.filesystem("memory")
+    base = address.removeprefix("memory:/") + "/"
+    return {path.removeprefix(base): system.cat_file(path) for path in system.find(address)}
+
+
+def public(out: Path) -> dict[str, bytes]:
+    """Every file of a dataset that a reader sees."""
+    files = [p for p in out.rglob("*") if p.is_file() and ".patina" not in p.parts]
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in files}
+
+
+def recipes(tmp_path: Path) -> tuple[Recipe, Recipe]:
+    """Two recipes whose shards have the same names and other bytes."""
+    photos(tmp_path / "photos", 6)
+    return tiny_recipe(tmp_path, buckets=3, seed=1), tiny_recipe(tmp_path, buckets=3, seed=2)
+
+
+@pytest.mark.parametrize("ending", [MANIFEST, "samples.parquet", "-0001.tar"])
+@pytest.mark.parametrize("machine", ["the same", "a fresh one", "one that had the old dataset"])
+def test_after_an_upload_that_broke_off_any_machine_delivers_whole_shards(
+    tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch, ending: str, machine: str
+) -> None:
+    """Shards of the new dataset lie under the old manifest then. Going back to the old recipe must not believe it."""
+    old, new = recipes(tmp_path)
+    address = f"{memory}/set"
+    deliver(old, address)
+    before = at(address)
+    mirror, kept = mirror_of(address), tmp_path / "kept"
+    shutil.copytree(mirror, kept)
+    with monkeypatch.context() as patch:
+        break_at(patch, "put_file", ending)
+        with pytest.raises(RemoteOutputError, match="the network went away; run it again"):
+            deliver(new, address)
+    if machine != "the same":
+        shutil.rmtree(mirror)
+    if machine == "one that had the old dataset":
+        shutil.copytree(kept, mirror)
+    deliver(old, address)
+    assert at(address) == before
+    deliver(new, address)
+    build(new, tmp_path / "here")
+    assert at(address) == public(tmp_path / "here")
+
+
+def test_shards_that_were_not_removed_are_removed_by_the_next_delivery(
+    tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "photos", 3)
+    address = f"{memory}/set"
+    deliver(tiny_recipe(tmp_path, degradations={"noisy": {}, "jpeg-compressed": {}}), address)
+    recipe = tiny_recipe(tmp_path)
+    with monkeypatch.context() as patch:
+        break_at(patch, "rm_file", ".tar")
+        with pytest.raises(RemoteOutputError, match="cannot be removed"):
+            deliver(recipe, address)
+    assert deliver(recipe, address) == 0
+    assert at(address) == public(mirror_of(address))
+
+
+def test_nothing_is_sent_when_nothing_changed(tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path / "photos", 2)
+    address = f"{memory}/set"
+    deliver(tiny_recipe(tmp_path), address)
+    break_at(monkeypatch, "put_file", "")
+    assert deliver(tiny_recipe(tmp_path), address) == 0
+
+
+@pytest.mark.parametrize("theirs", ["holiday.jpg", "README.md", "manifest.json", "data/train.tar"])
+def test_files_of_somebody_else_are_let_be(tmp_path: Path, memory: str, theirs: str) -> None:
+    address = f"{memory}/photos"
+    fsspec.filesystem("memory").pipe_file(f"{address}/{theirs}", b"{}")
+    with pytest.raises(RemoteOutputError, match=rf"is no patina dataset, such as {theirs.partition('/')[0]}"):
+        expect_writable(address)
+    assert at(address) == {theirs: b"{}"}
+
+
+def test_a_manifest_that_is_torn_is_written_again(tmp_path: Path, memory: str) -> None:
+    photos(tmp_path / "photos", 3)
+    address = f"{memory}/set"
+    deliver(tiny_recipe(tmp_path), address)
+    before = at(address)
+    fsspec.filesystem("memory").pipe_file(f"{address}/{MANIFEST}", before[MANIFEST][:100])
+    with pytest.raises(ManifestError, match="cannot be read"):
+        dataset_folder_of(address, Silent())
+    shutil.rmtree(mirror_of(address))
+    deliver(tiny_recipe(tmp_path), address)
+    assert at(address) == before
+
+
+@pytest.mark.parametrize("name", ["croissant.json", "samples.parquet"])
+def test_a_file_beside_the_shards_that_is_lost_is_written_again(tmp_path: Path, memory: str, name: str) -> None:
+    photos(tmp_path / "photos", 3)
+    address = f"{memory}/set"
+    deliver(tiny_recipe(tmp_path), address)
+    before = at(address)
+    fsspec.filesystem("memory").rm_file(f"{address}/{name}")
+    shutil.rmtree(mirror_of(address))
+    report = build(tiny_recipe(tmp_path), pull(address, Silent()))
+    assert report.results == ()
+    fsspec.filesystem("memory").rm_file(f"{address}/{MANIFEST}")
+    push(address, Silent())
+    assert at(address) == before
+
+
+def test_fetching_that_broke_off_leaves_nothing_that_a_check_would_find(
+    tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = recipes(tmp_path)
+    address = f"{memory}/set"
+    deliver(old, address)
+    behind = tmp_path / "behind"
+    shutil.copytree(mirror_of(address), behind)
+    photo(tmp_path / "photos" / "more.png", seed=50)
+    deliver(tiny_recipe(tmp_path, buckets=2, seed=2), address)
+    shutil.rmtree(mirror_of(address))
+    shutil.copytree(behind, mirror_of(address))
+    with monkeypatch.context() as patch:
+        break_at(patch, "get_file", "sources.parquet")
+        with pytest.raises(RemoteOutputError, match="cannot be fetched"):
+            pull(address, Silent())
+    assert public(pull(address, Silent())) == at(address), "and shards of before are gone"
+
+
+def test_a_mirror_that_is_being_built_is_neither_fetched_over_nor_sent(tmp_path: Path, memory: str) -> None:
+    old, new = recipes(tmp_path)
+    address = f"{memory}/set"
+    deliver(old, address)
+    shutil.copytree(mirror_of(address), tmp_path / "behind")
+    deliver(new, address)
+    shutil.rmtree(mirror_of(address))
+    shutil.copytree(tmp_path / "behind", mirror_of(address))
+    with Workspace(mirror_of(address)):
+        with pytest.raises(LockedError):
+            pull(address, Silent())
+        with pytest.raises(LockedError):
+            push(address, Silent())

@@ -248,6 +248,18 @@ def test_da_clips_table_finds_the_clean_image_beside_lq(tmp_path: Path) -> None:
     }
 
 
+def test_da_clips_composites_are_joined_and_its_val_and_test_tables_keep_their_sides(tmp_path: Path) -> None:
+    touch(tmp_path, "LQ/a.png", "GT/a.png", "LQ/b.png", "GT/b.png")
+    text = "filepath\ttitle\nLQ/a.png\ta dog, a cat: hazy, rainy\nLQ/b.png\ta cow: noisy\n"
+    sides = {}
+    for name in ("daclip_train.csv", "daclip_val.csv", "daclip_test.csv", "mine.csv"):
+        first, second = found(tmp_path, text, name).candidates
+        assert (first.degradation, first.caption) == ("hazy+rainy", "a dog, a cat")
+        assert (second.degradation, second.split) == ("noisy", first.split)
+        sides[name] = first.split
+    assert sides == {"daclip_train.csv": "", "daclip_val.csv": "val", "daclip_test.csv": "test", "mine.csv": ""}
+
+
 def test_titles_without_labels_are_captions(tmp_path: Path) -> None:
     touch(tmp_path, "LQ/a.png", "GT/a.png")
     (candidate,) = found(tmp_path, "filepath\ttitle\nLQ/a.png\ta dog: asleep\n", "x.csv").candidates

@@ -401,6 +401,20 @@ def test_a_dataset_of_patina_is_a_source_of_pairs(tmp_path: Path) -> None:
     assert not second.set_aside
 
 
+def test_a_tar_that_is_only_named_like_patinas_decides_no_split(tmp_path: Path) -> None:
+    members = {"a.png": b"x", "a.gt.png": b"y", "a.json": b'{"degradation": "hazy"}'}
+    pack(tmp_path / "set" / "test-hazy-0000.tar", members)
+    members["a.json"] = b'{"degradation": "hazy", "schema": 1, "fingerprint": "f"}'
+    pack(tmp_path / "set" / "test-snowy-0000.tar", members)
+    pack(tmp_path / "set" / "train-snowy-0000.tar", members)
+    sides = {c.name: c.split for c in WebDataset(str(tmp_path / "set")).find().candidates}
+    assert sides == {
+        "test-hazy-0000/a.gt.png": "",
+        "test-snowy-0000/a.gt.png": "test",
+        "train-snowy-0000/a.gt.png": "",
+    }
+
+
 def test_a_member_that_is_no_image_is_set_aside_by_its_name(tmp_path: Path) -> None:
     members = {f"{i}.png": encoded(picture(seed=i), "PNG") for i in range(2)} | {"2.png": b"no image"}
     pack(tmp_path / "a.tar", members)

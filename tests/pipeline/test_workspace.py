@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -75,13 +76,21 @@ def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
         pass
 
 
-def test_a_journal_that_cannot_be_carried_out_frees_the_lock(tmp_path: Path) -> None:
-    journal = tmp_path / "out" / PRIVATE / "journal.json"
-    journal.parent.mkdir(parents=True)
-    journal.write_text("{")
-    for _ in range(2):
-        with pytest.raises(ValueError, match="Expecting"), Workspace(tmp_path / "out"):
-            pass
+def test_a_journal_that_cannot_be_carried_out_frees_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_old(tmp_path)
+    half = tmp_path / PRIVATE / "staging" / "publish" / MANIFEST
+    half.parent.mkdir(parents=True)
+    half.write_bytes(NEW[MANIFEST])
+    (tmp_path / PRIVATE / "journal.json").write_text(
+        f'{{"moves": [["staging/publish/{MANIFEST}", "{MANIFEST}"]], "drop": []}}'
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output error"), Workspace(tmp_path):
+                pass
+    with Workspace(tmp_path):
+        assert (tmp_path / MANIFEST).read_bytes() == NEW[MANIFEST]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

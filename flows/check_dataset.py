@@ -1,0 +1,60 @@
+"""The flow `check-dataset`: every hash, count and image of a dataset, and samples made again. Fails on findings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.artifacts import PrefectEvents, record, record_check
+from flows.build_dataset import watcher
+from flows.errors import expect_ok
+from flows.runners import run_step
+from pipeline.check import Checked, check
+from pipeline.events import Events
+from pipeline.manifest import load_manifest
+from pipeline.remote_output import dataset_folder_of
+from pipeline.workspace import dataset_folder, usable_cores
+
+
+@flow(name="check-dataset", flow_run_name="check {dataset}", persist_result=False)
+def check_dataset(
+    dataset: Annotated[str, Field(min_length=1)],
+    replay: Annotated[int, Field(ge=0)] = 64,
+    replay_all: bool = False,
+    recipe: str = "",
+    workers: Annotated[int, Field(ge=0)] = 0,
+) -> Checked:
+    """Check that a dataset is, byte for byte, what its manifest says, and its samples what they say they are.
+
+    Args:
+        dataset: The dataset's folder, or its address such as s3://bucket/name, which is fetched first.
+        replay: Samples, spread over the dataset, to make again and compare pixel by pixel.
+        replay_all: Whether every sample is made again, whatever the number above says.
+        recipe: The recipe's file, if it names folders of masks; without it, those samples are not made again.
+        workers: Shards checked side by side; 0 for one on each core.
+    """
+    events = PrefectEvents(watcher())
+    folder = dataset_folder(run_step("fetch", lambda: dataset_folder_of(dataset, events)))
+    checked = run_step(
+        "check", lambda: _check(folder, None if replay_all else replay, recipe, workers or usable_cores(), events)
+    )
+    run_step("artifacts", lambda: record("what was found", lambda: record_check(checked)))
+    expect_ok(checked, dataset)
+    return checked
+
+
+def _check(folder: Path, replay: int | None, recipe: str, workers: int, events: Events) -> Checked:
+    manifest = load_manifest(folder)
+    events.begin("checking", len(manifest.shards) if manifest else 0, "shards")
+    found = check(
+        folder,
+        replay,
+        workers=workers,
+        recipe_folder=Path(recipe).resolve().parent if recipe else None,
+        progress=events.advance,
+    )
+    events.end()
+    return found

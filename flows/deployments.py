@@ -1,0 +1,132 @@
+"""The deployments of prefect.yaml as `patina serve` offers them, and what they need of a server.
+
+The file is for `prefect deploy` and not part of an installed package; a test holds both to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import AutomationCore, DeploymentEventTrigger, DeploymentTriggerTypes
+from prefect.schedules import Schedule
+
+from flows.build_dataset import build_dataset
+from flows.check_dataset import check_dataset
+from flows.events import RESOURCE, SOURCES_CHANGED
+from flows.export_dataset import export_dataset
+from flows.watch_sources import watch_sources
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+REBUILD = DeploymentEventTrigger(
+    name="patina-rebuild",
+    description="Builds a dataset whose sources or recipe changed and now rest.",
+    expect={SOURCES_CHANGED},
+    match={"prefect.resource.id": f"{RESOURCE}*"},
+    parameters={"recipe": "{{ event.payload.recipe }}", "out": "{{ event.payload.out }}"},
+)
+"""Prefect fills the templates with what the event says."""
+
+ONE_LOOK = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A dataset to look after while the deployments are served: every so many seconds; `quiet` as in watch-sources."""
+
+    recipe: str
+    out: str
+    every: float = 300.0
+    quiet: float = 30.0
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of its looks."""
+        parameters = {"recipe": self.recipe, "out": self.out, "quiet": self.quiet}
+        return Schedule(interval=timedelta(seconds=self.every), parameters=parameters, slug="served")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A flow as it is deployed, under its own name: a sentence, tags, what starts it, how many run at a time."""
+
+    flow: Flow[Any, Any]
+    description: str
+    tags: tuple[str, ...]
+    triggers: tuple[DeploymentTriggerTypes, ...] = ()
+    limit: ConcurrencyLimitConfig | None = None
+
+    def deployment(self, schedules: Sequence[Schedule] = ()) -> RunnerDeployment:
+        """The deployment, unpaused: a server remembers that an earlier process paused it when it ended."""
+        made = self.flow.to_deployment(
+            name=self.flow.name,
+            description=self.description,
+            tags=list(self.tags),
+            triggers=list(self.triggers),
+            concurrency_limit=self.limit,
+            schedules=list(schedules),
+            paused=False,
+        )
+        assert isinstance(made, RunnerDeployment), "outside an event loop it is no coroutine"
+        return made
+
+
+OFFERS = (
+    Offer(
+        build_dataset,
+        "Build or rebuild a dataset from a recipe; only what is stale is made.",
+        ("patina", "dataset"),
+        triggers=(REBUILD,),
+    ),
+    Offer(
+        check_dataset,
+        "Check every hash, count and image of a dataset, and make samples again; findings fail the run.",
+        ("patina", "dataset"),
+    ),
+    Offer(
+        export_dataset,
+        "Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders.",
+        ("patina", "dataset"),
+    ),
+    Offer(
+        watch_sources,
+        "Look whether sources or recipe changed; once they rest, tell it, which starts build-dataset.",
+        ("patina", "watch"),
+        limit=ONE_LOOK,
+    ),
+)
+
+
+def deployments(watching: Watching | None = None) -> list[RunnerDeployment]:
+    """All of them; the looks of `watching` are scheduled."""
+    return [
+        offer.deployment([watching.schedule] if watching and offer.flow is watch_sources else ()) for offer in OFFERS
+    ]
+
+
+def automations() -> list[AutomationCore]:
+    """What flows/automations.yaml declares."""
+    import yaml  # type: ignore[import-untyped]
+
+    text = (Path(__file__).parent / "automations.yaml").read_text("utf-8")
+    return [AutomationCore.model_validate(table) for table in yaml.safe_load(text)["automations"]]
+
+
+def create_automations() -> list[str]:
+    """Create those that the server does not have, by name; gives the names of the new ones."""
+    from prefect.client.orchestration import get_client
+
+    made = []
+    with get_client(sync_client=True) as client:
+        for automation in automations():
+            if not client.read_automations_by_name(automation.name):
+                client.create_automation(automation)
+                made.append(automation.name)
+    return made

@@ -1,0 +1,33 @@
+"""Errors of flows that a user can mend. Knows no Prefect, so that the command can name them without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.check import Checked
+
+NAMED = 5
+
+
+class FindingsError(RuntimeError):
+    """A dataset that is not as it should be. Says what was found, the first few in words."""
+
+
+class RunError(ValueError):
+    """A run that cannot be started. Says what was found, what was expected and what to do."""
+
+
+class ServerAwayError(OSError):
+    """The Prefect server of a run does not answer. Says which, and what to do."""
+
+
+def expect_ok(checked: Checked, place: str) -> None:
+    """Raise FindingsError if anything was found in the dataset at `place`."""
+    count = len(checked.findings)
+    if not count:
+        return
+    more = f"; … and {count - NAMED} more" if count > NAMED else ""
+    named = "; ".join(map(str, checked.findings[:NAMED]))
+    found = f"{count} finding{'s' * (count != 1)}"
+    raise FindingsError(f"{place}: {found}: {named}{more}; `patina build` mends the dataset")

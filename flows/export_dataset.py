@@ -1,0 +1,81 @@
+"""The flow `export-dataset`: a dataset laid out as others' trainers read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
+
+from flows.artifacts import PrefectEvents, record
+from flows.build_dataset import watcher
+from flows.runners import run_step
+from pipeline.events import Events, Meter
+from pipeline.export.format import ExportError, Format
+from pipeline.export.run import Exported, choose, export
+from pipeline.remote_output import dataset_folder_of
+from pipeline.workspace import dataset_folder, usable_cores
+
+Layout = Literal["daclip", "vlunet", "folders", "parquet"]
+Split = Literal["train", "val", "test"]
+
+
+@flow(name="export-dataset", flow_run_name="export {dataset} for {to} into {out}", persist_result=False)
+def export_dataset(
+    dataset: Annotated[str, Field(min_length=1)],
+    to: Layout,
+    out: Annotated[str, Field(min_length=1)],
+    splits: Sequence[Split] = (),
+    degradations: Sequence[str] = (),
+    prefix: str = "",
+    absolute: bool = False,
+    workers: Annotated[int, Field(ge=0)] = 0,
+) -> Exported:
+    """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes.
+
+    Args:
+        dataset: The dataset's folder, or its address such as s3://bucket/name, which is fetched first.
+        to: Whose layout - DA-CLIP's, VLU-Net's, plain folders, or Parquet tables for `datasets`.
+        out: The folder to write. An earlier export in it is replaced.
+        splits: What to export; empty for every split.
+        degradations: The recipe's names or labels, such as hazy; empty for all of them.
+        prefix: For daclip, what goes before every path in its tables; empty for paths relative to `out`.
+        absolute: For daclip, whether its tables have absolute paths.
+        workers: Threads that write files; 0 for one on each core.
+    """
+    if absolute and prefix:
+        raise ExportError("give one of prefix and absolute: both say what goes before the paths of daclip's tables")
+    target = Path(out).absolute()
+    layout = choose(to, prefix=str(target) if absolute else prefix)
+    events = PrefectEvents(watcher())
+    folder = dataset_folder(run_step("fetch", lambda: dataset_folder_of(dataset, events)))
+    done = run_step(
+        "export", lambda: _export(folder, target, layout, splits, degradations, workers or usable_cores(), events)
+    )
+    run_step("artifacts", lambda: record("what was written", lambda: _artifact(done, layout)))
+    return done
+
+
+def _export(
+    folder: Path,
+    out: Path,
+    layout: Format,
+    splits: Sequence[str],
+    degradations: Sequence[str],
+    workers: int,
+    events: Events,
+) -> Exported:
+    with Meter(events, f"exporting for {layout.name}", "samples") as meter:
+        return export(folder, out, layout, splits=splits, degradations=degradations, workers=workers, progress=meter)
+
+
+def _artifact(done: Exported, layout: Format) -> None:
+    what = "written" if done.fresh else "as before: nothing had changed"
+    create_markdown_artifact(
+        f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out}`",
+        key="export",
+        description=f"{layout.name} {layout.version}",
+    )

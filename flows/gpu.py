@@ -1,0 +1,89 @@
+"""One caption model at a time: a lease on the server's concurrency limit `gpu` around the step that needs a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+
+from pipeline.dataset import Runner
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+GPU = "gpu"
+"""The limit's name. Its number: how many builds may have a model in memory at a time."""
+
+LEASE = 60.0
+"""Seconds after which the slot of a holder that died is free again; Prefect renews it while the holder lives."""
+
+CAPTION = "caption"
+"""The step of a build that loads models; it is there only where a model has something to say."""
+
+
+class WithGpuLease:
+    """A runner like `inner`, whose step `caption` waits for a slot of the limit and holds it.
+
+    A server without the limit, such as a laptop's own, makes no one wait: that is said once.
+    """
+
+    def __init__(self, inner: Runner) -> None:
+        self._inner = inner
+        self._said = False
+        self.shares_memory, self.workers = inner.shares_memory, inner.workers
+
+    def call(self, step: str, function: Callable[[], R]) -> R:
+        """Run one step."""
+        return self._inner.call(step, partial(self._leased, function) if step == CAPTION else function)
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run a function over all items."""
+        return self._inner.map(step, function, items, finished)
+
+    def _leased(self, function: Callable[[], R]) -> R:
+        if not limit_exists():
+            if not self._said:
+                get_run_logger().warning(
+                    "this server has no concurrency limit %r, so captioning waits for nobody else's model; to make "
+                    "it: prefect gcl create %s --limit 1",
+                    GPU,
+                    GPU,
+                )
+            self._said = True
+            return function()
+        # A renewal that fails must not end the work: while no server answers, nobody else gets the slot either.
+        with concurrency(GPU, occupy=1, lease_duration=LEASE, strict=True, raise_on_lease_renewal_failure=False):
+            return function()
+
+
+def needs_lease(devices: Sequence[str]) -> bool:
+    """Whether captioning on these devices may use a GPU; without any, the captioner takes every GPU that there is."""
+    return not devices or any(device.partition(":")[0] != "cpu" for device in devices)
+
+
+def limit_exists() -> bool:
+    """Whether the server has the limit."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(GPU)
+        except ObjectNotFound:
+            return False
+    return True
+
+
+def create_limit(slots: int = 1) -> bool:
+    """Create the limit, unless the server has it, of whatever size; gives whether it was created."""
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    if limit_exists():
+        return False
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=slots))
+    return True

@@ -1,0 +1,433 @@
+"""Where a build's batches of shards run: threads or processes of this machine, a Dask cluster, a Ray cluster.
+
+All through Prefect's task runners, so that each batch is a task run; the bytes are the same from each. A step that is
+not a batch (scanning, captions, publishing) runs in the flow's own process.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from threading import Thread
+from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from prefect import Flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture, as_completed
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from prefect.utilities.annotations import quote
+
+from flows.retries import BACKOFF, JITTER, RETRIES, retry_io
+from pipeline.build import BuildError
+from pipeline.dataset import Runner
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+RunnerName = Literal["threads", "processes", "dask", "ray"]
+AnyTaskRunner = TaskRunner[Any]
+
+PATIENCE = 15
+"""Seconds that a cluster has to answer."""
+
+
+@task(
+    task_run_name="{step}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(BACKOFF),
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=retry_io,
+)
+def run_step(step: str, function: Callable[[], R]) -> R:
+    """One step of a build."""
+    del step
+    return function()
+
+
+@task(
+    task_run_name="{step} {batch}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(BACKOFF),
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=retry_io,
+)
+def run_batch(step: str, batch: str, function: Callable[[Any], Any], item: Any) -> Any:
+    """One batch of a step's items. Safe to run again: what is finished is found finished."""
+    del step, batch
+    return function(item)
+
+
+def make_runner(name: RunnerName, workers: int, address: str = "") -> Runner:
+    """The runner of that name, with `workers` threads or processes, or with a cluster's at `address`.
+
+    Raises BuildError, before any work, if the name or address make no sense, a library is missing, or nothing answers.
+    """
+    if name not in get_args(RunnerName):
+        raise BuildError(f"there is no runner {name!r}; expected one of {', '.join(get_args(RunnerName))}")
+    if address and name not in {"dask", "ray"}:
+        raise BuildError(
+            f"the address {address} names a cluster, and {name} run here; leave it out, or choose dask or ray"
+        )
+    if name == "threads":
+        return PrefectThreads(workers)
+    if name == "processes":
+        return PrefectWorkers(_processes(workers))
+    with _extra(name):
+        engine = _dask(workers, address) if name == "dask" else _ray(workers, address)
+    return PrefectWorkers(engine)
+
+
+class PrefectThreads:
+    """Steps as task runs, batches of shards side by side on `workers` threads."""
+
+    shares_memory = True
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def call(self, step: str, function: Callable[[], R]) -> R:
+        """Run one step as a task."""
+        return run_step(step, function)
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run a function over all items as tasks, and read every one's result: waiting alone hides failures."""
+        pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self.workers)
+        with pool as runner:
+            # quoted: Prefect would otherwise search thousands of samples for futures
+            results, errors = _gather(runner, step, function, items, finished, quote)
+        for i in sorted(errors):
+            raise errors[i]
+        return [results[i] for i in range(len(items))]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine of workers in other processes.
+
+    workers  how many batches it has under way at a time.
+    start    opens Prefect's task runner for so many batches.
+    lost     errors of its that say that a worker died; advice: what to do then.
+    """
+
+    workers: int
+    start: Callable[[int], AbstractContextManager[AnyTaskRunner]]
+    lost: tuple[type[Exception], ...]
+    advice: str
+
+
+class PrefectWorkers:
+    """Steps as task runs in this process, batches of shards as task runs in an engine's workers."""
+
+    shares_memory = False
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.workers = engine.workers
+
+    def call(self, step: str, function: Callable[[], R]) -> R:
+        """Run one step as a task, here: captions, for one, have their own processes and devices."""
+        return run_step(step, function)
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run a function over all items as tasks, and read every one's result. `function` and items are pickled.
+
+        Raises BuildError if a worker died, once the others have ended.
+        """
+        # Prefect's embedded API is known to this process alone: without its address each worker would start its own.
+        with _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
+            results, errors = _gather(runner, step, function, items, finished)
+        for i in sorted(errors):
+            if isinstance(errors[i], self._engine.lost):
+                raise self._lost(errors, items) from errors[i]
+            if missing := _module_missing(errors[i]):
+                raise BuildError(
+                    f"a worker cannot import {missing}: every machine of the cluster needs patina, in the same versions"
+                ) from errors[i]
+            raise errors[i]
+        return [results[i] for i in range(len(items))]
+
+    def _lost(self, errors: dict[int, Exception], items: Sequence[object]) -> BuildError:
+        lost = [i for i, error in sorted(errors.items()) if isinstance(error, self._engine.lost)]
+        named = [f"batch {i + 1} of {len(items)} ({items[i]})" for i in lost[:5]]
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        return BuildError(
+            f"a worker died, and these were not finished: {', '.join(named)}{more}. {self._engine.advice} All shards "
+            "that were finished are kept: run the build again to continue"
+        )
+
+
+def _gather(
+    runner: AnyTaskRunner,
+    step: str,
+    function: Callable[[A], R],
+    items: Sequence[A],
+    finished: Callable[[A], None] | None,
+    shield: Callable[[A], Any] = lambda item: item,
+) -> tuple[dict[int, R], dict[int, Exception]]:
+    """Submit all items; results and errors of all, by place, once the last has ended."""
+    places: dict[Any, int] = {}
+    futures: list[PrefectFuture[Any]] = []
+    for i, item in enumerate(items):
+        batch = f"{i + 1} of {len(items)}"
+        parameters = {"step": step, "batch": batch, "function": function, "item": shield(item)}
+        futures.append(runner.submit(run_batch, parameters))
+        places[futures[-1].task_run_id] = i
+    results: dict[int, R] = {}
+    errors: dict[int, Exception] = {}
+    for future in as_completed(futures):
+        i = places[future.task_run_id]
+        try:
+            results[i] = future.result()
+        except Exception as error:
+            errors[i] = error
+            continue
+        if finished:
+            finished(items[i])
+    return results, errors
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Engines
+
+
+def _processes(workers: int) -> Engine:
+    @contextmanager
+    def start(count: int) -> Iterator[AnyTaskRunner]:
+        with ProcessPoolTaskRunner(max_workers=min(workers, count), initializer=end_with_parent) as runner:
+            yield runner
+
+    return Engine(workers, start, (BrokenProcessPool,), KILLED)
+
+
+KILLED = "A worker is mostly killed for want of memory; fewer of them (--workers) need less."
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, even if that was killed; a pool's worker waits on."""
+    parent = parent_process()
+    assert parent is not None, "a pool's worker has a parent"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True, name="end with parent").start()
+
+
+def _dask(workers: int, address: str) -> Engine:
+    import dask
+    from distributed import Client
+    from distributed.scheduler import KilledWorker
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every connection, and what died we tell
+
+    lost = (KilledWorker, CancelledError)
+    if not address:
+
+        @contextmanager
+        def start(count: int) -> Iterator[AnyTaskRunner]:
+            # On one machine a worker dies for want of memory, and so would the next one that gets its batch.
+            own = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+            cluster = {
+                "n_workers": min(workers, count),
+                "threads_per_worker": 1,
+                "dashboard_address": ":0",  # its usual port may be another's
+            }
+            with (
+                dask.config.set(own),
+                DaskTaskRunner(cluster_kwargs=cluster) as runner,
+            ):
+                yield runner
+
+        return Engine(workers, start, lost, KILLED)
+
+    try:
+        with Client(address, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            found = client.scheduler_info(n_workers=-1)["workers"]
+    except (OSError, ValueError, TypeError) as error:
+        raise BuildError(
+            f"no Dask scheduler answers at {address} ({error}); expected an address such as tcp://10.0.0.5:8786, as "
+            "`dask scheduler` prints it"
+        ) from None
+    if not found:
+        raise BuildError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
+    _expect_api_seen(urlsplit(name).hostname or "" for name in found)
+    threads = sum(int(worker["nthreads"]) for worker in found.values())
+
+    @contextmanager
+    def join(count: int) -> Iterator[AnyTaskRunner]:
+        del count
+        with DaskTaskRunner(address=address) as runner:
+            yield runner
+
+    return Engine(threads, join, lost, f"The scheduler at {address} gave up on them; its log says why.")
+
+
+def _ray(workers: int, address: str) -> Engine:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell Ray's makers
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what it will do anyway, and warns of
+    import ray
+    from prefect_ray import RayTaskRunner  # type: ignore[import-untyped]
+    from prefect_ray.context import remote_options  # type: ignore[import-untyped]
+    from ray import exceptions
+
+    lost = (
+        exceptions.WorkerCrashedError, exceptions.OutOfMemoryError, exceptions.NodeDiedError,
+        exceptions.ObjectLostError, exceptions.LocalRayletDiedError,
+    )  # fmt: skip
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if not address:
+
+        @contextmanager
+        def start(count: int) -> Iterator[AnyTaskRunner]:
+            own = {**quiet, "num_cpus": min(workers, count), "include_dashboard": False}
+            # no second try: on one machine a worker dies for want of memory, and so would the next one
+            with RayTaskRunner("local", own) as runner, remote_options(max_retries=0):
+                yield runner
+
+        return Engine(workers, start, lost, KILLED)
+
+    joined = ray.is_initialized()
+    try:
+        if not joined:
+            _expect_answer(address)
+            ray.init(address, **quiet)
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BuildError(
+            f"no Ray cluster answers at {address} ({error}); expected an address such as 10.0.0.5:6379 or "
+            "ray://10.0.0.5:10001, as `ray start --head` prints it, or auto"
+        ) from None
+    finally:
+        if not joined:
+            ray.shutdown()
+    cores = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
+    if not cores:
+        raise BuildError(f"the Ray cluster at {address} has no cores to run on; start a node: ray start --address=…")
+    _expect_api_seen(str(node["NodeManagerAddress"]) for node in nodes)
+
+    @contextmanager
+    def join(count: int) -> Iterator[AnyTaskRunner]:
+        del count
+        if not joined and address == "auto":  # which Prefect would take for a cluster of its own
+            ray.init("auto", **quiet)
+        try:
+            with RayTaskRunner(address, quiet) as runner:
+                yield runner
+        finally:
+            if not joined:
+                ray.shutdown()
+
+    return Engine(cores, join, lost, f"The Ray cluster at {address} gave up on them; its logs say why.")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Turns an import that fails into the words of what to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise BuildError(
+            f"the runner {name} needs a package that is not installed ({error}): pip install 'patina[{name}]'"
+        ) from error
+
+
+@contextmanager
+def _api_told() -> Iterator[None]:
+    """Within it, settings that are handed to workers name the server that this process uses."""
+    with get_client(sync_client=True) as client:
+        address = str(client.api_url)
+    with temporary_settings({PREFECT_API_URL: address}):
+        yield
+
+
+@contextmanager
+def _flow_left_out() -> Iterator[None]:
+    """Within it, the context that Prefect hands to workers has an empty flow in the place of the running one.
+
+    Prefect pickles a flow's function with all that it names, some of which cannot be pickled; and a worker cannot
+    import a flow that a deployment loaded from a file.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow is None:
+        yield
+        return
+    with context.model_copy(update={"flow": Flow(_nothing, name=context.flow.name)}):
+        yield
+
+
+def _nothing() -> None:
+    """A flow's function, for workers that never call it."""
+
+
+def _expect_api_seen(hosts: Iterable[str]) -> None:
+    """Raise BuildError if workers run on other machines, and Prefect's server is seen by this one alone."""
+    away = next((host for host in hosts if not _is_here(host)), "")
+    server = PREFECT_API_URL.value()
+    if away and (not server or _is_loopback(urlsplit(server).hostname or "")):
+        raise BuildError(
+            f"the worker on {away} cannot tell Prefect how it goes on: {server or 'the server inside this process'} is "
+            "seen by this machine alone; run `prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its "
+            "address as other machines see it, such as http://10.0.0.5:4200/api"
+        )
+
+
+def _expect_answer(address: str) -> None:
+    """Raise OSError if nothing listens at host:port or ray://host:port: Ray itself would try for ever."""
+    place = urlsplit(address if "://" in address else f"//{address}")
+    if place.hostname and place.port:
+        socket.create_connection((place.hostname, place.port), PATIENCE).close()
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host's name or address is this machine's: only one's own addresses can be bound."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(where)
+    except OSError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _module_missing(error: BaseException | None) -> str:
+    """The module that an error, or what stands behind it, says is missing; "" if none."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ModuleNotFoundError):
+            return error.name or "patina"
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return ""

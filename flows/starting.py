@@ -1,0 +1,91 @@
+"""`patina run NAME`: starts a deployment by its short name, for a worker or `patina serve` to run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
+
+from flows.errors import RunError
+from pipeline.locations import is_remote
+from pipeline.recipe import nearest
+
+FILES = frozenset({"recipe", "out", "dataset"})
+"""Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""
+
+
+def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
+    """Parameters from `name=value` words; a value is JSON where it can be read so, else a text. Raises RunError."""
+    parameters: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise RunError(f"--param: expected name=value, found {word!r}")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
+    return parameters
+
+
+def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with absolute paths; addresses, and names of recipes that come with patina, stay as they are."""
+
+    def absolute(name: str, value: Any) -> Any:
+        if name not in FILES or not isinstance(value, str) or not value or is_remote(value):
+            return value
+        is_name = name == "recipe" and not Path(value).suffix and not Path(value).exists()
+        return value if is_name else str(Path(value).absolute())
+
+    return {name: absolute(name, value) for name, value in parameters.items()}
+
+
+def start(name: str, parameters: Mapping[str, Any]) -> FlowRun:
+    """Ask the server of PREFECT_API_URL to run the deployment `name`, or FLOW/NAME. Raises RunError."""
+    if not PREFECT_API_URL.value():
+        raise RunError(
+            "no server is named; export PREFECT_API_URL=http://127.0.0.1:4200/api, or what `patina serve` says"
+        )
+    try:
+        with get_client(sync_client=True) as client:
+            try:
+                found = client.read_deployment_by_name(name if "/" in name else f"{name}/{name}")
+            except (ObjectNotFound, ValueError):
+                known = [deployment.name for deployment in client.read_deployments()]
+                advice = nearest(name, known) if known else "it has none: `patina serve`, or `prefect deploy --all`"
+                raise RunError(f"the server has no deployment {name!r}; {advice}") from None
+            return client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
+    except PrefectHTTPStatusError as error:
+        raise RunError(f"{name}: {_detail(error)}") from None
+    except httpx.TransportError as error:
+        raise RunError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}") from None
+
+
+def follow(run: FlowRun, tell: Callable[[str], None], every: float = 1.0) -> str:
+    """Wait until the run has ended, and tell each of its states; gives the last one's type, such as COMPLETED."""
+    last = ""
+    with get_client(sync_client=True) as client:
+        while True:
+            state = client.read_flow_run(run.id).state
+            if state is not None and state.name != last:
+                last = state.name or ""
+                tell(f"{state.name}{f': {state.message}' if state.message else ''}")
+            if state is not None and state.is_final():
+                return state.type.value
+            time.sleep(every)
+
+
+def _detail(error: PrefectHTTPStatusError) -> str:
+    """What the server says about a request that it refuses, such as a parameter out of its range."""
+    try:
+        return str(error.response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return str(error)

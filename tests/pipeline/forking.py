@@ -1,0 +1,245 @@
+"""Builds that come to grief, each in a process of its own, forked from one that has imported everything.
+
+`Forks` is the test's side. The other side, which this module is when it is run, reads one request a line and forks for
+each build: killed at a point or after a while, on a disk that takes no more, with little memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+
+from captioning import CAPTIONERS
+from captioning.captioner import Caption, Captioner, Photo, Run
+from pipeline import build as building
+from pipeline.codec import codec_fingerprint
+from pipeline.dataset import Options, Threads, build
+from pipeline.manifest import SAMPLE_SCHEMA
+from pipeline.recipe import parse_recipe
+from pipeline.shard import file_sha256
+from pipeline.workspace import PRIVATE
+
+BATCH = 2  # photographs that the captioner sees at once
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A dataset's folder: digests of all that readers see, and what lies in its private folder beside the stores."""
+
+    public: dict[str, str]
+    left: list[str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a build ended: 0, or the signal that killed it, below 0; the error's class and words; and how often each
+    point was passed, of a build that was not killed."""
+
+    status: int
+    error: str = ""
+    words: str = ""
+    passed: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Forks:
+    """A process that forks builds. `before`: a command that runs it, such as one that gives it mounts of its own."""
+
+    def __init__(self, before: Sequence[str] = ()) -> None:
+        command = [*before, sys.executable, "-m", "tests.pipeline.forking"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Forks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def build(self, folder: Path, table: str, out: Path, **how: Any) -> Ended:
+        """Build folder/`table`.json into `out`. `at`: a point and how often it is passed before the kill; `delay`:
+        seconds before it; `largest`: bytes of a file at the most; `memory`: bytes of memory beyond what there is."""
+        return Ended(**self._ask(do="build", folder=str(folder), table=table, out=str(out), **how))
+
+    def look(self, out: Path) -> Seen:
+        """What lies in `out`."""
+        return Seen(**self._ask(do="look", out=str(out)))
+
+    def run(self, *command: object) -> int:
+        """Run a command there; gives its exit code."""
+        code: int = self._ask(do="run", command=[str(word) for word in command])["code"]
+        return code
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+def asked(folder: Path) -> Counter[str]:
+    """How often the captioner was asked for each image, over all builds."""
+    path = folder / "asked.txt"
+    return Counter(path.read_text().split()) if path.exists() else Counter()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The other side
+
+
+@dataclass(frozen=True)
+class Slow(Captioner):
+    """A captioner whose captions are kept, which takes its time and writes down whom it was asked for."""
+
+    name: ClassVar[str] = "slow"
+    version: ClassVar[int] = 1
+    stored: ClassVar[bool] = True
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def caption(self, photos: Sequence[Photo]) -> list[Caption]:
+        for photo in photos:
+            path = Path(photo.folder).parent / "asked.txt"
+            with path.open("ab", buffering=0) as file:
+                file.write(f"{photo.digest}\n".encode())
+        point("caption")
+        time.sleep(0.003)
+        return [Caption(f"a picture called {photo.name}") for photo in photos]
+
+
+_passed: Counter[str] = Counter()
+_passing = threading.Lock()
+_last: list[str | int] = []  # where a build is to end
+
+
+def point(name: str) -> None:
+    """A point where a build may be killed."""
+    with _passing:
+        _passed[name] += 1
+        if [name, _passed[name]] == _last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _before(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def passing(*args: Any, **kwargs: Any) -> Any:
+        point(name)
+        return function(*args, **kwargs)
+
+    return passing
+
+
+def _instrument() -> None:
+    for name in ("write", "replace", "unlink", "fsync", "mkdir"):
+        setattr(os, name, _before(getattr(os, name), name))
+    building._Maker.sample = _before(building._Maker.sample, "sample")  # type: ignore[method-assign]
+    import captioning.store as stores
+
+    opened = stores._open
+
+    def watched(*args: Any) -> Any:
+        connection = opened(*args)
+        connection.set_progress_handler(lambda: point("store"), 40)
+        return connection
+
+    stores._open = watched
+
+
+def _build(request: dict[str, Any]) -> None:
+    folder = Path(request["folder"])
+    table = json.loads((folder / f"{request['table']}.json").read_text())
+    recipe = parse_recipe(table, folder, "tiny")
+    if request.get("largest") is not None:  # SIGXFSZ is ignored by Python, so that writing more is an error
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest"], resource.RLIM_INFINITY))
+    if request.get("memory") is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        size = pages * resource.getpagesize() + request["memory"]
+        resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+    build(recipe, Path(request["out"]), Options(workers=2, captioning=Run(batch=BATCH)), Threads(2))
+
+
+def _fork(request: dict[str, Any]) -> dict[str, Any]:
+    start = time.monotonic()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        answer: dict[str, Any] = {}
+        try:
+            _last.extend(request.get("at") or [])
+            _instrument()
+            _build(request)
+        except Exception as error:
+            answer = {"error": type(error).__name__, "words": str(error)}
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        with open(writing, "w") as pipe:  # noqa: PTH123 - of a descriptor
+            json.dump({**answer, "passed": _passed}, pipe)
+        os._exit(1 if answer else 0)
+    os.close(writing)
+    if request.get("delay") is not None:
+        time.sleep(request["delay"])
+        os.kill(child, signal.SIGKILL)
+    with open(reading) as pipe:  # noqa: PTH123
+        text = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    told = json.loads(text) if text and status >= 0 else {}
+    return {"status": status, **told, "seconds": time.monotonic() - start}
+
+
+def _look(out: Path) -> dict[str, Any]:
+    files = [p for p in sorted(out.rglob("*")) if p.is_file()]
+    public = [p for p in files if PRIVATE not in p.parts]
+    own = {"lock", "scan.sqlite", "captions.sqlite"}
+    left = [str(p.relative_to(out)) for p in files if PRIVATE in p.parts and p.name not in own]
+    return {"public": {str(p.relative_to(out)): file_sha256(p) for p in public}, "left": left}
+
+
+def _answers() -> Iterator[dict[str, Any]]:
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "build":
+            yield _fork(request)
+        elif request["do"] == "look":
+            yield _look(Path(request["out"]))
+        else:
+            yield {"code": subprocess.run(request["command"], check=False, stdout=subprocess.DEVNULL).returncode}
+
+
+def main() -> None:
+    """Answer until there are no more requests."""
+    cv2.setNumThreads(1)
+    CAPTIONERS["slow"] = Slow
+    codec_fingerprint()
+    SAMPLE_SCHEMA.empty_table()  # imports what every child would have to import
+    for answer in _answers():
+        print(json.dumps(answer), flush=True)
+
+
+@contextlib.contextmanager
+def copied(source: Path, target: Path) -> Iterator[Path]:
+    """A copy of a folder for as long as it is needed."""
+    shutil.copytree(source, target)
+    try:
+        yield target
+    finally:
+        shutil.rmtree(target)
+
+
+if __name__ == "__main__":
+    main()

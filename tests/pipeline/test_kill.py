@@ -1,0 +1,139 @@
+"""Killed at any moment, and run again: the same bytes, nothing left behind, no caption lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.manifest import MANIFEST, SHARDS
+from tests.pipeline.forking import BATCH, Ended, Forks, asked
+from tests.pipeline.making import photo, photos
+
+POINTS = ("write", "sample", "replace", "unlink", "fsync", "mkdir", "caption", "store")
+"""In a shard, between samples, between two renames of any kind, while publishing, captioning, or storing."""
+
+
+@dataclass
+class World:
+    """A folder with photographs and two recipes, the dataset of the first one, and what the second one makes of it."""
+
+    folder: Path
+    forks: Forks
+    built: dict[str, str]
+    expected: dict[str, str]
+    whole: Ended  # the build from scratch, uninterrupted
+
+    def killed_and_run_again(self, chance: random.Random, place: Path) -> Ended:
+        """One unlucky build, from the first dataset or from nothing; gives how it ended before it was run again."""
+        out, fresh = place / "dataset", chance.random() < 0.3
+        if not fresh:
+            shutil.copytree(self.folder / "first", out)
+        (self.folder / "asked.txt").unlink(missing_ok=True)
+        kills, ended = 1 + (chance.random() < 0.25), Ended(0)
+        for _ in range(kills):
+            how: dict[str, Any] = {"delay": chance.uniform(0.0, self.whole.seconds)}
+            if chance.random() < 0.7:
+                name = chance.choice(POINTS)
+                how = {"at": (name, chance.randint(1, self.whole.passed[name]))}
+            ended = self.forks.build(self.folder, "second", out, **how)
+            assert ended.status in {0, -signal.SIGKILL}, ended
+            self.no_reader_sees_half_of_anything(out)
+        again = self.forks.build(self.folder, "second", out)
+        assert again.status == 0, again
+        seen = self.forks.look(out)
+        assert seen.public == self.expected
+        assert seen.left == []
+        times = asked(self.folder)
+        assert max(times.values(), default=1) <= 1 + kills
+        assert sum(count - 1 for count in times.values()) <= BATCH * kills, "no more was lost than was in flight"
+        shutil.rmtree(out)
+        return ended
+
+    def no_reader_sees_half_of_anything(self, out: Path) -> None:
+        """Whatever readers find is wholly the old or wholly the new one; a manifest only with all that it names."""
+        seen = self.forks.look(out).public if out.exists() else {}
+        for name, digest in seen.items():
+            assert digest in {self.built.get(name), self.expected.get(name)}, name
+        if seen.get(MANIFEST) == self.expected[MANIFEST]:
+            assert seen == self.expected
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("killed")
+    photos(folder / "photos", 5, 40, 24)
+    photo(folder / "photos" / "jpeg.jpg", 48, 32, seed=50)
+    table: dict[str, Any] = {
+        "sources": [{"path": "photos"}],
+        "captions": {"kind": "slow"},
+        "degradations": {"noisy": {"sigma": 25}, "uncompleted": {}},
+        "buckets": 2,
+        "split": {"val": 0.3},
+    }
+    (folder / "first.json").write_text(json.dumps(table))
+    second = table | {
+        "degradations": {"noisy": {"sigma": 15}, "jpeg-compressed": {}},
+        "sources": [{"path": "photos"}, {"path": "more"}],
+        "buckets": 3,
+    }
+    photos(folder / "more", 5, 36, 28, first=20)
+    (folder / "second.json").write_text(json.dumps(second))
+    with Forks() as forks:
+        whole = forks.build(folder, "second", folder / "expected")
+        assert whole.status == 0, whole
+        assert set(POINTS) <= set(whole.passed), "every point is passed"
+        expected = forks.look(folder / "expected").public
+        # The captions of `more` are missing from what comes first, so that captioning is interrupted too.
+        first = forks.build(folder, "first", folder / "first")
+        assert first.status == 0, first
+        yield World(folder, forks, forks.look(folder / "first").public, expected, whole)
+
+
+def test_killed_at_random_moments_and_run_again(world: World, tmp_path: Path) -> None:
+    ends = [world.killed_and_run_again(random.Random(f"few {i}"), tmp_path).status for i in range(6)]
+    assert ends.count(-signal.SIGKILL) > 3, "most builds were killed before they ended"
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_killed_while_captioning_loses_what_was_in_flight_alone(world: World, tmp_path: Path, number: int) -> None:
+    (world.folder / "asked.txt").unlink(missing_ok=True)
+    ended = world.forks.build(world.folder, "second", tmp_path / "dataset", at=("caption", number))
+    assert ended.status == -signal.SIGKILL
+    assert asked(world.folder).total() == BATCH * number
+    assert world.forks.build(world.folder, "second", tmp_path / "dataset").status == 0
+    times = asked(world.folder)
+    assert (len(times), times.total()) == (11, 11 + BATCH)
+    assert world.forks.look(tmp_path / "dataset").public == world.expected
+
+
+@pytest.mark.slow
+def test_killed_at_a_hundred_random_moments_and_run_again(world: World, tmp_path: Path) -> None:
+    ends = [world.killed_and_run_again(random.Random(f"many {i}"), tmp_path).status for i in range(100)]
+    assert ends.count(-signal.SIGKILL) > 60
+
+
+def test_killed_between_any_two_renames(world: World, tmp_path: Path) -> None:
+    """Publishing is where a dataset changes: every sixth of its renames, and removals, in turn."""
+    out = tmp_path / "dataset"
+    shutil.copytree(world.folder / "first", out)
+    passed = world.forks.build(world.folder, "second", out).passed
+    shutil.rmtree(out)
+    shards = [name for name in world.expected if name.startswith(SHARDS)]
+    assert passed["replace"] > 2 * len(shards)
+    for name, first, step in (("replace", passed["replace"] - len(shards) - 8, 6), ("unlink", 1, 5)):
+        for number in range(first, passed[name] + 1, step):
+            shutil.copytree(world.folder / "first", out)
+            assert world.forks.build(world.folder, "second", out, at=(name, number)).status == -signal.SIGKILL
+            world.no_reader_sees_half_of_anything(out)
+            assert world.forks.build(world.folder, "second", out).status == 0
+            seen = world.forks.look(out)
+            assert (seen.public, seen.left) == (world.expected, [])
+            shutil.rmtree(out)
