@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import AutomationCore, DeploymentEventTrigger, DeploymentTriggerTypes
 from prefect.schedules import Schedule
@@ -34,8 +33,6 @@ REBUILD = DeploymentEventTrigger(
 )
 """Prefect fills the templates with what the event says."""
 
-ONE_LOOK = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-
 
 @dataclass(frozen=True)
 class Watching:
@@ -55,13 +52,12 @@ class Watching:
 
 @dataclass(frozen=True)
 class Offer:
-    """A flow as it is deployed, under its own name: a sentence, tags, what starts it, how many run at a time."""
+    """A flow as it is deployed, under its own name: a sentence, tags, and what starts it."""
 
     flow: Flow[Any, Any]
     description: str
     tags: tuple[str, ...]
     triggers: tuple[DeploymentTriggerTypes, ...] = ()
-    limit: ConcurrencyLimitConfig | None = None
 
     def deployment(self, schedules: Sequence[Schedule] = ()) -> RunnerDeployment:
         """The deployment, unpaused: a server remembers that an earlier process paused it when it ended."""
@@ -70,7 +66,6 @@ class Offer:
             description=self.description,
             tags=list(self.tags),
             triggers=list(self.triggers),
-            concurrency_limit=self.limit,
             schedules=list(schedules),
             paused=False,
         )
@@ -99,7 +94,6 @@ OFFERS = (
         watch_sources,
         "Look whether sources or recipe changed; once they rest, tell it, which starts build-dataset.",
         ("patina", "watch"),
-        limit=ONE_LOOK,
     ),
 )
 

@@ -318,7 +318,8 @@ def _ray(workers: int, address: str) -> Engine:
     except (OSError, ValueError, RuntimeError) as error:
         raise BuildError(
             f"no Ray cluster answers at {address} ({error}); expected an address such as 10.0.0.5:6379 or "
-            "ray://10.0.0.5:10001, as `ray start --head` prints it, or auto"
+            "ray://10.0.0.5:10001, as `ray start --head` prints it, or auto; a cluster that asks for a token wants "
+            "RAY_AUTH_MODE=token"
         ) from None
     finally:
         if not joined:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOCAL = "http://127.0.0.1:4200/api"
 
 LASTING = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-"""Leases outlive the server; in its memory, where they are by default, a slot held at a restart is never free again."""
+"""Leases outlive the server. In its memory, where they are by default, a slot held at a restart stays taken."""
 
 
 def serve_deployments(limit: int, watching: Watching | None = None) -> None:

@@ -400,6 +400,8 @@ def build_shards(
 
     Progress is told after every sample, or, by workers in other processes, after every batch.
     """
+    if not jobs:  # something is dropped or told anew: no reason to start workers
+        return []
     for half in staging.glob("*.tmp"):  # of workers that were killed; one that still writes it keeps its open file
         half.unlink(missing_ok=True)
     if runner.shares_memory:

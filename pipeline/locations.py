@@ -8,6 +8,7 @@ SHA-256, so that what was read once is not fetched again; losing the cache costs
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import html
 import os
@@ -30,6 +31,9 @@ TAGS = (
     "Last-Modified", "LastModified", "last_modified", "updated", "mtime", "modified", "created",
 )  # fmt: skip
 """What the file systems of fsspec call the thing that changes with a file's bytes, the surest first."""
+
+OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of reading a source that are no fault of the source: the cache's disk is full, this machine has no more."""
 
 WEB = ("http://", "https://")
 
@@ -105,7 +109,7 @@ def fetch(location: str) -> tuple[bytes, str]:
     try:
         data: bytes = _patiently(lambda: system_of(location).cat_file(within(location)))
     except Exception as error:  # each file system of fsspec has its own kinds
-        raise LocationError(f"cannot be read: {_why(error)}") from error
+        raise _told(f"cannot be read: {_why(error)}", error) from error
     digest = hashlib.sha256(data).hexdigest()
     keep(data, digest, anew=True)
     return data, digest
@@ -119,7 +123,7 @@ def tag(location: str) -> tuple[str, int]:
     try:
         info: Mapping[str, Any] = _patiently(lambda: system_of(location).info(within(location)))
     except Exception as error:
-        raise LocationError(f"cannot be read: {_why(error)}") from error
+        raise _told(f"cannot be read: {_why(error)}", error) from error
     size = info.get("size")
     found = next((f"{name} {info[name]}" for name in TAGS if info.get(name)), "")
     return found, -1 if size is None else int(size)
@@ -138,7 +142,7 @@ def list_remote(folder: str) -> list[str]:
         # `ls` fails where nothing is there
         found = _patiently(lambda: system.find(within(folder)) or system.ls(within(folder), detail=False))
     except Exception as error:
-        raise LocationError(f"cannot list {folder}: {_why(error)}") from error
+        raise _told(f"cannot list {folder}: {_why(error)}", error) from error
     return sorted(system.unstrip_protocol(path) for path in found)
 
 
@@ -195,7 +199,7 @@ def local_copy(location: str) -> Path:
         with replacing(target) as half:
             _patiently(lambda: system_of(location).get_file(within(location), half))
     except Exception as error:
-        raise LocationError(f"cannot fetch {location}: {_why(error)}") from error
+        raise _told(f"cannot fetch {location}: {_why(error)}", error) from error
     return target
 
 
@@ -268,6 +272,11 @@ def _patiently(ask: Callable[[], R]) -> R:
                 raise
             time.sleep(pause)
     return ask()
+
+
+def _told(what: str, error: Exception) -> OSError:
+    """The error to raise: one that is this machine's own stays what it is, and sets no source aside."""
+    return error if isinstance(error, OSError) and error.errno in OURS else LocationError(what)
 
 
 def _why(error: BaseException) -> str:

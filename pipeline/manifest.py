@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +29,8 @@ MANIFEST = "manifest.json"
 SAMPLES = "samples.parquet"
 SOURCES = "sources.parquet"
 SHARDS = "shards"
+SHARD = re.compile(r"(train|val|test)-[a-z0-9]+([-+][a-z0-9]+)*-\d{4,}\.tar")
+KEY = "^[0-9a-f]{16}(-y[0-9]{5,}x[0-9]{5,})?(-v[0-9]{3,})?$"
 
 
 class ManifestError(ValueError):
@@ -229,6 +232,9 @@ def parse_manifest(text: str, path: str) -> Manifest:
         )
     except (KeyError, TypeError) as error:
         raise ManifestError(f"{path}: a key is missing or of another kind: {error}") from None
+    for shard in shards:  # names become paths, and the dataset may be a stranger's
+        if not SHARD.fullmatch(shard.name):
+            raise ManifestError(f"{path}: {shard.name!r} is no name of a shard; it was edited, and not by patina")
     if "sum" in body and body["sum"] != _sum(body):  # an earlier release wrote none
         raise ManifestError(
             f"{path}: does not fit its own sum: it was edited or damaged; `patina build` makes it again"
@@ -269,11 +275,14 @@ def read_members(folder: Path, row: SampleRow) -> dict[str, bytes]:
 def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:
     path = folder / SAMPLES
     if not path.exists():
-        return SAMPLE_SCHEMA.empty_table()
+        return samples_table(())
     try:
         table = pq.read_table(path, schema=SAMPLE_SCHEMA)
     except (OSError, pa.ArrowException) as error:
         raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    for column, rule in (("key", KEY), ("shard", f"^{SHARD.pattern}$")):  # they become paths, as a stranger wrote them
+        if not pc.all(pc.match_substring_regex(table[column], rule), min_count=0).as_py():
+            raise ManifestError(f"{path}: its column {column!r} holds what patina never writes; do not use it")
     return table if shards is None else table.filter(pc.is_in(table["shard"], pa.array(list(shards), pa.string())))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -27,9 +26,6 @@ from synth.image import Image
 
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
-
-OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors of reading a source that are no fault of the source: the cache's disk is full, this machine has no more."""
 
 INSPECTION = 2
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
@@ -312,7 +308,7 @@ def read_verified(path: str, digest: str) -> bytes:
             if found == digest:
                 return data
     except OSError as error:
-        if error.errno in OURS:
+        if error.errno in locations.OURS:
             raise
         raise SourceChangedError(path, f"{error.strerror or error}") from None
     raise SourceChangedError(path, "its bytes changed after the scan")
@@ -415,7 +411,7 @@ def _read(path: str, store: ScanStore) -> _Read:
             stat, data = locations.read_file(path)
             digest = hashlib.sha256(data).hexdigest()
     except OSError as error:
-        if error.errno in OURS:
+        if error.errno in locations.OURS:
             raise
         what = (
             str(error) if isinstance(error, locations.LocationError) else f"cannot be read: {error.strerror or error}"

@@ -98,7 +98,10 @@ def test_only_splits_and_shards_that_changed_are_named(recipe: Path, tmp_path: P
 def test_what_was_published_and_not_told_is_told_by_the_next_run(recipe: Path, tmp_path: Path, sent: Sent) -> None:
     build(load_recipe(recipe), tmp_path / "out")  # as a run does that is killed before it can tell
     run(recipe, tmp_path / "out")
-    assert [event[0] for event in sent.take()] == ["prefect.asset.materialization.succeeded", "patina.dataset.published"]
+    assert [event[0] for event in sent.take()] == [
+        "prefect.asset.materialization.succeeded",
+        "patina.dataset.published",
+    ]
 
 
 def test_a_server_that_is_away_is_told_later(

@@ -84,11 +84,11 @@ def test_a_server_that_only_this_machine_sees_is_refused_for_workers_elsewhere()
         with temporary_settings({PREFECT_API_URL: server}):
             _expect_api_seen(["127.0.0.1", "localhost"])
             with pytest.raises(
-                BuildError, match=r"the worker on 192\.0\.2\.7 cannot tell Prefect.*set PREFECT_API_URL"
+                BuildError, match=r"the worker on 203\.0\.113\.7 cannot tell Prefect.*set PREFECT_API_URL"
             ):
-                _expect_api_seen(["127.0.0.1", "192.0.2.7"])  # kept for documentation: no machine has it (RFC 5737)
+                _expect_api_seen(["127.0.0.1", "203.0.113.7"])  # kept for documentation: no machine has it (RFC 5737)
     with temporary_settings({PREFECT_API_URL: "http://10.0.0.5:4200/api"}):
-        _expect_api_seen(["192.0.2.7"])
+        _expect_api_seen(["203.0.113.7"])
 
 
 class Pool:

@@ -95,6 +95,20 @@ def test_workers_elsewhere_give_the_same_bytes_and_leave_nothing(recipe: Recipe,
     assert sum(told.counts) == 18, "progress is told batch by batch"
 
 
+def test_no_worker_is_started_where_no_shard_is_to_be_built(recipe: Recipe, tmp_path: Path) -> None:
+    @contextmanager
+    def never() -> Iterator[None]:
+        pytest.fail("workers were started")
+        yield
+
+    build(recipe, tmp_path / "out")
+    (tmp_path / "photos" / "good-000.png").rename(tmp_path / "photos" / "renamed.png")  # the tables alone change
+    report = build(recipe, tmp_path / "out", runner=Apart(never))
+    assert report.results == ()
+    build(recipe, tmp_path / "plain")
+    assert public_files(tmp_path / "out") == public_files(tmp_path / "plain")
+
+
 def test_what_is_sent_does_not_grow_with_the_samples(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     sizes = []
