@@ -1,7 +1,7 @@
 """Builds that come to grief, each in a process of its own, forked from one that has imported everything.
 
 `Forks` is the test's side. The other side, which this module is when it is run, reads one request a line and forks for
-each build: killed at a point or after a while, on a disk that takes no more, with little memory.
+each build: killed at a point or after a while, or on a disk that takes no more. A build that hangs is killed and said.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pipeline.shard import file_sha256
 from pipeline.workspace import PRIVATE
 
 BATCH = 2  # photographs that the captioner sees at once
+PATIENCE = 120  # seconds that a build may take; these take a tenth of one
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Forks:
 
     def build(self, folder: Path, table: str, out: Path, **how: Any) -> Ended:
         """Build folder/`table`.json into `out`. `at`: a point and how often it is passed before the kill; `delay`:
-        seconds before it; `largest`: bytes of a file at the most; `memory`: bytes of memory beyond what there is."""
+        seconds before it; `largest`: bytes of a file at the most."""
         return Ended(**self._ask(do="build", folder=str(folder), table=table, out=str(out), **how))
 
     def look(self, out: Path) -> Seen:
@@ -167,10 +168,6 @@ def _build(request: dict[str, Any]) -> None:
     recipe = parse_recipe(table, folder, "tiny")
     if request.get("largest") is not None:  # SIGXFSZ is ignored by Python, so that writing more is an error
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest"], resource.RLIM_INFINITY))
-    if request.get("memory") is not None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        size = pages * resource.getpagesize() + request["memory"]
-        resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
     build(recipe, Path(request["out"]), Options(workers=2, captioning=Run(batch=BATCH)), Threads(2))
 
 
@@ -187,7 +184,6 @@ def _fork(request: dict[str, Any]) -> dict[str, Any]:
             _build(request)
         except Exception as error:
             answer = {"error": type(error).__name__, "words": str(error)}
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         with open(writing, "w") as pipe:  # noqa: PTH123 - of a descriptor
             json.dump({**answer, "passed": _passed}, pipe)
         os._exit(1 if answer else 0)
@@ -195,9 +191,14 @@ def _fork(request: dict[str, Any]) -> dict[str, Any]:
     if request.get("delay") is not None:
         time.sleep(request["delay"])
         os.kill(child, signal.SIGKILL)
+    hanging = threading.Timer(PATIENCE, lambda: os.kill(child, signal.SIGABRT))
+    hanging.start()
     with open(reading) as pipe:  # noqa: PTH123
         text = pipe.read()
+    hanging.cancel()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == -signal.SIGABRT:
+        return {"status": status, "error": "Hangs", "words": f"a build of {PATIENCE} seconds"}
     told = json.loads(text) if text and status >= 0 else {}
     return {"status": status, **told, "seconds": time.monotonic() - start}
 

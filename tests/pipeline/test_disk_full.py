@@ -246,25 +246,3 @@ def test_a_photograph_is_not_to_blame_for_too_little_memory(
             build(tiny_recipe(tmp_path), tmp_path / "out")
     report = build(tiny_recipe(tmp_path), tmp_path / "out")
     assert (report.manifest.sources, report.manifest.set_aside) == (3, ())
-
-
-@pytest.mark.slow
-def test_little_memory(world: World, tmp_path: Path) -> None:
-    """Under a limit of the kernel's, where libraries may abort: nothing breaks, and nothing is set aside."""
-    save(world.folder / "huge" / "huge.png", picture(2200, 1500, seed=5), compress_level=1)
-    table = {"sources": [{"path": "photos"}, {"path": "huge"}], "degradations": {"noisy": {}}}
-    (world.folder / "huge.json").write_text(json.dumps(table))
-    assert world.forks.build(world.folder, "huge", tmp_path / "expected").status == 0
-    expected = world.forks.look(tmp_path / "expected").public
-    ends = []
-    for room in (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 60):
-        out = tmp_path / str(room)
-        shutil.copytree(world.folder / "first", out)
-        ended = world.forks.build(world.folder, "huge", out, memory=room * 1_000_000)
-        assert world.forks.look(out).public == (world.built if ended.status else expected)
-        ends.append(ended)
-        assert world.forks.build(world.folder, "huge", out).status == 0
-        seen = world.forks.look(out)
-        assert (seen.public, seen.left) == (expected, [])
-    assert {0} < {ended.status for ended in ends}, "some had enough, some had not"
-    assert {ended.error for ended in ends} <= {"", "BuildError", "ManifestError", "OutputError"}, ends
