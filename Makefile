@@ -46,7 +46,7 @@ fast: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	@echo "test: the slow ones"
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not gpu and not network"
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "slow and not gpu and not network"
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.tuples

@@ -43,7 +43,6 @@ SUFFIXES = frozenset(
 
 _ORIENTATION = 0x0112
 _PNG_END = b"IEND\xae\x42\x60\x82"  # without it a PNG was cut, if only by that; Pillow reads it, libpng does not
-_ENTROPY_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)  # ITU-T T.81, B.1.1.2: a marker but RSTm
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]", re.DOTALL)
 _TRANSPARENT = "is partly transparent, and what lies behind is not known; flatten it first"
 
@@ -227,6 +226,7 @@ _MORE_BITS = b"\xd5\x33\x96\x5a\x0f\xc3\x69\xa5" * 8
 """Something that a Huffman decoder takes for coefficients; the first bit is not the zero that libjpeg makes up."""
 
 
+_AT_ONCE = 1 << 16  # bytes that are searched together
 _HOLE = bytes(512)  # a disk's smallest block, as a download leaves it that was never finished
 
 
@@ -291,9 +291,23 @@ def _scans(data: bytes) -> Iterator[_Scan]:
         elif 0xC0 <= marker <= 0xCF and marker not in {0xC8, 0xCC}:
             frame = marker
         elif marker == 0xDA:
-            start, found = place, _ENTROPY_END.search(data, place)
-            place = found.start() if found else len(data)
+            start, place = place, _entropy_end(data, place)
             yield _Scan(frame, data[body:start], start, place, flat)
+
+
+def _entropy_end(data: bytes, place: int) -> int:
+    """Where a scan's coded data ends that begins at `place`: at the first marker but RSTm (T.81, B.1.1.2)."""
+    for start in range(place, len(data), _AT_ONCE):  # a progressive JPEG's scans end early
+        part = np.frombuffer(data, np.uint8, min(_AT_ONCE + 1, len(data) - start), start)
+        marks = np.flatnonzero(part[:-1] == 0xFF)
+        after = part[marks + 1]
+        ends = marks[(after != 0) & (after != 0xFF) & ((after < 0xD0) | (after > 0xD7))]
+        if ends.size:
+            end = start + int(ends[0])
+            while end > place and data[end - 1] == 0xFF:  # a marker may begin with several
+                end -= 1
+            return end
+    return len(data)
 
 
 def _ends_blocks_first(tables: bytes) -> bool:

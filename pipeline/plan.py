@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.manifest import Manifest, SampleRow, ShardEntry, shard_name
 from pipeline.recipe import Recipe, bucket_of, canonical_json
@@ -18,6 +18,9 @@ from synth.compose import JOINT
 from synth.rng import sample_seed
 from synth.severity import VERSION as MEASURE
 from synth.words import VERSION as WORDING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 SCHEMA = 2
 """Version of a stored sample's layout (members and KEY.json). Part of every fingerprint."""
@@ -55,6 +58,16 @@ class WantedSample:
     tile: tuple[int, int, int, int]
     seed: str
     caption: Worded
+    pixels: str
+    fingerprint: str
+
+
+class Mark(NamedTuple):
+    """What tells a wanted sample from all others, as WantedSample has it: enough to plan by."""
+
+    key: str
+    tile: tuple[int, int, int, int]
+    variant: int
     pixels: str
     fingerprint: str
 
@@ -110,45 +123,50 @@ class Wanted:
         return dict(sorted(made.items()))
 
     @cached_property
-    def _is_looked_up(self) -> dict[str, bool]:
-        """Whether a degradation looks for a file by the photograph's name, so that another name is another sample."""
-        return {word: _has_depth_maps(s.degradation.settings()) for word, s in self.recipe.degradations.items()}
-
-    @cached_property
-    def _prefixes(self) -> dict[tuple[str, bool], bytes]:
+    def _prefixes(self) -> dict[tuple[str, bool], Hash]:
+        """SHA-256 of what the samples of a degradation share, made and paired, to go on from."""
         prefixes = {(w, False): canonical_json([w, body]).encode() for w, body in self.identities.items()}
         pair = {**self._shared, "recovery": RECOVERY}
         prefixes |= {(w, True): canonical_json(["pair", w, pair]).encode() for w in self.identities}
-        return prefixes
+        return {key: hashlib.sha256(prefix) for key, prefix in prefixes.items()}
+
+    def marks(self, source: Source, degradation: str) -> Iterator[Mark]:
+        """The marks of one source's samples under one degradation, in key order."""
+        synthesis = None if source.is_pair else self.recipe.degradations[degradation]
+        shared = self._prefixes[degradation, source.is_pair]
+        caption = self.captions[source.digest] or Worded("", "")
+        wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
+        told = f"\0{canonical_json(source.params)}" if source.params else ""
+        if synthesis and (looked_up := synthesis.degradation.looks_up(source.names[0])):
+            told += f"\0{looked_up}"
+        for tile in self.recipe.cut(source.looks.width, source.looks.height):
+            place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
+            for variant in range(synthesis.variants if synthesis else 1):
+                whole = shared.copy()
+                whole.update(f"{source.digest}\0{tile}\0{variant}{told}".encode())
+                pixels = whole.hexdigest()[:32]
+                key = source.digest[:16] + place + (f"-v{variant:03d}" if variant else "")
+                fingerprint = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
+                yield Mark(key, tile, variant, pixels, fingerprint)
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
         """The samples of one source under one degradation, in key order."""
         synthesis = None if source.is_pair else self.recipe.degradations[degradation]
-        prefix = self._prefixes[degradation, source.is_pair]
         caption = self.captions[source.digest] or Worded("", "")
-        wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
-        told = f"\0{canonical_json(source.params)}" if source.params else ""
-        if synthesis and self._is_looked_up[degradation]:
-            told += f"\0{source.names[0]}"
-        for tile in self.recipe.cut(source.looks.width, source.looks.height):
-            place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
-            for variant in range(synthesis.variants if synthesis else 1):
-                what = f"{source.digest}\0{tile}\0{variant}{told}".encode()
-                pixels = hashlib.sha256(prefix + what).hexdigest()[:32]
-                seed = sample_seed(self.recipe.seed, source.digest, degradation, variant, tile) if synthesis else ""
-                yield WantedSample(
-                    key=source.digest[:16] + place + (f"-v{variant:03d}" if variant else ""),
-                    source=source,
-                    entry=degradation,
-                    label=synthesis.label if synthesis else degradation,
-                    words=synthesis.words if synthesis else tuple(degradation.split(JOINT)),
-                    variant=variant,
-                    tile=tile,
-                    seed=seed,
-                    caption=caption,
-                    pixels=pixels,
-                    fingerprint=hashlib.sha256(pixels.encode() + wording).hexdigest()[:32],
-                )
+        for key, tile, variant, pixels, fingerprint in self.marks(source, degradation):
+            yield WantedSample(
+                key=key,
+                source=source,
+                entry=degradation,
+                label=synthesis.label if synthesis else degradation,
+                words=synthesis.words if synthesis else tuple(degradation.split(JOINT)),
+                variant=variant,
+                tile=tile,
+                seed=sample_seed(self.recipe.seed, source.digest, degradation, variant, tile) if synthesis else "",
+                caption=caption,
+                pixels=pixels,
+                fingerprint=fingerprint,
+            )
 
     @cached_property
     def shards(self) -> tuple[WantedShard, ...]:
@@ -165,19 +183,13 @@ class Wanted:
         digest = hashlib.sha256()
         count = pixels = uncaptioned = 0
         for source in sources:
-            for sample in self.samples(source, word):
-                digest.update(f"{sample.key} {sample.fingerprint}\n".encode())
+            for key, tile, _, _, fingerprint in self.marks(source, word):
+                digest.update(f"{key} {fingerprint}\n".encode())
                 count += 1
-                pixels += sample.tile[2] * sample.tile[3]
+                pixels += tile[2] * tile[3]
             uncaptioned += self.captions[source.digest] is None
         fingerprint = "" if uncaptioned else digest.hexdigest()
         return WantedShard(split, word, bucket, fingerprint, count, pixels, uncaptioned, sources)
-
-
-def _has_depth_maps(settings: Mapping[str, Any]) -> bool:
-    """Whether a degradation's settings, or those of a part of it, name a folder of depth maps."""
-    inner = [value for value in settings.values() if isinstance(value, Mapping)]
-    return bool(settings.get("depth")) or any(map(_has_depth_maps, inner))
 
 
 @dataclass(frozen=True)
@@ -309,7 +321,7 @@ def _step(
     synthesised = captioned = copied = 0
     for source in shard.sources:
         unknown = wanted.captions[source.digest] is None
-        for sample in wanted.samples(source, shard.degradation):
+        for sample in wanted.marks(source, shard.degradation):
             keys.add(sample.key)
             fingerprint, pixels = old.get(sample.key, ("", ""))
             if sample.key not in old:

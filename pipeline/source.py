@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from stat import S_ISREG
 
+import cv2
+
 from pipeline import locations
 from pipeline.codec import MAX_BYTES, BadImageError, codec_fingerprint, decode, expect_whole, perceptual_hash
 from pipeline.leaks import Leaks, Scene, find_leaks
@@ -61,6 +63,7 @@ class Source:
     lq        location of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
     degradation  the pair's label, and `params` what its source tells of it.
     border    pixels to cut from every side of the clean image, so that it fits the degraded one; `looks` is after that.
+    licence, attribution  what its source states of it; what the recipe states stands above it.
     """
 
     digest: str
@@ -82,6 +85,8 @@ class Source:
     degradation: str = ""
     params: Mapping[str, float | int | str] = field(default_factory=dict, hash=False)
     border: int = 0
+    licence: str = ""
+    attribution: str = ""
 
     @property
     def is_pair(self) -> bool:
@@ -151,12 +156,7 @@ def scan(
     to_check: list[tuple[int, str]] = []
     for entry, candidate in candidates:
         reader = recipe.sources[entry]
-        reason = ""
-        for role, path in (("", candidate.path), ("its degraded image ", candidate.lq)):
-            if path and not reason:
-                problem = unread.get(path) or files[path].looks.problem
-                reason = f"{role}{problem}" if problem else ""
-        if reason:
+        if reason := _refused(candidate, files, unread):
             refusals.append(Refusal(_named(candidate.name, _lq_name(candidate)), reason))
             continue
         source = _source(candidate, entry, reader, recipe, files)
@@ -190,6 +190,15 @@ def scan(
         hashed,
         leaks,
     )
+
+
+def _refused(candidate: Candidate, files: Mapping[str, _File], unread: Mapping[str, str]) -> str:
+    """Why a candidate's files cannot be used, and which of a pair's it is; empty if they can."""
+    sides = {"": candidate.path}
+    if candidate.lq:
+        sides = {f"GT {candidate.name}: ": candidate.path, f"LQ {_lq_name(candidate)}: ": candidate.lq}
+    found = {side: unread.get(path) or files[path].looks.problem for side, path in sides.items()}
+    return "; ".join(f"{side}{problem}" for side, problem in found.items() if problem)
 
 
 def _source(candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, files: Mapping[str, _File]) -> Source:
@@ -229,6 +238,8 @@ def _source(candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, fi
         degradation=label,
         params=params,
         border=border,
+        licence=candidate.licence,
+        attribution=candidate.attribution,
     )
 
 
@@ -465,13 +476,13 @@ def inspect(data: bytes) -> Looks:
         return Looks(problem=str(error))
     image = decoded.image
     height, width = image.shape[:2]
-    mean = image.reshape(-1, 3).mean(axis=0, dtype="float64")
+    red, green, blue = (round(total / (width * height), 3) for total in cv2.sumElems(image)[:3])
     return Looks(
         "",
         width,
         height,
         decoded.suffix,
-        (round(float(mean[0]), 3), round(float(mean[1]), 3), round(float(mean[2]), 3)),
+        (red, green, blue),
         perceptual_hash(image),
     )
 

@@ -55,6 +55,10 @@ class Composite(Degradation):
         """What the first part that lacks something does."""
         return next((lack for part in self.parts.values() if (lack := part.lacks(name))), "")
 
+    def looks_up(self, name: str) -> str:
+        """What all parts look up, in their order."""
+        return " ".join(filter(None, (part.looks_up(name) for part in self.parts.values())))
+
     def settings(self) -> dict[str, Any]:
         """Each part's version and settings."""
         parts = {word: {"version": p.version, **p.settings()} for word, p in self.parts.items()}

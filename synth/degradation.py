@@ -126,6 +126,14 @@ class Degradation(Protocol):
         del name
         return ""
 
+    def looks_up(self, name: str) -> str:
+        """A digest of what it reads beside the image for the photograph called `name`, such as a depth map; mostly "".
+
+        Part of that photograph's fingerprints: another map makes its samples anew, and no others.
+        """
+        del name
+        return ""
+
     def apply(self, image: Image, params: Params) -> Degraded:
         """Degrade `image` (H×W×3 uint8 RGB, unchanged afterwards) as `params` say. Pure and free of chance."""
         ...

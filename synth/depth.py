@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,11 +60,12 @@ class Depths:
     def __post_init__(self) -> None:
         _ = self._files  # a folder that cannot work is found here, before any work starts
 
-    @property
-    def digest(self) -> str:
-        """One sha256 over all the folder's files and their names, for settings; "" for the prior."""
-        text = "\n".join(f"{name} {digest}" for name, digest in sorted(self._digests.items()))
-        return hashlib.sha256(text.encode()).hexdigest() if text else ""
+    def digest_for(self, photograph: str) -> str:
+        """The sha256 of a photograph's depth map; "" for the prior.
+
+        Raises SettingError if there is a folder and no file in it for the photograph.
+        """
+        return self._digest(self._named(photograph)) if self.folder else ""
 
     def draw(self, rng: Rng, place: Place | None) -> dict[str, Any]:
         """What `of` needs, as JSON: `depth`, the file's sha256, or "" for the prior; `crop`, which part of the
@@ -86,7 +86,7 @@ class Depths:
             name = self._named(place.name)
             depth = _read(self._files[name])[1]
             _check_proportions(self._files[name], depth, place)
-            params["depth"] = self._digests[name]
+            params["depth"] = self._digest(name)
             if float(depth.max()) <= 65.535:
                 params["depth_step"] = 0.001
         return params
@@ -98,7 +98,8 @@ class Depths:
         """
         if not params["depth"]:
             return prior(image, params)
-        names = [name for name, digest in self._digests.items() if digest == params["depth"]]
+        names = [name for name, digest in self._known.items() if digest == params["depth"]]
+        names = names or [name for name in self._files if self._digest(name) == params["depth"]]
         if not names:
             where = f"{len(self._files)} others in {self.folder}" if self.folder else "no folder: depth is not set"
             raise SettingError(f"depth: expected a file of sha256 {params['depth']}, found {where}; put that file back")
@@ -136,9 +137,18 @@ class Depths:
         return found
 
     @cached_property
-    def _digests(self) -> Mapping[str, str]:
-        """The sha256 of each file, by the same names."""
-        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self._files.items()}
+    def _known(self) -> dict[str, str]:
+        """The sha256 of each file that was asked for, by the same names."""
+        return {}
+
+    def _digest(self, name: str) -> str:
+        path = self._files[name]
+        try:
+            if name not in self._known:
+                self._known[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise SettingError(f"depth: {path} cannot be read: {error.strerror}; mend or remove it") from None
+        return self._known[name]
 
     def lacks(self, photograph: str) -> str:
         """That there is a folder and no file in it for the photograph, in words; "" otherwise."""
@@ -171,9 +181,13 @@ class FromDepth(Rendered, Protocol):
         """Its depth map, where there is a folder of them."""
         return self._depths.lacks(name)
 
+    def looks_up(self, name: str) -> str:
+        """The digest of its depth map, where there is a folder of them."""
+        return self._depths.digest_for(name)
+
     def settings(self) -> dict[str, Any]:
-        """As the protocol says, with one digest over all depth maps for their folder."""
-        return {**super().settings(), "depth": self._depths.digest}
+        """As the protocol says; of the folder of depth maps only that there is one, since `looks_up` tells each map."""
+        return {**super().settings(), "depth": "maps" if self.depth else ""}
 
 
 def as_truth(depth: Depth, step: float) -> Map:

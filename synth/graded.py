@@ -59,6 +59,10 @@ class Graded(Degradation):
         """What the base lacks."""
         return self.base.lacks(name)
 
+    def looks_up(self, name: str) -> str:
+        """What the base looks up."""
+        return self.base.looks_up(name)
+
     def settings(self) -> dict[str, Any]:
         """The base's version and settings, and the band."""
         base = {"version": self.base.version, **self.base.settings()}

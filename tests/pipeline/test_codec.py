@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import zlib
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import codec
 from pipeline.codec import (
     BadImageError,
     codec_fingerprint,
@@ -251,3 +253,14 @@ def saved_a_little_worse(save: Callable[..., None]) -> Callable[..., None]:
         save(self, file, kind, quality=quality - 1, subsampling=subsampling)
 
     return worse
+
+
+@given(st.lists(st.sampled_from([b"\xff", b"\x00", b"\xd0", b"\xd7", b"\xd9", b"\x07"]), max_size=40))
+def test_coded_data_ends_at_the_first_marker_that_is_no_restart(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    found = re.search(rb"\xff+[^\x00\xff\xd0-\xd7]", data, re.DOTALL)
+    expected = found.start() if found else len(data)
+    for at_once in (3, 1 << 16):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(codec, "_AT_ONCE", at_once)
+            assert codec._entropy_end(data, 0) == expected

@@ -461,3 +461,20 @@ def test_photographs_that_swap_their_names_swap_their_depth_maps(tmp_path: Path)
     assert [r.entry.degradation for r in report.results] == ["hazy"], "noise does not care what a file is called"
     build(recipe, tmp_path / "fresh")
     assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")
+
+
+def test_another_depth_map_makes_the_samples_of_its_photograph_alone(tmp_path: Path) -> None:
+    (tmp_path / "depth").mkdir()
+    for i in range(3):
+        photo(tmp_path / "photos" / f"{i}.png", seed=i)
+        np.save(tmp_path / "depth" / f"{i}.npy", np.full((48, 64), 5 + i, np.float32))
+    table = {"hazy+rainy": {"hazy": {"depth": "depth"}, "rainy": {}}, "hazy": {"depth": "depth"}, "noisy": {}}
+    build(tiny_recipe(tmp_path, degradations=table), tmp_path / "out")
+    np.save(tmp_path / "depth" / "of another photograph.npy", np.full((48, 64), 9, np.float32))
+    assert build(tiny_recipe(tmp_path, degradations=table), tmp_path / "out").results == ()
+    np.save(tmp_path / "depth" / "1.npy", np.full((48, 64), 60, np.float32))
+    report = build(tiny_recipe(tmp_path, degradations=table), tmp_path / "out")
+    assert {r.entry.degradation for r in report.results} == {"hazy", "hazy+rainy"}
+    assert [(r.synthesised, r.copied) for r in report.results] == [(1, 2), (1, 2)]
+    build(tiny_recipe(tmp_path, degradations=table), tmp_path / "fresh")
+    assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")

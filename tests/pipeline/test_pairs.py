@@ -317,7 +317,24 @@ def test_bad_pairs_are_set_aside_and_say_which_lq(tmp_path: Path) -> None:
     assert built.set_aside == {
         "07.png with 07_0.3.png": "its degraded image is shifted by (+6.0, -4.0) px against the clean one; "
         "align them first",
-        "07.png with 07_0.5.png": "its degraded image cannot be decoded: image file is truncated",
+        "07.png with 07_0.5.png": "LQ 07_0.5.png: cannot be decoded: image file is truncated",
+    }
+
+
+def test_a_pair_says_which_of_its_images_is_bad(tmp_path: Path) -> None:
+    for seed in range(4):
+        save(tmp_path / "gt" / "deep" / f"{seed}.png", picture(96, 72, seed))
+        save(tmp_path / "lq" / "deep" / f"{seed}.jpg", picture(96, 72, seed))
+    (tmp_path / "lq" / "deep" / "1.jpg").write_bytes(b"")
+    (tmp_path / "gt" / "deep" / "2.png").write_bytes(b"no image")
+    for bad in ("gt/deep/3.png", "lq/deep/3.jpg"):
+        (tmp_path / bad).write_bytes(b"")
+    build(pairs_recipe(tmp_path), tmp_path / "out")
+    empty = "the file is empty (0 bytes)"
+    assert read_built(tmp_path / "out").set_aside == {
+        "deep/1.png with 1.jpg": f"LQ 1.jpg: {empty}",
+        "deep/2.png with 2.jpg": "GT deep/2.png: not an image in a known format (it starts with b'no image')",
+        "deep/3.png with 3.jpg": f"GT deep/3.png: {empty}; LQ 3.jpg: {empty}",
     }
 
 

@@ -115,12 +115,12 @@ class TestFolder:
 
     def test_files_count_by_content_and_name(self, tmp_path: Path) -> None:
         np.save(tmp_path / "photo.npy", np.ones((60, 80)))
-        before = Depths(str(tmp_path)).digest
+        before = Depths(str(tmp_path)).digest_for("photo.jpg")
         moved = tmp_path.rename(tmp_path.with_name("moved"))
-        assert Depths(str(moved)).digest == before
+        assert Depths(str(moved)).digest_for("photo.jpg") == before
         np.save(moved / "photo.npy", np.full((60, 80), 2.0))
-        assert Depths(str(moved)).digest != before
-        assert Depths().digest == ""
+        assert Depths(str(moved)).digest_for("photo.jpg") != before
+        assert Depths().digest_for("photo.jpg") == ""
 
     @pytest.mark.parametrize(
         ("files", "says"),

@@ -1,0 +1,222 @@
+"""Whole builds by the command, from outside: CPU time per tuple against its parts, nothing changed, one changed.
+
+    python -m benchmarks.builds [whole] [idle] [changed] [--save]
+
+whole    `patina build` (scan, plan, Prefect and its server, synthesis, shards, tables, card, check) of N and of 3 N
+         photographs of 768×512 px. What one more tuple costs is the difference over the number of tuples, so that what
+         every build costs alike drops out and is given beside it. Parts are those of benchmarks/tuples.py, measured in
+         the same round.
+idle     `patina build` again over 10,000 photographs of which nothing changed, beside the start of the interpreter and
+         of Prefect: `patina build` of six photographs of which nothing changed.
+changed  one photograph of many is replaced, all ten degradations: what is made, what is copied and how fast, beside
+         writing as many bytes to one file and flushing it.
+
+CPU time is that of the process and all it started, as the operating system counts it; wall time is given where waiting
+counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.photos import lay_out, machine
+from benchmarks.tuples import parts
+from synth.degradations import CATALOGUE
+
+OVERHEAD = ("read and verify", "pack", "digest", "write")
+"""Parts that are no image work."""
+
+
+def spent(command: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
+    """CPU seconds of a command and all that it waited for, and its wall seconds. Raises if it fails."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+
+
+def write_recipe(folder: Path, words: Sequence[str], photos: str = "photos") -> Path:
+    """A recipe of one shard a degradation."""
+    path = folder / f"{photos}-{len(words)}-{words[0]}.toml"
+    tables = "".join(f"[degradations.{word}]\n" for word in words)
+    path.write_text(f"name = 'timed'\n[[sources]]\npath = '{photos}'\n{tables}", "utf-8")
+    return path
+
+
+class Timed:
+    """Builds in a folder of their own, with a Prefect of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "NO_COLOR": "1"}
+        self.patina = str(Path(sys.executable).parent / "patina")
+
+    def build(self, recipe: Path, out: Path, *options: str) -> tuple[float, float]:
+        """CPU and wall seconds of one build."""
+        return spent([self.patina, "build", str(recipe), "--out", str(out), *options], self.environment)
+
+
+def whole(timed: Timed, count: int, rounds: int) -> list[str]:
+    """The table of tuples, whole against parts."""
+    folder = timed.folder
+    paths = lay_out(folder / "many", 3 * count)
+    (folder / "few").mkdir()
+    for path in paths[:count]:
+        shutil.copyfile(path, folder / "few" / path.name)
+    lines = [
+        "| degradation | one more tuple, ms | its parts, ms | whole / parts | no image work | a build of none, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups = {"noisy": ("noisy",), "jpeg-compressed": ("jpeg-compressed",), "mean of all ten": tuple(CATALOGUE)}
+    timed.build(write_recipe(folder, ("noisy",), "few"), folder / "warm")  # fills caches, makes Prefect's database
+    for name, words in groups.items():
+        tuples, sums, overheads, fixed = [], [], [], []
+        for _ in range(rounds):
+            spans = []
+            for photos in ("few", "many"):
+                out = folder / "out"
+                shutil.rmtree(out, ignore_errors=True)
+                recipe = write_recipe(folder, words, photos)
+                spans.append(timed.build(recipe, out, "--workers", "1", "--replay", "0")[0])
+            alone = [parts(paths[:count], word) for word in words]
+            took = 1e3 * (spans[1] - spans[0]) / (2 * count * len(words))
+            tuples.append(took)
+            sums.append(sum(sum(part.values()) for part in alone) / len(words))
+            image = sum(sum(v for k, v in part.items() if k not in OVERHEAD) for part in alone) / len(words)
+            overheads.append((took - image) / took)
+            fixed.append(spans[0] - (spans[1] - spans[0]) / 2)
+        ratio = statistics.median(t / s for t, s in zip(tuples, sums, strict=True))
+        middle = statistics.median
+        lines.append(
+            f"| {name} | {middle(tuples):.2f} | {middle(sums):.2f} | {ratio:.2f} | {100 * middle(overheads):.0f} % | "
+            f"{middle(fixed):.1f} |"
+        )
+    return [
+        *lines,
+        "",
+        f"Builds of {count} and {3 * count} photographs, one worker; medians of {rounds} rounds. `no image work` is",
+        "all but decoding, drawing, degrading, encoding and measuring: hashing sources and shards, tar, JSON, tables,",
+        "the check and Prefect.",
+    ]
+
+
+def idle(timed: Timed, count: int, rounds: int) -> list[str]:
+    """Nothing changed: `count` photographs, and six."""
+    folder = timed.folder
+    image = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (48, 64, 3), np.uint8)
+    for name, many in (("small", count), ("six", 6)):
+        (folder / name).mkdir()
+        for i in range(many):
+            image[0, 0] = (i >> 16, (i >> 8) & 255, i & 255)
+            cv2.imwrite(str(folder / name / f"{i:06d}.png"), image)
+    recipes = {name: write_recipe(folder, ("jpeg-compressed",), name) for name in ("small", "six")}
+    first = timed.build(recipes["small"], folder / "idle-small", "--replay", "0")
+    timed.build(recipes["six"], folder / "idle-six", "--replay", "0")
+    time.sleep(3)  # files that changed just now are read again
+    for name, recipe in recipes.items():
+        timed.build(recipe, folder / f"idle-{name}")
+    found: dict[str, list[tuple[float, float]]] = {"small": [], "six": []}
+    for _ in range(rounds):
+        for name, values in found.items():
+            values.append(timed.build(recipes[name], folder / f"idle-{name}"))
+    cpu = {name: statistics.median(c for c, _ in values) for name, values in found.items()}
+    wall = {name: statistics.median(w for _, w in values) for name, values in found.items()}
+    return [
+        "| nothing changed | wall, s | CPU, s |",
+        "|---|---|---|",
+        f"| {count:,} photographs | {wall['small']:.2f} | {cpu['small']:.2f} |",
+        f"| six photographs: the interpreter, Prefect and its server | {wall['six']:.2f} | {cpu['six']:.2f} |",
+        f"| difference | {wall['small'] - wall['six']:.2f} | {cpu['small'] - cpu['six']:.2f} |",
+        f"| the first build of the {count:,} | {first[1]:.1f} | {first[0]:.1f} |",
+        "",
+        f"Medians of {rounds} rounds; photographs of 64×48 px, one degradation.",
+    ]
+
+
+def changed(timed: Timed, count: int, rounds: int) -> list[str]:
+    """One photograph of `count` replaced, all ten degradations in one shard each."""
+    folder = timed.folder
+    paths = lay_out(folder / "replaced", count + rounds)
+    spare = [path.rename(folder / path.name) for path in paths[count:]]
+    recipe, out = write_recipe(folder, tuple(CATALOGUE), "replaced"), folder / "changed"
+    first = timed.build(recipe, out, "--workers", "1", "--replay", "0")
+    time.sleep(3)
+    timed.build(recipe, out, "--workers", "1", "--replay", "0")
+    rows = []
+    for path, victim in zip(spare, paths[:rounds], strict=True):
+        nothing = timed.build(recipe, out, "--workers", "1", "--replay", "0")
+        path.replace(victim)
+        once = timed.build(recipe, out, "--workers", "1", "--replay", "0")
+        size = sum(shard["bytes"] for shard in json.loads((out / "manifest.json").read_text())["shards"])
+        rows.append((nothing, once, size, _writing(folder, size)))
+    cpu = statistics.median(once[0] - nothing[0] for nothing, once, _, _ in rows)
+    wall = statistics.median(once[1] - nothing[1] for nothing, once, _, _ in rows)
+    disk = statistics.median(seconds for *_, seconds in rows)
+    size = rows[-1][2]
+    return [
+        "| one photograph replaced, ten degradations | wall, s | CPU, s |",
+        "|---|---|---|",
+        f"| the build of all {count} | {first[1]:.1f} | {first[0]:.1f} |",
+        f"| the rebuild, beyond a build with nothing to do | {wall:.2f} | {cpu:.2f} |",
+        f"| writing its {size / 1e6:.0f} MB to files and flushing them | {disk:.2f} | – |",
+        "",
+        f"Medians of {rounds} rounds; ten samples made, {10 * (count - 1)} copied: {size / wall / 1e6:.0f} MB/s, "
+        f"{disk / wall:.0%} of the speed of writing alone.",
+        "A copy is read, its digest verified, written, and hashed once more for the new shard.",
+    ]
+
+
+def _writing(folder: Path, size: int) -> float:
+    block = np.random.Generator(np.random.PCG64(2)).bytes(size // 10)
+    start = time.monotonic()
+    for i in range(10):
+        with (folder / f"written-{i}").open("wb", buffering=0) as file:
+            file.write(block)
+            os.fsync(file.fileno())
+    return time.monotonic() - start
+
+
+def main() -> None:
+    """Print the tables; with --save, keep each beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["whole", "idle", "changed", "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=48, help="photographs of the smaller build")
+    parser.add_argument("--sources", type=int, default=10_000, help="photographs of which nothing changed")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    todo: dict[str, Callable[[Timed], list[str]]] = {
+        "whole": lambda timed: whole(timed, options.count, options.rounds),
+        "idle": lambda timed: idle(timed, options.sources, options.rounds),
+        "changed": lambda timed: changed(timed, 200, options.rounds),
+    }
+    titles = {"whole": "A whole build", "idle": "Nothing changed", "changed": "One photograph changed"}
+    text = ""
+    for what in todo if "all" in options.what else options.what:
+        with tempfile.TemporaryDirectory() as name:
+            text += f"## {titles[what]}\n\n" + "\n".join(todo[what](Timed(Path(name)))) + "\n\n"
+    text += f"Measured by `python -m benchmarks.builds` on {machine()}."
+    print(text)
+    if options.save:
+        (Path(__file__).parent / "builds.md").write_text(f"# Builds by the command\n\n{text}\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
