@@ -1,4 +1,4 @@
-"""One 768×512 tuple of each degradation: the build's CPU time against its parts alone and against the usual loop.
+"""One 768×512 tuple of each degradation: the build's CPU time against its parts alone and, for three, the usual loop.
 
     python -m benchmarks.tuples [--count 48] [--rounds 7] [--save]
 
@@ -36,6 +36,9 @@ from pipeline.shard import pack
 from pipeline.workspace import Workspace
 from synth.degradations import CATALOGUE
 from synth.rng import Rng
+
+USUAL = ("noisy", "jpeg-compressed", "uncompleted")
+"""What `loop` makes."""
 
 
 def cpu(function: Callable[[], object]) -> float:
@@ -144,22 +147,22 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    words = ("noisy", "jpeg-compressed", "uncompleted")
     lines = [
-        "| tuple, 768×512 | whole, ms | parts, ms | whole / parts | usual loop, ms | whole / loop | tuples/s/core |",
-        "|---|---|---|---|---|---|---|",
+        "| 768×512 | whole, ms | parts, ms | whole / parts | usual loop, ms | whole / loop | tuples/s/core | KB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    mean_whole, mean_parts, mean_bytes = [], [], []
     details = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = lay_out(folder / "photos", options.count)
-        for word in words:
+        for word in CATALOGUE:
             wholes, sums, loops = [], [], []
             every: dict[str, list[float]] = {}
             for round_number in range(options.rounds + 1):
                 took = whole(folder, word, options.count)
                 alone = parts(paths, word)
-                usual = loop(paths, folder, word)
+                usual = loop(paths, folder, word) if word in USUAL else 0.0
                 if round_number == 0:  # the first fills caches, tables and scratch buffers
                     continue
                 wholes.append(took)
@@ -169,12 +172,24 @@ def main() -> None:
                     every.setdefault(part, []).append(milliseconds)
             middle = statistics.median
             ratio = middle(w / s for w, s in zip(wholes, sums, strict=True))
-            share = middle(w / u for w, u in zip(wholes, loops, strict=True))
+            size = sum(path.stat().st_size for path in (folder / "out").rglob("*.tar*")) / options.count / 1000
+            against = "– | –"
+            if word in USUAL:
+                share = middle(u / w for w, u in zip(wholes, loops, strict=True))
+                against = f"{middle(loops):.1f} | 1/{share:.1f}"
             lines.append(
-                f"| {word} | {middle(wholes):.2f} | {middle(sums):.2f} | {ratio:.2f} | {middle(loops):.1f} | "
-                f"1/{1 / share:.1f} | {1000 / middle(wholes):.0f} |"
+                f"| {word} | {middle(wholes):.2f} | {middle(sums):.2f} | {ratio:.2f} | {against} | "
+                f"{1000 / middle(wholes):.0f} | {size:.0f} |"
             )
+            mean_whole.append(middle(wholes))
+            mean_parts.append(middle(sums))
+            mean_bytes.append(size)
             details.append(f"{word}: " + ", ".join(f"{p} {middle(v):.2f}" for p, v in every.items()))
+    took, alone_took, size = (statistics.mean(values) for values in (mean_whole, mean_parts, mean_bytes))
+    lines.append(
+        f"| mean of all ten | {took:.2f} | {alone_took:.2f} | {took / alone_took:.2f} | – | – | {1000 / took:.0f} | "
+        f"{size:.0f} |"
+    )
     text = "\n".join(
         [
             *lines,

@@ -1,0 +1,261 @@
+"""Each network beside its published structure: same weights, same inputs, same precision, turn by turn in one process.
+
+    python -m benchmarks.models [WORD …] [--device cuda] [--side 64] [--batch 2] [--save]
+
+published  benchmarks/published/: the structure that the released code has, re-stated.
+patina     training/models/, its exact path, and on a GPU also bfloat16 autocast and torch.compile for both alike.
+inference  one forward pass without gradients. training: forward, a loss, backward and an AdamW step over what trains.
+
+Milliseconds are wall time between synchronised ends, medians over the rounds; ratios are medians of each round's ratio.
+Memory is the peak of a process of its own that trains two steps: of the GPU's allocator, or of the whole process less
+what it held before them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.photos import machine
+from training.models import CATALOGUE, Published
+from training.models.daclip import joint_loss
+
+STRUCTURES = {"daclip": "daclip", "unet": "unet", "nafnet": "nafnet", "vlunet": "vlunet"}
+WORDS = ("daclip-b32", "unet-daclip", "unet-no-context", "unet-irsde", "nafnet-refusion", "vlunet-7")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network, ours or the published: how it is called, and what it loses."""
+
+    net: nn.Module
+    infer: Callable[[], Any]
+    loss: Callable[[], Tensor]
+
+
+def made(entry: Published, structure: str, device: str, batch: int, side: int) -> dict[str, Case]:
+    """Both networks with one set of weights on one set of inputs."""
+    torch.manual_seed(0)
+    ours = entry.build()
+    for parameter in ours.parameters():  # what starts at zero would have parts of the network do nothing
+        if parameter.ndim > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    assert entry.keys is not None
+    theirs = import_module(f"benchmarks.published.{structure}").build(entry.keys.to_published(ours.state_dict()))
+    ours, theirs = ours.to(device), theirs.to(device)
+    generator = torch.Generator().manual_seed(1)
+
+    def given(name: str, shape: str) -> Tensor:
+        sizes = {"B": batch, "S": side}
+        numbers = [sizes.get(part) or int(part) for part in shape.split()]
+        if name == "t":
+            return torch.randint(1, 101, numbers, generator=generator).to(device)
+        return torch.rand(numbers, generator=generator).to(device)
+
+    inputs = {name: given(name, shape) for name, shape in entry.inputs.items()}
+    if structure != "daclip":
+
+        def case(net: nn.Module) -> Case:
+            values = list(inputs.values())
+            return Case(net, lambda: net(*values), lambda: net(*values).abs().mean())
+
+        return {"published": case(theirs), "patina": case(ours)}
+
+    tokens = torch.randint(1, 49_000, (2, batch, 77), generator=generator)
+    ends = torch.randint(6, 16, (2, batch, 1), generator=generator)
+    tokens = torch.where(torch.arange(77) < ends, tokens, 0).scatter(2, ends, 49_407)
+    words = torch.randint(0, min(10, batch), (batch,), generator=generator)  # ten degradations recur in a batch
+    captions, degradations = tokens[0].to(device), tokens[1][words].to(device)
+    images = inputs["images"]
+    return {
+        "published": Case(
+            theirs,
+            lambda: theirs.encode_image(images),
+            lambda: theirs(images, torch.cat((captions, degradations), dim=1)),
+        ),
+        "patina": Case(
+            ours,
+            lambda: ours.encode_image(images),
+            lambda: joint_loss(ours(images, captions, degradations), ours.logit_scale).total,
+        ),
+    }
+
+
+class Bench:
+    """Times cases on one device in one precision."""
+
+    def __init__(self, device: str, precision: str) -> None:
+        self.device, self.precision = device, precision
+
+    def _precise(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+    def inference(self, case: Case) -> None:
+        with torch.inference_mode(), self._precise():
+            case.infer()
+
+    def training(self, case: Case, optimiser: torch.optim.Optimizer) -> None:
+        with self._precise():
+            loss = case.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    def milliseconds(self, step: Callable[[], None], repeats: int) -> float:
+        self._wait()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            step()
+        self._wait()
+        return 1e3 * (time.perf_counter() - start) / repeats
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+
+def optimiser_of(net: nn.Module, device: str) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-9, fused=device == "cuda")
+
+
+def compare(cases: dict[str, Case], bench: Bench, rounds: int, repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds of each case, round by round."""
+    times: dict[str, dict[str, list[float]]] = {"inference": {}, "training": {}}
+    optimisers = {name: optimiser_of(case.net, bench.device) for name, case in cases.items()}
+    for round_number in range(rounds + 1):
+        for name, case in cases.items():
+            case.net.eval()
+            took = bench.milliseconds(lambda c=case: bench.inference(c), repeats)  # type: ignore[misc]
+            case.net.train()
+            trained = bench.milliseconds(lambda c=case, o=optimisers[name]: bench.training(c, o), repeats)  # type: ignore[misc]
+            if round_number:  # the first warms up, and compiles
+                times["inference"].setdefault(name, []).append(took)
+                times["training"].setdefault(name, []).append(trained)
+    return times
+
+
+def peak(word: str, name: str, options: argparse.Namespace, precision: str) -> float:
+    """MB that two training steps need, in a process of its own."""
+    call = [sys.executable, "-m", "benchmarks.models", word, "--peak", name, "--precision", precision]
+    call += ["--device", options.device, "--side", str(options.side), "--batch", str(options.batch)]
+    return float(json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout))
+
+
+def measure_peak(word: str, name: str, device: str, batch: int, side: int, precision: str) -> float:
+    """The same, in this process."""
+    entry = CATALOGUE[word]
+    case = made(entry, STRUCTURES[entry.network.partition(":")[0]], device, batch, side)[name]
+    bench, optimiser = Bench(device, precision), optimiser_of(case.net, device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for _ in range(2):
+        bench.training(case, optimiser)
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+
+
+def difference(cases: dict[str, Case]) -> float:
+    """How far both outputs lie apart, relative to the largest number."""
+    with torch.inference_mode():
+        outs = []
+        for case in cases.values():
+            out = case.infer()
+            outs.append(torch.cat([part.flatten() for part in (out if isinstance(out, tuple) else (out,))]))
+    return float((outs[0] - outs[1]).abs().max() / outs[0].abs().max())
+
+
+def report(words: list[str], options: argparse.Namespace) -> list[str]:
+    """The table's lines."""
+    lines = [
+        "| network | images | precision | inference, ms: published | patina | times | training, ms: published | "
+        "patina | times | training, MB: published | patina | outputs differ by |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    middle = statistics.median
+    ways = [("float32", False)] if options.device == "cpu" else [("float32", False), ("bfloat16", False)]
+    if options.compile:
+        ways.append((ways[-1][0], True))
+    for word in words:
+        entry = CATALOGUE[word]
+        structure = STRUCTURES[entry.network.partition(":")[0]]
+        for precision, compiled in ways:
+            cases = made(entry, structure, options.device, options.batch, options.side)
+            apart = difference(cases)
+            if compiled:
+                for case in cases.values():
+                    case.net.compile()
+            times = compare(cases, Bench(options.device, precision), options.rounds, options.repeats)
+            side = 224 if structure == "daclip" else options.side
+            cells = [word, f"{options.batch}×{side}²", precision + (", compiled" if compiled else "")]
+            for kind in ("inference", "training"):
+                theirs, ours = times[kind]["published"], times[kind]["patina"]
+                cells += [f"{middle(theirs):.1f}", f"{middle(ours):.1f}"]
+                cells.append(f"{middle(t / o for t, o in zip(theirs, ours, strict=True)):.2f}")
+            cells += (
+                ["–", "–"]
+                if compiled
+                else [f"{peak(word, name, options, precision):.0f}" for name in ("published", "patina")]
+            )
+            lines.append("| " + " | ".join([*cells, f"{apart:.0e}"]) + " |")
+            print(lines[-1], file=sys.stderr, flush=True)
+            del cases
+    return lines
+
+
+def main() -> None:
+    """Print the table; with --save, keep it beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", choices=[*WORDS, []], default=[])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=1, help="steps in each round")
+    parser.add_argument("--compile", action="store_true", help="torch.compile both, too")
+    parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
+    parser.add_argument("--peak", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    words = options.words or list(WORDS)
+    if options.peak:
+        print(measure_peak(words[0], options.peak, options.device, options.batch, options.side, options.precision))
+        return
+    lines = report(words, options)
+    where = (
+        torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
+    )
+    command = f"python -m benchmarks.models --device {options.device} --side {options.side} --batch {options.batch}"
+    text = "\n".join(
+        [
+            *lines,
+            "",
+            f"Medians of {options.rounds} rounds of {options.repeats}, by `{command}`",
+            f"on {where}, {machine()}, torch {torch.__version__}.",
+        ]
+    )
+    print(text)
+    if options.save:
+        name = "models.md" if options.device == "cpu" else "models_gpu.md"
+        (Path(__file__).parent / name).write_text(
+            f"# The networks beside their published structure\n\n{text}\n", "utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Released checkpoints of the papers, in and out.
+
+    net, found = official.load(Path("universal-ir.pth"))      any published file: which network it is, is found out
+    official.save(net, Path("ours_G.pth"))                    a file that the published code reads
+
+A file goes through three tables: of containers (`containers.py`: where in a file the tensors are), of shapes
+(`settings.py`: how wide and deep the network is) and of names (a `KeyMap` for each network). Nothing in it is run.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from training.checkpoint import CheckpointError, shown
+from training.models import CATALOGUE
+from training.official import containers
+from training.official.containers import Contents
+from training.official.keymap import KeyMap, KeyMapError
+
+Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One network of the papers, at any size: where it is defined, and how it is published.
+
+    word      of the network whatever its size; released sizes have their own in `training.models`.
+    network   module and class; imported when asked for, since CLIP brings open_clip.
+    table     the KeyMap, in `training.official`.
+    settings  the function in `training.official.settings`.
+    form      the file that the published code reads.
+    prefix    before its names in a file that holds two networks.
+    """
+
+    word: str
+    network: str
+    table: str
+    settings: str
+    form: Form
+    prefix: str = ""
+
+    def class_(self) -> type[nn.Module]:
+        """The network's class."""
+        return _named(f"training.models.{self.network}")  # type: ignore[no-any-return]
+
+    def names(self) -> KeyMap:
+        """The table of its tensors' names."""
+        return _named(f"training.official.{self.table}")  # type: ignore[no-any-return]
+
+    def settings_of(self, published: Mapping[str, Tensor]) -> object:
+        """The settings that the shapes of published tensors tell. Raises KeyError or ValueError if they tell none."""
+        found: Callable[[Mapping[str, Tensor]], object] = _named(f"training.official.settings:{self.settings}")
+        return found(published)
+
+
+KINDS = (
+    Kind("daclip", "daclip:Net", "daclip:DACLIP", "daclip_settings", "openclip"),
+    Kind(
+        "clip-adapter",
+        "clip_adapter:Net",
+        "clip_adapter:CLIP_ADAPTER",
+        "clip_adapter_settings",
+        "adapters",
+        "model_degradation.",
+    ),
+    Kind("unet", "unet:UNet", "unet:UNET", "unet_settings", "bare"),
+    Kind("nafnet", "nafnet:NAFNet", "nafnet:NAFNET", "nafnet_settings", "bare"),
+    Kind("vlunet", "vlunet:Net", "vlunet:VLUNET", "vlunet_settings", "lightning", "net."),
+)
+"""Every network that was published. DA-CLIP's direct NAFNet was not."""
+
+
+_ODD = (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
+"""What tensors of shapes that no network has lead to."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a published file turned out to be.
+
+    word      of the released network in `training.models`, or the kind's own word at any other size.
+    settings  from the tensors' shapes.
+    contents  of the file, without the tensors of this network: types converted, names left out, notes.
+    others    words of the other networks in the file.
+    unread    how many tensors of the file belong to no network that is known.
+    """
+
+    word: str
+    settings: object
+    contents: Contents
+    others: tuple[str, ...] = ()
+    unread: int = 0
+
+    def lines(self) -> list[str]:
+        """The same in plain sentences."""
+        c = self.contents
+        told = [f"{c.path.name} is {self.word}: {self.settings}"]
+        told += [f"{n} tensors were {kind} and are float32 now" for kind, n in c.converted.items()]
+        if self.others:
+            told.append(f"the file also holds {', '.join(self.others)}; load it by that word")
+        if self.unread:
+            told.append(f"{self.unread} tensors of the file belong to no network that is known")
+        if c.left_out:
+            told.append(f"of other libraries, neither imported nor run: {', '.join(c.left_out)}")
+        return told + [f"{name}: {note}" for name, note in c.notes.items() if note != ""]
+
+
+def recognise(state: Mapping[str, Tensor]) -> str | None:
+    """The word of the network whose published state dict this is, None for a stranger's.
+
+    It is the word of `training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of other
+    sizes. Names decide; some may be missing or too many, as long as most are one network's.
+    """
+    kind = _kind_of(state)
+    return None if kind is None else _word(kind, state)
+
+
+def load(path: Path, word: str | None = None, *, into: nn.Module | None = None) -> tuple[nn.Module, Found]:
+    """The network in a published file, on the CPU in float32, and what was found.
+
+    word  which network is wanted, of the file's two or to be sure: a word of `training.models`, or a kind's.
+    into  a network to fill in place of a new one: for settings that leave no trace in shapes (`quick_gelu`), and
+          for `clip_tuned.pth`, which holds the adapters without the CLIP that they stand on.
+
+    Raises CheckpointError for a file that is no checkpoint, that would run code or that is of another network (naming
+    it), and with the lists of tensors that are missing, too many or of another shape.
+    """
+    contents = containers.read(path)
+    kinds = {prefix: kind for prefix, state in contents.parts.items() if (kind := _kind_of(state)) is not None}
+    words = {prefix: _word(kind, contents.parts[prefix]) for prefix, kind in kinds.items()}
+    prefix = _choose(contents, kinds, words, word, into)
+    state, found = contents.parts[prefix], words[prefix]
+    others = tuple(other for p, other in words.items() if p != prefix)
+    try:
+        net = _filled(kinds[prefix], state, into)
+    except KeyMapError as error:
+        raise CheckpointError(f"{path} looks like {found}, but {error}") from None
+    settings = getattr(net, "settings", None)
+    unread = sum(len(tensors) for p, tensors in contents.parts.items() if p not in kinds)
+    return net, Found(found, settings, replace(contents, parts={}), others, unread)
+
+
+def save(
+    net: nn.Module, path: Path, *, degradation_model: nn.Module | None = None, epoch: int = 0, name: str = ""
+) -> None:
+    """Write a network in the form that the published code of its paper reads.
+
+    DA-CLIP                   {epoch, name, state_dict}, the image tower under both its names
+    U-Nets, NAFNet            the bare state dict
+    VLU-Net                   as Lightning 2.0 does: `net.…`, and `model_degradation.…` if the network that makes its
+                              degradation vectors is given, without which their code refuses the file
+    VLU-Net's adapted CLIP    {epoch, learnable_params, optimizer}: the adapters alone, as parameters
+
+    Raises CheckpointError for a network that was never published and for a disk that does not take the file.
+    """
+    kind = _kind_of_network(net, path)
+    published = _published(net, kind, path)
+    content: dict[str, object]
+    match kind.form:
+        case "openclip":
+            content = {"epoch": epoch, "name": name, "state_dict": published}
+        case "bare":
+            content = dict(published)
+        case "adapters":
+            adapters = {n: nn.Parameter(t) for n, t in published.items() if _adapters().explained([n])}
+            content = {"epoch": epoch, "learnable_params": OrderedDict(adapters), "optimizer": {}}
+        case "lightning":
+            parts = [(kind, published)]
+            if degradation_model is not None:
+                other = _kind_of_network(degradation_model, path)
+                parts.append((other, _published(degradation_model, other, path)))
+            state = OrderedDict((k.prefix + n, t) for k, tensors in parts for n, t in tensors.items())
+            version = "2.0.0"  # whose layout this is; their loader asks for it
+            content = {"epoch": epoch, "global_step": 0, "pytorch-lightning_version": version, "state_dict": state}
+    containers.write(path, content)
+
+
+def _published(net: nn.Module, kind: Kind, path: Path) -> OrderedDict[str, Tensor]:
+    """The network's tensors under their published names, on the CPU in float32, repeated ones being one."""
+    state = {n: t.detach().cpu() for n, t in net.state_dict().items()}
+    state = {n: (t.float() if t.is_floating_point() else t).contiguous() for n, t in state.items()}
+    try:
+        return OrderedDict(kind.names().to_published(state))
+    except KeyMapError as error:
+        raise CheckpointError(f"{path}: this {kind.word} has no published form: {error}") from None
+
+
+def _kind_of(state: Mapping[str, Tensor]) -> Kind | None:
+    """The kind most of whose names these are, if most of them are."""
+    explained = {kind: kind.names().explained(state) for kind in KINDS}
+    best = max(KINDS, key=lambda kind: explained[kind])
+    return best if 2 * explained[best] > len(state) else None
+
+
+def _kind_of_network(net: nn.Module, path: Path) -> Kind:
+    kind = next((kind for kind in KINDS if kind.network == _place(type(net))), None)
+    if kind is None:
+        raise CheckpointError(f"{path}: {type(net).__name__} has no published form; use training.checkpoint.save")
+    return kind
+
+
+def _word(kind: Kind, state: Mapping[str, Tensor]) -> str:
+    """The released network's word, if the shapes are its, else the kind's."""
+    try:
+        settings = kind.settings_of(state)
+    except _ODD:
+        return kind.word
+    released = (
+        word for word, entry in CATALOGUE.items() if entry.network == kind.network and entry.settings == settings
+    )
+    return next(released, kind.word)
+
+
+def _choose(
+    contents: Contents, kinds: Mapping[str, Kind], words: Mapping[str, str], word: str | None, into: nn.Module | None
+) -> str:
+    """The prefix of the network that is asked for; unasked, a restorer comes before what steers it."""
+    path = contents.path
+    if not kinds:
+        raise CheckpointError(f"{path}: {_stranger(contents)}")
+    held = " and ".join(words.values())
+    if word is not None and word not in CATALOGUE and word not in {kind.word for kind in KINDS}:
+        raise CheckpointError(f"no network is called {word!r}; the file holds {held}")
+    wanted = [p for p in kinds if word in (None, words[p], kinds[p].word)]
+    if into is not None:
+        wanted = [p for p in wanted if kinds[p].network == _place(type(into))]
+    if not wanted:
+        expected = word or type(into).__module__.rpartition(".")[2]
+        raise CheckpointError(
+            f"{path} holds {held}; expected {expected}: give its own file, or load this as what it is"
+        )
+    return max(wanted, key=lambda p: kinds[p].form == "lightning")
+
+
+def _filled(kind: Kind, state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Module:
+    """The network with these tensors. Raises KeyMapError where they do not fit."""
+    if kind.form == "adapters" and _adapters().explained(state) == len(state):
+        return _with_adapters(state, into)
+    if into is None:
+        try:
+            into = kind.class_()(kind.settings_of(state))
+        except _ODD as error:
+            raise KeyMapError(f"a tensor that tells its settings is missing or odd: {error}") from None
+    into.load_state_dict(kind.names().from_published(state, into.state_dict()))
+    return into
+
+
+def _with_adapters(state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Module:
+    if into is None:
+        raise KeyMapError(
+            "with the adapters alone, as `clip_tuned.pth` has them: build the CLIP that they stand on "
+            "(training.models.clip_adapter.Net.pretrained()) and give it as `into`"
+        )
+    own = {name: t for name, t in into.state_dict().items() if not name.startswith("clip.")}
+    into.load_state_dict(_adapters().from_published(state, own), strict=False)
+    return into
+
+
+def _stranger(contents: Contents) -> str:
+    names = [prefix + name for prefix, state in contents.parts.items() for name in state]
+    if {"visual.conv1.weight", "token_embedding.weight"} <= set(names):
+        return "a CLIP alone, on which DA-CLIP stands: give it to training.models.daclip.load_clip"
+    return f"tensors of no network that patina knows ({len(names)}: {shown(names, 4)})"
+
+
+def _adapters() -> KeyMap:
+    from training.official.clip_adapter import ADAPTERS
+
+    return ADAPTERS
+
+
+def _place(class_: type) -> str:
+    """`module:class` of a network, as KINDS has it."""
+    return f"{class_.__module__.removeprefix('training.models.')}:{class_.__name__}"
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,385 @@
+"""The files that released checkpoints come in, read without running anything that is in them.
+
+    file                                    container   weights are at          then
+    daclip_ViT-B-32.pt, epoch_N.pt          zip         ['state_dict'] or bare  `module.` off if all names have it
+    universal-ir.pth, wild-ir.pth, N_G.pth,
+    latest_G.pth, lastest_EMA.pth           zip         bare                    `module.` off
+    VLU-Net's *.ckpt (Lightning)            zip         ['state_dict']          parts `net.` and `model_degradation.`
+    clip_tuned.pth                          zip         ['learnable_params']    stored as parameters
+    any of them, torch before 1.6           pickles     the same                the same
+
+A checkpoint is a pickle: a small program whose words may import anything and call it. Three walls stand before it.
+
+1. The program is disassembled and followed with symbols in place of objects (`pickles.py`): a name stays a name and a
+   call a note of a call, so nothing is imported and nothing is called, whatever the file says.
+2. A file that names what no weights need (`os.system`, `builtins.eval`, and all of the standard library but a short
+   list) is refused, by name.
+3. What is left is read by `torch.load(weights_only=True)`. Where the file also holds objects of other libraries, which
+   that reader refuses (Lightning's hyper-parameters), the tensors are built from the symbols and the rest is left as
+   names, which `Contents.left_out` tells.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from training.checkpoint import CheckpointError, shown, write_in_one_step
+from training.official.pickles import STORAGES, Made, Name, Stored, follow, is_foreign, is_torchs
+
+Form: TypeAlias = Literal["state_dict", "learnable_params", "bare"]
+
+PARTS = ("net.", "model_degradation.")
+"""Prefixes of the two networks in VLU-Net's Lightning file."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What one published file holds.
+
+    parts      prefix → state dict under the network's own published names (prefix off), float32, on the CPU. One part
+               with the prefix "", but for Lightning files, which may have one for each of PARTS.
+    form       where in the file the weights lay.
+    prefix     what was taken off every name before that: "" or "module.".
+    converted  number of tensors by the type that they had before they were made float32 ("float16", "bfloat16", …).
+    left_out   classes and functions of other libraries that the file names; none was imported or called.
+    notes      the numbers and strings beside the weights: epoch, name, iter, …
+    """
+
+    path: Path
+    parts: Mapping[str, dict[str, Tensor]]
+    form: Form
+    prefix: str = ""
+    converted: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    notes: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+def read(path: Path) -> Contents:
+    """Read a published checkpoint. Nothing in it is run.
+
+    Raises CheckpointError for what is no checkpoint (a text, a page of a failed download, a pointer of Git LFS, a
+    folder, a file cut short, a whole pickled module, a training state without weights), and UnsafeCheckpointError for a
+    pickle that would run code.
+    """
+    opened = _open_zip(path) if _container(path) == "zip" else _open_pickles(path)
+    with opened as (value, names, tensor):
+        weights, form, notes = _weights(value, path)
+        state = _tensors(weights, tensor, path)
+    converted: Counter[str] = Counter()
+    state, prefix = _without_prefix(_to_float32(state, converted), "module.")
+    left_out = tuple(sorted(name for name in names if is_foreign(name)))
+    return Contents(path, _split(state), form, prefix, dict(converted), left_out, notes)
+
+
+def write(path: Path, content: Mapping[str, object]) -> None:
+    """Write `content` (tensors, numbers, strings, containers of them) to `path` as torch does, in one step.
+
+    Raises CheckpointError if the disk does not take it; an earlier file is then as it was.
+    """
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+
+    write_in_one_step(path, save)
+
+
+# --- what kind of file -------------------------------------------------------------------------------------------
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""The number in the first pickle of files that torch wrote before version 1.6."""
+
+_LOOKED_AT = 512
+"""Bytes at the beginning of a file by which its kind is told."""
+
+_HEADS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda head: not head, "an empty file; fetch it again"),
+    (
+        lambda head: head.startswith(b"version https://git-lfs"),
+        "a pointer of Git LFS, not the file itself; run `git lfs pull`, or fetch the file from its page",
+    ),
+    (
+        lambda head: head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<head", b"<?xml")),
+        "a web page: the download failed (a limit, a consent page, a wrong address); fetch the file again",
+    ),
+    (
+        lambda head: len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30,
+        "a safetensors file; patina's own are read by training.checkpoint.load",
+    ),
+    (lambda head: head.startswith(b"\x1f\x8b"), "gzip-compressed; unpack it first"),
+    (lambda head: head[257:262] == b"ustar", "a tar archive; unpack it first"),
+    (lambda head: head.lstrip()[:1] in (b"{", b"["), "JSON, not weights"),
+    (lambda head: b"\0" not in head and _is_text(head), "a text, not weights"),
+)
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > _LOOKED_AT - 4  # a character cut by the end of what was looked at
+    return True
+
+
+def _container(path: Path) -> Literal["zip", "pickles"]:
+    """Which container `path` is, by its first bytes."""
+    if path.is_dir():
+        raise CheckpointError(f"{path}: a folder; expected the checkpoint file itself")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LOOKED_AT)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}; give the path of a downloaded checkpoint") from error
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if head.startswith(b"\x80") and head[1:2] in (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "pickles"
+    for fits, what in _HEADS:
+        if fits(head):
+            raise CheckpointError(f"{path}: {what}")
+    raise CheckpointError(f"{path}: no checkpoint that torch writes; it begins with {head[:8].hex(' ')}")
+
+
+# --- the two containers ------------------------------------------------------------------------------------------
+
+Tensors: TypeAlias = Callable[[object], Tensor | None]
+"""From a value of the file to the tensor that it is, or None."""
+
+
+@contextmanager
+def _open_zip(path: Path) -> Iterator[tuple[object, set[str], Tensors]]:
+    """Of torch's zip container: the pickled value, every name in the pickle, and what makes its tensors."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = _program(archive, path)
+            if (damaged := archive.testzip()) is not None:  # torch itself does not look at the check sums
+                raise CheckpointError(f"{path}: damaged in its part {damaged}; fetch it again")
+            program = archive.read(record)
+            value, names = follow(io.BytesIO(program), path)
+            if program[:2] == b"\x80\x02" and all(is_torchs(name) for name in names):  # torch reads protocol 2 only
+                yield _load(path), names, _tensor_itself
+            else:
+                yield value, names, _Storages(archive, path, record.removesuffix("data.pkl")).tensor
+    except zipfile.BadZipFile as error:
+        size = path.stat().st_size
+        raise CheckpointError(f"{path}: cut short or damaged ({size:,} bytes; {error}); fetch it again") from error
+    except CheckpointError:
+        raise
+    except (
+        NotImplementedError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # odd, encrypted, the disk fails
+        raise CheckpointError(f"{path}: cannot be read as a zip archive ({error}); fetch it again") from error
+
+
+def _program(archive: zipfile.ZipFile, path: Path) -> str:
+    """The name of the pickle in torch's zip archive. Raises CheckpointError for other archives."""
+    members = {member.filename: member for member in archive.infolist()}
+    if any(name.endswith("/constants.pkl") for name in members):
+        raise CheckpointError(f"{path}: a TorchScript program, which brings its own code; take the state dict instead")
+    records = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
+    if len(records) != 1 or members[records[0]].compress_type != zipfile.ZIP_STORED:
+        raise CheckpointError(
+            f"{path}: a zip archive, but not one of torch: it holds {shown(members, 4)}; if the checkpoint is in it, "
+            "unpack it first"
+        )
+    return records[0]
+
+
+@contextmanager
+def _open_pickles(path: Path) -> Iterator[tuple[object, set[str], Tensors]]:
+    """Of torch's earlier container the same. It is five pickles (magic number, version, machine, value, keys of the
+    storages), then the storages' bytes."""
+    names: set[str] = set()
+    with path.open("rb") as file:
+        magic, found = follow(file, path)
+        names |= found
+        if magic != _MAGIC:
+            raise CheckpointError(
+                f"{path}: a plain pickle, not a file of torch.save; a network's weights cannot be read from it safely"
+            )
+        for _ in range(4):
+            names |= follow(file, path)[1]
+    if others := sorted(name for name in names if not is_torchs(name)):
+        raise CheckpointError(
+            f"{path}: in the container of torch before 1.6, with objects of other libraries ({shown(others)}), so "
+            "nothing was loaded; whoever trusts the file can load it where they are installed and save its state dict"
+        )
+    yield _load(path), names, _tensor_itself
+
+
+def _tensor_itself(value: object) -> Tensor | None:
+    return value.detach() if isinstance(value, Tensor) else None
+
+
+def _load(path: Path) -> object:
+    """torch's own reader, which builds tensors, containers and numbers only."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of storage classes, about torch's own future
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of whatever kind a damaged file leads its reader to
+        told = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
+        raise CheckpointError(f"{path}: cut short or damaged ({told.splitlines()[0]}); fetch it again") from error
+
+
+# --- from symbols to tensors -------------------------------------------------------------------------------------
+
+
+class _Storages:
+    """Makes the tensors of a zip container from symbols, reading each storage once and only if it is asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path, folder: str) -> None:
+        self.archive, self.path, self.folder = archive, path, folder
+        self.read: dict[str, Tensor] = {}
+
+    def tensor(self, value: object) -> Tensor | None:
+        """The tensor that a symbol stands for, None for everything else. Raises CheckpointError if it is damaged."""
+        if not isinstance(value, Made) or not isinstance(value.function, Name):
+            return None
+        function, arguments = value.function.name, value.arguments
+        try:
+            if function in _PARAMETERS and isinstance(arguments, tuple):
+                return self.tensor(arguments[0])
+            match arguments:
+                case (Stored(("storage", Name(kind), str(key), *_)), int(offset), size, stride, *_):
+                    if function in _REBUILDS:
+                        return self._view(self._storage(kind, key), offset, _numbers(size), _numbers(stride))
+        except (LookupError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"{self.path}: a tensor of it is damaged ({reason}); fetch it again") from error
+        return None
+
+    def _storage(self, kind: str, key: str) -> Tensor:
+        """All numbers of one storage, in one row."""
+        if key not in self.read:
+            dtype = STORAGES[kind.rpartition(".")[2]]
+            order = f"{self.folder}byteorder"
+            if order in self.archive.NameToInfo and self.archive.read(order).decode() != sys.byteorder:
+                raise ValueError("written on a machine of the other byte order")
+            data = bytearray(self.archive.read(f"{self.folder}data/{key}"))
+            self.read[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return self.read[key]
+
+    def _view(self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        if math.prod(size) > storage.numel():
+            raise ValueError(f"{size} numbers in a storage of {storage.numel()}")
+        return storage.as_strided(size, stride, offset)  # refuses what lies outside the storage
+
+
+_REBUILDS = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"}
+_PARAMETERS = {
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch.nn.parameter.Parameter",
+}
+
+
+def _numbers(value: object) -> tuple[int, ...]:
+    """A shape: a tuple, or a torch.Size made from one."""
+    if isinstance(value, Made):
+        (value,) = value.arguments if isinstance(value.arguments, tuple) else ((),)
+    if not isinstance(value, tuple | list) or not all(isinstance(n, int) and n >= 0 for n in value):
+        raise ValueError("a shape that is no list of numbers")
+    return tuple(value)
+
+
+# --- from the file's value to state dicts ------------------------------------------------------------------------
+
+_DICTIONARIES = ("collections.OrderedDict", "collections.defaultdict")
+
+
+def _as_dict(value: object) -> Mapping[object, object] | None:
+    """The entries of a dictionary, real or in symbols."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Made) and isinstance(value.function, Name) and value.function.name in _DICTIONARIES:
+        return value.items
+    return None
+
+
+def _weights(value: object, path: Path) -> tuple[Mapping[object, object], Form, dict[str, int | float | str]]:
+    """The entries that should be weights, where they lay, and the plain numbers and strings beside them."""
+    outer = _as_dict(value)
+    if outer is None:
+        raise CheckpointError(f"{path}: holds {_kind(value)}, not a state dict; save the network's state_dict() alone")
+    forms: tuple[Form, ...] = ("state_dict", "learnable_params")
+    for form in forms:
+        if (weights := _as_dict(outer.get(form))) is not None:
+            notes = {k: v for k, v in outer.items() if isinstance(k, str) and isinstance(v, int | float | str)}
+            return weights, form, notes
+    if {"optimizers", "schedulers"} <= set(outer):
+        raise CheckpointError(
+            f"{path}: the state of a training run (optimisers and schedules) without weights; they are in the file "
+            "`<step>_G.pth` beside it"
+        )
+    return outer, "bare", {}
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Made) and isinstance(value.function, Name):
+        return f"a whole pickled {value.function.name}"
+    return f"a {type(value).__name__}"
+
+
+def _tensors(weights: Mapping[object, object], tensor: Tensors, path: Path) -> dict[str, Tensor]:
+    """The state dict. Raises CheckpointError where something is no tensor."""
+    state, others = {}, []
+    for name, value in weights.items():
+        if isinstance(name, str) and (found := tensor(value)) is not None and found.layout == torch.strided:
+            state[name] = found
+        else:
+            others.append(f"{name!r} is {_kind(value)}")
+    if others or not state:
+        raise CheckpointError(f"{path}: no state dict: {shown(others, 4) or 'it is empty'}")
+    return state
+
+
+def _to_float32(state: Mapping[str, Tensor], converted: Counter[str]) -> dict[str, Tensor]:
+    """Floating tensors as float32, those that were not counted by type; tensors that were one stay one."""
+    made: dict[object, Tensor] = {}
+    floats: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or tensor.dtype == torch.float32:
+            floats[name] = tensor
+            continue
+        place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        floats[name] = made[place] if place in made else made.setdefault(place, tensor.to(torch.float32))
+        converted[_word(tensor.dtype)] += 1
+    return floats
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _without_prefix(state: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], str]:
+    """The state dict without a prefix that all of its names have, and the prefix if they had."""
+    if all(name.startswith(prefix) for name in state):
+        return {name.removeprefix(prefix): tensor for name, tensor in state.items()}, prefix
+    return dict(state), ""
+
+
+def _split(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """One state dict for each of PARTS that names have, and one with the prefix "" of all others, if there are any."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        prefix = next((prefix for prefix in PARTS if name.startswith(prefix)), "")
+        parts.setdefault(prefix, {})[name.removeprefix(prefix)] = tensor
+    return parts
