@@ -7,7 +7,7 @@ whole    `patina build` (scan, plan, Prefect and its server, synthesis, shards, 
          every build costs alike drops out and is given beside it. Parts are those of benchmarks/tuples.py, measured in
          the same round.
 idle     `patina build` again over 10,000 photographs of which nothing changed, beside the start of the interpreter and
-         of Prefect: `patina build` of six photographs of which nothing changed.
+         its imports: `patina build` of six photographs of which nothing changed.
 changed  one photograph of many is replaced, all ten degradations: what is made, what is copied and how fast, beside
          writing as many bytes to one file and flushing it.
 
@@ -141,7 +141,7 @@ def idle(timed: Timed, count: int, rounds: int) -> list[str]:
         "| nothing changed | wall, s | CPU, s |",
         "|---|---|---|",
         f"| {count:,} photographs | {wall['small']:.2f} | {cpu['small']:.2f} |",
-        f"| six photographs: the interpreter, Prefect and its server | {wall['six']:.2f} | {cpu['six']:.2f} |",
+        f"| six photographs: the interpreter and its imports | {wall['six']:.2f} | {cpu['six']:.2f} |",
         f"| difference | {wall['small'] - wall['six']:.2f} | {cpu['small'] - cpu['six']:.2f} |",
         f"| the first build of the {count:,} | {first[1]:.1f} | {first[0]:.1f} |",
         "",

@@ -71,13 +71,27 @@ def damage_of(path: Path) -> str:
     if not path.exists() or not path.stat().st_size:
         return ""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)) as connection:
+        with closing(_read_only(path)) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.OperationalError:  # in use or forbidden, which is no damage
         return ""
     except sqlite3.DatabaseError as error:
         return f"is damaged ({error})"
     return "" if found == "ok" else f"is damaged ({found})"
+
+
+def is_blank(path: Path) -> bool:
+    """Whether the SQLite file at `path` has not a row in any table; False if it cannot be read. Changes nothing."""
+    try:
+        with closing(_read_only(path)) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+            return not any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in names)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)
 
 
 def seal(text: str, *names: object) -> str:

@@ -110,7 +110,7 @@ def record_check(checked: Checked) -> None:
     create_markdown_artifact(
         ("ok" if checked.ok else "\n".join(f"- {finding}" for finding in checked.findings[:SHOWN])) + notes,
         key="check",
-        description=f"{checked.samples} samples checked, {checked.replayed} replayed",
+        description=checked.summary,
     )
     if not checked.ok:
         create_table_artifact(

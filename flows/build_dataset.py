@@ -30,6 +30,7 @@ from pipeline.gallery import contact_sheet
 from pipeline.locations import is_remote
 from pipeline.recipe import load_recipe
 from pipeline.remote_output import expect_writable, pull, push
+from pipeline.sources.expect import expect_sources
 from pipeline.summary import plan_markdown, summary_rows
 from pipeline.workspace import usable_cores
 
@@ -61,6 +62,7 @@ def build_dataset(
     paranoid: bool = False,
     replay: Annotated[int, Field(ge=0)] = 8,
     caption_batch: Annotated[int, Field(ge=0)] = 0,
+    caption_threads: Annotated[int, Field(ge=0)] = 0,
     devices: Sequence[str] = (),
     runner: RunnerName = "threads",
     address: str = "",
@@ -76,16 +78,18 @@ def build_dataset(
         paranoid: Whether every source and shard is read and hashed, whatever its times say.
         replay: Samples to make again and compare when all is built.
         caption_batch: Photographs that a captioner's model sees at once; 0 for as many as suit the device.
+        caption_threads: Threads that decode photographs ahead of each such model; 0 for as many as suit.
         devices: Where a captioner's model runs, such as cuda:0; empty for every GPU, else the CPU.
         runner: What builds shards - threads or processes here, or a cluster of Dask or Ray.
         address: Of a Dask scheduler or a Ray cluster that runs already; empty for one of `workers` here.
     """
     loaded = load_recipe(Path(recipe))
+    expect_sources(loaded.sources)
     workers = workers or usable_cores()
     batches = make_runner(runner, workers, address)
     if needs_lease(devices):
         batches = WithGpuLease(batches)
-    options = Options(workers, strict, max_set_aside, paranoid, Run(caption_batch, tuple(devices)))
+    options = Options(workers, strict, max_set_aside, paranoid, Run(caption_batch, tuple(devices), caption_threads))
     events = PrefectEvents(watcher())
     if is_remote(out):
         run_step("try the output", lambda: expect_writable(out))

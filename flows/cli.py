@@ -17,6 +17,7 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from captioning.captioner import Run
     from flows.runners import RunnerName
     from pipeline.check import Checked
     from pipeline.dataset import Draft, Report
@@ -49,6 +50,9 @@ TargetOption = Annotated[
     str, typer.Option("--out", "-o", help="The dataset's folder, or an address such as s3://bucket/name.")
 ]
 BatchOption = Annotated[int, typer.Option(min=0, help="Photographs that a captioner's model sees at once; 0: its own.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=0, help="Threads that decode photographs ahead of each such model; 0: as many as suit.")
+]
 DeviceOption = Annotated[
     list[str] | None,
     typer.Option(help="Where that model runs, such as cuda:0; repeatable. Default: every GPU, else the CPU."),
@@ -89,7 +93,7 @@ def plan(
 ) -> None:
     """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing."""
     from flows.terminal import TerminalEvents
-    from pipeline.dataset import Options, Stores, make_draft
+    from pipeline.dataset import Options, plan_build
     from pipeline.remote_output import dataset_folder_of
     from pipeline.sources.expect import expect_sources
     from pipeline.workspace import usable_cores
@@ -100,9 +104,7 @@ def plan(
     expect_sources(loaded.sources)
     cores = workers or usable_cores()
     with TerminalEvents(console) as events:
-        folder = dataset_folder_of(out, events)
-        with Stores.open(folder) as stores:
-            draft = make_draft(loaded, folder, stores, Options(cores, paranoid=paranoid), events)
+        draft = plan_build(loaded, dataset_folder_of(out, events), Options(cores, paranoid=paranoid), events)
     _print_plan(draft, cores)
 
 
@@ -116,14 +118,17 @@ def build(
     paranoid: ParanoidOption = False,
     replay: Annotated[int, typer.Option(min=0, help="Samples to make again and compare when all is built.")] = 8,
     caption_batch: BatchOption = 0,
+    caption_threads: ThreadsOption = 0,
     device: DeviceOption = None,
     runner: RunnerOption = RunnerChoice.threads,
     address: AddressOption = "",
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
-    devices = tuple(device or ())
+    from captioning.captioner import Run
+
+    captioning = Run(caption_batch, tuple(device or ()), caption_threads)
     run: tuple[RunnerName, str] = (runner.value, address)
-    report = _build(recipe, out, workers, strict, max_set_aside, paranoid, replay, caption_batch, devices, run)
+    report = _build(recipe, out, workers, strict, max_set_aside, paranoid, replay, captioning, run)
     _print_report(report)
 
 
@@ -172,10 +177,13 @@ def gallery(
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
     from pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
+    from pipeline.workspace import speaking_of
 
     if sheet:
         dataset = _dataset(folder)
-        sheet.write_bytes(ladder_sheet(dataset) if ladder else contact_sheet(dataset, rows))
+        picture = ladder_sheet(dataset) if ladder else contact_sheet(dataset, rows)
+        with speaking_of(sheet, building=False):
+            sheet.write_bytes(picture)
         console.print(f"sheet    {escape(str(sheet))}")
         return
     path = write_gallery(_dataset(folder), out, limit)
@@ -445,6 +453,29 @@ def demo(
 
 
 @app.command()
+def models(
+    words: Annotated[list[str] | None, typer.Argument(help="Networks by their words; default: all.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A released checkpoint: say what it holds, instead.")] = None,
+) -> None:
+    """The networks at their released sizes: parameters and work beside the papers' figures; or what a checkpoint is."""
+    _expect_torch()
+    if file:
+        from training.official import load
+
+        for line in load(file)[1].lines():
+            console.print(escape(line))
+        return
+    from training.model_table import model_table, rendered
+    from training.models import CATALOGUE
+
+    chosen = words or list(CATALOGUE)
+    if unknown := sorted(set(chosen) - set(CATALOGUE)):
+        raise typer.BadParameter(f"no network {', '.join(unknown)}; known: {', '.join(CATALOGUE)}", param_hint="WORDS")
+    for line in rendered(model_table(chosen)):
+        console.print(escape(line))
+
+
+@app.command()
 def run(
     name: Annotated[str, typer.Argument(help="A deployment: build-dataset, check-dataset, export-dataset, …")],
     param: Annotated[
@@ -504,6 +535,16 @@ def main() -> None:
         sys.exit(1)
 
 
+def _expect_torch() -> None:
+    """Raise MissingTorchError, before anything is imported, if the networks' libraries are not installed."""
+    from importlib.util import find_spec
+
+    from training.errors import MissingTorchError
+
+    if missing := [name for name in ("torch", "open_clip", "safetensors") if find_spec(name) is None]:
+        raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina[train]'")
+
+
 def _is_for_the_user(error: Exception) -> bool:
     from sqlite3 import OperationalError
 
@@ -520,9 +561,11 @@ def _is_for_the_user(error: Exception) -> bool:
     from pipeline.workspace import LockedError
     from synth.degradation import SettingError
     from training.depth import DepthModelError
+    from training.errors import CheckpointError, MissingTorchError, ModelInputError
 
     pipelines = (RemoteOutputError, RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
-    ours = (*pipelines, CaptionError, SettingError, DepthModelError)
+    trained = (DepthModelError, CheckpointError, ModelInputError, MissingTorchError)
+    ours = (*pipelines, *trained, CaptionError, SettingError)
     return isinstance(error, (*ours, FindingsError, RunError, ExportError, PushError, OSError, OperationalError))
 
 
@@ -537,8 +580,7 @@ def _build(
     max_set_aside: float,
     paranoid: bool,
     replay: int,
-    caption_batch: int = 0,
-    devices: tuple[str, ...] = (),
+    captioning: Run | None = None,
     run: tuple[RunnerName, str] = ("threads", ""),
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
@@ -562,8 +604,9 @@ def _build(
         from flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events), _server_there():
+            asked = (captioning.batch, captioning.threads, list(captioning.devices)) if captioning else (0, 0, [])
             report: Report = build_dataset(
-                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, caption_batch, list(devices), *run
+                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, *asked, *run
             )
     return report
 
@@ -680,4 +723,4 @@ def _print_checked(checked: Checked) -> None:
     for reason in checked.skipped:
         console.print(escape(f"skipped  {reason}"), style="yellow")
     verdict = "[green]ok[/]" if checked.ok else f"[red]{len(checked.findings)} findings[/]"
-    console.print(f"{verdict}: {checked.shards} shards, {checked.samples} samples, {checked.replayed} replayed")
+    console.print(f"{verdict}: {checked.summary}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.locations import LocationError
 from pipeline.remote_output import RemoteOutputError
 from pipeline.sources.reader import SourceError
+from pipeline.workspace import OutputError
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -45,7 +46,7 @@ CONNECTIONS = {
 }
 """Errors of connections that are no OSError, by library: what fsspec's file systems let through."""
 
-OURS = (LocationError, RemoteOutputError, SourceError)
+OURS = (LocationError, RemoteOutputError, SourceError, OutputError)
 """Errors of patina that may have a connection's error behind them."""
 
 

@@ -42,21 +42,22 @@ from synth.words import parts_of, text_of
 
 
 class BuildError(RuntimeError):
-    """A build that cannot go on. Says what was found and what to do; the dataset is as it was before."""
+    """A build, or other work on a dataset, that cannot go on. Says what was found and what to do; the dataset is as it
+    was before."""
 
 
 LESS_MEMORY = "build with fewer --workers, or cut photographs into [tiles]; what is finished is kept"
 
 
 @contextmanager
-def within_memory() -> Iterator[None]:
+def within_memory(advice: str = LESS_MEMORY) -> Iterator[None]:
     """Within it, too little memory is a BuildError that says what to do."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise BuildError(f"too little memory{f' for {error}' if str(error) else ''}; {LESS_MEMORY}") from error
+        raise BuildError(f"too little memory{f' for {error}' if str(error) else ''}; {advice}") from error
 
 
 @dataclass(frozen=True)

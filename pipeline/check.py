@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from pipeline.manifest import (
 from pipeline.recipe import RecipeError, canonical_json, parse_synthesis
 from pipeline.shard import DamagedShardError, is_intact, read_shard
 from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE, STORES
+from pipeline.workspace import PRIVATE, STORES, expect_there, speaking
 from synth.degradation import Degradation
 from synth.image import Image
 from synth.severity import measure
@@ -53,20 +54,31 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked, and what was found. `skipped`: what could not be checked here, with reasons; no finding."""
+    """What was checked, and what was found. `skipped`: what could not be checked here, with reasons; no finding.
+
+    pairs  of the samples that were to be replayed, how many are ingested pairs: patina did not make their LQ.
+    """
 
     shards: int
     samples: int
     replayed: int
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...]
+    pairs: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
 
+    @property
+    def summary(self) -> str:
+        """How much was checked, in words."""
+        pairs = f"; {self.pairs} ingested pair{'s' * (self.pairs != 1)} cannot be replayed" if self.pairs else ""
+        return f"{self.shards} shards, {self.samples} samples, {self.replayed} replayed{pairs}"
 
+
+@speaking("check with fewer --workers, or where there is more")
 def check(
     out: Path,
     replay: int | None = 0,
@@ -84,7 +96,8 @@ def check(
     copies         whether copies of one photograph on two sides of a split are a finding. Equal bytes always are.
 
     A damaged shard is also forgotten in the scan store, so that the next build makes it again whatever its times say.
-    Raises ManifestError if there is no manifest to check against.
+    Raises ManifestError if there is no manifest to check against, OutputError if the dataset's disk fails or vanishes,
+    BuildError for too little memory.
     """
     manifest = load_manifest(out)
     if manifest is None:
@@ -116,7 +129,9 @@ def check(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         outcomes = list(pool.map(one, manifest.shards))
     damaged = [str(out / SHARDS / e.name) for e, (found, _) in zip(manifest.shards, outcomes, strict=True) if found]
-    if damaged and (out / PRIVATE).is_dir():
+    if damaged:
+        expect_there(out)
+    if damaged and os.access(out / PRIVATE, os.W_OK):
         with ScanStore(out / PRIVATE / "scan.sqlite") as store:
             store.forget(damaged)
     findings += [finding for found, _ in outcomes for finding in found]
@@ -133,6 +148,7 @@ def check(
         sum(replayed for _, replayed in outcomes),
         tuple(findings),
         tuple(skipped),
+        sum(not row.seed for same in chosen.values() for row in same),
     )
 
 

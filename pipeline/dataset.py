@@ -55,7 +55,7 @@ from pipeline.source import Scan, Source, SourceChangedError, load_clean, scan
 from pipeline.sources.reader import Refusal, printable
 from pipeline.statistics import read_samples_table, statistics
 from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE, STORES, Workspace, is_tidy, speaking_of
+from pipeline.workspace import PRIVATE, STORES, Workspace, expect_there, in_words, is_tidy, speaking_of
 from synth.compose import Composite
 from synth.degradation import Degradation
 
@@ -236,6 +236,7 @@ def make_draft(
     sources = tuple(s for s in usable if s.digest in words.worded)
     wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
     damage = _damage(out, built, stores.scans, options.paranoid)
+    found = replace(found, notes=(*found.notes, *_unused(recipe, sources)))
     rows = tuple(_source_row(recipe, source, words.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *words.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": _captioners(recipe), "identities": wanted.identities}
@@ -246,6 +247,15 @@ def make_draft(
     if built and not _papers_are_there(out, built):
         plan = replace(plan, relabel=True)
     return Draft(out, found, words, wanted, plan, built, damage, refusals, rows, facts)
+
+
+def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> Draft:
+    """Plan the build of `recipe` into `out` by what its stores know, which are all that is written to.
+
+    Raises SourceError, ManifestError, BuildError, OSError.
+    """
+    with in_words(out, "plan with fewer --workers, or where there is more"), Stores.open(out) as stores:
+        return make_draft(recipe, out, stores, options, events)
 
 
 def check_budget(draft: Draft, options: Options) -> None:
@@ -337,8 +347,7 @@ def idle_report(recipe: Recipe, out: Path, options: Options, events: Events | No
     if not (out / MANIFEST).exists() or not is_tidy(out):
         return None
     start = time.monotonic()
-    with Stores.open(out) as stores:
-        draft = make_draft(recipe, out, stores, options, events)
+    draft = plan_build(recipe, out, options, events)
     if not draft.plan.is_empty or draft.built is None:
         return None
     check_budget(draft, options)
@@ -533,6 +542,18 @@ def _lack(recipe: Recipe, source: Source) -> str:
     return next((lack for lack in lacks if lack), "")
 
 
+def _unused(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
+    """Sentences on degradations of the recipe that no photograph undergoes."""
+    clean = [source for source in sources if not source.is_pair]
+    used = {entry for source in clean for entry in source.entries or recipe.degradations}
+    why = "every source of clean photographs names others" if clean else "the sources hold no clean photograph"
+    return [
+        f"[degradations.{entry}] is applied to nothing: {why}; name it in a source's `degradations`, or remove it"
+        for entry in recipe.degradations
+        if entry not in used and sources
+    ]
+
+
 def _recall(recipe: Recipe, out: Path, built: Manifest | None, sources: Sequence[Source], store: CaptionStore) -> int:
     """Put what models said for the built dataset, captions and similarities, back into a store that has lost it; gives
     how much that was.
@@ -625,7 +646,9 @@ def _papers_are_there(out: Path, built: Manifest) -> bool:
 
 
 def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:
-    """Shards that are not as the manifest says, with what is wrong. One whose stat did not change is trusted."""
+    """Shards that are not as the manifest says, with what is wrong. One whose stat did not change is trusted.
+
+    Raises OutputError if the dataset's folder is gone as a whole."""
     damage: dict[str, str] = {}
     fresh: list[tuple[str, os.stat_result, str]] = []
     begun_ns = time.time_ns()
@@ -652,6 +675,8 @@ def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool)
             fresh.append((str(path), stat, digest))
         if digest != entry.sha256:
             damage[entry.name] = "its bytes are not those that were written"
+    if damage:
+        expect_there(out)
     store.put(fresh, begun_ns=begun_ns)
     return damage
 
@@ -685,8 +710,8 @@ def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dic
         "split": source.split,
         "degradation": source.degradation,
         "set": reader.title,
-        "licence": reader.licence,
-        "attribution": reader.attribution,
+        "licence": reader.licence or source.licence,
+        "attribution": reader.attribution or source.attribution,
         "phash": source.looks.phash,
         "bytes": source.bytes,
         "width": source.looks.width,

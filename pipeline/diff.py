@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.manifest import (
@@ -24,6 +23,7 @@ from pipeline.manifest import (
     Manifest,
     ManifestError,
     load_manifest,
+    read_table,
 )
 from pipeline.shard import file_sha256
 
@@ -189,14 +189,9 @@ def read_snapshot(path: Path) -> Snapshot:
         if file_sha256(folder / name) != digest:
             raise ManifestError(f"{folder / name} is not the table that its {MANIFEST} was written with; copy both")
     columns = pa.schema([SAMPLE_SCHEMA.field(name) for name in COLUMNS])
-    return Snapshot(folder, manifest, _read(folder / SAMPLES, columns), _read(folder / SOURCES, SOURCE_SCHEMA))
-
-
-def _read(path: Path, columns: pa.Schema) -> pa.Table:
-    try:
-        return pq.read_table(path, schema=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return Snapshot(
+        folder, manifest, read_table(folder / SAMPLES, columns), read_table(folder / SOURCES, SOURCE_SCHEMA)
+    )
 
 
 def diff(old: Snapshot, new: Snapshot) -> Diff:

@@ -34,6 +34,7 @@ from pipeline.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq
 from pipeline.recipe import SPLITS
 from pipeline.shard import DamagedShardError
 from pipeline.statistics import read_samples_table
+from pipeline.workspace import in_words, speaking
 from synth.image import Image
 from synth.severity import word_of
 
@@ -47,7 +48,10 @@ heading needs."""
 COLUMNS = 7
 """Images side by side in it, at the most."""
 
+LESS = "show fewer samples (--limit, --rows), or work where there is more"
 
+
+@speaking(LESS)
 def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     """Write one self-contained HTML page about the dataset in `folder`, with `limit` of its samples at the most.
 
@@ -59,7 +63,9 @@ def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     sources = {source["digest"]: source for source in read_sources(folder)}
     previews = _Previews(folder, sources)
     text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
-    return write_page(out if out is not None else folder / "gallery.html", text)
+    place = out if out is not None else folder / "gallery.html"
+    with in_words(place, LESS):
+        return write_page(place, text)
 
 
 def spread(table: pa.Table, limit: int) -> list[SampleRow]:
@@ -85,6 +91,7 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
     return [SampleRow(**row) for row in table.take(chosen).to_pylist()]
 
 
+@speaking(LESS)
 def contact_sheet(folder: Path, rows: int = 3) -> bytes:
     """A JPEG picture of a few photographs in `rows` rows at the most: GT, then its LQ under every degradation, all of
     them the same square at 1:1, where the photograph has most detail. Where no photograph has all degradations
@@ -104,6 +111,7 @@ def _broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
     return [line[start : start + length] for start in range(0, len(line), length)]
 
 
+@speaking(LESS)
 def ladder_sheet(folder: Path) -> bytes:
     """A JPEG picture of one photograph: a row for each degradation, GT first, then its LQs from mild to strong as
     measured, each with its word and score. Raises like `write_gallery`."""

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.recipe import canonical_json
 from pipeline.shard import Span, read_span, unpack
+from pipeline.tables import read_columns
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -261,6 +262,16 @@ def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
     return pa.table({name: [getattr(row, name) for row in rows] for name in SAMPLE_SCHEMA.names}, SAMPLE_SCHEMA)
 
 
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` out of one of a dataset's tables. Raises ManifestError, MemoryError."""
+    try:
+        return read_columns(path, schema)
+    except MemoryError:  # pyarrow's own is also an ArrowException
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+
+
 def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[SampleRow]:
     """Rows of samples.parquet, of all shards or of those named, by shard and offset. None there: no rows."""
     table = _samples(folder, shards)
@@ -276,10 +287,7 @@ def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:
     path = folder / SAMPLES
     if not path.exists():
         return samples_table(())
-    try:
-        table = pq.read_table(path, schema=SAMPLE_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    table = read_table(path, SAMPLE_SCHEMA)
     for column, rule in (("key", KEY), ("shard", f"^{SHARD.pattern}$")):  # they become paths, as a stranger wrote them
         if not pc.all(pc.match_substring_regex(table[column], rule), min_count=0).as_py():
             raise ManifestError(f"{path}: its column {column!r} holds what patina never writes; do not use it")
@@ -300,11 +308,7 @@ def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def read_sources(folder: Path) -> list[dict[str, Any]]:
     """Rows of sources.parquet, in digest order."""
-    path = folder / SOURCES
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path, schema=SOURCE_SCHEMA).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    rows: list[dict[str, Any]] = read_table(folder / SOURCES, SOURCE_SCHEMA).to_pylist()
     return rows
 
 

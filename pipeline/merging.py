@@ -83,7 +83,8 @@ def _shared(occurrences: Iterable[list[Source]], title: Callable[[int], str]) ->
         for i, one in enumerate(sets):
             for other in sets[i + 1 :]:
                 counts[one, other] += 1
-                example.setdefault((one, other), min(s.names[0] for s in same))
+                first = min(s.names[0] for s in same)
+                example[one, other] = min(first, example.get((one, other), first))
     return [
         f"{one} (test) and {other} (test) share {count} clean image{'s' * (count > 1)}, such as {example[one, other]}"
         for (one, other), count in sorted(counts.items())

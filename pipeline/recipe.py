@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -204,6 +204,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
             if entry not in syntheses:
                 what = f"the recipe has no [degradations.{entry}]"
                 raise RecipeError(f"[[sources]] degradations: {what}; {nearest(entry, syntheses)}")
+    _expect_named(sources, syntheses)
 
     tiles = None
     if "tiles" in table:
@@ -223,6 +224,19 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
     return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, resolved_table)
+
+
+def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:
+    """Raise RecipeError for a degradation that no source would undergo: every one names its own, and none names it."""
+    if not all(source.degradations for source in sources):
+        return  # what a source without names holds, photographs or pairs, is seen when it is read
+    named = {entry for source in sources for entry in source.degradations}
+    for entry in entries:
+        if entry not in named:
+            raise RecipeError(
+                f"[degradations.{entry}] is applied to nothing: every source names its own `degradations`, and none "
+                f"names {entry!r}; name it there, or remove it"
+            )
 
 
 def _captions(raw: Any, folder: Path) -> tuple[tuple[Captioner, Captioner | None, Filters, ClipScore | None], Any]:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, ManifestError, read_sources
+from pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, read_sources, read_table
 from pipeline.recipe import SPLITS
 from synth.severity import WORDS
 
@@ -230,11 +229,7 @@ def read_statistics(folder: Path) -> Statistics:
 
 def read_samples_table(folder: Path) -> pa.Table:
     """samples.parquet as columns: a million rows as objects would take gigabytes. Raises ManifestError."""
-    path = folder / SAMPLES
-    try:
-        return pq.read_table(path, schema=SAMPLE_SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return read_table(folder / SAMPLES, SAMPLE_SCHEMA)
 
 
 def floor(batch: int, entropy: float) -> float:

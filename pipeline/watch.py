@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline import locations
-from pipeline.dataset import Draft, Options, Stores, check_budget, make_draft
+from pipeline.dataset import Draft, Options, check_budget, plan_build
 from pipeline.locations import LocationError
 from pipeline.plan import BuildPlan
 from pipeline.recipe import Recipe, canonical_json
@@ -96,8 +96,7 @@ def note_told(out: Path, signature: str, now: Callable[[], float] = time.time) -
 
 def _look(recipe: Recipe, out: Path, options: Options) -> Watched:
     """What a build would do now. The files' own times are in the signature: one that grows stays a truncated one."""
-    with Stores.open(out) as stores:
-        draft = make_draft(recipe, out, stores, options)
+    draft = plan_build(recipe, out, options)
     check_budget(draft, options)
     if draft.plan.is_empty and draft.built and is_tidy(out):
         return Watched(Verdict.up_to_date)

@@ -17,17 +17,25 @@ import os
 import shutil
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path, PurePosixPath
 from types import TracebackType
+from typing import Concatenate, ParamSpec, TypeVar
 
-from captioning.store import DAMAGE
+from captioning.store import DAMAGE, is_blank
+from pipeline.build import within_memory
 from pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
 from pipeline.sources.reader import printable
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 PRIVATE = ".patina"
 STORES = ("scan.sqlite", "captions.sqlite")
+ATTEMPTS = 100
+"""Times that the lock is asked for again, where another run removes the folder just then."""
 
 
 class LockedError(RuntimeError):
@@ -35,7 +43,7 @@ class LockedError(RuntimeError):
 
 
 class OutputError(OSError):
-    """What a build writes cannot be written. Says where, what was found and what to do."""
+    """A dataset's disk cannot be written to, or is gone. Says where, what was found and what to do."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -51,41 +59,100 @@ CLOSED = {
     errno.EACCES: "writing is forbidden",
     errno.EPERM: "writing is forbidden",
 }
+GONE = {
+    errno.EIO: "the disk fails, or is gone",
+    errno.ENXIO: "the disk is gone",
+    errno.ENODEV: "the disk is gone",
+    errno.ESTALE: "the disk on the network is gone",
+    errno.ENOTCONN: "the disk on the network is gone",
+}
+VANISHED = "the folder was there and is gone; see that its disk is connected, and run it again"
 DATABASE_FULL = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk is full, or fails"}
 DATABASE_CLOSED = {sqlite3.SQLITE_READONLY: "writing is forbidden", sqlite3.SQLITE_CANTOPEN: "a file cannot be opened"}
 
 
 @contextmanager
-def speaking_of(out: Path) -> Iterator[None]:
-    """Within it, errors of a full, closed or failing disk become OutputErrors that name the folder and what to do."""
+def speaking_of(out: Path, *, building: bool = True) -> Iterator[None]:
+    """Within it, errors of a full, closed, failing or vanished disk become OutputErrors that name the folder, or file,
+    and what to do. `building`: whether it is a build, which keeps what is finished."""
+    was_there = _is_there(out)
     try:
         yield
     except OutputError:
         raise
-    except OSError as error:
-        place = printable(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else ""
-        where = printable(str(out)) + (f" (at {place})" if place else "")
-        if words := _in_words(error.errno or 0, FULL, CLOSED):
-            raise OutputError(f"{where}: {words}") from error
-        raise
-    except sqlite3.OperationalError as error:
-        words = _in_words(getattr(error, "sqlite_errorcode", 0) & 0xFF, DATABASE_FULL, DATABASE_CLOSED)
-        raise OutputError(f"{printable(str(out))}: {words or f'{error}; run it again'} (its stores)") from error
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGE:
+    except Exception as error:
+        words, place = _in_words(error, building), ""
+        if was_there and not _is_there(out):  # whatever went wrong then
+            words = VANISHED
+        elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+            place = f" (at {printable(os.fsdecode(error.filename))})"
+        if not words:
             raise
-        raise OutputError(f"{printable(str(out))}: a store in {PRIVATE} is damaged; run it again") from error
+        raise OutputError(f"{printable(str(out))}{place}: {words}") from error
 
 
-def _in_words(code: int, full: Mapping[int, str], closed: Mapping[int, str]) -> str:
-    """What to do about an error of that code; empty for others."""
+def _in_words(error: Exception, building: bool) -> str:
+    """What an error of a disk says, and what to do about it; empty for others."""
+    if isinstance(error, OSError):
+        gone = GONE.get(error.errno or 0, "")
+        connect = f"{gone}; see that it is connected, and run it again"
+        return connect if gone else _advice(error.errno or 0, FULL, CLOSED, building)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, sqlite3.OperationalError):
+        return f"{_advice(code, DATABASE_FULL, DATABASE_CLOSED, building) or f'{error}; run it again'} (its stores)"
+    if isinstance(error, sqlite3.DatabaseError) and code in DAMAGE:
+        return f"a store in {PRIVATE} is damaged; run it again"
+    return ""
+
+
+def _advice(code: int, full: Mapping[int, str], closed: Mapping[int, str], building: bool) -> str:
     if code in full:
-        return f"{full[code]}; make room and run it again: what is finished is kept, and no shard is half written"
-    return f"{closed[code]}; make it writable, or name another folder with --out" if code in closed else ""
+        kept = ": what is finished is kept, and no shard is half written" if building else ""
+        return f"{full[code]}; make room and run it again{kept}"
+    if code in closed:
+        found = closed[code] if building or code == errno.EROFS else "access is forbidden"
+        return f"{found}; make it writable, or name another folder with --out"
+    return ""
+
+
+def expect_there(out: Path) -> None:
+    """Raise OutputError if a dataset's folder is gone: then nothing that is missing from it means anything."""
+    if not _is_there(out):
+        raise OutputError(f"{printable(str(out))}: {VANISHED}")
+
+
+def _is_there(out: Path) -> bool:
+    try:
+        return out.is_dir()
+    except OSError:
+        return False
+
+
+@contextmanager
+def in_words(out: Path, less_memory: str) -> Iterator[None]:
+    """Within it, other work on a dataset than a build: too little memory is a BuildError that says what needs less, and
+    trouble with the disk of `out` an OutputError."""
+    with within_memory(less_memory), speaking_of(out, building=False):
+        yield
+
+
+def speaking(less_memory: str) -> Callable[[Callable[Concatenate[Path, P], R]], Callable[Concatenate[Path, P], R]]:
+    """The same for all of a function whose first argument is the dataset's folder."""
+
+    def decorated(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
+        @wraps(function)
+        def told(out: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with in_words(out, less_memory):
+                return function(out, *args, **kwargs)
+
+        return told
+
+    return decorated
 
 
 class Workspace:
-    """The folder `out` under its lock. Entering makes the folder, takes the lock and finishes a broken publication.
+    """The folder `out` under its lock. Entering makes the folder, takes the lock and finishes a broken publication; an
+    error within it removes what entering made, unless something that is worth keeping lies there by then.
 
     Raises LockedError if another live process holds the lock, OSError if the folder cannot be written.
     """
@@ -95,14 +162,11 @@ class Workspace:
         self.private = self.out / PRIVATE
         self.staging = self.private / "staging"
         self._lock: int | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> Workspace:
-        foreign = self.out.is_dir() and not self.private.exists() and any(self.out.iterdir())
-        if foreign:
-            raise ManifestError(
-                f"{self.out} holds files and is no patina dataset; name a new or empty folder with --out"
-            )
-        self.staging.mkdir(parents=True, exist_ok=True)
+        self._expect_ours()
+        self._made = [path for path in (self.private, self.out, *self.out.parents) if not path.exists()]
         self._take_lock()
         try:
             self._finish_publication()
@@ -111,10 +175,42 @@ class Workspace:
             raise
         return self
 
+    def _expect_ours(self) -> None:
+        """Raise ManifestError if the folder holds files, and none of ours."""
+        names: list[str] = []
+        with suppress(FileNotFoundError):  # one look, since another run may make or remove the folder just now
+            names = [path.name for path in self.out.iterdir()]
+        if names and PRIVATE not in names:
+            raise ManifestError(
+                f"{self.out} holds files and is no patina dataset; name a new or empty folder with --out"
+            )
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None and self.private in self._made:
+            with suppress(OSError):  # the error that led here is the one to be told
+                self._remove_made()
         self._release()
 
     def _take_lock(self) -> None:
+        trouble: OSError | None = None
+        for _ in range(ATTEMPTS):  # a run that fails may remove the folder just now
+            try:
+                self.staging.mkdir(parents=True, exist_ok=True)
+                lock = self._locked()
+            except (FileNotFoundError, FileExistsError) as error:  # also where mkdir finds it, and it goes at once
+                trouble = error
+                continue
+            if _is_file(self.private / "lock", lock) and self.staging.is_dir():
+                break
+            os.close(lock)
+        else:
+            raise OSError(f"{self.private} cannot be made and locked ({trouble}); remove what is in the way")
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} of {_user()} on {socket.gethostname()}\n".encode(), 0)
+        self._lock = lock
+
+    def _locked(self) -> int:
+        """A descriptor of the lock's file that holds the lock. Raises LockedError, OSError."""
         # The kernel drops a flock with its process, so a dead holder's lock is free at once.
         lock = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -126,9 +222,24 @@ class Workspace:
             holder = os.read(lock, 4096).decode("utf-8", "replace").strip() or "an unknown process"
             os.close(lock)
             raise LockedError(f"{self.out} is being built by {holder}; wait for it or stop it") from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} of {_user()} on {socket.gethostname()}\n".encode(), 0)
-        self._lock = lock
+        return lock
+
+    def _remove_made(self) -> None:
+        """Remove the folders that entering made, if there is nothing in them but a lock and stores without a row.
+
+        The lock goes last of what lies in the private folder, and is still held: whoever opened its file meanwhile
+        finds that the name is gone, or another file's, and asks again.
+        """
+        there = {path.name for path in self.private.iterdir()}
+        stores = [self.private / name for name in STORES if name in there]
+        if there - {"lock", "staging", *STORES} or any(self.staging.iterdir()) or not all(map(is_blank, stores)):
+            return
+        for store in stores:
+            store.unlink()
+        self.staging.rmdir()
+        (self.private / "lock").unlink()
+        for path in self._made:
+            path.rmdir()
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -221,6 +332,14 @@ class Workspace:
         for path in self.staging.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    """Whether `path` still names the file that was opened."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _read_journal(data: bytes) -> tuple[list[tuple[str, str]], list[str]]:

@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from training.errors import CheckpointError
 from training.models import CATALOGUE
 
 VERSION = 1
@@ -39,10 +40,6 @@ _PLAIN_TYPES = _FLOATS | {torch.int64, torch.int32, torch.int16, torch.int8, tor
 """Types that every safetensors reader knows; a tensor of another type is stored as its bytes, with type and shape."""
 
 Settings = TypeVar("Settings")
-
-
-class CheckpointError(ValueError):
-    """A file that cannot be read or written as a checkpoint. Says which, what was found and what to do."""
 
 
 @dataclass(frozen=True)

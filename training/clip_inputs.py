@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from captioning.torchvision_ops import ensure_torchvision
-from training.models.parts import ModelInputError, check_images
+from training.errors import ModelInputError
+from training.models.parts import check_images
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

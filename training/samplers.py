@@ -48,7 +48,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from training.models.parts import ModelInputError
+from training.errors import ModelInputError
 from training.sde import IRSDE
 
 Model: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]

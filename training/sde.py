@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from training.models.parts import ModelInputError
+from training.errors import ModelInputError
 
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 Distance: TypeAlias = Literal["l1", "l2"]

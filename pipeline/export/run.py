@@ -16,16 +16,23 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline.build import row_of
 from pipeline.export import EXPORTS
 from pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
-from pipeline.manifest import SHARDS, SOURCE_SCHEMA, SOURCES, Manifest, ManifestError, ShardEntry, load_manifest
+from pipeline.manifest import (
+    SHARDS,
+    SOURCE_SCHEMA,
+    SOURCES,
+    Manifest,
+    ManifestError,
+    ShardEntry,
+    load_manifest,
+    read_table,
+)
 from pipeline.plan import human_bytes
 from pipeline.recipe import SPLITS, canonical_json, nearest
 from pipeline.shard import file_sha256, read_shard
+from pipeline.workspace import in_words, speaking_of
 
 MARKER = ".patina-export.json"
 """In every export: of what dataset it is, and how it was made. Hidden, so that readers of folders pass it over."""
@@ -83,7 +90,8 @@ def export(
     if target == dataset.resolve() or target in dataset.resolve().parents or dataset.resolve() in target.parents:
         raise ExportError(f"{out}: expected a folder apart from the dataset {dataset}, found one inside or around it")
     marker = json.loads(canonical_json(_marker(view, to, splits, degradations)))
-    with _beside(target) as half:
+    less = "export with fewer --workers, or where there is more"
+    with in_words(dataset, less), speaking_of(target, building=False), _beside(target) as half:
         earlier = _earlier(target)
         if earlier is not None and {**marker, **_counts(earlier)} == earlier and _files(target) == earlier["files"]:
             return Exported(out, earlier["samples"], earlier["files"], fresh=False)
@@ -306,11 +314,7 @@ class _Sources:
     """Rows of sources.parquet by digest: kept as columns, since a million of them as objects would take gigabytes."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / SOURCES
-        try:
-            self._table = pq.read_table(path, schema=SOURCE_SCHEMA).combine_chunks()
-        except (OSError, pa.ArrowException) as error:
-            raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+        self._table = read_table(folder / SOURCES, SOURCE_SCHEMA).combine_chunks()
         self._digests = self._table["digest"]
 
     def row(self, digest: str) -> dict[str, Any]:

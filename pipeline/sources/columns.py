@@ -15,6 +15,8 @@ IMAGE = ("image", "filepath", "file_name")
 CAPTION = ("caption", "text", "title")
 DEGRADATION = ("degradation", "label")
 SPLIT = ("split",)
+LICENCE = ("licence", "license")
+ATTRIBUTION = ("attribution",)
 
 SPLITS = {
     "train": "train",

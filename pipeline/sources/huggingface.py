@@ -15,20 +15,23 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from pipeline import locations
 from pipeline.codec import SUFFIXES
 from pipeline.sources import columns
 from pipeline.sources.pairs import check_label
 from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, printable, walk
+from pipeline.sources.rights import Rights, rights_in
 from pipeline.store import RECENT_NS
 
-VERSION = 2
+VERSION = 3
 """Raised when the reader says something else of the same dataset, so that all are read again."""
 
 HUB = "hf://datasets/"
 CAPTION = (*columns.CAPTION, "txt")  # `txt` in WebDatasets, patina's own among them
 DEGRADATION = (*columns.DEGRADATION, "json.degradation")
+SOURCE = "json.source"  # the digest of a photograph, in patina's own datasets
 IN_CACHE = re.compile(r".*/(?:snapshots/[0-9a-f]{40}|downloads/(?:extracted/)?[0-9a-f]{64})/(.+)", re.DOTALL)
 MAGIC = (
     (b"\x89PNG\r\n\x1a\n", 0, "png"),
@@ -57,6 +60,9 @@ class HuggingFace:
     degradation        the label of all pairs; else `degradation_column`; else the column degradation, label, or
                        json.degradation (a dot leads into a column of objects).
     streaming          read rows as they come, and put no copy of the dataset into the library's own cache.
+
+    Licences and attributions come from the columns `licence` (or `license`) and `attribution`, for a dataset of
+    patina's from its sources.parquet. What `licence` and `attribution` say here stands above them.
 
     Images that are no local files are kept in patina's cache, and with them the list of what the dataset holds: as long
     as it does not change, no row is read a second time. A dataset's own code is never run.
@@ -104,6 +110,11 @@ class HuggingFace:
         return self.path if self._is_local else f"{HUB}{self.path}"
 
     @property
+    def _home(self) -> str:
+        """The folder or the address on the hub, of the revision that is read."""
+        return self.root if self._is_local or not self.revision else f"{self.root}@{quote(self.revision, safe='')}"
+
+    @property
     def _is_local(self) -> bool:
         return Path(self.path).is_absolute()
 
@@ -124,11 +135,12 @@ class HuggingFace:
                 raise
             except Exception as error:  # the library, its file systems and the hub's client have their own kinds
                 raise self._explained(error) from None
-            index = self._index(roles, fingerprint)
+            rights = rights_in(self._home) if roles.source else Rights()
+            index = self._index(roles, fingerprint, rights)
             found = _kept(index) if index else None
             if found is None:
                 try:
-                    found = self._read(datasets, data, roles, features)
+                    found = self._read(datasets, data, roles, features, rights)
                 except Exception as error:
                     raise self._explained(error) from None
                 if index:
@@ -136,7 +148,7 @@ class HuggingFace:
         if not found.candidates:
             first = f"; the first: {found.refusals[0].name} {found.refusals[0].reason}" if found.refusals else ""
             raise SourceError(f"path: none of the {len(found.refusals)} rows of {self._spoken} can be used{first}")
-        return found
+        return replace(found, notes=rights.notes)
 
     def _load(self, datasets: ModuleType) -> Any:
         """The split as the library gives it: a Dataset, or an IterableDataset."""
@@ -177,7 +189,9 @@ class HuggingFace:
             gt = tuple(c for c in others if _side(c) in columns.GT) or tuple(others[:1])
         if not gt:
             raise SourceError(f"image: expected a column of clean images, found {columns.listed(names)}; name one")
-        roles = _Roles(gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "")
+        inner = _with_inner(features)
+        stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
+        roles = _Roles(gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "", *stated)
         if lq and not self.degradation and not label:
             raise SourceError(
                 f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "
@@ -185,8 +199,11 @@ class HuggingFace:
             )
         return roles
 
-    def _read(self, datasets: ModuleType, data: Any, roles: _Roles, features: Mapping[str, Any]) -> Found:
-        wanted = dict.fromkeys(c for c in (*roles.gt, *roles.lq, roles.caption, roles.label) if c)
+    def _read(
+        self, datasets: ModuleType, data: Any, roles: _Roles, features: Mapping[str, Any], rights: Rights
+    ) -> Found:
+        texts = (roles.caption, roles.label, roles.licence, roles.attribution, roles.source)
+        wanted = dict.fromkeys(c for c in (*roles.gt, *roles.lq, *texts) if c)
         own = [next(c for c in (name, name.partition(".")[0]) if c in features) for name in wanted]
         data = data.select_columns(list(dict.fromkeys(own)))
         for column in (*roles.gt, *roles.lq):
@@ -198,8 +215,13 @@ class HuggingFace:
             found = self._candidate(number, row, roles, words)
             if isinstance(found, Refusal):
                 refusals.append(found)
-            else:
-                candidates.append(found)
+                continue
+            licence, owed = rights.of(_text_of(_within(row, roles.source), ()))
+            licence = (
+                printable(_text_of(_within(row, roles.licence), _class_names(features.get(roles.licence)))) or licence
+            )
+            owed = printable(_text_of(_within(row, roles.attribution), ())) or owed
+            candidates.append(replace(found, licence=licence, attribution=owed))
         return Found(_distinct(candidates), refusals)
 
     def _candidate(
@@ -276,12 +298,12 @@ class HuggingFace:
         info = huggingface_hub.HfApi().dataset_info(self.path, revision=self.revision or None)
         return str(info.sha or "")
 
-    def _index(self, roles: _Roles, fingerprint: str) -> Path | None:
+    def _index(self, roles: _Roles, fingerprint: str, rights: Rights) -> Path | None:
         """Where the list of such a dataset's images is kept; None if nothing tells when it changes."""
         if not fingerprint:
             return None
         facts = {k: v for k, v in asdict(self).items() if k not in {"licence", "attribution", "split", "degradations"}}
-        key = json.dumps([VERSION, fingerprint, facts, asdict(roles)], sort_keys=True)
+        key = json.dumps([VERSION, fingerprint, rights.digest, facts, asdict(roles)], sort_keys=True)
         return locations.cache_folder() / "huggingface" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     @property
@@ -331,12 +353,16 @@ class HuggingFace:
 
 @dataclass(frozen=True)
 class _Roles:
-    """Columns of clean and of degraded images, of captions and of labels; empty where there are none."""
+    """Columns of clean and of degraded images, and of texts: captions, labels, licences, attributions, digests of
+    sources. Empty where there are none."""
 
     gt: tuple[str, ...]
     lq: tuple[str, ...]
     caption: str
     label: str
+    licence: str
+    attribution: str
+    source: str
 
 
 def _library() -> ModuleType:

@@ -30,6 +30,7 @@ class Candidate:
     caption      the caption that the source itself brings.
     params       what the source tells of a pair's degradation, such as {"sigma": 25.0}; stored with its samples.
     border       the clean image may be larger by so many pixels on every side; if it is, it is cut to fit.
+    licence, attribution  what the source states of it, where the recipe states nothing.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Candidate:
     caption: str = ""
     params: Mapping[str, float | int | str] = field(default_factory=dict)
     border: int = 0
+    licence: str = ""
+    attribution: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pipeline.codec import SUFFIXES
 from pipeline.sources import columns
 from pipeline.sources.pairs import check_label
 from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable, walk
+from pipeline.sources.rights import Rights, Stated, rights_in
 from pipeline.sources.tar_index import SUFFIXES as TARS
 from pipeline.sources.tar_index import tar_index, uncompressed
 
@@ -50,7 +51,8 @@ class WebDataset:
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
                        parameters are taken over from the same json.
 
-    The samples of a patina dataset's val and test shards stay in val and test, unless `split` says otherwise.
+    The samples of a patina dataset's val and test shards stay in val and test, unless `split` says otherwise. They keep
+    the licences and attributions of its sources.parquet, unless `licence` and `attribution` say otherwise.
     """
 
     kind: ClassVar[str] = "webdataset"
@@ -92,7 +94,7 @@ class WebDataset:
 
     def find(self) -> Found:
         """Index the tars, and read captions and labels. Raises SourceError if there is no tar, or no sample to use."""
-        tars, refusals = self._tars()
+        tars, refusals, notes = self._tars()
         samples = [s for tar in tars for s in tar.samples]
         roles = self._roles(samples)
         candidates: list[Candidate] = []
@@ -114,7 +116,7 @@ class WebDataset:
                 f"path: expected samples with images in {self.path}, found none that can be used among {len(samples)} "
                 f"in {len(tars)} tar{'s' * (len(tars) != 1)}{first}"
             )
-        return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored)
+        return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored, notes)
 
     def _candidate(self, sample: _Sample, roles: _Roles, texts: _Texts, refusals: list[Refusal]) -> Candidate | Refusal:
         """What a sample gives; what ails its caption alone goes to `refusals`."""
@@ -148,7 +150,8 @@ class WebDataset:
         lq_name = f"{posixpath.basename(sample.name)}.{sides[1]}" if lq else ""
         name = f"{sample.name}.{sides[0]}"
         side = sample.side if {"schema", "fingerprint"} <= facts.keys() else ""  # it is patina's, not only its name
-        return Candidate(name, sample.location(sides[0]), lq, lq_name, label, side, caption, params)
+        place, (licence, owed) = sample.location(sides[0]), sample.stated
+        return Candidate(name, place, lq, lq_name, label, side, caption, params, licence=licence, attribution=owed)
 
     def _label(
         self, sample: _Sample, facts: Mapping[str, Any], trouble: str, texts: _Texts
@@ -180,20 +183,25 @@ class WebDataset:
         both = any(not set(clean).isdisjoint(s.members) and not set(degraded).isdisjoint(s.members) for s in samples)
         return _Roles(tuple(clean), tuple(degraded)) if both else _Roles(tuple(plain or clean))
 
-    def _tars(self) -> tuple[list[_Tar], list[Refusal]]:
-        """Every tar, indexed; and those that cannot be read at all."""
+    def _tars(self) -> tuple[list[_Tar], list[Refusal], list[str]]:
+        """Every tar, indexed; those that cannot be read at all; and notes."""
         tars, refusals, stems = [], list[Refusal](), dict[str, str]()
+        rights: dict[str, Rights] = {}
         for name, location in self._list():
             if (stem := _stem(name)) in stems:
                 refusals.append(Refusal(name, f"has the name of {stems[stem]}, which is read; move one of them away"))
                 continue
             stems[stem] = name
+            home = _dataset_of(location) if OWN.fullmatch(stem) else ""
+            if home and home not in rights:
+                rights[home] = rights_in(home)
             try:
-                tars.append(_Tar(name, uncompressed(locations.local_copy(location))))
+                file = uncompressed(locations.local_copy(location))
+                tars.append(_Tar(name, file, rights.get(home, Rights())))
             except OSError as error:
                 why = str(error) if error.strerror is None else f"cannot be read: {error.strerror}"
                 refusals.append(Refusal(name, why))
-        return tars, refusals
+        return tars, refusals, [note for found in rights.values() for note in found.notes]
 
     def _list(self) -> list[tuple[str, str]]:
         """Name relative to the root, and location, of every tar that `path` means. Raises SourceError for none."""
@@ -242,12 +250,14 @@ class _Roles:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Members by extension; `name` is that of its tar and its key, `side` the one that its tar keeps from training."""
+    """Members by extension; `name` is that of its tar and its key, `side` the one that its tar keeps from training;
+    `stated` its licence and attribution."""
 
     name: str
     file: str
     members: Mapping[str, Span]
     side: str
+    stated: Stated
 
     def location(self, extension: str) -> str:
         """Where a member's bytes lie."""
@@ -257,7 +267,7 @@ class _Sample:
 class _Tar:
     """One tar: its whole samples, what is set aside, and the number of members that belong to no sample."""
 
-    def __init__(self, name: str, file: Path) -> None:
+    def __init__(self, name: str, file: Path, rights: Rights) -> None:
         index = tar_index(file)
         self.file = file
         self.ignored = 0
@@ -286,7 +296,7 @@ class _Tar:
         self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
         side = columns.held_out(own[1]) if (own := OWN.fullmatch(stem)) else ""
         self.samples = [
-            _Sample(printable(f"{stem}/{key}"), str(file), members, side)
+            _Sample(printable(f"{stem}/{key}"), str(file), members, side, rights.of(key))
             for key, members in groups.items()
             if key not in broken
         ]
@@ -347,6 +357,12 @@ def _local(pattern: str) -> list[str]:
     if Path(pattern).exists() or not glob.has_magic(pattern):
         return [pattern]
     return glob.glob(pattern, recursive=True)  # noqa: PTH207 - a Path's glob takes no absolute pattern
+
+
+def _dataset_of(location: str) -> str:
+    """The folder of the dataset that a shard belongs to; the shard's own, where it does not lie among others."""
+    folder = location.rpartition("/")[0]
+    return folder.removesuffix("/shards") or "/"
 
 
 def _stem(name: str) -> str:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import build
+from captioning.captioner import Run
+from pipeline.build import BuildError
+from pipeline.dataset import Options, build
 from pipeline.manifest import read_samples
 from pipeline.recipe import load_recipe
+from pipeline.sources.reader import SourceError
 from tests.pipeline.making import picture, save
 from tests.pipeline.test_incremental import public_files
 
@@ -72,6 +75,38 @@ def test_parameters_are_validated_before_work_starts(recipe: Path, tmp_path: Pat
     with pytest.raises(ParameterTypeError):
         build_dataset(str(recipe), str(tmp_path / "out"), workers="many")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_missing_sources_are_all_told_before_anything_is_written(tmp_path: Path) -> None:
+    from flows.build_dataset import build_dataset
+
+    (tmp_path / "recipe.toml").write_text(
+        '[degradations.noisy]\n[[sources]]\npath = "one"\n[[sources]]\npath = "two"\n', "utf-8"
+    )
+    with pytest.raises(SourceError) as caught:
+        build_dataset(str(tmp_path / "recipe.toml"), str(tmp_path / "out"), workers=1)
+    told = str(caught.value).splitlines()
+    assert told[0] == "2 of 2 sources cannot be used:"
+    assert told[1].endswith(f"expected a folder of photographs at {tmp_path}/one, found nothing")
+    assert told[2].endswith(f"expected a folder of photographs at {tmp_path}/two, found nothing")
+    assert not (tmp_path / "out").exists()
+
+
+def test_how_captions_are_made_reaches_the_build(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import flows.build_dataset as building
+
+    asked: list[Run] = []
+
+    def stopped(*given: object, **_: object) -> None:
+        asked.extend(option.captioning for option in given if isinstance(option, Options))
+        raise BuildError("enough")
+
+    monkeypatch.setattr(building, "build", stopped)
+    with pytest.raises(BuildError, match="enough"):
+        building.build_dataset(
+            str(recipe), str(tmp_path / "out"), caption_batch=3, caption_threads=5, devices=["cpu", "cpu"]
+        )
+    assert asked == [Run(3, ("cpu", "cpu"), 5)]
 
 
 def test_copies_that_a_recipe_only_wants_reported_stop_no_build(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 import pipeline
+from captioning.captioner import Run
+from flows import cli
 from flows.terminal import fitted
 from pipeline.dataset import build
 from pipeline.manifest import SHARDS, read_samples
@@ -49,6 +52,17 @@ def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "nothing was stale: 8 samples" in done.stdout
     assert done.stdout.rstrip().endswith("False")
+
+
+def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(cli, "_build", lambda *given: asked.extend(given))
+    monkeypatch.setattr(cli, "_print_report", lambda report: None)
+    how = ["--caption-batch", "3", "--caption-threads", "5", "--device", "cuda:0", "--device", "cpu"]
+    done = CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(tmp_path / "out"), *how])
+    assert done.exit_code == 0, done.output
+    assert Run(3, ("cuda:0", "cpu"), 5) in asked
+    assert CliRunner().invoke(cli.app, ["build", "r.toml", "--out", "o", "--caption-threads", "-1"]).exit_code == 2
 
 
 def test_check_says_ok_or_lists_findings_with_exit_code_1(dataset: Path) -> None:
@@ -159,3 +173,14 @@ def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "found 2 images in none of its known layouts" in done.stderr
     assert "no set is called 'lool'; did you mean 'lol'?" in patina("sources", "lool").stderr
+
+
+def test_models_by_their_words_and_what_a_file_is(tmp_path: Path) -> None:
+    done = patina("models", "unet-daclip")
+    assert done.returncode == 0 and "48 975 747" in done.stdout, done.stderr
+    assert "vlunet" not in done.stdout
+    wrong = patina("models", "unet-nobody")
+    assert wrong.returncode == 2 and "unet-daclip" in wrong.stderr
+    (tmp_path / "model.pt").write_text("<!doctype html>")
+    strange = patina("models", "--file", str(tmp_path / "model.pt"))
+    assert strange.returncode == 1 and strange.stderr.startswith("error") and "model.pt" in strange.stderr

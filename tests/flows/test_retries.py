@@ -61,6 +61,7 @@ PASSING = [
     because(answer(429)),
     because(ClientError(500), RemoteOutputError),
     because(because(TimeoutError()), SourceError, hidden=True),
+    because(OSError(errno.EIO, "Input/output error"), OutputError),
 ]
 STAYING = [
     FileNotFoundError(errno.ENOENT, "No such file"),

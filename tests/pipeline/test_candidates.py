@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.check import check
 from pipeline.codec import decode_map
-from pipeline.dataset import build
+from pipeline.dataset import Options, build, plan_build
 from pipeline.manifest import read_sources
 from pipeline.recipe import Recipe, RecipeError
 from pipeline.sources.reader import Candidate, Found
@@ -151,6 +151,29 @@ def test_degradations_apply_to_the_sources_that_name_them(tmp_path: Path) -> Non
         tiny_recipe(tmp_path, sources=[{"path": "faces", "degradations": ["noisi"]}])
     with pytest.raises(RecipeError, match=r"degradations: expected"):
         tiny_recipe(tmp_path, sources=[{"path": "faces", "degradations": "noisy"}])
+
+
+def test_a_degradation_that_touches_no_photograph_is_told(tmp_path: Path) -> None:
+    photos(tmp_path / "gt", 2)
+    photos(tmp_path / "lq", 2, first=5)
+    photos(tmp_path / "photos", 1, first=20)
+    pairs = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "shadowed"}
+    one = {"path": "photos", "degradations": ["noisy"]}
+    both = {"noisy": {}, "uncompleted": {}}
+    advice = "name it in a source's `degradations`, or remove it"
+    for sources, degradations, expected in (
+        ([pairs, one], both, ["uncompleted] is applied to nothing: every source of clean photographs names others"]),
+        ([pairs], {"noisy": {}}, ["noisy] is applied to nothing: the sources hold no clean photograph"]),
+        ([pairs, one], {"noisy": {}}, []),
+        ([pairs], {}, []),
+    ):
+        recipe = tiny_recipe(tmp_path, sources=sources, degradations=degradations)
+        planned = plan_build(recipe, tmp_path / "out", Options()).notes
+        told = [note for note in planned if "is applied to nothing" in note]
+        assert told == [f"[degradations.{words}; {advice}" for words in expected]
+        build(recipe, tmp_path / "out")
+        assert read_built(tmp_path / "out").manifest.notes == planned
+        assert plan_build(recipe, tmp_path / "out", Options()).plan.is_empty
 
 
 def test_notes_of_a_reader_reach_the_manifest(tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_a_sound_dataset_has_no_findings(dataset: Path) -> None:
     assert check(dataset).replayed == 0
 
 
+def test_pairs_that_cannot_be_replayed_are_counted(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    for clean in photos(tmp_path / "gt", 2, first=30):
+        save(tmp_path / "lq" / clean.name, cv2.imread(str(clean)) // 2)
+    pairs = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "shadowed"}
+    build(tiny_recipe(tmp_path, sources=[{"path": "photos"}, pairs]), tmp_path / "out")
+    checked = check(tmp_path / "out", None)
+    assert (checked.replayed, checked.pairs) == (3, 2)
+    assert checked.summary == "2 shards, 5 samples, 3 replayed; 2 ingested pairs cannot be replayed"
+    assert check(tmp_path / "out", 1).summary == "2 shards, 5 samples, 1 replayed"
+    assert check(tmp_path / "out").summary == "2 shards, 5 samples, 0 replayed"
+
+
 def test_no_dataset_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="expected a dataset, found no manifest"):
         check(tmp_path)

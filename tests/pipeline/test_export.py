@@ -24,6 +24,7 @@ from pipeline.export.run import LICENCES, MARKER, Exported, choose, export
 from pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_members, read_samples
 from pipeline.recipe import parse_recipe
 from pipeline.shard import Members, pack, read_shard
+from pipeline.workspace import OutputError
 from tests.pipeline.making import encoded, photo, photos, picture, pixels, read_built, tiny_recipe
 
 CAPTIONS = {
@@ -412,9 +413,9 @@ def test_an_interrupted_export_leaves_what_was_there(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OutputError, match=r"/x: the disk is full; make room and run it again$"):
             to(made, tmp_path / "x", "folders")
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OutputError, match=r"/new: the disk is full; make room and run it again$"):
             to(made, tmp_path / "new", "daclip", workers=2)
     assert files(tmp_path / "x") == before
     assert [p.name for p in tmp_path.iterdir()] == ["x"]

@@ -101,6 +101,13 @@ def test_the_order_of_the_sources_changes_nothing(world: tuple[list[Source], lis
     assert placed(mixed, near) == placed(sources, near)
 
 
+def test_the_example_of_shared_images_is_the_same_in_any_order() -> None:
+    sources = [source(content, 0, entry, "test", "test") for content in (0, 1) for entry in (0, 1)]
+    notes = merge(sources, TITLES.__getitem__)[2]
+    assert notes == ["A (test) and B (test) share 2 clean images, such as 0-0-0.png"]
+    assert merge(sources[::-1], TITLES.__getitem__)[2] == notes
+
+
 def test_what_is_left_out_is_told_with_its_set_and_an_example() -> None:
     sources = [source(1, 0, 0, "train", "train"), source(1, 1, 1, "train", "train"), source(1, 0, 2, "test", "train")]
     kept, refusals, notes = merge(sources, TITLES.__getitem__)

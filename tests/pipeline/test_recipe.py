@@ -428,3 +428,13 @@ def test_canonical_json_has_one_spelling(value: Any) -> None:
         return {key: shuffled(part[key]) for key in reversed(part)} if isinstance(part, dict) else part
 
     assert canonical_json(shuffled(value)) == canonical_json(value)
+
+
+def test_a_degradation_that_no_source_names_is_refused() -> None:
+    both = {"noisy": {}, "jpeg-compressed": {}}
+    one = {"path": "photos", "degradations": ["noisy"]}
+    told = refusal(sources=[one], degradations=both)
+    assert told.startswith("[degradations.jpeg-compressed] is applied to nothing: every source names its own")
+    pairs = {"kind": "pairs", "lq": "a", "gt": "b", "degradation": "hazy"}
+    for other in ({"path": "more"}, {"path": "more", "degradations": ["jpeg-compressed"]}, pairs):
+        assert set(parse(sources=[one, other], degradations=both).degradations) == set(both)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from captioning.store import CaptionStore
+from pipeline.build import BuildError
+from pipeline.dataset import Options, Stores, build
 from pipeline.manifest import MANIFEST, SHARDS, ManifestError
+from pipeline.sources.reader import SourceError
+from pipeline.store import ScanStore
 from pipeline.workspace import PRIVATE, LockedError, Workspace, dataset_folder, usable_cores
+from tests.pipeline.making import photos, tiny_recipe
 
 HOLD = """
 import sys, time
@@ -301,9 +310,6 @@ def test_finishing_cut_short_again_and_again_ends_the_same(tmp_path: Path, monke
 
 def test_a_whole_build_cut_short_while_it_publishes_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same through `build`: the next run ends with the bytes of a run that nothing interrupted."""
-    from pipeline.dataset import build
-    from tests.pipeline.making import photos, tiny_recipe
-
     photos(tmp_path / "photos", 4, 24, 16)
     before = tiny_recipe(tmp_path, degradations={"noisy": {}})
     after = tiny_recipe(tmp_path, degradations={"jpeg-compressed": {}, "noisy": {"sigma": 5}}, buckets=2)
@@ -328,3 +334,132 @@ def test_a_lock_is_asked_for_and_not_waited_for(tmp_path: Path) -> None:
         with pytest.raises(LockedError), Workspace(tmp_path / "out"):
             pass
         assert time.monotonic() - start < 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A folder that was made for nothing
+
+
+def fails(out: Path, leaving: Callable[[Workspace], object] = lambda _: None) -> None:
+    """A run that opens its stores, leaves something, and fails."""
+    with pytest.raises(ZeroDivisionError), Workspace(out) as workspace, Stores.open(out):
+        leaving(workspace)
+        _ = 1 / 0
+
+
+def test_what_a_failed_run_made_for_nothing_goes_again(tmp_path: Path) -> None:
+    fails(tmp_path / "deep" / "er" / "out")
+    assert not (tmp_path / "deep").exists()
+    (tmp_path / "empty").mkdir()
+    fails(tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []
+    (tmp_path / "deep").mkdir()
+    fails(tmp_path / "deep" / "er" / "out", lambda w: (w.out.parent / "notes.txt").write_text("a user's own"))
+    assert [path.name for path in (tmp_path / "deep" / "er").iterdir()] == ["notes.txt"]
+
+
+def keep_digest(workspace: Workspace) -> None:
+    with ScanStore(workspace.private / "scan.sqlite") as store:
+        store.put_remote([("https://example.org/a.png", "etag", 1, "00" * 32)])
+
+
+def keep_caption(workspace: Workspace) -> None:
+    with CaptionStore(workspace.private / "captions.sqlite") as store:
+        store.put([("00" * 32, "a caption")], "fingerprint")
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        keep_digest,
+        keep_caption,
+        lambda w: (w.staging / "train-noisy-0000.tar.0123").touch(),
+        lambda w: (w.private / "journal.json").write_text("half"),
+        lambda w: (w.private / "aside").mkdir(),
+        lambda w: (w.private / "scan.sqlite").write_bytes(b"damaged, and perhaps to be rescued"),
+    ],
+)
+def test_what_is_worth_keeping_stays(tmp_path: Path, leaving: Callable[[Workspace], object]) -> None:
+    fails(tmp_path / "out", leaving)
+    assert {"lock", "scan.sqlite", "captions.sqlite"} <= {p.name for p in (tmp_path / "out" / PRIVATE).iterdir()}
+
+
+def test_a_folder_of_an_earlier_run_stays_and_so_does_one_that_went_well(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "out"):
+        pass
+    fails(tmp_path / "out")
+    with Workspace(tmp_path / "new"), pytest.raises(LockedError), Workspace(tmp_path / "new"):
+        pass
+    assert (tmp_path / "out" / PRIVATE / "lock").exists()
+    assert (tmp_path / "new" / PRIVATE / "lock").exists()
+
+
+@pytest.mark.parametrize("step", ["mkdir", "open", "flock"])
+def test_a_folder_removed_while_its_lock_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whoever has opened a lock that has no name any more would share the folder with the next one."""
+    out = tmp_path / "out"
+    first = Workspace(out)
+    first.__enter__()
+    whose, name = {"mkdir": (Path, "mkdir"), "open": (os, "open"), "flock": (fcntl, "flock")}[step]
+    real = getattr(whose, name)
+
+    def then_the_first_fails(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(whose, name, real)
+        if step == "flock":
+            first.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+            return real(*args, **kwargs)
+        result = real(*args, **kwargs)
+        first.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+        return result
+
+    monkeypatch.setattr(whose, name, then_the_first_fails)
+    with Workspace(out) as second:
+        assert second.staging.is_dir()
+        assert os.path.samestat((out / PRIVATE / "lock").stat(), os.fstat(second._lock or 0))
+        with pytest.raises(LockedError), Workspace(out):
+            pass
+
+
+def test_many_that_fail_at_once_never_share_the_folder(tmp_path: Path) -> None:
+    out, inside, together = tmp_path / "out", threading.Lock(), threading.Barrier(5)
+
+    def run() -> None:
+        times = 0
+        together.wait()
+        while times < 20:
+            with contextlib.suppress(LockedError, ZeroDivisionError), Workspace(out):
+                assert inside.acquire(blocking=False), "two are in"
+                times += 1
+                inside.release()
+                _ = 1 / 0
+
+    with ThreadPoolExecutor(5) as pool:
+        for done in [pool.submit(run) for _ in range(5)]:
+            done.result()
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*")} if out.exists() else set()
+    assert left <= {PRIVATE, f"{PRIVATE}/staging", f"{PRIVATE}/lock"}
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+    (tmp_path / "out" / PRIVATE).mkdir(parents=True)
+    (tmp_path / "out" / PRIVATE / "lock").symlink_to(tmp_path / "nowhere" / "lock")
+    with pytest.raises(OSError, match=r"out/\.patina cannot be made and locked .*/lock.*remove what is"):
+        Workspace(tmp_path / "out").__enter__()
+    (tmp_path / "new" / PRIVATE).mkdir(parents=True)
+    (tmp_path / "new" / PRIVATE / "staging").touch()
+    with pytest.raises(OSError, match=r"new/\.patina cannot be made and locked .*/staging.*remove what is"):
+        Workspace(tmp_path / "new").__enter__()
+
+
+def test_a_build_that_finds_nothing_leaves_nothing(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path)
+    with pytest.raises(SourceError, match="expected a folder of photographs"):
+        build(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    photos(tmp_path / "photos", 1)
+    (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
+    with pytest.raises(BuildError, match="--strict"):
+        build(recipe, tmp_path / "out", Options(strict=True))
+    assert (tmp_path / "out" / PRIVATE / "scan.sqlite").exists(), "what was found out about the photographs"

@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from typing import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def normal(name: str, shape: Iterable[int]) -> np.ndarray:
     return np.sqrt(-2.0 * np.log(a)) * np.cos(2.0 * math.pi * b)
 
 
-def _gain(key: str, shape: tuple) -> float:
+def _gain(key: str, shape: tuple[int, ...]) -> float:
     # Places where gain 1 would hide what comes before them: linear attention divides
     # its values by height * width, the prompts are weighted by a softmax, and an
     # attention over channels averages its values.
@@ -76,9 +77,7 @@ def weight(key: str, shape: Iterable[int]) -> np.ndarray:
     last = key.rsplit(".", 1)[-1]
     if len(shape) == 0:  # temperatures of CLIP
         v = math.log(1.0 / 0.07) + 0.1 * s
-    elif last == "g":  # gain of a channel layer norm
-        v = 1.0 + 0.2 * s
-    elif last == "weight" and len(shape) == 1:  # gain of any other norm
+    elif last == "g" or (last == "weight" and len(shape) == 1):  # gain of a norm
         v = 1.0 + 0.2 * s
     elif key.endswith(".gradient_descent.linear.bias"):  # scores of the prompts
         v = 2.0 * s
@@ -100,7 +99,7 @@ def weight(key: str, shape: Iterable[int]) -> np.ndarray:
     return np.asarray(v, dtype=np.float32)
 
 
-def fill(shapes: Mapping[str, Iterable[int]], alias=None) -> dict:
+def fill(shapes: Mapping[str, Iterable[int]], alias: Callable[[str], str] | None = None) -> dict[str, np.ndarray]:
     """Weights of a whole state dict.
 
     `shapes`: key -> shape.  `alias(key)` names the key whose value is used
@@ -114,10 +113,8 @@ def daclip_alias(key: str) -> str:
     return "clip." + key if key.startswith("visual.") else key
 
 
-def load_shapes(path) -> dict:
-    with open(path, "r", encoding="utf-8") as f:
-        d = json.load(f)
-    return {k: tuple(v) for k, v in d["keys"].items()}
+def load_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    return {k: tuple(v) for k, v in json.loads(path.read_text("utf-8"))["keys"].items()}
 
 
 # ---------------------------------------------------------------- inputs

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from training.checkpoint import (
     Checkpoint,
-    CheckpointError,
     digest_of,
     load,
     network_of,
@@ -31,6 +30,7 @@ from training.checkpoint import (
     write,
     write_in_one_step,
 )
+from training.errors import CheckpointError
 from training.models import nafnet
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tests.training import fill
 from training.clip_inputs import tokenize
+from training.errors import ModelInputError
 from training.models import clip_adapter
 from training.models.clip_adapter import TINY, VIT_B_32, Adapter, ClipAdapterSettings, Net, prompt_loss
-from training.models.parts import ModelInputError
 from training.official.clip_adapter import ADAPTERS, CLIP_ADAPTER, CLIP_PREFIX
 from training.official.daclip import settings_of
 from training.official.keymap import KeyMapError

@@ -23,7 +23,7 @@ from training.clip_inputs import (
     tokenize,
     training_view,
 )
-from training.models.parts import ModelInputError
+from training.errors import ModelInputError
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURES = {"large": (300, 437), "small": (64, 64), "odd": (97, 131)}

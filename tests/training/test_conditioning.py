@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training import fill
+from training.errors import ModelInputError
 from training.models.conditioning import DegradationPrompt, GatedFeedForward, SpatialTransformer, check_context
-from training.models.parts import ModelInputError
 from training.official.keymap import KeyMap, Rule
 from training.official.unet import SPATIAL_TRANSFORMER
 

@@ -19,6 +19,7 @@ from benchmarks.published import daclip as published_daclip
 from captioning.torchvision_ops import ensure_torchvision
 from tests.training import fill
 from training.clip_inputs import tokenize
+from training.errors import ModelInputError
 from training.models import daclip
 from training.models.daclip import (
     DEGRADATIONS,
@@ -35,7 +36,6 @@ from training.models.daclip import (
     loss_floor,
     parameter_groups,
 )
-from training.models.parts import ModelInputError
 from training.official.daclip import DACLIP, settings_of
 from training.official.keymap import KeyMapError
 

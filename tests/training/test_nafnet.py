@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.published import nafnet as published
 from tests.training import fill
+from training.errors import ModelInputError
 from training.models.conditioning import SpatialTransformer
 from training.models.nafnet import (
     DIRECT_TINY,
@@ -25,7 +26,6 @@ from training.models.nafnet import (
     NAFNet,
     NAFNetSettings,
 )
-from training.models.parts import ModelInputError
 from training.official.keymap import KeyMapError
 from training.official.nafnet import NAFNET
 

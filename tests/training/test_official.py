@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from tests.training import fill
 from training import official
-from training.checkpoint import CheckpointError
+from training.errors import CheckpointError
 from training.models import CATALOGUE, clip_adapter, daclip, nafnet, unet, vlunet
 from training.official import containers
 from training.official.pickles import UnsafeCheckpointError

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.training import fill
-from training.models.parts import ModelInputError
+from training.errors import ModelInputError
 from training.samplers import SAMPLERS, FewSteps, Model, Noise, SamplingError, generators, weights
 from training.sde import IRSDE, SdeError
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tests.training import fill
-from training.models.parts import ModelInputError
+from training.errors import ModelInputError
 from training.sde import IRSDE, Schedule, SdeError, noise_loss
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")

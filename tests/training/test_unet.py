@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from benchmarks.published import unet as published
 from tests.training import fill
+from training.errors import ModelInputError
 from training.models import unet
-from training.models.parts import ChannelNorm, ModelInputError, embed_time, time_frequencies
+from training.models.parts import ChannelNorm, embed_time, time_frequencies
 from training.models.unet import DoubleAndConvolve, LinearAttention, UNet, UNetSettings
 from training.official.keymap import KeyMap, KeyMapError, Rule
 from training.official.unet import LINEAR_ATTENTION, UNET

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from benchmarks.published import vlunet as published
 from tests.training import fill
+from training.errors import ModelInputError
 from training.models import vlunet
-from training.models.parts import ModelInputError
 from training.models.vlunet import FIVE_PROMPTS, SEVEN_PROMPTS, TINY, FeedForward, Net, VluNetSettings
 from training.official.keymap import KeyMapError
 from training.official.vlunet import VLUNET
@@ -27,10 +27,10 @@ SHAPES = fill.load_shapes(HERE / "official_keys" / "vlunet.keys.json")
 # The fixture holds every 5th number of the outputs (`gdm_*`: every 7th), their sums and their largest magnitudes.
 STEP, DESCENT_STEP = 5, 7
 GOLDENS = {"a": (1, 3, 64, 64), "b": (2, 3, 72, 56), "c": (1, 3, 104, 136)}
-# Of the largest output. The published float32 numbers are themselves 7e-6 (a) to 1.1e-5 (c) from the same network in
-# float64, ours 3e-6 to 8e-6: scores near 10 go through a softmax in each of 50 attentions. So 1e-5 is out of reach of
-# any second implementation; that the two networks are one is shown in float64 below, to 1e-11.
-LIMIT = 2.5e-5
+# Of the largest output. Found: a 8e-6, b 8e-6, c 16e-6, five prompts 9e-6, training 11e-6. The published numbers are
+# float32 too: against the same network in float64 they are off by 7e-6, 5e-6 and 11e-6 (a, b, c), ours by 7e-6, 8e-6 and
+# 8e-6, since scores near 10 go through one softmax after another. That the two networks are one is shown in float64.
+LIMIT = 2e-5
 
 
 def filled(settings: VluNetSettings) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def loaded(settings: VluNetSettings, state: dict[str, Tensor]) -> Net:
     with torch.device("meta"):
         net = Net(settings)
     net.load_state_dict(VLUNET.from_published(state, net.state_dict()), assign=True)
-    return net.requires_grad_()
+    return net
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -109,8 +109,7 @@ def tiny() -> Net:
 # --------------------------------------------------------------------------------------------- as published
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", GOLDENS)
+@pytest.mark.parametrize("name", ["a", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b", "c"))])
 def test_the_released_models_numbers(full: Net, golden: dict[str, np.ndarray], name: str) -> None:
     with torch.no_grad():
         check(golden, name, full(*inputs(f"vlu.{name}", GOLDENS[name])))
@@ -137,9 +136,7 @@ def test_the_released_models_gradients(full: Net, golden: dict[str, np.ndarray])
         if parameter.grad is not None:
             norms[published_name[name]] = float(parameter.grad.double().norm())
     full.zero_grad()
-    # 26 tensors have gradients of 1e-4 of the largest and less, down to 1e-7, where both networks round
-    floor = 1e-7 * golden["grad_norms_f64"].max()
-    assert np.allclose(list(norms.values()), golden["grad_norms_f64"], rtol=1e-3, atol=floor)
+    assert np.allclose(list(norms.values()), golden["grad_norms_f64"], rtol=1e-3, atol=0)
 
 
 def test_the_numbers_of_one_gradient_step(golden: dict[str, np.ndarray]) -> None:
@@ -246,7 +243,8 @@ def test_starting_values() -> None:
             assert torch.equal(parameter, torch.ones_like(parameter)), name
         elif name.endswith(".prompts"):
             drawn = parameter.detach()
-            assert float(drawn.min()) >= 0 and 0.8 < float(drawn.max()) < 1, name
+            assert float(drawn.min()) >= 0
+            assert 0.8 < float(drawn.max()) < 1, name
             assert 0.4 < float(drawn.mean()) < 0.6, name
         elif "norm" not in name and not name.endswith("bias"):  # uniform within 1 / sqrt(fan in)
             bound = 1 / math.sqrt(parameter[0].numel())

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.errors import ModelInputError
 from training.models import daclip
 from training.models.daclip import ClipSettings, build_clip, check_size, check_tokens, pretrained_clip, settings_named
-from training.models.parts import ModelInputError
 
 PROMPTS = (
     "image with noise",

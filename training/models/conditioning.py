@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.parts import ModelInputError
+from training.errors import ModelInputError
 
 GROUPS = 32
 HEAD_CHANNELS = 32

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captioning.torchvision_ops import ensure_torchvision
-from training.models.parts import ModelInputError, check_images
+from training.errors import ModelInputError
+from training.models.parts import check_images
 
 DEGRADATIONS = (
     "motion-blurry",

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.errors import ModelInputError
 from training.models.conditioning import DegradationPrompt, SpatialTransformer, check_context
-from training.models.parts import ModelInputError, check_images, embed_time, pad_to_multiple, time_frequencies
+from training.models.parts import check_images, embed_time, pad_to_multiple, time_frequencies
 
 
 @dataclass(frozen=True)

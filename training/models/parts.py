@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class ModelInputError(ValueError):
-    """Tensors that a network cannot take. Says what was found, what was expected and what to do."""
+from training.errors import ModelInputError
 
 
 def check_images(images: Tensor, *, channels: int = 3, name: str = "images") -> None:

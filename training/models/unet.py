@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from training.errors import ModelInputError
 from training.models.conditioning import DegradationPrompt, SpatialTransformer, check_context
-from training.models.parts import ChannelNorm, ModelInputError, check_images, embed_time, pad_to_multiple
+from training.models.parts import ChannelNorm, check_images, embed_time, pad_to_multiple
 from training.models.parts import time_frequencies as frequencies_of
 
 HEADS, HEAD_CHANNELS = 4, 32  # of the linear attention, at every width

@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.parts import ModelInputError, check_images, pad_to_multiple
+from training.errors import ModelInputError
+from training.models.parts import check_images, pad_to_multiple
 
 MULTIPLE = 8  # three halvings of both sides
 DESCENT_HEADS = 2  # of Φ and Φᵀ, at every level

@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from training.checkpoint import CheckpointError, shown
+from training.checkpoint import shown
+from training.errors import CheckpointError
 from training.models import CATALOGUE
 from training.official import containers
 from training.official.containers import Contents

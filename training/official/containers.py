@@ -36,7 +36,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from training.checkpoint import CheckpointError, shown, write_in_one_step
+from training.checkpoint import shown, write_in_one_step
+from training.errors import CheckpointError
 from training.official.pickles import STORAGES, Made, Name, Stored, follow, is_foreign, is_torchs
 
 Form: TypeAlias = Literal["state_dict", "learnable_params", "bare"]

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import torch
 
-from training.checkpoint import CheckpointError
+from training.errors import CheckpointError
 
 
 class UnsafeCheckpointError(CheckpointError):

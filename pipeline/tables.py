@@ -1,0 +1,25 @@
+"""Reading Parquet tables of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def read_columns(source: Path | bytes, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` out of a Parquet file, or its bytes; null where the file lacks one. Raises OSError,
+    pa.ArrowException, MemoryError.
+
+    Read in this thread: `pyarrow.parquet.read_table` imports pyarrow's datasets and starts four threads, which costs
+    0.25 s of CPU time and 40 MB once, where 30,000 samples are read in 20 ms.
+    """
+    with pq.ParquetFile(pa.BufferReader(source) if isinstance(source, bytes) else source, pre_buffer=False) as file:
+        there = [name for name in schema.names if name in file.schema_arrow.names]
+        table = file.read(there, use_threads=False)
+    columns = [
+        table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema)

@@ -1,0 +1,15 @@
+"""Errors that a user of networks and checkpoints can mend. Knows no torch, so that the command can name them."""
+
+from __future__ import annotations
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be read or written as a checkpoint. Says which, what was found and what to do."""
+
+
+class ModelInputError(ValueError):
+    """Tensors that a network cannot take. Says what was found, what was expected and what to do."""
+
+
+class MissingTorchError(ImportError):
+    """The libraries of the networks are not installed. Says which, and what installs them."""
