@@ -20,7 +20,10 @@ from pathlib import Path
 import cv2
 
 from benchmarks.photos import lay_out, machine
+from benchmarks.plan_scale import peak_megabytes, recipe_of, sources_of
 from benchmarks.tuples import cpu, whole
+from pipeline.manifest import SampleRow
+from pipeline.plan import Wanted, Worded
 from pipeline.source import inspect
 from synth.degradations import CATALOGUE
 
@@ -54,14 +57,40 @@ def planned(count: int) -> dict[str, float]:
     return found
 
 
+def hold(count: int) -> float:
+    """KB that a build holds for each sample it makes: what is wanted, and the row of the table that it gives."""
+    recipe = recipe_of(count)
+    sources = sources_of(count, recipe)
+    captions: dict[str, Worded | None] = {s.digest: Worded("a photograph of something", "blip@1") for s in sources}
+    wanted = Wanted(recipe, "codec", captions, sources)
+    before, kept = peak_megabytes(), []
+    for shard in wanted.shards:
+        for source in shard.sources:
+            for sample in wanted.samples(source, shard.degradation):
+                x, y, width, height = sample.tile
+                params = json.dumps({"sigma": 50.0, "seed": sample.seed})  # the shortest that there are
+                row = SampleRow(
+                    sample.key, shard.name, 512, 1024, shard.split, sample.entry, sample.label, sample.variant,
+                    x, y, width, height, source.digest, params, sample.seed, 15.0, 0.3, 70.0, 60.0,
+                    sample.caption.text, sample.caption.captioner, f"noise {sample.seed}", sample.fingerprint,
+                    sample.pixels,
+                )  # fmt: skip
+                kept.append((sample, row))
+    return 1000 * (peak_megabytes() - before) / len(kept)
+
+
 def main() -> None:
     """Print the table; with --save, keep it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", nargs=2, type=int, default=[100_000, 1_000_000])
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hold", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
+    if options.hold:
+        print(json.dumps(hold(options.hold)))
+        return
     cv2.setNumThreads(1)
     read, tuples, size = per_photograph(options.photos, options.rounds)
     few, many = (planned(count) for count in options.counts)
@@ -69,6 +98,8 @@ def main() -> None:
     memory = (many["peak_mb"] - few["peak_mb"]) / span  # MB a photograph, three degradations
     plan = (many["again"] - few["again"]) / span / 3  # seconds a sample
     entry = many["manifest_mb"] / many["shards"]
+    call = [sys.executable, "-m", "benchmarks.scale", "--hold", "50000"]
+    held = float(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
     lines = ["| | " + " | ".join(f"{n / 1e6:.0f} M photographs" for n in SIZES) + " |", "|---|" + "---|" * len(SIZES)]
 
     def row(name: str, *values: str) -> None:
@@ -82,6 +113,7 @@ def main() -> None:
     row("core-hours, synthesis and shards", *(f"{n * tuples / 3.6e6:,.0f}" for n in SIZES))
     row("core-minutes, a plan", *(f"{10 * n * plan / 60:,.1f}" for n in SIZES))
     row("memory of a plan", *(f"{n * memory / 1000:,.1f} GB" for n in SIZES))
+    row("memory of a build of all at once", *(f"{10 * n * held / 1e6:,.0f} GB" for n in SIZES))
     row("manifest.json", *(f"{n * size / SHARD * entry:,.1f} MB" for n in SIZES))
     text = "\n".join(
         [
@@ -89,8 +121,8 @@ def main() -> None:
             "",
             f"From {read:.1f} ms to read a photograph, {tuples:.0f} ms and {size / 1e6:.2f} MB for its ten tuples, "
             f"{1e6 * plan:.1f} µs a sample to plan,",
-            f"{1000 * memory:.1f} KB a photograph to hold sources, captions and plan, and {1000 * entry:.2f} KB of "
-            "manifest a shard.",
+            f"{1000 * memory:.1f} KB a photograph to hold sources, captions and plan, {held:.1f} KB a sample that a "
+            f"build makes, and {1000 * entry:.2f} KB of manifest a shard.",
             "",
             f"Measured by `python -m benchmarks.scale` on one core of {machine()}.",
         ]

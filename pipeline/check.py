@@ -296,12 +296,13 @@ def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], wor
     first_row = {row.source: row for row in reversed(rows)}
     # In the scan's order: which picture is laid over which may decide a close case.
     known = sorted((s for s in sources if s["digest"] in first_row), key=lambda s: (s["content"], s["digest"]))
+    if len({source["split"] for source in known}) < 2:
+        return []
     scenes = [_scene(out, source, first_row[source["digest"]]) for source in known]
-    pairs = candidates([scene.phash for scene in scenes], workers=workers)
-    sides = np.array([scene.split for scene in scenes])
+    # Of ten thousand frames of one film all are near all others: pairs of one side are left out before they are kept.
+    pairs = candidates([s.phash for s in scenes], sides=[s.split for s in scenes], workers=workers)
     contents = np.array([scene.content for scene in scenes])
-    i, j = pairs[:, 0], pairs[:, 1]
-    pairs = pairs[(sides[i] != sides[j]) & (contents[i] != contents[j])]
+    pairs = pairs[contents[pairs[:, 0]] != contents[pairs[:, 1]]]
     with ScanStore(None) as store:
         pairs = with_like_thumbs(scenes, pairs, store, workers)
 

@@ -305,14 +305,16 @@ def links_between(
 # Which pairs are worth a look
 
 
-def candidates(hashes: Sequence[str], *, workers: int = 1) -> NDArray[np.int32]:
-    """All pairs of places in `hashes` (16 hex digits each) that are near, K×2 int32, first < second, in order.
+def candidates(hashes: Sequence[str], *, sides: Sequence[str] | None = None, workers: int = 1) -> NDArray[np.int32]:
+    """All pairs of places in `hashes` (16 hex digits each) that are near, K×2 int32, first < second, in order; with
+    `sides`, one for each hash, only those whose sides differ.
 
     Every pair is counted, in blocks that stay in the cache. Hashes that say nothing are in no pair.
     """
     numbers = _as_numbers(hashes)
     places = np.flatnonzero(np.bitwise_count(numbers) >= FEW_BITS).astype(np.int32)
     numbers = numbers[places]
+    side = np.unique(list(sides), return_inverse=True)[1][places] if sides is not None and len(sides) else None
     rows, columns = 256, 8192
 
     def near(top: int) -> list[NDArray[np.int32]]:
@@ -323,7 +325,8 @@ def candidates(hashes: Sequence[str], *, workers: int = 1) -> NDArray[np.int32]:
             at = np.flatnonzero(distances.ravel() <= NEAR_BITS)
             i, j = np.divmod(at, distances.shape[1])
             i, j = i + top, j + left
-            found.append(np.stack([places[i[i < j]], places[j[i < j]]], axis=1))
+            wanted = i < j if side is None else (i < j) & (side[i] != side[j])
+            found.append(np.stack([places[i[wanted]], places[j[wanted]]], axis=1))
         return found
 
     with ThreadPoolExecutor(max_workers=workers) as pool:

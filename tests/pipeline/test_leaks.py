@@ -177,6 +177,15 @@ def test_candidates_are_all_near_pairs_and_no_others(seed: int, count: int) -> N
     assert found.tolist() == expected
 
 
+def test_of_two_sides_only_pairs_across_are_candidates() -> None:
+    hashes = ["f0f0f0f0f0f0f0f0", "f0f0f0f0f0f0f0f1", "0000000000000000", "f0f0f0f0f0f0f0f3", "f0f0f0f0f0f0f0f0"]
+    everything = candidates(hashes).tolist()
+    sides = ["train", "val", "val", "train", "train"]
+    across = [[i, j] for i, j in everything if sides[i] != sides[j]]
+    assert candidates(hashes, sides=sides).tolist() == across == [[0, 1], [1, 3], [1, 4]]
+    assert candidates(hashes, sides=["train"] * 5).shape == candidates([], sides=[]).shape == (0, 2)
+
+
 def test_no_hashes_no_candidates() -> None:
     assert candidates([]).shape == (0, 2)
     assert candidates(["f0f0f0f0f0f0f0f0"]).shape == (0, 2)

@@ -62,7 +62,7 @@ def inputs(tag: str, shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
+    return float((found - expected).detach().abs().max() / expected.detach().abs().max())
 
 
 def check(golden: dict[str, np.ndarray], name: str, found: Tensor, step: int = STEP, limit: float = LIMIT) -> None:
