@@ -69,9 +69,7 @@ def band_of(words: str) -> tuple[float, float]:
 
 def measure(gt: Image, lq: Image) -> Measured:
     """Compare two H×W×3 RGB uint8 images of one size, at that size."""
-    squares = cv2.norm(gt, lq, cv2.NORM_L2SQR)  # sums of integers below 2^53 are exact in any order
-    mean_square = squares / gt.size
-    psnr = CEILING if squares == 0 else 10 * math.log10(255**2 / mean_square)
+    psnr, mean_square = _psnr(gt, lq)
     mean = (sum(cv2.sumElems(lq)) - sum(cv2.sumElems(gt))) / gt.size
     ssim = _ssim(_luma(gt), _luma(lq))
     error = min(max((NO_ERROR - psnr) / (NO_ERROR - ALL_ERROR), 0.0), 1.0)
@@ -83,6 +81,17 @@ def measure(gt: Image, lq: Image) -> Measured:
         round(math.sqrt(max(mean_square - mean**2, 0.0)), 3),
         round(100 * (error + structure) / 2, 2),
     )
+
+
+def psnr_of(gt: Image, lq: Image) -> float:
+    """The PSNR that `measure` finds, alone, in dB."""
+    return round(_psnr(gt, lq)[0], 4)
+
+
+def _psnr(gt: Image, lq: Image) -> tuple[float, float]:
+    squares = cv2.norm(gt, lq, cv2.NORM_L2SQR)  # sums of integers below 2^53 are exact in any order
+    mean_square = squares / gt.size
+    return (10 * math.log10(255**2 / mean_square) if squares else CEILING), mean_square
 
 
 def at_clip_size(image: Image) -> Image:

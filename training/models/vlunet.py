@@ -5,7 +5,7 @@ proximal map of the prior, again and again. Each of the eight stages of this net
 a prior of its own, on four levels of resolution:
 
     x <- x - r Φᵀ(Φ x - y)         D-GDM, `GradientDescent`: Φ knows the degradation by prompts
-    x <- prox(x)                   PMM, `Proximal`: a row of Restormer blocks (Zamir et al., CVPR 2022)
+    x <- prox(x)                   PMM, `Stage.proximal`: a row of Restormer blocks (Zamir et al., CVPR 2022)
 
 Two feature maps travel, x (the estimate) and y (the measurement). Stages change x only; y is carried from level to
 level by the same kind of convolutions as x.
@@ -72,7 +72,7 @@ class VluNetSettings:
 SEVEN_PROMPTS = VluNetSettings()
 """Both all-in-one models of the paper, for three and for five tasks, and its denoiser: 35 353 028 parameters."""
 FIVE_PROMPTS = VluNetSettings(prompts=5)
-"""The other models of the paper that know one task: 34 365 042 parameters."""
+"""The other models of the paper that know one task: 34 364 852 parameters."""
 TINY = VluNetSettings(channels=12, blocks=(1, 1, 1, 1), refinement=1, heads=(1, 2, 2, 2), prompt_side=24)
 """For a CPU: the same structure, small enough to train in a test."""
 
@@ -197,14 +197,9 @@ class CrossAttention(nn.Module):
         self.project = Pointwise(channels, channels)
 
     def forward(self, x: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and matrix as of SelfAttention, for x (B x H x W x C) and a prompt (B x s x s x channels of prompts).
-
-        The prompt is resized to H x W bilinearly. Published, that comes before `k`; a 1×1 convolution and a resize may
-        change places, and this way both are cheaper.
-        """
+        """Values and matrix as of SelfAttention, for a map x and a prompt, B x H x W x their channels."""
         q, v = self.qv_mix(self.qv(x)).chunk(2, dim=-1)  # B x H x W x C each
-        k = functional.interpolate(channels_first(self.k(prompt)), x.shape[1:3], mode="bilinear", align_corners=False)
-        k = self.k_mix(channels_last(k))  # B x H x W x C
+        k = self.k_mix(self.k(prompt))  # B x H x W x C
         return v, attention(q, k, self.temperature, self.project.matrix)
 
 
@@ -223,15 +218,16 @@ class GradientDescent(nn.Module):
         self.phi = CrossAttention(channels, prompt_channels)
         self.phi_t = SelfAttention(channels, DESCENT_HEADS)
 
-    def prompt(self, degradation: Tensor) -> Tensor:
-        """P = Σ_k w_k prompts[k] with w = softmax(linear(d)) over the prompts: B x s x s x channels of prompts."""
+    def prompt(self, degradation: Tensor, height: int, width: int) -> Tensor:
+        """P = Σ_k w_k prompts[k] with w = softmax(linear(d)), resized: B x height x width x channels of prompts."""
         w = self.weigh(degradation).softmax(dim=-1).to(self.prompts.dtype)  # B x prompts
-        prompt = w @ self.prompts.flatten(2)[0]  # B x channels of prompts * s * s
-        return channels_last(prompt.view(-1, *self.prompts.shape[2:]))
+        prompt = (w @ self.prompts.flatten(2)[0]).view(-1, *self.prompts.shape[2:])  # B x channels x side x side
+        return channels_last(functional.interpolate(prompt, (height, width), mode="bilinear", align_corners=False))
 
     def forward(self, x: Tensor, y: Tensor, degradation: Tensor) -> Tensor:
         """x after the step, B x H x W x C as x and y are; degradation is B x width."""
-        u = add_product(-y, *self.phi(x, self.prompt(degradation)))  # Φ x - y
+        prompt = self.prompt(degradation, *x.shape[1:3])
+        u = add_product(-y, *self.phi(x, prompt))  # Φ x - y
         values, matrix = self.phi_t(u)
         return add_product(x, values, -self.r * matrix)
 
