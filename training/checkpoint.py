@@ -210,15 +210,14 @@ def settings_to_json(settings: object) -> dict[str, Any]:
 
 def settings_from_json(kind: type[Settings], fields: Mapping[str, Any]) -> Settings:
     """The settings that `settings_to_json` wrote. Raises CheckpointError for unknown, missing and wrong fields."""
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(fields) - known):
+        raise CheckpointError(f"{kind.__name__} has no {', '.join(unknown)}; was it written by another patina?")
     try:
-        settings = TypeAdapter(kind).validate_json(json.dumps(dict(fields)))
+        return TypeAdapter(kind).validate_json(json.dumps(dict(fields)))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CheckpointError(f"no settings of {kind.__name__}: {wrong}") from None
-    made = settings_to_json(settings)
-    if unknown := sorted(set(fields) - set(made)):
-        raise CheckpointError(f"{kind.__name__} has no {', '.join(unknown)}; was it written by another patina?")
-    return settings
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
