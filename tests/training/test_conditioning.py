@@ -15,7 +15,8 @@ from training.models.conditioning import DegradationPrompt, GatedFeedForward, Sp
 from training.official.keymap import KeyMap, Rule
 from training.official.unet import SPATIAL_TRANSFORMER
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "modules.npz")
+with np.load(Path(__file__).parent / "golden" / "modules.npz") as file:
+    GOLDEN = dict(file)
 TABLE = KeyMap(tuple(Rule.of(*row) for row in SPATIAL_TRANSFORMER))
 
 
