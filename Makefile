@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := patina-demo
+# Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 .PHONY: help demo test check fast slow bench format clean
 help:
@@ -42,11 +44,11 @@ check: $(VENV)/.dev
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not gpu and not network"
+	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
 
 slow: $(VENV)/.dev
 	@echo "test: the slow ones"
-	@$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "slow and not gpu and not network"
+	@$(TEST) -n 2 --dist worksteal -m "slow and not gpu and not network"
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.tuples

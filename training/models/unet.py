@@ -28,8 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from training.errors import ModelInputError
 from training.models.conditioning import DegradationPrompt, SpatialTransformer, check_context
-from training.models.parts import ChannelNorm, check_images, embed_time, pad_to_multiple
-from training.models.parts import time_frequencies as frequencies_of
+from training.models.parts import ChannelNorm, check_images, embed_time, pad_to_multiple, time_frequencies
 
 HEADS, HEAD_CHANNELS = 4, 32  # of the linear attention, at every width
 INNER = HEADS * HEAD_CHANNELS
@@ -110,7 +109,7 @@ class UNet(nn.Module):
             bottom = i == settings.depth - 1
             context = settings.image_context if bottom else None
             downs.append(Down(fine, coarse, e, context, halve=not bottom))
-            # The level that undoes the first does not double; the one that undoes the last does, unless it is the same.
+            # The last level down keeps its size, and so does the last one up: the pairs stand one level apart.
             ups.append(Up(coarse, fine, e, context, double=i > 0))
         self.downs = nn.ModuleList(downs)
         self.middle = Middle(deepest, e, settings.image_context)
@@ -255,19 +254,18 @@ class Up(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """The time as sines and cosines of `size` / 2 frequencies each, then two dense layers."""
-
-    frequencies: Tensor
+    """The time as `size` sines and cosines, in float32, then two dense layers."""
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.register_buffer("frequencies", frequencies_of(size), persistent=False)
+        self.size = size
         self.widen = nn.Linear(size, width)
         self.mix = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:  # B
         """B x width."""
-        e: Tensor = self.mix(functional.gelu(self.widen(embed_time(t, self.frequencies))))
+        waves = embed_time(t, time_frequencies(self.size, t.device)).to(self.widen.weight.dtype)  # B x size
+        e: Tensor = self.mix(functional.gelu(self.widen(waves)))
         return e
 
 
@@ -295,24 +293,21 @@ class ResBlock(nn.Module):
 class DoubleAndConvolve(nn.Module):
     """A 3 x 3 convolution of the map at twice its size (nearest neighbour).
 
-    Of the nine numbers under the kernel only four differ, so this is a transposed convolution of stride 2, with under
-    half of the products and without the enlarged map. Along one axis its kernel is (k2, k1 + k2, k0 + k1, k0), since
-    the output at 2i takes k0 x[i-1] + (k1 + k2) x[i] and the one at 2i + 1 takes (k0 + k1) x[i] + k2 x[i+1].
+    Of the nine pixels under the kernel only four differ, so this is a transposed convolution of stride 2, with under
+    half of the products and without the enlarged map. Along one axis its kernel is (k2, k1 + k2, k0 + k1, k0), since the
+    output at 2i takes k0 x[i-1] + (k1 + k2) x[i] and the one at 2i + 1 takes (k0 + k1) x[i] + k2 x[i+1].
     """
-
-    spread: Tensor
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, 3, padding=1)
-        axis = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        self.register_buffer("spread", torch.kron(axis, axis).T.contiguous(), persistent=False)  # 9 x 16
 
     def forward(self, x: Tensor) -> Tensor:  # B x channels x H x W
         """B x out x 2H x 2W."""
-        weight = self.conv.weight.transpose(0, 1)  # channels x out x 3 x 3
-        kernel = (weight.reshape(-1, 9) @ self.spread).view(*weight.shape[:2], 4, 4)
-        return functional.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
+        kernel = functional.pad(self.conv.weight.flip(2, 3), (1, 1, 1, 1))  # out x channels x 5 x 5
+        kernel = kernel[:, :, 1:] + kernel[:, :, :-1]  # out x channels x 4 x 5
+        kernel = kernel[:, :, :, 1:] + kernel[:, :, :, :-1]  # out x channels x 4 x 4
+        return functional.conv_transpose2d(x, kernel.transpose(0, 1), self.conv.bias, stride=2, padding=1)
 
 
 class Attended(nn.Module):
