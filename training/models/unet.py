@@ -294,7 +294,7 @@ class DoubleAndConvolve(nn.Module):
     """A 3 x 3 convolution of the map at twice its size (nearest neighbour).
 
     Of the nine pixels under the kernel only four differ, so this is a transposed convolution of stride 2, with under
-    half of the products and without the enlarged map. Along one axis its kernel is (k2, k1 + k2, k0 + k1, k0), since the
+    half of the products and without the enlarged map. Along one axis its kernel is (k2, k1 + k2, k0 + k1, k0), as the
     output at 2i takes k0 x[i-1] + (k1 + k2) x[i] and the one at 2i + 1 takes (k0 + k1) x[i] + k2 x[i+1].
     """
 
