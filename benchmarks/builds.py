@@ -3,13 +3,14 @@
     python -m benchmarks.builds [whole] [idle] [changed] [--save]
 
 whole    `patina build` (scan, plan, Prefect and its server, synthesis, shards, tables, card, check) of N and of 3 N
-         photographs of 768×512 px. What one more tuple costs is the difference over the number of tuples, so that what
-         every build costs alike drops out and is given beside it. Parts are those of benchmarks/tuples.py, measured in
-         the same round.
+         tuples, of photographs of 768×512 px. What one more tuple costs is the difference over the number of tuples, so
+         that what every build costs alike drops out and is given beside it (Prefect's embedded server takes ten seconds
+         to start). Parts are those of benchmarks/tuples.py, and looking a photograph over once before the plan
+         (digest, decoding, perceptual hash), which all its degradations share; measured in the same round.
 idle     `patina build` again over 10,000 photographs of which nothing changed, beside the start of the interpreter and
          its imports: `patina build` of six photographs of which nothing changed.
-changed  one photograph of many is replaced, all ten degradations: what is made, what is copied and how fast, beside
-         writing as many bytes to one file and flushing it.
+changed  one photograph of 200 and of 4 is replaced, all ten degradations. Both make ten samples and start Prefect; the
+         difference is copying, beside writing as many bytes to files and flushing them.
 
 CPU time is that of the process and all it started, as the operating system counts it; wall time is given where waiting
 counts.
@@ -18,6 +19,7 @@ counts.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -28,13 +30,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from benchmarks.photos import lay_out, machine
-from benchmarks.tuples import parts
+from benchmarks.tuples import cpu, parts
+from pipeline.source import inspect
 from synth.degradations import CATALOGUE
 
 OVERHEAD = ("read and verify", "pack", "digest", "write")
@@ -75,31 +79,37 @@ class Timed:
 def whole(timed: Timed, count: int, rounds: int) -> list[str]:
     """The table of tuples, whole against parts."""
     folder = timed.folder
-    paths = lay_out(folder / "many", 3 * count)
-    (folder / "few").mkdir()
-    for path in paths[:count]:
-        shutil.copyfile(path, folder / "few" / path.name)
+    laid_out = lay_out(folder / "all", 3 * count)
     lines = [
         "| degradation | one more tuple, ms | its parts, ms | whole / parts | no image work | a build of none, s |",
         "|---|---|---|---|---|---|",
     ]
     groups = {"noisy": ("noisy",), "jpeg-compressed": ("jpeg-compressed",), "mean of all ten": tuple(CATALOGUE)}
-    timed.build(write_recipe(folder, ("noisy",), "few"), folder / "warm")  # fills caches, makes Prefect's database
+    photos = {}
+    for share in {-(-count // len(words)) for words in groups.values()}:
+        photos[share] = (
+            _copied(laid_out[:share], folder / f"few-{share}"),
+            _copied(laid_out[: 3 * share], folder / f"many-{share}"),
+        )
+    timed.build(write_recipe(folder, ("noisy",), f"few-{min(photos)}"), folder / "warm")  # makes Prefect's database
     for name, words in groups.items():
+        share = -(-count // len(words))  # as many tuples of each kind
+        paths = photos[share][1]
         tuples, sums, overheads, fixed = [], [], [], []
         for _ in range(rounds):
             spans = []
-            for photos in ("few", "many"):
+            for kind in ("few", "many"):
                 out = folder / "out"
                 shutil.rmtree(out, ignore_errors=True)
-                recipe = write_recipe(folder, words, photos)
+                recipe = write_recipe(folder, words, f"{kind}-{share}")
                 spans.append(timed.build(recipe, out, "--workers", "1", "--replay", "0")[0])
-            alone = [parts(paths[:count], word) for word in words]
-            took = 1e3 * (spans[1] - spans[0]) / (2 * count * len(words))
+            alone = [parts(paths[:share], word) for word in words]
+            once = cpu(partial(_look_over, paths[:share])) / share / len(words)
+            took = 1e3 * (spans[1] - spans[0]) / (2 * share * len(words))
             tuples.append(took)
-            sums.append(sum(sum(part.values()) for part in alone) / len(words))
+            sums.append(once + sum(sum(part.values()) for part in alone) / len(words))
             image = sum(sum(v for k, v in part.items() if k not in OVERHEAD) for part in alone) / len(words)
-            overheads.append((took - image) / took)
+            overheads.append((took - once - image) / took)
             fixed.append(spans[0] - (spans[1] - spans[0]) / 2)
         ratio = statistics.median(t / s for t, s in zip(tuples, sums, strict=True))
         middle = statistics.median
@@ -110,10 +120,23 @@ def whole(timed: Timed, count: int, rounds: int) -> list[str]:
     return [
         *lines,
         "",
-        f"Builds of {count} and {3 * count} photographs, one worker; medians of {rounds} rounds. `no image work` is",
-        "all but decoding, drawing, degrading, encoding and measuring: hashing sources and shards, tar, JSON, tables,",
-        "the check and Prefect.",
+        f"Builds of some {count:,} and {3 * count:,} tuples, one worker; medians of {rounds} rounds. `no image "
+        "work` is",
+        "all but looking over, decoding, drawing, degrading, encoding and measuring: hashing shards, tar, JSON,",
+        "tables, the check and Prefect.",
     ]
+
+
+def _copied(paths: Sequence[Path], folder: Path) -> list[Path]:
+    folder.mkdir()
+    return [Path(shutil.copyfile(path, folder / path.name)) for path in paths]
+
+
+def _look_over(paths: Sequence[Path]) -> None:
+    for path in paths:
+        data = path.read_bytes()
+        hashlib.sha256(data).hexdigest()
+        inspect(data)
 
 
 def idle(timed: Timed, count: int, rounds: int) -> list[str]:
@@ -150,35 +173,48 @@ def idle(timed: Timed, count: int, rounds: int) -> list[str]:
 
 
 def changed(timed: Timed, count: int, rounds: int) -> list[str]:
-    """One photograph of `count` replaced, all ten degradations in one shard each."""
+    """One photograph of `count`, and one of four, replaced; all ten degradations in one shard each."""
     folder = timed.folder
-    paths = lay_out(folder / "replaced", count + rounds)
+    paths = lay_out(folder / "replaced", count + 2 * rounds)
     spare = [path.rename(folder / path.name) for path in paths[count:]]
-    recipe, out = write_recipe(folder, tuple(CATALOGUE), "replaced"), folder / "changed"
-    first = timed.build(recipe, out, "--workers", "1", "--replay", "0")
-    time.sleep(3)
-    timed.build(recipe, out, "--workers", "1", "--replay", "0")
+    (folder / "four").mkdir()
+    many, few = paths[:count], [Path(shutil.copy(path, folder / "four" / path.name)) for path in paths[:4]]
+    builds = {
+        name: (write_recipe(folder, tuple(CATALOGUE), name), folder / f"changed-{name}")
+        for name in ("replaced", "four")
+    }
+    first = {name: timed.build(*build, "--workers", "1", "--replay", "0") for name, build in builds.items()}
+    time.sleep(3)  # files that changed just now are read again
+    for build in builds.values():
+        timed.build(*build, "--workers", "1", "--replay", "0")
     rows = []
-    for path, victim in zip(spare, paths[:rounds], strict=True):
-        nothing = timed.build(recipe, out, "--workers", "1", "--replay", "0")
-        path.replace(victim)
-        once = timed.build(recipe, out, "--workers", "1", "--replay", "0")
-        size = sum(shard["bytes"] for shard in json.loads((out / "manifest.json").read_text())["shards"])
-        rows.append((nothing, once, size, _writing(folder, size)))
-    cpu = statistics.median(once[0] - nothing[0] for nothing, once, _, _ in rows)
-    wall = statistics.median(once[1] - nothing[1] for nothing, once, _, _ in rows)
-    disk = statistics.median(seconds for *_, seconds in rows)
-    size = rows[-1][2]
+    for k in range(rounds):
+        spent_on = []
+        for name, victims in (("replaced", many), ("four", few)):
+            spare.pop().replace(victims[k % 4])
+            spent_on.append(timed.build(*builds[name], "--workers", "1", "--replay", "0"))
+        sizes = [
+            sum(s["bytes"] for s in json.loads((out / "manifest.json").read_text())["shards"])
+            for _, out in builds.values()
+        ]
+        copied = sizes[0] - sizes[1]
+        rows.append((*spent_on, copied, _writing(folder, copied)))
+    middle = statistics.median
+    large, small = ([middle(row[which][unit] for row in rows) for unit in (1, 0)] for which in (0, 1))
+    wall, cpu_s = (middle(row[0][unit] - row[1][unit] for row in rows) for unit in (1, 0))
+    disk, copied = middle(row[3] for row in rows), rows[-1][2]
     return [
         "| one photograph replaced, ten degradations | wall, s | CPU, s |",
         "|---|---|---|",
-        f"| the build of all {count} | {first[1]:.1f} | {first[0]:.1f} |",
-        f"| the rebuild, beyond a build with nothing to do | {wall:.2f} | {cpu:.2f} |",
-        f"| writing its {size / 1e6:.0f} MB to files and flushing them | {disk:.2f} | – |",
+        f"| the first build of all {count} | {first['replaced'][1]:.1f} | {first['replaced'][0]:.1f} |",
+        f"| the rebuild, one of {count} | {large[0]:.2f} | {large[1]:.2f} |",
+        f"| the rebuild, one of 4 | {small[0]:.2f} | {small[1]:.2f} |",
+        f"| difference: {10 * (count - 4)} samples copied, {copied / 1e6:.0f} MB | {wall:.2f} | {cpu_s:.2f} |",
+        f"| writing {copied / 1e6:.0f} MB to files and flushing them | {disk:.2f} | – |",
         "",
-        f"Medians of {rounds} rounds; ten samples made, {10 * (count - 1)} copied: {size / wall / 1e6:.0f} MB/s, "
-        f"{disk / wall:.0%} of the speed of writing alone.",
-        "A copy is read, its digest verified, written, and hashed once more for the new shard.",
+        f"Medians of {rounds} rounds. Copied at {copied / wall / 1e6:.0f} MB/s, {disk / wall:.0%} of the speed of "
+        "writing alone:",
+        "a copy is read, its digest verified, written, and hashed twice more, for the new shard and by the check.",
     ]
 
 
@@ -197,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", choices=["whole", "idle", "changed", "all"], default="all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=48, help="photographs of the smaller build")
+    parser.add_argument("--count", type=int, default=240, help="tuples of the smaller build")
     parser.add_argument("--sources", type=int, default=10_000, help="photographs of which nothing changed")
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -162,12 +161,20 @@ def measure_peak(word: str, name: str, device: str, batch: int, side: int, preci
     bench, optimiser = Bench(device, precision), optimiser_of(case.net, device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew; getrusage's is the parent's as well
+    before = _resident("VmRSS")
     for _ in range(2):
         bench.training(case, optimiser)
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    return _resident("VmHWM") - before
+
+
+def _resident(what: str) -> float:
+    """MB of this process's memory now (VmRSS) or at most (VmHWM), as Linux counts."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.partition(f"{what}:")[2].split()[0]) / 1024
 
 
 def difference(cases: dict[str, Case]) -> float:

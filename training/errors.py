@@ -13,3 +13,11 @@ class ModelInputError(ValueError):
 
 class MissingTorchError(ImportError):
     """The libraries of the networks are not installed. Says which, and what installs them."""
+
+
+class StageError(ValueError):
+    """A stage, plan or dataset that cannot be trained with. Says what was found, what was expected and what to do."""
+
+
+class TrainingError(RuntimeError):
+    """A training that went wrong while it ran: numbers that are not finite, memory, a disk. Says what to do."""

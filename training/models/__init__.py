@@ -46,6 +46,7 @@ class Published:
 
     network  module and class below `training.models`.
     size     the constant of settings in the same module.
+    tiny     the same of a network for a CPU, with the same words of conditions.
     table    module and constant below `training.official`: the names of its published tensors; empty: never published.
     inputs   of what is timed and counted, by name: shapes with B images of sides S, and numbers.
     counted  the method that is meant: for a CLIP that of its image side.
@@ -60,6 +61,7 @@ class Published:
     counted: str = "forward"
     cost: Cost = field(default_factory=Cost)
     remark: str = ""
+    tiny: str = "TINY"
 
     @property
     def module(self) -> Any:
@@ -77,9 +79,14 @@ class Published:
         module, _, name = self.table.partition(":")
         return getattr(import_module(f"training.official.{module}"), name) if module else None
 
-    def build(self) -> nn.Module:
-        """The network with its starting values, on torch's present device."""
-        net: nn.Module = getattr(self.module, self.network.partition(":")[2])(self.settings)
+    @property
+    def tiny_settings(self) -> Any:
+        """Settings of the network's tiny sister."""
+        return getattr(self.module, self.tiny)
+
+    def build(self, settings: Any = None) -> nn.Module:
+        """The network with its starting values, of other settings if given, on torch's present device."""
+        net: nn.Module = getattr(self.module, self.network.partition(":")[2])(settings or self.settings)
         return net
 
 
@@ -158,6 +165,7 @@ CATALOGUE: dict[str, Published] = {
         size="DIRECT",
         table="",
         inputs={"lq": "B 3 S S"} | _CONTEXTS,
+        tiny="DIRECT_TINY",
     ),
     # VLU-Net: its all-in-one models, and those that know one task
     "vlunet-7": Published(

@@ -177,6 +177,12 @@ class SpatialTransformer(nn.Module):
         return x + u.view(batch, height, width, channels).permute(0, 3, 1, 2)  # B x C x H x W
 
 
+def parameters_idle_with_one_token(net: nn.Module) -> list[str]:
+    """Names of what the softmax over a single key makes void: queries, keys and the norm before them."""
+    idle = ("cross_attention.query.", "cross_attention.key.", "norm_cross.")
+    return [name for name, _ in net.named_parameters() if any(part in name for part in idle)]
+
+
 def split_heads(u: Tensor, head_channels: int) -> Tensor:
     """B x N x C to B x heads x N x channels of a head, as a view."""
     return u.view(*u.shape[:-1], -1, head_channels).transpose(1, 2)

@@ -23,7 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.errors import ModelInputError
-from training.models.conditioning import DegradationPrompt, SpatialTransformer, check_context
+from training.models.conditioning import (
+    DegradationPrompt,
+    SpatialTransformer,
+    check_context,
+    parameters_idle_with_one_token,
+)
 from training.models.parts import check_images, embed_time, pad_to_multiple, time_frequencies
 
 
@@ -157,6 +162,13 @@ class DirectNAFNet(nn.Module):
             e = self.prompt(degradation_context)
         result: Tensor = self.pyramid(lq, e, image_context)
         return lq + result if settings.residual else result
+
+    def parameters_without_effect(self) -> list[str]:
+        """Names of the parameters that have no effect on results as long as the image context is one token an image.
+
+        They get no gradient (None). Freeze them where all trained parameters must get one, as in data-parallel runs.
+        """
+        return parameters_idle_with_one_token(self)
 
 
 class Pyramid(nn.Module):

@@ -27,7 +27,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from training.errors import ModelInputError
-from training.models.conditioning import DegradationPrompt, SpatialTransformer, check_context
+from training.models.conditioning import (
+    DegradationPrompt,
+    SpatialTransformer,
+    check_context,
+    parameters_idle_with_one_token,
+)
 from training.models.parts import ChannelNorm, check_images, embed_time, pad_to_multiple, time_frequencies
 
 HEADS, HEAD_CHANNELS = 4, 32  # of the linear attention, at every width
@@ -169,8 +174,7 @@ class UNet(nn.Module):
 
         They get no gradient (None). Freeze them where all trained parameters must get one, as in data-parallel runs.
         """
-        idle = ("cross_attention.query.", "cross_attention.key.", "norm_cross.")
-        return [name for name, _ in self.named_parameters() if any(part in name for part in idle)]
+        return parameters_idle_with_one_token(self)
 
     def _run(self, part: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():

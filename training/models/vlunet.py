@@ -371,6 +371,13 @@ class Net(nn.Module):
         restored = channels_first(self.output(x)) + padded
         return restored[..., : images.shape[-2], : images.shape[-1]].contiguous()
 
+    def parameters_without_effect(self) -> list[str]:
+        """Names of the parameters that have no effect on results: `down1_y` is published without use.
+
+        They get no gradient (None). Freeze them where all trained parameters must get one, as in data-parallel runs.
+        """
+        return [name for name, _ in self.named_parameters() if name.startswith("down1_y.")]
+
 
 def check_degradation(degradation: Tensor, batch: int, width: int) -> None:
     """Raise ModelInputError unless `degradation` is batch x width of a floating type."""

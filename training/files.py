@@ -1,0 +1,39 @@
+"""Files of a run that are read and written without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from training.errors import CheckpointError
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a patina checkpoint says of itself: word, settings, notes, digest. Its tensors are not read.
+
+    Raises CheckpointError for a file that is missing, torn or another program's.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > 100_000_000:
+                raise ValueError("a header of this length")
+            body = json.loads(json.loads(file.read(length))["__metadata__"]["patina"])
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise CheckpointError(f"{path}: cut short, or no patina checkpoint ({error})") from None
+    return dict(body)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or as it was before."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""What the papers print, to stand beside what is measured here.
+
+    DA-CLIP   Luo et al., ICLR 2024: one model for ten degradations, Tables 6 to 9
+    VLU-Net   Zeng et al., CVPR 2025: one model for three tasks (NHR) or five (NHRBL)
+
+Their test sets are theirs (`TEST_SETS`); a figure beside one of another set shows an order of size and no more.
+
+The figures are written down from memory of the papers and were not compared with the print since. So figures stand here
+only where they give the mean that is printed with them, and a test holds every row to that; where they do not, the mean
+stands alone. What is lacking (DA-CLIP's Tables 3 and 4 altogether) is shown as a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+Metric: TypeAlias = Literal["psnr", "ssim", "lpips", "fid", "accuracy"]
+"""psnr in dB, accuracy in percent."""
+
+TEN = (
+    "motion-blurry",
+    "hazy",
+    "jpeg-compressed",
+    "low-light",
+    "noisy",
+    "raindrop",
+    "rainy",
+    "shadowed",
+    "snowy",
+    "uncompleted",
+)
+"""DA-CLIP's columns."""
+
+NHR = ("hazy", "rainy", "noisy-15", "noisy-25", "noisy-50")
+NHRBL = ("hazy", "rainy", "noisy-25", "motion-blurry", "low-light")
+"""VLU-Net's columns."""
+
+TEST_SETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "daclip": {
+            "motion-blurry": "GoPro",
+            "hazy": "RESIDE-6k",
+            "jpeg-compressed": "LIVE1, quality 10",
+            "low-light": "LOL",
+            "noisy": "CBSD68, σ 50",
+            "noisy-50": "CBSD68, σ 50",
+            "raindrop": "RainDrop",
+            "rainy": "Rain100H",
+            "shadowed": "SRD",
+            "snowy": "Snow100K-L",
+            "uncompleted": "CelebA-HQ 256",
+        },
+        "vlunet": {
+            "hazy": "SOTS outdoor",
+            "rainy": "Rain100L",
+            "noisy-15": "CBSD68",
+            "noisy-25": "CBSD68",
+            "noisy-50": "CBSD68",
+            "motion-blurry": "GoPro",
+            "low-light": "LOL",
+        },
+    }
+)
+"""Where the papers' figures were measured, by protocol and entry."""
+
+INPUTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "psnr": {"noisy-15": 24.84, "noisy-25": 20.53, "noisy-50": 15.00, "jpeg-compressed": 25.83},
+        "ssim": {"noisy-15": 0.592, "noisy-25": 0.417, "noisy-50": 0.219, "jpeg-compressed": 0.745},
+    }
+)
+"""Degraded CBSD68, measured: noise clipped and rounded; JPEG of quality 10, 4:2:0. RGB, no border, SSIM of 7 x 7 px."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's figures by entry, the mean that is printed with them, and their decimals; or the mean alone."""
+
+    method: str
+    figures: Mapping[str, float]
+    mean: float
+    decimals: int
+
+    def of(self, entry: str) -> float | None:
+        """The figure of an entry, None where none is known."""
+        return self.figures.get(entry)
+
+    def text(self, figure: float | None) -> str:
+        """A figure as it is printed; a dash for None."""
+        return "–" if figure is None else f"{figure:.{self.decimals}f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One metric of one paper. entries: the columns whose mean `Row.mean` is."""
+
+    source: str
+    metric: Metric
+    entries: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def _ten(method: str, decimals: int, mean: float, *figures: float) -> Row:
+    if not figures:
+        return Row(method, {}, mean, decimals)
+    of_entry = dict(zip(TEN, figures, strict=True))
+    return Row(method, of_entry | {"noisy-50": of_entry["noisy"]}, mean, decimals)
+
+
+def _five(entries: Sequence[str], method: str, decimals: int, mean: float, *figures: float) -> Row:
+    return Row(method, dict(zip(entries, figures, strict=True)), mean, decimals)
+
+
+DACLIP_TABLES: tuple[Table, ...] = (
+    Table(
+        "DA-CLIP, Tables 6–9",
+        "psnr",
+        TEN,
+        (
+            _ten("DA-CLIP", 2, 27.01),
+            _ten("IR-SDE", 2, 23.64),
+            _ten("PromptIR", 2, 27.14, 26.50, 25.19, 26.95, 23.14, 27.56, 31.35, 29.24, 24.06, 27.23, 30.22),
+            _ten("NAFNet", 2, 26.34, 26.12, 24.05, 26.81, 22.16, 27.16, 30.67, 27.32, 24.16, 25.94, 29.03),
+        ),
+    ),
+    Table(
+        "DA-CLIP, Tables 6–9",
+        "ssim",
+        TEN,
+        (
+            _ten("DA-CLIP", 3, 0.794, 0.810, 0.931, 0.532, 0.796, 0.579, 0.882, 0.854, 0.811, 0.854, 0.894),
+            _ten("IR-SDE", 3, 0.754, 0.730, 0.832, 0.615, 0.719, 0.640, 0.822, 0.808, 0.667, 0.828, 0.876),
+            _ten("PromptIR", 3, 0.859, 0.815, 0.933, 0.784, 0.829, 0.774, 0.931, 0.876, 0.842, 0.887, 0.918),
+            _ten("NAFNet", 3, 0.847, 0.804, 0.926, 0.780, 0.809, 0.768, 0.924, 0.848, 0.839, 0.869, 0.901),
+        ),
+    ),
+    Table(
+        "DA-CLIP, Tables 6–9",
+        "lpips",
+        TEN,
+        (
+            _ten("DA-CLIP", 3, 0.127, 0.140, 0.037, 0.317, 0.114, 0.272, 0.068, 0.085, 0.118, 0.072, 0.047),
+            _ten("IR-SDE", 3, 0.167, 0.198, 0.168, 0.246, 0.185, 0.232, 0.113, 0.142, 0.223, 0.107, 0.065),
+            _ten("PromptIR", 3, 0.147, 0.267, 0.051, 0.269, 0.140, 0.230, 0.078, 0.147, 0.143, 0.082, 0.068),
+            _ten("NAFNet", 3, 0.159, 0.284, 0.043, 0.303, 0.158, 0.216, 0.082, 0.180, 0.138, 0.096, 0.085),
+        ),
+    ),
+    Table(
+        "DA-CLIP, Tables 6–9",
+        "fid",
+        TEN,
+        (
+            _ten("DA-CLIP", 2, 34.89),
+            _ten("IR-SDE", 2, 49.18, 29.79, 23.16, 61.85, 66.42, 79.38, 50.22, 63.07, 50.71, 34.63, 32.61),
+            _ten("PromptIR", 2, 48.26, 36.50, 10.85, 73.02, 67.15, 84.51, 44.48, 61.88, 43.24, 28.29, 32.69),
+        ),
+    ),
+)
+
+NHR_TABLES: tuple[Table, ...] = (
+    Table(
+        "VLU-Net, three tasks",
+        "psnr",
+        NHR,
+        (
+            _five(NHR, "VLU-Net", 2, 32.70, 30.71, 38.93, 34.13, 31.48, 28.23),
+            _five(NHR, "AdaIR", 2, 32.69, 31.06, 38.64, 34.12, 31.45, 28.19),
+            _five(NHR, "PromptIR", 2, 32.06, 30.58, 36.37, 33.98, 31.31, 28.06),
+        ),
+    ),
+    Table(
+        "VLU-Net, three tasks",
+        "ssim",
+        NHR,
+        (
+            _five(NHR, "VLU-Net", 3, 0.919, 0.980, 0.984, 0.935, 0.892, 0.804),
+            _five(NHR, "AdaIR", 3, 0.918, 0.980, 0.983, 0.935, 0.892, 0.802),
+            _five(NHR, "PromptIR", 3, 0.913, 0.974, 0.972, 0.933, 0.888, 0.799),
+        ),
+    ),
+)
+
+NHRBL_TABLES: tuple[Table, ...] = (
+    Table(
+        "VLU-Net, five tasks",
+        "psnr",
+        NHRBL,
+        (
+            _five(NHRBL, "VLU-Net", 2, 30.11, 30.84, 38.54, 31.43, 27.46, 22.29),
+            _five(NHRBL, "AdaIR", 2, 30.20, 30.53, 38.02, 31.35, 28.12, 23.00),
+            _five(NHRBL, "PromptIR", 2, 29.15, 26.54, 36.37, 31.47, 28.71, 22.68),
+        ),
+    ),
+    Table(
+        "VLU-Net, five tasks",
+        "ssim",
+        NHRBL,
+        (
+            _five(NHRBL, "VLU-Net", 3, 0.905, 0.980, 0.982, 0.891, 0.840, 0.833),
+            _five(NHRBL, "AdaIR", 3, 0.910, 0.978, 0.981, 0.889, 0.858, 0.845),
+            _five(NHRBL, "PromptIR", 3, 0.904, 0.949, 0.970, 0.886, 0.881, 0.832),
+        ),
+    ),
+)
+
+
+def tables(protocol: str, entries: Collection[str]) -> dict[Metric, Table]:
+    """The papers' tables that belong beside these entries, by metric.
+
+    protocol  `daclip`, or `vlunet`: three tasks, or five if blur or low light is among the entries.
+    """
+    if protocol == "vlunet":
+        chosen = NHRBL_TABLES if {"motion-blurry", "low-light"} & set(entries) else NHR_TABLES
+    else:
+        chosen = DACLIP_TABLES
+    return {table.metric: table for table in chosen}
