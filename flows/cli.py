@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -19,9 +20,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from captioning.captioner import Run
     from flows.runners import RunnerName
+    from flows.train_stages import Trained
     from pipeline.check import Checked
     from pipeline.dataset import Draft, Report
     from pipeline.recipe import Recipe
+    from training.evaluating import Options, SamplerName
+    from training.restoring import Restored
+    from training.runs import Device
 
 app = typer.Typer(
     help="Builds image-text-degradation datasets for image restoration, and rebuilds only what changed.",
@@ -40,6 +45,31 @@ class RunnerChoice(StrEnum):
     processes = "processes"
     dask = "dask"
     ray = "ray"
+
+
+class SplitChoice(StrEnum):
+    """A dataset's splits."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+class SamplerChoice(StrEnum):
+    """How a network that estimates noise restores."""
+
+    posterior = "posterior"
+    sde = "sde"
+    ode = "ode"
+    fast_ode = "fast-ode"
+    fast_sde = "fast-sde"
+
+
+class ProtocolChoice(StrEnum):
+    """Whose way of measuring."""
+
+    daclip = "daclip"
+    vlunet = "vlunet"
 
 
 RecipeArgument = Annotated[
@@ -68,6 +98,22 @@ AddressOption = Annotated[
     str, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already; without it, one of --workers here.")
 ]
 ParanoidOption = Annotated[bool, typer.Option("--paranoid", help="Read and hash every source and shard.")]
+
+
+ModelOption = Annotated[
+    Path,
+    typer.Option(help="A run's folder, a stage's in it, a model.safetensors, or a published .pth or .ckpt file."),
+]
+SteeringOption = Annotated[
+    Path | None, typer.Option(help="What steers a published model: daclip_ViT-B-32.pt beside universal-ir.pth.")
+]
+StageOption = Annotated[str, typer.Option(help="Which restorer of a run. Default: the one that was finished last.")]
+RunOption = Annotated[str, typer.Option(help="The run's folder, with a folder for each stage.")]
+StagesOption = Annotated[
+    list[str] | None, typer.Option(help="A stage, with those that it starts from; repeatable. Default: all.")
+]
+CpuOption = Annotated[bool, typer.Option("--cpu", help="Leave GPUs alone.")]
+OneDeviceOption = Annotated[str, typer.Option(help="Such as cuda:0. Default: a GPU if there is one, else the CPU.")]
 
 
 def escape(text: str) -> str:
@@ -476,6 +522,177 @@ def models(
 
 
 @app.command()
+def train(
+    folder: Annotated[str, typer.Argument(help="The dataset's folder.")],
+    run: RunOption,
+    plan: Annotated[str, typer.Option(help="See `patina stages`; or a folder of TOML files, or one file.")] = "tiny",
+    stage: StagesOption = None,
+    cpu: CpuOption = False,
+    processes: Annotated[
+        int, typer.Option(min=0, help="That train a stage together; 0: one on each GPU, or one on the CPU.")
+    ] = 0,
+    workers: Annotated[
+        int, typer.Option(min=-1, help="Processes that read ahead, for each of these; -1: as many as suit.")
+    ] = -1,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile networks by torch.compile.")] = False,
+    pieces: Annotated[int, typer.Option(min=1, help="Parts of a process's batch, to save memory.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, and why; train nothing.")
+    ] = False,
+) -> None:
+    """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
+    _expect_torch()
+    from pipeline.plan import human_seconds
+    from training.evaluating import PAGE, outcome, run_report
+    from training.runs import Device, open_dataset, todo
+    from training.stage import chosen, load_plan
+
+    wanted = chosen(load_plan(plan), stage or ())
+    open_dataset(folder)
+    dataset, place = Path(folder), Path(run)
+    items = todo(wanted, dataset, place)
+    stale = [item for item in items if item.what != "done"]
+    if dry_run:
+        from flows.train_stages import plan_rows
+
+        _print_table(plan_rows(items))
+        return
+    skipped = tuple(item.stage.name for item in items if item.what == "done")
+    if stale:
+        skipped = _train(folder, run, plan, list(stage or ()), Device(processes, workers, 0, cpu, compile, pieces))
+    elif not (place / PAGE).exists():
+        run_report(place, dataset, wanted, skipped, say=lambda line: None)
+    found = [outcome(place, one) for one in wanted.values()]
+    _print_table(
+        [
+            {
+                "stage": one.stage,
+                "images": f"{one.images:,}",
+                "time": human_seconds(one.seconds),
+                "score": one.score,
+                "": "as before" if one.stage in skipped else "",
+            }
+            for one in found
+        ]
+    )
+    if not stale:
+        console.print("nothing was stale: every stage is of this dataset and these settings")
+    console.print(f"report   {escape(str(place / PAGE))}   (open it in a browser)")
+
+
+@app.command()
+def stages(
+    plan: Annotated[str, typer.Argument(help="One of them, or a folder of your own; without it, all are listed.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Copy its files to this folder, to change them.")
+    ] = None,
+) -> None:
+    """List the plans of training that come with patina, the stages of one; or copy one, to change it."""
+    from training.stage import PLANS, load_plan, plan_texts
+
+    if out:
+        from training.errors import StageError
+
+        if plan not in PLANS:
+            raise StageError(f"no plan {plan!r} to copy; expected {', '.join(PLANS)}")
+        texts = plan_texts(plan)
+        if there := [name for name in texts if (out / name).exists()]:
+            raise StageError(f"{out}: {', '.join(there)} would be overwritten; choose another folder, or remove them")
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (out / name).write_text(text, "utf-8")
+        console.print(escape(f"copied   {', '.join(texts)} to {out}"))
+        console.print(escape(f"next     patina train DATASET --run RUN --plan {out}"))
+        return
+    _print_table(
+        [
+            {
+                **({} if plan else {"plan": name}),
+                "stage": one.name,
+                "learns": one.objective,
+                "network": f"{one.network} ({one.size})",
+                "starts from": one.after or "–",
+                "images": f"{one.images:,}",
+                "batch": str(one.data.batch),
+                "rate": f"{one.optimiser.rate:.0e}",
+            }
+            for name in ([plan] if plan else PLANS)
+            for one in load_plan(name).values()
+        ]
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    split: Annotated[SplitChoice, typer.Option(help="The split to restore.")] = SplitChoice.val,
+    stage: StagesOption = None,
+    entry: Annotated[
+        list[str] | None, typer.Option(help="An entry of the recipe; repeatable. Default: those it was trained on.")
+    ] = None,
+    per_entry: Annotated[int, typer.Option(min=0, help="Images of each entry; 0: all.")] = 0,
+    protocol: Annotated[ProtocolChoice, typer.Option(help="Whose PSNR and SSIM.")] = ProtocolChoice.daclip,
+    sampler: Annotated[
+        SamplerChoice | None, typer.Option(help="Of a network that estimates noise. Default: as it was validated.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Of the sampler; 0: its own number.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of its noise.")] = 0,
+    tile: Annotated[int, typer.Option(min=0, help="Side of tiles, px; 0: whole photographs.")] = 0,
+    overlap: Annotated[int, typer.Option(min=0, help="Of two tiles, px.")] = 32,
+    lpips: Annotated[
+        bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS, if its weights are at hand.")
+    ] = True,
+    fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID, if its weights are at hand.")] = True,
+    cpu: CpuOption = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
+) -> None:
+    """Restore a split with every finished stage of a run and measure it, beside the papers' figures."""
+    _expect_torch()
+    from training.evaluating import PAGE, Options, candidates, summary_rows
+
+    how: SamplerName = sampler.value if sampler else ""
+    options = Options(
+        split.value, tuple(entry or ()), per_entry, protocol.value, how, steps, seed, tile, overlap, lpips, fid, cpu
+    )
+    found = candidates(run, folder, options, stage or ())
+    stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
+    if stale:
+        _evaluate(run, folder, options, list(stage or ()), again)
+    rows, notes = summary_rows(found)
+    _print_table(rows)
+    _print_lines([f"note {note}" for note in notes], 20, "yellow")
+    if not stale:
+        console.print("nothing was stale: each evaluation is of this model, dataset and these options")
+    console.print(f"report   {escape(str(run / PAGE))}   (open it in a browser)")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    dataset: Annotated[Path | None, typer.Option(help="Its dataset: is it still as the models saw it?")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: report.html in the run.")] = None,
+) -> None:
+    """Write one HTML page about a run, finished or not: curves, tables beside the papers', pictures, lineage."""
+    _expect_torch()
+    from training.report import write_report
+
+    console.print(f"report   {escape(str(write_report(run, dataset, out=out)))}   (open it in a browser)")
+
+
+@app.command()
+def lineage(
+    file: Annotated[Path, typer.Argument(help="A model.safetensors of a run, or its stage's folder.")],
+) -> None:
+    """Print where a model comes from: dataset, settings, the model it starts from, seed, code."""
+    from flows.terminal import fitted
+    from training.runs import lineage as told
+
+    path = file / "model.safetensors" if file.is_dir() else file
+    console.print(escape("\n".join(fitted(console, told(path)))))
+
+
+@app.command()
 def run(
     name: Annotated[str, typer.Argument(help="A deployment: build-dataset, check-dataset, export-dataset, …")],
     param: Annotated[
@@ -513,6 +730,66 @@ def serve(
 
     places = as_seen_from_anywhere({"recipe": watch, "out": out})
     serve_deployments(limit, Watching(places["recipe"], places["out"], every, quiet) if watch else None)
+
+
+@app.command()
+def restore(
+    photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the restored ones, under the same names.")],
+    steering: SteeringOption = None,
+    stage: StageOption = "",
+    sampler: Annotated[
+        str, typer.Option(help="posterior, sde, ode, fast-ode or fast-sde. Default: as the model was validated.")
+    ] = "",
+    steps: Annotated[int, typer.Option(min=0, help="Its network calls; 0: its own number.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of its noise.")] = 0,
+    tile: Annotated[
+        int | None, typer.Option(min=0, help="Side of tiles, px; 0: never in tiles. Default: 512 if it is large.")
+    ] = None,
+    overlap: Annotated[int | None, typer.Option(min=0, help="Of two tiles, px. Default: 32.")] = None,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave EXIF data out, such as where it was taken.")] = False,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF files.")] = 95,
+    device: OneDeviceOption = "",
+) -> None:
+    """Restore photographs of any size by a trained model, and say which degradation was found.
+
+    Each keeps its format, its EXIF data and its colour profile. Exit code 1 if one could not be restored.
+    """
+    _expect_torch()
+    from flows.terminal import TerminalEvents
+    from pipeline.events import Meter
+    from training.restoring import How, errands, load_model, restore_files
+
+    how = How(sampler, steps, seed, tile, overlap, strip, quality)
+    errands(photos, out)
+    restorer = load_model(model, steering=steering, stage=stage, device=device)
+    with TerminalEvents(console) as events, Meter(events, "restoring", "network calls") as meter:
+        done = restore_files(photos, out, restorer, how, progress=meter, told=_print_restored)
+    if lost := sum(1 for result in done if result.error):
+        errors.print(f"[red]error[/]  {lost} of {len(done)} could not be restored, see above")
+        raise typer.Exit(1)
+
+
+@app.command("app")
+def web_page(
+    model: ModelOption,
+    steering: SteeringOption = None,
+    stage: StageOption = "",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The page is at http://127.0.0.1:PORT.")] = 7860,
+    share: Annotated[
+        bool, typer.Option("--share/--no-share", help="Also at a public address, through Gradio's servers.")
+    ] = False,
+    device: OneDeviceOption = "",
+) -> None:
+    """Restore photographs on a web page of this computer: upload, compare before and after, download."""
+    _expect_torch()
+    from training.app import expect_gradio, serve
+    from training.restoring import load_model
+
+    expect_gradio()
+    restorer = load_model(model, steering=steering, stage=stage, device=device)
+    serve(restorer, port, share=share, told=lambda address: console.print(f"page     {escape(address)}"))
 
 
 def main() -> None:
@@ -561,10 +838,10 @@ def _is_for_the_user(error: Exception) -> bool:
     from pipeline.workspace import LockedError
     from synth.degradation import SettingError
     from training.depth import DepthModelError
-    from training.errors import CheckpointError, MissingTorchError, ModelInputError
+    from training.errors import CheckpointError, MissingTorchError, ModelInputError, StageError, TrainingError
 
     pipelines = (RemoteOutputError, RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
-    trained = (DepthModelError, CheckpointError, ModelInputError, MissingTorchError)
+    trained = (DepthModelError, CheckpointError, ModelInputError, MissingTorchError, StageError, TrainingError)
     ours = (*pipelines, *trained, CaptionError, SettingError)
     return isinstance(error, (*ours, FindingsError, RunError, ExportError, PushError, OSError, OperationalError))
 
@@ -611,8 +888,98 @@ def _build(
     return report
 
 
+def _train(folder: str, run: str, plan: str, stages: list[str], device: Device) -> tuple[str, ...]:
+    """Run the flow in this process; gives the stages that it left alone."""
+    _prepare_for_training()
+    from flows.train_stages import expect_trainable
+    from training.runs import todo
+    from training.stage import chosen, load_plan
+
+    expect_trainable(todo(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), device)
+    with _training_told():
+        from flows.train_stages import train_stages
+
+        d = device
+        trained: Trained = train_stages(
+            folder, run, plan, stages, d.cpu, d.processes, d.workers, d.threads, d.compile, d.pieces, d.patience
+        )
+    return trained.skipped
+
+
+def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], again: bool) -> None:
+    """Run the flow in this process."""
+    _prepare_for_training()
+    from dataclasses import fields
+
+    from flows.evaluate_run import evaluate_run, expect_evaluable
+    from training.evaluating import candidates
+
+    expect_evaluable(candidates(run, folder, options, stages), folder, options)
+    with _training_told():
+        evaluate_run(
+            str(run),
+            str(folder),
+            stages=stages,
+            again=again,
+            **{field.name: getattr(options, field.name) for field in fields(options)},
+        )
+
+
+def _prepare_for_training() -> None:
+    """Prefect's settings, before it is imported. A terminal's Ctrl-C also ends the embedded API, which Prefect would
+    then ask for minutes, and tell of in a page of text, before it lets go."""
+    _prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    if "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
+
+
 @contextmanager
-def _server_there() -> Iterator[None]:
+def _ended_in_words() -> Iterator[None]:
+    """Within it Ctrl-C says that nothing is lost, and SIGTERM also ends the embedded API, which would go on."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    except KeyboardInterrupt:  # typer would only give the exit code
+        errors.print("\nstopped; nothing is lost, run it again to continue")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _training_told() -> Iterator[None]:
+    """What flows of training say is shown: a bar with the loss on a terminal, else lines."""
+    if "PREFECT_API_URL" not in os.environ:
+        console.print("starting Prefect's embedded API, about ten seconds")
+    from flows.build_dataset import watched_by
+    from flows.terminal import TerminalEvents
+    from flows.train_stages import PROGRESS, heard_by
+    from pipeline.events import Silent
+
+    class Bar(TerminalEvents):
+        """A bar that also shows the loss; lines that tell of something else go above it."""
+
+        def hear(self, line: str) -> None:
+            """One line of a process."""
+            if not PROGRESS.match(line):
+                console.print(escape(line))
+            elif self._bar is not None and ", loss " in line:
+                description = f"{self._step}, loss {line.rpartition(', loss ')[2]}"
+                self._bar.update(self._bar.task_ids[0], description=escape(description))
+
+    bar = Bar(console)
+    with bar, _ended_in_words(), _server_there("what was trained or evaluated is kept"):
+        if console.is_terminal:
+            with watched_by(bar), heard_by(bar.hear):
+                yield
+        else:
+            with watched_by(Silent()), heard_by(lambda line: console.print(escape(line))):
+                yield
+
+
+@contextmanager
+def _server_there(kept: str = "the dataset is whole, as it was or as it should be") -> Iterator[None]:
     """Turns the errors of a Prefect server that is away, or goes away, into one for the user."""
     import httpx
 
@@ -621,10 +988,19 @@ def _server_there() -> Iterator[None]:
     try:
         yield
     except httpx.TransportError as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         raise ServerAwayError(
             f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'an address of its own')} does not answer "
-            f"({error}); the dataset is whole, as it was or as it should be: start the server and run it again"
+            f"({error}); {kept}: start the server and run it again"
         ) from error
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an error came up while an interruption was dealt with."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _recipe(path: Path) -> Recipe:
@@ -715,6 +1091,20 @@ def _print_report(report: Report) -> None:
         f"{total} samples, {size}; {made} made, {worded} captioned anew, {copied} copied "
         f"in {report.seconds:.1f} s ({rate:.0f} samples/s); digest {manifest.digest[:16]}"
     )
+
+
+def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows with the same columns, aligned, never cut; a column without a figure is left out."""
+    kept = [name for name in rows[0] if any(row[name] not in ("", "–") for row in rows)]
+    width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in kept}
+    right = {name for name in kept if all(row[name][:1] in "+-−–0123456789" for row in rows)}
+    for i, row in enumerate(({name: name for name in kept}, *rows)):
+        cells = [row[name].rjust(width[name]) if name in right else row[name].ljust(width[name]) for name in kept]
+        console.print(escape("  ".join(cells).rstrip()), style=None if i else "bold")
+
+
+def _print_restored(result: Restored) -> None:
+    (errors if result.error else console).print(escape(result.line), style="red" if result.error else None)
 
 
 def _print_checked(checked: Checked) -> None:

@@ -5,8 +5,8 @@ The file is for `prefect deploy` and not part of an installed package; a test ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,11 @@ from prefect.schedules import Schedule
 
 from flows.build_dataset import build_dataset
 from flows.check_dataset import check_dataset
-from flows.events import RESOURCE, SOURCES_CHANGED
+from flows.end_to_end import train_end_to_end
+from flows.evaluate_run import evaluate_run
+from flows.events import DATASET_PUBLISHED, RESOURCE, SOURCES_CHANGED
 from flows.export_dataset import export_dataset
+from flows.train_stages import train_stages
 from flows.watch_sources import watch_sources
 
 if TYPE_CHECKING:
@@ -32,6 +35,16 @@ REBUILD = DeploymentEventTrigger(
     parameters={"recipe": "{{ event.payload.recipe }}", "out": "{{ event.payload.out }}"},
 )
 """Prefect fills the templates with what the event says."""
+
+RETRAIN = DeploymentEventTrigger(
+    name="patina-retrain",
+    description="Trains on a dataset that was published, in the folder beside it that ends in -run. Off until enabled.",
+    enabled=False,
+    expect={DATASET_PUBLISHED},
+    match={"prefect.resource.id": f"{RESOURCE}*"},
+    parameters={"recipe": "", "out": "{{ event.payload.out }}", "run": "{{ event.payload.out }}-run"},
+)
+"""Nobody's GPU starts by surprise: whoever wants it switches the automation on."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +65,26 @@ class Watching:
 
 @dataclass(frozen=True)
 class Offer:
-    """A flow as it is deployed, under its own name: a sentence, tags, and what starts it."""
+    """A flow as it is deployed: a sentence, tags, and what starts it. Under its own name, or under `called` with
+    `parameters` of its own."""
 
     flow: Flow[Any, Any]
     description: str
     tags: tuple[str, ...]
     triggers: tuple[DeploymentTriggerTypes, ...] = ()
+    called: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The deployment's."""
+        return self.called or self.flow.name
 
     def deployment(self, schedules: Sequence[Schedule] = ()) -> RunnerDeployment:
         """The deployment, unpaused: a server remembers that an earlier process paused it when it ended."""
         made = self.flow.to_deployment(
-            name=self.flow.name,
+            name=self.name,
+            parameters=dict(self.parameters),
             description=self.description,
             tags=list(self.tags),
             triggers=list(self.triggers),
@@ -72,6 +94,9 @@ class Offer:
         assert isinstance(made, RunnerDeployment), "outside an event loop it is no coroutine"
         return made
 
+
+STAGES = ("controller", "adapter", "irsde", "nafnet", "vlunet")
+"""The stages of the plans that come with patina, each with a deployment."""
 
 OFFERS = (
     Offer(
@@ -94,6 +119,32 @@ OFFERS = (
         watch_sources,
         "Look whether sources or recipe changed; once they rest, tell it, which starts build-dataset.",
         ("patina", "watch"),
+    ),
+    Offer(
+        train_end_to_end,
+        "Build a dataset where it is stale, train what is stale on it, evaluate, and report.",
+        ("patina", "training"),
+        triggers=(RETRAIN,),
+    ),
+    Offer(
+        train_stages,
+        "Train the stages of a plan that are not finished, each from where it stands.",
+        ("patina", "training"),
+    ),
+    *(
+        Offer(
+            train_stages,
+            f"Train the stage {name} of a plan, and what it starts from, where they are not finished.",
+            ("patina", "training"),
+            called=f"train-{name}",
+            parameters={"stages": [name]},
+        )
+        for name in STAGES
+    ),
+    Offer(
+        evaluate_run,
+        "Evaluate the finished stages of a run on a split of a dataset, beside the papers' figures.",
+        ("patina", "training"),
     ),
 )
 

@@ -1,8 +1,9 @@
-"""One caption model at a time: a lease on the server's concurrency limit `gpu` around the step that needs a model."""
+"""One model at a time: a lease on the server's concurrency limit `gpu` around what captions, trains or evaluates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 GPU = "gpu"
-"""The limit's name. Its number: how many builds may have a model in memory at a time."""
+"""The limit's name. Its number: how many builds and trainings may have a model in memory at a time."""
 
 LEASE = 60.0
 """Seconds after which the slot of a holder that died is free again; Prefect renews it while the holder lives."""
@@ -48,19 +49,29 @@ class WithGpuLease:
         return self._inner.map(step, function, items, finished)
 
     def _leased(self, function: Callable[[], R]) -> R:
-        if not limit_exists():
-            if not self._said:
-                get_run_logger().warning(
-                    "this server has no concurrency limit %r, so captioning waits for nobody else's model; to make "
-                    "it: prefect gcl create %s --limit 1",
-                    GPU,
-                    GPU,
-                )
-            self._said = True
+        with lease("captioning", say=not self._said) as held:
+            self._said |= not held
             return function()
-        # A renewal that fails must not end the work: while no server answers, nobody else gets the slot either.
-        with concurrency(GPU, occupy=1, lease_duration=LEASE, strict=True, raise_on_lease_renewal_failure=False):
-            return function()
+
+
+@contextmanager
+def lease(what: str, say: bool = True) -> Iterator[bool]:
+    """Within it a slot of the limit is held, which is waited for. On a server without the limit nobody waits; gives
+    False then, and `say` tells what to do about it."""
+    if not limit_exists():
+        if say:
+            get_run_logger().warning(
+                "this server has no concurrency limit %r, so %s waits for nobody else's model; to make it: "
+                "prefect gcl create %s --limit 1",
+                GPU,
+                what,
+                GPU,
+            )
+        yield False
+        return
+    # A renewal that fails must not end the work: while no server answers, nobody else gets the slot either.
+    with concurrency(GPU, occupy=1, lease_duration=LEASE, strict=True, raise_on_lease_renewal_failure=False):
+        yield True
 
 
 def needs_lease(devices: Sequence[str]) -> bool:

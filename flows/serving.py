@@ -36,7 +36,7 @@ def serve_deployments(limit: int, watching: Watching | None = None) -> None:
 
         print(f"server   {url}   (its pages: {url.removesuffix('/api')})")
         if create_limit():
-            print(f"created  the concurrency limit {GPU}: builds that have a caption model in memory at a time, 1")
+            print(f"created  the concurrency limit {GPU}: builds and trainings that have a model on a GPU at a time, 1")
         for name in create_automations():
             print(f"created  the automation {name}")
         print(f"in another terminal:  export PREFECT_API_URL={url}")

@@ -18,7 +18,7 @@ from flows.errors import RunError
 from pipeline.locations import is_remote
 from pipeline.recipe import nearest
 
-FILES = frozenset({"recipe", "out", "dataset"})
+FILES = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""
 
 
@@ -42,7 +42,7 @@ def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
     def absolute(name: str, value: Any) -> Any:
         if name not in FILES or not isinstance(value, str) or not value or is_remote(value):
             return value
-        is_name = name == "recipe" and not Path(value).suffix and not Path(value).exists()
+        is_name = name in ("recipe", "plan") and not Path(value).suffix and not Path(value).exists()
         return value if is_name else str(Path(value).absolute())
 
     return {name: absolute(name, value) for name, value in parameters.items()}
@@ -59,9 +59,11 @@ def start(name: str, parameters: Mapping[str, Any]) -> FlowRun:
             try:
                 found = client.read_deployment_by_name(name if "/" in name else f"{name}/{name}")
             except (ObjectNotFound, ValueError):
-                known = [deployment.name for deployment in client.read_deployments()]
-                advice = nearest(name, known) if known else "it has none: `patina serve`, or `prefect deploy --all`"
-                raise RunError(f"the server has no deployment {name!r}; {advice}") from None
+                known = {deployment.name: deployment for deployment in client.read_deployments()}
+                if name not in known:  # `train-controller` and its like are deployments of a flow of another name
+                    advice = nearest(name, known) if known else "it has none: `patina serve`, or `prefect deploy --all`"
+                    raise RunError(f"the server has no deployment {name!r}; {advice}") from None
+                found = known[name]
             return client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
     except PrefectHTTPStatusError as error:
         raise RunError(f"{name}: {_detail(error)}") from None

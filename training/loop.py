@@ -26,11 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.shard import DamagedShardError
 from training import checkpoint
 from training.average import MovingAverage
 from training.data import Batch, Index, Plan, cores, load, order_of, read_index
-from training.errors import CheckpointError, StageError, TrainingError
+from training.errors import CheckpointError, ModelInputError, StageError, TrainingError
 from training.learners import Contrastive, Learner, Prompts, make_learner
+from training.models.daclip import ClipWeightsError
 from training.models.parts import check_finite
 from training.restorer import load_steering
 from training.runs import REFUSED, STOPPED, open_dataset
@@ -264,7 +266,7 @@ class _Loop:
                 self.average.update(self.learner.net, step)
             self.seen = seen + data.batch
             meter.add(losses, rate)
-            asked = self._anyone(stop.asked) if self.world > 1 and meter.due() else stop.asked
+            asked = stop.asked if self.world == 1 else meter.due() and self._anyone(stop.asked)
             if meter.due() or self.seen >= plan.end:
                 self._report(meter)
             every = self.stage.validation.every
@@ -558,7 +560,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = Path((arguments or sys.argv[1:])[0])
     try:
         result = train(Job.load(path))
-    except (StageError, TrainingError, CheckpointError) as error:
+    except (StageError, TrainingError, CheckpointError, ClipWeightsError, ModelInputError, DamagedShardError) as error:
         print(f"patina: {error}", file=sys.stderr)
         return REFUSED
     print(json.dumps({"seen": result.seen, "finished": result.finished, "seconds": result.seconds}), flush=True)

@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -319,7 +320,7 @@ def chosen(plan: Mapping[str, Stage], names: Sequence[str]) -> dict[str, Stage]:
 
 def _check(stage: Stage) -> None:
     """Raise StageError with the first rule that the stage breaks."""
-    for broken, told in (*_data_rules(stage), *_other_rules(stage)):
+    for broken, told in chain(_data_rules(stage), _other_rules(stage)):  # each is asked once those before it hold
         if broken:
             raise StageError(f"stage {stage.name}: {told}")
 

@@ -19,15 +19,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def test_the_file_and_the_served_ones_are_the_same() -> None:
-    assert [offer.flow.name for offer in OFFERS] == list(DECLARED)
+    assert [offer.name for offer in OFFERS] == list(DECLARED)
     for offer in OFFERS:
-        table = DECLARED[offer.flow.name]
+        table = DECLARED[offer.name]
         module, _, function = table["entrypoint"].partition(":")
         assert module == f"{offer.flow.fn.__module__.replace('.', '/')}.py"
         assert function == offer.flow.fn.__name__
         assert table["description"] == offer.description
         assert tuple(table["tags"]) == offer.tags
         assert table["work_pool"] == {"name": "local"}
+        assert offer.parameters.items() <= table["parameters"].items()
         triggers = [
             {
                 "name": trigger.name,
@@ -35,6 +36,7 @@ def test_the_file_and_the_served_ones_are_the_same() -> None:
                 "expect": sorted(trigger.expect),
                 "match": dict(trigger.match.root),
                 "parameters": trigger.parameters,
+                **({} if trigger.enabled else {"enabled": False}),
             }
             for trigger in offer.triggers
         ]
@@ -43,7 +45,7 @@ def test_the_file_and_the_served_ones_are_the_same() -> None:
 
 def test_the_files_parameters_are_ones_that_the_flows_take() -> None:
     for offer in OFFERS:
-        table = DECLARED[offer.flow.name]
+        table = DECLARED[offer.name]
         offer.flow.validate_parameters(table["parameters"])
         for schedule in table.get("schedules", []):
             assert not schedule["active"], "nothing runs by itself before somebody says so"
@@ -91,6 +93,6 @@ def test_zombies_are_found_for_each_of_the_flows_and_not_between_two_heartbeats(
     (zombies,) = automations()
     trigger: Any = zombies.trigger
     assert trigger.within.total_seconds() > 2 * (PREFECT_FLOWS_HEARTBEAT_FREQUENCY.default() or 0)
-    assert trigger.match_related.root["prefect.resource.name"] == [offer.flow.name for offer in OFFERS]
+    assert trigger.match_related.root["prefect.resource.name"] == [*dict.fromkeys(offer.flow.name for offer in OFFERS)]
     assert {"prefect.flow-run.Completed", "prefect.flow-run.heartbeat"} < trigger.expect
     assert get_args(type(zombies.actions[0]).model_fields["type"].annotation) == ("change-flow-run-state",)

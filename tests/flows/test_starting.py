@@ -39,6 +39,8 @@ def test_paths_become_absolute_and_addresses_and_names_of_recipes_stay(
     assert as_seen_from_anywhere({"recipe": "mine"}) == {"recipe": str(tmp_path / "mine")}
     assert as_seen_from_anywhere({"recipe": "r.toml"}) == {"recipe": str(tmp_path / "r.toml")}
     assert as_seen_from_anywhere({"recipe": "", "out": 3}) == {"recipe": "", "out": 3}
+    trained = as_seen_from_anywhere({"plan": "tiny", "run": "RUN"})
+    assert trained == {"plan": "tiny", "run": str(tmp_path / "RUN")}
 
 
 def test_no_server_and_one_that_is_away_are_errors_in_words() -> None:

@@ -1,0 +1,91 @@
+"""The flow `train-end-to-end`: dataset built or up to date → stages → evaluation → report.
+
+Stopped at any moment, the next run goes on: a shard, a stage's state and an evaluation that still hold are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from flows.build_dataset import build_dataset, watcher
+from flows.evaluate_run import Evaluated, evaluate_finished
+from flows.train_stages import report, train_plan
+from pipeline.dataset import Options, idle_report
+from pipeline.locations import is_remote
+from pipeline.recipe import load_recipe
+from pipeline.sources.expect import expect_sources
+from pipeline.workspace import usable_cores
+from training import evaluating
+from training.errors import StageError
+from training.evaluating import ProtocolName, SamplerName, SplitName
+from training.runs import Device, open_dataset
+from training.stage import chosen, load_plan
+
+
+@flow(name="train-end-to-end", flow_run_name="train {plan} in {run} on {out}", persist_result=False)
+def train_end_to_end(
+    out: Annotated[str, Field(min_length=1)],
+    run: Annotated[str, Field(min_length=1)],
+    recipe: str = "",
+    plan: Annotated[str, Field(min_length=1)] = "tiny",
+    stages: Sequence[str] = (),
+    split: SplitName = "val",
+    per_entry: Annotated[int, Field(ge=0)] = 0,
+    protocol: ProtocolName = "daclip",
+    sampler: SamplerName = "",
+    steps: Annotated[int, Field(ge=0)] = 0,
+    lpips: bool = True,
+    fid: bool = True,
+    cpu: bool = False,
+    processes: Annotated[int, Field(ge=0)] = 0,
+    workers: Annotated[int, Field(ge=-1)] = -1,
+    compile: bool = False,
+) -> Evaluated:
+    """Build the dataset where it is stale, train what is stale on it, evaluate what is finished, and report.
+
+    Args:
+        out: The dataset's folder.
+        run: The folder of the run, with a folder for each stage.
+        recipe: A recipe's TOML file, or the name of one that comes with patina; empty for a dataset that is there.
+        plan: One that comes with patina, such as tiny or paper, a folder of TOML files, or one file.
+        stages: Stages to train and evaluate, with those that they start from; empty for all.
+        split: The split to evaluate on.
+        per_entry: Images of each degradation to evaluate on; 0 for all.
+        protocol: Whose way of measuring PSNR and SSIM, DA-CLIP's or VLU-Net's.
+        sampler: How a network that estimates noise restores when it is evaluated; empty for its stage's own.
+        steps: Steps of the sampler; 0 for its own number, or the stage's.
+        lpips: Whether LPIPS is asked for; without its weights the report says so.
+        fid: Whether FID is asked for, likewise.
+        cpu: Whether GPUs are left alone.
+        processes: Processes that train a stage together; 0 for one on each GPU, or one on the CPU.
+        workers: Processes that read ahead, for each of these; -1 for as many as suit.
+        compile: Whether networks are compiled by torch.compile.
+    """
+    wanted = chosen(load_plan(plan), stages)
+    if is_remote(out):
+        raise StageError(f"{out}: train from a folder here; build there with `patina build`, then copy the dataset")
+    if recipe:
+        _build(recipe, out, cpu)
+    else:
+        open_dataset(out)
+    dataset, folder = Path(out), Path(run)
+    skipped = train_plan(wanted, dataset, folder, Device(processes, workers, cpu=cpu, compile=compile))
+    options = evaluating.Options(split, (), per_entry, protocol, sampler, steps, lpips=lpips, fid=fid, cpu=cpu)
+    rows, notes, held = evaluate_finished(folder, dataset, options, list(wanted))
+    return Evaluated(folder, rows, notes, held, report(folder, dataset, wanted, skipped))
+
+
+def _build(recipe: str, out: str, cpu: bool) -> None:
+    """Build the dataset as a flow run of its own, if anything of it is stale."""
+    loaded = load_recipe(Path(recipe))
+    if idle_report(loaded, Path(out).absolute(), Options(usable_cores()), watcher()):
+        get_run_logger().info("%s is up to date", out)
+        return
+    expect_sources(loaded.sources)
+    build_dataset(recipe, out, devices=["cpu"] if cpu else [])
