@@ -163,11 +163,7 @@ class Evaluation:
                 cells += [f"{row.gain:+.2f}", f"{row.worst_gain:+.2f}", f"{row.best_gain:+.2f}", f"{row.lost:,}"]
             cells += [paper.text(self._printed(row, paper, table)) for paper in papers] or ["–"]
             lines.append(cells)
-        where = (
-            f"\n\nPapers' figures: {table.source}; written down from memory, see training/published.py."
-            if table
-            else ""
-        )
+        where = f"\n\nPapers' figures: {table.source}." if table else ""
         return f"### {title}\n\n{_markdown(head, lines)}{where}"
 
     def _printed(self, row: Row, paper: published.Row, table: published.Table | None) -> float | None:

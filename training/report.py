@@ -901,10 +901,7 @@ def _evaluation_notes(record: Record) -> list[str]:
     return notes
 
 
-PAPERS_CAUTION = (
-    "they are of the papers' own test sets, so beside other photographs they show an order of size, and they were "
-    "written down from memory: compare them with the print before quoting"
-)
+PAPERS_CAUTION = "they are of the papers' own test sets, so beside other photographs they show an order of size"
 
 
 def _protocol(evaluation: Row) -> str:
