@@ -17,21 +17,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from training.models.daclip import DEGRADATIONS
+
 Metric: TypeAlias = Literal["psnr", "ssim", "lpips", "fid", "accuracy"]
 """psnr in dB, accuracy in percent."""
 
-TEN = (
-    "motion-blurry",
-    "hazy",
-    "jpeg-compressed",
-    "low-light",
-    "noisy",
-    "raindrop",
-    "rainy",
-    "shadowed",
-    "snowy",
-    "uncompleted",
-)
+TEN = DEGRADATIONS
 """DA-CLIP's columns."""
 
 NHR = ("hazy", "rainy", "noisy-15", "noisy-25", "noisy-50")
