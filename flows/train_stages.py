@@ -48,8 +48,8 @@ from flows.gpu import lease
 from pipeline.events import Events
 from pipeline.plan import human_seconds
 from training.errors import StageError
-from training.evaluating import DONE, MODEL, PICTURES, SUMMARY, Outcome, outcome, run_report
-from training.files import write_text
+from training.evaluating import PICTURES, SUMMARY, Outcome, outcome, run_report
+from training.files import DONE, MODEL, write_text
 from training.runs import (
     Device,
     StageCrashedError,

@@ -195,7 +195,7 @@ def network_of(checkpoint: Checkpoint) -> nn.Module:
     if entry is None:
         raise CheckpointError(f"no network is called {checkpoint.word!r}; known are {', '.join(CATALOGUE)}")
     settings = settings_from_json(type(entry.settings), checkpoint.settings)
-    model: nn.Module = getattr(entry.module, entry.network.partition(":")[2])(settings)
+    model = entry.build(settings)
     restore(model, checkpoint)
     return model
 

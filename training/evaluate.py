@@ -602,7 +602,7 @@ def _papers_place(degradation: str, entry: str) -> tuple[int, list[int], str]:
 def _looker(path: Path, device: torch.device | str) -> Restorer:
     """What looks and does not restore: the CLIP of a stage's model file."""
     stage = origin_of(path)[0].stage
-    if stage.objective not in ("contrastive", "prompts"):
+    if not stage.names_degradations:
         raise StageError(
             f"{path} restores; give the model of a controller or adapter, or evaluate this one, which names them too"
         )

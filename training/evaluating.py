@@ -23,12 +23,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from training.errors import StageError
-from training.files import write_text
+from training.files import DONE, MODEL, STAGE, read_table, write_text
 from training.runs import REFUSED, Say, StageCrashedError, dataset_digest, end, model_digest
 from training.stage import Stage, parse_table
-
-MODEL, DONE, STAGE = "model.safetensors", "done.json", "stage.json"
-"""Files of a finished stage, as `training.states` writes them."""
 
 EVALUATION, PICTURES, EVALUATED = "evaluation.json", "evaluation", "evaluated.json"
 PAGE, SUMMARY = "report.html", "summary.md"
@@ -73,7 +70,7 @@ class Options:
         """The options that a stage's evaluation depends on."""
         table = {k: v for k, v in asdict(self).items() if k != "cpu"}
         table["entries"] = list(self.entries or stage.data.entries)
-        if names(stage):
+        if stage.names_degradations:
             return {k: table[k] for k in ("split", "entries", "per_entry")}
         if stage.objective != "sde":
             del table["sampler"], table["steps"], table["seed"]
@@ -100,20 +97,15 @@ class Candidate:
     held: bool
 
 
-def names(stage: Stage) -> bool:
-    """Whether a stage's network names degradations and restores nothing."""
-    return stage.objective in ("contrastive", "prompts")
-
-
 def outcome(run: Path, stage: Stage) -> Outcome:
     """What a finished stage came to. Raises StageError if it is not finished."""
     folder = run / stage.name
-    done = _read(folder / DONE)
+    done = read_table(folder / DONE)
     if not done or not (folder / MODEL).exists():
         raise StageError(f"{folder}: the stage is not finished; `patina train` goes on with it")
     best = done.get("best")
     known = isinstance(best, int | float) and math.isfinite(best)
-    score = (f"{best:.0%} named rightly" if names(stage) else f"{best:.2f} dB") if known else "–"
+    score = (f"{best:.0%} named rightly" if stage.names_degradations else f"{best:.2f} dB") if known else "–"
     return Outcome(stage.name, int(done.get("seen", 0)), float(done.get("seconds", 0.0)), score, folder / MODEL)
 
 
@@ -132,8 +124,8 @@ def candidates(run: Path, dataset: Path, options: Options, stages: Sequence[str]
         raise StageError(f"{run}: no finished stage {', '.join(lacking)}; finished are {', '.join(found)}")
     listed = []
     for name in dict.fromkeys(stages or found):
-        stage = parse_table(_read(found[name] / STAGE)["stage"], name)
-        made = _read(found[name] / EVALUATED).get("fingerprint")
+        stage = parse_table(read_table(found[name] / STAGE)["stage"], name)
+        made = read_table(found[name] / EVALUATED).get("fingerprint")
         fingerprint = fingerprint_of(stage, model_digest(found[name]), digest, options)
         listed.append(Candidate(stage, found[name], made == fingerprint and (found[name] / EVALUATION).exists()))
     return sorted(listed, key=lambda candidate: (bool(candidate.stage.after), candidate.stage.name))
@@ -259,17 +251,9 @@ _TOLD = "patina: "
 
 
 def _is_finished(folder: Path) -> bool:
-    done = _read(folder / DONE)
-    same = bool(done) and done.get("fingerprint") == _read(folder / STAGE).get("fingerprint")
+    done = read_table(folder / DONE)
+    same = bool(done) and done.get("fingerprint") == read_table(folder / STAGE).get("fingerprint")
     return same and not folder.name.endswith(".before") and (folder / MODEL).exists()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        table = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return table if isinstance(table, dict) else {}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -313,7 +297,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
     meter = _Meter(stage.name)
     fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"
     try:
-        if names(stage):
+        if stage.names_degradations:
             text = classify(
                 folder / MODEL,
                 dataset,

@@ -10,6 +10,25 @@ from typing import Any
 
 from training.errors import CheckpointError
 
+MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
+    "model.safetensors",
+    "best.safetensors",
+    "done.json",
+    "metrics.jsonl",
+    "stage.json",
+    "samples",
+)
+"""Of a stage's folder; `training.states` says what each holds."""
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table of a JSON file; empty if there is none, or it is torn."""
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
 
 def read_header(path: Path) -> dict[str, Any]:
     """What a patina checkpoint says of itself: word, settings, notes, digest. Its tensors are not read.

@@ -13,7 +13,7 @@ float32, whatever the network computes in. All randomness comes from the batch's
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -324,7 +324,7 @@ def make_learner(stage: Stage, index: Index, steering: Steering | None) -> Learn
 
     Raises StageError for settings that the network does not have, and if what steers it is of another width.
     """
-    if stage.objective in ("contrastive", "prompts"):
+    if stage.names_degradations:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stage.seed)
             return Contrastive(stage, index) if stage.objective == "contrastive" else Prompts(stage, index)
@@ -348,7 +348,7 @@ def settings_of(stage: Stage, steering: Steering | None = None) -> Any:
     changed = {k: tuple(v) if isinstance(v, list) else v for k, v in stage.settings.items()}
     for name in ("image_context", "degradation_context", "width"):
         is_context = name != "width" or stage.objective == "described"
-        if name not in known or not is_context or stage.objective in ("contrastive", "prompts"):
+        if name not in known or not is_context or stage.names_degradations:
             continue
         if steering is None:
             if name != "width" and stage.objective == "sde" and not stage.after:
@@ -375,6 +375,4 @@ def _clip(stage: Stage, kind: Any) -> Any:
     settings: Any = settings_of(stage)
     if not stage.clip:
         return kind(settings)
-    entry: Mapping[str, str] = {"VIT_B_32": "ViT-B-32", "VIT_L_14": "ViT-L-14"}
-    size = CATALOGUE[stage.network].size
-    return kind.pretrained(entry[size], stage.clip)
+    return kind.pretrained(daclip.OPEN_CLIP[CATALOGUE[stage.network].size], stage.clip)

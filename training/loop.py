@@ -31,13 +31,14 @@ from training import checkpoint
 from training.average import MovingAverage
 from training.data import Batch, Index, Plan, cores, load, order_of, read_index
 from training.errors import CheckpointError, ModelInputError, StageError, TrainingError
+from training.files import BEST, MODEL, SAMPLES
 from training.learners import Contrastive, Learner, Prompts, make_learner
 from training.models.daclip import ClipWeightsError
 from training.models.parts import check_finite
 from training.restorer import load_steering
 from training.runs import REFUSED, STOPPED, open_dataset
 from training.stage import STEERED_BY, Stage, parse_table
-from training.states import BEST, MODEL, SAMPLES, StageFolder, State, load_optimiser, optimiser_tensors
+from training.states import StageFolder, State, load_optimiser, optimiser_tensors
 from training.validate import Validated, validate
 
 LOG_SECONDS = 2.0

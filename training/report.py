@@ -32,11 +32,12 @@ from pipeline.page_parts import counted, escaped, write_page
 from pipeline.plan import human_seconds
 from training import published
 from training.errors import StageError
+from training.files import DONE, MODEL, SAMPLES, STAGE
 from training.models.daclip import DEGRADATIONS
 from training.restorer import Origin, origin_of
 from training.runs import dataset_digest
 from training.stage import Objective, Stage, parse_table
-from training.states import DONE, MODEL, SAMPLES, STAGE, STATE, StageFolder
+from training.states import STATE, StageFolder
 
 PAGE = "report.html"
 

@@ -26,12 +26,12 @@ from training.clip_inputs import clip_view, tensor_views
 from training.data import Pixels
 from training.draws import noise_seed
 from training.errors import CheckpointError, ModelInputError, StageError
+from training.files import BEST, DONE, MODEL
 from training.learners import Steering
 from training.models import CATALOGUE, clip_adapter, daclip
 from training.samplers import SAMPLERS, FewSteps
 from training.sde import IRSDE
 from training.stage import Data, Objective, Optimiser, Stage, parse_table
-from training.states import BEST, DONE, MODEL
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
@@ -269,11 +269,7 @@ def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
         return checkpoint.network_of(held), origin.stage, origin.notes
     entry = CATALOGUE[held.word]
     settings = checkpoint.settings_from_json(type(entry.settings), held.settings)
-    kinds = {"VIT_B_32": "ViT-B-32", "VIT_L_14": "ViT-L-14"}
-    kind = (
-        daclip.Net if isinstance(entry.settings, daclip.ClipSettings) and entry.module is daclip else clip_adapter.Net
-    )
-    net = kind.pretrained(kinds[entry.size], held.base_name)
+    net = entry.class_.pretrained(daclip.OPEN_CLIP[entry.size], held.base_name)
     assert net.settings == settings or entry.module is clip_adapter
     checkpoint.restore(net, held)
     return net, origin.stage, origin.notes
@@ -287,7 +283,7 @@ def load_restorer(where: Path, *, stage: str = "", best: bool = False, device: t
     """
     path = _model_file(where, stage, best)
     net, trained, notes = load_network(path)
-    if trained.objective in ("contrastive", "prompts"):
+    if trained.names_degradations:
         raise StageError(f"{path} names degradations and restores nothing; choose a restorer's stage of the run")
     if not trained.after:
         return Restorer(net, None, trained, device=device)
@@ -342,7 +338,7 @@ def _model_file(where: Path, stage: str, best: bool) -> Path:
         return where / stage / name
     for candidate in sorted(where.glob(f"*/{DONE}"), key=lambda p: -p.stat().st_mtime_ns):
         path = candidate.with_name(name)
-        if path.is_file() and origin_of(path)[0].stage.objective not in ("contrastive", "prompts"):
+        if path.is_file() and not origin_of(path)[0].stage.names_degradations:
             return path
     raise CheckpointError(f"{where}: no finished restorer; it has {', '.join(_stages(where)) or 'no finished stage'}")
 

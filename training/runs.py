@@ -24,7 +24,7 @@ from typing import Literal
 from pipeline.locations import is_remote
 from pipeline.manifest import MANIFEST, Manifest, load_manifest
 from training.errors import StageError, TrainingError
-from training.files import read_header, write_text
+from training.files import DONE, MODEL, STAGE, read_header, read_table, write_text
 from training.stage import Stage
 
 HEARTBEAT = "heartbeat"
@@ -86,9 +86,9 @@ def todo(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[Todo]:
             found[name] = Todo(stage, "train", f"{stage.after} is trained first")
             continue
         fingerprint = stage.fingerprint(digest, start)
-        if _json(folder / "done.json").get("fingerprint") == fingerprint and model_digest(folder):
+        if read_table(folder / DONE).get("fingerprint") == fingerprint and model_digest(folder):
             found[name] = Todo(stage, "done", "settings, dataset and start are as they were", stage.images)
-        elif _json(folder / "stage.json").get("fingerprint") == fingerprint:
+        elif read_table(folder / STAGE).get("fingerprint") == fingerprint:
             seen = max((int(p.stem.removeprefix("state-")) for p in folder.glob("state-*.safetensors")), default=0)
             found[name] = Todo(stage, "goes on" if seen else "train", f"stopped after {seen:,} images", seen)
         else:
@@ -97,7 +97,7 @@ def todo(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[Todo]:
 
 
 def _difference(folder: Path, stage: Stage, dataset: str, start: str) -> str:
-    held = _json(folder / "stage.json")
+    held = read_table(folder / STAGE)
     if not held:
         return "not trained yet"
     earlier = held.get("stage")
@@ -121,7 +121,7 @@ def open_dataset(dataset: Path | str) -> Manifest:
 
 def model_digest(folder: Path) -> str:
     """The digest of a stage's finished model, by its header; empty if there is none."""
-    path = folder / "model.safetensors"
+    path = folder / MODEL
     return read_header(path).get("digest", "") if path.exists() else ""
 
 
@@ -136,7 +136,7 @@ def job_of(stage: Stage, dataset: Path, run: Path, device: Device) -> dict[str, 
         "stage": stage.table(),
         "dataset": str(dataset),
         "run": str(run),
-        "start": str(run / stage.after / "model.safetensors") if stage.after else "",
+        "start": str(run / stage.after / MODEL) if stage.after else "",
         "workers": device.workers,
         "cpu": device.cpu,
         "compile": device.compile,
@@ -256,8 +256,8 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def _outcome(status: int, lines: list[str], stage: Stage, folder: Path) -> Path:
     told = next((line.removeprefix("patina: ") for line in reversed(lines) if line.startswith("patina: ")), "")
-    if status == 0 and (folder / "model.safetensors").exists():
-        return folder / "model.safetensors"
+    if status == 0 and (folder / MODEL).exists():
+        return folder / MODEL
     if status == STOPPED or any('"finished": false' in line for line in lines[-20:]):
         raise StageCrashedError(f"stage {stage.name} was asked to stop; it left a state to go on from")
     if told:
@@ -292,14 +292,6 @@ def lineage(path: Path) -> list[str]:
     if header.get("base_name"):
         told["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
     return [f"{name:15} {value}" for name, value in told.items()]
-
-
-def _json(path: Path) -> dict[str, object]:
-    try:
-        table = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return table if isinstance(table, dict) else {}
 
 
 def _cores() -> int:

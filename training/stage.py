@@ -226,6 +226,11 @@ class Stage:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
     @property
+    def names_degradations(self) -> bool:
+        """Whether its network names degradations and steers, and restores nothing by itself."""
+        return self.objective in STEERED_BY.values()
+
+    @property
     def steps(self) -> int:
         """Steps of the optimiser."""
         return self.images // self.data.batch

@@ -31,18 +31,11 @@ from torch import Tensor
 from training import checkpoint
 from training.checkpoint import Checkpoint, write_in_one_step
 from training.errors import CheckpointError, StageError
+from training.files import DONE, METRICS, MODEL, STAGE
 from training.runs import HEARTBEAT
 from training.stage import Stage
 
 STATE = re.compile(r"state-(\d{12})\.safetensors")
-MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
-    "model.safetensors",
-    "best.safetensors",
-    "done.json",
-    "metrics.jsonl",
-    "stage.json",
-    "samples",
-)
 
 
 @dataclass(frozen=True)

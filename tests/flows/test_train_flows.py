@@ -24,9 +24,10 @@ from training import checkpoint, evaluating
 from training.checkpoint import Checkpoint
 from training.errors import StageError
 from training.evaluating import Candidate, Options, candidates, run_evaluation, run_report
+from training.files import DONE, MODEL
 from training.runs import Device, StageCrashedError, dataset_digest, model_digest
 from training.stage import PLANS, Stage, load_plan
-from training.states import DONE, MODEL, StageFolder
+from training.states import StageFolder
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
 
@@ -116,7 +117,7 @@ class Judge:
         self.judged.append(candidate.stage.name)
         self.before()
         say(f"{candidate.stage.name} 2 of 4 images, 1.0 img/s, 2 s left")
-        named = evaluating.names(candidate.stage)
+        named = candidate.stage.names_degradations
         mean = {"count": 4, "accuracy": 0.75} if named else {"count": 4, "psnr": 27.0, "input_psnr": 24.5, "gain": 2.5}
         table = {"rows": [], "mean": mean, "notes": [] if named else ["LPIPS: not computed"]}
         (candidate.folder / "evaluation.json").write_text(json.dumps(table))

@@ -25,6 +25,7 @@ from tests.pipeline.making import photos, picture, tiny_recipe
 from training import checkpoint, evaluate, published
 from training.checkpoint import Checkpoint
 from training.errors import StageError
+from training.files import DONE, METRICS, MODEL, STAGE
 from training.models.daclip import DEGRADATIONS
 from training.published import Row as PaperRow
 from training.published import Table
@@ -47,7 +48,7 @@ from training.report import (
     write_report,
 )
 from training.stage import Average, Data, Optimiser, Stage
-from training.states import DONE, METRICS, MODEL, STAGE, StageFolder
+from training.states import StageFolder
 
 ALERT = "<script>alert('1')</script>"
 

@@ -69,6 +69,11 @@ class Published:
         return import_module(f"{__name__}.{self.network.partition(':')[0]}")
 
     @property
+    def class_(self) -> Any:
+        """The network's class."""
+        return getattr(self.module, self.network.partition(":")[2])
+
+    @property
     def settings(self) -> Any:
         """The settings: a frozen dataclass."""
         return getattr(self.module, self.size)
@@ -86,7 +91,7 @@ class Published:
 
     def build(self, settings: Any = None) -> nn.Module:
         """The network with its starting values, of other settings if given, on torch's present device."""
-        net: nn.Module = getattr(self.module, self.network.partition(":")[2])(settings or self.settings)
+        net: nn.Module = self.class_(settings or self.settings)
         return net
 
 

@@ -93,6 +93,9 @@ VIT_L_14 = ClipSettings(
 )
 """DA-CLIP of the follow-up on photographs in the wild (`wild-daclip_ViT-L-14.pt`)."""
 
+OPEN_CLIP = {"VIT_B_32": "ViT-B-32", "VIT_L_14": "ViT-L-14"}
+"""What open_clip calls the released sizes."""
+
 TINY = ClipSettings(
     embed_dim=64,
     image_size=64,
