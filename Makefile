@@ -7,14 +7,15 @@ DEMO := patina-demo
 # Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: help demo test check fast slow bench format clean
+.PHONY: help demo data test check fast slow bench format clean
 help:
-	@echo "make demo    set up, then build a dataset from six photographs and show it  (about a minute the first time)"
+	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (about ten minutes)"
+	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
 	@echo "make test    set up, then linters, types, import contracts and all tests"
 	@echo "make check   linters, types and import contracts alone      make fast    the fast tests alone"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
 
-# What the demo needs is light; tests and training need torch and its friends as well. A stamp says what is installed.
+# What builds a dataset is light; tests and training need torch and its friends as well. A stamp says what is installed.
 $(BIN)/python:
 	@echo "setup: a virtual environment in $(VENV)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, found {v.major}.{v.minor}; set PYTHON=")'
@@ -25,13 +26,21 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
 	@touch $@
 
+$(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
+	@echo "setup: patina and what trains on a dataset (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,train]'
+	@touch $@ $(VENV)/.demo
+
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "setup: patina, training libraries and tools (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.train
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.train
 	@$(BIN)/patina demo --out $(DEMO)
+
+data: $(VENV)/.demo
+	@$(BIN)/patina demo --out $(DEMO) --no-train
 
 test: check fast slow
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -481,8 +482,13 @@ def demo(
     captions: Annotated[
         DemoCaptions, typer.Option(help="Written captions that come with patina, or BLIP's, if it is at hand.")
     ] = DemoCaptions.csv,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Also train small models, minutes on a CPU, and restore a photo.")
+    ] = True,
 ) -> None:
-    """Build a dataset from six photographs that come inside scikit-image and scikit-learn, and show it."""
+    """Build a dataset from photographs that come inside scikit-image and scikit-learn, show it, train."""
+    if train:
+        _expect_torch()
     from flows.demo import WHY, lay_out
     from pipeline.gallery import write_gallery
 
@@ -496,6 +502,8 @@ def demo(
     console.print(f"gallery  {escape(str(page))}   (open it in a browser)")
     console.print(f"next     change a photograph in {escape(str(out / 'photos'))}, then run")
     console.print(f"         patina plan {escape(str(recipe))} --out {escape(str(dataset))}")
+    if train:
+        _train_demo(out)
 
 
 @app.command()
@@ -640,6 +648,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of its noise.")] = 0,
     tile: Annotated[int, typer.Option(min=0, help="Side of tiles, px; 0: whole photographs.")] = 0,
     overlap: Annotated[int, typer.Option(min=0, help="Of two tiles, px.")] = 32,
+    side: Annotated[int, typer.Option(min=0, help="Of the middle square that is restored, px; 0: all of it.")] = 0,
     lpips: Annotated[
         bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS, if its weights are at hand.")
     ] = True,
@@ -653,7 +662,19 @@ def evaluate(
 
     how: SamplerName = sampler.value if sampler else ""
     options = Options(
-        split.value, tuple(entry or ()), per_entry, protocol.value, how, steps, seed, tile, overlap, lpips, fid, cpu
+        split.value,
+        tuple(entry or ()),
+        per_entry,
+        protocol.value,
+        how,
+        steps,
+        seed,
+        tile,
+        overlap,
+        side,
+        lpips,
+        fid,
+        cpu,
     )
     found = candidates(run, folder, options, stage or ())
     stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
@@ -876,8 +897,7 @@ def _build(
             return idle
         expect_sources(loaded.sources)
         _prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
-        if "PREFECT_API_URL" not in os.environ:
-            console.print("starting Prefect's embedded API, about ten seconds")
+        _tell_of_start()
         from flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events), _server_there():
@@ -886,6 +906,46 @@ def _build(
                 str(recipe), out, cores, strict, max_set_aside, paranoid, replay, *asked, *run
             )
     return report
+
+
+def _train_demo(out: Path) -> None:
+    """The demo's second half: build, train, evaluate, restore one photograph, report."""
+    from flows.demo import lay_out_example, lay_out_training
+
+    training = lay_out_training(out)
+    console.print(
+        "\nnow the models: a DA-CLIP controller, IR-SDE's U-Net, VLU-Net's adapter and VLU-Net, all of them tiny"
+    )
+    _prepare_for_training()
+    with _training_told():
+        from flows.end_to_end import train_end_to_end
+
+        done = train_end_to_end(
+            str(training.dataset),
+            str(training.run),
+            str(training.recipe),
+            training.plan,
+            training.stages,
+            per_entry=training.per_entry,
+            side=training.side,
+            lpips=False,
+            fid=False,
+            cpu=True,
+        )
+    _print_table(done.rows)
+    from training.metrics import psnr
+    from training.restoring import How, load_model, read_photo, restore_files
+
+    photo, clean = lay_out_example(training, out / "photo")
+    model = training.run / training.stages[-1]
+    (restored,) = restore_files([photo], out / "restored", load_model(model, device="cpu"), How())
+    _print_restored(restored)
+    if restored.out:
+        before, after, truth = (read_photo(path.read_bytes()).image for path in (photo, restored.out, clean))
+        console.print(
+            f"         {psnr(before, truth):.2f} → {psnr(after, truth):.2f} dB, a photograph that no stage saw"
+        )
+    console.print(f"report   {escape(str(done.report))}   (open it in a browser)")
 
 
 def _train(folder: str, run: str, plan: str, stages: list[str], device: Device) -> tuple[str, ...]:
@@ -925,6 +985,13 @@ def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], agai
         )
 
 
+@cache
+def _tell_of_start() -> None:
+    """Say, once, why nothing happens for a while."""
+    if "PREFECT_API_URL" not in os.environ:
+        console.print("starting Prefect's embedded API, about ten seconds")
+
+
 def _prepare_for_training() -> None:
     """Prefect's settings, before it is imported. A terminal's Ctrl-C also ends the embedded API, which Prefect would
     then ask for minutes, and tell of in a page of text, before it lets go."""
@@ -950,8 +1017,7 @@ def _ended_in_words() -> Iterator[None]:
 @contextmanager
 def _training_told() -> Iterator[None]:
     """What flows of training say is shown: a bar with the loss on a terminal, else lines."""
-    if "PREFECT_API_URL" not in os.environ:
-        console.print("starting Prefect's embedded API, about ten seconds")
+    _tell_of_start()
     from flows.build_dataset import watched_by
     from flows.terminal import TerminalEvents
     from flows.train_stages import PROGRESS, heard_by

@@ -1,9 +1,15 @@
-"""Lays out the demo: six photographs that come inside scikit-image and scikit-learn, their captions and a recipe."""
+"""Lays out the demo: photographs that come inside scikit-image and scikit-learn, their captions and two recipes.
+
+photos/  six, in colour    recipe.toml    ─► dataset/        ten degradations and two composites, to look at
+more/    six, grey         training.toml  ─► training-set/   ten degradations, five draws each ─► run/
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pipeline
@@ -13,6 +19,8 @@ PHOTOS = {
     "skimage": ("data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
     "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
 }
+MORE = {"skimage": ("data", ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png"))}
+"""Grey ones, which only the training has use for: the more it sees, the more it learns of what is no degradation."""
 
 
 WHY = {
@@ -21,6 +29,8 @@ WHY = {
     "blip": "captions of the demo are made by BLIP, as --captions blip asks; where BLIP refuses, from captions.csv",
 }
 """Which captioner the demo runs, and why, by the word that chooses it."""
+
+RECIPES = Path(pipeline.__file__).parent / "recipes"
 
 WRITTEN = '[captions]\nkind = "sidecar"\npath = "captions.csv"\n'
 BY_BLIP = '[captions]\nkind = "blip"\nfallback = {kind = "sidecar", path = "captions.csv"}\n'
@@ -32,23 +42,64 @@ def lay_out(out: Path, captions: str = "csv") -> tuple[Path, Path]:
     What is there already stays, so that a changed photograph or recipe is what the next run builds. Raises RecipeError
     if the two packages are not installed.
     """
-    photos = out / "photos"
-    photos.mkdir(parents=True, exist_ok=True)
-    for package, (folder, names) in PHOTOS.items():
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise RecipeError(f"the demo's photographs come inside {package}: pip install 'patina[demo]'")
-        for name in names:
-            _copy(Path(spec.origin).parent / folder / name, photos / name)
-    recipes = Path(pipeline.__file__).parent / "recipes"
-    _copy(recipes / "demo-captions.csv", out / "captions.csv")
-    _copy(recipes / "demo.toml", out / "recipe.toml")
+    _copy_photographs(PHOTOS, out / "photos")
+    _copy(RECIPES / "demo-captions.csv", out / "captions.csv")
+    _copy(RECIPES / "demo.toml", out / "recipe.toml")
     if captions == "csv":
         return out / "recipe.toml", out / "dataset"
     recipe = out / f"recipe-{captions}.toml"
     if not recipe.exists():
-        recipe.write_text((recipes / "demo.toml").read_text("utf-8").replace(WRITTEN, BY_BLIP), "utf-8")
+        recipe.write_text((RECIPES / "demo.toml").read_text("utf-8").replace(WRITTEN, BY_BLIP), "utf-8")
     return recipe, out / f"dataset-{captions}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The demo's second half: what is built, trained and evaluated, and where.
+
+    side   of the squares that are restored to measure the restorers, px: whole photographs would take an hour on a CPU.
+    """
+
+    recipe: Path
+    dataset: Path
+    run: Path
+    plan: str = "tiny"
+    stages: tuple[str, ...] = ("irsde", "vlunet")
+    per_entry: int = 4
+    side: int = 256
+
+
+def lay_out_training(out: Path) -> Training:
+    """Make what the training wants beside what `lay_out` makes. Raises RecipeError as that."""
+    _copy_photographs(MORE, out / "more")
+    _copy(RECIPES / "demo-training.toml", out / "training.toml")
+    return Training(out / "training.toml", out / "training-set", out / "run")
+
+
+def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> tuple[Path, Path]:
+    """Write a degraded photograph that no stage saw, and the clean one, as PNG files; gives their paths."""
+    import cv2
+    import numpy as np
+
+    from training.data import read_index, read_pair
+
+    index = read_index(training.dataset, "val", (entry,))
+    row = int(np.argmax(index.scene))
+    paths = folder / f"{entry}.png", folder / f"{entry}-clean.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, image in zip(paths, read_pair(index, row), strict=True):
+        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return paths
+
+
+def _copy_photographs(packages: Mapping[str, tuple[str, Sequence[str]]], target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for package, (folder, names) in packages.items():
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise RecipeError(f"the demo's photographs come inside {package}: pip install 'patina[demo]'")
+        for name in names:
+            _copy(Path(spec.origin).parent / folder / name, target / name)
 
 
 def _copy(source: Path, target: Path) -> None:

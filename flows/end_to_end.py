@@ -40,6 +40,8 @@ def train_end_to_end(
     protocol: ProtocolName = "daclip",
     sampler: SamplerName = "",
     steps: Annotated[int, Field(ge=0)] = 0,
+    tile: Annotated[int, Field(ge=0)] = 0,
+    side: Annotated[int, Field(ge=0)] = 0,
     lpips: bool = True,
     fid: bool = True,
     cpu: bool = False,
@@ -60,6 +62,8 @@ def train_end_to_end(
         protocol: Whose way of measuring PSNR and SSIM, DA-CLIP's or VLU-Net's.
         sampler: How a network that estimates noise restores when it is evaluated; empty for its stage's own.
         steps: Steps of the sampler; 0 for its own number, or the stage's.
+        tile: Side in px of the tiles in which photographs are restored; 0 for whole ones.
+        side: Side in px of the squares from the middle that are restored and measured; 0 for whole photographs.
         lpips: Whether LPIPS is asked for; without its weights the report says so.
         fid: Whether FID is asked for, likewise.
         cpu: Whether GPUs are left alone.
@@ -76,7 +80,9 @@ def train_end_to_end(
         open_dataset(out)
     dataset, folder = Path(out), Path(run)
     skipped = train_plan(wanted, dataset, folder, Device(processes, workers, cpu=cpu, compile=compile))
-    options = evaluating.Options(split, (), per_entry, protocol, sampler, steps, lpips=lpips, fid=fid, cpu=cpu)
+    options = evaluating.Options(
+        split, (), per_entry, protocol, sampler, steps, tile=tile, side=side, lpips=lpips, fid=fid, cpu=cpu
+    )
     rows, notes, held = evaluate_finished(folder, dataset, options, list(wanted))
     return Evaluated(folder, rows, notes, held, report(folder, dataset, wanted, skipped))
 

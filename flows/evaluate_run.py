@@ -63,6 +63,7 @@ def evaluate_run(
     seed: int = 0,
     tile: Annotated[int, Field(ge=0)] = 0,
     overlap: Annotated[int, Field(ge=0)] = 32,
+    side: Annotated[int, Field(ge=0)] = 0,
     lpips: bool = True,
     fid: bool = True,
     cpu: bool = False,
@@ -83,13 +84,16 @@ def evaluate_run(
         seed: Of the noise that restoring begins with.
         tile: Side in px of the tiles in which photographs are restored; 0 for whole ones.
         overlap: What neighbouring tiles share, px.
+        side: Side in px of the squares from the middle that are restored and measured; 0 for whole photographs.
         lpips: Whether LPIPS is asked for; without its weights the report says so.
         fid: Whether FID is asked for, likewise.
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
     open_dataset(dataset)  # as it was given: a path would make a folder's name of an address
-    options = Options(split, tuple(entries), per_entry, protocol, sampler, steps, seed, tile, overlap, lpips, fid, cpu)
+    options = Options(
+        split, tuple(entries), per_entry, protocol, sampler, steps, seed, tile, overlap, side, lpips, fid, cpu
+    )
     rows, notes, skipped = evaluate_finished(Path(run), Path(dataset), options, stages, again)
     page = report(Path(run), Path(dataset))
     return Evaluated(Path(run), rows, notes, skipped, page)

@@ -35,7 +35,7 @@ from training.models.daclip import DEGRADATIONS
 from training.restorer import Progress, Restorer, Tiling, load_restorer, load_steering, origin_of
 from training.runs import dataset_digest
 from training.samplers import SAMPLERS
-from training.validate import save_strips, to_bytes
+from training.validate import centre, photographs_first, save_strips, to_bytes
 
 PERFECT = 100.0
 """dB that equal pictures count as, so that a mean over them is a number; nothing counts as more."""
@@ -251,6 +251,7 @@ def evaluate(
     sampler: str = "",
     steps: int = 0,
     tiling: Tiling | None = None,
+    side: int = 0,
     seed: int = 0,
     lpips: Weights = True,
     fid: Weights = True,
@@ -263,7 +264,9 @@ def evaluate(
     """Restore a split and measure it.
 
     run        a run's folder, a stage's, a model file (`stage`, `best` as of `load_restorer`), or a restorer.
-    entries    to take; empty: all that are one degradation. per_entry: images of each, the first by key; 0: all.
+    entries    to take; empty: all that are one degradation. per_entry: images of each, the first by key, of as many
+               photographs as there are; 0: all.
+    side       of the centre that is restored and measured, px; 0: whole images. The CLIP looks at whole ones.
     protocol   `daclip` or `vlunet`: how PSNR and SSIM are measured.
     sampler    empty: the stage's. steps: 0: the sampler's own number, or the stage's.
     lpips, fid weights of their networks. What cannot be had becomes a note.
@@ -276,7 +279,9 @@ def evaluate(
     index = _uncached(read_index(dataset, split, entries))
     notes = _Notes()
     measures = _Measures(protocol, lpips, fid, restorer.device, notes)
-    how = _How(sampler, steps, tiling or Tiling(), seed)
+    how = _How(sampler, steps, tiling or Tiling(), seed, side)
+    if side:
+        notes.add(f"restored and measured: squares of at most {side} px from the middle")
     taken = _taken(index, per_entry)
     total, done, rows = sum(len(chosen) for _, chosen in taken), 0, []
     for entry, chosen in taken:
@@ -390,6 +395,7 @@ class _How:
     steps: int
     tiling: Tiling
     seed: int
+    side: int
 
 
 class _Measures:
@@ -460,6 +466,7 @@ def _restored(restorer: Restorer, index: Index, row: int, how: _How, measures: _
     lq, gt = read_pair(index, row)
     began = time.perf_counter()
     look = restorer.look(lq)
+    lq, gt = centre(lq, how.side), centre(gt, how.side)
     restored = restorer.restore(
         lq, look=look, seed=image_seed(how.seed, key), sampler=how.sampler, steps=how.steps, tiling=how.tiling
     )
@@ -590,7 +597,7 @@ def _taken(index: Index, per_entry: int) -> list[tuple[int, Rows]]:
     for entry in order:
         rows = np.flatnonzero(index.entry == entry)
         rows = rows[np.argsort(index.keys[rows], kind="stable")]
-        taken.append((entry, rows[:per_entry] if per_entry else rows))
+        taken.append((entry, photographs_first(index, rows)[:per_entry] if per_entry else rows))
     return taken
 
 

@@ -50,6 +50,7 @@ class Options:
     protocol   whose way of measuring PSNR and SSIM.
     sampler, steps  of a network that estimates noise; empty and 0: the stage's.
     tile, overlap   px; 0: whole images.
+    side       of the centre that is restored, px; 0: whole images.
     lpips, fid whether these are asked for.
     """
 
@@ -62,6 +63,7 @@ class Options:
     seed: int = 0
     tile: int = 0
     overlap: int = 32
+    side: int = 0
     lpips: bool = True
     fid: bool = True
     cpu: bool = False
@@ -319,6 +321,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 sampler=options.sampler if stage.objective == "sde" else "",
                 steps=options.steps if stage.objective == "sde" else 0,
                 tiling=Tiling(options.tile, options.overlap),
+                side=options.side,
                 seed=options.seed,
                 lpips=options.lpips,
                 fid=options.fid,

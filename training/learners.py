@@ -2,7 +2,7 @@
 
     contrastive  DA-CLIP's controller         L = L_con(image, caption) + L_con(degra, degradation)
     prompts      VLU-Net's adapters           cross entropy of a view over the prompts
-    sde          U-Net, NAFNet by IR-SDE      |reverse mean(x_t, ε̂) - optimum(x_t, x_0)|, or |ε̂ - z|
+    sde          U-Net, NAFNet by IR-SDE      |reverse mean(x_t, ε̂) - optimum(x_t, x_0)|, or |ε̂ - z|, or |x̂_0 - x_0|
     direct       NAFNet with embeddings       |net(lq; content, degradation) - gt|
     described    VLU-Net                      |net(lq, d) - gt|
 
@@ -26,7 +26,8 @@ from training.data import Batch, Index
 from training.draws import noise_seed
 from training.errors import StageError
 from training.models import CATALOGUE, clip_adapter, daclip
-from training.sde import IRSDE
+from training.models.unet import UNet
+from training.sde import IRSDE, noise_loss
 from training.stage import Stage
 
 Losses: TypeAlias = dict[str, Tensor]
@@ -181,13 +182,12 @@ class Contrastive(Learner):
         if not self.group:
             losses = daclip.joint_loss(features, self.clip.logit_scale)
             return {"loss": losses.total, "caption": losses.caption, "degradation": losses.degradation}
-        captions = self._within_groups(features.image, features.caption)
-        words = self._within_groups(features.degra, features.degradation)
+        scale, size = self.clip.logit_scale, self.group
+        parts = [(features.image[i : i + size], caption[i : i + size]) for i in range(0, len(caption), size)]
+        captions = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
+        everyone, theirs = daclip.gather(torch.stack((features.degra, degradation))).unbind()
+        words = daclip.contrastive_terms(everyone, theirs, scale).mean()
         return {"loss": captions + words, "caption": captions, "degradation": words}
-
-    def _within_groups(self, x: Tensor, y: Tensor) -> Tensor:
-        parts = [(x[i : i + self.group], y[i : i + self.group]) for i in range(0, len(x), self.group)]
-        return torch.stack([daclip.contrastive_terms(a, b, self.clip.logit_scale).mean() for a, b in parts]).mean()
 
     @override
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:
@@ -203,9 +203,9 @@ class Contrastive(Learner):
 
     @torch.no_grad()
     def scores(self, views: Tensor) -> Tensor:
-        """Probabilities of the entries' texts, B x K."""
+        """Probabilities of the entries' texts for one photograph, K, from all views of it: of their mean features."""
         _, degra = self.clip.encode_image(views)
-        return daclip.degradation_probabilities(degra.float(), self._texts(self.words))
+        return daclip.degradation_probabilities(degra.float().mean(dim=0, keepdim=True), self._texts(self.words))[0]
 
 
 class Prompts(Learner):
@@ -237,8 +237,8 @@ class Prompts(Learner):
 
     @torch.no_grad()
     def scores(self, views: Tensor) -> Tensor:
-        """Probabilities of the entries' prompts, B x K."""
-        return self._logits(views).float().softmax(dim=-1)
+        """Probabilities of the entries' prompts for one photograph, K, from all views of it: of their mean features."""
+        return self._logits(views).float().mean(dim=0).softmax(dim=-1)
 
 
 class Restoring(Learner):
@@ -282,28 +282,36 @@ class Sde(Restoring):
         super().__init__(stage, steering)
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
+        if s.start == "noise":
+            assert isinstance(self.net, UNet)
+            self.net.start_as_noise(self.sde.lam)
 
     @override
     def forward(self, batch: Batch) -> Losses:
         x0, mu = batch.gt.float() / 255, batch.lq.float() / 255
-        t, z = self._drawn(batch, x0)
+        t, z, first = self._drawn(batch, x0)
         x = self.sde.marginal(x0, mu, t, z)
+        if first.any():
+            x = torch.where(first[:, None, None, None], self.sde.start(mu, z), x)
+            z = self.sde.noise(x, x0, mu, t)
         eps_hat = self.net(x, mu, t, **self.contexts(batch)).float()
-        if self.stage.sde.loss == "noise":
-            return {"loss": functional.l1_loss(eps_hat, z) if self._l1 else functional.mse_loss(eps_hat, z)}
+        match self.stage.sde.loss:
+            case "noise":
+                return {"loss": noise_loss(eps_hat, z, self.stage.distance)}
+            case "image":
+                return {"loss": self.sde.image_loss(mu, eps_hat, z, t, distance=self.stage.distance)}
         return {"loss": self.sde.likelihood_loss(x, x0, mu, eps_hat, t, self.stage.distance)}
 
-    @property
-    def _l1(self) -> bool:
-        return self.stage.distance == "l1"
-
-    def _drawn(self, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor]:
-        times, noises = [], []
+    def _drawn(self, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """t, z, and which states are those that a sampler starts from."""
+        share, times, noises, first = self.stage.sde.first, [], [], []
         for number in batch.numbers:
             generator = torch.Generator(like.device).manual_seed(noise_seed(self.stage.seed, number))
             times.append(torch.randint(1, self.sde.steps + 1, (1,), generator=generator, device=like.device))
             noises.append(torch.randn(like.shape[1:], generator=generator, device=like.device))
-        return torch.cat(times), torch.stack(noises)
+            first.append(torch.rand(1, generator=generator, device=like.device) < share)
+        chosen = torch.cat(first)
+        return torch.cat(times).masked_fill(chosen, self.sde.steps), torch.stack(noises), chosen
 
 
 class Direct(Restoring):

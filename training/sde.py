@@ -221,6 +221,17 @@ class IRSDE:
         """
         return _distance(self.reverse_mean(x, mu, eps_hat, t) - self.optimum(x, x0, mu, t), distance)
 
+    def image_loss(
+        self, mu: Tensor, eps_hat: Tensor, z: Tensor, t: Index, most: float = 5.0, distance: Distance = "l1"
+    ) -> Tensor:
+        """The mean distance of the clean image and the one that ε̂ stands for: σ̄_t / ᾱ_t times the noise's error.
+
+        Early indices (large t) weigh more, as they do in a sampler of few steps; `most` is the largest weight. None of
+        the papers'.
+        """
+        weight = (self._at("sbar", t, mu) / self._at("alpha", t, mu)).clamp(max=most)
+        return _distance(weight * (eps_hat - z), distance)
+
     # The schedule at any time, for solvers that choose their own
 
     def at(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,8 +61,9 @@ class Data:
 
     batch         images that one step of the optimiser sees, over all processes.
     entries       entries of the recipe to take, such as `noisy`; empty: all that are one degradation (no composites).
-    group         for a contrastive loss: images that are compared with each other, and hold no photograph twice; 0: the
-                  whole batch, over all processes, as published. A dataset of few photographs needs small groups.
+    group         for a contrastive loss: images whose captions are compared, of which no two are of one photograph; 0:
+                  the whole batch, over all processes, as published. A dataset of few photographs needs small groups.
+                  Degradations are compared over the whole batch in any case: they come again in it anyway.
     order         `balanced`: each entry as often as its weight says, its samples without repetition before the next
                   round. `scenes`: each clean photograph once a round, in one of its entries, so that no batch has two
                   samples of one photograph, whose captions a contrastive loss could not tell apart.
@@ -148,13 +149,21 @@ class Average:
 
 @dataclass(config=_STRICT, frozen=True)
 class Sde:
-    """The equation, and what is held against what. `loss`: `likelihood` (the papers') or `noise`."""
+    """The equation, what is held against what, and how a U-Net starts.
+
+    loss   `likelihood` (the papers'); `noise`; `image`: of the images, see `IRSDE.image_loss`.
+    start  `published`; `noise`, see `UNet.start_as_noise`.
+    first  share of the images, beside 1/T, whose state is what a sampler starts from: t = T and nothing left of x_0.
+           Where eps is not small a network would else read x_0 from a trace that is not there when it restores.
+    """
 
     max_sigma: float = 50.0
     steps: int = 100
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     eps: float = 0.005
-    loss: Literal["likelihood", "noise"] = "likelihood"
+    loss: Literal["likelihood", "noise", "image"] = "likelihood"
+    start: Literal["published", "noise"] = "published"
+    first: float = 0.0
 
 
 @dataclass(config=_STRICT, frozen=True)
@@ -379,6 +388,11 @@ def _other_rules(stage: Stage) -> _Rules:
         stage.objective in ("direct", "described") and not stage.after,
         f"`{stage.objective}` is steered: write after = the stage of `{STEERED_BY.get(stage.objective)}`",
     )
+    yield (
+        stage.sde.start == "noise" and (stage.objective, module) != ("sde", "unet"),
+        f"sde.start = 'noise' is a start of U-Nets that estimate noise; network = {stage.network!r}",
+    )
+    yield not 0 <= stage.sde.first <= 1, f"sde.first = {stage.sde.first}; expected a share from 0 to 1"
     yield (
         optimiser.rate <= 0 or optimiser.warmup < 0 or optimiser.clip < 0,
         "optimiser: expected rate > 0, warmup >= 0, clip >= 0",

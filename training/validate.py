@@ -39,10 +39,20 @@ class Validated:
 
 def chosen(index: Index, count: int) -> NDArray[np.int64]:
     """`count` rows, the entries in turn, the same ones every time."""
-    lists = [np.flatnonzero(index.entry == k) for k in range(len(index.names))]
+    lists = [photographs_first(index, np.flatnonzero(index.entry == k)) for k in range(len(index.names))]
     most = max(map(len, lists), default=0)
     rows = [int(rows[i]) for i in range(most) for rows in lists if i < len(rows)]
     return np.array(rows[:count], np.int64)
+
+
+def photographs_first(index: Index, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of one entry, each photograph once before any again."""
+    seen: dict[int, int] = {}
+    rounds = []
+    for scene in index.scene[rows].tolist():
+        rounds.append(seen.get(scene, 0))
+        seen[scene] = rounds[-1] + 1
+    return rows[np.argsort(rounds, kind="stable")]
 
 
 def validate(
@@ -60,7 +70,7 @@ def validate(
     found: dict[str, list[tuple[float, float]]] = {}
     strips = []
     for k, row in enumerate(rows):
-        lq, gt = (_centre(image, stage.validation.side) for image in read_pair(index, int(row)))
+        lq, gt = (centre(image, stage.validation.side) for image in read_pair(index, int(row)))
         restored = to_bytes(restorer.restore(lq, seed=k))
         found.setdefault(index.names[index.entry[row]], []).append((psnr(restored, gt), psnr(lq, gt)))
         if k < 10:
@@ -77,7 +87,7 @@ def _named(
     steering = Steering.of(learner.net, stage)
     hits: dict[str, list[float]] = {}
     for row in rows:
-        scores = learner.scores(looks(read_image(index, int(row), ""), steering).to(device)).mean(dim=0)
+        scores = learner.scores(looks(read_image(index, int(row), ""), steering).to(device))
         entry = int(index.entry[row])
         hits.setdefault(index.names[entry], []).append(float(int(scores.argmax()) == entry))
     each = {name: float(np.mean(found)) for name, found in sorted(hits.items())}
@@ -90,7 +100,8 @@ def to_bytes(restored: torch.Tensor) -> Pixels:
     return levels.permute(1, 2, 0).numpy()
 
 
-def _centre(image: Pixels, side: int) -> Pixels:
+def centre(image: Pixels, side: int) -> Pixels:
+    """The middle of an image, `side` px at most; 0: the image."""
     height, width = image.shape[:2]
     if not side:
         return image

@@ -18,7 +18,7 @@ import pipeline
 from captioning import CAPTIONERS
 from captioning.captioner import Caption, CaptionError, Run, is_folder, one_line
 from captioning.sidecar import Sidecar
-from flows.demo import PHOTOS
+from flows.demo import MORE, PHOTOS
 from tests.captioning.doubles import photo
 
 DEMO_CAPTIONS = Path(pipeline.__file__).parent / "recipes" / "demo-captions.csv"
@@ -107,7 +107,7 @@ def test_what_nobody_sees_goes_and_what_is_seen_stays(text: str, line: str) -> N
 
 
 def test_the_demo_has_a_caption_for_each_photograph() -> None:
-    names = [name for _, names in PHOTOS.values() for name in names]
+    names = [name for packages in (PHOTOS, MORE) for _, names in packages.values() for name in names]
     captions = Sidecar(str(DEMO_CAPTIONS)).caption([photo(name) for name in names])
     with DEMO_CAPTIONS.open(encoding="utf-8", newline="") as file:
         assert {row["name"]: row["caption"] for row in csv.DictReader(file)} == {

@@ -35,6 +35,7 @@ from training.models.daclip import (
     joint_loss,
     loss_floor,
     parameter_groups,
+    start_as_cosines,
 )
 from training.official.daclip import DACLIP, settings_of
 from training.official.keymap import KeyMapError
@@ -480,6 +481,30 @@ def test_two_processes_have_the_loss_of_one_with_both_batches(tmp_path: Path) ->
     for name, parameter in net.controller.named_parameters():
         both = ranks[0][name] + ranks[1][name]
         torch.testing.assert_close(both, parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_a_patch_embedding_starts_as_cosines_over_their_amplitude() -> None:
+    conv = torch.nn.Conv2d(3, 40, 8, 8, bias=False)
+    start_as_cosines(conv)
+    filters = conv.weight.detach().flatten(1)
+    again = torch.nn.Conv2d(3, 40, 8, 8, bias=False)
+    start_as_cosines(again)
+    assert torch.equal(conv.weight, again.weight)  # nothing random
+    unit = filters / filters.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(unit @ unit.T, torch.eye(40), rtol=0, atol=1e-5)  # no two see the same
+    grey = filters[:24].norm(dim=1)
+    assert (grey.diff() >= -1e-5).all() and grey[-1] / grey[
+        0
+    ] > 30  # the finer, the larger, as photographs have less of it
+    flat = conv(torch.ones(1, 3, 8, 8))[0, :, 0, 0]
+    assert flat[0].abs() > 1 and (flat[1:24].abs() < 1e-4).all() and (flat[25:40].abs() < 1e-4).all()
+
+
+def test_a_clip_of_random_weights_starts_so_and_its_controller_too() -> None:
+    net, conv = _seeded(), torch.nn.Conv2d(3, TINY.image_width, TINY.patch_size, TINY.patch_size, bias=False)
+    start_as_cosines(conv)
+    assert torch.equal(net.clip.visual.conv1.weight, conv.weight)
+    assert torch.equal(net.controller.tower.conv1.weight, conv.weight)
 
 
 def _seeded() -> Net:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import cv2
@@ -27,6 +28,7 @@ from training.models import clip_adapter, daclip, nafnet
 from training.models.daclip import DEGRADATIONS
 from training.restorer import Restorer, Tiling
 from training.stage import Data, Optimiser, Sde, Stage, Validation
+from training.validate import centre, photographs_first
 
 ENTRIES = {
     "noisy-50": {"use": "noisy", "sigma": 50},
@@ -225,6 +227,34 @@ def test_the_first_by_key_are_taken(dataset: Path) -> None:
     found = evaluate.evaluate(doing(lambda lq: lq), dataset, entries=["noisy-15"], per_entry=2, **PLAIN)
     assert found.mean.input_psnr == pytest.approx(np.mean([psnr(*read_pair(index, row), border=4) for row in first]))
     assert {found.rows[0].worst, found.rows[0].best} <= {str(index.keys[row]) for row in first}
+
+
+def test_the_middle_is_restored_and_the_whole_looked_at(dataset: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+    given: list[tuple[int, ...]] = []
+
+    class Looks(Sees):
+        def contexts(self, views: Tensor) -> dict[str, Tensor]:
+            seen.append(tuple(views.shape))
+            return super().contexts(views)
+
+    def restored(lq: Tensor) -> Tensor:
+        given.append(tuple(lq.shape[-2:]))
+        return lq
+
+    looks: Any = Looks()
+    restorer = Restorer(Does(restored), looks, STAGE, words=("noisy", "uncompleted"), texts=torch.eye(2))
+    found = evaluate.evaluate(restorer, dataset, entries=["noisy-15"], side=24, **PLAIN)
+    assert set(given) == {(24, 24)} and len(seen) == len(given) == 4
+    expected = mean_over(dataset, "noisy-15", lambda lq, gt: psnr(centre(lq, 24), centre(gt, 24), border=4))
+    assert found.mean.input_psnr == pytest.approx(expected)
+    assert found.notes == ("restored and measured: squares of at most 24 px from the middle",)
+
+
+def test_every_photograph_is_taken_before_one_is_taken_again() -> None:
+    index: Any = SimpleNamespace(scene=np.array([5, 5, 7, 7, 7, 5, 9]))
+    assert photographs_first(index, np.arange(7)).tolist() == [0, 2, 6, 1, 3, 4, 5]
+    assert photographs_first(index, np.array([4, 3, 1])).tolist() == [4, 1, 3]
 
 
 def test_tiles_restore_what_the_whole_does(dataset: Path) -> None:

@@ -19,7 +19,7 @@ from training.average import MovingAverage
 from training.data import Plan, load, read_index
 from training.errors import CheckpointError, StageError, TrainingError
 from training.learners import make_learner
-from training.models.daclip import joint_loss
+from training.models.daclip import Features, joint_loss
 from training.restorer import load_restorer, load_steering
 from training.runs import Device, StageCrashedError, command, lineage, run_stage, todo
 from training.stage import Average, load_plan
@@ -223,6 +223,28 @@ def test_a_restorer_restores_and_its_controller_names(run: Path, dataset: Path) 
         assert torch.equal(restored, restorer.restore(picture, seed=1))
 
 
+def test_states_that_a_sampler_starts_from(run: Path, dataset: Path) -> None:
+    """With first = 1 all states are mu and noise, and the noise that stands for the clean image is the target."""
+    index, made = read_index(dataset, "train"), stage("irsde", sde={"first": 1, "loss": "image", "eps": 0.3})
+    steering = load_steering(run / "controller" / "model.safetensors")[0]
+    learner = make_learner(made, index, steering)
+    (batch,) = load(index, made.data, Plan(0, 4, 4), seed=0, view_side=64)
+    asked: list[tuple[Any, ...]] = []
+
+    class Knows(torch.nn.Module):
+        def forward(self, x: torch.Tensor, mu: torch.Tensor, t: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+            asked.append((x, mu, t))
+            return learner.sde.noise(x, batch.gt.float() / 255, mu, t)  # type: ignore[operator, union-attr]
+
+    learner.net = Knows()
+    assert learner(batch)["loss"].item() == pytest.approx(0, abs=1e-6)
+    ((x, mu, t),) = asked
+    assert (t == made.sde.steps).all()
+    assert float((x - mu).std()) == pytest.approx(made.sde.max_sigma / 255, rel=0.1)
+    later = make_learner(stage("irsde", sde={"start": "noise"}), index, steering)
+    assert later.net.predict.bias.abs().max() == 0  # type: ignore[union-attr, operator]
+
+
 def test_a_restorer_wants_the_controller_it_was_trained_on(run: Path, dataset: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "irsde")
     with pytest.raises(CheckpointError, match=r"steered by the stage 'controller'; expected it at"):
@@ -405,20 +427,19 @@ def test_errors_of_a_stage_come_through_its_process(dataset: Path, tmp_path: Pat
         run_stage(stage("controller", data={"entries": ["snowy"]}), dataset, tmp_path, Device(cpu=True), lambda _: None)
 
 
-def test_a_contrastive_group_is_the_loss_within_it(dataset: Path) -> None:
+def test_captions_are_compared_within_groups_and_degradations_over_the_batch(dataset: Path) -> None:
     made = stage("controller", data={"group": 2})
     index = read_index(dataset, "train")
     learner = make_learner(made, index, None)
     (batch,) = load(index, made.data, Plan(0, 4, 4), seed=0, view_side=64)
     found = learner(batch)
-    halves = []
-    for part in (slice(0, 2), slice(2, 4)):
-        image, degra = learner.net.encode_image(batch.view[part], normalize=True)  # type: ignore[operator]
-        texts = [learner._texts(t) for t in (batch.captions[part], [learner.words[e] for e in batch.entries[part]])]  # type: ignore[attr-defined]
-        from training.models.daclip import Features
-
-        halves.append(joint_loss(Features(image, texts[0], degra, texts[1]), learner.net.logit_scale).total)  # type: ignore[arg-type]
-    assert found["loss"].item() == pytest.approx(torch.stack(halves).mean().item(), rel=1e-5)
+    image, degra = learner.net.encode_image(batch.view, normalize=True)  # type: ignore[operator]
+    texts = [learner._texts(t) for t in (batch.captions, [learner.words[e] for e in batch.entries])]  # type: ignore[attr-defined]
+    features, scale = Features(image, texts[0], degra, texts[1]), learner.net.logit_scale
+    halves = [joint_loss(Features(*(f[part] for f in features)), scale) for part in (slice(0, 2), slice(2, 4))]  # type: ignore[arg-type]
+    assert found["caption"].item() == pytest.approx(np.mean([half.caption.item() for half in halves]), rel=1e-5)
+    assert found["degradation"].item() == pytest.approx(joint_loss(features, scale).degradation.item(), rel=1e-5)  # type: ignore[arg-type]
+    assert found["loss"].item() == pytest.approx(found["caption"].item() + found["degradation"].item(), rel=1e-6)
 
 
 def test_steering_is_frozen(run: Path) -> None:

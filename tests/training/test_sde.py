@@ -203,6 +203,14 @@ def test_the_likelihood_loss_is_weighted_noise_matching_up_to_dt_squared() -> No
         assert coarse / fine == pytest.approx(4, rel=0.15)
 
 
+def test_the_image_loss_is_the_distance_of_the_images_up_to_its_largest_weight() -> None:
+    sde = IRSDE()
+    x = sde.marginal(X0, MU, 30, Z)
+    distance = (sde.x0_hat(x, MU, EPS, 30) - X0).abs().mean()
+    torch.testing.assert_close(sde.image_loss(MU, EPS, Z, 30, most=1e9), distance, rtol=1e-5, atol=0)
+    assert float(sde.image_loss(MU, EPS, Z, 100, most=2)) == pytest.approx(2 * float((EPS - Z).abs().mean()), rel=1e-6)
+
+
 def test_losses_are_means_and_let_gradients_through() -> None:
     assert float(noise_loss(torch.full(ONE, 3.0), torch.ones(ONE))) == 2
     assert float(noise_loss(torch.full(ONE, 3.0), torch.ones(ONE), "l2")) == 4

@@ -31,6 +31,8 @@ rate = 1e-3
         ("name = 'x'", "the name is the file's"),
         ("after = 'controller'\n", "a CLIP must see something"),
         ("network = 'unet'", "no TOML"),
+        ("sde = {first = 1.5}", "sde.first = 1.5; expected a share"),
+        ("sde = {loss = 'pictures'}", "loss = 'pictures'"),
     ],
 )
 def test_faults_are_told_with_their_place(change: str, told: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -324,6 +325,16 @@ def test_it_starts_as_published() -> None:
 
 
 # Inputs
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_start_as_noise_is_the_state_over_its_spread_whatever_the_rest(half: bool) -> None:
+    net = UNet(replace(unet.TINY, half=half))
+    net.start_as_noise(0.2)
+    x_t, mu, t, *contexts = arguments(unet.TINY, 2, 19, 18)
+    torch.testing.assert_close(net(x_t, mu, t, *contexts), (x_t - mu) / 0.2, rtol=0, atol=1e-5)
+    net(x_t, mu, t, *contexts).square().mean().backward()
+    assert net.predict.weight.grad is not None and (net.predict.weight.grad != 0).all()  # all of it learns at once
 
 
 def test_odd_sizes_are_padded_by_reflection_and_cropped(tiny: UNet) -> None:

@@ -1,0 +1,169 @@
+"""One step of every stage at the papers' settings: that it runs, its memory, and what the whole training would take.
+
+    python -m benchmarks.full_stages [--plans paper nhrbl] [--batch 1] [--device cpu] [--save]
+
+Each stage runs in a process of its own: network, frozen networks that steer it, batch from shards, loss, backward, a
+step of AdamW; the second step is timed. CLIPs have random weights, which changes no size and no time. FLOPs are torch's
+count of the first step, forward and backward, over the batch.
+
+Hours are images x FLOPs an image over a rate. `here` is the rate of the timed step, so it is honest for this device and
+batch alone. For GPUs it is a share of the maker's dense bf16 peak that well-fed trainings of such networks reach: that
+is an assumption, not a measurement, and stands in the table's head.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.photos import lay_out, machine
+
+SHARE = 0.3
+PEAKS = {"A100": 312e12, "H200": 989e12}
+ENTRIES = {
+    "paper": (
+        "motion-blurry hazy jpeg-compressed low-light noisy raindrop rainy shadowed snowy uncompleted".split(),
+        {},
+    ),
+    "nhrbl": (
+        "noisy-15 noisy-25 noisy-50 hazy rainy motion-blurry low-light".split(),
+        {f"noisy-{sigma}": f"use = 'noisy'\nsigma = {sigma}\n" for sigma in (15, 25, 50)},
+    ),
+}
+
+
+def build(folder: Path, plan: str) -> Path:
+    """A dataset of six photographs with all entries that the plan's stages want."""
+    from pipeline.dataset import build as build_dataset
+    from pipeline.recipe import load_recipe
+
+    lay_out(folder / "photos", 6)
+    entries, settings = ENTRIES[plan]
+    tables = "".join(f"[degradations.{entry}]\n{settings.get(entry, '')}" for entry in entries)
+    recipe = folder / f"{plan}.toml"
+    source = "[[sources]]\npath = 'photos'\n[captions]\nkind = 'template'\n"
+    recipe.write_text(f"name = 'full'\n{source}{tables}", "utf-8")
+    build_dataset(load_recipe(recipe), folder / plan)
+    return folder / plan
+
+
+def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[str, Any]:
+    """Figures of one stage's step, in this process."""
+    from training.data import Plan, load, read_index
+    from training.learners import Steering, make_learner
+    from training.stage import load_plan
+
+    stages = load_plan(plan)
+    stage = replace(stages[name], clip="")
+    index = read_index(dataset, "train", stage.data.entries)
+    steering = None
+    if stage.after:
+        before = replace(stages[stage.after], clip="")
+        steering = Steering(make_learner(before, index, None).net, before)
+    learner = make_learner(stage, index, steering).to(device)
+    learner.place(device)
+    data = replace(stage.data, batch=batch, order="balanced")
+    found = load(index, data, Plan(0, 3 * batch, batch), seed=0, view_side=learner.view_side)
+    optimiser = torch.optim.AdamW(learner.groups(stage.optimiser.weight_decay), lr=1e-6)
+
+    def step() -> float:
+        loss = learner(next(batches).to(device))["loss"]
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return float(loss)
+
+    batches = iter(found)
+    with FlopCounterMode(display=False) as counter:
+        first = step()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    second = step()
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device != "cpu":
+        peak = torch.cuda.max_memory_allocated()
+    parameters = sum(p.numel() for p in learner.net.parameters())
+    return {
+        "parameters": parameters,
+        "flops": counter.get_total_flops() / batch,
+        "seconds": seconds / batch,
+        "memory": peak,
+        "images": stage.images,
+        "finite": all(abs(x) < float("inf") for x in (first, second)),
+    }
+
+
+def row(plan: str, name: str, found: dict[str, Any]) -> str:
+    """A line of the table."""
+    if not found["finite"]:
+        raise SystemExit(f"{plan} {name}: the loss is not finite")
+    here = found["images"] * found["seconds"] / 3600
+    hours = [found["images"] * found["flops"] / (SHARE * peak) / 3600 for peak in PEAKS.values()]
+    return (
+        f"| {plan} {name} | {found['parameters'] / 1e6:.1f} | {found['memory'] / 2**30:.2f} | "
+        f"{found['flops'] / 1e9:.0f} | {found['seconds']:.2f} | {found['images']:,} | {here:,.0f} | "
+        f"{hours[0]:,.1f} | {hours[1]:,.1f} |"
+    )
+
+
+def main() -> None:
+    """Print the table, or save it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plans", nargs="+", choices=tuple(ENTRIES), default=list(ENTRIES))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/full_stages.md")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        plan, name, dataset = options.one
+        print(json.dumps(one(plan, name, Path(dataset), options.batch, options.device)))
+        return
+    from training.stage import load_plan
+
+    gpus = " | ".join(f"h on one {name}, at {SHARE:.0%} of its peak" for name in PEAKS)
+    lines = [
+        "# A step at the papers' settings\n",
+        "| stage | parameters, M | memory, GiB | GFLOP an image | s an image, here | images in all | h here | "
+        f"{gpus} |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for plan in options.plans:
+            dataset = build(Path(folder), plan)
+            for name in load_plan(plan):
+                command = [sys.executable, "-m", "benchmarks.full_stages", "--one", plan, name, str(dataset)]
+                command += ["--batch", str(options.batch), "--device", options.device]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise SystemExit(done.stdout + done.stderr)
+                lines.append(row(plan, name, json.loads(done.stdout.splitlines()[-1])))
+                print(lines[-1], file=sys.stderr)
+    where = machine() if options.device == "cpu" else torch.cuda.get_device_name()
+    lines.append(
+        f"\nBatch {options.batch}, {options.device}. Memory is the process's peak, libraries included (on a GPU: the "
+        "allocator's). Hours here and on GPUs are estimates, see the module's head; a frozen network that steers is in "
+        f"both.\n\nMeasured by `python -m benchmarks.full_stages --batch {options.batch} --device {options.device}` on "
+        f"{where}."
+    )
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.save:
+        Path("benchmarks/full_stages.md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The demo: what it lays out fits together, and its second half runs from recipe to restored photograph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import tomli_w
+from typer.testing import CliRunner
+
+from flows import cli, demo
+from pipeline.dataset import Options, plan_build
+from pipeline.recipe import load_recipe
+from training.models.daclip import DEGRADATIONS
+from training.stage import load_plan
+
+
+def test_the_two_recipes_use_every_photograph_once_and_find_its_caption(tmp_path: Path) -> None:
+    recipe, _ = demo.lay_out(tmp_path)
+    training = demo.lay_out_training(tmp_path)
+    for path, photographs in ((recipe, 6), (training.recipe, 12)):
+        draft = plan_build(load_recipe(path), tmp_path / "out", Options())
+        assert len(draft.wanted.sources) == photographs
+        assert not draft.plan.captions  # none is left to be made by a model
+
+
+def test_two_photographs_are_held_out_and_ten_degradations_are_learnt(tmp_path: Path) -> None:
+    demo.lay_out(tmp_path)
+    training = demo.lay_out_training(tmp_path)
+    draft = plan_build(load_recipe(training.recipe), tmp_path / "out", Options())
+    held = {Path(s.path).name for shard in draft.wanted.shards if shard.split == "val" for s in shard.sources}
+    assert held == {"chelsea.png", "china.jpg"}
+    assert {shard.degradation for shard in draft.wanted.shards} == set(DEGRADATIONS)
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    demo.lay_out(tmp_path)
+    demo.lay_out_training(tmp_path)
+    changed = [tmp_path / "photos" / "coffee.png", tmp_path / "more" / "moon.png", tmp_path / "training.toml"]
+    for path in changed:
+        path.write_bytes(b"mine")
+    demo.lay_out(tmp_path)
+    demo.lay_out_training(tmp_path)
+    assert all(path.read_bytes() == b"mine" for path in changed)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("prefect_api")
+def test_the_second_half_goes_from_recipe_to_restored_photograph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a plan of a few images, and two degradations."""
+    (tmp_path / "plan").mkdir()
+    for name, stage in load_plan("tiny").items():
+        table = stage.table() | {"images": 40, "save_every": 0}
+        table["validation"] |= {"every": 40, "samples": 2, "side": 64}
+        del table["name"]
+        (tmp_path / "plan" / f"{name}.toml").write_text(tomli_w.dumps(table), "utf-8")
+    out = tmp_path / "demo"
+    demo.lay_out(out)
+    recipe = demo.lay_out_training(out).recipe
+    head, _, _ = recipe.read_text("utf-8").partition("[degradations]")
+    recipe.write_text(f"{head}[degradations.noisy]\n[degradations.low-light]\n", "utf-8")
+    plain = demo.lay_out_training
+    monkeypatch.setattr(
+        demo,
+        "lay_out_training",
+        lambda out: replace(plain(out), plan=str(tmp_path / "plan"), per_entry=1, side=64),
+    )
+    monkeypatch.setattr(cli, "_build", lambda *_: pytest.fail("the first half"))
+    cli._train_demo(out)
+    assert (out / "run" / "report.html").stat().st_size > 10_000
+    with PIL.Image.open(out / "photo" / "noisy.png") as photo, PIL.Image.open(out / "restored" / "noisy.png") as done:
+        assert photo.size == done.size and photo.tobytes() != done.tobytes()
+
+
+def test_the_second_half_is_refused_before_work_where_its_libraries_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(cli.app, ["demo", "--out", str(tmp_path / "demo")])
+    assert result.exit_code != 0 and not (tmp_path / "demo").exists()
