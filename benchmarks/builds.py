@@ -214,7 +214,7 @@ def changed(timed: Timed, count: int, rounds: int) -> list[str]:
         "",
         f"Medians of {rounds} rounds. Copied at {copied / wall / 1e6:.0f} MB/s, {disk / wall:.0%} of the speed of "
         "writing alone:",
-        "a copy is read, its digest verified, written, and hashed twice more, for the new shard and by the check.",
+        "a copy is read, its digest verified, written, and hashed once more, for the new shard.",
     ]
 
 

@@ -33,11 +33,22 @@ SHARE = 0.3
 PEAKS = {"A100": 312e12, "H200": 989e12}
 ENTRIES = {
     "paper": (
-        "motion-blurry hazy jpeg-compressed low-light noisy raindrop rainy shadowed snowy uncompleted".split(),
+        [
+            "motion-blurry",
+            "hazy",
+            "jpeg-compressed",
+            "low-light",
+            "noisy",
+            "raindrop",
+            "rainy",
+            "shadowed",
+            "snowy",
+            "uncompleted",
+        ],
         {},
     ),
     "nhrbl": (
-        "noisy-15 noisy-25 noisy-50 hazy rainy motion-blurry low-light".split(),
+        ["noisy-15", "noisy-25", "noisy-50", "hazy", "rainy", "motion-blurry", "low-light"],
         {f"noisy-{sigma}": f"use = 'noisy'\nsigma = {sigma}\n" for sigma in (15, 25, 50)},
     ),
 }

@@ -76,13 +76,12 @@ def training_step(learner: Learner, device: str) -> Callable[[Batch], None]:
 def decoding(index: Index, seconds: float) -> float:
     """Images (LQ and GT of each) that one core decodes in a second."""
     cv2.setNumThreads(1)
-    began, done = time.perf_counter(), 0
-    for row in itertools.cycle(range(len(index))):
+    began = time.perf_counter()
+    for done, row in enumerate(itertools.cycle(range(len(index))), start=1):
         members = index.members(row)
         for name in ("png", "jpg", "gt.png", "gt.jpg"):
             if name in members:
                 cv2.imdecode(np.frombuffer(members[name], np.uint8), cv2.IMREAD_COLOR)
-        done += 1
         if time.perf_counter() - began > seconds:
             return done / (time.perf_counter() - began)
     raise AssertionError

@@ -23,7 +23,7 @@ import numpy as np
 import skimage.data
 
 from benchmarks.photos import machine
-from pipeline.build import keep_freed_memory
+from pipeline.codec import keep_freed_memory
 from synth.degradation import Degradation
 from synth.degradations import CATALOGUE
 from synth.image import Image

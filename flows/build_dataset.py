@@ -98,8 +98,13 @@ def build_dataset(
     mended = loaded.split.leaks == "mend"  # else the notes tell of copies, and leaving them is what was asked for
     checked = run_step(
         "check",
-        lambda: check(  # images were decoded and measured when they were made
-            report.draft.out, replay, workers=workers, recipe_folder=loaded.folder, copies=mended, images=False
+        lambda: check(  # images were decoded and measured when they were made, and their shards digested
+            report.draft.out,
+            replay,
+            workers=workers,
+            recipe_folder=loaded.folder,
+            copies=mended,
+            depth="digests" if paranoid or runner in ("dask", "ray") else "sizes",
         ),
     )
     run_step("artifacts", lambda: record("what was built", lambda: _artifacts(report, checked)))

@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
-from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png, is_out_of_memory
+from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png, is_out_of_memory, keep_freed_memory
 from pipeline.manifest import SampleRow, ShardEntry
 from pipeline.plan import SCHEMA, WantedSample, Worded
 from pipeline.recipe import canonical_json
@@ -175,16 +173,6 @@ def _put(half: Path, final: Path) -> None:
     if final.is_dir():  # nothing replaces a folder, and none of ours is called so
         shutil.rmtree(final)
     half.replace(final)
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 30 MB for the next image, instead of giving them back to the kernel.
-
-    Freeing one block of that size raises its thresholds for good (mallopt(3), M_MMAP_THRESHOLD): fresh memory costs a
-    page fault every 4 KiB, which is a third of the time of degradations that work in floats. Elsewhere it does nothing.
-    """
-    np.empty(30 << 20, np.uint8)
 
 
 def _finished(staged: Path, job: ShardJob) -> ShardResult | None:

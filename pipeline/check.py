@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -39,6 +39,9 @@ from pipeline.workspace import PRIVATE, STORES, expect_there, speaking
 from synth.degradation import Degradation
 from synth.image import Image
 from synth.severity import psnr_of
+
+Depth: TypeAlias = Literal["images", "digests", "sizes"]
+"""How far a check goes into shards."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def check(
     workers: int = 1,
     recipe_folder: Path | None = None,
     copies: bool = True,
-    images: bool = True,
+    depth: Depth = "images",
     progress: Callable[[int], None] | None = None,
 ) -> Checked:
     """Check the dataset in `out`: hashes, counts, readability, tables, duplicates across splits; and replay samples.
@@ -95,8 +98,9 @@ def check(
                    with the stored LQ, spread evenly over the dataset; None for all of them.
     recipe_folder  where relative folders in the recipe start (a user's masks); needed for replaying those alone.
     copies         whether copies of one photograph on two sides of a split are a finding. Equal bytes always are.
-    images         whether every sample is read, its images decoded and compared with its facts. Without, shards are
-                   held to their digests alone: enough for what was written by the same process.
+    depth          `images`: every sample is read, its images decoded and compared with its facts. `digests`: shards are
+                   held to their digests alone. `sizes`: to be there, of their sizes: enough after a build, which
+                   digests what it writes as it writes it, and knows by times and sizes that the rest is as it was.
 
     A damaged shard is also forgotten in the scan store, so that the next build makes it again whatever its times say.
     Raises ManifestError if there is no manifest to check against, OutputError if the dataset's disk fails or vanishes,
@@ -120,7 +124,7 @@ def check(
     def one(entry: ShardEntry) -> tuple[list[Finding], int]:
         cv2.setNumThreads(1)
         listed = by_shard.get(entry.name, []) if rows else None
-        found = list(_shard(out, entry, listed) if images else _bytes(out, entry, listed))
+        found = list(_shard(out, entry, listed) if depth == "images" else _bytes(out, entry, listed, depth))
         replayed = 0
         for row in chosen.get(entry.name, ()) if not found else ():
             problem = _replay(out, row, degradations)
@@ -165,12 +169,12 @@ def _tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
             yield Finding(name, "its bytes are not those that were written; `patina build` makes it again")
 
 
-def _bytes(out: Path, entry: ShardEntry, rows: list[SampleRow] | None) -> Iterator[Finding]:
+def _bytes(out: Path, entry: ShardEntry, rows: list[SampleRow] | None, depth: Depth = "digests") -> Iterator[Finding]:
     """A shard from outside: there, with the bytes that were written, and with as many samples as the table has."""
     path = out / SHARDS / entry.name
     if not path.exists():
         yield Finding(entry.name, "is missing; `patina build` makes it again")
-    elif not is_intact(path, entry.sha256):
+    elif path.stat().st_size != entry.bytes or (depth != "sizes" and not is_intact(path, entry.sha256)):
         yield Finding(entry.name, "its bytes are not those that were written; `patina build` makes it again")
     elif rows is not None and len(rows) != entry.count:
         yield Finding(entry.name, f"expected {entry.count} samples, found {len(rows)} in {SAMPLES}")

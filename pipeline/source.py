@@ -16,7 +16,15 @@ from stat import S_ISREG
 import cv2
 
 from pipeline import locations
-from pipeline.codec import MAX_BYTES, BadImageError, codec_fingerprint, decode, expect_whole, perceptual_hash
+from pipeline.codec import (
+    MAX_BYTES,
+    BadImageError,
+    codec_fingerprint,
+    decode,
+    expect_whole,
+    keep_freed_memory,
+    perceptual_hash,
+)
 from pipeline.leaks import Leaks, Scene, find_leaks
 from pipeline.merging import merge
 from pipeline.pair_checks import PairCheck, check_pair, swapped
@@ -377,6 +385,7 @@ def _digests(
         else:
             files[path] = _File(path, digest, size, _looks(record))
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
+        keep_freed_memory()
         batch, begun_ns = stale[start : start + 256], time.time_ns()
         with ThreadPoolExecutor(max_workers=workers) as pool:
             results = list(pool.map(lambda p: _read(p, store), batch))
