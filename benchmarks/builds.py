@@ -38,6 +38,7 @@ import numpy as np
 
 from benchmarks.photos import lay_out, machine
 from benchmarks.tuples import cpu, parts
+from pipeline.codec import keep_freed_memory
 from pipeline.source import inspect
 from synth.degradations import CATALOGUE
 
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    keep_freed_memory()  # as in a build
     todo: dict[str, Callable[[Timed], list[str]]] = {
         "whole": lambda timed: whole(timed, options.count, options.rounds),
         "idle": lambda timed: idle(timed, options.sources, options.rounds),

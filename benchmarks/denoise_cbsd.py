@@ -41,7 +41,7 @@ def build(photos: Path, folder: Path) -> Path:
     """A dataset of the photographs, every twentieth in the split val."""
     from pipeline.sources.reader import image_files
 
-    for k, path in enumerate(sorted(image_files(photos))):
+    for k, path in enumerate(Path(path) for _, path in image_files(str(photos.absolute()), "PHOTOS")[0]):
         split = folder / ("val" if k % HELD_OUT == 0 else "train")
         split.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, split / path.name)
@@ -64,7 +64,7 @@ def steered(size: str, crop: int) -> Iterator[dict[str, Any]]:
 
     for name in STEERING:
         table = load_plan("tiny")[name].table()
-        table["data"].update(crop=crop, order="balanced", group=0, entries=list(WORDS))
+        table["data"].update(crop=crop, group=0, entries=list(WORDS))
         table["validation"]["every"] = 0
         if size == "tiny":
             table["images"] = table["images"] // 4
@@ -143,7 +143,9 @@ def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu
         device = "cpu" if cpu else "cuda"
         net = load_restorer(run / name, device=device)
         tiling = Tiling(usual_tile(net) if net.is_diffusion and size == "tiny" else 0, 32)
-        found = evaluate(net, dataset, protocol="vlunet", tiling=tiling, lpips=False, fid=False, device=device).mean
+        found = evaluate(
+            net, dataset, entries=(word,), protocol="vlunet", tiling=tiling, lpips=False, fid=False, device=device
+        ).mean
         given, count = found.input_psnr, found.count
         rows.append(
             f"| {name} ({size}) | {found.psnr:.2f} | {found.gain:+.2f} | {found.ssim:.3f} | {done['seen']:,} | "
