@@ -3,8 +3,9 @@
     python -m benchmarks.full_stages [--plans paper nhrbl] [--batch 1] [--device cpu] [--save]
 
 Each stage runs in a process of its own: network, frozen networks that steer it, batch from shards, loss, backward, a
-step of AdamW; the second step is timed. CLIPs have random weights, which changes no size and no time. FLOPs are torch's
-count of the first step, forward and backward, over the batch.
+step of AdamW; the second step is timed. CLIPs have random weights, which changes no size and no time. FLOPs are three
+times torch's count of a forward pass over the batch: backward costs twice that, and torch counts that of depthwise
+convolutions far too high.
 
 Hours are images x FLOPs an image over a rate. `here` is the rate of the timed step, so it is honest for this device and
 batch alone. For GPUs it is a share of the maker's dense bf16 peak that well-fed trainings of such networks reach: that
@@ -89,15 +90,17 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
     optimiser = torch.optim.AdamW(learner.groups(stage.optimiser.weight_decay), lr=1e-6)
 
     def step() -> float:
-        loss = learner(next(batches).to(device))["loss"]
+        with FlopCounterMode(display=False) as counter:
+            loss = learner(next(batches).to(device))["loss"]
+        flops.append(3 * counter.get_total_flops())
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         return float(loss)
 
     batches = iter(found)
-    with FlopCounterMode(display=False) as counter:
-        first = step()
+    flops: list[int] = []
+    first = step()
     if device != "cpu":
         torch.cuda.synchronize()
     began = time.perf_counter()
@@ -109,7 +112,7 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
     parameters = sum(p.numel() for p in learner.net.parameters())
     return {
         "parameters": parameters,
-        "flops": counter.get_total_flops() / batch,
+        "flops": flops[0] / batch,
         "seconds": seconds / batch,
         "memory": peak,
         "images": stage.images,
