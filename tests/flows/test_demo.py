@@ -57,6 +57,8 @@ def test_the_second_half_goes_from_recipe_to_restored_photograph(
     for name, stage in load_plan("tiny").items():
         table = stage.table() | {"images": 40, "save_every": 0}
         table["validation"] |= {"every": 40, "samples": 2, "side": 64}
+        table["data"] |= {"batch": 10 if table["data"]["group"] else 4}
+        table["data"]["entries"] = ["noisy", "low-light"] if table["data"]["entries"] else []
         del table["name"]
         (tmp_path / "plan" / f"{name}.toml").write_text(tomli_w.dumps(table), "utf-8")
     out = tmp_path / "demo"
