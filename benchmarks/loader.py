@@ -143,7 +143,7 @@ def main() -> None:
         f"\n{options.workers} worker(s), {threads} thread(s) of the network; medians of {ROUNDS} rounds of "
         f"{options.seconds:.0f} s. One core decodes {alone:.0f} pairs of 768×512 px a second; small datasets are "
         "decoded once and kept.\n\n"
-        f"Measured by `python -m benchmarks.loader` on {where}."
+        f"Measured by `python -m benchmarks.loader --seconds {options.seconds:.0f}` on {where}."
     )
     text = "\n".join(lines) + "\n"
     print(text)
