@@ -26,42 +26,39 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
-from benchmarks.photos import machine
+from benchmarks.photos import build_dataset, machine, publish
+from pipeline.sources.reader import image_files
+from training import published
+from training.data import read_index, read_pair
+from training.evaluate import evaluate
+from training.files import DONE, METRICS, read_table
+from training.metrics import psnr
+from training.restorer import Tiling, load_restorer
+from training.restoring import usual_tile
+from training.runs import Device, run_stage
+from training.stage import load_plan, parse_table
 
 WORDS = ("noisy", "jpeg-compressed")
 RESTORERS = ("vlunet", "nafnet", "irsde")
 STEERING = ("controller", "adapter")
 HELD_OUT = 20
 STRENGTHS = (3, 6, 10, 15, 20, 30, 40, 50, 60)
-PAPERS = {"noisy": "CBSD68: VLU-Net 28.23 dB, AdaIR 28.19, PromptIR 28.06 (all of three tasks, VLU-Net's Table 1)"}
 
 
 def build(photos: Path, folder: Path) -> Path:
     """A dataset of the photographs, every twentieth in the split val."""
-    from pipeline.sources.reader import image_files
-
     for k, path in enumerate(Path(path) for _, path in image_files(str(photos.absolute()), "PHOTOS")[0]):
         split = folder / ("val" if k % HELD_OUT == 0 else "train")
         split.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, split / path.name)
     sources = "".join(f"[[sources]]\npath = '{split}'\nsplit = '{split}'\n" for split in ("train", "val"))
-    words = "".join(f"[degradations.{word}]\n" for word in WORDS)
-    recipe = folder / "recipe.toml"
-    recipe.write_text(
-        f"name = 'denoise'\nbuckets = {{train = 4, val = 1}}\n{sources}[captions]\nkind = 'template'\n{words}", "utf-8"
-    )
-    from pipeline.dataset import build as build_dataset
-    from pipeline.recipe import load_recipe
-
-    build_dataset(load_recipe(recipe), folder / "dataset")
-    return folder / "dataset"
+    return build_dataset(folder, "".join(f"[degradations.{word}]\n" for word in WORDS), sources)
 
 
 def steered(size: str, crop: int) -> Iterator[dict[str, Any]]:
     """The stages that steer, tiny ones, which look at squares as the restorers are trained on."""
-    from training.stage import load_plan
-
     for name in STEERING:
         table = load_plan("tiny")[name].table()
         table["data"].update(crop=crop, group=0, entries=list(WORDS))
@@ -73,8 +70,6 @@ def steered(size: str, crop: int) -> Iterator[dict[str, Any]]:
 
 def restorer(name: str, word: str, size: str) -> dict[str, Any]:
     """A restorer's stage on one degradation, without looks in between."""
-    from training.stage import load_plan
-
     table = load_plan(size)[name].table()
     table["data"].update(entries=[word], weights={}, repeats={})
     table["validation"]["every"] = 0
@@ -84,10 +79,6 @@ def restorer(name: str, word: str, size: str) -> dict[str, Any]:
 
 def train(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> dict[str, Any]:
     """Train a stage; what its done.json says."""
-    from training.files import DONE, read_table
-    from training.runs import Device, run_stage
-    from training.stage import parse_table
-
     stage = parse_table(table, table["name"])
     run_stage(stage, dataset, run, Device(cpu=cpu), lambda line: print(f"  {line}", file=sys.stderr))
     return read_table(run / stage.name / DONE)
@@ -95,9 +86,9 @@ def train(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> dict[st
 
 def rate_of(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> float:
     """Images a second, of the later half of forty steps."""
-    short = {**json.loads(json.dumps(table)), "images": 40 * table["data"]["batch"]}
+    short = table | {"images": 40 * table["data"]["batch"]}
     train(short, dataset, run, cpu)
-    rows = [json.loads(line) for line in (run / table["name"] / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (run / table["name"] / METRICS).read_text("utf-8").splitlines()]
     rates = [row["images_per_s"] for row in rows if "images_per_s" in row and row["seen"] > short["images"] // 2]
     shutil.rmtree(run / table["name"])
     return float(np.median(rates))
@@ -105,15 +96,12 @@ def rate_of(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> float
 
 def pairs(dataset: Path, split: str, word: str, count: int = 0) -> list[tuple[Any, Any]]:
     """LQ and GT of a split's first samples; 0: of all."""
-    from training.data import read_index, read_pair
-
     index = read_index(dataset, split, (word,))
     return [read_pair(index, row) for row in range(count or len(index))]
 
 
 def non_local_means(dataset: Path, word: str) -> tuple[float, int, float]:
     """PSNR on the split val, the strength, and seconds a photograph."""
-    from training.metrics import psnr
 
     def score(some: Sequence[tuple[Any, Any]], strength: int) -> float:
         done = (cv2.fastNlMeansDenoisingColored(lq, None, strength, strength, 7, 21) for lq, _ in some)
@@ -128,17 +116,11 @@ def non_local_means(dataset: Path, word: str) -> tuple[float, int, float]:
 
 def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu: bool) -> list[str]:
     """A degradation's table."""
-    from training.evaluate import evaluate
-    from training.restorer import Tiling, load_restorer
-    from training.restoring import usual_tile
-
     rows, given, count = [], 0.0, 0
     for name in RESTORERS:
         table = restorer(name, word, size)
-        table["images"] = table["data"]["batch"] * 10_000_000
-        rate = rate_of(table, dataset, run, cpu)
         batch = table["data"]["batch"]
-        table["images"] = max(1, round(rate * seconds / batch)) * batch
+        table["images"] = max(1, round(rate_of(table, dataset, run, cpu) * seconds / batch)) * batch
         done = train(table, dataset, run, cpu)
         device = "cpu" if cpu else "cuda"
         net = load_restorer(run / name, device=device)
@@ -155,14 +137,15 @@ def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu
         shutil.rmtree(run / name)
     means, strength, took = non_local_means(dataset, word)
     rows.append(f"| non-local means, h = {strength} | {means:.2f} | {means - given:+.2f} | – | – | – | {took:.2f} |")
-    paper = f"\n\n{PAPERS[word]}." if word in PAPERS else ""
+    papers = published.tables("vlunet", published.NHR)["psnr"] if word == "noisy" else None
+    printed = ", ".join(f"{row.method} {row.of('noisy-50')}" for row in papers.rows) if papers else ""
     return [
         f"## {word}\n",
         f"{count} held-out photographs; degraded {given:.2f} dB.\n",
         "| restored by | PSNR, dB | gain | SSIM | images seen | trained, s | s a photograph |",
         "|---|---|---|---|---|---|---|",
         *rows,
-        paper,
+        f"\n\nOn CBSD68 the papers print {printed} dB, of all tasks." if printed else "",
     ]
 
 
@@ -175,8 +158,6 @@ def main() -> None:
     parser.add_argument("--size", choices=("tiny", "paper"), default="tiny")
     parser.add_argument("--save", action="store_true", help="write benchmarks/denoise_cbsd.md")
     options = parser.parse_args()
-    import torch
-
     cpu = not torch.cuda.is_available()
     lines = ["# What a budget of seconds buys\n"]
     with tempfile.TemporaryDirectory() as temporary:
@@ -193,10 +174,7 @@ def main() -> None:
         f"\nMeasured by `python -m benchmarks.denoise_cbsd PHOTOS --seconds {options.seconds:.0f} "
         f"--size {options.size}` on {where}."
     )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.save:
-        Path("benchmarks/denoise_cbsd.md").write_text(text, "utf-8")
+    publish("denoise_cbsd", "\n".join(lines) + "\n", options.save)
 
 
 if __name__ == "__main__":

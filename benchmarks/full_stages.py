@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,26 +29,13 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import build_dataset, lay_out, machine, publish
+from training.models.daclip import DEGRADATIONS
 
 SHARE = 0.3
 PEAKS = {"A100": 312e12, "H200": 989e12}
 ENTRIES = {
-    "paper": (
-        [
-            "motion-blurry",
-            "hazy",
-            "jpeg-compressed",
-            "low-light",
-            "noisy",
-            "raindrop",
-            "rainy",
-            "shadowed",
-            "snowy",
-            "uncompleted",
-        ],
-        {},
-    ),
+    "paper": (DEGRADATIONS, {}),
     "nhrbl": (
         ["noisy-15", "noisy-25", "noisy-50", "hazy", "rainy", "motion-blurry", "low-light"],
         {f"noisy-{sigma}": f"use = 'noisy'\nsigma = {sigma}\n" for sigma in (15, 25, 50)},
@@ -57,17 +45,9 @@ ENTRIES = {
 
 def build(folder: Path, plan: str) -> Path:
     """A dataset of six photographs with all entries that the plan's stages want."""
-    from pipeline.dataset import build as build_dataset
-    from pipeline.recipe import load_recipe
-
     lay_out(folder / "photos", 6)
     entries, settings = ENTRIES[plan]
-    tables = "".join(f"[degradations.{entry}]\n{settings.get(entry, '')}" for entry in entries)
-    recipe = folder / f"{plan}.toml"
-    source = "[[sources]]\npath = 'photos'\n[captions]\nkind = 'template'\n"
-    recipe.write_text(f"name = 'full'\n{source}{tables}", "utf-8")
-    build_dataset(load_recipe(recipe), folder / plan)
-    return folder / plan
+    return build_dataset(folder, "".join(f"[degradations.{e}]\n{settings.get(e, '')}" for e in entries), name=plan)
 
 
 def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[str, Any]:
@@ -89,22 +69,20 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
     found = load(index, data, Plan(0, 3 * batch, batch), seed=0, view_side=learner.view_side)
     optimiser = torch.optim.AdamW(learner.groups(stage.optimiser.weight_decay), lr=1e-6)
 
-    def step() -> float:
-        with FlopCounterMode(display=False) as counter:
+    def step(counter: AbstractContextManager[Any]) -> float:
+        with counter:
             loss = learner(next(batches).to(device))["loss"]
-        flops.append(3 * counter.get_total_flops())
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         return float(loss)
 
-    batches = iter(found)
-    flops: list[int] = []
-    first = step()
+    batches, counter = iter(found), FlopCounterMode(display=False)
+    first = step(counter)
     if device != "cpu":
         torch.cuda.synchronize()
     began = time.perf_counter()
-    second = step()
+    second = step(nullcontext())
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device != "cpu":
@@ -112,7 +90,7 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
     parameters = sum(p.numel() for p in learner.net.parameters())
     return {
         "parameters": parameters,
-        "flops": flops[0] / batch,
+        "flops": 3 * counter.get_total_flops() / batch,
         "seconds": seconds / batch,
         "memory": peak,
         "images": stage.images,
@@ -173,10 +151,7 @@ def main() -> None:
         f"both.\n\nMeasured by `python -m benchmarks.full_stages --batch {options.batch} --device {options.device}` on "
         f"{where}."
     )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.save:
-        Path("benchmarks/full_stages.md").write_text(text, "utf-8")
+    publish("full_stages", "\n".join(lines) + "\n", options.save)
 
 
 if __name__ == "__main__":

@@ -24,28 +24,14 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import build_dataset, lay_out, machine, publish
 from synth.degradations import CATALOGUE
 from training.data import Batch, Index, Plan, load, read_index
 from training.learners import Learner, Steering, make_learner
 from training.stage import Stage, load_plan
 
-PHOTOS = 24
+PHOTOS = 24  # of 768 x 512 px
 ROUNDS = 3
-
-
-def build(folder: Path) -> Path:
-    """A dataset of photographs of 768 x 512 px in all ten degradations."""
-    from pipeline.dataset import build as build_dataset
-    from pipeline.recipe import load_recipe
-
-    lay_out(folder / "photos", PHOTOS)
-    tables = "".join(f"[degradations.{word}]\n" for word in CATALOGUE)
-    recipe = folder / "recipe.toml"
-    source = "[[sources]]\npath = 'photos'\n[captions]\nkind = 'template'\n"
-    recipe.write_text(f"name = 'loader'\nbuckets = 2\n{source}{tables}", "utf-8")
-    build_dataset(load_recipe(recipe), folder / "dataset")
-    return folder / "dataset"
 
 
 def rate(step: Callable[[Batch], None], batches: Iterator[Batch], size: int, seconds: float) -> float:
@@ -127,7 +113,8 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        dataset = build(Path(folder))
+        lay_out(Path(folder) / "photos", PHOTOS)
+        dataset = build_dataset(Path(folder), "".join(f"[degradations.{word}]\n" for word in CATALOGUE))
         index = read_index(dataset, "train")
         steering: dict[str, Steering] = {}
         for name, stage in load_plan("tiny").items():
@@ -145,10 +132,7 @@ def main() -> None:
         "decoded once and kept.\n\n"
         f"Measured by `python -m benchmarks.loader --seconds {options.seconds:.0f}` on {where}."
     )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.save:
-        Path("benchmarks/loader.md").write_text(text, "utf-8")
+    publish("loader", "\n".join(lines) + "\n", options.save)
 
 
 if __name__ == "__main__":

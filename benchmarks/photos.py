@@ -34,6 +34,27 @@ def lay_out(folder: Path, count: int) -> list[Path]:
     return paths
 
 
+def build_dataset(
+    folder: Path, tables: str, sources: str = "[[sources]]\npath = 'photos'\n", name: str = "timed"
+) -> Path:
+    """Build FOLDER/NAME from the photographs in FOLDER/photos, or in `sources`, with these tables of degradations."""
+    from pipeline.dataset import build
+    from pipeline.recipe import load_recipe
+
+    recipe = folder / f"{name}.toml"
+    head = f"name = '{name}'\nbuckets = {{train = 2, val = 1}}\n"
+    recipe.write_text(f"{head}{sources}[captions]\nkind = 'template'\n{tables}", "utf-8")
+    build(load_recipe(recipe), folder / name)
+    return folder / name
+
+
+def publish(name: str, text: str, save: bool) -> None:
+    """Print a benchmark's text; with `save`, keep it beside this file as NAME.md."""
+    print(text)
+    if save:
+        (Path(__file__).parent / f"{name}.md").write_text(text, "utf-8")
+
+
 def machine() -> str:
     """What it was measured on."""
     names = [

@@ -14,7 +14,7 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
@@ -120,6 +120,10 @@ def _open(path: Path | None, schema: str) -> sqlite3.Connection:
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
         connection.executescript(schema)
+        if path and path.with_name(f"{path.name}-journal").exists():
+            # A kill left a journal with nothing in it, which SQLite keeps until something is written.
+            with suppress(sqlite3.OperationalError):  # a disk that can only be read
+                connection.execute("PRAGMA user_version = 0")
         connection.text_factory = _text
     except BaseException:
         connection.close()

@@ -78,9 +78,9 @@ def lay_out_training(out: Path) -> Training:
 
 def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> tuple[Path, Path]:
     """Write a degraded photograph that no stage saw, and the clean one, as PNG files; gives their paths."""
-    import cv2
     import numpy as np
 
+    from pipeline.codec import encode_png
     from training.data import read_index, read_pair
 
     index = read_index(training.dataset, "val", (entry,))
@@ -88,7 +88,7 @@ def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> t
     paths = folder / f"{entry}.png", folder / f"{entry}-clean.png"
     folder.mkdir(parents=True, exist_ok=True)
     for path, image in zip(paths, read_pair(index, row), strict=True):
-        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+        path.write_bytes(encode_png(image))
     return paths
 
 

@@ -384,8 +384,8 @@ def _digests(
             stale.append(path)
         else:
             files[path] = _File(path, digest, size, _looks(record))
+    keep_freed_memory()
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
-        keep_freed_memory()
         batch, begun_ns = stale[start : start + 256], time.time_ns()
         with ThreadPoolExecutor(max_workers=workers) as pool:
             results = list(pool.map(lambda p: _read(p, store), batch))

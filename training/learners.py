@@ -179,14 +179,11 @@ class Contrastive(Learner):
         caption = self._texts(batch.captions)
         degradation = self._texts([self.words[entry] for entry in batch.entries.tolist()])
         features = daclip.Features(image.float(), caption, degra.float(), degradation)
-        if not self.group:
-            losses = daclip.joint_loss(features, self.clip.logit_scale)
-            return {"loss": losses.total, "caption": losses.caption, "degradation": losses.degradation}
         scale, size = self.clip.logit_scale, self.group
-        parts = [(features.image[i : i + size], caption[i : i + size]) for i in range(0, len(caption), size)]
-        captions = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
-        everyone, theirs = daclip.gather(torch.stack((features.degra, degradation))).unbind()
-        words = daclip.contrastive_terms(everyone, theirs, scale).mean()
+        _, captions, words = daclip.joint_loss(features, scale)
+        if size:
+            parts = [(features.image[i : i + size], caption[i : i + size]) for i in range(0, len(caption), size)]
+            captions = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
         return {"loss": captions + words, "caption": captions, "degradation": words}
 
     @override
@@ -200,12 +197,6 @@ class Contrastive(Learner):
     @override
     def saved(self) -> dict[str, float]:
         return {"texts asked for": self._texts.asked, "texts computed": self._texts.made}
-
-    @torch.no_grad()
-    def scores(self, views: Tensor) -> Tensor:
-        """Probabilities of the entries' texts for one photograph, K, from all views of it: of their mean features."""
-        _, degra = self.clip.encode_image(views)
-        return daclip.degradation_probabilities(degra.float().mean(dim=0, keepdim=True), self._texts(self.words))[0]
 
 
 class Prompts(Learner):
@@ -234,11 +225,6 @@ class Prompts(Learner):
         logits = self._logits(batch.view)
         accuracy = (logits.detach().argmax(dim=1) == batch.entries).float().mean()
         return {"loss": clip_adapter.prompt_loss(logits, batch.entries), "accuracy": accuracy}
-
-    @torch.no_grad()
-    def scores(self, views: Tensor) -> Tensor:
-        """Probabilities of the entries' prompts for one photograph, K, from all views of it: of their mean features."""
-        return self._logits(views).float().mean(dim=0).softmax(dim=-1)
 
 
 class Restoring(Learner):
@@ -291,7 +277,7 @@ class Sde(Restoring):
         x0, mu = batch.gt.float() / 255, batch.lq.float() / 255
         t, z, first = self._drawn(batch, x0)
         x = self.sde.marginal(x0, mu, t, z)
-        if first.any():
+        if first is not None and first.any():
             x = torch.where(first[:, None, None, None], self.sde.start(mu, z), x)
             z = self.sde.noise(x, x0, mu, t)
         eps_hat = self.net(x, mu, t, **self.contexts(batch)).float()
@@ -302,16 +288,20 @@ class Sde(Restoring):
                 return {"loss": self.sde.image_loss(mu, eps_hat, z, t, distance=self.stage.distance)}
         return {"loss": self.sde.likelihood_loss(x, x0, mu, eps_hat, t, self.stage.distance)}
 
-    def _drawn(self, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """t, z, and which states are those that a sampler starts from."""
+    def _drawn(self, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """t, z, and which states are those that a sampler starts from; None if none shall be."""
         share, times, noises, first = self.stage.sde.first, [], [], []
         for number in batch.numbers:
             generator = torch.Generator(like.device).manual_seed(noise_seed(self.stage.seed, number))
             times.append(torch.randint(1, self.sde.steps + 1, (1,), generator=generator, device=like.device))
             noises.append(torch.randn(like.shape[1:], generator=generator, device=like.device))
-            first.append(torch.rand(1, generator=generator, device=like.device) < share)
+            if share:
+                first.append(torch.rand(1, generator=generator, device=like.device) < share)
+        t, z = torch.cat(times), torch.stack(noises)
+        if not share:
+            return t, z, None
         chosen = torch.cat(first)
-        return torch.cat(times).masked_fill(chosen, self.sde.steps), torch.stack(noises), chosen
+        return t.masked_fill(chosen, self.sde.steps), z, chosen
 
 
 class Direct(Restoring):

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from training.data import Index, Pixels, read_image, read_index, read_pair
 from training.learners import Contrastive, Learner, Prompts, Restoring, Steering
 from training.metrics import psnr
-from training.restorer import Restorer, looks
+from training.restorer import Restorer, text_features
 from training.stage import Stage
 
 
@@ -84,12 +85,13 @@ def validate(
 def _named(
     stage: Stage, learner: Contrastive | Prompts, index: Index, rows: NDArray[np.int64], device: torch.device | str
 ) -> Validated:
-    steering = Steering.of(learner.net, stage)
+    steering, texts = Steering.of(learner.net, stage), text_features(learner.net, learner.words)
+    looker = Restorer(nn.Identity(), steering, stage, words=index.names, texts=texts, device=device)
     hits: dict[str, list[float]] = {}
     for row in rows:
-        scores = learner.scores(looks(read_image(index, int(row), ""), steering).to(device))
-        entry = int(index.entry[row])
-        hits.setdefault(index.names[entry], []).append(float(int(scores.argmax()) == entry))
+        found = next(iter(looker.look(read_image(index, int(row), "")).words))
+        name = index.names[index.entry[row]]
+        hits.setdefault(name, []).append(float(found == name))
     each = {name: float(np.mean(found)) for name, found in sorted(hits.items())}
     return Validated("accuracy", float(np.mean([hit for found in hits.values() for hit in found])), each)
 

@@ -102,6 +102,17 @@ def not_a_database(data: bytes) -> bytes:
     return b"this is no database, whatever its name\n" * 100
 
 
+@pytest.mark.parametrize("journal", [b"", bytes(512)], ids=["empty", "zeros"])
+def test_a_journal_that_a_kill_left_before_it_held_anything_is_removed(tmp_path: Path, journal: bytes) -> None:
+    path, left = tmp_path / "captions.sqlite", tmp_path / "captions.sqlite-journal"
+    with CaptionStore(path) as store:
+        store.put([("a", "a cat")], "model")
+    left.write_bytes(journal)
+    with CaptionStore(path) as store:
+        assert store.get(["a"], "model") == {"a": "a cat"}
+        assert not left.exists()
+
+
 @pytest.mark.parametrize("harm", [damaged_by_truncation, damaged_inside, not_a_database])
 def test_a_damaged_file_is_put_aside(tmp_path: Path, harm, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "c.sqlite"

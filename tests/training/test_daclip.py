@@ -493,9 +493,7 @@ def test_a_patch_embedding_starts_as_cosines_over_their_amplitude() -> None:
     unit = filters / filters.norm(dim=1, keepdim=True)
     torch.testing.assert_close(unit @ unit.T, torch.eye(40), rtol=0, atol=1e-5)  # no two see the same
     grey = filters[:24].norm(dim=1)
-    assert (grey.diff() >= -1e-5).all() and grey[-1] / grey[
-        0
-    ] > 30  # the finer, the larger, as photographs have less of it
+    assert (grey.diff() >= -1e-5).all() and grey[-1] / grey[0] > 30  # finer ones larger: photographs have less of them
     flat = conv(torch.ones(1, 3, 8, 8))[0, :, 0, 0]
     assert flat[0].abs() > 1 and (flat[1:24].abs() < 1e-4).all() and (flat[25:40].abs() < 1e-4).all()
 
