@@ -158,7 +158,7 @@ for _ in range(800):
 def test_the_same_pixels_give_the_same_bytes_wherever_memory_lies() -> None:
     """ISA-L's first match in a stream depends on an address, by the 64 KiB: without precaution about five of these
     come out otherwise."""
-    subprocess.run([sys.executable, "-c", WHEREVER], check=True)  # in a fresh process, whose memory has no holes to fill
+    subprocess.run([sys.executable, "-c", WHEREVER], check=True)  # a fresh one: memory without holes
 
 
 def _data(png: bytes) -> Iterator[bytes]:
