@@ -1,6 +1,6 @@
 """Each network beside its published structure: same weights, same inputs, same precision, turn by turn in one process.
 
-    python -m benchmarks.models [WORD …] [--device cuda] [--side 64] [--batch 2] [--save]
+    python -m benchmarks.models [WORD …] [--device cuda] [--images 2x64 1x256] [--save models]
 
 published  benchmarks/published/: the structure that the released code has, re-stated.
 patina     training/models/, its exact path, and on a GPU also bfloat16 autocast and torch.compile for both alike.
@@ -14,6 +14,7 @@ what it held before them.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -29,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.photos import machine
+from benchmarks.photos import machine, publish
 from training.models import CATALOGUE, Published
 from training.models.daclip import joint_loss
 
@@ -147,14 +148,14 @@ def compare(cases: dict[str, Case], bench: Bench, rounds: int, repeats: int) -> 
     return times
 
 
-def peak(word: str, name: str, options: argparse.Namespace, precision: str) -> float:
+def peak(word: str, name: str, batch: int, side: int, device: str, precision: str) -> float:
     """MB that two training steps need, in a process of its own."""
     call = [sys.executable, "-m", "benchmarks.models", word, "--peak", name, "--precision", precision]
-    call += ["--device", options.device, "--side", str(options.side), "--batch", str(options.batch)]
+    call += ["--device", device, "--images", f"{batch}x{side}"]
     return float(json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout))
 
 
-def measure_peak(word: str, name: str, device: str, batch: int, side: int, precision: str) -> float:
+def measure_peak(word: str, name: str, batch: int, side: int, device: str, precision: str) -> float:
     """The same, in this process."""
     entry = CATALOGUE[word]
     case = made(entry, STRUCTURES[entry.network.partition(":")[0]], device, batch, side)[name]
@@ -201,15 +202,16 @@ def report(words: list[str], options: argparse.Namespace) -> list[str]:
     for word in words:
         entry = CATALOGUE[word]
         structure = STRUCTURES[entry.network.partition(":")[0]]
-        for precision, compiled in ways:
-            cases = made(entry, structure, options.device, options.batch, options.side)
+        images = options.images[:1] if structure == "daclip" else options.images
+        for (batch, side), (precision, compiled) in itertools.product(images, ways):
+            cases = made(entry, structure, options.device, batch, side)
             apart = difference(cases)
             if compiled:
                 for case in cases.values():
                     case.net.compile()
             times = compare(cases, Bench(options.device, precision), options.rounds, options.repeats)
-            side = 224 if structure == "daclip" else options.side
-            cells = [word, f"{options.batch}×{side}²", precision + (", compiled" if compiled else "")]
+            shown = 224 if structure == "daclip" else side
+            cells = [word, f"{batch}×{shown}²", precision + (", compiled" if compiled else "")]
             for kind in ("inference", "training"):
                 theirs, ours = times[kind]["published"], times[kind]["patina"]
                 cells += [f"{middle(theirs):.1f}", f"{middle(ours):.1f}"]
@@ -217,7 +219,7 @@ def report(words: list[str], options: argparse.Namespace) -> list[str]:
             cells += (
                 ["–", "–"]
                 if compiled
-                else [f"{peak(word, name, options, precision):.0f}" for name in ("published", "patina")]
+                else [f"{peak(word, n, batch, side, options.device, precision):.0f}" for n in ("published", "patina")]
             )
             lines.append("| " + " | ".join([*cells, f"{apart:.0e}"]) + " |")
             print(lines[-1], file=sys.stderr, flush=True)
@@ -225,29 +227,35 @@ def report(words: list[str], options: argparse.Namespace) -> list[str]:
     return lines
 
 
+def sizes(text: str) -> tuple[int, int]:
+    """Batch and side of `2x64`."""
+    batch, _, side = text.partition("x")
+    return int(batch), int(side)
+
+
 def main() -> None:
     """Print the table; with --save, keep it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", choices=[*WORDS, []], default=[])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--images", type=sizes, nargs="+", default=[(2, 64)], metavar="BATCHxSIDE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1, help="steps in each round")
     parser.add_argument("--compile", action="store_true", help="torch.compile both, too")
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     parser.add_argument("--peak", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--save", action="store_true")
+    parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/NAME.md")
     options = parser.parse_args()
     words = options.words or list(WORDS)
     if options.peak:
-        print(measure_peak(words[0], options.peak, options.device, options.batch, options.side, options.precision))
+        print(measure_peak(words[0], options.peak, *options.images[0], options.device, options.precision))
         return
     lines = report(words, options)
     where = (
         torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
     )
-    command = f"python -m benchmarks.models --device {options.device} --side {options.side} --batch {options.batch}"
+    images = " ".join(f"{batch}x{side}" for batch, side in options.images)
+    command = f"python -m benchmarks.models {' '.join([*options.words, '--device', options.device])} --images {images}"
     text = "\n".join(
         [
             *lines,
@@ -256,12 +264,7 @@ def main() -> None:
             f"on {where}, {machine()}, torch {torch.__version__}.",
         ]
     )
-    print(text)
-    if options.save:
-        name = "models.md" if options.device == "cpu" else "models_gpu.md"
-        (Path(__file__).parent / name).write_text(
-            f"# The networks beside their published structure\n\n{text}\n", "utf-8"
-        )
+    publish(options.save or "", f"# The networks beside their published structure\n\n{text}\n", bool(options.save))
 
 
 if __name__ == "__main__":

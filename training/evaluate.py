@@ -29,16 +29,22 @@ from training import published
 from training.data import Index, Kept, Pixels, read_image, read_index, read_pair
 from training.draws import Rows
 from training.errors import ModelInputError, StageError
-from training.metrics import PROTOCOLS, Fid, Lpips, UnavailableMetricError, fid_caution, frechet_distance, measure
+from training.metrics import (
+    PERFECT,
+    PROTOCOLS,
+    Fid,
+    Lpips,
+    UnavailableMetricError,
+    fid_caution,
+    frechet_distance,
+    measure,
+)
 from training.models.clip_adapter import PROMPTS
 from training.models.daclip import DEGRADATIONS
 from training.restorer import Progress, Restorer, Tiling, load_restorer, load_steering, origin_of
 from training.runs import dataset_digest
 from training.samplers import SAMPLERS
 from training.validate import centre, photographs_first, save_strips, to_bytes
-
-PERFECT = 100.0
-"""dB that equal pictures count as, so that a mean over them is a number; nothing counts as more."""
 
 STRIP = 512
 """Largest side of a picture in a strip, px; of larger ones the centre is shown, at 1:1."""

@@ -77,7 +77,7 @@ class Steering:
     @torch.no_grad()
     def contexts(self, views: Tensor) -> dict[str, Tensor]:
         """The network's inputs beside the images, float32, from B x 3 x V x V views."""
-        if isinstance(self.net, clip_adapter.Net):
+        if isinstance(self.net, clip_adapter.AdaptedClip):
             return {"degradation": self.net.encode_image(views).float()}
         image, degradation = self.net.encode_image(views)  # type: ignore[operator]
         return {"image_context": image.float(), "degradation_context": degradation.float()}
@@ -157,7 +157,7 @@ class Contrastive(Learner):
 
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()
-        self.net = self.clip = _clip(stage, daclip.Net)
+        self.net = self.clip = _clip(stage, daclip.DaClip)
         self.words = class_texts(stage, index)
         texts = [*index.captions, *self.words]
         self._texts = Texts(self.clip.encode_text, self.clip.settings.context_length, texts)
@@ -204,7 +204,7 @@ class Prompts(Learner):
 
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()
-        self.net = self.clip = _clip(stage, clip_adapter.Net)
+        self.net = self.clip = _clip(stage, clip_adapter.AdaptedClip)
         self.words = class_texts(stage, index)
         self._features: Tensor | None = None
 

@@ -30,6 +30,10 @@ Pixels: TypeAlias = NDArray[np.uint8]  # H x W x 3, RGB
 Values: TypeAlias = NDArray[np.uint8] | NDArray[np.floating[Any]]  # H x W x 3 or H x W
 
 
+PERFECT = 100.0
+"""dB that equal pictures count as, so that a mean over them is a number; nothing counts as more."""
+
+
 class UnavailableMetricError(RuntimeError):
     """A metric whose library or weights cannot be had. One sentence: what is lacking, and what gives it."""
 
@@ -44,6 +48,11 @@ def psnr(x: Values, y: Values, border: int = 0, *, peak: float = 255.0) -> float
     a, b = _inner(x, y, border)
     error = float(np.mean(np.square(a - b)))
     return 10 * math.log10(peak**2 / error) if error else math.inf
+
+
+def psnr_for_means(x: Values, y: Values) -> float:
+    """`psnr`, PERFECT at most."""
+    return min(psnr(x, y), PERFECT)
 
 
 def ssim_gaussian(x: Values, y: Values, border: int = 0, *, peak: float = 255.0) -> float:

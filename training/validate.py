@@ -13,7 +13,7 @@ from torch import nn
 
 from training.data import Index, Pixels, read_image, read_index, read_pair
 from training.learners import Contrastive, Learner, Prompts, Restoring, Steering
-from training.metrics import psnr
+from training.metrics import psnr_for_means
 from training.restorer import Restorer, text_features
 from training.stage import Stage
 
@@ -73,7 +73,9 @@ def validate(
     for k, row in enumerate(rows):
         lq, gt = (centre(image, stage.validation.side) for image in read_pair(index, int(row)))
         restored = to_bytes(restorer.restore(lq, seed=k))
-        found.setdefault(index.names[index.entry[row]], []).append((psnr(restored, gt), psnr(lq, gt)))
+        found.setdefault(index.names[index.entry[row]], []).append(
+            (psnr_for_means(restored, gt), psnr_for_means(lq, gt))
+        )
         if k < 10:
             strips.append(np.concatenate([lq, restored, gt], axis=1))
     save_strips(strips, pictures / f"{seen:012d}.png")

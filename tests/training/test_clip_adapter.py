@@ -14,7 +14,7 @@ from tests.training import fill
 from training.clip_inputs import tokenize
 from training.errors import ModelInputError
 from training.models import clip_adapter
-from training.models.clip_adapter import TINY, VIT_B_32, Adapter, ClipAdapterSettings, Net, prompt_loss
+from training.models.clip_adapter import TINY, VIT_B_32, AdaptedClip, Adapter, ClipAdapterSettings, prompt_loss
 from training.official.clip_adapter import ADAPTERS, CLIP_ADAPTER, CLIP_PREFIX
 from training.official.daclip import settings_of
 from training.official.keymap import KeyMapError
@@ -49,15 +49,15 @@ def _on_one_core() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Net:
+def tiny() -> AdaptedClip:
     torch.manual_seed(0)
-    return Net(TINY)
+    return AdaptedClip(TINY)
 
 
 @pytest.fixture(scope="module")
-def full() -> Net:
+def full() -> AdaptedClip:
     published = filled(key for key in SHAPES if not key.startswith(TEXT_CLIP))
-    net = Net(VIT_B_32)
+    net = AdaptedClip(VIT_B_32)
     net.load_state_dict(CLIP_ADAPTER.from_published(published, net.state_dict()))
     return net
 
@@ -65,7 +65,7 @@ def full() -> Net:
 def test_published_names_to_ours_and_back_is_the_identity() -> None:
     """Of names and shapes: 628 tensors without memory. The next test has the values."""
     with torch.device("meta"):
-        like = Net(VIT_B_32).state_dict()
+        like = AdaptedClip(VIT_B_32).state_dict()
         unique = {key: torch.empty(shape) for key, shape in SHAPES.items() if not key.startswith(TEXT_CLIP)}
     ours = CLIP_ADAPTER.from_published(unique, like)
     assert {name: tensor.shape for name, tensor in ours.items()} == {name: t.shape for name, t in like.items()}
@@ -73,7 +73,7 @@ def test_published_names_to_ours_and_back_is_the_identity() -> None:
     assert {key: tuple(tensor.shape) for key, tensor in back.items()} == SHAPES and len(SHAPES) == 628
 
 
-def test_tiny_networks_and_the_adapters_file_go_round(tiny: Net) -> None:
+def test_tiny_networks_and_the_adapters_file_go_round(tiny: AdaptedClip) -> None:
     published = CLIP_ADAPTER.to_published(tiny.state_dict())
     assert ClipAdapterSettings(**vars(settings_of(published, CLIP_PREFIX))) == TINY
     ours = CLIP_ADAPTER.from_published(published, tiny.state_dict())
@@ -103,7 +103,7 @@ def test_adapters_alone_give_the_published_numbers(side: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_network_gives_the_published_numbers(full: Net) -> None:
+def test_the_whole_network_gives_the_published_numbers(full: AdaptedClip) -> None:
     texts = list(np.load(GOLDEN)["texts"])
     assert tuple(texts) == clip_adapter.PROMPTS
     prompts = tokenize(texts)
@@ -118,13 +118,13 @@ def test_the_whole_network_gives_the_published_numbers(full: Net) -> None:
 
 def test_only_adapters_learn() -> None:
     with torch.device("meta"):
-        full = Net(VIT_B_32)
+        full = AdaptedClip(VIT_B_32)
     assert sum(p.numel() for p in full.parameters() if p.requires_grad) == 1_582_080
     assert sum(p.numel() for p in full.parameters()) == 152_859_393
 
 
-def test_fine_tuning_moves_the_adapters_and_nothing_else(tiny: Net) -> None:
-    net = Net(TINY)
+def test_fine_tuning_moves_the_adapters_and_nothing_else(tiny: AdaptedClip) -> None:
+    net = AdaptedClip(TINY)
     net.load_state_dict(tiny.state_dict())
     net.train()
     assert not net.clip.training and net.image_adapter.training
@@ -146,12 +146,12 @@ def test_fine_tuning_moves_the_adapters_and_nothing_else(tiny: Net) -> None:
     assert moved == {name for name in before if "_adapter." in name}
 
 
-def test_a_batch_of_one_is_the_same_as_in_a_batch(tiny: Net) -> None:
+def test_a_batch_of_one_is_the_same_as_in_a_batch(tiny: AdaptedClip) -> None:
     images = torch.randn(3, 3, 64, 64)
     torch.testing.assert_close(tiny.encode_image(images[:1]), tiny.encode_image(images)[:1], rtol=1e-5, atol=1e-5)
 
 
-def test_bfloat16_gives_close_numbers(tiny: Net) -> None:
+def test_bfloat16_gives_close_numbers(tiny: AdaptedClip) -> None:
     images, prompts = torch.randn(2, 3, 64, 64), tokenize(clip_adapter.PROMPTS)
     exact = tiny(images, prompts)
     with torch.autocast("cpu", torch.bfloat16):
@@ -159,7 +159,7 @@ def test_bfloat16_gives_close_numbers(tiny: Net) -> None:
     assert ((rough.float() - exact).abs().max() / exact.abs().max()).item() < 0.1
 
 
-def test_bad_input_is_refused(tiny: Net) -> None:
+def test_bad_input_is_refused(tiny: AdaptedClip) -> None:
     with pytest.raises(ModelInputError, match="sees 64×64"):
         tiny.encode_image(torch.zeros(1, 3, 32, 64))
     with pytest.raises(ModelInputError, match="up to 77"):

@@ -28,8 +28,8 @@ from training.models.daclip import (
     VIT_L_14,
     ClipSettings,
     ClipWeightsError,
+    DaClip,
     Features,
-    Net,
     contrastive_terms,
     degradation_accuracy,
     joint_loss,
@@ -67,7 +67,7 @@ def error(found: Tensor, expected: Any) -> float:
     return float(np.abs(found.detach().numpy() - expected).max() / np.abs(expected).max())
 
 
-def steered(net: Net) -> Net:
+def steered(net: DaClip) -> DaClip:
     """With controls that do something, as after a training."""
     torch.manual_seed(1)
     for parameter in net.controller.dense.parameters():
@@ -76,16 +76,16 @@ def steered(net: Net) -> Net:
 
 
 @pytest.fixture
-def tiny() -> Net:
+def tiny() -> DaClip:
     torch.manual_seed(0)
-    return Net(TINY)
+    return DaClip(TINY)
 
 
 @pytest.fixture(scope="module")
-def full() -> Iterator[Net]:
+def full() -> Iterator[DaClip]:
     published = {k: torch.from_numpy(fill.weight(k, v)) for k, v in SHAPES.items() if not k.startswith("visual.")}
     published |= {k: published[fill.daclip_alias(k)] for k in SHAPES if k.startswith("visual.")}
-    net = Net(VIT_B_32)
+    net = DaClip(VIT_B_32)
     net.load_state_dict(DACLIP.from_published(published, net.state_dict()))
     yield net
 
@@ -102,7 +102,7 @@ def batch(size: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 def test_published_names_to_ours_and_back_is_the_identity() -> None:
     """Of names and shapes: 631 tensors without memory. `test_tiny_networks_go_round` has the values."""
     with torch.device("meta"):
-        like = Net(VIT_B_32).state_dict()
+        like = DaClip(VIT_B_32).state_dict()
         published = {key: torch.empty(shape) for key, shape in SHAPES.items()}
     assert settings_of(published) == VIT_B_32
     unique = {key: tensor for key, tensor in published.items() if not key.startswith("visual.")}
@@ -114,7 +114,7 @@ def test_published_names_to_ours_and_back_is_the_identity() -> None:
 
 def test_sizes_are_the_published_ones() -> None:
     with torch.device("meta"):
-        base, large = Net(VIT_B_32), Net(VIT_L_14)
+        base, large = DaClip(VIT_B_32), DaClip(VIT_L_14)
     count = [sum(p.numel() for p in m.parameters()) for m in (base, base.controller, large, large.controller)]
     assert count[:2] == [246_213_634, 94_936_320]
     assert [round(n / 1e5) for n in count[2:]] == [7568, 3292]
@@ -128,7 +128,7 @@ def test_sizes_are_the_published_ones() -> None:
     assert sum(".resblocks." in name for name in decayed) == 48 and sum(".dense." in name for name in decayed) == 12
 
 
-def test_tiny_networks_go_round(tiny: Net) -> None:
+def test_tiny_networks_go_round(tiny: DaClip) -> None:
     published = DACLIP.to_published(steered(tiny).state_dict())
     assert settings_of(published) == TINY
     ours = DACLIP.from_published(published, tiny.state_dict())
@@ -142,7 +142,7 @@ def test_tiny_networks_go_round(tiny: Net) -> None:
 
 
 @pytest.mark.slow
-def test_features_are_the_published_ones(full: Net, golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_the_published_ones(full: DaClip, golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.from_numpy(fill.context("daclip.images", (2, 3, 224, 224), 1.0))
     encoder, seen, run = list(full.clip.visual.transformer.resblocks), [], daclip.run_block
 
@@ -176,7 +176,7 @@ def test_features_are_the_published_ones(full: Net, golden: dict[str, Any], monk
 
 
 @pytest.mark.slow
-def test_losses_and_gradients_are_the_published_ones(full: Net, golden: dict[str, Any]) -> None:
+def test_losses_and_gradients_are_the_published_ones(full: DaClip, golden: dict[str, Any]) -> None:
     images = torch.from_numpy(fill.context("daclip.batch.images", (8, 3, 224, 224), 1.0))
     degradations = torch.from_numpy(fill.tokens("daclip.batch.degradation", 8))
     features = full(images, torch.from_numpy(fill.tokens("daclip.batch.caption", 8)), degradations)
@@ -201,7 +201,7 @@ def test_losses_and_gradients_are_the_published_ones(full: Net, golden: dict[str
 
 
 @pytest.mark.parametrize("control", [True, False])
-def test_the_published_structure_gives_the_same(tiny: Net, control: bool) -> None:
+def test_the_published_structure_gives_the_same(tiny: DaClip, control: bool) -> None:
     ours = steered(tiny)
     theirs = published_daclip.build(DACLIP.to_published(ours.state_dict()))
     images, captions, degradations = batch()
@@ -222,7 +222,7 @@ def test_the_published_structure_gives_the_same(tiny: Net, control: bool) -> Non
 # ----------------------------------------------------------------------------------------------------------------- laws
 
 
-def test_a_clean_start_leaves_clips_features_as_they_are(tiny: Net) -> None:
+def test_a_clean_start_leaves_clips_features_as_they_are(tiny: DaClip) -> None:
     images = torch.randn(2, 3, 64, 64)
     plain = tiny.clip.encode_image(images)  # by open_clip's own forward
     image, degra = tiny.encode_image(images)
@@ -236,7 +236,7 @@ def test_a_clean_start_leaves_clips_features_as_they_are(tiny: Net) -> None:
 
 def test_the_published_start_copies_all_but_the_last_norm_and_hardly_changes_features() -> None:
     torch.manual_seed(0)
-    net = Net(TINY)
+    net = DaClip(TINY)
     encoder = net.clip.visual
     nn.init.normal_(encoder.ln_post.weight, 1, 0.1)
     nn.init.normal_(encoder.ln_post.bias, 0, 0.1)
@@ -257,7 +257,7 @@ def test_the_published_start_copies_all_but_the_last_norm_and_hardly_changes_fea
     torch.testing.assert_close(net.encode_image(images)[0], plain, rtol=1e-5, atol=1e-5)
 
 
-def test_controls_come_from_the_end(tiny: Net) -> None:
+def test_controls_come_from_the_end(tiny: DaClip) -> None:
     """A control that only the controller's last block gives must reach the encoder's first block."""
     images = torch.randn(1, 3, 64, 64)
     hidden, _ = tiny.controller(images)
@@ -268,7 +268,7 @@ def test_controls_come_from_the_end(tiny: Net) -> None:
     assert [control.shape[1] for control in controls] == [17, 17, 1]
 
 
-def test_frozen_parts_get_no_gradient_and_do_not_change(tiny: Net) -> None:
+def test_frozen_parts_get_no_gradient_and_do_not_change(tiny: DaClip) -> None:
     tiny.train()
     assert tiny.training and tiny.controller.training and not any(module.training for module in tiny.clip.modules())
     before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
@@ -282,7 +282,7 @@ def test_frozen_parts_get_no_gradient_and_do_not_change(tiny: Net) -> None:
     assert {"logit_scale", "controller.dense.0.weight", "controller.tower.conv1.weight"} <= moved
 
 
-def test_frozen_blocks_keep_less_for_the_backward_pass(tiny: Net) -> None:
+def test_frozen_blocks_keep_less_for_the_backward_pass(tiny: DaClip) -> None:
     kept: dict[int, int] = {}
     weights = {parameter.untyped_storage().data_ptr() for parameter in tiny.parameters()}
 
@@ -302,7 +302,7 @@ def test_frozen_blocks_keep_less_for_the_backward_pass(tiny: Net) -> None:
     assert memory(tiny.clip.visual) < 0.75 * memory(tiny.controller.tower)
 
 
-def test_texts_cost_only_what_counts_and_are_the_same(tiny: Net) -> None:
+def test_texts_cost_only_what_counts_and_are_the_same(tiny: DaClip) -> None:
     tokens = tokenize([*CAPTIONS, CAPTIONS[0]])
     rows, place = daclip.distinct(tokens)
     assert len(rows) == 4 and rows.shape[1] < 20
@@ -353,7 +353,7 @@ def test_classification_takes_the_nearest_word() -> None:
     torch.testing.assert_close(probabilities.sum(dim=-1), torch.ones(5))
 
 
-def test_the_temperature_is_kept_in_bounds(tiny: Net) -> None:
+def test_the_temperature_is_kept_in_bounds(tiny: DaClip) -> None:
     for value, expected in ((-1.0, 0.0), (2.5, 2.5), (9.0, math.log(100))):
         nn.init.constant_(tiny.logit_scale, value)
         tiny.clamp_logit_scale()
@@ -364,7 +364,7 @@ def test_the_temperature_is_kept_in_bounds(tiny: Net) -> None:
 
 
 @pytest.mark.slow
-def test_it_compiles_without_a_break(tiny: Net) -> None:
+def test_it_compiles_without_a_break(tiny: DaClip) -> None:
     images, captions, degradations = batch(2)
     compiled: Any = torch.compile(steered(tiny), backend="eager", fullgraph=True)
     expected = tiny(images, captions, degradations)
@@ -372,7 +372,7 @@ def test_it_compiles_without_a_break(tiny: Net) -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_gives_close_numbers(tiny: Net) -> None:
+def test_bfloat16_gives_close_numbers(tiny: DaClip) -> None:
     images, captions, degradations = batch()
     exact = steered(tiny)(images, captions, degradations)
     with torch.autocast("cpu", torch.bfloat16):
@@ -398,7 +398,7 @@ def test_bfloat16_gives_close_numbers(tiny: Net) -> None:
     ],
 )
 def test_bad_input_is_refused(
-    tiny: Net, images: Tensor | None, captions: Tensor | None, degradations: Tensor | None, told: str
+    tiny: DaClip, images: Tensor | None, captions: Tensor | None, degradations: Tensor | None, told: str
 ) -> None:
     good = batch(2)
     given = [
@@ -419,8 +419,8 @@ def test_names_of_open_clip() -> None:
         ClipSettings(patch_size=15)
 
 
-def test_quick_gelu_is_another_function(tiny: Net) -> None:
-    quick = Net(ClipSettings(**{**vars(TINY), "quick_gelu": True}))
+def test_quick_gelu_is_another_function(tiny: DaClip) -> None:
+    quick = DaClip(ClipSettings(**{**vars(TINY), "quick_gelu": True}))
     quick.load_state_dict(tiny.state_dict())
     images = torch.randn(1, 3, 64, 64)
     expected = quick.clip.encode_image(images)
@@ -447,10 +447,10 @@ def architecture(tmp_path: Path) -> Iterator[str]:
     open_clip.factory._MODEL_CONFIGS.update(before)
 
 
-def test_weights_come_from_a_file(tiny: Net, architecture: str, tmp_path: Path) -> None:
+def test_weights_come_from_a_file(tiny: DaClip, architecture: str, tmp_path: Path) -> None:
     file = tmp_path / "clip.pt"
     torch.save(tiny.clip.state_dict(), file)
-    net = Net.pretrained(architecture, str(file))
+    net = DaClip.pretrained(architecture, str(file))
     assert net.settings == TINY and not net.clip.training
     images = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(net.encode_image(images), tiny.encode_image(images))
@@ -462,9 +462,9 @@ def test_weights_that_cannot_be_had_are_told(architecture: str, tmp_path: Path) 
     (tmp_path / "page.html").write_text("<html>404</html>")
     for weights in ("nonsense", str(tmp_path / "page.html"), str(tmp_path / "none.pt")):
         with pytest.raises(ClipWeightsError, match=r"cannot be loaded.*give the path of a file"):
-            Net.pretrained(architecture, weights)
+            DaClip.pretrained(architecture, weights)
     with pytest.raises(ClipWeightsError, match="write 'ViT-B-32-quickgelu'"):
-        Net.pretrained("ViT-B-32", "openai")
+        DaClip.pretrained("ViT-B-32", "openai")
 
 
 @pytest.mark.slow
@@ -505,9 +505,9 @@ def test_a_clip_of_random_weights_starts_so_and_its_controller_too() -> None:
     assert torch.equal(net.controller.tower.conv1.weight, conv.weight)
 
 
-def _seeded() -> Net:
+def _seeded() -> DaClip:
     torch.manual_seed(0)
-    return Net(TINY)
+    return DaClip(TINY)
 
 
 def _rank(rank: int, folder: str) -> None:

@@ -23,7 +23,7 @@ from training.data import read_index, read_pair
 from training.errors import CheckpointError, ModelInputError, StageError
 from training.evaluate import Classification, Evaluation, classify, image_seed, right_names
 from training.learners import Steering
-from training.metrics import UnavailableMetricError, measure, psnr
+from training.metrics import PERFECT, UnavailableMetricError, measure, psnr
 from training.models import clip_adapter, daclip, nafnet
 from training.models.daclip import DEGRADATIONS
 from training.restorer import Restorer, Tiling
@@ -143,7 +143,7 @@ def test_a_network_that_spoils_pictures_loses_them_all(dataset: Path) -> None:
 
 def test_the_truth_itself_counts_as_a_hundred_decibels_and_a_note_says_so(dataset: Path) -> None:
     found = evaluate.evaluate(towards_truth(dataset, 1.0), dataset, entries=["noisy-15"], **PLAIN)
-    assert found.mean.psnr == evaluate.PERFECT
+    assert found.mean.psnr == PERFECT
     assert found.mean.ssim == pytest.approx(1)
     assert found.notes == ("4 pictures equal to the clean ones count as 100 dB",)
     assert json.loads(found.to_json())["mean"]["psnr"] == 100
@@ -421,7 +421,7 @@ def controller(tmp_path: Path, kind: Literal["contrastive", "prompts"]) -> Path:
     torch.manual_seed(1)
     daclip_net = kind == "contrastive"
     word = "daclip-b32" if daclip_net else "clip-adapter-b32"
-    net: nn.Module = daclip.Net(daclip.TINY) if daclip_net else clip_adapter.Net(clip_adapter.TINY)
+    net: nn.Module = daclip.DaClip(daclip.TINY) if daclip_net else clip_adapter.AdaptedClip(clip_adapter.TINY)
     data = Data(1, order="scenes", view="photo") if daclip_net else Data(1, view="patch-floats", crop=32)
     stage = replace(STAGE, name="clip", objective=kind, network=word, size="tiny", data=data)
     words = ["jpeg-compressed", "noisy", "uncompleted"]

@@ -20,6 +20,7 @@ from tests.training import fill
 from training import metrics, published
 from training.errors import ModelInputError
 from training.metrics import (
+    PERFECT,
     PROTOCOLS,
     Fid,
     Lpips,
@@ -30,6 +31,7 @@ from training.metrics import (
     luma,
     measure,
     psnr,
+    psnr_for_means,
     ssim_gaussian,
     ssim_uniform,
 )
@@ -92,6 +94,8 @@ def test_a_constant_step_has_its_psnr(step: int, border: int) -> None:
 
 def test_equal_pictures_are_perfect() -> None:
     assert psnr(GT, GT) == math.inf
+    assert psnr_for_means(GT, GT) == PERFECT
+    assert psnr_for_means(GT, GT ^ 1) == psnr(GT, GT ^ 1)
     assert ssim_gaussian(GT, GT) == pytest.approx(1)
     assert ssim_uniform(GT / 255, GT / 255) == pytest.approx(1)
 

@@ -436,10 +436,10 @@ def test_tensors_outside_of_their_storage_are_refused(
 # --- networks ----------------------------------------------------------------------------------------------------
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "daclip": lambda: daclip.Net(CLIP),
+    "daclip": lambda: daclip.DaClip(CLIP),
     "unet": lambda: unet.UNet(UNET),
     "nafnet": lambda: nafnet.NAFNet(nafnet.TINY),
-    "vlunet": lambda: vlunet.Net(vlunet.TINY),
+    "vlunet": lambda: vlunet.VluNet(vlunet.TINY),
 }
 
 
@@ -504,7 +504,7 @@ def test_files_are_written_as_each_published_code_reads_them(tmp_path: Path) -> 
     steps = written(NETWORKS["vlunet"]())
     assert {"state_dict", "epoch", "global_step", "pytorch-lightning_version"} == set(steps)
     assert all(name.startswith("net.") for name in steps["state_dict"])
-    tuned = written(clip_adapter.Net(ADAPTED), epoch=99)
+    tuned = written(clip_adapter.AdaptedClip(ADAPTED), epoch=99)
     assert (set(tuned), tuned["epoch"]) == ({"epoch", "learnable_params", "optimizer"}, 99)
     assert len(tuned["learnable_params"]) == 24
     assert all(isinstance(p, nn.Parameter) and ".adapter." in n for n, p in tuned["learnable_params"].items())
@@ -514,7 +514,7 @@ def test_files_are_written_as_each_published_code_reads_them(tmp_path: Path) -> 
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module, nn.Module]:
     """A file of VLU-Net with its adapted CLIP, and the two."""
     torch.manual_seed(6)
-    restorer, adapted = vlunet.Net(vlunet.TINY), clip_adapter.Net(ADAPTED)
+    restorer, adapted = vlunet.VluNet(vlunet.TINY), clip_adapter.AdaptedClip(ADAPTED)
     path = tmp_path_factory.mktemp("both") / "vlunet.ckpt"
     official.save(restorer, path, degradation_model=adapted)
     return path, restorer, adapted
@@ -528,7 +528,7 @@ def test_both_networks_of_a_lightning_file_are_found(both: tuple[Path, nn.Module
     assert "the file also holds clip-adapter; load it by that word" in found.lines()
     for other, found in (
         official.load(path, "clip-adapter"),
-        official.load(path, into=clip_adapter.Net(ADAPTED)),
+        official.load(path, into=clip_adapter.AdaptedClip(ADAPTED)),
     ):
         assert same_network(other, adapted)
         assert (found.word, found.others) == ("clip-adapter", ("vlunet",))
@@ -557,7 +557,7 @@ def test_adapters_alone_go_onto_a_clip(tmp_path: Path, both: tuple[Path, nn.Modu
         CheckpointError, match=r"clip_tuned.pth looks like clip-adapter, but with the adapters alone.*into"
     ):
         official.load(tmp_path / "clip_tuned.pth")
-    other = clip_adapter.Net(ADAPTED)
+    other = clip_adapter.AdaptedClip(ADAPTED)
     other.clip.load_state_dict(adapted.clip.state_dict())  # type: ignore[union-attr]
     back, _ = official.load(tmp_path / "clip_tuned.pth", into=other)
     assert back is other

@@ -46,7 +46,7 @@ def test_a_picture_is_restored_as_by_the_published_code(tmp_path: Path) -> None:
     picture = fill.uint8_image("e2e.lq", 40, 56)
     assert picture.astype(np.float64).sum() == golden["lq_uint8_sum_f64"]
 
-    clip = daclip.Net(daclip.VIT_B_32)
+    clip = daclip.DaClip(daclip.VIT_B_32)
     clip.load_state_dict(DACLIP.from_published(filled("daclip_ViT-B-32"), clip.state_dict()))
     image, degradation = clip.eval().encode_image(clip_view(picture)[None])
     assert relative(image, golden["image_context"]) <= 1e-5

@@ -48,7 +48,7 @@ def made_up(objective: Objective, after: str = "", view: str = "none", crop: int
 
 
 def seeing(view: str = "photo", crop: int = 0) -> Steering:
-    return Steering(daclip.Net(CLIP), made_up("contrastive", view=view, crop=crop))
+    return Steering(daclip.DaClip(CLIP), made_up("contrastive", view=view, crop=crop))
 
 
 def diffusion(*, steered: bool = True, steps: int = 2) -> Restorer:
@@ -64,11 +64,11 @@ def diffusion(*, steered: bool = True, steps: int = 2) -> Restorer:
 
 def described() -> Restorer:
     """A tiny VLU-Net of random weights."""
-    clip = clip_adapter.Net(ADAPTED)
+    clip = clip_adapter.AdaptedClip(ADAPTED)
     steering = Steering(clip, made_up("contrastive", view="patch-floats"))
     words = clip_adapter.PROMPTS
     stage = made_up("described", "adapter")
-    return Restorer(vlunet.Net(VLUNET), steering, stage, words=words, texts=text_features(clip, words))
+    return Restorer(vlunet.VluNet(VLUNET), steering, stage, words=words, texts=text_features(clip, words))
 
 
 class Pointwise(nn.Module):
@@ -318,7 +318,7 @@ def test_steering_is_frozen_and_brings_its_texts(run: Path) -> None:
 
 
 def test_a_published_unet_is_steered_by_daclips_file(tmp_path: Path) -> None:
-    net, clip = unet.UNet(UNET), daclip.Net(CLIP)
+    net, clip = unet.UNet(UNET), daclip.DaClip(CLIP)
     official.save(net, tmp_path / "universal-ir.pth")
     official.save(clip, tmp_path / "daclip.pt")
     with pytest.raises(CheckpointError, match="steered by DA-CLIP; give its file too"):
@@ -335,13 +335,13 @@ def test_a_published_unet_is_steered_by_daclips_file(tmp_path: Path) -> None:
 
 def test_a_published_file_of_another_width_does_not_steer(tmp_path: Path) -> None:
     official.save(unet.UNet(unet.TINY), tmp_path / "universal-ir.pth")
-    official.save(daclip.Net(CLIP), tmp_path / "daclip.pt")
+    official.save(daclip.DaClip(CLIP), tmp_path / "daclip.pt")
     with pytest.raises(CheckpointError, match=r"embeddings of 64 numbers.*takes 512"):
         load_published(tmp_path / "universal-ir.pth", tmp_path / "daclip.pt")
 
 
 def test_a_published_vlunet_brings_what_steers_it(tmp_path: Path) -> None:
-    net, clip = vlunet.Net(VLUNET), clip_adapter.Net(ADAPTED)
+    net, clip = vlunet.VluNet(VLUNET), clip_adapter.AdaptedClip(ADAPTED)
     official.save(net, tmp_path / "vlunet.ckpt", degradation_model=clip)
     restorer = load_published(tmp_path / "vlunet.ckpt", None)
     image = picture(40, 30)
@@ -360,6 +360,6 @@ def test_a_published_restorer_without_a_clip_needs_none(tmp_path: Path) -> None:
 
 
 def test_a_published_clip_restores_nothing(tmp_path: Path) -> None:
-    official.save(daclip.Net(CLIP), tmp_path / "daclip.pt")
+    official.save(daclip.DaClip(CLIP), tmp_path / "daclip.pt")
     with pytest.raises(CheckpointError, match="daclip, which restores nothing"):
         load_published(tmp_path / "daclip.pt", None)

@@ -17,7 +17,7 @@ from benchmarks.published import vlunet as published
 from tests.training import fill
 from training.errors import ModelInputError
 from training.models import vlunet
-from training.models.vlunet import FIVE_PROMPTS, SEVEN_PROMPTS, TINY, FeedForward, Net, VluNetSettings
+from training.models.vlunet import FIVE_PROMPTS, SEVEN_PROMPTS, TINY, FeedForward, VluNet, VluNetSettings
 from training.official.keymap import KeyMapError
 from training.official.vlunet import VLUNET
 
@@ -36,13 +36,13 @@ LIMIT = 2e-5
 def filled(settings: VluNetSettings) -> dict[str, Tensor]:
     """Weights of the fixtures' rule under the published names, for any size."""
     with torch.device("meta"):
-        shapes = {name: t.shape for name, t in VLUNET.to_published(Net(settings).state_dict()).items()}
+        shapes = {name: t.shape for name, t in VLUNET.to_published(VluNet(settings).state_dict()).items()}
     return {name: torch.from_numpy(value) for name, value in fill.fill(shapes).items()}
 
 
-def loaded(settings: VluNetSettings, state: dict[str, Tensor]) -> Net:
+def loaded(settings: VluNetSettings, state: dict[str, Tensor]) -> VluNet:
     with torch.device("meta"):
-        net = Net(settings)
+        net = VluNet(settings)
     net.load_state_dict(VLUNET.from_published(state, net.state_dict()), assign=True)
     return net
 
@@ -90,19 +90,19 @@ def golden() -> Iterator[dict[str, np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def full() -> Net:
+def full() -> VluNet:
     return loaded(SEVEN_PROMPTS, filled(SEVEN_PROMPTS))
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[Net, nn.Module]:
+def pair() -> tuple[VluNet, nn.Module]:
     """Ours and the published structure with the same weights, in float64."""
     state = filled(TINY)
     return loaded(TINY, state).double(), published.build(state).double()
 
 
 @pytest.fixture
-def tiny() -> Net:
+def tiny() -> VluNet:
     return loaded(TINY, filled(TINY))
 
 
@@ -110,7 +110,7 @@ def tiny() -> Net:
 
 
 @pytest.mark.parametrize("name", ["a", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b", "c"))])
-def test_the_released_models_numbers(full: Net, golden: dict[str, np.ndarray], name: str) -> None:
+def test_the_released_models_numbers(full: VluNet, golden: dict[str, np.ndarray], name: str) -> None:
     with torch.no_grad():
         check(golden, name, full(*inputs(f"vlu.{name}", GOLDENS[name])))
 
@@ -123,7 +123,7 @@ def test_the_released_models_numbers_with_five_prompts(golden: dict[str, np.ndar
 
 
 @pytest.mark.slow
-def test_the_released_models_gradients(full: Net, golden: dict[str, np.ndarray]) -> None:
+def test_the_released_models_gradients(full: VluNet, golden: dict[str, np.ndarray]) -> None:
     lq, gt = (torch.from_numpy(fill.image(f"vlu.train.{part}", (2, 3, 64, 64))) for part in ("lq", "gt"))
     restored = full(lq, torch.from_numpy(fill.context("vlu.train.degra", (2, 512))))
     loss = functional.l1_loss(restored, gt)
@@ -164,14 +164,14 @@ def test_the_numbers_of_one_gradient_step(golden: dict[str, np.ndarray]) -> None
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (2, 3, 40, 24), (3, 3, 16, 64)])
-def test_it_is_the_published_network(pair: tuple[Net, nn.Module], shape: tuple[int, int, int, int]) -> None:
+def test_it_is_the_published_network(pair: tuple[VluNet, nn.Module], shape: tuple[int, int, int, int]) -> None:
     ours, theirs = pair
     images, d = pictures(*shape, dtype=torch.float64), noise(shape[0], 512, dtype=torch.float64)
     with torch.no_grad():
         assert relative(ours(images, d), theirs(images, d)) < 1e-11
 
 
-def test_it_is_the_published_network_backwards(pair: tuple[Net, nn.Module]) -> None:
+def test_it_is_the_published_network_backwards(pair: tuple[VluNet, nn.Module]) -> None:
     ours, theirs = pair
     images, d = pictures(2, 3, 24, 32, dtype=torch.float64), noise(2, 512, dtype=torch.float64)
     for net in pair:
@@ -205,7 +205,7 @@ def test_the_full_size_is_the_published_network() -> None:
 def test_names_go_to_the_published_and_back(settings: VluNetSettings, prompts: int) -> None:
     shapes = {name: five(name, shape) if prompts == 5 else shape for name, shape in SHAPES.items()}
     with torch.device("meta"):
-        net = Net(settings)
+        net = VluNet(settings)
     marks = {name: torch.full(shape, k % 127, dtype=torch.int8) for k, (name, shape) in enumerate(shapes.items())}
     ours = VLUNET.from_published(marks, net.state_dict())
     assert ours.keys() == net.state_dict().keys()
@@ -225,10 +225,10 @@ def five(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 @pytest.mark.parametrize(("settings", "count"), [(SEVEN_PROMPTS, 35_353_028), (FIVE_PROMPTS, 34_364_852)])
 def test_the_published_number_of_parameters(settings: VluNetSettings, count: int) -> None:
     with torch.device("meta"):
-        assert sum(p.numel() for p in Net(settings).parameters()) == count
+        assert sum(p.numel() for p in VluNet(settings).parameters()) == count
 
 
-def test_a_missing_tensor_is_named(tiny: Net) -> None:
+def test_a_missing_tensor_is_named(tiny: VluNet) -> None:
     state = filled(TINY)
     del state["latent.gradient_descent.r"]
     with pytest.raises(KeyMapError, match=r"1 missing: latent\.gradient_descent\.r"):
@@ -236,7 +236,7 @@ def test_a_missing_tensor_is_named(tiny: Net) -> None:
 
 
 def test_starting_values() -> None:
-    net = Net(TINY)
+    net = VluNet(TINY)
     for name, parameter in net.named_parameters():
         if name.endswith((".r", ".temperature", "norm1.weight", "norm2.weight")):
             assert torch.equal(parameter, torch.ones_like(parameter)), name
@@ -296,7 +296,7 @@ def test_filled_rows_change_nothing(channels: int) -> None:
     assert relative(net(x), net.project(functional.gelu(a) * b)) < 1e-13
 
 
-def test_the_first_y_goes_down_as_x_does(tiny: Net) -> None:
+def test_the_first_y_goes_down_as_x_does(tiny: VluNet) -> None:
     images, d = pictures(1, 3, 16, 16), noise(1, 512)
     with torch.no_grad():
         before = tiny(images, d)
@@ -310,7 +310,7 @@ def test_the_first_y_goes_down_as_x_does(tiny: Net) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(33, 21), (8, 39), (5, 64)])
-def test_other_sides_are_reflected_and_cropped(tiny: Net, height: int, width: int) -> None:
+def test_other_sides_are_reflected_and_cropped(tiny: VluNet, height: int, width: int) -> None:
     images, d = pictures(2, 3, height, width), noise(2, 512)
     padded = functional.pad(images, (0, -width % 8, 0, -height % 8), mode="reflect")
     with torch.no_grad():
@@ -319,7 +319,7 @@ def test_other_sides_are_reflected_and_cropped(tiny: Net, height: int, width: in
         assert torch.equal(found, tiny(padded, d)[..., :height, :width])
 
 
-def test_images_of_a_batch_do_not_touch_each_other(tiny: Net) -> None:
+def test_images_of_a_batch_do_not_touch_each_other(tiny: VluNet) -> None:
     images, d = pictures(3, 3, 24, 16), noise(3, 512)
     with torch.no_grad():
         together = tiny(images, d)
@@ -327,7 +327,7 @@ def test_images_of_a_batch_do_not_touch_each_other(tiny: Net) -> None:
     assert relative(alone, together) < 1e-4
 
 
-def test_the_degradation_decides(tiny: Net) -> None:
+def test_the_degradation_decides(tiny: VluNet) -> None:
     images, d = pictures(1, 3, 16, 24), noise(2, 512)
     with torch.no_grad():
         one, other = tiny(images, d[:1]), tiny(images, d[1:])
@@ -335,13 +335,13 @@ def test_the_degradation_decides(tiny: Net) -> None:
 
 
 def test_with_silent_stages_the_image_comes_back() -> None:
-    net = Net(TINY)
+    net = VluNet(TINY)
     nn.init.zeros_(net.output.weight)
     images = pictures(1, 3, 17, 24)
     assert torch.equal(net(images, noise(1, 512)), images)
 
 
-def test_inputs_stay_as_they_are(tiny: Net) -> None:
+def test_inputs_stay_as_they_are(tiny: VluNet) -> None:
     images, d = pictures(1, 3, 16, 16), noise(1, 512)
     kept = images.clone(), d.clone()
     with torch.no_grad():
@@ -365,14 +365,14 @@ def test_inputs_stay_as_they_are(tiny: Net) -> None:
 )
 def test_bad_input_is_refused_before_any_work(images: Tensor, degradation: Tensor, complaint: str) -> None:
     with torch.device("meta"):
-        net = Net(TINY)  # weights on no device: any work with these inputs would be another error
+        net = VluNet(TINY)  # weights on no device: any work with these inputs would be another error
     with pytest.raises(ModelInputError, match=complaint):
         net(images, degradation)
 
 
 def test_bfloat16_is_close() -> None:
     torch.manual_seed(0)
-    net = Net(TINY)
+    net = VluNet(TINY)
     images, d = pictures(2, 3, 32, 24), noise(2, 512)
     with torch.no_grad():
         change = net(images, d) - images
@@ -383,7 +383,7 @@ def test_bfloat16_is_close() -> None:
     assert relative(found.float() - images, change) < 0.05
 
 
-def test_bfloat16_is_as_close_as_the_published_structures(tiny: Net) -> None:
+def test_bfloat16_is_as_close_as_the_published_structures(tiny: VluNet) -> None:
     """With the fixtures' weights, whose scores near 10 magnify each rounding, over six images."""
     theirs = published.build(filled(TINY))
     images, d = pictures(6, 3, 32, 24), noise(6, 512)
@@ -395,7 +395,7 @@ def test_bfloat16_is_as_close_as_the_published_structures(tiny: Net) -> None:
 
 
 @pytest.mark.slow
-def test_it_compiles_as_one_graph(tiny: Net) -> None:
+def test_it_compiles_as_one_graph(tiny: VluNet) -> None:
     compiled = torch.compile(tiny, backend="eager", fullgraph=True)
     images, d = pictures(1, 3, 20, 16), noise(1, 512)
     with torch.no_grad():
@@ -412,7 +412,7 @@ def psnr(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.slow
 def test_it_learns_eight_noisy_pairs_by_heart() -> None:
     torch.manual_seed(0)
-    net = Net(TINY)
+    net = VluNet(TINY)
     gt = torch.stack([torch.from_numpy(fill.uint8_image(f"learn.{i}", 32, 32)).permute(2, 0, 1) for i in range(8)])
     gt = functional.avg_pool2d(gt.float() / 255, 3, stride=1, padding=1, count_include_pad=False)  # 8 x 3 x 32 x 32
     lq = (gt + 25 / 255 * noise(8, 3, 32, 32, seed=1)).clamp(0, 1)

@@ -101,7 +101,7 @@ _CONTEXTS = {"image_context": "B 512", "degradation_context": "B 512"}
 CATALOGUE: dict[str, Published] = {
     # DA-CLIP of the paper, and of its follow-up on photographs in the wild
     "daclip-b32": Published(
-        network="daclip:Net",
+        network="daclip:DaClip",
         size="VIT_B_32",
         table="daclip:DACLIP",
         inputs={"images": "B 3 224 224"},
@@ -110,7 +110,7 @@ CATALOGUE: dict[str, Published] = {
         remark="GMACs and the paper's figures are of the image side, which has 182 785 536 parameters",
     ),
     "daclip-l14": Published(
-        network="daclip:Net",
+        network="daclip:DaClip",
         size="VIT_L_14",
         table="daclip:DACLIP",
         inputs={"images": "B 3 224 224"},
@@ -120,7 +120,7 @@ CATALOGUE: dict[str, Published] = {
     ),
     # What tells VLU-Net the degradation
     "clip-adapter-b32": Published(
-        network="clip_adapter:Net",
+        network="clip_adapter:AdaptedClip",
         size="VIT_B_32",
         table="clip_adapter:CLIP_ADAPTER",
         inputs={"images": "B 3 224 224"},
@@ -174,14 +174,14 @@ CATALOGUE: dict[str, Published] = {
     ),
     # VLU-Net: its all-in-one models, and those that know one task
     "vlunet-7": Published(
-        network="vlunet:Net",
+        network="vlunet:VluNet",
         size="SEVEN_PROMPTS",
         table="vlunet:VLUNET",
         inputs={"images": "B 3 S S", "degradation": "B 512"},
         cost=Cost(35_353_028, 186.3, hook_parameters=31.9, hook_macs=168.1),
     ),
     "vlunet-5": Published(
-        network="vlunet:Net",
+        network="vlunet:VluNet",
         size="FIVE_PROMPTS",
         table="vlunet:VLUNET",
         inputs={"images": "B 3 S S", "degradation": "B 512"},

@@ -66,7 +66,7 @@ class Adapter(nn.Module):
         return x  # type: ignore[no-any-return]
 
 
-class Net(nn.Module):
+class AdaptedClip(nn.Module):
     """`clip` is frozen; `image_adapter` and `text_adapter` learn."""
 
     def __init__(self, settings: ClipAdapterSettings, *, clip: Any = None) -> None:
@@ -83,7 +83,7 @@ class Net(nn.Module):
         model: str = "ViT-B-32",
         weights: str = "laion2b_s34b_b79k",
         activation: Literal["gelu", "leaky_relu"] = "gelu",
-    ) -> Net:
+    ) -> AdaptedClip:
         """The start of a fine-tuning: CLIP by open_clip's name, its weights by tag or local file, random adapters.
 
         Raises ModelInputError for the name, daclip.ClipWeightsError for the weights.
@@ -91,7 +91,7 @@ class Net(nn.Module):
         clip = pretrained_clip(model, weights)
         return cls(ClipAdapterSettings(**vars(settings_named(model)), activation=activation), clip=clip)
 
-    def train(self, mode: bool = True) -> Net:
+    def train(self, mode: bool = True) -> AdaptedClip:
         """Training mode for the adapters; CLIP stays in eval mode."""
         super().train(mode)
         self.clip.eval()

@@ -383,7 +383,7 @@ class Features(NamedTuple):
     degradation: Tensor
 
 
-class Net(nn.Module):
+class DaClip(nn.Module):
     """DA-CLIP: `clip` is frozen, `controller` and `logit_scale` learn."""
 
     def __init__(self, settings: ClipSettings, *, published_start: bool = False, clip: Any = None) -> None:
@@ -398,7 +398,7 @@ class Net(nn.Module):
     @classmethod
     def pretrained(
         cls, model: str = "ViT-B-32", weights: str = "laion2b_s34b_b79k", *, published_start: bool = False
-    ) -> Net:
+    ) -> DaClip:
         """The start of a training: CLIP by open_clip's name, its weights by tag or local file, the controller from it.
 
         Raises ModelInputError for the name, ClipWeightsError for the weights.
@@ -427,7 +427,7 @@ class Net(nn.Module):
             first.weight.copy_(encoder.ln_post.weight.expand_as(first.weight))
             first.bias.copy_(encoder.ln_post.bias)
 
-    def train(self, mode: bool = True) -> Net:
+    def train(self, mode: bool = True) -> DaClip:
         """Training mode for the controller; CLIP stays in eval mode."""
         super().train(mode)
         self.clip.eval()

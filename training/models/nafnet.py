@@ -29,7 +29,17 @@ from training.models.conditioning import (
     check_context,
     parameters_idle_with_one_token,
 )
-from training.models.parts import check_images, embed_time, pad_to_multiple, time_frequencies
+from training.models.parts import (
+    Depthwise,
+    Pointwise,
+    channels_first,
+    channels_last,
+    check_images,
+    embed_time,
+    one_time_an_image,
+    pad_to_multiple,
+    time_frequencies,
+)
 
 
 @dataclass(frozen=True)
@@ -318,47 +328,7 @@ class GainNorm(nn.Module):
         return functional.layer_norm(x, x.shape[-1:], weight=self.g.flatten(), eps=eps)
 
 
-class Pointwise(nn.Conv2d):
-    """1 x 1 convolution of a B x H x W x C map, as one matrix product."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, 1, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """B x H x W x outputs."""
-        return functional.linear(input, self.weight.flatten(1), self.bias)
-
-
-class Depthwise(nn.Conv2d):
-    """3 x 3 convolution of each channel of a B x H x W x C map by itself, zeros around."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, padding=1, groups=channels)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """B x H x W x C."""
-        return channels_last(super().forward(channels_first(input)))
-
-
 def gate(x: Tensor) -> Tensor:
     """The product of the two halves of the last axis."""
     a, b = x.chunk(2, dim=-1)
     return a * b
-
-
-def channels_first(x: Tensor) -> Tensor:
-    """B x H x W x C seen as B x C x H x W; nothing is moved."""
-    return x.permute(0, 3, 1, 2)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """B x C x H x W seen as B x H x W x C; nothing is moved."""
-    return x.permute(0, 2, 3, 1)
-
-
-def one_time_an_image(t: Tensor | float, images: Tensor) -> Tensor:
-    """A number or a vector of times as a B-vector beside the images. Raises ModelInputError for any other shape."""
-    times = torch.as_tensor(t, device=images.device)
-    if times.shape not in ((), (1,), (len(images),)):
-        raise ModelInputError(f"t of shape {tuple(times.shape)}; expected one number or {len(images)}, one an image")
-    return times.expand(len(images))

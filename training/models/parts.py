@@ -1,4 +1,4 @@
-"""What several networks share: input checks, padding to a multiple, the channel norm and the time frequencies."""
+"""What several networks share: input checks, padding to a multiple, norms, times, and maps with their channels last."""
 
 from __future__ import annotations
 
@@ -62,6 +62,56 @@ class ChannelNorm(nn.Module):
         # A layer norm over the last axis: one pass, and in channels-last memory without a copy.
         rows = functional.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), self.g.flatten(), None, eps)
         return rows.permute(0, 3, 1, 2).to(x.dtype)  # autocast norms in float32
+
+
+class Pointwise(nn.Conv2d):
+    """1 x 1 convolution of a B x H x W x C map, as one matrix product."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    @property
+    def matrix(self) -> Tensor:
+        """The weight as a matrix, outputs x inputs."""
+        return self.weight.flatten(1)
+
+    def forward(self, input: Tensor) -> Tensor:  # B x H x W x inputs
+        """B x H x W x outputs."""
+        return functional.linear(input, self.matrix, self.bias)
+
+
+class Depthwise(nn.Conv2d):
+    """3 x 3 convolution of each channel of a B x H x W x C map by itself, zeros around."""
+
+    def __init__(self, channels: int, *, bias: bool = True) -> None:
+        super().__init__(channels, channels, 3, padding=1, groups=channels, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:  # B x H x W x C
+        """B x H x W x C."""
+        return depthwise(input, self.weight, self.bias)
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Each channel of a B x H x W x C map with its own 3 x 3 kernel (C x 1 x 3 x 3), zeros around."""
+    return channels_last(functional.conv2d(channels_first(x), weight, bias, padding=1, groups=len(weight)))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """B x H x W x C seen as B x C x H x W; nothing is moved."""
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """B x C x H x W seen as B x H x W x C; nothing is moved."""
+    return x.permute(0, 2, 3, 1)
+
+
+def one_time_an_image(t: Tensor | float, images: Tensor) -> Tensor:
+    """A number or a vector of times as a B-vector beside the images. Raises ModelInputError for any other shape."""
+    times = torch.as_tensor(t, device=images.device)
+    if times.shape not in ((), (1,), (len(images),)):
+        raise ModelInputError(f"t of shape {tuple(times.shape)}; expected one number or {len(images)}, one an image")
+    return times.expand(len(images))
 
 
 def time_frequencies(size: int, device: torch.device | None = None) -> Tensor:

@@ -33,7 +33,14 @@ from training.models.conditioning import (
     check_context,
     parameters_idle_with_one_token,
 )
-from training.models.parts import ChannelNorm, check_images, embed_time, pad_to_multiple, time_frequencies
+from training.models.parts import (
+    ChannelNorm,
+    check_images,
+    embed_time,
+    one_time_an_image,
+    pad_to_multiple,
+    time_frequencies,
+)
 
 HEADS, HEAD_CHANNELS = 4, 32  # of the linear attention, at every width
 INNER = HEADS * HEAD_CHANNELS
@@ -219,10 +226,7 @@ class UNet(nn.Module):
                 raise ModelInputError(f"{name} given to a network built without; leave it out, or build it with one")
             if context is not None and width is not None:
                 check_context(context, x_t, width, tokens=name == "image_context", name=name)
-        times = torch.as_tensor(t, device=x_t.device)
-        if times.shape not in ((), (1,), (len(x_t),)):
-            raise ModelInputError(f"t of shape {tuple(times.shape)}; expected one number or {len(x_t)}, one an image")
-        return times.expand(len(x_t))
+        return one_time_an_image(t, x_t)
 
 
 class Down(nn.Module):

@@ -30,7 +30,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.errors import ModelInputError
-from training.models.parts import check_images, pad_to_multiple
+from training.models.parts import (
+    Depthwise,
+    Pointwise,
+    channels_first,
+    channels_last,
+    check_images,
+    depthwise,
+    pad_to_multiple,
+)
 
 MULTIPLE = 8  # three halvings of both sides
 DESCENT_HEADS = 2  # of Φ and Φᵀ, at every level
@@ -77,33 +85,6 @@ TINY = VluNetSettings(channels=12, blocks=(1, 1, 1, 1), refinement=1, heads=(1, 
 """For a CPU: the same structure, small enough to train in a test."""
 
 
-class Pointwise(nn.Conv2d):
-    """1×1 convolution of a B x H x W x C map, without bias: one matrix product."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, kernel_size=1, bias=False)
-
-    @property
-    def matrix(self) -> Tensor:
-        """The weight as a matrix, outputs x inputs."""
-        return self.weight.flatten(1)
-
-    def forward(self, input: Tensor) -> Tensor:  # B x H x W x inputs -> B x H x W x outputs
-        """The map with its channels mixed."""
-        return functional.linear(input, self.matrix)
-
-
-class Depthwise(nn.Conv2d):
-    """3×3 convolution of each channel of a B x H x W x C map by itself, zeros around, without bias."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False)
-
-    def forward(self, input: Tensor) -> Tensor:  # B x H x W x C, kept
-        """The map with its positions mixed."""
-        return depthwise(input, self.weight)
-
-
 class Convolution(nn.Conv2d):
     """3×3 convolution of a B x H x W x C map, zeros around, without bias."""
 
@@ -113,21 +94,6 @@ class Convolution(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # B x H x W x inputs -> B x H x W x outputs
         """The map with channels and positions mixed."""
         return channels_last(super().forward(channels_first(input)))
-
-
-def channels_first(x: Tensor) -> Tensor:
-    """B x H x W x C seen as B x C x H x W; nothing is moved."""
-    return x.permute(0, 3, 1, 2)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """B x C x H x W seen as B x H x W x C; nothing is moved."""
-    return x.permute(0, 2, 3, 1)
-
-
-def depthwise(x: Tensor, weight: Tensor) -> Tensor:
-    """Each channel of a B x H x W x C map with its own 3×3 kernel (C x 1 x 3 x 3), zeros around."""
-    return channels_last(functional.conv2d(channels_first(x), weight, padding=1, groups=weight.shape[0]))
 
 
 def attention(q: Tensor, k: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
@@ -174,9 +140,9 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = Pointwise(channels, 3 * channels)
-        self.qkv_mix = Depthwise(3 * channels)
-        self.project = Pointwise(channels, channels)
+        self.qkv = Pointwise(channels, 3 * channels, bias=False)
+        self.qkv_mix = Depthwise(3 * channels, bias=False)
+        self.project = Pointwise(channels, channels, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Values (B x H x W x C) and matrix (B x C x C), whose product is the output, for a B x H x W x C map."""
@@ -190,11 +156,11 @@ class CrossAttention(nn.Module):
     def __init__(self, channels: int, prompt_channels: int) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(DESCENT_HEADS, 1, 1))
-        self.qv = Pointwise(channels, 2 * channels)
-        self.qv_mix = Depthwise(2 * channels)
-        self.k = Pointwise(prompt_channels, channels)
-        self.k_mix = Depthwise(channels)
-        self.project = Pointwise(channels, channels)
+        self.qv = Pointwise(channels, 2 * channels, bias=False)
+        self.qv_mix = Depthwise(2 * channels, bias=False)
+        self.k = Pointwise(prompt_channels, channels, bias=False)
+        self.k_mix = Depthwise(channels, bias=False)
+        self.project = Pointwise(channels, channels, bias=False)
 
     def forward(self, x: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
         """Values and matrix as of SelfAttention, for a map x and a prompt, B x H x W x their channels."""
@@ -238,9 +204,9 @@ class FeedForward(nn.Module):
     def __init__(self, channels: int, expansion: float) -> None:
         super().__init__()
         self.hidden = int(expansion * channels)
-        self.expand = Pointwise(channels, 2 * self.hidden)
-        self.mix = Depthwise(2 * self.hidden)
-        self.project = Pointwise(self.hidden, channels)
+        self.expand = Pointwise(channels, 2 * self.hidden, bias=False)
+        self.mix = Depthwise(2 * self.hidden, bias=False)
+        self.project = Pointwise(self.hidden, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # B x H x W x C, kept
         """The change that is added to x before its norm."""
@@ -310,7 +276,7 @@ class Up(nn.Module):
         return channels_last(functional.pixel_shuffle(channels_first(self.convolution(x)), 2)).contiguous()
 
 
-class Net(nn.Module):
+class VluNet(nn.Module):
     """VLU-Net. `net(images, degradation)` is the restored images, not clamped."""
 
     def __init__(self, settings: VluNetSettings = SEVEN_PROMPTS) -> None:
@@ -332,8 +298,8 @@ class Net(nn.Module):
         self.down1_y, self.down2_y, self.down3_y = Down(c), Down(2 * c), Down(4 * c)
         self.up3_x, self.up2_x, self.up1_x = Up(8 * c), Up(4 * c), Up(2 * c)
         self.up3_y, self.up2_y, self.up1_y = Up(8 * c), Up(4 * c), Up(2 * c)
-        self.reduce3_x, self.reduce3_y = Pointwise(8 * c, 4 * c), Pointwise(8 * c, 4 * c)
-        self.reduce2_x, self.reduce2_y = Pointwise(4 * c, 2 * c), Pointwise(4 * c, 2 * c)
+        self.reduce3_x, self.reduce3_y = Pointwise(8 * c, 4 * c, bias=False), Pointwise(8 * c, 4 * c, bias=False)
+        self.reduce2_x, self.reduce2_y = Pointwise(4 * c, 2 * c, bias=False), Pointwise(4 * c, 2 * c, bias=False)
         self.output = Convolution(2 * c, 3)
 
     def forward(self, images: Tensor, degradation: Tensor) -> Tensor:

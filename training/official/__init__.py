@@ -62,10 +62,10 @@ class Kind:
 
 
 KINDS = (
-    Kind("daclip", "daclip:Net", "daclip:DACLIP", "daclip_settings", "openclip"),
+    Kind("daclip", "daclip:DaClip", "daclip:DACLIP", "daclip_settings", "openclip"),
     Kind(
         "clip-adapter",
-        "clip_adapter:Net",
+        "clip_adapter:AdaptedClip",
         "clip_adapter:CLIP_ADAPTER",
         "clip_adapter_settings",
         "adapters",
@@ -73,7 +73,7 @@ KINDS = (
     ),
     Kind("unet", "unet:UNet", "unet:UNET", "unet_settings", "bare"),
     Kind("nafnet", "nafnet:NAFNet", "nafnet:NAFNET", "nafnet_settings", "bare"),
-    Kind("vlunet", "vlunet:Net", "vlunet:VLUNET", "vlunet_settings", "lightning", "net."),
+    Kind("vlunet", "vlunet:VluNet", "vlunet:VLUNET", "vlunet_settings", "lightning", "net."),
 )
 """Every network that was published. DA-CLIP's direct NAFNet was not."""
 
@@ -257,7 +257,7 @@ def _with_adapters(state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Mo
     if into is None:
         raise KeyMapError(
             "with the adapters alone, as `clip_tuned.pth` has them: build the CLIP that they stand on "
-            "(training.models.clip_adapter.Net.pretrained()) and give it as `into`"
+            "(training.models.clip_adapter.AdaptedClip.pretrained()) and give it as `into`"
         )
     own = {name: t for name, t in into.state_dict().items() if not name.startswith("clip.")}
     into.load_state_dict(_adapters().from_published(state, own), strict=False)
