@@ -36,7 +36,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import lay_out, machine, publish
 from benchmarks.tuples import cpu, parts
 from pipeline.codec import keep_freed_memory
 from pipeline.source import inspect
@@ -251,9 +251,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             text += f"## {titles[what]}\n\n" + "\n".join(todo[what](Timed(Path(name)))) + "\n\n"
     text += f"Measured by `python -m benchmarks.builds` on {machine()}."
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "builds.md").write_text(f"# Builds by the command\n\n{text}\n", "utf-8")
+    publish("Builds by the command", text, "builds" if options.save else None)
 
 
 if __name__ == "__main__":

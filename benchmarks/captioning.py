@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import lay_out, machine, publish
 from captioning.batches import preparers
 from captioning.blip import PRECISIONS, Blip, _engine
 from captioning.captioner import Photo, Run
@@ -127,9 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     require("transformers")
     device = options.device or devices(Run())[0]
-    print(text := report(options, device))
-    if options.save:
-        (Path(__file__).parent / "captioning.md").write_text(f"# Captions by BLIP\n\n{text}\n", "utf-8")
+    publish("Captions by BLIP", report(options, device), "captioning" if options.save else None)
 
 
 def report(options: argparse.Namespace, device: str) -> str:

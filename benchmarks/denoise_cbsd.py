@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="write benchmarks/denoise_cbsd.md")
     options = parser.parse_args()
     cpu = not torch.cuda.is_available()
-    lines = ["# What a budget of seconds buys\n"]
+    lines = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         dataset = build(options.photos, folder)
@@ -174,7 +174,7 @@ def main() -> None:
         f"\nMeasured by `python -m benchmarks.denoise_cbsd PHOTOS --seconds {options.seconds:.0f} "
         f"--size {options.size}` on {where}."
     )
-    publish("denoise_cbsd", "\n".join(lines) + "\n", options.save)
+    publish("What a budget of seconds buys", "\n".join(lines), "denoise_cbsd" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,6 @@ def main() -> None:
 
     gpus = " | ".join(f"h on one {name}, at {SHARE:.0%} of its peak" for name in PEAKS)
     lines = [
-        "# A step at the papers' settings\n",
         "| stage | parameters, M | memory, GiB | GFLOP an image | s an image, here | images in all | h here | "
         f"{gpus} |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -151,7 +150,7 @@ def main() -> None:
         f"both.\n\nMeasured by `python -m benchmarks.full_stages --batch {options.batch} --device {options.device}` on "
         f"{where}."
     )
-    publish("full_stages", "\n".join(lines) + "\n", options.save)
+    publish("A step at the papers' settings", "\n".join(lines), "full_stages" if options.save else None)
 
 
 if __name__ == "__main__":

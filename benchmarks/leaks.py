@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.photos import machine
+from benchmarks.photos import machine, publish
 from pipeline.codec import decode, perceptual_hash
 from pipeline.leaks import NEAR_BITS, NEAR_THUMBS, Scene, candidates, links_between, match, register, thumbnail
 from pipeline.sources.reader import image_files
@@ -161,11 +161,7 @@ def main() -> None:
         f"on {machine()}.",
     ]
     text = "\n".join(lines)
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "leaks.md").write_text(
-            f"# Leaks: what is found, and what it takes\n\n{text}\n", "utf-8"
-        )
+    publish("Leaks: what is found, and what it takes", text, "leaks" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,6 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) - options.workers) if options.device == "cpu" else 1
     torch.set_num_threads(threads)
     lines = [
-        "# Training fed by the loader\n",
         "| stage | in memory, img/s | by the loader, img/s | ratio | loader alone, img/s |",
         "|---|---|---|---|---|",
     ]
@@ -132,7 +131,7 @@ def main() -> None:
         "decoded once and kept.\n\n"
         f"Measured by `python -m benchmarks.loader --seconds {options.seconds:.0f}` on {where}."
     )
-    publish("loader", "\n".join(lines) + "\n", options.save)
+    publish("Training fed by the loader", "\n".join(lines), "loader" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -255,7 +255,8 @@ def main() -> None:
         torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
     )
     images = " ".join(f"{batch}x{side}" for batch, side in options.images)
-    command = f"python -m benchmarks.models {' '.join([*options.words, '--device', options.device])} --images {images}"
+    settings = f"--device {options.device} --images {images} --rounds {options.rounds}"
+    command = " ".join(["python -m benchmarks.models", *options.words, settings])
     text = "\n".join(
         [
             *lines,
@@ -264,7 +265,7 @@ def main() -> None:
             f"on {where}, {machine()}, torch {torch.__version__}.",
         ]
     )
-    publish(options.save or "", f"# The networks beside their published structure\n\n{text}\n", bool(options.save))
+    publish("The networks beside their published structure", text, options.save)
 
 
 if __name__ == "__main__":

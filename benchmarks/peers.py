@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 from benchmarks.builds import Timed, spent, write_recipe
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import lay_out, machine, publish
 from benchmarks.tuples import cpu
 from pipeline.shard import pack
 
@@ -185,9 +185,7 @@ def main() -> None:
     if "sharding" in what:
         text += "## Sharding\n\n" + "\n".join(sharding(options.img2dataset, options.rounds)) + "\n\n"
     text += f"Measured by `python -m benchmarks.peers --img2dataset FOLDER/bin/img2dataset`\non {machine()}."
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "peers.md").write_text(f"# The same jobs by others\n\n{text}\n", "utf-8")
+    publish("The same jobs by others", text, "peers" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -48,11 +48,11 @@ def build_dataset(
     return folder / name
 
 
-def publish(name: str, text: str, save: bool) -> None:
-    """Print a benchmark's text; with `save`, keep it beside this file as NAME.md."""
+def publish(title: str, text: str, name: str | None) -> None:
+    """Print a benchmark's text; given a name, keep it under the title beside this file as NAME.md."""
     print(text)
-    if save:
-        (Path(__file__).parent / f"{name}.md").write_text(text, "utf-8")
+    if name:
+        (Path(__file__).parent / f"{name}.md").write_text(f"# {title}\n\n{text}\n", "utf-8")
 
 
 def machine() -> str:

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.photos import machine
+from benchmarks.photos import machine, publish
 from pipeline.manifest import Manifest, ShardEntry
 from pipeline.plan import Wanted, Worded, make_plan
 from pipeline.recipe import Recipe, parse_recipe
@@ -123,9 +123,7 @@ def main() -> None:
         print(json.dumps(measure(options.one)))
         return
     text = report(options.counts)
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "plan_scale.md").write_text(f"# Planning a million photographs\n\n{text}\n", "utf-8")
+    publish("Planning a million photographs", text, "plan_scale" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.photos import machine
+from benchmarks.photos import machine, publish
 from pipeline.sources.reader import image_files
 
 RECIPE = """
@@ -124,9 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "read the ratios alone, and those as lower bounds.",
         ]
     )
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "runners.md").write_text(f"# One build by every runner\n\n{text}\n", "utf-8")
+    publish("One build by every runner", text, "runners" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.photos import publish
 from training.samplers import SAMPLERS, FewSteps, Noise, Sampler
 from training.sde import IRSDE
 
@@ -147,11 +148,7 @@ def main() -> None:
         f"on {_machine()}.",
     ]
     text = "\n".join(lines)
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "samplers.md").write_text(
-            f"# Samplers: error by network calls, beside the exact answer\n\n{text}\n", "utf-8"
-        )
+    publish("Samplers: error by network calls, beside the exact answer", text, "samplers" if options.save else None)
 
 
 def _machine() -> str:

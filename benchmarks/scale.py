@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import lay_out, machine, publish
 from benchmarks.plan_scale import peak_megabytes, recipe_of, sources_of
 from benchmarks.tuples import cpu, whole
 from pipeline.manifest import SampleRow
@@ -127,9 +127,7 @@ def main() -> None:
             f"Measured by `python -m benchmarks.scale` on one core of {machine()}.",
         ]
     )
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "scale.md").write_text(f"# A million and a hundred million\n\n{text}\n", "utf-8")
+    publish("A million and a hundred million", text, "scale" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.photos import lay_out, machine
+from benchmarks.photos import lay_out, machine, publish
 from pipeline.build import build_shard, severity_facts
 from pipeline.codec import decode, encode_png
 from pipeline.dataset import Options, Stores, make_draft, make_jobs
@@ -200,9 +200,7 @@ def main() -> None:
             f"on {machine()}.",
         ]
     )
-    print(text)
-    if options.save:
-        (Path(__file__).parent / "tuples.md").write_text(f"# One tuple, whole and in parts\n\n{text}\n", "utf-8")
+    publish("One tuple, whole and in parts", text, "tuples" if options.save else None)
 
 
 if __name__ == "__main__":

@@ -194,6 +194,11 @@ class Contrastive(Learner):
     def after_step(self) -> None:
         self.clip.clamp_logit_scale()
 
+    @torch.no_grad()
+    def texts(self) -> Tensor:
+        """Features of the entries' words, K x E."""
+        return self._texts(self.words)
+
     @override
     def saved(self) -> dict[str, float]:
         return {"texts asked for": self._texts.asked, "texts computed": self._texts.made}
@@ -213,16 +218,18 @@ class Prompts(Learner):
     def view_side(self) -> int:
         return int(self.clip.settings.image_size)
 
-    def _logits(self, views: Tensor) -> Tensor:
-        if self._features is None or self._features.device != views.device:
-            tokens = tokenize(self.words, self.clip.settings.context_length).to(views.device)
+    def texts(self) -> Tensor:
+        """Features of the entries' prompts, K x E, by the adapter as it is."""
+        device = next(self.clip.parameters()).device
+        if self._features is None or self._features.device != device:
+            tokens = tokenize(self.words, self.clip.settings.context_length).to(device)
             self._features = self.clip.clip_text(tokens).float()
-        return self.clip.encode_image(views) @ self.clip.text_adapter(self._features).T  # type: ignore[no-any-return]
+        return self.clip.text_adapter(self._features)  # type: ignore[no-any-return]
 
     @override
     def forward(self, batch: Batch) -> Losses:
         assert batch.view is not None
-        logits = self._logits(batch.view)
+        logits = self.clip.encode_image(batch.view) @ self.texts().T
         accuracy = (logits.detach().argmax(dim=1) == batch.entries).float().mean()
         return {"loss": clip_adapter.prompt_loss(logits, batch.entries), "accuracy": accuracy}
 

@@ -304,7 +304,7 @@ def text_features(net: nn.Module, texts: Sequence[str]) -> Tensor:
     from training.clip_inputs import tokenize
 
     settings: Any = net.settings
-    tokens = tokenize(list(texts), settings.context_length).to(next(net.parameters()).device)
+    tokens = tokenize(list(texts), settings.context_length)
     return net.encode_text(tokens).float()  # type: ignore[operator,no-any-return]
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from training.data import Index, Pixels, read_image, read_index, read_pair
 from training.learners import Contrastive, Learner, Prompts, Restoring, Steering
 from training.metrics import psnr_for_means
-from training.restorer import Restorer, text_features
+from training.restorer import Restorer
 from training.stage import Stage
 
 
@@ -87,8 +87,8 @@ def validate(
 def _named(
     stage: Stage, learner: Contrastive | Prompts, index: Index, rows: NDArray[np.int64], device: torch.device | str
 ) -> Validated:
-    steering, texts = Steering.of(learner.net, stage), text_features(learner.net, learner.words)
-    looker = Restorer(nn.Identity(), steering, stage, words=index.names, texts=texts, device=device)
+    steering = Steering.of(learner.net, stage)
+    looker = Restorer(nn.Identity(), steering, stage, words=index.names, texts=learner.texts().detach(), device=device)
     hits: dict[str, list[float]] = {}
     for row in rows:
         found = next(iter(looker.look(read_image(index, int(row), "")).words))

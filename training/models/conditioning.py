@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.errors import ModelInputError
+from training.models.parts import channels_first, channels_last
 
 GROUPS = 32
 HEAD_CHANNELS = 32
@@ -170,11 +171,11 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # B x C x H x W, B x M x context
         """B x C x H x W."""
         batch, channels, height, width = x.shape
-        u = self.norm(x).permute(0, 2, 3, 1).reshape(batch, height * width, channels)  # B x HW x C
+        u = channels_last(self.norm(x)).reshape(batch, height * width, channels)  # B x HW x C
         u = functional.linear(u, self.project_in.weight.flatten(1), self.project_in.bias)
         u = self.block(u, context)
         u = functional.linear(u, self.project_out.weight.flatten(1), self.project_out.bias)
-        return x + u.view(batch, height, width, channels).permute(0, 3, 1, 2)  # B x C x H x W
+        return x + channels_first(u.view(batch, height, width, channels))  # B x C x H x W
 
 
 def parameters_idle_with_one_token(net: nn.Module) -> list[str]:

@@ -60,8 +60,8 @@ class ChannelNorm(nn.Module):
         """The normed map, of x's shape and type."""
         eps = 1e-5 if self.g.dtype == torch.float32 else 1e-3
         # A layer norm over the last axis: one pass, and in channels-last memory without a copy.
-        rows = functional.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), self.g.flatten(), None, eps)
-        return rows.permute(0, 3, 1, 2).to(x.dtype)  # autocast norms in float32
+        rows = functional.layer_norm(channels_last(x), (x.shape[1],), self.g.flatten(), None, eps)
+        return channels_first(rows).to(x.dtype)  # autocast norms in float32
 
 
 class Pointwise(nn.Conv2d):

@@ -35,6 +35,8 @@ from training.models.conditioning import (
 )
 from training.models.parts import (
     ChannelNorm,
+    channels_first,
+    channels_last,
     check_images,
     embed_time,
     one_time_an_image,
@@ -373,7 +375,7 @@ class LinearAttention(nn.Module):
         """B x C x H x W. The context has no part in it."""
         batch, channels, height, width = x.shape
         n = height * width
-        x = x.permute(0, 2, 3, 1).reshape(batch, n, channels)  # a view in channels-last memory
+        x = channels_last(x).reshape(batch, n, channels)  # a view in channels-last memory
         w_q, w_k, w_v = self.query_key_value.weight.flatten(1).chunk(3)  # 128 x C each
         q = functional.linear(x, w_q).view(batch, n, HEADS, HEAD_CHANNELS).softmax(dim=3).flatten(2)  # B x n x 128
         k = functional.linear(x, w_k).softmax(dim=1)  # B x n x 128
@@ -382,7 +384,7 @@ class LinearAttention(nn.Module):
         ctx = kx @ w_v.view(HEADS, HEAD_CHANNELS, channels).mT * (HEAD_CHANNELS**-0.5 / n)  # B x heads x d x e
         w_out = self.out.weight.view(channels, HEADS, HEAD_CHANNELS).permute(1, 2, 0)  # heads x e x C
         y = torch.baddbmm(self.out.bias, q, (ctx @ w_out).flatten(1, 2))  # type: ignore[arg-type]  # B x n x C
-        normed: Tensor = self.norm(y.view(batch, height, width, channels).permute(0, 3, 1, 2))
+        normed: Tensor = self.norm(channels_first(y.view(batch, height, width, channels)))
         return normed
 
 
@@ -393,4 +395,4 @@ def attention(channels: int, context: int | None) -> Attended:
 
 def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """A 1 x 1 convolution as a matrix product over the pixels' channels, which in channels-last memory are rows."""
-    return functional.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+    return channels_first(functional.linear(channels_last(x), conv.weight.flatten(1), conv.bias))
