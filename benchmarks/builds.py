@@ -38,9 +38,9 @@ import numpy as np
 
 from benchmarks.photos import lay_out, machine, publish
 from benchmarks.tuples import cpu, parts
-from pipeline.codec import keep_freed_memory
-from pipeline.source import inspect
-from synth.degradations import CATALOGUE
+from patina.pipeline.codec import keep_freed_memory
+from patina.pipeline.source import inspect
+from patina.synth.degradations import CATALOGUE
 
 OVERHEAD = ("read and verify", "pack", "digest", "write")
 """Parts that are no image work."""

@@ -31,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.photos import lay_out, machine, publish
-from captioning.batches import preparers
-from captioning.blip import PRECISIONS, Blip, _engine
-from captioning.captioner import Photo, Run
-from captioning.devices import devices, require
-from captioning.store import CaptionStore, caption_all
+from patina.captioning.batches import preparers
+from patina.captioning.blip import PRECISIONS, Blip, _engine
+from patina.captioning.captioner import Photo, Run
+from patina.captioning.devices import devices, require
+from patina.captioning.store import CaptionStore, caption_all
 
 T = TypeVar("T")
 

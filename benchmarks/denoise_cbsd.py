@@ -29,16 +29,16 @@ import numpy as np
 import torch
 
 from benchmarks.photos import build_dataset, machine, publish
-from pipeline.sources.reader import image_files
-from training import published
-from training.data import read_index, read_pair
-from training.evaluate import evaluate
-from training.files import DONE, METRICS, read_table
-from training.metrics import psnr
-from training.restorer import Tiling, load_restorer
-from training.restoring import usual_tile
-from training.runs import Device, run_stage
-from training.stage import load_plan, parse_table
+from patina.pipeline.sources.reader import image_files
+from patina.training import published
+from patina.training.data import read_index, read_pair
+from patina.training.evaluate import evaluate
+from patina.training.files import DONE, METRICS, read_table
+from patina.training.metrics import psnr
+from patina.training.restorer import Tiling, load_restorer
+from patina.training.restoring import usual_tile
+from patina.training.runs import Device, run_stage
+from patina.training.stage import load_plan, parse_table
 
 WORDS = ("noisy", "jpeg-compressed")
 RESTORERS = ("vlunet", "nafnet", "irsde")

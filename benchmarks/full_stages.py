@@ -30,7 +30,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.photos import build_dataset, lay_out, machine, publish
-from training.models.daclip import DEGRADATIONS
+from patina.training.models.daclip import DEGRADATIONS
 
 SHARE = 0.3
 PEAKS = {"A100": 312e12, "H200": 989e12}
@@ -52,9 +52,9 @@ def build(folder: Path, plan: str) -> Path:
 
 def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[str, Any]:
     """Figures of one stage's step, in this process."""
-    from training.data import Plan, load, read_index
-    from training.learners import Steering, make_learner
-    from training.stage import load_plan
+    from patina.training.data import Plan, load, read_index
+    from patina.training.learners import Steering, make_learner
+    from patina.training.stage import load_plan
 
     stages = load_plan(plan)
     stage = replace(stages[name], clip="")
@@ -124,7 +124,7 @@ def main() -> None:
         plan, name, dataset = options.one
         print(json.dumps(one(plan, name, Path(dataset), options.batch, options.device)))
         return
-    from training.stage import load_plan
+    from patina.training.stage import load_plan
 
     gpus = " | ".join(f"h on one {name}, at {SHARE:.0%} of its peak" for name in PEAKS)
     lines = [

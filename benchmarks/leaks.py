@@ -1,4 +1,4 @@
-"""How well `pipeline.leaks` finds copies of photographs, what it links by mistake, and how long candidates take.
+"""How well `patina.pipeline.leaks` finds copies of photographs, what it links by mistake, and how long candidates take.
 
     python -m benchmarks.leaks PHOTOS [--limit 400] [--hashes 10000 30000 100000] [--save]
 
@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 
 from benchmarks.photos import machine, publish
-from pipeline.codec import decode, perceptual_hash
-from pipeline.leaks import NEAR_BITS, NEAR_THUMBS, Scene, candidates, links_between, match, register, thumbnail
-from pipeline.sources.reader import image_files
-from pipeline.store import ScanStore
-from synth.image import Image
+from patina.pipeline.codec import decode, perceptual_hash
+from patina.pipeline.leaks import NEAR_BITS, NEAR_THUMBS, Scene, candidates, links_between, match, register, thumbnail
+from patina.pipeline.sources.reader import image_files
+from patina.pipeline.store import ScanStore
+from patina.synth.image import Image
 
 
 def _jpeg(image: Image, quality: int) -> Image:

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from benchmarks.photos import build_dataset, lay_out, machine, publish
-from synth.degradations import CATALOGUE
-from training.data import Batch, Index, Plan, load, read_index
-from training.learners import Learner, Steering, make_learner
-from training.stage import Stage, load_plan
+from patina.synth.degradations import CATALOGUE
+from patina.training.data import Batch, Index, Plan, load, read_index
+from patina.training.learners import Learner, Steering, make_learner
+from patina.training.stage import Stage, load_plan
 
 PHOTOS = 24  # of 768 x 512 px
 ROUNDS = 3

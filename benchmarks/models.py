@@ -31,8 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.photos import machine, publish
-from training.models import CATALOGUE, Published
-from training.models.daclip import joint_loss
+from patina.training.models import CATALOGUE, Published
+from patina.training.models.daclip import joint_loss
 
 STRUCTURES = {"daclip": "daclip", "unet": "unet", "nafnet": "nafnet", "vlunet": "vlunet"}
 WORDS = ("daclip-b32", "unet-daclip", "unet-no-context", "unet-irsde", "nafnet-refusion", "vlunet-7")

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 from benchmarks.photos import machine, publish
-from pipeline.manifest import Manifest, ShardEntry
-from pipeline.plan import Wanted, Worded, make_plan
-from pipeline.recipe import Recipe, parse_recipe
-from pipeline.source import Looks, Source
-from synth.degradations import CATALOGUE
+from patina.pipeline.manifest import Manifest, ShardEntry
+from patina.pipeline.plan import Wanted, Worded, make_plan
+from patina.pipeline.recipe import Recipe, parse_recipe
+from patina.pipeline.source import Looks, Source
+from patina.synth.degradations import CATALOGUE
 
 WORDS = ("noisy", "jpeg-compressed", "hazy")
 A_SHARD = 1000  # photographs

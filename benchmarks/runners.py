@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.photos import machine, publish
-from pipeline.sources.reader import image_files
+from patina.pipeline.sources.reader import image_files
 
 RECIPE = """
 name = "runners"
@@ -56,7 +56,7 @@ class Clock:
 
 def run(recipe: Path, out: Path, runner: str, workers: int) -> tuple[float, float, int, str]:
     """Seconds of the shards' step, seconds to the first progress, samples, and the dataset's digest."""
-    from flows.build_dataset import build_dataset, watched_by
+    from patina.flows.build_dataset import build_dataset, watched_by
 
     clock = Clock()
     with watched_by(clock):

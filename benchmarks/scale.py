@@ -22,10 +22,10 @@ import cv2
 from benchmarks.photos import lay_out, machine, publish
 from benchmarks.plan_scale import peak_megabytes, recipe_of, sources_of
 from benchmarks.tuples import cpu, whole
-from pipeline.manifest import SampleRow
-from pipeline.plan import Wanted, Worded
-from pipeline.source import inspect
-from synth.degradations import CATALOGUE
+from patina.pipeline.manifest import SampleRow
+from patina.pipeline.plan import Wanted, Worded
+from patina.pipeline.source import inspect
+from patina.synth.degradations import CATALOGUE
 
 SHARD = 512e6
 """Bytes of a shard: large enough to stream, small enough to rebuild."""

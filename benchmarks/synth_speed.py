@@ -23,11 +23,11 @@ import numpy as np
 import skimage.data
 
 from benchmarks.photos import machine
-from pipeline.codec import keep_freed_memory
-from synth.degradation import Degradation
-from synth.degradations import CATALOGUE
-from synth.image import Image
-from synth.rng import Rng
+from patina.pipeline.codec import keep_freed_memory
+from patina.synth.degradation import Degradation
+from patina.synth.degradations import CATALOGUE
+from patina.synth.image import Image
+from patina.synth.rng import Rng
 
 WIDTH, HEIGHT, RUNS = 768, 512, 60
 

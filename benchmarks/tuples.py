@@ -28,14 +28,14 @@ import cv2
 import numpy as np
 
 from benchmarks.photos import lay_out, machine, publish
-from pipeline.build import build_shard, severity_facts
-from pipeline.codec import decode, encode_png
-from pipeline.dataset import Options, Stores, make_draft, make_jobs
-from pipeline.recipe import canonical_json, parse_recipe
-from pipeline.shard import pack
-from pipeline.workspace import Workspace
-from synth.degradations import CATALOGUE
-from synth.rng import Rng
+from patina.pipeline.build import build_shard, severity_facts
+from patina.pipeline.codec import decode, encode_png
+from patina.pipeline.dataset import Options, Stores, make_draft, make_jobs
+from patina.pipeline.recipe import canonical_json, parse_recipe
+from patina.pipeline.shard import pack
+from patina.pipeline.workspace import Workspace
+from patina.synth.degradations import CATALOGUE
+from patina.synth.rng import Rng
 
 USUAL = ("noisy", "jpeg-compressed", "uncompleted")
 """What `loop` makes."""

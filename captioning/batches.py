@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from captioning.captioner import CaptionError, Run
+from patina.captioning.captioner import CaptionError, Run
 
 PREPARING = 2  # batches' worth of items that the threads may be at
 WINDOW = 4  # batches' worth of prepared items among which those of one shape are sought

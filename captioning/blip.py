@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.batches import stream
-from captioning.captioner import Caption, Captioner, CaptionError, Photo, Run, is_folder, one_line
-from captioning.contents import content_digest
-from captioning.devices import (
+from patina.captioning.batches import stream
+from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo, Run, is_folder, one_line
+from patina.captioning.contents import content_digest
+from patina.captioning.devices import (
     batch_size,
     devices,
     first_line,

@@ -9,10 +9,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from captioning.batches import stream
-from captioning.captioner import CaptionError, Photo, Run, is_folder
-from captioning.contents import content_digest
-from captioning.devices import (
+from patina.captioning.batches import stream
+from patina.captioning.captioner import CaptionError, Photo, Run, is_folder
+from patina.captioning.contents import content_digest
+from patina.captioning.devices import (
     batch_size,
     devices,
     first_line,

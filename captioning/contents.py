@@ -6,7 +6,7 @@ import hashlib
 import threading
 from pathlib import Path
 
-from captioning.captioner import CaptionError
+from patina.captioning.captioner import CaptionError
 
 COUNTED = (".json", ".txt", ".jinja", ".model", ".tiktoken", ".safetensors", ".bin", ".pt", ".pth")  # what models load
 

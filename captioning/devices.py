@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from captioning.captioner import CaptionError, Run
-from captioning.torchvision_ops import ensure_torchvision
+from patina.captioning.captioner import CaptionError, Run
+from patina.captioning.torchvision_ops import ensure_torchvision
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ ON_CPU = 8  # items in a batch: more gains nothing there
 LEAST, MOST, STEP = 8, 256, 8  # items in a batch on a GPU
 # What errors say that are not torch's own for it.
 NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-INSTALL = "pip install 'patina[captions]'"
+INSTALL = "pip install 'patina-ir[captions]'"
 
 
 def require(*packages: str) -> None:

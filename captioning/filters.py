@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from captioning.captioner import CaptionError
+from patina.captioning.captioner import CaptionError
 
 MARKS = ".,;:!?\"'()[]{}…“”‘’«»"  # at a word's ends these do not make another word
 SHOWN = 160  # characters of a refused caption that its reason shows

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from captioning.captioner import Caption, Captioner, CaptionError, Photo, one_line
+from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo, one_line
 
 __all__ = ["CaptionError", "Sidecar"]
 

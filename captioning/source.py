@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from captioning.captioner import Caption, Captioner, Photo, one_line
+from patina.captioning.captioner import Caption, Captioner, Photo, one_line
 
 
 @dataclass(frozen=True)

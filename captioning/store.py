@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
-from captioning.captioner import Caption, Captioner, Photo, Run
+from patina.captioning.captioner import Caption, Captioner, Photo, Run
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS captions (

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from captioning.captioner import Caption, Captioner, CaptionError, Photo, one_line
+from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo, one_line
 
 NEARLY_SQUARE = 1.05  # sides that differ by less look equal
 DARK, BRIGHT = 85, 170  # a third and two thirds of 255

@@ -1,6 +1,6 @@
 """The flow `build-dataset`: scan → plan → captions → batches of shards → publish → check → artifacts.
 
-What a build does stands in `pipeline.dataset`; here its steps become Prefect tasks, and its plan, progress and results
+What a build does stands in `patina.pipeline.dataset`; here its steps become Prefect tasks, and its plan, progress and results
 become artifacts. Prefect's result cache stays off: `plan` decides what is stale, and a rerun is the way to resume.
 """
 
@@ -17,22 +17,22 @@ from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from pydantic import Field
 
-from captioning.captioner import Run
-from flows.artifacts import PrefectEvents, record, record_check
-from flows.errors import expect_ok
-from flows.events import announce
-from flows.gpu import WithGpuLease, needs_lease
-from flows.runners import RunnerName, make_runner, run_step
-from pipeline.check import Checked, check
-from pipeline.dataset import Draft, Options, Report, build
-from pipeline.events import Events, Silent
-from pipeline.gallery import contact_sheet
-from pipeline.locations import is_remote
-from pipeline.recipe import load_recipe
-from pipeline.remote_output import expect_writable, pull, push
-from pipeline.sources.expect import expect_sources
-from pipeline.summary import plan_markdown, summary_rows
-from pipeline.workspace import usable_cores
+from patina.captioning.captioner import Run
+from patina.flows.artifacts import PrefectEvents, record, record_check
+from patina.flows.errors import expect_ok
+from patina.flows.events import announce
+from patina.flows.gpu import WithGpuLease, needs_lease
+from patina.flows.runners import RunnerName, make_runner, run_step
+from patina.pipeline.check import Checked, check
+from patina.pipeline.dataset import Draft, Options, Report, build
+from patina.pipeline.events import Events, Silent
+from patina.pipeline.gallery import contact_sheet
+from patina.pipeline.locations import is_remote
+from patina.pipeline.recipe import load_recipe
+from patina.pipeline.remote_output import expect_writable, pull, push
+from patina.pipeline.sources.expect import expect_sources
+from patina.pipeline.summary import plan_markdown, summary_rows
+from patina.pipeline.workspace import usable_cores
 
 _watcher: ContextVar[Events | None] = ContextVar("watcher", default=None)
 

@@ -8,15 +8,15 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.artifacts import PrefectEvents, record, record_check
-from flows.build_dataset import watcher
-from flows.errors import expect_ok
-from flows.runners import run_step
-from pipeline.check import Checked, check
-from pipeline.events import Events
-from pipeline.manifest import load_manifest
-from pipeline.remote_output import dataset_folder_of
-from pipeline.workspace import dataset_folder, usable_cores
+from patina.flows.artifacts import PrefectEvents, record, record_check
+from patina.flows.build_dataset import watcher
+from patina.flows.errors import expect_ok
+from patina.flows.runners import run_step
+from patina.pipeline.check import Checked, check
+from patina.pipeline.events import Events
+from patina.pipeline.manifest import load_manifest
+from patina.pipeline.remote_output import dataset_folder_of
+from patina.pipeline.workspace import dataset_folder, usable_cores
 
 
 @flow(name="check-dataset", flow_run_name="check {dataset}", persist_result=False)

@@ -19,15 +19,15 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from captioning.captioner import Run
-    from flows.runners import RunnerName
-    from flows.train_stages import Trained
-    from pipeline.check import Checked
-    from pipeline.dataset import Draft, Report
-    from pipeline.recipe import Recipe
-    from training.evaluating import Options, SamplerName
-    from training.restoring import Restored
-    from training.runs import Device
+    from patina.captioning.captioner import Run
+    from patina.flows.runners import RunnerName
+    from patina.flows.train_stages import Trained
+    from patina.pipeline.check import Checked
+    from patina.pipeline.dataset import Draft, Report
+    from patina.pipeline.recipe import Recipe
+    from patina.training.evaluating import Options, SamplerName
+    from patina.training.restoring import Restored
+    from patina.training.runs import Device
 
 app = typer.Typer(
     help="Builds image-text-degradation datasets for image restoration, and rebuilds only what changed.",
@@ -139,11 +139,11 @@ def plan(
     show_recipe: Annotated[bool, typer.Option("--recipe", help="Print the recipe with every default first.")] = False,
 ) -> None:
     """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing."""
-    from flows.terminal import TerminalEvents
-    from pipeline.dataset import Options, plan_build
-    from pipeline.remote_output import dataset_folder_of
-    from pipeline.sources.expect import expect_sources
-    from pipeline.workspace import usable_cores
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.dataset import Options, plan_build
+    from patina.pipeline.remote_output import dataset_folder_of
+    from patina.pipeline.sources.expect import expect_sources
+    from patina.pipeline.workspace import usable_cores
 
     loaded = _recipe(recipe)
     if show_recipe:
@@ -171,7 +171,7 @@ def build(
     address: AddressOption = "",
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
-    from captioning.captioner import Run
+    from patina.captioning.captioner import Run
 
     captioning = Run(caption_batch, tuple(device or ()), caption_threads)
     run: tuple[RunnerName, str] = (runner.value, address)
@@ -187,10 +187,10 @@ def check(
     workers: WorkersOption = 0,
 ) -> None:
     """Check hashes, counts, readability, duplicates across splits, and replays. Exit code 1 on any finding."""
-    from flows.terminal import TerminalEvents
-    from pipeline.check import check as run
-    from pipeline.manifest import load_manifest
-    from pipeline.workspace import usable_cores
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.check import check as run
+    from patina.pipeline.manifest import load_manifest
+    from patina.pipeline.workspace import usable_cores
 
     if replay != "all" and not replay.isdigit():
         raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
@@ -223,8 +223,8 @@ def gallery(
     ladder: Annotated[bool, typer.Option("--ladder", help="That picture is of one photograph, by severity.")] = False,
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
-    from pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
-    from pipeline.workspace import speaking_of
+    from patina.pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
+    from patina.pipeline.workspace import speaking_of
 
     if sheet:
         dataset = _dataset(folder)
@@ -244,8 +244,8 @@ def show(
     extract: Annotated[Path | None, typer.Option(help="Also write the samples' files into this folder.")] = None,
 ) -> None:
     """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
-    from flows.terminal import fitted
-    from pipeline.show import find_samples, story
+    from patina.flows.terminal import fitted
+    from patina.pipeline.show import find_samples, story
 
     folder = _dataset(out)
     rows = find_samples(folder, key)
@@ -269,11 +269,11 @@ def export(
     workers: Annotated[int, typer.Option(min=0, help="Threads that write files; 0: one for each core.")] = 0,
 ) -> None:
     """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes."""
-    from flows.terminal import TerminalEvents
-    from pipeline.events import Meter
-    from pipeline.export.run import choose
-    from pipeline.export.run import export as run
-    from pipeline.workspace import usable_cores
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.events import Meter
+    from patina.pipeline.export.run import choose
+    from patina.pipeline.export.run import export as run
+    from patina.pipeline.workspace import usable_cores
 
     if absolute and prefix:
         raise typer.BadParameter("give one of --prefix and --absolute", param_hint="--absolute")
@@ -305,9 +305,9 @@ def diff(
     A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json, \
 samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
     """
-    from pipeline.diff import diff as compare
-    from pipeline.diff import read_snapshot
-    from pipeline.diff_page import write_diff_page
+    from patina.pipeline.diff import diff as compare
+    from patina.pipeline.diff import read_snapshot
+    from patina.pipeline.diff_page import write_diff_page
 
     try:
         sides = read_snapshot(old.absolute()), read_snapshot(new.absolute())
@@ -338,10 +338,10 @@ def push(
     ] = False,
 ) -> None:
     """Upload a dataset to the Hugging Face hub: only what differs from what is there, the manifest last."""
-    from flows.terminal import TerminalEvents
-    from pipeline.events import Meter
-    from pipeline.push import plan_push
-    from pipeline.push import push as run
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.events import Meter
+    from patina.pipeline.push import plan_push
+    from patina.pipeline.push import push as run
 
     path = _dataset(folder)
     if dry_run:
@@ -371,10 +371,10 @@ def calibrate(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
-    from flows.terminal import TerminalEvents
-    from pipeline.calibrate import calibrate as run
-    from pipeline.events import Meter
-    from pipeline.workspace import usable_cores
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.calibrate import calibrate as run
+    from patina.pipeline.events import Meter
+    from patina.pipeline.workspace import usable_cores
 
     with TerminalEvents(errors) as events:
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
@@ -403,9 +403,9 @@ def depth(
     far: Annotated[float, typer.Option(min=0.2, help="Metres to the farthest point, likewise.")] = 60.0,
 ) -> None:
     """Write a depth map for each photograph that has none yet, by a transformers model."""
-    from flows.terminal import TerminalEvents
-    from pipeline.events import Meter
-    from training.depth import write_depths
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.events import Meter
+    from patina.training.depth import write_depths
 
     with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
         refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)
@@ -419,12 +419,12 @@ def sources(
     at: Annotated[str, typer.Option(help="A folder, or an address: what does it hold of that set?")] = "",
 ) -> None:
     """List the public sets that recipes know by name, tell all about one, or look what a folder holds of it."""
-    from flows.terminal import fitted
-    from pipeline.presets import PRESETS
-    from pipeline.presets.describe import inventory, rows, story, table
-    from pipeline.recipe import nearest
-    from pipeline.sources.preset import unrecognised
-    from pipeline.sources.reader import SourceError, image_files
+    from patina.flows.terminal import fitted
+    from patina.pipeline.presets import PRESETS
+    from patina.pipeline.presets.describe import inventory, rows, story, table
+    from patina.pipeline.recipe import nearest
+    from patina.pipeline.sources.preset import unrecognised
+    from patina.pipeline.sources.reader import SourceError, image_files
 
     if not name:
         if at:
@@ -457,8 +457,8 @@ def recipes(
     name: Annotated[str, typer.Argument(help="One of them, to print it; without it, all are listed.")] = "",
 ) -> None:
     """List the recipes that come with patina; or print one, to change a copy: patina recipes NAME > my.toml."""
-    from pipeline.recipe import RecipeError, nearest
-    from pipeline.shipped import about, shipped
+    from patina.pipeline.recipe import RecipeError, nearest
+    from patina.pipeline.shipped import about, shipped
 
     own = shipped()
     if name and name not in own:
@@ -489,8 +489,8 @@ def demo(
     """Build a dataset from photographs that come inside scikit-image and scikit-learn, show it, train."""
     if train:
         _expect_torch()
-    from flows.demo import WHY, lay_out
-    from pipeline.gallery import write_gallery
+    from patina.flows.demo import WHY, lay_out
+    from patina.pipeline.gallery import write_gallery
 
     recipe, dataset = lay_out(out, captions.value)
     console.print(escape(WHY[captions.value]))
@@ -514,13 +514,13 @@ def models(
     """The networks at their released sizes: parameters and work beside the papers' figures; or what a checkpoint is."""
     _expect_torch()
     if file:
-        from training.official import load
+        from patina.training.official import load
 
         for line in load(file)[1].lines():
             console.print(escape(line))
         return
-    from training.model_table import model_table, rendered
-    from training.models import CATALOGUE
+    from patina.training.model_table import model_table, rendered
+    from patina.training.models import CATALOGUE
 
     chosen = words or list(CATALOGUE)
     if unknown := sorted(set(chosen) - set(CATALOGUE)):
@@ -550,10 +550,10 @@ def train(
 ) -> None:
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
     _expect_torch()
-    from pipeline.plan import human_seconds
-    from training.evaluating import PAGE, outcome, run_report
-    from training.runs import Device, open_dataset, todo
-    from training.stage import chosen, load_plan
+    from patina.pipeline.plan import human_seconds
+    from patina.training.evaluating import PAGE, outcome, run_report
+    from patina.training.runs import Device, open_dataset, todo
+    from patina.training.stage import chosen, load_plan
 
     wanted = chosen(load_plan(plan), stage or ())
     open_dataset(folder)
@@ -561,7 +561,7 @@ def train(
     items = todo(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]
     if dry_run:
-        from flows.train_stages import plan_rows
+        from patina.flows.train_stages import plan_rows
 
         _print_table(plan_rows(items))
         return
@@ -596,10 +596,10 @@ def stages(
     ] = None,
 ) -> None:
     """List the plans of training that come with patina, the stages of one; or copy one, to change it."""
-    from training.stage import PLANS, load_plan, plan_texts
+    from patina.training.stage import PLANS, load_plan, plan_texts
 
     if out:
-        from training.errors import StageError
+        from patina.training.errors import StageError
 
         if plan not in PLANS:
             raise StageError(f"no plan {plan!r} to copy; expected {', '.join(PLANS)}")
@@ -658,7 +658,7 @@ def evaluate(
 ) -> None:
     """Restore a split with every finished stage of a run and measure it, beside the papers' figures."""
     _expect_torch()
-    from training.evaluating import PAGE, Options, candidates, summary_rows
+    from patina.training.evaluating import PAGE, Options, candidates, summary_rows
 
     how: SamplerName = sampler.value if sampler else ""
     options = Options(
@@ -696,7 +696,7 @@ def report(
 ) -> None:
     """Write one HTML page about a run, finished or not: curves, tables beside the papers', pictures, lineage."""
     _expect_torch()
-    from training.report import write_report
+    from patina.training.report import write_report
 
     console.print(f"report   {escape(str(write_report(run, dataset, out=out)))}   (open it in a browser)")
 
@@ -706,8 +706,8 @@ def lineage(
     file: Annotated[Path, typer.Argument(help="A model.safetensors of a run, or its stage's folder.")],
 ) -> None:
     """Print where a model comes from: dataset, settings, the model it starts from, seed, code."""
-    from flows.terminal import fitted
-    from training.runs import lineage as told
+    from patina.flows.terminal import fitted
+    from patina.training.runs import lineage as told
 
     path = file / "model.safetensors" if file.is_dir() else file
     console.print(escape("\n".join(fitted(console, told(path)))))
@@ -723,7 +723,7 @@ def run(
 ) -> None:
     """Let a deployment run where it is served, or on its worker: `prefect deployment run NAME/NAME`, in short."""
     _prepare_prefect()
-    from flows.starting import as_seen_from_anywhere, follow, parse_parameters, start
+    from patina.flows.starting import as_seen_from_anywhere, follow, parse_parameters, start
 
     started = start(name, as_seen_from_anywhere(parse_parameters(param or ())))
     console.print(escape(f"run      {started.name}   ({started.id})"))
@@ -745,9 +745,9 @@ def serve(
     if watch:
         _recipe(Path(watch))
     _prepare_prefect()
-    from flows.deployments import Watching
-    from flows.serving import serve_deployments
-    from flows.starting import as_seen_from_anywhere
+    from patina.flows.deployments import Watching
+    from patina.flows.serving import serve_deployments
+    from patina.flows.starting import as_seen_from_anywhere
 
     places = as_seen_from_anywhere({"recipe": watch, "out": out})
     serve_deployments(limit, Watching(places["recipe"], places["out"], every, quiet) if watch else None)
@@ -778,9 +778,9 @@ def restore(
     Each keeps its format, its EXIF data and its colour profile. Exit code 1 if one could not be restored.
     """
     _expect_torch()
-    from flows.terminal import TerminalEvents
-    from pipeline.events import Meter
-    from training.restoring import How, errands, load_model, restore_files
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.events import Meter
+    from patina.training.restoring import How, errands, load_model, restore_files
 
     how = How(sampler, steps, seed, tile, overlap, strip, quality)
     errands(photos, out)
@@ -805,8 +805,8 @@ def web_page(
 ) -> None:
     """Restore photographs on a web page of this computer: upload, compare before and after, download."""
     _expect_torch()
-    from training.app import expect_gradio, serve
-    from training.restoring import load_model
+    from patina.training.app import expect_gradio, serve
+    from patina.training.restoring import load_model
 
     expect_gradio()
     restorer = load_model(model, steering=steering, stage=stage, device=device)
@@ -815,7 +815,7 @@ def web_page(
 
 def main() -> None:
     """The console command. Errors that a user can mend are printed in words and exit with 1; others raise."""
-    from flows.errors import ServerAwayError
+    from patina.flows.errors import ServerAwayError
 
     try:
         app()
@@ -837,29 +837,29 @@ def _expect_torch() -> None:
     """Raise MissingTorchError, before anything is imported, if the networks' libraries are not installed."""
     from importlib.util import find_spec
 
-    from training.errors import MissingTorchError
+    from patina.training.errors import MissingTorchError
 
     if missing := [name for name in ("torch", "open_clip", "safetensors") if find_spec(name) is None]:
-        raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina[train]'")
+        raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina-ir[train]'")
 
 
 def _is_for_the_user(error: Exception) -> bool:
     from sqlite3 import OperationalError
 
-    from captioning.captioner import CaptionError
-    from flows.errors import FindingsError, RunError
-    from pipeline.build import BuildError
-    from pipeline.export.format import ExportError
-    from pipeline.manifest import ManifestError
-    from pipeline.push import PushError
-    from pipeline.recipe import RecipeError
-    from pipeline.remote_output import RemoteOutputError
-    from pipeline.shard import DamagedShardError
-    from pipeline.sources.reader import SourceError
-    from pipeline.workspace import LockedError
-    from synth.degradation import SettingError
-    from training.depth import DepthModelError
-    from training.errors import CheckpointError, MissingTorchError, ModelInputError, StageError, TrainingError
+    from patina.captioning.captioner import CaptionError
+    from patina.flows.errors import FindingsError, RunError
+    from patina.pipeline.build import BuildError
+    from patina.pipeline.export.format import ExportError
+    from patina.pipeline.manifest import ManifestError
+    from patina.pipeline.push import PushError
+    from patina.pipeline.recipe import RecipeError
+    from patina.pipeline.remote_output import RemoteOutputError
+    from patina.pipeline.shard import DamagedShardError
+    from patina.pipeline.sources.reader import SourceError
+    from patina.pipeline.workspace import LockedError
+    from patina.synth.degradation import SettingError
+    from patina.training.depth import DepthModelError
+    from patina.training.errors import CheckpointError, MissingTorchError, ModelInputError, StageError, TrainingError
 
     pipelines = (RemoteOutputError, RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
     trained = (DepthModelError, CheckpointError, ModelInputError, MissingTorchError, StageError, TrainingError)
@@ -882,11 +882,11 @@ def _build(
     run: tuple[RunnerName, str] = ("threads", ""),
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
-    from flows.terminal import TerminalEvents
-    from pipeline.dataset import Options, idle_report
-    from pipeline.locations import is_remote
-    from pipeline.sources.expect import expect_sources
-    from pipeline.workspace import usable_cores
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.dataset import Options, idle_report
+    from patina.pipeline.locations import is_remote
+    from patina.pipeline.sources.expect import expect_sources
+    from patina.pipeline.workspace import usable_cores
 
     loaded = _recipe(recipe)
     cores = workers or usable_cores()
@@ -898,7 +898,7 @@ def _build(
         expect_sources(loaded.sources)
         _prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
         _tell_of_start()
-        from flows.build_dataset import build_dataset, watched_by
+        from patina.flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events), _server_there():
             asked = (captioning.batch, captioning.threads, list(captioning.devices)) if captioning else (0, 0, [])
@@ -910,7 +910,7 @@ def _build(
 
 def _train_demo(out: Path) -> None:
     """The demo's second half: build, train, evaluate, restore one photograph, report."""
-    from flows.demo import lay_out_example, lay_out_training
+    from patina.flows.demo import lay_out_example, lay_out_training
 
     training = lay_out_training(out)
     console.print(
@@ -918,7 +918,7 @@ def _train_demo(out: Path) -> None:
     )
     _prepare_for_training()
     with _training_told():
-        from flows.end_to_end import train_end_to_end
+        from patina.flows.end_to_end import train_end_to_end
 
         done = train_end_to_end(
             str(training.dataset),
@@ -933,8 +933,8 @@ def _train_demo(out: Path) -> None:
             cpu=True,
         )
     _print_table(done.rows)
-    from training.metrics import psnr
-    from training.restoring import How, load_model, read_photo, restore_files
+    from patina.training.metrics import psnr
+    from patina.training.restoring import How, load_model, read_photo, restore_files
 
     photo, clean = lay_out_example(training, out / "photo")
     model = training.run / training.stages[-1]
@@ -951,13 +951,13 @@ def _train_demo(out: Path) -> None:
 def _train(folder: str, run: str, plan: str, stages: list[str], device: Device) -> tuple[str, ...]:
     """Run the flow in this process; gives the stages that it left alone."""
     _prepare_for_training()
-    from flows.train_stages import expect_trainable
-    from training.runs import todo
-    from training.stage import chosen, load_plan
+    from patina.flows.train_stages import expect_trainable
+    from patina.training.runs import todo
+    from patina.training.stage import chosen, load_plan
 
     expect_trainable(todo(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), device)
     with _training_told():
-        from flows.train_stages import train_stages
+        from patina.flows.train_stages import train_stages
 
         d = device
         trained: Trained = train_stages(
@@ -971,8 +971,8 @@ def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], agai
     _prepare_for_training()
     from dataclasses import fields
 
-    from flows.evaluate_run import evaluate_run, expect_evaluable
-    from training.evaluating import candidates
+    from patina.flows.evaluate_run import evaluate_run, expect_evaluable
+    from patina.training.evaluating import candidates
 
     expect_evaluable(candidates(run, folder, options, stages), folder, options)
     with _training_told():
@@ -1018,10 +1018,10 @@ def _ended_in_words() -> Iterator[None]:
 def _training_told() -> Iterator[None]:
     """What flows of training say is shown: a bar with the loss on a terminal, else lines."""
     _tell_of_start()
-    from flows.build_dataset import watched_by
-    from flows.terminal import TerminalEvents
-    from flows.train_stages import PROGRESS, heard_by
-    from pipeline.events import Silent
+    from patina.flows.build_dataset import watched_by
+    from patina.flows.terminal import TerminalEvents
+    from patina.flows.train_stages import PROGRESS, heard_by
+    from patina.pipeline.events import Silent
 
     class Bar(TerminalEvents):
         """A bar that also shows the loss; lines that tell of something else go above it."""
@@ -1049,7 +1049,7 @@ def _server_there(kept: str = "the dataset is whole, as it was or as it should b
     """Turns the errors of a Prefect server that is away, or goes away, into one for the user."""
     import httpx
 
-    from flows.errors import ServerAwayError
+    from patina.flows.errors import ServerAwayError
 
     try:
         yield
@@ -1071,8 +1071,8 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def _recipe(path: Path) -> Recipe:
     """The recipe of that file or name. Raises RecipeError, for a name that is none with the nearest one."""
-    from pipeline.recipe import RecipeError, load_recipe, nearest
-    from pipeline.shipped import shipped
+    from patina.pipeline.recipe import RecipeError, load_recipe, nearest
+    from patina.pipeline.shipped import shipped
 
     own = shipped()
     if not path.exists() and str(path) not in own and len(path.parts) == 1 and not path.suffix:
@@ -1082,11 +1082,11 @@ def _recipe(path: Path) -> Recipe:
 
 def _dataset(named: str) -> Path:
     """The folder of a dataset that is named by a path or an address. Raises ManifestError if it holds none."""
-    from flows.terminal import TerminalEvents
-    from pipeline.locations import is_remote
-    from pipeline.manifest import MANIFEST, ManifestError, load_manifest
-    from pipeline.remote_output import dataset_folder_of
-    from pipeline.workspace import dataset_folder
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.locations import is_remote
+    from patina.pipeline.manifest import MANIFEST, ManifestError, load_manifest
+    from patina.pipeline.remote_output import dataset_folder_of
+    from patina.pipeline.workspace import dataset_folder
 
     with TerminalEvents(console) as events:
         folder = dataset_folder_of(named, events)
@@ -1108,7 +1108,7 @@ def _prepare_prefect(level: str = "WARNING") -> None:
 
 
 def _print_plan(draft: Draft, cores: int) -> None:
-    from pipeline.summary import SHOWN, plan_lines
+    from patina.pipeline.summary import SHOWN, plan_lines
 
     lines = plan_lines(draft)
     _print_lines(lines, SHOWN)
@@ -1129,8 +1129,8 @@ def _print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
 
 
 def _print_report(report: Report) -> None:
-    from pipeline.plan import human_bytes
-    from pipeline.summary import caption_line, summary_rows
+    from patina.pipeline.plan import human_bytes
+    from patina.pipeline.summary import caption_line, summary_rows
 
     manifest = report.manifest
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")

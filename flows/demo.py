@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pipeline
-from pipeline.recipe import RecipeError
+import patina.pipeline
+from patina.pipeline.recipe import RecipeError
 
 PHOTOS = {
     "skimage": ("data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
@@ -30,7 +30,7 @@ WHY = {
 }
 """Which captioner the demo runs, and why, by the word that chooses it."""
 
-RECIPES = Path(pipeline.__file__).parent / "recipes"
+RECIPES = Path(patina.pipeline.__file__).parent / "recipes"
 
 WRITTEN = '[captions]\nkind = "sidecar"\npath = "captions.csv"\n'
 BY_BLIP = '[captions]\nkind = "blip"\nfallback = {kind = "sidecar", path = "captions.csv"}\n'
@@ -80,8 +80,8 @@ def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> t
     """Write a degraded photograph that no stage saw, and the clean one, as PNG files; gives their paths."""
     import numpy as np
 
-    from pipeline.codec import encode_png
-    from training.data import read_index, read_pair
+    from patina.pipeline.codec import encode_png
+    from patina.training.data import read_index, read_pair
 
     index = read_index(training.dataset, "val", (entry,))
     row = int(np.argmax(index.scene))
@@ -97,7 +97,7 @@ def _copy_photographs(packages: Mapping[str, tuple[str, Sequence[str]]], target:
     for package, (folder, names) in packages.items():
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            raise RecipeError(f"the demo's photographs come inside {package}: pip install 'patina[demo]'")
+            raise RecipeError(f"the demo's photographs come inside {package}: pip install 'patina-ir[demo]'")
         for name in names:
             _copy(Path(spec.origin).parent / folder / name, target / name)
 

@@ -15,14 +15,14 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.events import AutomationCore, DeploymentEventTrigger, DeploymentTriggerTypes
 from prefect.schedules import Schedule
 
-from flows.build_dataset import build_dataset
-from flows.check_dataset import check_dataset
-from flows.end_to_end import train_end_to_end
-from flows.evaluate_run import evaluate_run
-from flows.events import DATASET_PUBLISHED, RESOURCE, SOURCES_CHANGED
-from flows.export_dataset import export_dataset
-from flows.train_stages import train_stages
-from flows.watch_sources import watch_sources
+from patina.flows.build_dataset import build_dataset
+from patina.flows.check_dataset import check_dataset
+from patina.flows.end_to_end import train_end_to_end
+from patina.flows.evaluate_run import evaluate_run
+from patina.flows.events import DATASET_PUBLISHED, RESOURCE, SOURCES_CHANGED
+from patina.flows.export_dataset import export_dataset
+from patina.flows.train_stages import train_stages
+from patina.flows.watch_sources import watch_sources
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -13,19 +13,19 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from flows.build_dataset import build_dataset, watcher
-from flows.evaluate_run import Evaluated, evaluate_finished
-from flows.train_stages import report, train_plan
-from pipeline.dataset import Options, idle_report
-from pipeline.locations import is_remote
-from pipeline.recipe import load_recipe
-from pipeline.sources.expect import expect_sources
-from pipeline.workspace import usable_cores
-from training import evaluating
-from training.errors import StageError
-from training.evaluating import ProtocolName, SamplerName, SplitName
-from training.runs import Device, open_dataset
-from training.stage import chosen, load_plan
+from patina.flows.build_dataset import build_dataset, watcher
+from patina.flows.evaluate_run import Evaluated, evaluate_finished
+from patina.flows.train_stages import report, train_plan
+from patina.pipeline.dataset import Options, idle_report
+from patina.pipeline.locations import is_remote
+from patina.pipeline.recipe import load_recipe
+from patina.pipeline.sources.expect import expect_sources
+from patina.pipeline.workspace import usable_cores
+from patina.training import evaluating
+from patina.training.errors import StageError
+from patina.training.evaluating import ProtocolName, SamplerName, SplitName
+from patina.training.runs import Device, open_dataset
+from patina.training.stage import chosen, load_plan
 
 
 @flow(name="train-end-to-end", flow_run_name="train {plan} in {run} on {out}", persist_result=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.check import Checked
+    from patina.pipeline.check import Checked
 
 NAMED = 5
 

@@ -18,12 +18,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from flows.artifacts import record
-from flows.build_dataset import watcher
-from flows.gpu import lease
-from flows.train_stages import PAUSE, PROGRESS, RETRIES, Lines, TrainingEvents, after_crash, report, skip_stage, tell
-from training.errors import StageError
-from training.evaluating import (
+from patina.flows.artifacts import record
+from patina.flows.build_dataset import watcher
+from patina.flows.gpu import lease
+from patina.flows.train_stages import PAUSE, PROGRESS, RETRIES, Lines, TrainingEvents, after_crash, report, skip_stage, tell
+from patina.training.errors import StageError
+from patina.training.evaluating import (
     Candidate,
     Options,
     ProtocolName,
@@ -33,7 +33,7 @@ from training.evaluating import (
     run_evaluation,
     summary_rows,
 )
-from training.runs import open_dataset
+from patina.training.runs import open_dataset
 
 HELD = "its evaluation is of the same model, dataset and options"
 
@@ -127,7 +127,7 @@ def evaluate_finished(
 
 def expect_evaluable(found: Sequence[Candidate], dataset: Path, options: Options) -> None:
     """Raise StageError if the dataset lacks the split or an entry that a stage is to be evaluated on."""
-    from training.data import read_index
+    from patina.training.data import read_index
 
     for candidate in found:
         try:

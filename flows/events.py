@@ -21,13 +21,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from flows.artifacts import server_answers
-from pipeline import locations
-from pipeline.dataset import Report
-from pipeline.manifest import ShardEntry
-from pipeline.plan import human_bytes
-from pipeline.watch import Watched
-from pipeline.workspace import PRIVATE
+from patina.flows.artifacts import server_answers
+from patina.pipeline import locations
+from patina.pipeline.dataset import Report
+from patina.pipeline.manifest import ShardEntry
+from patina.pipeline.plan import human_bytes
+from patina.pipeline.watch import Watched
+from patina.pipeline.workspace import PRIVATE
 
 SOURCES_CHANGED = "patina.sources.changed"
 DATASET_PUBLISHED = "patina.dataset.published"

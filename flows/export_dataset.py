@@ -10,14 +10,14 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
-from flows.artifacts import PrefectEvents, record
-from flows.build_dataset import watcher
-from flows.runners import run_step
-from pipeline.events import Events, Meter
-from pipeline.export.format import ExportError, Format
-from pipeline.export.run import Exported, choose, export
-from pipeline.remote_output import dataset_folder_of
-from pipeline.workspace import dataset_folder, usable_cores
+from patina.flows.artifacts import PrefectEvents, record
+from patina.flows.build_dataset import watcher
+from patina.flows.runners import run_step
+from patina.pipeline.events import Events, Meter
+from patina.pipeline.export.format import ExportError, Format
+from patina.pipeline.export.run import Exported, choose, export
+from patina.pipeline.remote_output import dataset_folder_of
+from patina.pipeline.workspace import dataset_folder, usable_cores
 
 Layout = Literal["daclip", "vlunet", "folders", "parquet"]
 Split = Literal["train", "val", "test"]

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.locations import LocationError
-from pipeline.remote_output import RemoteOutputError
-from pipeline.sources.reader import SourceError
-from pipeline.workspace import OutputError
+from patina.pipeline.locations import LocationError
+from patina.pipeline.remote_output import RemoteOutputError
+from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.workspace import OutputError
 
 if TYPE_CHECKING:
     from prefect import Task

@@ -30,9 +30,9 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
-from flows.retries import BACKOFF, JITTER, RETRIES, retry_io
-from pipeline.build import BuildError
-from pipeline.dataset import Runner
+from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
+from patina.pipeline.build import BuildError
+from patina.pipeline.dataset import Runner
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -354,7 +354,7 @@ def _extra(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise BuildError(
-            f"the runner {name} needs a package that is not installed ({error}): pip install 'patina[{name}]'"
+            f"the runner {name} needs a package that is not installed ({error}): pip install 'patina-ir[{name}]'"
         ) from error
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flows.deployments import Watching
+    from patina.flows.deployments import Watching
 
 LOCAL = "http://127.0.0.1:4200/api"
 
@@ -31,8 +31,8 @@ def serve_deployments(limit: int, watching: Watching | None = None) -> None:
         os.environ["PREFECT_API_URL"] = url
         from prefect import serve
 
-        from flows.deployments import create_automations, deployments
-        from flows.gpu import GPU, create_limit
+        from patina.flows.deployments import create_automations, deployments
+        from patina.flows.gpu import GPU, create_limit
 
         print(f"server   {url}   (its pages: {url.removesuffix('/api')})")
         if create_limit():

@@ -14,9 +14,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
-from flows.errors import RunError
-from pipeline.locations import is_remote
-from pipeline.recipe import nearest
+from patina.flows.errors import RunError
+from patina.pipeline.locations import is_remote
+from patina.pipeline.recipe import nearest
 
 FILES = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""

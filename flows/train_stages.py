@@ -1,7 +1,7 @@
 """The flow `train-stages`: plan → each stage in turn, where it is stale → report.
 
 Each stage is a task that starts the loop in a process of its own, under a lease on the limit `gpu`; its lines go to
-Prefect's log. What is trained, and in which order, stands in `training.runs`; Prefect's result cache stays off: the
+Prefect's log. What is trained, and in which order, stands in `patina.training.runs`; Prefect's result cache stays off: the
 stages' fingerprints decide what is stale, and a rerun is the way to resume.
 
     patina.stage.trained   payload: run, stage, model, digest, dataset, manifest, seen, seconds, best
@@ -41,16 +41,16 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.artifacts import PrefectEvents, record, server_answers
-from flows.build_dataset import watcher
-from flows.events import absolute, asset_key
-from flows.gpu import lease
-from pipeline.events import Events
-from pipeline.plan import human_seconds
-from training.errors import StageError
-from training.evaluating import PICTURES, SUMMARY, Outcome, outcome, run_report
-from training.files import DONE, MODEL, write_text
-from training.runs import (
+from patina.flows.artifacts import PrefectEvents, record, server_answers
+from patina.flows.build_dataset import watcher
+from patina.flows.events import absolute, asset_key
+from patina.flows.gpu import lease
+from patina.pipeline.events import Events
+from patina.pipeline.plan import human_seconds
+from patina.training.errors import StageError
+from patina.training.evaluating import PICTURES, SUMMARY, Outcome, outcome, run_report
+from patina.training.files import DONE, MODEL, write_text
+from patina.training.runs import (
     Device,
     StageCrashedError,
     Todo,
@@ -61,7 +61,7 @@ from training.runs import (
     run_stage,
     todo,
 )
-from training.stage import Stage, chosen, load_plan
+from patina.training.stage import Stage, chosen, load_plan
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -227,7 +227,7 @@ def expect_trainable(items: Sequence[Todo], dataset: Path, device: Device) -> No
     stages = [item.stage for item in items if item.what != "done"]
     if not stages:
         return
-    from training.data import Plan, order_of, read_index
+    from patina.training.data import Plan, order_of, read_index
 
     for stage in stages:
         data = stage.data

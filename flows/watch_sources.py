@@ -13,15 +13,15 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from flows.artifacts import record
-from flows.build_dataset import watcher
-from flows.events import absolute, tell_sources_changed
-from flows.runners import run_step
-from pipeline.dataset import Options
-from pipeline.recipe import load_recipe
-from pipeline.remote_output import dataset_folder_of
-from pipeline.watch import Verdict, Watched, note_told, watch
-from pipeline.workspace import usable_cores
+from patina.flows.artifacts import record
+from patina.flows.build_dataset import watcher
+from patina.flows.events import absolute, tell_sources_changed
+from patina.flows.runners import run_step
+from patina.pipeline.dataset import Options
+from patina.pipeline.recipe import load_recipe
+from patina.pipeline.remote_output import dataset_folder_of
+from patina.pipeline.watch import Verdict, Watched, note_told, watch
+from patina.pipeline.workspace import usable_cores
 
 
 @flow(name="watch-sources", flow_run_name="watch {recipe} for {out}", persist_result=False)

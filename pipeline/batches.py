@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from pipeline.build import BuildError, ShardJob, ShardResult
-from pipeline.manifest import versions
-from pipeline.source import Source, SourceChangedError, read_verified
-from pipeline.sources.reader import printable
+from patina.pipeline.build import BuildError, ShardJob, ShardResult
+from patina.pipeline.manifest import versions
+from patina.pipeline.source import Source, SourceChangedError, read_verified
+from patina.pipeline.sources.reader import printable
 
 MAX_BATCHES = 200
 """Tasks of one build at the most: an orchestrator spends tens of milliseconds on each."""

@@ -15,12 +15,12 @@ from typing import Any
 
 import cv2
 
-from pipeline.codec import Decoded, codec_fingerprint, decode, encode_png, is_out_of_memory, keep_freed_memory
-from pipeline.manifest import SampleRow, ShardEntry
-from pipeline.plan import SCHEMA, WantedSample, Worded
-from pipeline.recipe import canonical_json
-from pipeline.recovered import recover
-from pipeline.shard import (
+from patina.pipeline.codec import Decoded, codec_fingerprint, decode, encode_png, is_out_of_memory, keep_freed_memory
+from patina.pipeline.manifest import SampleRow, ShardEntry
+from patina.pipeline.plan import SCHEMA, WantedSample, Worded
+from patina.pipeline.recipe import canonical_json
+from patina.pipeline.recovered import recover
+from patina.pipeline.shard import (
     DamagedShardError,
     Members,
     Span,
@@ -31,12 +31,12 @@ from pipeline.shard import (
     unpack,
     write_shard,
 )
-from pipeline.source import Source, read_verified, without_border
-from synth.degradation import Degradation, Place
-from synth.image import Image
-from synth.rng import Rng
-from synth.severity import at_clip_size, measure
-from synth.words import parts_of, text_of
+from patina.pipeline.source import Source, read_verified, without_border
+from patina.synth.degradation import Degradation, Place
+from patina.synth.image import Image
+from patina.synth.rng import Rng
+from patina.synth.severity import at_clip_size, measure
+from patina.synth.words import parts_of, text_of
 
 
 class BuildError(RuntimeError):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.codec import BadImageError, decode
-from pipeline.sources.reader import image_files
-from synth.degradations import CATALOGUE
-from synth.image import Image
-from synth.rng import Rng, sample_seed
-from synth.severity import Measured, at_clip_size, measure, word_of
+from patina.pipeline.codec import BadImageError, decode
+from patina.pipeline.sources.reader import image_files
+from patina.synth.degradations import CATALOGUE
+from patina.synth.image import Image
+from patina.synth.rng import Rng, sample_seed
+from patina.synth.severity import Measured, at_clip_size, measure, word_of
 
 
 @dataclass(frozen=True)

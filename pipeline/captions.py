@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from captioning.captioner import Caption, Captioner, Photo, Run
-from captioning.clip_score import ClipScore
-from captioning.store import CaptionStore, caption_all, fingerprint, score_all
-from pipeline.events import Events, Meter
-from pipeline.plan import Worded
-from pipeline.recipe import Recipe
-from pipeline.source import Source, load_clean
-from pipeline.sources.reader import Refusal
-from synth.image import Image
+from patina.captioning.captioner import Caption, Captioner, Photo, Run
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.store import CaptionStore, caption_all, fingerprint, score_all
+from patina.pipeline.events import Events, Meter
+from patina.pipeline.plan import Worded
+from patina.pipeline.recipe import Recipe
+from patina.pipeline.source import Source, load_clean
+from patina.pipeline.sources.reader import Refusal
+from patina.synth.image import Image
 
 Problems = Mapping[tuple[str, str], str]
 """Why a model could not caption or judge an image, by fingerprint of the captioner or scorer and content digest."""

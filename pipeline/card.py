@@ -15,15 +15,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import tomli_w
 
-from pipeline.manifest import SHARDS, Manifest
-from pipeline.page_parts import counted
-from pipeline.plan import human_bytes
-from pipeline.presets.preset import UNKNOWN
-from pipeline.recipe import SPLITS
-from pipeline.sources.reader import printable
-from pipeline.statistics import BATCHES, Statistics
-from synth.compose import JOINT
-from synth.degradations import WORDS
+from patina.pipeline.manifest import SHARDS, Manifest
+from patina.pipeline.page_parts import counted
+from patina.pipeline.plan import human_bytes
+from patina.pipeline.presets.preset import UNKNOWN
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.sources.reader import printable
+from patina.pipeline.statistics import BATCHES, Statistics
+from patina.synth.compose import JOINT
+from patina.synth.degradations import WORDS
 
 CARD = "README.md"
 
@@ -304,7 +304,7 @@ def _loading(manifest: Manifest) -> list[str]:
         "",
         "```python",
         "from pathlib import Path",
-        "from pipeline.manifest import read_members, read_samples  # patina's own: any sample by its place",
+        "from patina.pipeline.manifest import read_members, read_samples  # patina's own: any sample by its place",
         "",
         'row = read_samples(Path("FOLDER"))[0]',
         'members = read_members(Path("FOLDER"), row)  # bytes by extension: "png" or "jpg", "gt.png", "txt", "json"',

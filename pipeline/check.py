@@ -15,11 +15,11 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from captioning.store import damage_of
-from pipeline.build import row_of
-from pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map
-from pipeline.leaks import Scene, candidates, register, with_like_thumbs
-from pipeline.manifest import (
+from patina.captioning.store import damage_of
+from patina.pipeline.build import row_of
+from patina.pipeline.codec import BadImageError, codec_fingerprint, decode, decode_map
+from patina.pipeline.leaks import Scene, candidates, register, with_like_thumbs
+from patina.pipeline.manifest import (
     SAMPLES,
     SHARDS,
     SOURCES,
@@ -32,13 +32,13 @@ from pipeline.manifest import (
     read_samples,
     read_sources,
 )
-from pipeline.recipe import RecipeError, canonical_json, parse_synthesis
-from pipeline.shard import DamagedShardError, is_intact, read_shard
-from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE, STORES, expect_there, speaking
-from synth.degradation import Degradation
-from synth.image import Image
-from synth.severity import psnr_of
+from patina.pipeline.recipe import RecipeError, canonical_json, parse_synthesis
+from patina.pipeline.shard import DamagedShardError, is_intact, read_shard
+from patina.pipeline.store import ScanStore
+from patina.pipeline.workspace import PRIVATE, STORES, expect_there, speaking
+from patina.synth.degradation import Degradation
+from patina.synth.image import Image
+from patina.synth.severity import psnr_of
 
 Depth: TypeAlias = Literal["images", "digests", "sizes"]
 """How far a check goes into shards."""

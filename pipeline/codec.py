@@ -18,8 +18,8 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
-from synth.image import SMALLEST_SIDE, Image, Map
-from synth.rng import Rng
+from patina.synth.image import SMALLEST_SIDE, Image, Map
+from patina.synth.rng import Rng
 
 deflate: Any  # ISA-L's deflate is seven times as fast as zlib's at the same size; it has no wheel for a few platforms
 try:

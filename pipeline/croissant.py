@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from pipeline.card import hub_licence, public
-from pipeline.manifest import MANIFEST, SAMPLE_SCHEMA, SAMPLES, SHARDS, SOURCE_SCHEMA, SOURCES, Manifest, ShardEntry
-from pipeline.statistics import Statistics
+from patina.pipeline.card import hub_licence, public
+from patina.pipeline.manifest import MANIFEST, SAMPLE_SCHEMA, SAMPLES, SHARDS, SOURCE_SCHEMA, SOURCES, Manifest, ShardEntry
+from patina.pipeline.statistics import Statistics
 
 CROISSANT = "croissant.json"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Protocol, TypeVar
 
-from captioning.captioner import Run
-from captioning.store import CaptionStore, fingerprint
-from pipeline.batches import (
+from patina.captioning.captioner import Run
+from patina.captioning.store import CaptionStore, fingerprint
+from patina.pipeline.batches import (
     MAX_BATCHES,
     StoredBatch,
     batch_count,
@@ -24,13 +24,13 @@ from pipeline.batches import (
     load_batch,
     store_batches,
 )
-from pipeline.build import BuildError, Copy, ShardJob, ShardResult, build_shard, rows_of_shard, within_memory
-from pipeline.captions import Made, Problems, Words, chain_of, find_words, label, make_words
-from pipeline.card import CARD, card
-from pipeline.codec import BadImageError, codec_fingerprint
-from pipeline.croissant import CROISSANT, croissant
-from pipeline.events import Events, Meter, Silent
-from pipeline.manifest import (
+from patina.pipeline.build import BuildError, Copy, ShardJob, ShardResult, build_shard, rows_of_shard, within_memory
+from patina.pipeline.captions import Made, Problems, Words, chain_of, find_words, label, make_words
+from patina.pipeline.card import CARD, card
+from patina.pipeline.codec import BadImageError, codec_fingerprint
+from patina.pipeline.croissant import CROISSANT, croissant
+from patina.pipeline.events import Events, Meter, Silent
+from patina.pipeline.manifest import (
     MANIFEST,
     SAMPLES,
     SHARDS,
@@ -47,17 +47,17 @@ from pipeline.manifest import (
     write_samples,
     write_sources,
 )
-from pipeline.plan import BuildPlan, Wanted, WantedShard, make_plan, reusable_shards
-from pipeline.recipe import Recipe, canonical_json
-from pipeline.recovered import TRUTH
-from pipeline.shard import DamagedShardError, file_sha256, is_intact
-from pipeline.source import Scan, Source, SourceChangedError, load_clean, scan
-from pipeline.sources.reader import Refusal, printable
-from pipeline.statistics import read_samples_table, statistics
-from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE, STORES, Workspace, expect_there, in_words, is_tidy, speaking_of
-from synth.compose import Composite
-from synth.degradation import Degradation
+from patina.pipeline.plan import BuildPlan, Wanted, WantedShard, make_plan, reusable_shards
+from patina.pipeline.recipe import Recipe, canonical_json
+from patina.pipeline.recovered import TRUTH
+from patina.pipeline.shard import DamagedShardError, file_sha256, is_intact
+from patina.pipeline.source import Scan, Source, SourceChangedError, load_clean, scan
+from patina.pipeline.sources.reader import Refusal, printable
+from patina.pipeline.statistics import read_samples_table, statistics
+from patina.pipeline.store import ScanStore
+from patina.pipeline.workspace import PRIVATE, STORES, Workspace, expect_there, in_words, is_tidy, speaking_of
+from patina.synth.compose import Composite
+from patina.synth.degradation import Degradation
 
 A = TypeVar("A")
 R = TypeVar("R")

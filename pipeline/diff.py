@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.manifest import (
+from patina.pipeline.manifest import (
     MANIFEST,
     SAMPLE_SCHEMA,
     SAMPLES,
@@ -25,7 +25,7 @@ from pipeline.manifest import (
     load_manifest,
     read_table,
 )
-from pipeline.shard import file_sha256
+from patina.pipeline.shard import file_sha256
 
 Rows: TypeAlias = NDArray[np.int64]
 """Places of rows in a table."""

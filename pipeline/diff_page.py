@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
-from pipeline.gallery import spread
-from pipeline.manifest import SampleRow, read_members
-from pipeline.page_parts import counted, decibels, escaped, is_digest, write_page
-from pipeline.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
-from pipeline.shard import DamagedShardError
-from pipeline.statistics import read_samples_table
-from synth.image import Image
-from synth.severity import word_of
+from patina.pipeline.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
+from patina.pipeline.gallery import spread
+from patina.pipeline.manifest import SampleRow, read_members
+from patina.pipeline.page_parts import counted, decibels, escaped, is_digest, write_page
+from patina.pipeline.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
+from patina.pipeline.shard import DamagedShardError
+from patina.pipeline.statistics import read_samples_table
+from patina.synth.image import Image
+from patina.synth.severity import word_of
 
 CROP = (320, 240)
 """Width and height in pixels of the part that is shown: where most changed, or where the picture is busiest."""

@@ -18,9 +18,9 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import pyarrow as pa
 
-from pipeline.codec import BadImageError, decode_map, encode_png
-from pipeline.gallery_page import LARGEST, Shown, page
-from pipeline.manifest import (
+from patina.pipeline.codec import BadImageError, decode_map, encode_png
+from patina.pipeline.gallery_page import LARGEST, Shown, page
+from patina.pipeline.manifest import (
     Manifest,
     ManifestError,
     SampleRow,
@@ -29,14 +29,14 @@ from pipeline.manifest import (
     read_samples,
     read_sources,
 )
-from pipeline.page_parts import write_page
-from pipeline.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
-from pipeline.recipe import SPLITS
-from pipeline.shard import DamagedShardError
-from pipeline.statistics import read_samples_table
-from pipeline.workspace import in_words, speaking
-from synth.image import Image
-from synth.severity import word_of
+from patina.pipeline.page_parts import write_page
+from patina.pipeline.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.shard import DamagedShardError
+from patina.pipeline.statistics import read_samples_table
+from patina.pipeline.workspace import in_words, speaking
+from patina.synth.image import Image
+from patina.synth.severity import word_of
 
 DETAIL = (192, 140)
 """Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""

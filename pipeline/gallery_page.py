@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.manifest import Manifest, SampleRow
-from pipeline.page_parts import counted, decibels, escaped, is_digest
-from pipeline.pictures import Box
-from pipeline.plan import human_bytes
-from pipeline.recipe import SPLITS
-from pipeline.statistics import Captions, Statistics, statistics
-from synth.severity import CEILING, WORDS, word_of
+from patina.pipeline.manifest import Manifest, SampleRow
+from patina.pipeline.page_parts import counted, decibels, escaped, is_digest
+from patina.pipeline.pictures import Box
+from patina.pipeline.plan import human_bytes
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.statistics import Captions, Statistics, statistics
+from patina.synth.severity import CEILING, WORDS, word_of
 
 LARGEST = 768
 """Pixels a side up to which an image is shown as a whole; of a larger one, its middle."""

@@ -30,10 +30,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import codec_fingerprint
-from pipeline.recipe import SPLITS
-from pipeline.store import ScanStore
-from synth.image import Image
+from patina.pipeline.codec import codec_fingerprint
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.store import ScanStore
+from patina.synth.image import Image
 
 MATCHER = 1
 """Raised when pictures are compared in another way, so that all verdicts are made anew."""

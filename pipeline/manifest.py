@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.recipe import canonical_json
-from pipeline.shard import Span, read_span, unpack
-from pipeline.tables import read_columns
+from patina.pipeline.recipe import canonical_json
+from patina.pipeline.shard import Span, read_span, unpack
+from patina.pipeline.tables import read_columns
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -248,11 +248,12 @@ def parse_manifest(text: str, path: str) -> Manifest:
 def versions() -> dict[str, str]:
     """Versions of all that can change a dataset's bytes, for the manifest."""
     found = {"python": platform.python_version()}
-    for package in ("patina", "numpy", "opencv-python-headless", "pillow", "isal", "pyarrow"):
+    packages = ("numpy", "opencv-python-headless", "pillow", "isal", "pyarrow")
+    for name, package in {"patina": "patina-ir", **{package: package for package in packages}}.items():
         try:
-            found[package] = version(package)
+            found[name] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
+            found[name] = "not installed"
     return found
 
 

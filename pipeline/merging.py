@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.recipe import SPLITS
-from pipeline.sources.reader import Refusal
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.sources.reader import Refusal
 
 if TYPE_CHECKING:
-    from pipeline.source import Source
+    from patina.pipeline.source import Source
 
 
 def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[Source], list[Refusal], list[str]]:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from synth.severity import CEILING
+from patina.synth.severity import CEILING
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and those that turn the direction of what follows."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.image import Image
+from patina.synth.image import Image
 
 MAX_SHIFT = 1.5
 """Pixels. GoPro's and RainDrop's pairs lie below one; a border that was cropped on one side gives five or more."""

@@ -12,10 +12,10 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from pipeline.codec import BadImageError, decode
-from pipeline.manifest import SampleRow
-from pipeline.shard import DamagedShardError
-from synth.image import Image
+from patina.pipeline.codec import BadImageError, decode
+from patina.pipeline.manifest import SampleRow
+from patina.pipeline.shard import DamagedShardError
+from patina.synth.image import Image
 
 Box: TypeAlias = tuple[int, int, int, int]
 """x, y, width, height in pixels."""

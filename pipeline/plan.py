@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.manifest import Manifest, SampleRow, ShardEntry, shard_name
-from pipeline.recipe import Recipe, bucket_of, canonical_json
-from pipeline.recovered import RECOVERY
-from pipeline.source import Source
-from synth.compose import JOINT
-from synth.rng import sample_seed
-from synth.severity import VERSION as MEASURE
-from synth.words import VERSION as WORDING
+from patina.pipeline.manifest import Manifest, SampleRow, ShardEntry, shard_name
+from patina.pipeline.recipe import Recipe, bucket_of, canonical_json
+from patina.pipeline.recovered import RECOVERY
+from patina.pipeline.source import Source
+from patina.synth.compose import JOINT
+from patina.synth.rng import sample_seed
+from patina.synth.severity import VERSION as MEASURE
+from patina.synth.words import VERSION as WORDING
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pipeline.card import CARD, hub_licence, public
-from pipeline.croissant import CROISSANT
-from pipeline.manifest import (
+from patina.pipeline.card import CARD, hub_licence, public
+from patina.pipeline.croissant import CROISSANT
+from patina.pipeline.manifest import (
     MANIFEST,
     SAMPLES,
     SHARDS,
@@ -31,12 +31,12 @@ from pipeline.manifest import (
     load_manifest,
     read_sources,
 )
-from pipeline.page_parts import counted
-from pipeline.plan import human_bytes
-from pipeline.presets import PRESETS
-from pipeline.presets.preset import UNKNOWN
-from pipeline.shard import file_sha256
-from pipeline.workspace import PRIVATE
+from patina.pipeline.page_parts import counted
+from patina.pipeline.plan import human_bytes
+from patina.pipeline.presets import PRESETS
+from patina.pipeline.presets.preset import UNKNOWN
+from patina.pipeline.shard import file_sha256
+from patina.pipeline.workspace import PRIVATE
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -407,7 +407,7 @@ def _api(token: str | None) -> HfApi:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise PushError("the hub needs huggingface_hub: pip install 'patina[hub]'") from None
+        raise PushError("the hub needs huggingface_hub: pip install 'patina-ir[hub]'") from None
     return HfApi(token=token, library_name="patina")
 
 

@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from captioning import CAPTIONERS
-from captioning.captioner import Captioner
-from captioning.clip_score import ClipScore
-from captioning.filters import Filters
-from pipeline.locations import is_remote
-from pipeline.sources import READERS
-from pipeline.sources.reader import Reader
-from synth.compose import JOINT, Composite
-from synth.degradation import Degradation
-from synth.degradations import CATALOGUE
-from synth.graded import Graded
-from synth.image import SMALLEST_SIDE
+from patina.captioning import CAPTIONERS
+from patina.captioning.captioner import Captioner
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.filters import Filters
+from patina.pipeline.locations import is_remote
+from patina.pipeline.sources import READERS
+from patina.pipeline.sources.reader import Reader
+from patina.synth.compose import JOINT, Composite
+from patina.synth.degradation import Degradation
+from patina.synth.degradations import CATALOGUE
+from patina.synth.graded import Graded
+from patina.synth.image import SMALLEST_SIDE
 
 SPLITS = ("train", "val", "test")
 LEAKS = ("mend", "report")

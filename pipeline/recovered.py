@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import SUFFIXES
-from synth.image import Image, Map
+from patina.pipeline.codec import SUFFIXES
+from patina.synth.image import Image, Map
 
 RECOVERY = 1
 """Raised when something is recovered in another way, so that ingested pairs are stored anew."""

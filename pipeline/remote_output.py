@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline import locations
-from pipeline.events import Events
-from pipeline.manifest import MANIFEST, SHARDS, Manifest, ManifestError, load_manifest, parse_manifest
-from pipeline.push import FACTS
-from pipeline.shard import file_sha256
-from pipeline.workspace import PRIVATE, Workspace
+from patina.pipeline import locations
+from patina.pipeline.events import Events
+from patina.pipeline.manifest import MANIFEST, SHARDS, Manifest, ManifestError, load_manifest, parse_manifest
+from patina.pipeline.push import FACTS
+from patina.pipeline.shard import file_sha256
+from patina.pipeline.workspace import PRIVATE, Workspace
 
 SIDE_BY_SIDE = 8
 """Transfers under way at a time: they wait for the network, and not for this machine."""

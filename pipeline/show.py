@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.manifest import SHARDS, ManifestError, SampleRow, read_members, read_samples, read_sources
-from pipeline.plan import human_bytes
-from pipeline.recipe import nearest
+from patina.pipeline.manifest import SHARDS, ManifestError, SampleRow, read_members, read_samples, read_sources
+from patina.pipeline.plan import human_bytes
+from patina.pipeline.recipe import nearest
 
 
 def find_samples(folder: Path, word: str) -> list[SampleRow]:

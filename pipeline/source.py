@@ -15,8 +15,8 @@ from stat import S_ISREG
 
 import cv2
 
-from pipeline import locations
-from pipeline.codec import (
+from patina.pipeline import locations
+from patina.pipeline.codec import (
     MAX_BYTES,
     BadImageError,
     codec_fingerprint,
@@ -25,14 +25,14 @@ from pipeline.codec import (
     keep_freed_memory,
     perceptual_hash,
 )
-from pipeline.leaks import Leaks, Scene, find_leaks
-from pipeline.merging import merge
-from pipeline.pair_checks import PairCheck, check_pair, swapped
-from pipeline.recipe import Recipe
-from pipeline.recovered import reside_parameters
-from pipeline.sources.reader import Candidate, Reader, Refusal, SourceError, printable
-from pipeline.store import ScanStore
-from synth.image import Image
+from patina.pipeline.leaks import Leaks, Scene, find_leaks
+from patina.pipeline.merging import merge
+from patina.pipeline.pair_checks import PairCheck, check_pair, swapped
+from patina.pipeline.recipe import Recipe
+from patina.pipeline.recovered import reside_parameters
+from patina.pipeline.sources.reader import Candidate, Reader, Refusal, SourceError, printable
+from patina.pipeline.store import ScanStore
+from patina.synth.image import Image
 
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""

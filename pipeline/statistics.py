@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, read_sources, read_table
-from pipeline.recipe import SPLITS
-from synth.severity import WORDS
+from patina.pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, read_sources, read_table
+from patina.pipeline.recipe import SPLITS
+from patina.synth.severity import WORDS
 
 BATCHES = (784, 3136)
 """Batch sizes for which the floor of DA-CLIP's loss is told: one of its GPUs, and its four."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from captioning.store import open_database, seal, unseal
+from patina.captioning.store import open_database, seal, unseal
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (

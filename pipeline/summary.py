@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from pipeline.dataset import Draft, Report
-from pipeline.plan import human_bytes
+from patina.pipeline.dataset import Draft, Report
+from patina.pipeline.plan import human_bytes
 
 SHOWN = 50
 

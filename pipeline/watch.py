@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline import locations
-from pipeline.dataset import Draft, Options, check_budget, plan_build
-from pipeline.locations import LocationError
-from pipeline.plan import BuildPlan
-from pipeline.recipe import Recipe, canonical_json
-from pipeline.source import ASKED_AT_ONCE
-from pipeline.workspace import PRIVATE, LockedError, Workspace, is_tidy
+from patina.pipeline import locations
+from patina.pipeline.dataset import Draft, Options, check_budget, plan_build
+from patina.pipeline.locations import LocationError
+from patina.pipeline.plan import BuildPlan
+from patina.pipeline.recipe import Recipe, canonical_json
+from patina.pipeline.source import ASKED_AT_ONCE
+from patina.pipeline.workspace import PRIVATE, LockedError, Workspace, is_tidy
 
 TOLD = "watch.json"
 

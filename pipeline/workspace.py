@@ -24,10 +24,10 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
 
-from captioning.store import DAMAGE, is_blank
-from pipeline.build import within_memory
-from pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
-from pipeline.sources.reader import printable
+from patina.captioning.store import DAMAGE, is_blank
+from patina.pipeline.build import within_memory
+from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
+from patina.pipeline.sources.reader import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")

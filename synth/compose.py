@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from synth.degradation import STAGES, Degradation, Degraded, Params, Place, Rendered, Rendering, SettingError, Stage
-from synth.image import FloatImage, Image, Map, to_float, to_uint8
-from synth.rng import Rng
+from patina.synth.degradation import STAGES, Degradation, Degraded, Params, Place, Rendered, Rendering, SettingError, Stage
+from patina.synth.image import FloatImage, Image, Map, to_float, to_uint8
+from patina.synth.rng import Rng
 
 JOINT = "+"
 """Between the words of a composite's name: `low-light+hazy`, in the order in which they are applied."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.image import FloatImage
+from patina.synth.image import FloatImage
 
 BLOCK = 11
 """The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform."""

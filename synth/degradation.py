@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from synth.image import FloatImage, Image, Map, to_float, to_uint8
-from synth.rng import Rng
+from patina.synth.image import FloatImage, Image, Map, to_float, to_uint8
+from patina.synth.rng import Rng
 
 Params: TypeAlias = Mapping[str, Any]
 """What was drawn for one sample: strings, numbers, booleans and lists of them, so that JSON keeps it exactly."""

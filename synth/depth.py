@@ -22,9 +22,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from synth.degradation import Params, Place, Rendered, SettingError
-from synth.image import FloatImage, Image, Map
-from synth.rng import Rng
+from patina.synth.degradation import Params, Place, Rendered, SettingError
+from patina.synth.image import FloatImage, Image, Map
+from patina.synth.rng import Rng
 
 Depth: TypeAlias = NDArray[np.float32]
 """H×W, float32, metres from the camera, in [NEAREST, FARTHEST]."""

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import Params
-from synth.rng import Rng
+from patina.synth.degradation import Params
+from patina.synth.rng import Rng
 
 Field = NDArray[np.float32]
 

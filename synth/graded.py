@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from synth.degradation import Degradation, Degraded, Params, Place, SettingError, Stage
-from synth.image import Image
-from synth.rng import Rng
-from synth.severity import band_of, measure
+from patina.synth.degradation import Degradation, Degraded, Params, Place, SettingError, Stage
+from patina.synth.image import Image
+from patina.synth.rng import Rng
+from patina.synth.severity import band_of, measure
 
 TURNS = 7
 """Halvings of the knob's range: 1/128 of it is finer than severity can tell."""
@@ -21,7 +21,7 @@ CLOSE_ENOUGH = 1.0
 class Graded(Degradation):
     """`base`, with its knob set for each image so that severity falls into a band; its other settings stay.
 
-    severity  a word of `synth.severity.WORDS`, or two as in `mild..severe`.
+    severity  a word of `patina.synth.severity.WORDS`, or two as in `mild..severe`.
 
     A target is drawn uniformly from the band and the knob found by halving, with everything else that is drawn held
     fixed: up to seven trials on the image itself, so a sample takes that many times as long. Where the whole range of

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.rng import Rng
+from patina.synth.rng import Rng
 
 Mask: TypeAlias = NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.rng import Rng
+from patina.synth.rng import Rng
 
 Points = NDArray[np.float64]
 """…×2, x and y."""

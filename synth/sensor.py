@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import Params, Values, draw_value
-from synth.image import FloatImage, encoded_of, linear_of, look_up
-from synth.rng import Rng, normal_table
+from patina.synth.degradation import Params, Values, draw_value
+from patina.synth.image import FloatImage, encoded_of, linear_of, look_up
+from patina.synth.rng import Rng, normal_table
 
 # What a camera's white-balanced red, green and blue give in linear sRGB: ours, of the size that common cameras have.
 # Rows sum to 1, so grey stays grey. No entry of the inverse is below 0: every sRGB colour is light that can be.

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.image import Image
+from patina.synth.image import Image
 
 WORDS = ("slight", "mild", "moderate", "severe", "extreme")
 """Equal fifths of the scale from 0 to 100."""

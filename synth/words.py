@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synth.degradation import Params
-from synth.rng import Rng
-from synth.severity import WORDS, word_of
+from patina.synth.degradation import Params
+from patina.synth.rng import Rng
+from patina.synth.severity import WORDS, word_of
 
 VERSION = 1
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import cv2
 import PIL.Image
 
-from pipeline.codec import SUFFIXES, BadImageError
-from training.data import Pixels
-from training.errors import MissingTorchError, ModelInputError, TrainingError
-from training.restorer import Restorer
-from training.restoring import BARELY, How, Worker, encode_photo, read_photo, writable
-from training.samplers import SAMPLERS, SamplingError
+from patina.pipeline.codec import SUFFIXES, BadImageError
+from patina.training.data import Pixels
+from patina.training.errors import MissingTorchError, ModelInputError, TrainingError
+from patina.training.restorer import Restorer
+from patina.training.restoring import BARELY, How, Worker, encode_photo, read_photo, writable
+from patina.training.samplers import SAMPLERS, SamplingError
 
 if TYPE_CHECKING:
     import gradio as gr  # type: ignore[import-not-found,unused-ignore]
@@ -38,7 +38,7 @@ KEPT = (600, 3600)
 def expect_gradio() -> None:
     """Raise MissingTorchError if Gradio, which is optional, is not installed."""
     if find_spec("gradio") is None:
-        raise MissingTorchError("the page needs gradio: pip install 'patina[app]'")
+        raise MissingTorchError("the page needs gradio: pip install 'patina-ir[app]'")
 
 
 def make_app(restorer: Restorer) -> gr.Blocks:

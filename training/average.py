@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from training.stage import Average
+from patina.training.stage import Average
 
 
 class MovingAverage:

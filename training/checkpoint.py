@@ -28,8 +28,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.errors import CheckpointError
-from training.models import CATALOGUE
+from patina.training.errors import CheckpointError
+from patina.training.models import CATALOGUE
 
 VERSION = 1
 """Of the layout of the strings in the header. A reader takes its own version and earlier ones."""
@@ -46,7 +46,7 @@ Settings = TypeVar("Settings")
 class Checkpoint:
     """What one file holds.
 
-    word      the model's word in the catalogue (`training.models`).
+    word      the model's word in the catalogue (`patina.training.models`).
     settings  the fields of the network's settings, as JSON values.
     tensors   its state dict, on the CPU; tensors that were one when saved are one again.
     notes     free strings: stage, manifest's digest, code version, seeds.
@@ -277,7 +277,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: cut short, or no patina checkpoint ({error}); released checkpoints of the papers are read by "
-            "training.official.load"
+            "patina.training.official.load"
         ) from error
     if _OURS not in header:
         raise CheckpointError(f"{path}: a safetensors file of another program: its header has no {_OURS!r}")

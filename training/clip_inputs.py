@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from captioning.torchvision_ops import ensure_torchvision
-from training.errors import ModelInputError
-from training.models.parts import check_images
+from patina.captioning.torchvision_ops import ensure_torchvision
+from patina.training.errors import ModelInputError
+from patina.training.models.parts import check_images
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -23,13 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, SHARDS, read_table
-from pipeline.shard import DamagedShardError, Span, read_span, unpack
-from training.clip_inputs import clip_view, tensor_views, training_view
-from training.draws import Balanced, Order, Rows, Scenes, of_image, shares_of
-from training.errors import StageError
-from training.runs import open_dataset
-from training.stage import Data
+from patina.pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, SHARDS, read_table
+from patina.pipeline.shard import DamagedShardError, Span, read_span, unpack
+from patina.training.clip_inputs import clip_view, tensor_views, training_view
+from patina.training.draws import Balanced, Order, Rows, Scenes, of_image, shares_of
+from patina.training.errors import StageError
+from patina.training.runs import open_dataset
+from patina.training.stage import Data
 
 Pixels = NDArray[np.uint8]  # H x W x 3, RGB
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.torchvision_ops import ensure_torchvision
-from pipeline.codec import BadImageError, decode, encode_png
-from pipeline.sources.reader import Refusal, image_files
+from patina.captioning.torchvision_ops import ensure_torchvision
+from patina.pipeline.codec import BadImageError, decode, encode_png
+from patina.pipeline.sources.reader import Refusal, image_files
 
 FARTHEST = 65.535
 """Metres: the largest depth that a 16-bit PNG in millimetres holds. What lies farther is written as this."""

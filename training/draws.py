@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import StageError
+from patina.training.errors import StageError
 
 Rows = NDArray[np.int64]
 

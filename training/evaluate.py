@@ -25,11 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import published
-from training.data import Index, Kept, Pixels, read_image, read_index, read_pair
-from training.draws import Rows
-from training.errors import ModelInputError, StageError
-from training.metrics import (
+from patina.training import published
+from patina.training.data import Index, Kept, Pixels, read_image, read_index, read_pair
+from patina.training.draws import Rows
+from patina.training.errors import ModelInputError, StageError
+from patina.training.metrics import (
     PERFECT,
     PROTOCOLS,
     Fid,
@@ -39,12 +39,12 @@ from training.metrics import (
     frechet_distance,
     measure,
 )
-from training.models.clip_adapter import PROMPTS
-from training.models.daclip import DEGRADATIONS
-from training.restorer import Progress, Restorer, Tiling, load_restorer, load_steering, origin_of
-from training.runs import dataset_digest
-from training.samplers import SAMPLERS
-from training.validate import centre, photographs_first, save_strips, to_bytes
+from patina.training.models.clip_adapter import PROMPTS
+from patina.training.models.daclip import DEGRADATIONS
+from patina.training.restorer import Progress, Restorer, Tiling, load_restorer, load_steering, origin_of
+from patina.training.runs import dataset_digest
+from patina.training.samplers import SAMPLERS
+from patina.training.validate import centre, photographs_first, save_strips, to_bytes
 
 STRIP = 512
 """Largest side of a picture in a strip, px; of larger ones the centre is shown, at 1:1."""

@@ -1,6 +1,6 @@
 """Evaluations and the report of a run, each made in a process of its own.
 
-    RUN/STAGE/model.safetensors, dataset ─► python -m training.evaluating < JOB ─► RUN/STAGE/evaluation.json …
+    RUN/STAGE/model.safetensors, dataset ─► python -m patina.training.evaluating < JOB ─► RUN/STAGE/evaluation.json …
     RUN                                  ─►                  "                  ─► RUN/report.html, summary.md
 
 An evaluation stays as long as model, dataset and options are those that it was made with: RUN/STAGE/evaluated.json says
@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from training.errors import StageError
-from training.files import DONE, MODEL, STAGE, read_table, write_text
-from training.runs import REFUSED, Say, StageCrashedError, dataset_digest, end, model_digest
-from training.stage import Stage, parse_table
+from patina.training.errors import StageError
+from patina.training.files import DONE, MODEL, STAGE, read_table, write_text
+from patina.training.runs import REFUSED, Say, StageCrashedError, dataset_digest, end, model_digest
+from patina.training.stage import Stage, parse_table
 
 EVALUATION, PICTURES, EVALUATED = "evaluation.json", "evaluation", "evaluated.json"
 PAGE, SUMMARY = "report.html", "summary.md"
@@ -34,7 +34,7 @@ SPEAKS = 2.0
 """Seconds between two lines of an evaluation that say how far it is."""
 
 SamplerName: TypeAlias = Literal["", "posterior", "sde", "ode", "fast-ode", "fast-sde"]
-"""Words of `training.samplers`; empty: the stage's own."""
+"""Words of `patina.training.samplers`; empty: the stage's own."""
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -214,7 +214,7 @@ def run_report(
 def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
     environment = {**os.environ, "PATINA_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "training.evaluating"],
+        [sys.executable, "-m", "patina.training.evaluating"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -266,7 +266,7 @@ class _Meter:
     """A line every other second; ends the process once nobody waits for it."""
 
     def __init__(self, what: str) -> None:
-        from training.loop import Stop
+        from patina.training.loop import Stop
 
         self._what, self._stop = what, Stop()
         self._begun = self._told = time.monotonic()
@@ -286,8 +286,8 @@ def _evaluate(job: Mapping[str, Any]) -> None:
     """Evaluate a stage and replace what an earlier evaluation left."""
     import torch
 
-    from training.evaluate import classify, evaluate
-    from training.restorer import Tiling
+    from patina.training.evaluate import classify, evaluate
+    from patina.training.restorer import Tiling
 
     folder, dataset = Path(job["folder"]), Path(job["dataset"])
     stage = parse_table(job["stage"], str(job["stage"]["name"]))
@@ -342,7 +342,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
 
 def _report(job: Mapping[str, Any]) -> None:
     """Write the page and the summary."""
-    from training.report import summary_markdown, write_report
+    from patina.training.report import summary_markdown, write_report
 
     run, plan = Path(job["run"]), {name: parse_table(table, name) for name, table in job["plan"].items()}
     dataset = Path(job["dataset"]) if job["dataset"] else None
@@ -352,10 +352,10 @@ def _report(job: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Do the job of standard input; 1 with one line for an error that a user can mend."""
-    from pipeline.shard import DamagedShardError
-    from training.errors import CheckpointError, ModelInputError, TrainingError
-    from training.models.daclip import ClipWeightsError
-    from training.samplers import SamplingError
+    from patina.pipeline.shard import DamagedShardError
+    from patina.training.errors import CheckpointError, ModelInputError, TrainingError
+    from patina.training.models.daclip import ClipWeightsError
+    from patina.training.samplers import SamplingError
 
     job = json.load(sys.stdin)
     mendable = (StageError, TrainingError, CheckpointError, ModelInputError, ClipWeightsError, SamplingError)

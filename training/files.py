@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from training.errors import CheckpointError
+from patina.training.errors import CheckpointError
 
 MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
     "model.safetensors",
@@ -18,7 +18,7 @@ MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
     "stage.json",
     "samples",
 )
-"""Of a stage's folder; `training.states` says what each holds."""
+"""Of a stage's folder; `patina.training.states` says what each holds."""
 
 
 def read_table(path: Path) -> dict[str, Any]:

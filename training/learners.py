@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from training.clip_inputs import tokenize
-from training.data import Batch, Index
-from training.draws import noise_seed
-from training.errors import StageError
-from training.models import CATALOGUE, clip_adapter, daclip
-from training.models.unet import UNet
-from training.sde import IRSDE, noise_loss
-from training.stage import Stage
+from patina.training.clip_inputs import tokenize
+from patina.training.data import Batch, Index
+from patina.training.draws import noise_seed
+from patina.training.errors import StageError
+from patina.training.models import CATALOGUE, clip_adapter, daclip
+from patina.training.models.unet import UNet
+from patina.training.sde import IRSDE, noise_loss
+from patina.training.stage import Stage
 
 Losses: TypeAlias = dict[str, Tensor]
 """`loss`, whose gradient trains, and its terms."""
@@ -153,7 +153,7 @@ class Learner(nn.Module):
 
 
 class Contrastive(Learner):
-    """DA-CLIP's controller, `training.models.daclip.joint_loss`; captions and words go through the text tower once."""
+    """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and words go through the text tower once."""
 
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """One loop for all stages: batches in, a model out, and at any moment a state to go on from.
 
-    python -m training.loop JOB.json                       one process
-    accelerate launch --num_processes 4 -m training.loop JOB.json
+    python -m patina.training.loop JOB.json                       one process
+    accelerate launch --num_processes 4 -m patina.training.loop JOB.json
 
 Everything that enters a step follows from the stage, the dataset and the number of images seen: order, crops, noise and
 rate. So a state holds weights, averages and the optimiser, and a run that was killed and started again gives, on a CPU,
@@ -26,20 +26,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.shard import DamagedShardError
-from training import checkpoint
-from training.average import MovingAverage
-from training.data import Batch, Index, Plan, cores, load, order_of, read_index
-from training.errors import CheckpointError, ModelInputError, StageError, TrainingError
-from training.files import BEST, MODEL, SAMPLES
-from training.learners import Contrastive, Learner, Prompts, make_learner
-from training.models.daclip import ClipWeightsError
-from training.models.parts import check_finite
-from training.restorer import load_steering
-from training.runs import REFUSED, STOPPED, open_dataset
-from training.stage import STEERED_BY, Stage, parse_table
-from training.states import StageFolder, State, load_optimiser, optimiser_tensors
-from training.validate import Validated, validate
+from patina.pipeline.shard import DamagedShardError
+from patina.training import checkpoint
+from patina.training.average import MovingAverage
+from patina.training.data import Batch, Index, Plan, cores, load, order_of, read_index
+from patina.training.errors import CheckpointError, ModelInputError, StageError, TrainingError
+from patina.training.files import BEST, MODEL, SAMPLES
+from patina.training.learners import Contrastive, Learner, Prompts, make_learner
+from patina.training.models.daclip import ClipWeightsError
+from patina.training.models.parts import check_finite
+from patina.training.restorer import load_steering
+from patina.training.runs import REFUSED, STOPPED, open_dataset
+from patina.training.stage import STEERED_BY, Stage, parse_table
+from patina.training.states import StageFolder, State, load_optimiser, optimiser_tensors
+from patina.training.validate import Validated, validate
 
 LOG_SECONDS = 2.0
 
@@ -423,7 +423,7 @@ class _Loop:
             "seed": str(self.stage.seed),
             "words": json.dumps(list(self.index.names)),
             "texts": json.dumps(list(words)),
-            "patina": version("patina"),
+            "patina": version("patina-ir"),
             "torch": torch.__version__,
         }
 

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captioning.torchvision_ops import ensure_torchvision
-from training.errors import ModelInputError
+from patina.captioning.torchvision_ops import ensure_torchvision
+from patina.training.errors import ModelInputError
 
 Pixels: TypeAlias = NDArray[np.uint8]  # H x W x 3, RGB
 Values: TypeAlias = NDArray[np.uint8] | NDArray[np.floating[Any]]  # H x W x 3 or H x W

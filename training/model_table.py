@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.models import CATALOGUE, Cost, Published
+from patina.training.models import CATALOGUE, Cost, Published
 
 SIDE = 256
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from training.models.daclip import DEGRADATIONS
+from patina.training.models.daclip import DEGRADATIONS
 
 Metric: TypeAlias = Literal["psnr", "ssim", "lpips", "fid", "accuracy"]
 """psnr in dB, accuracy in percent."""

@@ -26,18 +26,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-import pipeline
-from pipeline.manifest import Manifest, load_manifest
-from pipeline.page_parts import counted, escaped, write_page
-from pipeline.plan import human_seconds
-from training import published
-from training.errors import StageError
-from training.files import DONE, MODEL, SAMPLES, STAGE
-from training.models.daclip import DEGRADATIONS
-from training.restorer import Origin, origin_of
-from training.runs import dataset_digest
-from training.stage import Objective, Stage, parse_table
-from training.states import STATE, StageFolder
+import patina.pipeline
+from patina.pipeline.manifest import Manifest, load_manifest
+from patina.pipeline.page_parts import counted, escaped, write_page
+from patina.pipeline.plan import human_seconds
+from patina.training import published
+from patina.training.errors import StageError
+from patina.training.files import DONE, MODEL, SAMPLES, STAGE
+from patina.training.models.daclip import DEGRADATIONS
+from patina.training.restorer import Origin, origin_of
+from patina.training.runs import dataset_digest
+from patina.training.stage import Objective, Stage, parse_table
+from patina.training.states import STATE, StageFolder
 
 PAGE = "report.html"
 
@@ -81,7 +81,7 @@ def write_report(
     records = read_run(run, plan, evaluations)
     models = {record.name: _origin(record) for record in records if record.model}
     pictures = _encoded([p for record in records for p in record.pictures])
-    base = Path(pipeline.__file__).with_name("gallery.html").read_text("utf-8")
+    base = Path(patina.pipeline.__file__).with_name("gallery.html").read_text("utf-8")
     style = Template(base.partition("<style>")[2].partition("</style>")[0]).substitute(card=320)
     begun = [record for record in records if record.begun]
     links = [("stages", "Stages"), *((f"stage-{k}", record.name) for k, record in enumerate(begun))]

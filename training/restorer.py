@@ -21,17 +21,17 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint, official
-from training.clip_inputs import clip_view, tensor_views
-from training.data import Pixels
-from training.draws import noise_seed
-from training.errors import CheckpointError, ModelInputError, StageError
-from training.files import BEST, DONE, MODEL
-from training.learners import Steering
-from training.models import CATALOGUE, clip_adapter, daclip
-from training.samplers import SAMPLERS, FewSteps
-from training.sde import IRSDE
-from training.stage import Data, Objective, Optimiser, Stage, parse_table
+from patina.training import checkpoint, official
+from patina.training.clip_inputs import clip_view, tensor_views
+from patina.training.data import Pixels
+from patina.training.draws import noise_seed
+from patina.training.errors import CheckpointError, ModelInputError, StageError
+from patina.training.files import BEST, DONE, MODEL
+from patina.training.learners import Steering
+from patina.training.models import CATALOGUE, clip_adapter, daclip
+from patina.training.samplers import SAMPLERS, FewSteps
+from patina.training.sde import IRSDE
+from patina.training.stage import Data, Objective, Optimiser, Stage, parse_table
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
@@ -148,7 +148,7 @@ class Restorer:
         """The restored photograph, 3 x H x W float32, about [0, 1], not clamped.
 
         photo    H x W x 3 uint8 RGB.
-        sampler  of `training.samplers`; empty: the stage's. steps: network calls, 0: the sampler's own number.
+        sampler  of `patina.training.samplers`; empty: the stage's. steps: network calls, 0: the sampler's own number.
         seed     of the noise; a photograph's result depends on nothing else.
         Raises ModelInputError, SamplingError.
         """
@@ -301,7 +301,7 @@ def load_steering(path: Path) -> tuple[Steering, tuple[str, ...], Tensor]:
 @torch.no_grad()
 def text_features(net: nn.Module, texts: Sequence[str]) -> Tensor:
     """Features of the degradations' texts, K x E, as the network compares images with them."""
-    from training.clip_inputs import tokenize
+    from patina.training.clip_inputs import tokenize
 
     settings: Any = net.settings
     tokens = tokenize(list(texts), settings.context_length)

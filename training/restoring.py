@@ -23,16 +23,16 @@ import numpy as np
 import PIL.Image
 import torch
 
-from pipeline.codec import FORMATS, MAX_BYTES, SUFFIXES, BadImageError, decode
-from pipeline.sources.reader import SourceError, printable, walk
-from training.checkpoint import write_in_one_step
-from training.data import Pixels
-from training.errors import CheckpointError, ModelInputError, TrainingError
-from training.models.daclip import ClipWeightsError
-from training.models.unet import UNet
-from training.restorer import Look, Progress, Restorer, Tiling, load_published, load_restorer
-from training.samplers import SamplingError
-from training.validate import to_bytes
+from patina.pipeline.codec import FORMATS, MAX_BYTES, SUFFIXES, BadImageError, decode
+from patina.pipeline.sources.reader import SourceError, printable, walk
+from patina.training.checkpoint import write_in_one_step
+from patina.training.data import Pixels
+from patina.training.errors import CheckpointError, ModelInputError, TrainingError
+from patina.training.models.daclip import ClipWeightsError
+from patina.training.models.unet import UNet
+from patina.training.restorer import Look, Progress, Restorer, Tiling, load_published, load_restorer
+from patina.training.samplers import SamplingError
+from patina.training.validate import to_bytes
 
 WHOLE = 1_000_000
 """Pixels up to which a network of one pass gets the whole photograph, unless told otherwise."""
@@ -70,7 +70,7 @@ Told = Callable[["Restored"], None]
 class How:
     """How photographs are restored.
 
-    sampler  of `training.samplers`, steps: its network calls; empty and 0: as the stage has it.
+    sampler  of `patina.training.samplers`, steps: its network calls; empty and 0: as the stage has it.
     tile     side, px; 0: never in tiles; None: whole if it is small, see `WHOLE`. overlap: None: 32, or less if tiles
              are small.
     strip    leave EXIF data out. quality: of JPEG, WebP and AVIF files, 1 to 100.

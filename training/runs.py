@@ -1,6 +1,6 @@
 """A run: the stages of a plan one after the other, each in a process of its own, skipped where nothing changed.
 
-    plan, dataset ─► todo(): done | goes on | to train ─► run_stage(): accelerate launch … training.loop ─► model
+    plan, dataset ─► todo(): done | goes on | to train ─► run_stage(): accelerate launch … patina.training.loop ─► model
 
 A crash of CUDA or a lack of memory ends the stage's process and not this one; the next attempt goes on from the last
 state. Imports no torch: what asks and waits for stages stays light.
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.locations import is_remote
-from pipeline.manifest import MANIFEST, Manifest, load_manifest
-from training.errors import StageError, TrainingError
-from training.files import DONE, MODEL, STAGE, read_header, read_table, write_text
-from training.stage import Stage
+from patina.pipeline.locations import is_remote
+from patina.pipeline.manifest import MANIFEST, Manifest, load_manifest
+from patina.training.errors import StageError, TrainingError
+from patina.training.files import DONE, MODEL, STAGE, read_header, read_table, write_text
+from patina.training.stage import Stage
 
 HEARTBEAT = "heartbeat"
 """A file of the stage's folder that the loop touches as it goes on."""
@@ -131,7 +131,7 @@ def dataset_digest(dataset: Path | str) -> str:
 
 
 def job_of(stage: Stage, dataset: Path, run: Path, device: Device) -> dict[str, object]:
-    """The fields of `training.loop.Job`."""
+    """The fields of `patina.training.loop.Job`."""
     return {
         "stage": stage.table(),
         "dataset": str(dataset),
@@ -147,7 +147,7 @@ def job_of(stage: Stage, dataset: Path, run: Path, device: Device) -> dict[str, 
 def command(job: Path, device: Device) -> list[str]:
     """The command of a stage's process."""
     processes = processes_of(device)
-    loop = ["-m", "training.loop", str(job)]
+    loop = ["-m", "patina.training.loop", str(job)]
     if device.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
         alone = processes == 1
         rendezvous = ["--standalone", "--nproc_per_node", str(processes)]
@@ -269,7 +269,7 @@ def _outcome(status: int, lines: list[str], stage: Stage, folder: Path) -> Path:
 
 def lineage(path: Path) -> list[str]:
     """Where a model file comes from, as lines. Raises CheckpointError for a file that no stage wrote."""
-    from training.errors import CheckpointError
+    from patina.training.errors import CheckpointError
 
     header = read_header(path)
     notes = header.get("notes", {})

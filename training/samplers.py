@@ -3,7 +3,7 @@
 The published ones walk down every index of the schedule, one network call each. `FewSteps` integrates the same equation
 with its linear part exact, so that it needs 5 to 20 calls at times of its own choice.
 
-**Derivation.** With y = x - μ the marginals of IR-SDE (see `training.sde`) are y_t = ᾱ_t y_0 + σ̄_t z. Since
+**Derivation.** With y = x - μ the marginals of IR-SDE (see `patina.training.sde`) are y_t = ᾱ_t y_0 + σ̄_t z. Since
 ᾱ² + (σ̄/λ)² = 1, y/λ is a variance-preserving diffusion, and what is known of those holds here. Let ℓ = ln(ᾱ/σ̄), half
 the logarithm of the signal-to-noise ratio: it grows while t falls, and serves as time. Between indices θ is constant,
 so ᾱ, σ̄ and ℓ are known at every t, and dℓ/dt = -σ_t² / (2 σ̄²). For every η the reverse-time equation
@@ -48,8 +48,8 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from training.errors import ModelInputError
-from training.sde import IRSDE
+from patina.training.errors import ModelInputError
+from patina.training.sde import IRSDE
 
 Model: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """ε̂ from (x_t, μ, t): B x C x H x W twice, and B floats in the indices of the schedule that was trained."""

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from training.errors import ModelInputError
+from patina.training.errors import ModelInputError
 
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 Distance: TypeAlias = Literal["l1", "l2"]
@@ -118,7 +118,7 @@ class IRSDE:
         by which its t is multiplied for a network that was trained with this one.
 
         Noise at index t of the one and at t·factor of the other are only about alike: each schedule is built for its
-        own number of indices. `training.samplers.FewSteps` keeps the trained schedule instead.
+        own number of indices. `patina.training.samplers.FewSteps` keeps the trained schedule instead.
         """
         if not 1 <= steps <= self.steps:
             raise SdeError(f"{steps} steps of a schedule of {self.steps}; expected 1 to {self.steps}")

@@ -24,13 +24,13 @@ from typing import Any, Literal, TypeAlias
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from training.errors import StageError
-from training.models import CATALOGUE
+from patina.training.errors import StageError
+from patina.training.models import CATALOGUE
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)
 
 Objective: TypeAlias = Literal["contrastive", "prompts", "sde", "direct", "described"]
-"""What a stage learns; `training.learners` has one class for each.
+"""What a stage learns; `patina.training.learners` has one class for each.
 
 contrastive  DA-CLIP's controller: images to captions, degradation features to the degradations' names
 prompts      VLU-Net's adapters: images to one prompt for each degradation
@@ -49,7 +49,7 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "direct": ("nafnet",),
     "described": ("vlunet",),
 }
-"""The modules of `training.models` whose networks an objective trains."""
+"""The modules of `patina.training.models` whose networks an objective trains."""
 
 PLANS = ("tiny", "paper", "nhrbl")
 """Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its five tasks, noise at three levels."""
@@ -170,7 +170,7 @@ class Sde:
 class Validation:
     """How a network in training is looked at: every so many images, on so many samples of the split `val`.
 
-    sampler, steps  for `sde`: how it restores (`training.samplers`); 0: all of the schedule's steps.
+    sampler, steps  for `sde`: how it restores (`patina.training.samplers`); 0: all of the schedule's steps.
     side            of the centre that is restored, px; 0: whole images.
     """
 
@@ -422,4 +422,4 @@ def _told(error: Any) -> str:
 
 
 def _shipped(plan: str) -> Any:
-    return resources.files("training") / "stages" / plan
+    return resources.files("patina.training") / "stages" / plan

@@ -28,12 +28,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training import checkpoint
-from training.checkpoint import Checkpoint, write_in_one_step
-from training.errors import CheckpointError, StageError
-from training.files import DONE, METRICS, MODEL, STAGE
-from training.runs import HEARTBEAT
-from training.stage import Stage
+from patina.training import checkpoint
+from patina.training.checkpoint import Checkpoint, write_in_one_step
+from patina.training.errors import CheckpointError, StageError
+from patina.training.files import DONE, METRICS, MODEL, STAGE
+from patina.training.runs import HEARTBEAT
+from patina.training.stage import Stage
 
 STATE = re.compile(r"state-(\d{12})\.safetensors")
 

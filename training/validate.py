@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.data import Index, Pixels, read_image, read_index, read_pair
-from training.learners import Contrastive, Learner, Prompts, Restoring, Steering
-from training.metrics import psnr_for_means
-from training.restorer import Restorer
-from training.stage import Stage
+from patina.training.data import Index, Pixels, read_image, read_index, read_pair
+from patina.training.learners import Contrastive, Learner, Prompts, Restoring, Steering
+from patina.training.metrics import psnr_for_means
+from patina.training.restorer import Restorer
+from patina.training.stage import Stage
 
 
 @dataclass(frozen=True)

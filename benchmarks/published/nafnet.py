@@ -1,4 +1,4 @@
-"""Refusion's conditional NAFNet in its published structure, from the facts alone: `training.models.nafnet` is timed
+"""Refusion's conditional NAFNet in its published structure, from the facts alone: `patina.training.models.nafnet` is timed
 against it.
 
 What is slow in it, and kept here on purpose: every map is channels-first, so the norm over channels strides through

@@ -1,10 +1,10 @@
 """The catalogue of export formats: a literal table, word to class. A new one is one file here, its test, its line."""
 
-from pipeline.export.daclip import DaClip
-from pipeline.export.folders import Folders
-from pipeline.export.format import Format
-from pipeline.export.parquet import Parquet
-from pipeline.export.vlunet import VluNet
+from patina.pipeline.export.daclip import DaClip
+from patina.pipeline.export.folders import Folders
+from patina.pipeline.export.format import Format
+from patina.pipeline.export.parquet import Parquet
+from patina.pipeline.export.vlunet import VluNet
 
 EXPORTS: dict[str, type[Format]] = {
     "daclip": DaClip,  # folders LQ and GT for each degradation and daclip_train.csv, as DA-CLIP's trainers read them

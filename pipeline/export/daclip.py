@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from captioning.captioner import one_line
-from pipeline.export.format import ExportError, Lists, Sample, View, Writer, cells, put_pair, stem_of
+from patina.captioning.captioner import one_line
+from patina.pipeline.export.format import ExportError, Lists, Sample, View, Writer, cells, put_pair, stem_of
 
 HEAD = cells(("filepath", "title"), "\t")
 

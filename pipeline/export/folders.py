@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.export.format import Lists, Sample, View, Writer, cells, put, put_pair
-from pipeline.recipe import canonical_json
+from patina.pipeline.export.format import Lists, Sample, View, Writer, cells, put, put_pair
+from patina.pipeline.recipe import canonical_json
 
 HEAD = cells(("name", "caption", "lq", "degradation"))
 

@@ -10,9 +10,9 @@ from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
-from pipeline.manifest import Manifest, SampleRow, ShardEntry
-from pipeline.shard import DamagedShardError
-from synth.compose import JOINT
+from patina.pipeline.manifest import Manifest, SampleRow, ShardEntry
+from patina.pipeline.shard import DamagedShardError
+from patina.synth.compose import JOINT
 
 
 class ExportError(ValueError):

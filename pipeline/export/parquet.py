@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.export.format import ROLES, ExportError, Sample, View, Writer
-from pipeline.manifest import SHARDS
-from pipeline.recipe import SPLITS
-from pipeline.shard import BLOCK
+from patina.pipeline.export.format import ROLES, ExportError, Sample, View, Writer
+from patina.pipeline.manifest import SHARDS
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.shard import BLOCK
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LQ_GT = ("lq", "gt")

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.build import row_of
-from pipeline.export import EXPORTS
-from pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
-from pipeline.manifest import (
+from patina.pipeline.build import row_of
+from patina.pipeline.export import EXPORTS
+from patina.pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
+from patina.pipeline.manifest import (
     SHARDS,
     SOURCE_SCHEMA,
     SOURCES,
@@ -29,10 +29,10 @@ from pipeline.manifest import (
     load_manifest,
     read_table,
 )
-from pipeline.plan import human_bytes
-from pipeline.recipe import SPLITS, canonical_json, nearest
-from pipeline.shard import file_sha256, read_shard
-from pipeline.workspace import in_words, speaking_of
+from patina.pipeline.plan import human_bytes
+from patina.pipeline.recipe import SPLITS, canonical_json, nearest
+from patina.pipeline.shard import file_sha256, read_shard
+from patina.pipeline.workspace import in_words, speaking_of
 
 MARKER = ".patina-export.json"
 """In every export: of what dataset it is, and how it was made. Hidden, so that readers of folders pass it over."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.export.format import Lists, Sample, View, Writer, put_pair, stem_of
+from patina.pipeline.export.format import Lists, Sample, View, Writer, put_pair, stem_of
 
 CLASSES = {
     "image with noise": "noisy-15",

@@ -1,12 +1,12 @@
 """The catalogue of public sets: a literal table, word to what is known of it. A new one is one entry in a file here,
 its line, and a miniature of each of its layouts in the tests."""
 
-from pipeline.presets.clean import BSD400, CBSD68, CELEBA_HQ, DIV2K, FLICKR2K, KODAK24, LIVE1, REPAINT, URBAN100, WED
-from pipeline.presets.hazy import ITS, OTS, RESIDE_6K, SOTS
-from pipeline.presets.mixed import CDD11, DACLIP
-from pipeline.presets.pairs import GOPRO, ISTD, LOL, LOL_V2_REAL, RAINDROP, SNOW100K, SRD
-from pipeline.presets.preset import Preset
-from pipeline.presets.rainy import RAIN100H, RAIN100L
+from patina.pipeline.presets.clean import BSD400, CBSD68, CELEBA_HQ, DIV2K, FLICKR2K, KODAK24, LIVE1, REPAINT, URBAN100, WED
+from patina.pipeline.presets.hazy import ITS, OTS, RESIDE_6K, SOTS
+from patina.pipeline.presets.mixed import CDD11, DACLIP
+from patina.pipeline.presets.pairs import GOPRO, ISTD, LOL, LOL_V2_REAL, RAINDROP, SNOW100K, SRD
+from patina.pipeline.presets.preset import Preset
+from patina.pipeline.presets.rainy import RAIN100H, RAIN100L
 
 PRESETS: dict[str, Preset] = {
     "gopro": GOPRO,  # motion blur: sums of high-speed frames

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.presets.preset import Layout, Part, Preset
+from patina.pipeline.presets.preset import Layout, Part, Preset
 
 ORIGINAL = "as downloaded"
 BSDS_PAGE = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/"

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pipeline.presets.match import Match, in_number, layouts, passed_over, recognise, twice
-from pipeline.presets.preset import Part, Preset, Variant
+from patina.pipeline.presets.match import Match, in_number, layouts, passed_over, recognise, twice
+from patina.pipeline.presets.preset import Part, Preset, Variant
 
 REDISTRIBUTABLE = {True: "yes", False: "no", None: "unknown"}
 PASSED_ON = {True: "; redistributable", False: "; not redistributable", None: ""}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.presets.preset import Layout, Part, Preset
+from patina.pipeline.presets.preset import Layout, Part, Preset
 
 PAGE = "https://sites.google.com/view/reside-dehaze-datasets"
 CITATION = "Li, Ren, Fu, Tao, Feng, Zeng, Wang: Benchmarking Single-Image Dehazing and Beyond, TIP 2019"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from pipeline.presets.preset import Layout, Part, Preset, Variant, compiled, shown
+from patina.pipeline.presets.preset import Layout, Part, Preset, Variant, compiled, shown
 
 LINES = 12
 """Folders that a message lists at the most."""

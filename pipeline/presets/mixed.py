@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.presets.preset import Layout, Part, Preset
-from synth.degradations import WORDS
+from patina.pipeline.presets.preset import Layout, Part, Preset
+from patina.synth.degradations import WORDS
 
 # CDD-11's folders and, in physical order, what they are: air before sensor, so low light comes after haze.
 CDD11_LABELS = {

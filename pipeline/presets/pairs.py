@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.presets.preset import Layout, Part, Preset, Variant
+from patina.pipeline.presets.preset import Layout, Part, Preset, Variant
 
 ORIGINAL = "as downloaded"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.presets.preset import Layout, Part, Preset
+from patina.pipeline.presets.preset import Layout, Part, Preset
 
 PAGE = "https://www.icst.pku.edu.cn/struct/Projects/joint_rain_removal.html"
 CITATION = "Yang, Tan, Feng, Liu, Guo, Yan: Deep Joint Rain Detection and Removal from a Single Image, CVPR 2017"

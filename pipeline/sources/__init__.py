@@ -1,12 +1,12 @@
 """The catalogue of source readers: a literal table, word to class. A new one is one file here, its test, its line."""
 
-from pipeline.sources.folder import Folder
-from pipeline.sources.huggingface import HuggingFace
-from pipeline.sources.list_file import ListFile
-from pipeline.sources.pairs import Pairs
-from pipeline.sources.preset import FromPreset
-from pipeline.sources.reader import Reader
-from pipeline.sources.webdataset import WebDataset
+from patina.pipeline.sources.folder import Folder
+from patina.pipeline.sources.huggingface import HuggingFace
+from patina.pipeline.sources.list_file import ListFile
+from patina.pipeline.sources.pairs import Pairs
+from patina.pipeline.sources.preset import FromPreset
+from patina.pipeline.sources.reader import Reader
+from patina.pipeline.sources.webdataset import WebDataset
 
 READERS: dict[str, type[Reader]] = {
     "folder": Folder,  # a folder tree of clean photographs

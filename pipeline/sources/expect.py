@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline import locations
-from pipeline.sources.folder import Folder
-from pipeline.sources.pairs import Pairs
-from pipeline.sources.preset import FromPreset
-from pipeline.sources.reader import Reader, SourceError
+from patina.pipeline import locations
+from patina.pipeline.sources.folder import Folder
+from patina.pipeline.sources.pairs import Pairs
+from patina.pipeline.sources.preset import FromPreset
+from patina.pipeline.sources.reader import Reader, SourceError
 
 
 def expect_sources(readers: Sequence[Reader]) -> None:

@@ -6,8 +6,8 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from pipeline import locations
-from pipeline.sources.reader import Candidate, Found, SourceError, check_entries, image_files
+from patina.pipeline import locations
+from patina.pipeline.sources.reader import Candidate, Found, SourceError, check_entries, image_files
 
 
 @dataclass(frozen=True)

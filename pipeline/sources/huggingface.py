@@ -17,13 +17,13 @@ from types import ModuleType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pipeline import locations
-from pipeline.codec import SUFFIXES
-from pipeline.sources import columns
-from pipeline.sources.pairs import check_label
-from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, printable, walk
-from pipeline.sources.rights import Rights, rights_in
-from pipeline.store import RECENT_NS
+from patina.pipeline import locations
+from patina.pipeline.codec import SUFFIXES
+from patina.pipeline.sources import columns
+from patina.pipeline.sources.pairs import check_label
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, printable, walk
+from patina.pipeline.sources.rights import Rights, rights_in
+from patina.pipeline.store import RECENT_NS
 
 VERSION = 3
 """Raised when the reader says something else of the same dataset, so that all are read again."""
@@ -370,7 +370,7 @@ def _library() -> ModuleType:
         import datasets
     except ImportError as error:
         what = f"the package `datasets` is needed and cannot be imported ({error})"
-        raise SourceError(f"kind huggingface: {what}; pip install 'patina[hub]'") from None
+        raise SourceError(f"kind huggingface: {what}; pip install 'patina-ir[hub]'") from None
     library: ModuleType = datasets
     return library
 

@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from pipeline import locations
-from pipeline.codec import SUFFIXES
-from pipeline.sources import columns
-from pipeline.sources.pairs import check_label
-from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable
-from synth.compose import JOINT
-from synth.degradations import WORDS
+from patina.pipeline import locations
+from patina.pipeline.codec import SUFFIXES
+from patina.pipeline.sources import columns
+from patina.pipeline.sources.pairs import check_label
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable
+from patina.synth.compose import JOINT
+from patina.synth.degradations import WORDS
 
 FORMATS = ("auto", "lines", "table", "jsonl", "daclip")
 BY_SUFFIX = {".csv": "table", ".tsv": "table", ".jsonl": "jsonl", ".ndjson": "jsonl"}

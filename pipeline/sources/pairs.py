@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, image_files
-from synth.compose import JOINT
-from synth.degradations import WORDS
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, image_files
+from patina.synth.compose import JOINT
+from patina.synth.degradations import WORDS
 
 RULES = ("name", "stem", "regex")
 WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline import locations
-from pipeline.presets import PRESETS
-from pipeline.presets.match import Recognition, census, in_number, layouts, notes, recognise
-from pipeline.presets.preset import Part, Preset, Variant
-from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, check_entries, image_files
+from patina.pipeline import locations
+from patina.pipeline.presets import PRESETS
+from patina.pipeline.presets.match import Recognition, census, in_number, layouts, notes, recognise
+from patina.pipeline.presets.preset import Part, Preset, Variant
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, check_entries, image_files
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 from urllib.parse import unquote
 
-from pipeline import locations
-from pipeline.codec import SUFFIXES
+from patina.pipeline import locations
+from patina.pipeline.codec import SUFFIXES
 
 
 class SourceError(ValueError):

@@ -9,9 +9,9 @@ from functools import cache
 
 import pyarrow as pa
 
-from pipeline import locations
-from pipeline.sources.reader import printable
-from pipeline.tables import read_columns
+from patina.pipeline import locations
+from patina.pipeline.sources.reader import printable
+from patina.pipeline.tables import read_columns
 
 TABLE = "sources.parquet"
 COLUMNS = pa.schema([(name, pa.string()) for name in ("digest", "licence", "attribution")])

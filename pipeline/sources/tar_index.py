@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import locations
-from pipeline.sources.reader import SourceError, printable
-from pipeline.store import RECENT_NS
+from patina.pipeline import locations
+from patina.pipeline.sources.reader import SourceError, printable
+from patina.pipeline.store import RECENT_NS
 
 VERSION = 1
 """Raised when an index says something else of the same tar, so that all are made again."""

@@ -15,14 +15,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pipeline import locations
-from pipeline.codec import SUFFIXES
-from pipeline.sources import columns
-from pipeline.sources.pairs import check_label
-from pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable, walk
-from pipeline.sources.rights import Rights, Stated, rights_in
-from pipeline.sources.tar_index import SUFFIXES as TARS
-from pipeline.sources.tar_index import tar_index, uncompressed
+from patina.pipeline import locations
+from patina.pipeline.codec import SUFFIXES
+from patina.pipeline.sources import columns
+from patina.pipeline.sources.pairs import check_label
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable, walk
+from patina.pipeline.sources.rights import Rights, Stated, rights_in
+from patina.pipeline.sources.tar_index import SUFFIXES as TARS
+from patina.pipeline.sources.tar_index import tar_index, uncompressed
 
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 """A member's name: key up to the first dot of the base name, dot, extension."""

@@ -6,17 +6,17 @@ contract tests read this table.
 
 from __future__ import annotations
 
-from synth.degradation import Degradation
-from synth.degradations.hazy import Hazy
-from synth.degradations.jpeg_compressed import JpegCompressed
-from synth.degradations.low_light import LowLight
-from synth.degradations.motion_blurry import MotionBlurry
-from synth.degradations.noisy import Noisy
-from synth.degradations.raindrop import Raindrop
-from synth.degradations.rainy import Rainy
-from synth.degradations.shadowed import Shadowed
-from synth.degradations.snowy import Snowy
-from synth.degradations.uncompleted import Uncompleted
+from patina.synth.degradation import Degradation
+from patina.synth.degradations.hazy import Hazy
+from patina.synth.degradations.jpeg_compressed import JpegCompressed
+from patina.synth.degradations.low_light import LowLight
+from patina.synth.degradations.motion_blurry import MotionBlurry
+from patina.synth.degradations.noisy import Noisy
+from patina.synth.degradations.raindrop import Raindrop
+from patina.synth.degradations.rainy import Rainy
+from patina.synth.degradations.shadowed import Shadowed
+from patina.synth.degradations.snowy import Snowy
+from patina.synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, in linear light, with streaking highlights and roll

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import (
+from patina.synth.degradation import (
     Knob,
     Params,
     Place,
@@ -21,9 +21,9 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
-from synth.image import FloatImage, Image, to_encoded, to_linear
-from synth.rng import Rng
+from patina.synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
+from patina.synth.image import FloatImage, Image, to_encoded, to_linear
+from patina.synth.rng import Rng
 
 LIGHTS = ("linear", "encoded")
 
@@ -40,14 +40,14 @@ class Hazy(FromDepth):
 
     beta      extinction of green light **per metre** near the ground, 0..1. Visibility is 3.912/beta metres.
     airlight  brightness of the air A, sRGB-encoded, 0..1, by day. Where the photograph is dark, so is its air: see
-              `synth.depth.brightness`.
+              `patina.synth.depth.brightness`.
     warmth    colour of A, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
     spectrum  Ångström's exponent, 0..4: extinction goes with wavelength^-spectrum. 0 is fog, whose drops are large and
               treat all colours alike; 1.3 is dry haze, through which distant things look blue.
     layer     metres over which the air thins upwards to 1/e of its density, 5..10000. A shallow layer leaves the zenith
               clearer than the horizon.
     patches   unevenness: the standard deviation of ln(density), 0..1, in wide banks.
-    depth     a folder of depth maps (see `synth.depth.Depths`), or "" for its prior, which is a guess.
+    depth     a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior, which is a guess.
     light     "linear", where light adds, or "encoded" to compute in sRGB levels as RESIDE and its followers do; then
               the same beta looks thinner.
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from synth.degradation import (
+from patina.synth.degradation import (
     Degradation,
     Degraded,
     Knob,
@@ -23,8 +23,8 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.image import Image
-from synth.rng import Rng
+from patina.synth.image import Image
+from patina.synth.rng import Rng
 
 SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 CODECS = ("jpeg", "webp")

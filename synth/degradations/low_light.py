@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
-from synth.image import FloatImage, Image
-from synth.rng import Rng
-from synth.sensor import draw_sensor, noise_level, process, sense, unprocess
+from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.image import FloatImage, Image
+from patina.synth.rng import Rng
+from patina.synth.sensor import draw_sensor, noise_level, process, sense, unprocess
 
 
 @dataclass(frozen=True)
 class LowLight(Rendered):
     """lq = camera(2^-stops · light of gt): fewer photons, not a gamma curve.
 
-    The clean photograph is taken back to raw light (`synth.sensor`), dimmed, read out by a sensor that adds shot, read
+    The clean photograph is taken back to raw light (`patina.synth.sensor`), dimmed, read out by a sensor that adds shot, read
     and row noise and rounds to its levels, and processed again with a white balance and a black a little off.
 
     stops  exposure steps of light that are missing, 0..10: each halves it.

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.convolution import convolve, reflected
-from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
-from synth.image import FloatImage, Image, Map, to_encoded, to_linear
-from synth.rng import Rng, normal_table
+from patina.synth.convolution import convolve, reflected
+from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.image import FloatImage, Image, Map, to_encoded, to_linear
+from patina.synth.rng import Rng, normal_table
 
 STEPS = 500
 """Steps of a simulated movement. Boracchi and Foi take 2000; the constants below are theirs, for four at a time."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import (
+from patina.synth.degradation import (
     Degraded,
     Knob,
     Params,
@@ -24,9 +24,9 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.image import FloatImage, Image
-from synth.rng import Rng, normal_table
-from synth.sensor import draw_sensor, process, sense, unprocess
+from patina.synth.image import FloatImage, Image
+from patina.synth.rng import Rng, normal_table
+from patina.synth.sensor import draw_sensor, process, sense, unprocess
 
 MODELS = ("gaussian", "sensor")
 
@@ -43,7 +43,7 @@ class Noisy(Rendered):
     sigma         σ in 8-bit levels, 0..255. 50 as in DA-CLIP (arXiv 2310.01018); 15, 25 and 50 in three-task work.
     legacy_floor  True rounds down, as the truncating cast of most published sets does: half a level too dark.
     model         "gaussian" for the above, or "sensor": gt is taken back to raw light, noise that grows with the light
-                  is added there, and the camera's processing makes coloured grain of it (`synth.sensor`). Then σ and
+                  is added there, and the camera's processing makes coloured grain of it (`patina.synth.sensor`). Then σ and
                   legacy_floor say nothing, and the two settings below decide.
     iso           the sensor's gain, 50..25600; a range is drawn so that each stop is as likely. The default is the
                   range of Brooks et al., whose shot noise runs from 1e-4 to 0.012.

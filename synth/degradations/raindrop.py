@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
-from synth.droplets import Field, smooth, water
-from synth.image import FloatImage, to_encoded, to_linear
-from synth.rng import Rng
+from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.droplets import Field, smooth, water
+from patina.synth.image import FloatImage, to_encoded, to_linear
+from patina.synth.rng import Rng
 
 WATER = 1.333
 """Refractive index. The pane's own two faces are parallel and bend nothing."""

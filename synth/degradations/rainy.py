@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import (
+from patina.synth.degradation import (
     Knob,
     Params,
     Place,
@@ -21,10 +21,10 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.depth import FromDepth, brightness
-from synth.falling import FOCAL, SHARPEST, Traces, expose
-from synth.image import FloatImage, Image, to_encoded, to_linear
-from synth.rng import Rng
+from patina.synth.depth import FromDepth, brightness
+from patina.synth.falling import FOCAL, SHARPEST, Traces, expose
+from patina.synth.image import FloatImage, Image, to_encoded, to_linear
+from patina.synth.rng import Rng
 
 LIGHTS = ("encoded", "linear")
 
@@ -58,7 +58,7 @@ class Rainy(FromDepth):
     aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
     veil        how much of the extinction by far drops is shown as haze, over what `rate` says, 0..20; 0 shows none
                 and keeps lq − gt grey.
-    depth       for the veil: a folder of depth maps (see `synth.depth.Depths`), or "" for its prior.
+    depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
     light       "encoded", as Rain100 adds its layer, or "linear" to add it to light.
 
     Truth: `streaks`, H×W uint16, S with 65535 = 1, in the domain of `light`. The camera sees 40° across its short side.

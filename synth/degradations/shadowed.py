@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import (
+from patina.synth.degradation import (
     Knob,
     Params,
     Place,
@@ -23,10 +23,10 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.depth import prior
-from synth.image import FloatImage, to_encoded, to_linear
-from synth.occluders import KINDS, Occluder, Points
-from synth.rng import Rng
+from patina.synth.depth import prior
+from patina.synth.image import FloatImage, to_encoded, to_linear
+from patina.synth.occluders import KINDS, Occluder, Points
+from patina.synth.rng import Rng
 
 Matrix = NDArray[np.float64]
 Plane = NDArray[np.float32]

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.degradation import Knob, Params, Place, Rendering, Stage, Values, check_values, draw_value
-from synth.depth import FromDepth, brightness
-from synth.falling import FOCAL, SHARPEST, Traces, expose
-from synth.image import FloatImage, Image, to_encoded, to_linear
-from synth.rng import Rng
+from patina.synth.degradation import Knob, Params, Place, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.depth import FromDepth, brightness
+from patina.synth.falling import FOCAL, SHARPEST, Traces, expose
+from patina.synth.image import FloatImage, Image, to_encoded, to_linear
+from patina.synth.rng import Rng
 
 SHAPE = 3
 """Of the gamma distribution that flakes' diameters have: many small ones, and a long tail of clumps."""
@@ -53,9 +53,9 @@ class Snowy(FromDepth):
     exposure    seconds, 0.0005..0.05.
     aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
     veil        how much of the extinction of far flakes is shown, over what `rate` says, 0..5.
-    brightness  of the snow c, sRGB-encoded, 0..1, by day; less in a dark photograph (`synth.depth.brightness`).
+    brightness  of the snow c, sRGB-encoded, 0..1, by day; less in a dark photograph (`patina.synth.depth.brightness`).
     warmth      colour of c, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
-    depth       for the veil: a folder of depth maps (see `synth.depth.Depths`), or "" for its prior.
+    depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
 
     Truth: `alpha`, H×W uint16, α with 65535 = 1. The camera sees 40° across its short side. Defaults give the input of
     Snow100K-L, about 19 dB; rate = 1 and veil = 0 give that of its S, 25 dB. Raises SettingError for a setting out of

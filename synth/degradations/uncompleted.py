@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from synth.degradation import (
+from patina.synth.degradation import (
     Degradation,
     Degraded,
     Knob,
@@ -26,9 +26,9 @@ from synth.degradation import (
     check_values,
     draw_value,
 )
-from synth.holes import HOLE, KEEP, SHAPES, hole
-from synth.image import Image, Map
-from synth.rng import Rng
+from patina.synth.holes import HOLE, KEEP, SHAPES, hole
+from patina.synth.image import Image, Map
+from patina.synth.rng import Rng
 
 MASK_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.captioner import Caption, Captioner, CaptionError, Photo, Run
+from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo, Run
 
 Pixels = NDArray[np.uint8]
 

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioning import batches
-from captioning.batches import AHEAD, PREPARING, WINDOW, stream
-from captioning.captioner import CaptionError, Run
+from patina.captioning import batches
+from patina.captioning.batches import AHEAD, PREPARING, WINDOW, stream
+from patina.captioning.captioner import CaptionError, Run
 from tests.captioning.doubles import DEADLY, SLOW, UNREADABLE, WRONG, Tripler, masked, tripler
 
 ROOT = Path(__file__).parents[2]
@@ -307,8 +307,8 @@ def test_a_photograph_that_another_process_cannot_know_is_an_error_and_no_hang()
 
 SCRIPT = """
 from functools import partial
-from captioning.batches import stream
-from captioning.captioner import Run
+from patina.captioning.batches import stream
+from patina.captioning.captioner import Run
 from tests.captioning.doubles import tripler
 print(len(list(stream(partial(tripler, 1), range(4), Run(batch=1), ["one", "two"]))))
 """

@@ -19,11 +19,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from captioning import blip as blip_module
-from captioning import devices as devices_module
-from captioning.blip import Blip, BlipEngine, drawn, draws
-from captioning.captioner import Caption, CaptionError, Photo, Run
-from captioning.store import CaptionStore, caption_all, fingerprint
+from patina.captioning import blip as blip_module
+from patina.captioning import devices as devices_module
+from patina.captioning.blip import Blip, BlipEngine, drawn, draws
+from patina.captioning.captioner import Caption, CaptionError, Photo, Run
+from patina.captioning.store import CaptionStore, caption_all, fingerprint
 from tests.captioning import tiny_models
 from tests.captioning.doubles import photo
 from tests.captioning.tiny_models import pixels
@@ -376,8 +376,8 @@ def test_memory_is_given_back_before_the_next_try_and_with_the_model(
 def test_releasing_what_was_never_loaded_imports_no_torch(tiny: Blip) -> None:
     code = f"""
 import sys
-from captioning.blip import Blip
-from captioning.clip_score import ClipScore
+from patina.captioning.blip import Blip
+from patina.captioning.clip_score import ClipScore
 Blip(model={tiny.model!r}).release(), ClipScore().release()
 print("torch" in sys.modules)
 """
@@ -525,9 +525,9 @@ def test_killed_in_the_middle_keeps_what_was_done(tiny: Blip, tmp_path: Path) ->
     code = f"""
 import os, signal
 from pathlib import Path
-from captioning.blip import Blip
-from captioning.captioner import Run
-from captioning.store import CaptionStore, caption_all
+from patina.captioning.blip import Blip
+from patina.captioning.captioner import Run
+from patina.captioning.store import CaptionStore, caption_all
 from tests.captioning.test_blip import album
 def kill(done, total):
     if done >= 4:
@@ -604,7 +604,7 @@ def test_a_device_that_is_not_here(tiny: Blip, name: str) -> None:
 
 def test_missing_packages_are_told_with_the_command_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices_module, "find_spec", lambda name: None if name == "transformers" else object())
-    with pytest.raises(CaptionError, match=r"need transformers, not installed here: pip install 'patina\[captions\]'"):
+    with pytest.raises(CaptionError, match=r"need transformers, not installed here: pip install 'patina-ir\[captions\]'"):
         Blip().prepare(Run())
 
     def broken() -> None:
@@ -731,9 +731,9 @@ def test_each_setting_that_decides_the_sentence_counts_and_no_other() -> None:
 def test_planning_imports_no_torch(tiny: Blip) -> None:
     code = f"""
 import sys
-from captioning.blip import Blip
-from captioning.clip_score import ClipScore
-from captioning.store import fingerprint
+from patina.captioning.blip import Blip
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.store import fingerprint
 fingerprint(Blip(model={tiny.model!r})), fingerprint(Blip()), fingerprint(ClipScore())
 print(sorted(set(sys.modules) & {{"torch", "transformers", "open_clip", "torchvision", "PIL", "huggingface_hub"}}))
 """

@@ -13,11 +13,11 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from captioning import clip_score, devices
-from captioning.captioner import CaptionError, Photo, Run
-from captioning.clip_score import ClipScore
-from captioning.store import CaptionStore, fingerprint, score_all
-from captioning.torchvision_ops import ensure_torchvision
+from patina.captioning import clip_score, devices
+from patina.captioning.captioner import CaptionError, Photo, Run
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.store import CaptionStore, fingerprint, score_all
+from patina.captioning.torchvision_ops import ensure_torchvision
 from tests.captioning import tiny_models
 from tests.captioning.doubles import photo
 from tests.captioning.tiny_models import pixels
@@ -234,7 +234,7 @@ def test_a_model_that_cannot_be_had_is_told_before_any_work(tmp_path: Path, monk
     with pytest.raises(CaptionError, match="cannot be loaded"):  # and not compared by random weights
         ClipScore(str(tmp_path), "").prepare(Run())
     monkeypatch.setattr(devices, "find_spec", lambda name: None if name == "open_clip" else object())
-    with pytest.raises(CaptionError, match=r"need open_clip, not installed here: pip install 'patina\[captions\]'"):
+    with pytest.raises(CaptionError, match=r"need open_clip, not installed here: pip install 'patina-ir\[captions\]'"):
         ClipScore().prepare(Run())
 
 

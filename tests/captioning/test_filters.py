@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline
-from captioning.captioner import CaptionError
-from captioning.filters import Filters
+import patina.pipeline
+from patina.captioning.captioner import CaptionError
+from patina.captioning.filters import Filters
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat"]), min_size=1, max_size=12)
 
@@ -40,7 +40,7 @@ def test_good_captions_pass(text: str) -> None:
 
 
 def test_the_demos_captions_pass() -> None:
-    path = Path(pipeline.__file__).parent / "recipes" / "demo-captions.csv"
+    path = Path(patina.pipeline.__file__).parent / "recipes" / "demo-captions.csv"
     with path.open(encoding="utf-8", newline="") as file:
         captions = [row["caption"] for row in csv.DictReader(file)]
     assert captions and not any(map(Filters(min_words=3, max_words=60).problem, captions))

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioning.captioner import Caption, one_line
-from captioning.sidecar import CaptionError, Sidecar
+from patina.captioning.captioner import Caption, one_line
+from patina.captioning.sidecar import CaptionError, Sidecar
 from tests.captioning.doubles import photo
 
 COCO = {

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from captioning.captioner import Caption, Run
-from captioning.source import SourceCaption
-from captioning.store import CaptionStore, caption_all
+from patina.captioning.captioner import Caption, Run
+from patina.captioning.source import SourceCaption
+from patina.captioning.store import CaptionStore, caption_all
 from tests.captioning.doubles import photo
 
 

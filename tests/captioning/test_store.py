@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioning.captioner import Caption, CaptionError, Photo, Run
-from captioning.sidecar import Sidecar
-from captioning.store import CaptionStore, caption_all, fingerprint, score_all
-from captioning.template import Template
+from patina.captioning.captioner import Caption, CaptionError, Photo, Run
+from patina.captioning.sidecar import Sidecar
+from patina.captioning.store import CaptionStore, caption_all, fingerprint, score_all
+from patina.captioning.template import Template
 from tests.captioning.doubles import Judge, Model, Passing, digest_of, photo
 
 KEY = "0123456789abcdef"
@@ -74,7 +74,7 @@ def test_killed_while_putting_loses_that_put_alone(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from captioning.store import CaptionStore
+from patina.captioning.store import CaptionStore
 def items():
     for i in range(100_000):
         yield f"second {{i}}", "text " * 20

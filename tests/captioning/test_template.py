@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from captioning.captioner import Caption, CaptionError, Photo
-from captioning.template import FIELDS, Template
+from patina.captioning.captioner import Caption, CaptionError, Photo
+from patina.captioning.template import FIELDS, Template
 from tests.captioning.doubles import Pixels, photo
 
 

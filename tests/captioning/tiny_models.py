@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.torchvision_ops import ensure_torchvision
+from patina.captioning.torchvision_ops import ensure_torchvision
 
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 SAYABLE = (

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from captioning.captioner import Run
-from pipeline.build import BuildError
-from pipeline.dataset import Options, build
-from pipeline.manifest import read_samples
-from pipeline.recipe import load_recipe
-from pipeline.sources.reader import SourceError
+from patina.captioning.captioner import Run
+from patina.pipeline.build import BuildError
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.manifest import read_samples
+from patina.pipeline.recipe import load_recipe
+from patina.pipeline.sources.reader import SourceError
 from tests.pipeline.making import picture, save
 from tests.pipeline.test_incremental import public_files
 
@@ -22,7 +22,7 @@ def test_the_flow_gives_the_bytes_of_a_plain_build_and_records_what_it_did(recip
     from prefect.artifacts import Artifact
     from prefect.client.orchestration import get_client
 
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     report = build_dataset(str(recipe), str(tmp_path / "flow"), workers=2)
     build(load_recipe(recipe), tmp_path / "plain")
@@ -41,7 +41,7 @@ def test_the_flow_gives_the_bytes_of_a_plain_build_and_records_what_it_did(recip
 
 
 def test_a_second_run_finds_nothing_to_do(recipe: Path, tmp_path: Path) -> None:
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     build_dataset(str(recipe), str(tmp_path / "out"), workers=1)
     assert build_dataset(str(recipe), str(tmp_path / "out"), workers=1).results == ()
@@ -50,8 +50,8 @@ def test_a_second_run_finds_nothing_to_do(recipe: Path, tmp_path: Path) -> None:
 def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.dataset
-    from flows.build_dataset import build_dataset
+    import patina.pipeline.dataset
+    from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
     build_dataset(str(recipe), str(out), workers=1)
@@ -61,7 +61,7 @@ def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
     def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline.dataset, "build_shard", broken)
+    monkeypatch.setattr(patina.pipeline.dataset, "build_shard", broken)
     with pytest.raises(OSError, match="the disk is full"):
         build_dataset(str(recipe), str(out), workers=2)
     assert public_files(out) == before
@@ -70,7 +70,7 @@ def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
 def test_parameters_are_validated_before_work_starts(recipe: Path, tmp_path: Path) -> None:
     from prefect.exceptions import ParameterTypeError
 
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     with pytest.raises(ParameterTypeError):
         build_dataset(str(recipe), str(tmp_path / "out"), workers="many")  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def test_parameters_are_validated_before_work_starts(recipe: Path, tmp_path: Pat
 
 
 def test_missing_sources_are_all_told_before_anything_is_written(tmp_path: Path) -> None:
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     (tmp_path / "recipe.toml").write_text(
         '[degradations.noisy]\n[[sources]]\npath = "one"\n[[sources]]\npath = "two"\n', "utf-8"
@@ -93,7 +93,7 @@ def test_missing_sources_are_all_told_before_anything_is_written(tmp_path: Path)
 
 
 def test_how_captions_are_made_reaches_the_build(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import flows.build_dataset as building
+    import patina.flows.build_dataset as building
 
     asked: list[Run] = []
 
@@ -110,7 +110,7 @@ def test_how_captions_are_made_reaches_the_build(recipe: Path, tmp_path: Path, m
 
 
 def test_copies_that_a_recipe_only_wants_reported_stop_no_build(tmp_path: Path) -> None:
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     whole = picture(200, 150, seed=1)
     save(tmp_path / "a" / "one.png", whole)

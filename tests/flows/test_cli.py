@@ -11,19 +11,19 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import pipeline
-from captioning.captioner import Run
-from flows import cli
-from flows.terminal import fitted
-from pipeline.dataset import build
-from pipeline.manifest import SHARDS, read_samples
-from pipeline.recipe import load_recipe
-from pipeline.show import _spoken
+import patina.pipeline
+from patina.captioning.captioner import Run
+from patina.flows import cli
+from patina.flows.terminal import fitted
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import SHARDS, read_samples
+from patina.pipeline.recipe import load_recipe
+from patina.pipeline.show import _spoken
 
 
 def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", "from patina.flows.cli import main; main()", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -47,7 +47,7 @@ def test_plan_after_a_build_has_nothing_to_do(recipe: Path, dataset: Path) -> No
 
 
 def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path) -> None:
-    code = "import sys; from flows.cli import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
+    code = "import sys; from patina.flows.cli import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
     command = [sys.executable, "-c", code, "build", str(recipe), "--out", str(dataset)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "nothing was stale: 8 samples" in done.stdout
@@ -122,12 +122,12 @@ def test_sources_lists_the_public_sets_and_tells_all_about_one() -> None:
 def test_recipes_are_listed_and_printed_as_they_are_written(tmp_path: Path) -> None:
     done = patina("recipes")
     assert done.returncode == 0, done.stderr
-    for path in (Path(pipeline.__file__).parent / "recipes").glob("*.toml"):
+    for path in (Path(patina.pipeline.__file__).parent / "recipes").glob("*.toml"):
         assert re.search(rf"^{path.stem} +\S", done.stdout, re.MULTILINE)
     copy = tmp_path / "my.toml"
     copy.write_text(patina("recipes", "daclip").stdout, "utf-8")
-    own = load_recipe(Path(pipeline.__file__).parent / "recipes" / "daclip.toml")
-    assert copy.read_text("utf-8") == (Path(pipeline.__file__).parent / "recipes" / "daclip.toml").read_text("utf-8")
+    own = load_recipe(Path(patina.pipeline.__file__).parent / "recipes" / "daclip.toml")
+    assert copy.read_text("utf-8") == (Path(patina.pipeline.__file__).parent / "recipes" / "daclip.toml").read_text("utf-8")
     assert load_recipe(copy).table["sources"] == own.table["sources"]
     assert "called 'daclp'; did you mean 'daclip'?" in patina("recipes", "daclp").stderr
     assert "no recipe of this name; did you mean 'daclip'?" in patina("plan", "daclp", "--out", "x").stderr

@@ -10,11 +10,11 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from flows import cli, demo
-from pipeline.dataset import Options, plan_build
-from pipeline.recipe import load_recipe
-from training.models.daclip import DEGRADATIONS
-from training.stage import load_plan
+from patina.flows import cli, demo
+from patina.pipeline.dataset import Options, plan_build
+from patina.pipeline.recipe import load_recipe
+from patina.training.models.daclip import DEGRADATIONS
+from patina.training.stage import load_plan
 
 
 def test_the_two_recipes_use_every_photograph_once_and_find_its_caption(tmp_path: Path) -> None:

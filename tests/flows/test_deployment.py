@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.check import check
-from pipeline.manifest import SHARDS, load_manifest
-from pipeline.workspace import PRIVATE
+from patina.pipeline.check import check
+from patina.pipeline.manifest import SHARDS, load_manifest
+from patina.pipeline.workspace import PRIVATE
 from tests.captioning import tiny_models
 from tests.pipeline.making import photo, photos
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
 PREFECT = [sys.executable, "-m", "prefect"]
-PATINA = [sys.executable, "-c", "from flows.cli import main; main()"]
+PATINA = [sys.executable, "-c", "from patina.flows.cli import main; main()"]
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def test_deploy_and_a_worker(environment: dict[str, str], recipe: Path, tmp_path
 
 def test_serve(environment: dict[str, str], recipe: Path, tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
-    serve = [sys.executable, "-c", "from flows.cli import main; main()", "serve"]
+    serve = [sys.executable, "-c", "from patina.flows.cli import main; main()", "serve"]
     with running(serve, environment, log):
         wait_for(lambda: "build-dataset" in prefect(environment, "deployment", "ls"), "the deployment", log)
         out = tmp_path / "by-serve"
@@ -316,7 +316,7 @@ def test_a_server_that_goes_away_in_the_middle_loses_nothing(large: Path, tmp_pa
     assert check(out).ok
     again = environment_of(tmp_path)
     with server(again, tmp_path / "server.log"):
-        code = "import sys; from flows.build_dataset import build_dataset as b; b(sys.argv[1], sys.argv[2], workers=1)"
+        code = "import sys; from patina.flows.build_dataset import build_dataset as b; b(sys.argv[1], sys.argv[2], workers=1)"
         subprocess.run([sys.executable, "-c", code, str(large), str(out)], env=again, cwd=ROOT, check=True)
         (event,) = told(again, "patina.dataset.published", 1, tmp_path / "server.log")
         manifest = load_manifest(out)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from flows.deployments import OFFERS, REBUILD, Watching, automations, deployments
+from patina.flows.deployments import OFFERS, REBUILD, Watching, automations, deployments
 
 ROOT = Path(__file__).parents[2]
 DECLARED: dict[str, dict[str, Any]] = {
@@ -53,8 +53,8 @@ def test_the_files_parameters_are_ones_that_the_flows_take() -> None:
 
 
 def test_every_parameter_is_explained_and_every_choice_is_a_list() -> None:
-    from pipeline.export import EXPORTS
-    from pipeline.recipe import SPLITS
+    from patina.pipeline.export import EXPORTS
+    from patina.pipeline.recipe import SPLITS
 
     forms = {offer.flow.name: offer.flow.parameters.model_dump()["properties"] for offer in OFFERS}
     for flow, form in forms.items():
@@ -81,7 +81,7 @@ def test_served_deployments_are_not_paused_and_only_a_watched_dataset_is_schedul
 
 
 def test_the_trigger_takes_recipe_and_dataset_from_the_event() -> None:
-    from flows.events import SOURCES_CHANGED
+    from patina.flows.events import SOURCES_CHANGED
 
     assert REBUILD.expect == {SOURCES_CHANGED}
     assert REBUILD.parameters == {"recipe": "{{ event.payload.recipe }}", "out": "{{ event.payload.out }}"}

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import build
-from pipeline.manifest import Manifest, load_manifest
-from pipeline.recipe import load_recipe
-from pipeline.workspace import PRIVATE
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import Manifest, load_manifest
+from patina.pipeline.recipe import load_recipe
+from patina.pipeline.workspace import PRIVATE
 from tests.pipeline.making import photo
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
@@ -48,7 +48,7 @@ def sent() -> Iterator[Sent]:
 
 
 def run(recipe: Path, out: Path) -> Manifest:
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     manifest: Manifest = build_dataset(str(recipe), str(out), workers=1).manifest
     return manifest
@@ -107,9 +107,9 @@ def test_what_was_published_and_not_told_is_told_by_the_next_run(recipe: Path, t
 def test_a_server_that_is_away_is_told_later(
     recipe: Path, tmp_path: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import flows.events
+    import patina.flows.events
 
-    monkeypatch.setattr(flows.events, "server_answers", lambda: False)
+    monkeypatch.setattr(patina.flows.events, "server_answers", lambda: False)
     run(recipe, tmp_path / "out")
     assert sent.take() == []
     monkeypatch.undo()
@@ -120,12 +120,12 @@ def test_a_server_that_is_away_is_told_later(
 def test_a_dataset_with_findings_is_not_told_of(
     recipe: Path, tmp_path: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import flows.build_dataset
-    from flows.errors import FindingsError
-    from pipeline.check import Checked, Finding
+    import patina.flows.build_dataset
+    from patina.flows.errors import FindingsError
+    from patina.pipeline.check import Checked, Finding
 
     bad = Checked(4, 8, 0, (Finding("train-noisy-0000.tar", "is missing"),), ())
-    monkeypatch.setattr(flows.build_dataset, "check", lambda *args, **more: bad)
+    monkeypatch.setattr(patina.flows.build_dataset, "check", lambda *args, **more: bad)
     with pytest.raises(FindingsError, match=r"1 finding: train-noisy-0000\.tar: is missing"):
         run(recipe, tmp_path / "out")
     assert sent.take() == []
@@ -152,7 +152,7 @@ def test_a_damaged_note_of_what_was_told_is_as_none(recipe: Path, tmp_path: Path
 def test_an_assets_key_names_the_dataset_as_prefect_takes_it(place: str, key: str) -> None:
     from prefect.assets import Asset
 
-    from flows.events import asset_key
+    from patina.flows.events import asset_key
 
     assert asset_key(place, "train") == key
     assert Asset(key=key).key == key
@@ -161,7 +161,7 @@ def test_an_assets_key_names_the_dataset_as_prefect_takes_it(place: str, key: st
 def test_an_assets_key_is_never_too_long_and_keeps_datasets_apart() -> None:
     from prefect.assets import Asset
 
-    from flows.events import asset_key
+    from patina.flows.events import asset_key
 
     keys = {asset_key(f"/{letter * 600}/same/name", "val") for letter in "ab"}
     assert len(keys) == 2

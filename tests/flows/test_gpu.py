@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.dataset import Threads
+from patina.pipeline.dataset import Threads
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
 
@@ -24,7 +24,7 @@ def slots() -> int:
 def limit() -> Iterator[None]:
     from prefect.client.orchestration import get_client
 
-    from flows.gpu import create_limit
+    from patina.flows.gpu import create_limit
 
     assert create_limit()
     yield
@@ -36,7 +36,7 @@ def limit() -> Iterator[None]:
 def test_captioning_holds_a_slot_and_nothing_else_does() -> None:
     from prefect import flow
 
-    from flows.gpu import WithGpuLease, create_limit
+    from patina.flows.gpu import WithGpuLease, create_limit
 
     assert not create_limit(), "it is there, and stays as it is"
 
@@ -57,7 +57,7 @@ def test_a_second_captioner_waits_and_an_error_gives_the_slot_back() -> None:
     from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
     from prefect.concurrency.sync import concurrency
 
-    from flows.gpu import WithGpuLease
+    from patina.flows.gpu import WithGpuLease
 
     @flow
     def build() -> None:
@@ -78,7 +78,7 @@ def test_without_the_limit_the_work_goes_on_and_says_so_once(
 ) -> None:
     from prefect import flow
 
-    from flows.gpu import WithGpuLease
+    from patina.flows.gpu import WithGpuLease
 
     @flow
     def build() -> list[str]:
@@ -96,6 +96,6 @@ def test_without_the_limit_the_work_goes_on_and_says_so_once(
     ("devices", "needed"), [((), True), (("cuda:0",), True), (("cpu",), False), (("cpu", "cpu:0"), False)]
 )
 def test_a_captioner_on_the_cpu_alone_waits_for_no_gpu(devices: tuple[str, ...], needed: bool) -> None:
-    from flows.gpu import needs_lease
+    from patina.flows.gpu import needs_lease
 
     assert needs_lease(devices) is needed

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import build
-from pipeline.export.format import ExportError
-from pipeline.manifest import SHARDS, ManifestError
-from pipeline.recipe import load_recipe
+from patina.pipeline.dataset import build
+from patina.pipeline.export.format import ExportError
+from patina.pipeline.manifest import SHARDS, ManifestError
+from patina.pipeline.recipe import load_recipe
 from tests.pipeline.making import photo
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
@@ -32,7 +32,7 @@ def artifact(key: str) -> str:
 
 
 def test_check_replays_and_passes_a_sound_dataset(dataset: Path) -> None:
-    from flows.check_dataset import check_dataset
+    from patina.flows.check_dataset import check_dataset
 
     checked = check_dataset(str(dataset), replay=3, workers=1)
     assert (checked.ok, checked.replayed) == (True, 3)
@@ -41,8 +41,8 @@ def test_check_replays_and_passes_a_sound_dataset(dataset: Path) -> None:
 
 
 def test_check_fails_on_findings_and_lists_them(dataset: Path) -> None:
-    from flows.check_dataset import check_dataset
-    from flows.errors import FindingsError
+    from patina.flows.check_dataset import check_dataset
+    from patina.flows.errors import FindingsError
 
     shard = dataset / SHARDS / "train-noisy-0000.tar"
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
@@ -57,14 +57,14 @@ def test_check_fails_on_findings_and_lists_them(dataset: Path) -> None:
 
 
 def test_check_of_a_folder_without_a_dataset_says_so(tmp_path: Path) -> None:
-    from flows.check_dataset import check_dataset
+    from patina.flows.check_dataset import check_dataset
 
     with pytest.raises(ManifestError, match="expected a patina dataset"):
         check_dataset(str(tmp_path))
 
 
 def test_export_writes_once_and_says_what(dataset: Path, tmp_path: Path) -> None:
-    from flows.export_dataset import export_dataset
+    from patina.flows.export_dataset import export_dataset
 
     out = tmp_path / "export"
     done = export_dataset(str(dataset), "daclip", str(out), degradations=["noisy"], absolute=True, workers=1)
@@ -81,7 +81,7 @@ def test_export_writes_once_and_says_what(dataset: Path, tmp_path: Path) -> None
 def test_export_refuses_what_makes_no_sense_before_any_work(dataset: Path, tmp_path: Path) -> None:
     from prefect.exceptions import ParameterTypeError
 
-    from flows.export_dataset import export_dataset
+    from patina.flows.export_dataset import export_dataset
 
     wrong: Any = "docx"
     with pytest.raises(ParameterTypeError, match="to"):
@@ -94,12 +94,12 @@ def test_export_refuses_what_makes_no_sense_before_any_work(dataset: Path, tmp_p
 def test_watch_tells_of_a_change_once_with_places_that_hold_anywhere(
     recipe: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import flows.events
-    from flows.watch_sources import watch_sources
+    import patina.flows.events
+    from patina.flows.watch_sources import watch_sources
 
     told: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     monkeypatch.setattr(
-        flows.events, "emit_event", lambda event, resource, payload: told.append((event, resource, payload))
+        patina.flows.events, "emit_event", lambda event, resource, payload: told.append((event, resource, payload))
     )
     monkeypatch.chdir(tmp_path)
     assert watch_sources("recipe.toml", "out", quiet=0) == "up to date"
@@ -121,12 +121,12 @@ def test_progress_goes_on_without_a_server_and_asks_it_seldom(monkeypatch: pytes
     import httpx
     from prefect import flow
 
-    import flows.artifacts
-    from pipeline.events import Silent
+    import patina.flows.artifacts
+    from patina.pipeline.events import Silent
 
     told: list[float] = []
     asked: list[object] = []
-    monkeypatch.setattr(flows.artifacts, "create_progress_artifact", lambda *args, **more: "an artifact")
+    monkeypatch.setattr(patina.flows.artifacts, "create_progress_artifact", lambda *args, **more: "an artifact")
 
     def update(artifact: object, share: float) -> None:
         told.append(share)
@@ -139,15 +139,15 @@ def test_progress_goes_on_without_a_server_and_asks_it_seldom(monkeypatch: pytes
 
     @flow
     def work() -> None:
-        events = flows.artifacts.PrefectEvents(Silent())
+        events = patina.flows.artifacts.PrefectEvents(Silent())
         events.begin("building shards", 100, "samples")
         for _ in range(100):
             events.advance(1)
         events.end()
-        flows.artifacts.record("what was built", away)
+        patina.flows.artifacts.record("what was built", away)
 
-    monkeypatch.setattr(flows.artifacts, "update_progress_artifact", update)
-    monkeypatch.setattr(flows.artifacts.PrefectEvents, "INTERVAL", -1.0)
+    monkeypatch.setattr(patina.flows.artifacts, "update_progress_artifact", update)
+    monkeypatch.setattr(patina.flows.artifacts.PrefectEvents, "INTERVAL", -1.0)
     work()
     assert told == [1, 2, 3, 100], "after an error it is asked once more, at the end"
     assert asked == ["asked"]
@@ -156,12 +156,12 @@ def test_progress_goes_on_without_a_server_and_asks_it_seldom(monkeypatch: pytes
 def test_what_a_server_that_is_away_would_keep_is_not_even_made(monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect import flow
 
-    import flows.artifacts
+    import patina.flows.artifacts
 
     @flow
     def work() -> None:
-        flows.artifacts.record("what was built", lambda: pytest.fail("it was made"))
+        patina.flows.artifacts.record("what was built", lambda: pytest.fail("it was made"))
 
-    assert flows.artifacts.server_answers()
-    monkeypatch.setattr(flows.artifacts, "server_answers", lambda: False)
+    assert patina.flows.artifacts.server_answers()
+    monkeypatch.setattr(patina.flows.artifacts, "server_answers", lambda: False)
     work()

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from flows import cli
-from pipeline.codec import decode
+from patina.flows import cli
+from patina.pipeline.codec import decode
 from tests.pipeline.making import photo, picture
 from tests.training.test_restorer import described, diffusion
-from training import app, official
-from training.restorer import Restorer, Tiling, load_published
-from training.validate import to_bytes
+from patina.training import app, official
+from patina.training.restorer import Restorer, Tiling, load_published
+from patina.training.validate import to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_without_torch_one_sentence_says_what_installs_it(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for words in (("restore", tmp_path, "--model", tmp_path, "--out", tmp_path), ("app", "--model", tmp_path)):
         code, _, err = patina(*words)
-        assert (code, "pip install 'patina[train]'" in err) == (1, True)
+        assert (code, "pip install 'patina-ir[train]'" in err) == (1, True)
 
 
 def test_app_without_gradio_says_what_installs_it_before_a_model_is_read(
@@ -138,7 +138,7 @@ def test_app_without_gradio_says_what_installs_it_before_a_model_is_read(
     monkeypatch.setattr(app, "find_spec", lambda name: None)
     code, _, err = patina("app", "--model", tmp_path / "none")
     assert code == 1
-    assert "the page needs gradio: pip install 'patina[app]'" in err
+    assert "the page needs gradio: pip install 'patina-ir[app]'" in err
 
 
 def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, m
 
 
 def test_help_and_start_import_no_torch() -> None:
-    code = "import sys; from flows.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    code = "import sys; from patina.flows.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, "restore", "--help"], capture_output=True, text=True, check=True)
     assert "--steering" in done.stdout
     assert done.stdout.rstrip().endswith("False")

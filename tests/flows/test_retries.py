@@ -10,14 +10,14 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from flows.retries import is_transient
-from pipeline.build import BuildError
-from pipeline.locations import LocationError
-from pipeline.manifest import ManifestError
-from pipeline.recipe import RecipeError
-from pipeline.remote_output import RemoteOutputError
-from pipeline.sources.reader import SourceError
-from pipeline.workspace import LockedError, OutputError
+from patina.flows.retries import is_transient
+from patina.pipeline.build import BuildError
+from patina.pipeline.locations import LocationError
+from patina.pipeline.manifest import ManifestError
+from patina.pipeline.recipe import RecipeError
+from patina.pipeline.remote_output import RemoteOutputError
+from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.workspace import LockedError, OutputError
 
 
 def answer(status: int) -> Exception:
@@ -113,7 +113,7 @@ def test_what_stays_is_not(error: Exception) -> None:
 def test_a_task_is_run_again_only_where_that_may_help(step: str, error: Exception, calls: int) -> None:
     from prefect import flow
 
-    from flows.runners import run_step
+    from patina.flows.runners import run_step
 
     now = run_step.with_options(retry_delay_seconds=0)
     seen = []
@@ -137,7 +137,7 @@ def test_a_task_is_run_again_only_where_that_may_help(step: str, error: Exceptio
 
 
 def test_tasks_wait_longer_each_time_and_not_all_equally_long() -> None:
-    from flows.runners import run_batch, run_step
+    from patina.flows.runners import run_batch, run_step
 
     for task in (run_step, run_batch):
         assert task.retries == 4

@@ -19,10 +19,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from pipeline.build import BuildError
-from pipeline.dataset import build
-from pipeline.manifest import load_manifest
-from pipeline.recipe import load_recipe
+from patina.pipeline.build import BuildError
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import load_manifest
+from patina.pipeline.recipe import load_recipe
 from tests.pipeline.making import photos
 from tests.pipeline.test_incremental import public_files
 
@@ -35,14 +35,14 @@ ENGINES = ("processes", "dask", "ray")
 
 @pytest.mark.parametrize("name", ["threads", "processes"])
 def test_an_address_names_a_cluster(name: Any) -> None:
-    from flows.runners import make_runner
+    from patina.flows.runners import make_runner
 
     with pytest.raises(BuildError, match=f"the address tcp://here:1 names a cluster, and {name} run here"):
         make_runner(name, 2, "tcp://here:1")
 
 
 def test_an_unknown_runner_is_refused() -> None:
-    from flows.runners import make_runner
+    from patina.flows.runners import make_runner
 
     with pytest.raises(BuildError, match="no runner 'spark'; expected one of threads, processes, dask, ray"):
         make_runner("spark", 2)  # type: ignore[arg-type]
@@ -52,15 +52,15 @@ def test_an_unknown_runner_is_refused() -> None:
 def test_a_missing_library_is_named_with_what_installs_it(
     name: Any, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.runners import make_runner
+    from patina.flows.runners import make_runner
 
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(BuildError, match=rf"the runner {name} needs .*{package}.*pip install 'patina\[{name}\]'"):
+    with pytest.raises(BuildError, match=rf"the runner {name} needs .*{package}.*pip install 'patina-ir\[{name}\]'"):
         make_runner(name, 2)
 
 
 def test_a_dask_scheduler_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    import flows.runners as module
+    import patina.flows.runners as module
 
     monkeypatch.setattr(module, "PATIENCE", 0.3)
     with pytest.raises(BuildError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
@@ -69,7 +69,7 @@ def test_a_dask_scheduler_that_does_not_answer_is_told_at_once(monkeypatch: pyte
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
 def test_a_ray_cluster_that_does_not_answer_is_told_at_once(address: str) -> None:
-    from flows.runners import make_runner
+    from patina.flows.runners import make_runner
 
     with pytest.raises(BuildError, match=f"no Ray cluster answers at {address} .*refused"):
         make_runner("ray", 2, address)
@@ -78,7 +78,7 @@ def test_a_ray_cluster_that_does_not_answer_is_told_at_once(address: str) -> Non
 def test_a_server_that_only_this_machine_sees_is_refused_for_workers_elsewhere() -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.runners import _expect_api_seen
+    from patina.flows.runners import _expect_api_seen
 
     for server in (None, "http://127.0.0.1:4200/api", "http://localhost:4200/api"):
         with temporary_settings({PREFECT_API_URL: server}):
@@ -112,7 +112,7 @@ class Pool:
 
 
 def gather(*outcomes: object) -> tuple[dict[int, Any], dict[int, Exception], list[str], Pool]:
-    from flows.runners import _gather
+    from patina.flows.runners import _gather
 
     pool, ended = Pool(outcomes), list[str]()
     items = [f"item {i}" for i in range(len(outcomes))]
@@ -130,7 +130,7 @@ def test_every_result_is_read_and_only_what_ended_well_is_told() -> None:
 
 
 def workers_over(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
-    import flows.runners as module
+    import patina.flows.runners as module
 
     @contextmanager
     def start(_: int) -> Iterator[Any]:
@@ -218,7 +218,7 @@ class Killer:
 @pytest.mark.usefixtures("prefect_api")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any, recipe: Path, tmp_path: Path) -> None:
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
     with Killer(out) as killer, pytest.raises(BuildError, match=r"a worker died.* batch \d of 4 \(train-hazy-000\d"):
@@ -241,7 +241,7 @@ def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any,
 def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: Path, tmp_path: Path) -> None:
     from distributed import LocalCluster
 
-    from flows.build_dataset import build_dataset
+    from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
     with (
@@ -259,7 +259,7 @@ def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: 
 def test_steps_run_in_the_flows_process_and_batches_in_others() -> None:
     from prefect import flow
 
-    from flows.runners import make_runner
+    from patina.flows.runners import make_runner
 
     @flow
     def where() -> tuple[int, set[int]]:
@@ -281,7 +281,7 @@ def test_workers_end_with_a_flow_that_was_killed() -> None:
     code = (
         "import multiprocessing, os, time\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
-        "from flows.runners import end_with_parent\n"
+        "from patina.flows.runners import end_with_parent\n"
         "if __name__ == '__main__':\n"
         "    spawn = multiprocessing.get_context('spawn')\n"
         "    pool = ProcessPoolExecutor(1, spawn, end_with_parent)\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import RunError
-from flows.starting import as_seen_from_anywhere, parse_parameters, start
+from patina.flows.errors import RunError
+from patina.flows.starting import as_seen_from_anywhere, parse_parameters, start
 
 
 def test_values_are_json_where_they_can_be_and_texts_otherwise() -> None:

@@ -28,8 +28,8 @@ from tests.flows.test_deployment import (
     wait_for,
 )
 from tests.training.running import small_dataset, stage
-from training.runs import model_digest, todo
-from training.stage import load_plan
+from patina.training.runs import model_digest, todo
+from patina.training.stage import load_plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -71,7 +71,7 @@ def states(run: Path) -> int:
 def loops(run: Path) -> list[int]:
     """Processes that train a stage of the run."""
     lines = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in lines.splitlines() if "training.loop" in line and str(run) in line]
+    return [int(line.split()[0]) for line in lines.splitlines() if "patina.training.loop" in line and str(run) in line]
 
 
 def apis(group: int) -> list[int]:

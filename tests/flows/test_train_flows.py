@@ -15,19 +15,19 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from flows import cli
+from patina.flows import cli
 from tests.flows.test_events import Sent, sent  # noqa: F401
 from tests.flows.test_gpu import limit, slots  # noqa: F401
 from tests.training.running import STAGES, small_dataset, trained
 from tests.training.running import stage as small
-from training import checkpoint, evaluating
-from training.checkpoint import Checkpoint
-from training.errors import StageError
-from training.evaluating import Candidate, Options, candidates, run_evaluation, run_report
-from training.files import DONE, MODEL
-from training.runs import Device, StageCrashedError, dataset_digest, model_digest
-from training.stage import PLANS, Stage, load_plan
-from training.states import StageFolder
+from patina.training import checkpoint, evaluating
+from patina.training.checkpoint import Checkpoint
+from patina.training.errors import StageError
+from patina.training.evaluating import Candidate, Options, candidates, run_evaluation, run_report
+from patina.training.files import DONE, MODEL
+from patina.training.runs import Device, StageCrashedError, dataset_digest, model_digest
+from patina.training.stage import PLANS, Stage, load_plan
+from patina.training.states import StageFolder
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
 
@@ -87,8 +87,8 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     """No process is started for a stage, and none for the report; further tries come at once."""
-    import flows.evaluate_run as evaluating_flow
-    import flows.train_stages as training_flow
+    import patina.flows.evaluate_run as evaluating_flow
+    import patina.flows.train_stages as training_flow
 
     stands_in = Loop()
 
@@ -130,7 +130,7 @@ class Judge:
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
-    import flows.evaluate_run as evaluating_flow
+    import patina.flows.evaluate_run as evaluating_flow
 
     stands_in = Judge()
     monkeypatch.setattr(evaluating_flow, "run_evaluation", stands_in)
@@ -138,7 +138,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
 
 
 def train(dataset: Path, run: Path, plan: Path, **options: Any) -> Any:
-    from flows.train_stages import train_stages
+    from patina.flows.train_stages import train_stages
 
     return train_stages(str(dataset), str(run), str(plan), cpu=True, **options)
 
@@ -227,8 +227,8 @@ def test_a_changed_file_trains_only_what_depends_on_it(dataset: Path, plan: Path
 
 
 def rows_of(plan: Path, dataset: Path, run: Path) -> list[dict[str, str]]:
-    from flows.train_stages import plan_rows
-    from training.runs import todo
+    from patina.flows.train_stages import plan_rows
+    from patina.training.runs import todo
 
     return plan_rows(todo(load_plan(plan), dataset, run))
 
@@ -288,7 +288,7 @@ def test_a_model_that_was_not_told_of_is_told_by_the_next_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import flows.train_stages as training_flow
+    import patina.flows.train_stages as training_flow
 
     run = tmp_path / "run"
     with monkeypatch.context() as away:
@@ -304,7 +304,7 @@ def test_a_model_that_was_not_told_of_is_told_by_the_next_run(
 def test_a_stage_holds_a_slot_unless_it_leaves_gpus_alone(
     dataset: Path, plan: Path, loop: Loop, tmp_path: Path
 ) -> None:
-    from flows.train_stages import train_stages
+    from patina.flows.train_stages import train_stages
 
     taken: list[int] = []
     loop.before = lambda stage: taken.append(slots())
@@ -336,7 +336,7 @@ class Counted:
 def test_lines_go_to_the_log_and_progress_seldom(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import train_stages as training_flow
+    from patina.flows import train_stages as training_flow
 
     heard: list[str] = []
     now = [100.0]
@@ -385,13 +385,13 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
 def test_datasets_and_plans_that_are_none_are_told_of(
     dataset: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.train_stages import expect_trainable
-    from training.runs import todo
+    from patina.flows.train_stages import expect_trainable
+    from patina.training.runs import todo
 
     run = tmp_path / "run"
     with pytest.raises(StageError, match="no patina dataset"):
         train(tmp_path, run, plan)
-    from flows.train_stages import train_stages
+    from patina.flows.train_stages import train_stages
 
     with pytest.raises(StageError, match="s3://bucket/name: train from a folder here"):
         train_stages("s3://bucket/name", str(run), str(plan))
@@ -406,7 +406,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
 
 
 def test_a_dataset_without_a_validation_split_is_told_of(plan: Path, tmp_path: Path) -> None:
-    from pipeline.dataset import build
+    from patina.pipeline.dataset import build
     from tests.pipeline.making import photos, tiny_recipe
 
     photos(tmp_path / "photos", 12)
@@ -419,7 +419,7 @@ def test_a_dataset_without_a_validation_split_is_told_of(plan: Path, tmp_path: P
 
 
 def evaluate(run: Path, dataset: Path, **options: Any) -> Any:
-    from flows.evaluate_run import evaluate_run
+    from patina.flows.evaluate_run import evaluate_run
 
     return evaluate_run(str(run), str(dataset), cpu=True, **options)
 
@@ -493,9 +493,9 @@ def test_what_cannot_be_evaluated_is_told_at_once(
 def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
     from typing import get_args
 
-    from pipeline.recipe import SPLITS
-    from training.metrics import PROTOCOLS
-    from training.samplers import SAMPLERS
+    from patina.pipeline.recipe import SPLITS
+    from patina.training.metrics import PROTOCOLS
+    from patina.training.samplers import SAMPLERS
 
     assert get_args(evaluating.SamplerName) == ("", *SAMPLERS) == ("", *(choice.value for choice in cli.SamplerChoice))
     assert set(get_args(evaluating.ProtocolName)) == set(PROTOCOLS) == {choice.value for choice in cli.ProtocolChoice}
@@ -508,8 +508,8 @@ def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
 def test_end_to_end_builds_trains_evaluates_and_then_finds_nothing_to_do(
     plan: Path, loop: Loop, judge: Judge, tmp_path: Path
 ) -> None:
-    from flows.end_to_end import train_end_to_end
-    from pipeline.manifest import load_manifest
+    from patina.flows.end_to_end import train_end_to_end
+    from patina.pipeline.manifest import load_manifest
 
     small_dataset(tmp_path / "made")
     recipe, out, run = tmp_path / "made" / "recipe.toml", tmp_path / "out", tmp_path / "run"
@@ -534,9 +534,9 @@ def test_end_to_end_builds_trains_evaluates_and_then_finds_nothing_to_do(
 
 
 def test_each_stage_has_a_deployment_and_none_starts_by_itself() -> None:
-    from flows.deployments import RETRAIN, STAGES, deployments
-    from flows.end_to_end import train_end_to_end
-    from flows.events import DATASET_PUBLISHED
+    from patina.flows.deployments import RETRAIN, STAGES, deployments
+    from patina.flows.end_to_end import train_end_to_end
+    from patina.flows.events import DATASET_PUBLISHED
 
     assert set(STAGES) == {name for plan in PLANS for name in load_plan(plan)}
     made = {one.name: one for one in deployments()}
@@ -621,7 +621,7 @@ def test_evaluate_prints_the_figures_and_then_has_nothing_to_do(
 def patina(*words: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, which then says what it had imported."""
     code = (
-        "import sys; from flows.cli import main\n"
+        "import sys; from patina.flows.cli import main\n"
         "try: main()\nfinally: print([name for name in ('prefect', 'torch') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, *map(str, words)]
@@ -670,7 +670,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("here")
 def test_evaluations_leave_figures_and_pictures_and_hold(dataset: Path, real: Path) -> None:
-    from training.evaluate import Classification, Evaluation
+    from patina.training.evaluate import Classification, Evaluation
 
     options = Options(lpips=False, fid=False, per_entry=1, cpu=True)
     for candidate in candidates(real, dataset, options):
@@ -698,7 +698,7 @@ def test_evaluations_leave_figures_and_pictures_and_hold(dataset: Path, real: Pa
 def test_a_failed_evaluation_leaves_the_earlier_one_and_says_why(
     dataset: Path, real: Path, here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import training.evaluate
+    import patina.training.evaluate
 
     options = Options(lpips=False, fid=False, per_entry=1, entries=("noisy",), cpu=True)
     (candidate,) = candidates(real, dataset, options, ["vlunet"])
@@ -708,7 +708,7 @@ def test_a_failed_evaluation_leaves_the_earlier_one_and_says_why(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training.evaluate, "evaluate", full)
+    monkeypatch.setattr(patina.training.evaluate, "evaluate", full)
     with pytest.raises(AssertionError):
         run_evaluation(candidate, dataset, options)
     assert "patina: [Errno 28] No space left on device" in capsys.readouterr().out
@@ -728,7 +728,7 @@ def test_processes_that_refuse_die_or_are_alone(dataset: Path, real: Path, monke
 
 @pytest.mark.slow
 def test_real_stages_are_trained_evaluated_and_reported(dataset: Path, plan: Path, tmp_path: Path) -> None:
-    from flows.end_to_end import train_end_to_end
+    from patina.flows.end_to_end import train_end_to_end
 
     run = tmp_path / "run"
     options: dict[str, Any] = {"per_entry": 1, "lpips": False, "fid": False, "cpu": True, "workers": 0}

@@ -24,15 +24,15 @@ from typing import Any, ClassVar
 
 import cv2
 
-from captioning import CAPTIONERS
-from captioning.captioner import Caption, Captioner, Photo, Run
-from pipeline import build as building
-from pipeline.codec import codec_fingerprint
-from pipeline.dataset import Options, Threads, build
-from pipeline.manifest import SAMPLE_SCHEMA
-from pipeline.recipe import parse_recipe
-from pipeline.shard import file_sha256
-from pipeline.workspace import PRIVATE
+from patina.captioning import CAPTIONERS
+from patina.captioning.captioner import Caption, Captioner, Photo, Run
+from patina.pipeline import build as building
+from patina.pipeline.codec import codec_fingerprint
+from patina.pipeline.dataset import Options, Threads, build
+from patina.pipeline.manifest import SAMPLE_SCHEMA
+from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.shard import file_sha256
+from patina.pipeline.workspace import PRIVATE
 
 BATCH = 2  # photographs that the captioner sees at once
 PATIENCE = 120  # seconds that a build may take; these take a tenth of one
@@ -150,7 +150,7 @@ def _instrument() -> None:
     for name in ("write", "replace", "unlink", "fsync", "mkdir"):
         setattr(os, name, _before(getattr(os, name), name))
     building._Maker.sample = _before(building._Maker.sample, "sample")  # type: ignore[method-assign]
-    import captioning.store as stores
+    import patina.captioning.store as stores
 
     opened = stores._open
 

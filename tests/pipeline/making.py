@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from pipeline.manifest import SHARDS, Manifest, load_manifest, read_sources
-from pipeline.recipe import Recipe, parse_recipe
-from pipeline.shard import read_shard
-from synth.image import Image
+from patina.pipeline.manifest import SHARDS, Manifest, load_manifest, read_sources
+from patina.pipeline.recipe import Recipe, parse_recipe
+from patina.pipeline.shard import read_shard
+from patina.synth.image import Image
 
 
 def picture(width: int = 64, height: int = 48, seed: int = 0) -> Image:

@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captioning import CAPTIONERS
-from captioning.store import CaptionStore, damage_of
-from pipeline import locations
-from pipeline.check import check
-from pipeline.dataset import Options, Report, build, idle_report
-from pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, load_manifest
-from pipeline.recipe import Recipe
-from pipeline.source import SourceChangedError
-from pipeline.sources.reader import SourceError
-from pipeline.store import RECENT_NS, ScanStore
-from pipeline.workspace import PRIVATE, LockedError
+from patina.captioning import CAPTIONERS
+from patina.captioning.store import CaptionStore, damage_of
+from patina.pipeline import locations
+from patina.pipeline.check import check
+from patina.pipeline.dataset import Options, Report, build, idle_report
+from patina.pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, load_manifest
+from patina.pipeline.recipe import Recipe
+from patina.pipeline.source import SourceChangedError
+from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.store import RECENT_NS, ScanStore
+from patina.pipeline.workspace import PRIVATE, LockedError
 from tests.pipeline.forking import Slow, asked
 from tests.pipeline.making import photo, photos, picture, pixels, read_built, save, tiny_recipe
 from tests.pipeline.test_incremental import public_files
@@ -282,7 +282,7 @@ def test_damaged_staged_files_are_made_again(
     first: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Harm
 ) -> None:
     """A build that stopped before it published left its finished shards, and what it knows of them."""
-    from pipeline.workspace import Workspace
+    from patina.pipeline.workspace import Workspace
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -347,7 +347,7 @@ def test_what_a_reverted_build_left_is_swept_by_the_next_one(world: World) -> No
 LONG = """
 import sys, time
 from pathlib import Path
-from pipeline.dataset import Threads, build
+from patina.pipeline.dataset import Threads, build
 from tests.pipeline.making import tiny_recipe
 class Waiting(Threads):
     def map(self, step, function, items):
@@ -453,7 +453,7 @@ def test_a_file_written_again_while_its_batch_is_read_is_not_trusted(
     monkeypatch.setattr(os, "stat", lambda path, **how: coarse if str(path) == str(file) else real(path, **how))
     monkeypatch.setattr(time, "time_ns", lambda: next(clock))
     with ScanStore(tmp_path / "scan.sqlite") as store:
-        from pipeline.source import scan
+        from patina.pipeline.source import scan
 
         before = {s.names[0]: s.digest for s in scan(tiny_recipe(tmp_path), store).sources}
         after = {s.names[0]: s.digest for s in scan(tiny_recipe(tmp_path), store).sources}

@@ -12,12 +12,12 @@ from typing import TypeVar
 import cv2
 import pytest
 
-import pipeline.batches as module
-from pipeline.batches import MAX_BATCHES, StoredBatch, batch_count, expect_staged, load_batch, store_batches
-from pipeline.build import BuildError, ShardJob
-from pipeline.dataset import Options, Runner, Stores, build, build_stored, make_batches, make_draft, make_jobs
-from pipeline.recipe import Recipe
-from pipeline.workspace import Workspace
+import patina.pipeline.batches as module
+from patina.pipeline.batches import MAX_BATCHES, StoredBatch, batch_count, expect_staged, load_batch, store_batches
+from patina.pipeline.build import BuildError, ShardJob
+from patina.pipeline.dataset import Options, Runner, Stores, build, build_stored, make_batches, make_draft, make_jobs
+from patina.pipeline.recipe import Recipe
+from patina.pipeline.workspace import Workspace
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.test_incremental import public_files
 
@@ -282,6 +282,6 @@ def test_half_shards_of_killed_workers_do_not_pile_up(recipe: Recipe, tmp_path: 
         raise Full
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.dataset.build_shard", stop)
+        patch.setattr("patina.pipeline.dataset.build_shard", stop)
         with pytest.raises(Full):
             build(recipe, tmp_path / "out", runner=runner)

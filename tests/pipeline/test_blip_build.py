@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from captioning.captioner import CaptionError
-from pipeline.dataset import build
-from pipeline.manifest import read_samples
-from pipeline.recipe import Recipe
+from patina.captioning.captioner import CaptionError
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import read_samples
+from patina.pipeline.recipe import Recipe
 from tests.captioning import tiny_models
 from tests.pipeline.making import photo, photos, tiny_recipe
 
@@ -31,9 +31,9 @@ def recipe_of(folder: Path, **more: object) -> Recipe:
 AGAIN = """
 import sys
 from pathlib import Path
-from pipeline.dataset import idle_report, Options
-from pipeline.dataset import build
-from pipeline.recipe import parse_recipe
+from patina.pipeline.dataset import idle_report, Options
+from patina.pipeline.dataset import build
+from patina.pipeline.recipe import parse_recipe
 from tests.pipeline.test_blip_build import recipe_of
 folder = Path(sys.argv[1])
 heavy = ("torch", "transformers", "open_clip", "torchvision")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.calibrate import ANCHORS, calibrate
-from pipeline.sources.reader import SourceError
-from synth.degradations import CATALOGUE, WORDS
+from patina.pipeline.calibrate import ANCHORS, calibrate
+from patina.pipeline.sources.reader import SourceError
+from patina.synth.degradations import CATALOGUE, WORDS
 from tests.pipeline.making import photos
 
 

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from pipeline.check import check
-from pipeline.codec import decode_map
-from pipeline.dataset import Options, build, plan_build
-from pipeline.manifest import read_sources
-from pipeline.recipe import Recipe, RecipeError
-from pipeline.sources.reader import Candidate, Found
+from patina.pipeline.check import check
+from patina.pipeline.codec import decode_map
+from patina.pipeline.dataset import Options, build, plan_build
+from patina.pipeline.manifest import read_sources
+from patina.pipeline.recipe import Recipe, RecipeError
+from patina.pipeline.sources.reader import Candidate, Found
 from tests.pipeline.making import photo, photos, picture, pixels, read_built, save, tiny_recipe
 
 

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from captioning.captioner import CaptionError, Photo, Run
-from captioning.filters import Filters
-from pipeline.dataset import BuildError, Options, Report, Stores, build, make_draft
-from pipeline.manifest import load_manifest, read_samples, read_sources
-from pipeline.plan import BuildPlan
-from pipeline.recipe import Recipe, RecipeError, parse_recipe
-from pipeline.source import SourceChangedError
-from pipeline.workspace import PRIVATE
+from patina.captioning.captioner import CaptionError, Photo, Run
+from patina.captioning.filters import Filters
+from patina.pipeline.dataset import BuildError, Options, Report, Stores, build, make_draft
+from patina.pipeline.manifest import load_manifest, read_samples, read_sources
+from patina.pipeline.plan import BuildPlan
+from patina.pipeline.recipe import Recipe, RecipeError, parse_recipe
+from patina.pipeline.source import SourceChangedError
+from patina.pipeline.workspace import PRIVATE
 from tests.captioning.doubles import Model
 from tests.pipeline.making import photo, photos, read_built, tiny_recipe
 
@@ -164,7 +164,7 @@ def test_a_photograph_that_could_not_be_read_is_asked_for_again(folder: Path, mo
         raise SourceChangedError(path, "the disk went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.dataset.load_clean", gone)
+        patch.setattr("patina.pipeline.dataset.load_clean", gone)
         build(recipe, folder / "out")
     assert plan_of(recipe, folder / "out").captions == 1
 

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from pipeline.card import FACTS, FIELDS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
-from pipeline.dataset import Options, build
-from pipeline.manifest import SHARDS, Manifest, ShardEntry, load_manifest, read_samples
-from pipeline.statistics import Spread, Statistics, read_statistics
-from synth.degradations import CATALOGUE
+from patina.pipeline.card import FACTS, FIELDS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.manifest import SHARDS, Manifest, ShardEntry, load_manifest, read_samples
+from patina.pipeline.statistics import Spread, Statistics, read_statistics
+from patina.synth.degradations import CATALOGUE
 from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
 
 ALERT = "<script>alert(1)</script>"

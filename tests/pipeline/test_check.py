@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.check import check
-from pipeline.dataset import build
-from pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_samples
-from pipeline.recipe import parse_recipe
-from pipeline.shard import file_sha256, pack, read_shard, write_shard
-from synth.image import Image
+from patina.pipeline.check import check
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_samples
+from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.shard import file_sha256, pack, read_shard, write_shard
+from patina.synth.image import Image
 from tests.pipeline.making import photos, picture, save, tiny_recipe
 
 BOTH = {"noisy": {}, "uncompleted": {}}
@@ -177,7 +177,7 @@ def test_the_same_photograph_on_two_sides_is_kept_on_one_and_noted(tmp_path: Pat
 
 
 def test_another_installation_is_said_to_be_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synth.degradations.noisy import Noisy
+    from patina.synth.degradations.noisy import Noisy
 
     monkeypatch.setattr(Noisy, "version", 99)
     checked = check(dataset, None)
@@ -217,7 +217,7 @@ def test_only_what_may_be_a_copy_on_another_side_is_decoded(tmp_path: Path, monk
     build(tiny_recipe(tmp_path, split={"val": 0.3}), tmp_path / "out")
     opened: list[str] = []
     laid: list[int] = []
-    import pipeline.check as module
+    import patina.pipeline.check as module
 
     real, register = module._clean, module.register
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import codec
-from pipeline.codec import (
+from patina.pipeline import codec
+from patina.pipeline.codec import (
     BadImageError,
     codec_fingerprint,
     decode,
@@ -26,7 +26,7 @@ from pipeline.codec import (
     encode_png,
     perceptual_hash,
 )
-from synth.image import Image
+from patina.synth.image import Image
 from tests.pipeline.making import encoded, picture, pixels
 
 HEAD = 64
@@ -143,7 +143,7 @@ def test_a_deflated_stream_begins_with_bytes_as_they_are() -> None:
 
 WHEREVER = """
 import numpy as np
-from pipeline.codec import encode_png
+from patina.pipeline.codec import encode_png
 
 maps = [np.random.default_rng(k).integers(0, 5, (16, 160), np.uint16) for k in range(64)]
 for k, values in enumerate(maps):
@@ -272,7 +272,7 @@ def test_the_fingerprint_is_the_same_in_this_process_and_in_another() -> None:
     first = codec_fingerprint()
     codec_fingerprint.cache_clear()
     assert codec_fingerprint() == first
-    program = "from pipeline.codec import codec_fingerprint; print(codec_fingerprint())"
+    program = "from patina.pipeline.codec import codec_fingerprint; print(codec_fingerprint())"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == first
     assert len(first) == 16
@@ -283,9 +283,9 @@ def test_the_fingerprint_changes_with_a_codec(monkeypatch: pytest.MonkeyPatch, c
     before = codec_fingerprint()
     codec_fingerprint.cache_clear()
     if changed == "png":
-        monkeypatch.setattr("pipeline.codec.deflate.compressobj", lambda level, *a, **k: zlib.compressobj(9, *a, **k))
+        monkeypatch.setattr("patina.pipeline.codec.deflate.compressobj", lambda level, *a, **k: zlib.compressobj(9, *a, **k))
     else:
-        monkeypatch.setattr("pipeline.codec.PIL.Image.Image.save", saved_a_little_worse(PIL.Image.Image.save))
+        monkeypatch.setattr("patina.pipeline.codec.PIL.Image.Image.save", saved_a_little_worse(PIL.Image.Image.save))
     try:
         assert codec_fingerprint() != before
     finally:

@@ -14,9 +14,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.croissant import COLUMNS, CROISSANT, KEYS, SOURCE_COLUMNS
-from pipeline.dataset import Options, build
-from pipeline.manifest import (
+from patina.pipeline.croissant import COLUMNS, CROISSANT, KEYS, SOURCE_COLUMNS
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.manifest import (
     MANIFEST,
     SAMPLE_SCHEMA,
     SAMPLES,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.check import check
-from pipeline.dataset import Options, Report, Stores, build, make_draft
-from pipeline.manifest import SHARDS, load_manifest, read_samples
-from pipeline.recipe import RecipeError, parse_recipe
-from pipeline.shard import read_shard
-from synth.compose import Composite
+from patina.pipeline.check import check
+from patina.pipeline.dataset import Options, Report, Stores, build, make_draft
+from patina.pipeline.manifest import SHARDS, load_manifest, read_samples
+from patina.pipeline.recipe import RecipeError, parse_recipe
+from patina.pipeline.shard import read_shard
+from patina.synth.compose import Composite
 from tests.pipeline.making import photo
 
 

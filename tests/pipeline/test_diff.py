@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from pipeline.dataset import Options, build
-from pipeline.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
-from pipeline.diff_page import CROP, _compared, _readable, write_diff_page
-from pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, read_samples
-from pipeline.pictures import strongest
+from patina.flows.cli import app
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
+from patina.pipeline.diff_page import CROP, _compared, _readable, write_diff_page
+from patina.pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, read_samples
+from patina.pipeline.pictures import strongest
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
 
 BOTH: dict[str, Any] = {"noisy": {"sigma": 25}, "jpeg-compressed": {"quality": 10}}

@@ -17,9 +17,9 @@ import cv2
 import PIL.ImageFile
 import pytest
 
-from pipeline.build import BuildError
-from pipeline.dataset import build
-from synth.degradations.noisy import Noisy
+from patina.pipeline.build import BuildError
+from patina.pipeline.dataset import build
+from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.forking import Ended, Forks
 from tests.pipeline.making import photos, picture, save, tiny_recipe
 from tests.pipeline.test_incremental import public_files
@@ -175,7 +175,7 @@ def test_the_command_says_it_on_one_line(disk: tuple[World, Path]) -> None:
     (there.folder / "recipe.toml").write_text('[[sources]]\npath = "photos"\n[degradations.noisy]\n')
     there.forks.run("rm", "-rf", place / "dataset", place / "stuffing")
     assert there.forks.run("mount", "-o", "remount,size=100k", place) == 0
-    command = f"{sys.executable} -c 'from flows.cli import main; main()' build recipe.toml --out {place}/dataset"
+    command = f"{sys.executable} -c 'from patina.flows.cli import main; main()' build recipe.toml --out {place}/dataset"
     # without the level that the tests set, under which Prefect logs every error of a flow with its traceback
     environment = f"env -u PREFECT_LOGGING_LEVEL PYTHONPATH={Path.cwd()}"
     code = there.forks.run("sh", "-c", f"cd {there.folder} && {environment} {command} 2> said.txt")

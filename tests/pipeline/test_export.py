@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset import Options, build
-from pipeline.export import EXPORTS, daclip, vlunet
-from pipeline.export.format import ExportError, View, stem_of
-from pipeline.export.parquet import Parquet
-from pipeline.export.run import LICENCES, MARKER, Exported, choose, export
-from pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_members, read_samples
-from pipeline.recipe import parse_recipe
-from pipeline.shard import Members, pack, read_shard
-from pipeline.workspace import OutputError
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.export import EXPORTS, daclip, vlunet
+from patina.pipeline.export.format import ExportError, View, stem_of
+from patina.pipeline.export.parquet import Parquet
+from patina.pipeline.export.run import LICENCES, MARKER, Exported, choose, export
+from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_members, read_samples
+from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.shard import Members, pack, read_shard
+from patina.pipeline.workspace import OutputError
 from tests.pipeline.making import encoded, photo, photos, picture, pixels, read_built, tiny_recipe
 
 CAPTIONS = {

@@ -18,9 +18,9 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from pipeline.codec import FORMATS, BadImageError, decode, expect_whole
-from pipeline.source import inspect
-from synth.image import Image
+from patina.pipeline.codec import FORMATS, BadImageError, decode, expect_whole
+from patina.pipeline.source import inspect
+from patina.synth.image import Image
 from tests.pipeline.making import encoded, picture
 
 WIDTH, HEIGHT = 80, 64

@@ -17,8 +17,8 @@ import PIL.Image
 import PIL.ImageCms
 import pytest
 
-from pipeline.dataset import Options, build
-from pipeline.gallery import (
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.gallery import (
     CROP,
     GUTTER,
     HEADING,
@@ -28,12 +28,12 @@ from pipeline.gallery import (
     ladder_sheet,
     write_gallery,
 )
-from pipeline.gallery_page import _bars
-from pipeline.manifest import SHARDS, ManifestError, load_manifest, read_samples
-from pipeline.shard import DamagedShardError
-from pipeline.statistics import read_statistics
-from synth.image import Image
-from synth.severity import WORDS, measure, word_of
+from patina.pipeline.gallery_page import _bars
+from patina.pipeline.manifest import SHARDS, ManifestError, load_manifest, read_samples
+from patina.pipeline.shard import DamagedShardError
+from patina.pipeline.statistics import read_statistics
+from patina.synth.image import Image
+from patina.synth.severity import WORDS, measure, word_of
 from tests.pipeline.making import photo, photos, picture, pixels, save, tiny_recipe
 
 BOTH = {"noisy": {"sigma": 25}, "jpeg-compressed": {}}

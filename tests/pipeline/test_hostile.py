@@ -25,20 +25,20 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from flows.cli import escape, main
-from pipeline import locations
-from pipeline.build import BuildError
-from pipeline.check import check
-from pipeline.codec import MAX_BYTES
-from pipeline.dataset import Options, build
-from pipeline.export.run import choose, export
-from pipeline.gallery import write_gallery
-from pipeline.manifest import MANIFEST, SHARDS, load_manifest
-from pipeline.shard import tar_header
-from pipeline.source import inspect
-from pipeline.sources import tar_index as tars
-from pipeline.sources.reader import Found, SourceError
-from pipeline.sources.webdataset import WebDataset
+from patina.flows.cli import escape, main
+from patina.pipeline import locations
+from patina.pipeline.build import BuildError
+from patina.pipeline.check import check
+from patina.pipeline.codec import MAX_BYTES
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.export.run import choose, export
+from patina.pipeline.gallery import write_gallery
+from patina.pipeline.manifest import MANIFEST, SHARDS, load_manifest
+from patina.pipeline.shard import tar_header
+from patina.pipeline.source import inspect
+from patina.pipeline.sources import tar_index as tars
+from patina.pipeline.sources.reader import Found, SourceError
+from patina.pipeline.sources.webdataset import WebDataset
 from tests.pipeline.making import encoded, photos, picture, read_built, tiny_recipe
 
 PNGS = [encoded(picture(32, 24, seed), "PNG") for seed in range(3)]
@@ -466,7 +466,7 @@ def talking(tmp_path: Path) -> Path:
         (folder / f"bad {name}").write_bytes(b"")
     table = '[[sources]]\npath = "photos"\n[degradations.noisy]\n[captions]\nkind = "sidecar"\nfallback = "template"\n'
     (tmp_path / "recipe.toml").write_text(table)
-    from pipeline.recipe import load_recipe
+    from patina.pipeline.recipe import load_recipe
 
     build(load_recipe(tmp_path / "recipe.toml"), tmp_path / "out", HALF)
     return tmp_path

@@ -20,15 +20,15 @@ import PIL.ImageFile
 import PIL.ImageOps
 import pytest
 
-from captioning import CAPTIONERS
-from captioning.captioner import Caption, Captioner, Photo
-from pipeline.build import BuildError
-from pipeline.codec import BadImageError, decode
-from pipeline.dataset import Options, Report, Threads, build
-from pipeline.manifest import load_manifest, read_sources
-from pipeline.recipe import Recipe
-from pipeline.sources.reader import SourceError
-from synth.image import Image
+from patina.captioning import CAPTIONERS
+from patina.captioning.captioner import Caption, Captioner, Photo
+from patina.pipeline.build import BuildError
+from patina.pipeline.codec import BadImageError, decode
+from patina.pipeline.dataset import Options, Report, Threads, build
+from patina.pipeline.manifest import load_manifest, read_sources
+from patina.pipeline.recipe import Recipe
+from patina.pipeline.sources.reader import SourceError
+from patina.synth.image import Image
 from tests.pipeline.making import Built, encoded, photo, photos, picture, pixels, read_built, save, tiny_recipe
 
 WIDTH, HEIGHT = 64, 48

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codec import perceptual_hash
-from pipeline.leaks import (
+from patina.pipeline.codec import perceptual_hash
+from patina.pipeline.leaks import (
     LARGE,
     NEAR_BITS,
     Leaks,
@@ -30,9 +30,9 @@ from pipeline.leaks import (
     register,
     thumbnail,
 )
-from pipeline.recipe import SPLITS
-from pipeline.store import ScanStore
-from synth.image import Image
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.store import ScanStore
+from patina.synth.image import Image
 from tests.pipeline.making import picture
 
 

@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-from pipeline import locations
-from pipeline.dataset import build
-from pipeline.recipe import Recipe
-from pipeline.sources.reader import SourceError, image_files
+from patina.pipeline import locations
+from patina.pipeline.dataset import build
+from patina.pipeline.recipe import Recipe
+from patina.pipeline.sources.reader import SourceError, image_files
 from tests.pipeline.making import photo, photos, read_built, tiny_recipe
 
 NAMES = ("a.png", "x y.png", "100%.png", "what?.png", "h#sh.png", "größe.png", "a&b.png", "q'(1)+.png")

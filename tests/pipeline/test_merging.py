@@ -9,11 +9,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.leaks import Link, Match, Scene, assign
-from pipeline.merging import merge
-from pipeline.recipe import SPLITS
-from pipeline.source import Looks, Source
-from synth.image import Image
+from patina.pipeline.leaks import Link, Match, Scene, assign
+from patina.pipeline.merging import merge
+from patina.pipeline.recipe import SPLITS
+from patina.pipeline.source import Looks, Source
+from patina.synth.image import Image
 
 TITLES = ("A", "B", "C")
 

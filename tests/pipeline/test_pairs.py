@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.dataset import build
-from pipeline.manifest import load_manifest, read_sources
-from pipeline.pair_checks import check_pair, swapped
-from pipeline.recipe import Recipe, RecipeError
-from pipeline.sources.pairs import Pairs
-from pipeline.sources.reader import SourceError
-from synth.image import Image
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import load_manifest, read_sources
+from patina.pipeline.pair_checks import check_pair, swapped
+from patina.pipeline.recipe import Recipe, RecipeError
+from patina.pipeline.sources.pairs import Pairs
+from patina.pipeline.sources.reader import SourceError
+from patina.synth.image import Image
 from tests.pipeline.making import encoded, photo, picture, pixels, read_built, save, tiny_recipe
 
 Rng = np.random.Generator

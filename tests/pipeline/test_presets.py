@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dataset import build
-from pipeline.manifest import read_sources
-from pipeline.presets import PRESETS
-from pipeline.presets.describe import inventory, rows, story, table
-from pipeline.presets.preset import UNKNOWN, Layout, Part, Preset, compiled, shown
-from pipeline.recipe import SPLITS, RecipeError, load_recipe
-from pipeline.sources.expect import expect_sources
-from pipeline.sources.folder import Folder
-from pipeline.sources.pairs import Pairs, check_label
-from pipeline.sources.preset import FromPreset, look
-from pipeline.sources.reader import Candidate, Found, SourceError, image_files
-from synth.compose import JOINT
-from synth.degradation import STAGES
-from synth.degradations import CATALOGUE, WORDS
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import read_sources
+from patina.pipeline.presets import PRESETS
+from patina.pipeline.presets.describe import inventory, rows, story, table
+from patina.pipeline.presets.preset import UNKNOWN, Layout, Part, Preset, compiled, shown
+from patina.pipeline.recipe import SPLITS, RecipeError, load_recipe
+from patina.pipeline.sources.expect import expect_sources
+from patina.pipeline.sources.folder import Folder
+from patina.pipeline.sources.pairs import Pairs, check_label
+from patina.pipeline.sources.preset import FromPreset, look
+from patina.pipeline.sources.reader import Candidate, Found, SourceError, image_files
+from patina.synth.compose import JOINT
+from patina.synth.degradation import STAGES
+from patina.synth.degradations import CATALOGUE, WORDS
 from tests.pipeline.making import photo, picture, pixels, read_built, save, tiny_recipe
 
 Names = tuple[str, str]

@@ -13,9 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.dataset import build
-from pipeline.manifest import SHARDS, read_samples
-from pipeline.recipe import parse_recipe
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import SHARDS, read_samples
+from patina.pipeline.recipe import parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's warnings are theirs
 
@@ -86,7 +86,7 @@ def test_datasets_reads_the_folder_and_every_row_has_one_lq_and_one_gt(
 def test_open_clips_own_loader_reads_lq_and_caption(dataset: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from captioning.torchvision_ops import ensure_torchvision
+        from patina.captioning.torchvision_ops import ensure_torchvision
 
         ensure_torchvision()
         import open_clip

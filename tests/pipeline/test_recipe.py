@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning import CAPTIONERS
-from pipeline.recipe import Recipe, RecipeError, bucket_of, canonical_json, construct, load_recipe, parse_recipe
-from pipeline.sources import READERS
-from pipeline.sources.folder import Folder
-from synth.degradations import CATALOGUE
-from synth.degradations.noisy import Noisy
+from patina.captioning import CAPTIONERS
+from patina.pipeline.recipe import Recipe, RecipeError, bucket_of, canonical_json, construct, load_recipe, parse_recipe
+from patina.pipeline.sources import READERS
+from patina.pipeline.sources.folder import Folder
+from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.making import tiny_recipe
 
 HERE = Path("/recipes")
@@ -373,7 +373,7 @@ def test_absolute_paths_and_home_stay(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_recipe_that_comes_with_patina_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "package" / "recipes" / "known.toml")
-    monkeypatch.setattr("pipeline.recipe.__file__", str(tmp_path / "package" / "recipe.py"))
+    monkeypatch.setattr("patina.pipeline.recipe.__file__", str(tmp_path / "package" / "recipe.py"))
     monkeypatch.chdir(tmp_path)
     assert load_recipe(Path("known")).name == "known"
     (tmp_path / "known").mkdir()  # such as the folder that it was built into

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.recovered import RECOVERY, Recovered, rain_layer, recover, reside_parameters
-from synth.degradations.rainy import Rainy
-from synth.image import Image
-from synth.rng import Rng
+from patina.pipeline.recovered import RECOVERY, Recovered, rain_layer, recover, reside_parameters
+from patina.synth.degradations.rainy import Rainy
+from patina.synth.image import Image
+from patina.synth.rng import Rng
 from tests.pipeline.making import picture
 
 GT = picture(240, 160, seed=5)

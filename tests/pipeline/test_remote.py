@@ -11,14 +11,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline import locations
-from pipeline.check import check
-from pipeline.dataset import Silent, build
-from pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
-from pipeline.recipe import Recipe, parse_recipe
-from pipeline.remote_output import RemoteOutputError, dataset_folder_of, expect_writable, mirror_of, pull, push
-from pipeline.sources.reader import SourceError
-from pipeline.workspace import LockedError, Workspace
+from patina.pipeline import locations
+from patina.pipeline.check import check
+from patina.pipeline.dataset import Silent, build
+from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
+from patina.pipeline.recipe import Recipe, parse_recipe
+from patina.pipeline.remote_output import RemoteOutputError, dataset_folder_of, expect_writable, mirror_of, pull, push
+from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.workspace import LockedError, Workspace
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.serving import serving
 

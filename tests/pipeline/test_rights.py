@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset import Options, build, plan_build
-from pipeline.export.run import choose, export
-from pipeline.manifest import SHARDS, SOURCES, load_manifest, read_samples, read_sources
-from pipeline.recipe import parse_recipe
-from pipeline.sources.rights import Rights, rights_in
+from patina.pipeline.dataset import Options, build, plan_build
+from patina.pipeline.export.run import choose, export
+from patina.pipeline.manifest import SHARDS, SOURCES, load_manifest, read_samples, read_sources
+from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.sources.rights import Rights, rights_in
 from tests.pipeline.making import photos, tiny_recipe
 from tests.pipeline.serving import serving
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.shard import (
+from patina.pipeline.shard import (
     BLOCK,
     END,
     DamagedShardError,

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import locations
-from pipeline.dataset import build
-from pipeline.manifest import SHARDS
-from pipeline.recipe import parse_recipe
-from pipeline.sources import huggingface
-from pipeline.sources.huggingface import HuggingFace
-from pipeline.sources.reader import Candidate, Found, SourceError
+from patina.pipeline import locations
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import SHARDS
+from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.sources import huggingface
+from patina.pipeline.sources.huggingface import HuggingFace
+from patina.pipeline.sources.reader import Candidate, Found, SourceError
 from tests.pipeline.making import encoded, photo, photos, picture, read_built, save, tiny_recipe
 
 datasets = pytest.importorskip("datasets")
@@ -305,7 +305,7 @@ def test_what_the_hub_says_becomes_a_sentence(
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(SourceError, match=r"pip install 'patina\[hub\]'"):
+    with pytest.raises(SourceError, match=r"pip install 'patina-ir\[hub\]'"):
         HuggingFace("owner/set").find()
 
 

@@ -14,13 +14,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from pipeline import locations
-from pipeline.dataset import Options, build
-from pipeline.manifest import SHARDS
-from pipeline.sources import tar_index as tars
-from pipeline.sources.reader import Found, SourceError
-from pipeline.sources.tar_index import read_headers
-from pipeline.sources.webdataset import WebDataset, split_name
+from patina.pipeline import locations
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.manifest import SHARDS
+from patina.pipeline.sources import tar_index as tars
+from patina.pipeline.sources.reader import Found, SourceError
+from patina.pipeline.sources.tar_index import read_headers
+from patina.pipeline.sources.webdataset import WebDataset, split_name
 from tests.pipeline.making import encoded, photo, photos, picture, read_built, save, tiny_recipe
 from tests.pipeline.serving import serving
 

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.dataset import build
-from pipeline.manifest import SAMPLE_SCHEMA, ManifestError, read_samples
-from pipeline.statistics import (
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import SAMPLE_SCHEMA, ManifestError, read_samples
+from patina.pipeline.statistics import (
     BATCHES,
     STOP_WORDS,
     Spread,
@@ -24,8 +24,8 @@ from pipeline.statistics import (
     read_statistics,
     statistics,
 )
-from synth.degradations import WORDS as LABELS
-from synth.severity import WORDS, word_of
+from patina.synth.degradations import WORDS as LABELS
+from patina.synth.severity import WORDS, word_of
 from tests.pipeline.making import photos, tiny_recipe
 
 PUBLISHED = (2103, 6000, 3550, 485, 3550, 861, 1800, 2680, 1872, 29900)

@@ -10,9 +10,9 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import locations
-from pipeline.dataset import build
-from pipeline.manifest import MANIFEST, SAMPLES, ManifestError, load_manifest, read_samples, samples_table
+from patina.pipeline import locations
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import MANIFEST, SAMPLES, ManifestError, load_manifest, read_samples, samples_table
 from tests.pipeline.making import photos, tiny_recipe
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.tables import read_columns
+from patina.pipeline.tables import read_columns
 
 SCHEMA = pa.schema([("key", pa.string()), ("names", pa.list_(pa.string())), ("psnr", pa.float64())])
 ROWS = [{"key": f"k{i}", "names": [f"n{i}", "ü"][: i % 3], "psnr": i / 7 if i % 2 else None} for i in range(2500)]
@@ -50,8 +50,8 @@ def test_what_cannot_be_read_is_an_error_of_pyarrow_or_the_system(path: Path) ->
 COUNT = """
 import os, sys
 from pathlib import Path
-from pipeline.manifest import SAMPLE_SCHEMA
-from pipeline.tables import read_columns
+from patina.pipeline.manifest import SAMPLE_SCHEMA
+from patina.pipeline.tables import read_columns
 before = len(os.listdir("/proc/self/task"))
 read_columns(Path(sys.argv[1]), SAMPLE_SCHEMA)
 print(len(os.listdir("/proc/self/task")) - before, "pyarrow.dataset" in sys.modules)

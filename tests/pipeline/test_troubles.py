@@ -13,18 +13,18 @@ import PIL.ImageFile
 import pyarrow as pa
 import pytest
 
-from pipeline import check as checking
-from pipeline import gallery as showing
-from pipeline import manifest as manifests
-from pipeline.build import BuildError
-from pipeline.check import check
-from pipeline.dataset import Options, build, idle_report, plan_build
-from pipeline.export import run as exporting
-from pipeline.export.run import choose, export
-from pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
-from pipeline.manifest import SAMPLES, SHARDS
-from pipeline.watch import watch
-from pipeline.workspace import OutputError, speaking_of
+from patina.pipeline import check as checking
+from patina.pipeline import gallery as showing
+from patina.pipeline import manifest as manifests
+from patina.pipeline.build import BuildError
+from patina.pipeline.check import check
+from patina.pipeline.dataset import Options, build, idle_report, plan_build
+from patina.pipeline.export import run as exporting
+from patina.pipeline.export.run import choose, export
+from patina.pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
+from patina.pipeline.manifest import SAMPLES, SHARDS
+from patina.pipeline.watch import watch
+from patina.pipeline.workspace import OutputError, speaking_of
 from tests.pipeline.making import photos, tiny_recipe
 
 
@@ -110,7 +110,7 @@ def test_a_disk_that_is_gone(dataset: Path, monkeypatch: pytest.MonkeyPatch, wor
 
     for module in ("manifest", "export.run", "statistics"):
         monkeypatch.setattr(f"pipeline.{module}.read_table", then_it_goes(manifests.read_table))
-    monkeypatch.setattr("pipeline.dataset.load_manifest", then_it_goes(manifests.load_manifest))
+    monkeypatch.setattr("patina.pipeline.dataset.load_manifest", then_it_goes(manifests.load_manifest))
     with pytest.raises(OutputError) as caught:
         work(dataset)
     assert str(caught.value) == (

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build import BuildError
-from pipeline.dataset import build
-from pipeline.manifest import MANIFEST, ManifestError
-from pipeline.sources.reader import SourceError
-from pipeline.watch import Verdict, Watched, note_told, watch
-from pipeline.workspace import PRIVATE, Workspace
+from patina.pipeline.build import BuildError
+from patina.pipeline.dataset import build
+from patina.pipeline.manifest import MANIFEST, ManifestError
+from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.watch import Verdict, Watched, note_told, watch
+from patina.pipeline.workspace import PRIVATE, Workspace
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.serving import serving
 

@@ -18,19 +18,19 @@ from typing import Any
 
 import pytest
 
-from captioning.store import CaptionStore
-from pipeline.build import BuildError
-from pipeline.dataset import Options, Stores, build
-from pipeline.manifest import MANIFEST, SHARDS, ManifestError
-from pipeline.sources.reader import SourceError
-from pipeline.store import ScanStore
-from pipeline.workspace import PRIVATE, LockedError, Workspace, dataset_folder, usable_cores
+from patina.captioning.store import CaptionStore
+from patina.pipeline.build import BuildError
+from patina.pipeline.dataset import Options, Stores, build
+from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError
+from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.store import ScanStore
+from patina.pipeline.workspace import PRIVATE, LockedError, Workspace, dataset_folder, usable_cores
 from tests.pipeline.making import photos, tiny_recipe
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.workspace import Workspace
+from patina.pipeline.workspace import Workspace
 with Workspace(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import skimage.data
 
-from synth.image import Image
+from patina.synth.image import Image
 
 
 @cache

@@ -10,13 +10,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from synth.compose import Composite
-from synth.degradation import Params, Place, Rendered, Rendering, SettingError, Stage
-from synth.degradations.jpeg_compressed import JpegCompressed
-from synth.degradations.noisy import Noisy
-from synth.degradations.uncompleted import Uncompleted
-from synth.image import FloatImage, Image, to_float, to_uint8
-from synth.rng import Rng
+from patina.synth.compose import Composite
+from patina.synth.degradation import Params, Place, Rendered, Rendering, SettingError, Stage
+from patina.synth.degradations.jpeg_compressed import JpegCompressed
+from patina.synth.degradations.noisy import Noisy
+from patina.synth.degradations.uncompleted import Uncompleted
+from patina.synth.image import FloatImage, Image, to_float, to_uint8
+from patina.synth.rng import Rng
 from tests.synth.pictures import photo
 
 

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.degradation import Degradation, Degraded, Params, Place, SettingError
-from synth.degradations import CATALOGUE
-from synth.image import Image
-from synth.rng import Rng, sample_seed
+from patina.synth.degradation import Degradation, Degraded, Params, Place, SettingError
+from patina.synth.degradations import CATALOGUE
+from patina.synth.image import Image
+from patina.synth.rng import Rng, sample_seed
 from tests.synth.pictures import cut, flat, photo, psnr
 
 TESTS: dict[str, Any] = {

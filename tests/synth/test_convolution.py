@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from synth import convolution
-from synth.convolution import convolve, reflected
+from patina.synth import convolution
+from patina.synth.convolution import convolve, reflected
 
 
 @pytest.mark.parametrize(("k", "height", "width"), [(1, 16, 17), (3, 40, 33), (25, 17, 90), (45, 64, 16)])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.degradation import Place, SettingError
-from synth.depth import FARTHEST, NEAREST, Depths, as_truth, brightness, prior
-from synth.image import Image, to_float
-from synth.rng import Rng
+from patina.synth.degradation import Place, SettingError
+from patina.synth.depth import FARTHEST, NEAREST, Depths, as_truth, brightness, prior
+from patina.synth.image import Image, to_float
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
 
 WHOLE = Place("photo.jpg", 0, 0, 80, 60, 80, 60)

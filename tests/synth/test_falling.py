@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.falling import SHARPEST, Traces, expose
+from patina.synth.falling import SHARPEST, Traces, expose
 
 Values = NDArray[np.float32]
 

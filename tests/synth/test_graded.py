@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from synth.degradation import Knob, SettingError
-from synth.degradations.noisy import Noisy
-from synth.graded import Graded
-from synth.rng import Rng
-from synth.severity import band_of, measure
+from patina.synth.degradation import Knob, SettingError
+from patina.synth.degradations.noisy import Noisy
+from patina.synth.graded import Graded
+from patina.synth.rng import Rng
+from patina.synth.severity import band_of, measure
 from tests.synth.pictures import flat, photo
 from tests.synth.test_compose import Dim
 

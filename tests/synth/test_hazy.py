@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.degradation import Params, Place
-from synth.degradations.hazy import Hazy
-from synth.depth import FARTHEST
-from synth.image import FloatImage, Map, to_encoded, to_float, to_linear
-from synth.rng import Rng
+from patina.synth.degradation import Params, Place
+from patina.synth.degradations.hazy import Hazy
+from patina.synth.depth import FARTHEST
+from patina.synth.image import FloatImage, Map, to_encoded, to_float, to_linear
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synth.image import SMALLEST_SIDE, check_image, to_encoded, to_float, to_linear, to_uint8
+from patina.synth.image import SMALLEST_SIDE, check_image, to_encoded, to_float, to_linear, to_uint8
 
 LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.degradation import Degraded
-from synth.degradations.jpeg_compressed import SUBSAMPLINGS, JpegCompressed
-from synth.image import Image
-from synth.rng import Rng
+from patina.synth.degradation import Degraded
+from patina.synth.degradations.jpeg_compressed import SUBSAMPLINGS, JpegCompressed
+from patina.synth.image import Image
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synth.degradations.low_light import LowLight
-from synth.image import Image, to_float
-from synth.rng import Rng
-from synth.sensor import mosaic, unprocess
+from patina.synth.degradations.low_light import LowLight
+from patina.synth.image import Image, to_float
+from patina.synth.rng import Rng
+from patina.synth.sensor import mosaic, unprocess
 from tests.synth.pictures import cut, flat, photo
 from tests.synth.test_sensor import QUIET, SENSOR, line
 

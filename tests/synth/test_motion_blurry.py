@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from synth.degradations.motion_blurry import MotionBlurry, _hat
-from synth.image import FloatImage, Image, to_float, to_linear
-from synth.rng import Rng
+from patina.synth.degradations.motion_blurry import MotionBlurry, _hat
+from patina.synth.image import FloatImage, Image, to_float, to_linear
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

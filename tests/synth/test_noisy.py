@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.degradations.noisy import CHUNK, Noisy
-from synth.image import to_float, to_uint8
-from synth.rng import Rng, normal_table
+from patina.synth.degradations.noisy import CHUNK, Noisy
+from patina.synth.image import to_float, to_uint8
+from patina.synth.rng import Rng, normal_table
 from tests.synth.pictures import cut, flat, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

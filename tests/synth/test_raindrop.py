@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.degradation import Degraded
-from synth.degradations.raindrop import Raindrop, _bending, _disc
-from synth.droplets import SMALLEST, drops
-from synth.image import Image, to_float, to_linear
-from synth.rng import Rng
+from patina.synth.degradation import Degraded
+from patina.synth.degradations.raindrop import Raindrop, _bending, _disc
+from patina.synth.droplets import SMALLEST, drops
+from patina.synth.image import Image, to_float, to_linear
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

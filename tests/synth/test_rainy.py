@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.degradation import Place
-from synth.degradations.rainy import Rainy
-from synth.image import Image, to_float, to_linear
-from synth.rng import Rng
+from patina.synth.degradation import Place
+from patina.synth.degradations.rainy import Rainy
+from patina.synth.image import Image, to_float, to_linear
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

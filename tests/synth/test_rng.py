@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.rng import Rng, normal_table, sample_seed
+from patina.synth.rng import Rng, normal_table, sample_seed
 
 ONE = "00000000000000000000000000000001"
 MANY = 200_000

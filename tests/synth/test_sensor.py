@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.image import FloatImage, to_float, to_uint8
-from synth.rng import Rng
-from synth.sensor import COLOUR, draw_sensor, mosaic, noise_level, process, read_out, sense, unprocess
+from patina.synth.image import FloatImage, to_float, to_uint8
+from patina.synth.rng import Rng
+from patina.synth.sensor import COLOUR, draw_sensor, mosaic, noise_level, process, read_out, sense, unprocess
 from tests.synth.pictures import cut, flat, photo
 
 SENSOR: dict[str, Any] = {

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from synth.degradations.jpeg_compressed import JpegCompressed
-from synth.degradations.noisy import Noisy
-from synth.rng import Rng
-from synth.severity import WORDS, at_clip_size, band_of, measure, word_of
+from patina.synth.degradations.jpeg_compressed import JpegCompressed
+from patina.synth.degradations.noisy import Noisy
+from patina.synth.rng import Rng
+from patina.synth.severity import WORDS, at_clip_size, band_of, measure, word_of
 from tests.synth.pictures import flat, photo
 
 

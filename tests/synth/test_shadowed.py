@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.degradation import Degraded
-from synth.degradations.shadowed import Shadowed, _along, _place, _sunned, _thrown
-from synth.image import Image, to_float, to_linear
-from synth.occluders import KINDS
-from synth.rng import Rng
+from patina.synth.degradation import Degraded
+from patina.synth.degradations.shadowed import Shadowed, _along, _place, _sunned, _thrown
+from patina.synth.image import Image, to_float, to_linear
+from patina.synth.occluders import KINDS
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

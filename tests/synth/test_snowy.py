@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.degradation import Params, Place
-from synth.degradations.snowy import REACH, Snowy, _Snowfall
-from synth.image import FloatImage, Image, to_float, to_linear
-from synth.rng import Rng
+from patina.synth.degradation import Params, Place
+from patina.synth.degradations.snowy import REACH, Snowy, _Snowfall
+from patina.synth.image import FloatImage, Image, to_float, to_linear
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from synth.degradation import SettingError
-from synth.degradations.uncompleted import LEAST, MOST, A, B, Uncompleted
-from synth.holes import SHAPES, hole
-from synth.image import Map
-from synth.rng import Rng
+from patina.synth.degradation import SettingError
+from patina.synth.degradations.uncompleted import LEAST, MOST, A, B, Uncompleted
+from patina.synth.holes import SHAPES, hole
+from patina.synth.image import Map
+from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
 
 # For test_contract.py: parameters from mild to strong, settings with room to draw from, settings that cannot work.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from synth.degradations import WORDS as DEGRADATIONS
-from synth.severity import WORDS
-from synth.words import WORDINGS, parts_of, text_of
+from patina.synth.degradations import WORDS as DEGRADATIONS
+from patina.synth.severity import WORDS
+from patina.synth.words import WORDINGS, parts_of, text_of
 
 
 def seed(number: int) -> str:

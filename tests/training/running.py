@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.dataset import Options, build
-from pipeline.recipe import load_recipe
+from patina.pipeline.dataset import Options, build
+from patina.pipeline.recipe import load_recipe
 from tests.pipeline.making import photo
-from training.loop import Job, Result, train
-from training.stage import Stage, parse_table
+from patina.training.loop import Job, Result, train
+from patina.training.stage import Stage, parse_table
 
 WORDS = ("jpeg-compressed", "low-light", "noisy")
 

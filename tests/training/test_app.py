@@ -26,11 +26,11 @@ import torch
 
 from tests.pipeline.making import photo, picture
 from tests.training.test_restorer import described, diffusion
-from training import app
-from training.errors import MissingTorchError, ModelInputError
-from training.restorer import Restorer
-from training.restoring import BARELY, How, Worker
-from training.validate import to_bytes
+from patina.training import app
+from patina.training.errors import MissingTorchError, ModelInputError
+from patina.training.restorer import Restorer
+from patina.training.restoring import BARELY, How, Worker
+from patina.training.validate import to_bytes
 
 T = TypeVar("T")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
@@ -53,7 +53,7 @@ def seeded() -> None:
 
 def test_without_gradio_one_sentence_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "find_spec", lambda name: None)
-    with pytest.raises(MissingTorchError, match=r"pip install 'patina\[app\]'"):
+    with pytest.raises(MissingTorchError, match=r"pip install 'patina-ir\[app\]'"):
         app.make_app(described())
 
 
@@ -298,6 +298,6 @@ def opened(address: str, url: str) -> np.ndarray[Any, Any]:
 
 
 def test_gradio_is_imported_only_for_the_page() -> None:
-    code = "import sys, training.app; print('gradio' in sys.modules)"
+    code = "import sys, patina.training.app; print('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.checkpoint import (
+from patina.training.checkpoint import (
     Checkpoint,
     digest_of,
     load,
@@ -30,8 +30,8 @@ from training.checkpoint import (
     write,
     write_in_one_step,
 )
-from training.errors import CheckpointError
-from training.models import nafnet
+from patina.training.errors import CheckpointError
+from patina.training.models import nafnet
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def test_foreign_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
         load(tmp_path / "a")
     torch.save({"x": torch.zeros(1)}, tmp_path / "a")
-    with pytest.raises(CheckpointError, match=r"no patina checkpoint .*training.official.load"):
+    with pytest.raises(CheckpointError, match=r"no patina checkpoint .*patina.training.official.load"):
         load(tmp_path / "a")
     with pytest.raises(CheckpointError):
         load(tmp_path)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from tests.training import fill
-from training.clip_inputs import tokenize
-from training.errors import ModelInputError
-from training.models import clip_adapter
-from training.models.clip_adapter import TINY, VIT_B_32, AdaptedClip, Adapter, ClipAdapterSettings, prompt_loss
-from training.official.clip_adapter import ADAPTERS, CLIP_ADAPTER, CLIP_PREFIX
-from training.official.daclip import settings_of
-from training.official.keymap import KeyMapError
+from patina.training.clip_inputs import tokenize
+from patina.training.errors import ModelInputError
+from patina.training.models import clip_adapter
+from patina.training.models.clip_adapter import TINY, VIT_B_32, AdaptedClip, Adapter, ClipAdapterSettings, prompt_loss
+from patina.training.official.clip_adapter import ADAPTERS, CLIP_ADAPTER, CLIP_PREFIX
+from patina.training.official.daclip import settings_of
+from patina.training.official.keymap import KeyMapError
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden" / "vlunet_clip_adapter.npz"

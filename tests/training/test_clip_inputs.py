@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.training import fill
-from training.clip_inputs import (
+from patina.training.clip_inputs import (
     MEAN,
     STD,
     clip_view,
@@ -23,7 +23,7 @@ from training.clip_inputs import (
     tokenize,
     training_view,
 )
-from training.errors import ModelInputError
+from patina.training.errors import ModelInputError
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURES = {"large": (300, 437), "small": (64, 64), "odd": (97, 131)}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.training import fill
-from training.errors import ModelInputError
-from training.models.conditioning import DegradationPrompt, GatedFeedForward, SpatialTransformer, check_context
-from training.official.keymap import KeyMap, Rule
-from training.official.unet import SPATIAL_TRANSFORMER
+from patina.training.errors import ModelInputError
+from patina.training.models.conditioning import DegradationPrompt, GatedFeedForward, SpatialTransformer, check_context
+from patina.training.official.keymap import KeyMap, Rule
+from patina.training.official.unet import SPATIAL_TRANSFORMER
 
 with np.load(Path(__file__).parent / "golden" / "modules.npz") as file:
     GOLDEN = dict(file)

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.published import daclip as published_daclip
-from captioning.torchvision_ops import ensure_torchvision
+from patina.captioning.torchvision_ops import ensure_torchvision
 from tests.training import fill
-from training.clip_inputs import tokenize
-from training.errors import ModelInputError
-from training.models import daclip
-from training.models.daclip import (
+from patina.training.clip_inputs import tokenize
+from patina.training.errors import ModelInputError
+from patina.training.models import daclip
+from patina.training.models.daclip import (
     DEGRADATIONS,
     TINY,
     VIT_B_32,
@@ -37,8 +37,8 @@ from training.models.daclip import (
     parameter_groups,
     start_as_cosines,
 )
-from training.official.daclip import DACLIP, settings_of
-from training.official.keymap import KeyMapError
+from patina.training.official.daclip import DACLIP, settings_of
+from patina.training.official.keymap import KeyMapError
 
 HERE = Path(__file__).parent
 SHAPES = fill.load_shapes(HERE / "official_keys" / "daclip_ViT-B-32.keys.json")

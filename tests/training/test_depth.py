@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from captioning.torchvision_ops import ensure_torchvision
+from patina.captioning.torchvision_ops import ensure_torchvision
 from tests.pipeline.making import photo, picture
-from training.depth import DepthModelError, _metres, write_depths
+from patina.training.depth import DepthModelError, _metres, write_depths
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -87,9 +87,9 @@ def test_inverse_depth_becomes_metres() -> None:
 
 
 def test_haze_takes_the_maps(model: Path, tmp_path: Path) -> None:
-    from synth.degradation import Place
-    from synth.degradations import CATALOGUE
-    from synth.rng import Rng
+    from patina.synth.degradation import Place
+    from patina.synth.degradations import CATALOGUE
+    from patina.synth.rng import Rng
 
     if "hazy" not in CATALOGUE:
         pytest.skip("hazy is not there yet")

@@ -16,19 +16,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.dataset import build
+from patina.pipeline.dataset import build
 from tests.pipeline.making import photos, tiny_recipe
-from training import checkpoint, evaluate, published
-from training.data import read_index, read_pair
-from training.errors import CheckpointError, ModelInputError, StageError
-from training.evaluate import Classification, Evaluation, classify, image_seed, right_names
-from training.learners import Steering
-from training.metrics import PERFECT, UnavailableMetricError, measure, psnr
-from training.models import clip_adapter, daclip, nafnet
-from training.models.daclip import DEGRADATIONS
-from training.restorer import Restorer, Tiling
-from training.stage import Data, Optimiser, Sde, Stage, Validation
-from training.validate import centre, photographs_first
+from patina.training import checkpoint, evaluate, published
+from patina.training.data import read_index, read_pair
+from patina.training.errors import CheckpointError, ModelInputError, StageError
+from patina.training.evaluate import Classification, Evaluation, classify, image_seed, right_names
+from patina.training.learners import Steering
+from patina.training.metrics import PERFECT, UnavailableMetricError, measure, psnr
+from patina.training.models import clip_adapter, daclip, nafnet
+from patina.training.models.daclip import DEGRADATIONS
+from patina.training.restorer import Restorer, Tiling
+from patina.training.stage import Data, Optimiser, Sde, Stage, Validation
+from patina.training.validate import centre, photographs_first
 
 ENTRIES = {
     "noisy-50": {"use": "noisy", "sigma": 50},

@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from tests.training.running import STAGES, small_dataset, stage, trained
-from training import checkpoint, loop
-from training.average import MovingAverage
-from training.data import Plan, load, read_index
-from training.errors import CheckpointError, StageError, TrainingError
-from training.learners import make_learner
-from training.models.daclip import Features, joint_loss
-from training.restorer import load_restorer, load_steering
-from training.runs import Device, StageCrashedError, command, lineage, run_stage, todo
-from training.stage import Average, load_plan
-from training.states import StageFolder
+from patina.training import checkpoint, loop
+from patina.training.average import MovingAverage
+from patina.training.data import Plan, load, read_index
+from patina.training.errors import CheckpointError, StageError, TrainingError
+from patina.training.learners import make_learner
+from patina.training.models.daclip import Features, joint_loss
+from patina.training.restorer import load_restorer, load_steering
+from patina.training.runs import Device, StageCrashedError, command, lineage, run_stage, todo
+from patina.training.stage import Average, load_plan
+from patina.training.states import StageFolder
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +319,7 @@ def test_average() -> None:
 
 
 def test_commands_of_one_and_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command(Path("j"), Device(cpu=True)) == [sys.executable, "-m", "training.loop", "j"]
+    assert command(Path("j"), Device(cpu=True)) == [sys.executable, "-m", "patina.training.loop", "j"]
     assert "torch.distributed.run" in command(Path("j"), Device(cpu=True, processes=2))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     told = command(Path("j"), Device())
@@ -363,7 +363,7 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
     path = job.save(tmp_path / "job.json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for k in range(6):
-        process = subprocess.Popen([sys.executable, "-m", "training.loop", str(path)], env=environment)
+        process = subprocess.Popen([sys.executable, "-m", "patina.training.loop", str(path)], env=environment)
         states = StageFolder(tmp_path / "irsde")
         began, first = time.monotonic(), len(states.states())
         while len(states.states()) == first and process.poll() is None and time.monotonic() - began < 60:
@@ -371,7 +371,7 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
         time.sleep(float(rng.uniform(0, 0.3)))
         process.send_signal(signal.SIGKILL if k % 2 else signal.SIGTERM)
         assert process.wait(60) in (-9, -15, 3, 0)  # -15: asked before it listens
-    subprocess.run([sys.executable, "-m", "training.loop", str(path)], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "patina.training.loop", str(path)], env=environment, check=True, timeout=120)
     whole = copied(run, tmp_path / "whole", "controller")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -387,8 +387,8 @@ def test_a_stage_ends_when_nobody_waits_for_it(run: Path, dataset: Path, tmp_pat
     copied(run, tmp_path, "controller")
     long = stage("irsde", images=400_000, save_every=0, validation={"every": 0})
     code = (
-        "import json, sys; from pathlib import Path; from training.runs import *\n"
-        "from training.stage import parse_table\n"
+        "import json, sys; from pathlib import Path; from patina.training.runs import *\n"
+        "from patina.training.stage import parse_table\n"
         "run_stage(parse_table(json.load(open(sys.argv[1])), 'irsde'), Path(sys.argv[2]), Path(sys.argv[3]), "
         "Device(cpu=True, workers=0))"
     )
@@ -414,7 +414,7 @@ def _until(true: Any, seconds: float = 60) -> None:
 
 @pytest.mark.slow
 def test_a_hung_stage_is_ended(run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import runs
+    from patina.training import runs
 
     monkeypatch.setattr(runs, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     with pytest.raises(StageCrashedError, match="no sign of life"):

@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.torchvision_ops import ensure_torchvision
+from patina.captioning.torchvision_ops import ensure_torchvision
 from tests.pipeline.making import picture
 from tests.training import fill
-from training import metrics, published
-from training.errors import ModelInputError
-from training.metrics import (
+from patina.training import metrics, published
+from patina.training.errors import ModelInputError
+from patina.training.metrics import (
     PERFECT,
     PROTOCOLS,
     Fid,

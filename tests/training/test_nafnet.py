@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from benchmarks.published import nafnet as published
 from tests.training import fill
-from training.errors import ModelInputError
-from training.models.conditioning import SpatialTransformer
-from training.models.nafnet import (
+from patina.training.errors import ModelInputError
+from patina.training.models.conditioning import SpatialTransformer
+from patina.training.models.nafnet import (
     DIRECT_TINY,
     REFUSION,
     TINY,
@@ -26,8 +26,8 @@ from training.models.nafnet import (
     NAFNet,
     NAFNetSettings,
 )
-from training.official.keymap import KeyMapError
-from training.official.nafnet import NAFNET
+from patina.training.official.keymap import KeyMapError
+from patina.training.official.nafnet import NAFNET
 
 HERE = Path(__file__).parent
 SHAPES = fill.load_shapes(HERE / "official_keys" / "nafnet_refusion.keys.json")

@@ -29,11 +29,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.training import fill
-from training import official
-from training.errors import CheckpointError
-from training.models import CATALOGUE, clip_adapter, daclip, nafnet, unet, vlunet
-from training.official import containers
-from training.official.pickles import UnsafeCheckpointError
+from patina.training import official
+from patina.training.errors import CheckpointError
+from patina.training.models import CATALOGUE, clip_adapter, daclip, nafnet, unet, vlunet
+from patina.training.official import containers
+from patina.training.official.pickles import UnsafeCheckpointError
 
 KEYS = Path(__file__).parent / "official_keys"
 CONTAINERS = {"zip": True, "pickles": False}
@@ -374,7 +374,7 @@ def archived(name: str, content: bytes) -> bytes:
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"x" * 257 + b"ustar\x00", "a tar archive"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "no checkpoint that torch writes; it begins with 89 50 4e 47"),
-        ((40).to_bytes(8, "little") + b'{"a":{}}', "a safetensors file.*training.checkpoint.load"),
+        ((40).to_bytes(8, "little") + b'{"a":{}}', "a safetensors file.*patina.training.checkpoint.load"),
         (archived("epoch_9.pt", b"x"), r"a zip archive, but not one of torch: it holds epoch_9\.pt"),
         (archived("a/constants.pkl", b"x"), "a TorchScript program"),
         (pickle.dumps({"a": 1}, 2), "a plain pickle, not a file of torch.save"),

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from tests.training import fill
-from training import official
-from training.clip_inputs import clip_view
-from training.models import daclip, unet
-from training.official.daclip import DACLIP
-from training.official.unet import UNET
-from training.sde import IRSDE
+from patina.training import official
+from patina.training.clip_inputs import clip_view
+from patina.training.models import daclip, unet
+from patina.training.official.daclip import DACLIP
+from patina.training.official.unet import UNET
+from patina.training.sde import IRSDE
 
 HERE = Path(__file__).parent
 KEYS = HERE / "official_keys"

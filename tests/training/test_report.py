@@ -20,16 +20,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dataset import build
+from patina.pipeline.dataset import build
 from tests.pipeline.making import photos, picture, tiny_recipe
-from training import checkpoint, evaluate, published
-from training.checkpoint import Checkpoint
-from training.errors import StageError
-from training.files import DONE, METRICS, MODEL, STAGE
-from training.models.daclip import DEGRADATIONS
-from training.published import Row as PaperRow
-from training.published import Table
-from training.report import (
+from patina.training import checkpoint, evaluate, published
+from patina.training.checkpoint import Checkpoint
+from patina.training.errors import StageError
+from patina.training.files import DONE, METRICS, MODEL, STAGE
+from patina.training.models.daclip import DEGRADATIONS
+from patina.training.published import Row as PaperRow
+from patina.training.published import Table
+from patina.training.report import (
     BOTTOM,
     LEFT,
     POINTS,
@@ -47,8 +47,8 @@ from training.report import (
     thinned,
     write_report,
 )
-from training.stage import Average, Data, Optimiser, Stage
-from training.states import StageFolder
+from patina.training.stage import Average, Data, Optimiser, Stage
+from patina.training.states import StageFolder
 
 ALERT = "<script>alert('1')</script>"
 

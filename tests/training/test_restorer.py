@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from tests.pipeline.making import picture
 from tests.training.running import small_dataset, stage, trained
-from training import checkpoint, official
-from training.errors import CheckpointError, ModelInputError, StageError
-from training.learners import Steering
-from training.models import clip_adapter, daclip, nafnet, unet, vlunet
-from training.restorer import (
+from patina.training import checkpoint, official
+from patina.training.errors import CheckpointError, ModelInputError, StageError
+from patina.training.learners import Steering
+from patina.training.models import clip_adapter, daclip, nafnet, unet, vlunet
+from patina.training.restorer import (
     Restorer,
     Tiling,
     load_published,
@@ -30,9 +30,9 @@ from training.restorer import (
     steering_file,
     text_features,
 )
-from training.samplers import SAMPLERS
-from training.stage import Data, Objective, Optimiser, Sde, Stage, Validation
-from training.validate import to_bytes
+from patina.training.samplers import SAMPLERS
+from patina.training.stage import Data, Objective, Optimiser, Sde, Stage, Validation
+from patina.training.validate import to_bytes
 
 CLIP = replace(daclip.TINY, image_layers=1, text_layers=1)
 ADAPTED = replace(clip_adapter.TINY, image_layers=1, text_layers=1)

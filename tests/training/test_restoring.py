@@ -18,15 +18,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.codec import BadImageError, decode, encode_png
-from pipeline.sources.reader import SourceError
+from patina.pipeline.codec import BadImageError, decode, encode_png
+from patina.pipeline.sources.reader import SourceError
 from tests.pipeline.making import encoded, photo, picture, save
 from tests.training.test_restorer import Pointwise, described, diffusion, made_up, of_pixels
-from training import restoring
-from training.errors import CheckpointError, ModelInputError, TrainingError
-from training.models import unet
-from training.restorer import Restorer, Tiling
-from training.restoring import (
+from patina.training import restoring
+from patina.training.errors import CheckpointError, ModelInputError, TrainingError
+from patina.training.models import unet
+from patina.training.restorer import Restorer, Tiling
+from patina.training.restoring import (
     How,
     Restored,
     Worker,
@@ -546,7 +546,7 @@ def test_lines_and_shares() -> None:
 
 
 def published(folder: Path, make: Callable[[], Restorer]) -> Restorer:
-    from training import official
+    from patina.training import official
 
     restorer = make()
     assert restorer.steering

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from tests.training import fill
-from training.errors import ModelInputError
-from training.samplers import SAMPLERS, FewSteps, Model, Noise, SamplingError, generators, weights
-from training.sde import IRSDE, SdeError
+from patina.training.errors import ModelInputError
+from patina.training.samplers import SAMPLERS, FewSteps, Model, Noise, SamplingError, generators, weights
+from patina.training.sde import IRSDE, SdeError
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")
 SHAPE = (1, 3, 8, 8)

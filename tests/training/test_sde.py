@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tests.training import fill
-from training.errors import ModelInputError
-from training.sde import IRSDE, Schedule, SdeError, noise_loss
+from patina.training.errors import ModelInputError
+from patina.training.sde import IRSDE, Schedule, SdeError, noise_loss
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")
 ONE, FOUR = (1, 3, 8, 8), (4, 3, 8, 8)

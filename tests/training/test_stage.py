@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.training.running import stage
-from training.errors import StageError
-from training.learners import settings_of
-from training.stage import Optimiser, Stage, chosen, load_plan, ordered, parse_stage, plan_texts
+from patina.training.errors import StageError
+from patina.training.learners import settings_of
+from patina.training.stage import Optimiser, Stage, chosen, load_plan, ordered, parse_stage, plan_texts
 
 TEXT = """
 objective = "sde"

@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from benchmarks.published import unet as published
 from tests.training import fill
-from training.errors import ModelInputError
-from training.models import unet
-from training.models.parts import ChannelNorm, embed_time, time_frequencies
-from training.models.unet import DoubleAndConvolve, LinearAttention, UNet, UNetSettings
-from training.official.keymap import KeyMap, KeyMapError, Rule
-from training.official.unet import LINEAR_ATTENTION, UNET
-from training.sde import IRSDE
+from patina.training.errors import ModelInputError
+from patina.training.models import unet
+from patina.training.models.parts import ChannelNorm, embed_time, time_frequencies
+from patina.training.models.unet import DoubleAndConvolve, LinearAttention, UNet, UNetSettings
+from patina.training.official.keymap import KeyMap, KeyMapError, Rule
+from patina.training.official.unet import LINEAR_ATTENTION, UNET
+from patina.training.sde import IRSDE
 
 HERE = Path(__file__).parent
 SIZES = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from training.official.keymap import KeyMap
+    from patina.training.official.keymap import KeyMap
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Cost:
 class Published:
     """One network at the size of a paper.
 
-    network  module and class below `training.models`.
+    network  module and class below `patina.training.models`.
     size     the constant of settings in the same module.
     tiny     the same of a network for a CPU, with the same words of conditions.
-    table    module and constant below `training.official`: the names of its published tensors; empty: never published.
+    table    module and constant below `patina.training.official`: the names of its published tensors; empty: never published.
     inputs   of what is timed and counted, by name: shapes with B images of sides S, and numbers.
     counted  the method that is meant: for a CLIP that of its image side.
     cost     as published.
@@ -82,7 +82,7 @@ class Published:
     def keys(self) -> KeyMap | None:
         """The table of its tensors' names, or None if it was never published."""
         module, _, name = self.table.partition(":")
-        return getattr(import_module(f"training.official.{module}"), name) if module else None
+        return getattr(import_module(f"patina.training.official.{module}"), name) if module else None
 
     @property
     def tiny_settings(self) -> Any:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.errors import ModelInputError
-from training.models import daclip
-from training.models.daclip import ClipSettings, build_clip, check_size, check_tokens, pretrained_clip, settings_named
+from patina.training.errors import ModelInputError
+from patina.training.models import daclip
+from patina.training.models.daclip import ClipSettings, build_clip, check_size, check_tokens, pretrained_clip, settings_named
 
 PROMPTS = (
     "image with noise",
@@ -99,7 +99,7 @@ class AdaptedClip(nn.Module):
 
     @torch.no_grad()
     def clip_image(self, images: Tensor) -> Tensor:
-        """CLIP's features of B x 3 x S x S views (`training.clip_inputs`): B x E, without gradient.
+        """CLIP's features of B x 3 x S x S views (`patina.training.clip_inputs`): B x E, without gradient.
 
         They never change, so a fine-tuning may keep them. Raises ModelInputError.
         """

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.errors import ModelInputError
-from training.models.parts import channels_first, channels_last
+from patina.training.errors import ModelInputError
+from patina.training.models.parts import channels_first, channels_last
 
 GROUPS = 32
 HEAD_CHANNELS = 32

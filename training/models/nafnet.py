@@ -22,14 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.errors import ModelInputError
-from training.models.conditioning import (
+from patina.training.errors import ModelInputError
+from patina.training.models.conditioning import (
     DegradationPrompt,
     SpatialTransformer,
     check_context,
     parameters_idle_with_one_token,
 )
-from training.models.parts import (
+from patina.training.models.parts import (
     Depthwise,
     Pointwise,
     channels_first,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.errors import ModelInputError
+from patina.training.errors import ModelInputError
 
 
 def check_images(images: Tensor, *, channels: int = 3, name: str = "images") -> None:

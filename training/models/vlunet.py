@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.errors import ModelInputError
-from training.models.parts import (
+from patina.training.errors import ModelInputError
+from patina.training.models.parts import (
     Depthwise,
     Pointwise,
     channels_first,

@@ -18,12 +18,12 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from training.checkpoint import shown
-from training.errors import CheckpointError
-from training.models import CATALOGUE
-from training.official import containers
-from training.official.containers import Contents
-from training.official.keymap import KeyMap, KeyMapError
+from patina.training.checkpoint import shown
+from patina.training.errors import CheckpointError
+from patina.training.models import CATALOGUE
+from patina.training.official import containers
+from patina.training.official.containers import Contents
+from patina.training.official.keymap import KeyMap, KeyMapError
 
 Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
 
@@ -32,10 +32,10 @@ Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
 class Kind:
     """One network of the papers, at any size: where it is defined, and how it is published.
 
-    word      of the network whatever its size; released sizes have their own in `training.models`.
+    word      of the network whatever its size; released sizes have their own in `patina.training.models`.
     network   module and class; imported when asked for, since CLIP brings open_clip.
-    table     the KeyMap, in `training.official`.
-    settings  the function in `training.official.settings`.
+    table     the KeyMap, in `patina.training.official`.
+    settings  the function in `patina.training.official.settings`.
     form      the file that the published code reads.
     prefix    before its names in a file that holds two networks.
     """
@@ -49,15 +49,15 @@ class Kind:
 
     def class_(self) -> type[nn.Module]:
         """The network's class."""
-        return _named(f"training.models.{self.network}")  # type: ignore[no-any-return]
+        return _named(f"patina.training.models.{self.network}")  # type: ignore[no-any-return]
 
     def names(self) -> KeyMap:
         """The table of its tensors' names."""
-        return _named(f"training.official.{self.table}")  # type: ignore[no-any-return]
+        return _named(f"patina.training.official.{self.table}")  # type: ignore[no-any-return]
 
     def settings_of(self, published: Mapping[str, Tensor]) -> object:
         """The settings that the shapes of published tensors tell. Raises KeyError or ValueError if they tell none."""
-        found: Callable[[Mapping[str, Tensor]], object] = _named(f"training.official.settings:{self.settings}")
+        found: Callable[[Mapping[str, Tensor]], object] = _named(f"patina.training.official.settings:{self.settings}")
         return found(published)
 
 
@@ -86,7 +86,7 @@ _ODD = (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
 class Found:
     """What a published file turned out to be.
 
-    word      of the released network in `training.models`, or the kind's own word at any other size.
+    word      of the released network in `patina.training.models`, or the kind's own word at any other size.
     settings  from the tensors' shapes.
     contents  of the file, without the tensors of this network: types converted, names left out, notes.
     others    words of the other networks in the file.
@@ -116,7 +116,7 @@ class Found:
 def recognise(state: Mapping[str, Tensor]) -> str | None:
     """The word of the network whose published state dict this is, None for a stranger's.
 
-    It is the word of `training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of other
+    It is the word of `patina.training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of other
     sizes. Names decide; some may be missing or too many, as long as most are one network's.
     """
     kind = _kind_of(state)
@@ -126,7 +126,7 @@ def recognise(state: Mapping[str, Tensor]) -> str | None:
 def load(path: Path, word: str | None = None, *, into: nn.Module | None = None) -> tuple[nn.Module, Found]:
     """The network in a published file, on the CPU in float32, and what was found.
 
-    word  which network is wanted, of the file's two or to be sure: a word of `training.models`, or a kind's.
+    word  which network is wanted, of the file's two or to be sure: a word of `patina.training.models`, or a kind's.
     into  a network to fill in place of a new one: for settings that leave no trace in shapes (`quick_gelu`), and
           for `clip_tuned.pth`, which holds the adapters without the CLIP that they stand on.
 
@@ -203,7 +203,7 @@ def _kind_of(state: Mapping[str, Tensor]) -> Kind | None:
 def _kind_of_network(net: nn.Module, path: Path) -> Kind:
     kind = next((kind for kind in KINDS if kind.network == _place(type(net))), None)
     if kind is None:
-        raise CheckpointError(f"{path}: {type(net).__name__} has no published form; use training.checkpoint.save")
+        raise CheckpointError(f"{path}: {type(net).__name__} has no published form; use patina.training.checkpoint.save")
     return kind
 
 
@@ -257,7 +257,7 @@ def _with_adapters(state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Mo
     if into is None:
         raise KeyMapError(
             "with the adapters alone, as `clip_tuned.pth` has them: build the CLIP that they stand on "
-            "(training.models.clip_adapter.AdaptedClip.pretrained()) and give it as `into`"
+            "(patina.training.models.clip_adapter.AdaptedClip.pretrained()) and give it as `into`"
         )
     own = {name: t for name, t in into.state_dict().items() if not name.startswith("clip.")}
     into.load_state_dict(_adapters().from_published(state, own), strict=False)
@@ -267,19 +267,19 @@ def _with_adapters(state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Mo
 def _stranger(contents: Contents) -> str:
     names = [prefix + name for prefix, state in contents.parts.items() for name in state]
     if {"visual.conv1.weight", "token_embedding.weight"} <= set(names):
-        return "a CLIP alone, on which DA-CLIP stands: give it to training.models.daclip.load_clip"
+        return "a CLIP alone, on which DA-CLIP stands: give it to patina.training.models.daclip.load_clip"
     return f"tensors of no network that patina knows ({len(names)}: {shown(names, 4)})"
 
 
 def _adapters() -> KeyMap:
-    from training.official.clip_adapter import ADAPTERS
+    from patina.training.official.clip_adapter import ADAPTERS
 
     return ADAPTERS
 
 
 def _place(class_: type) -> str:
     """`module:class` of a network, as KINDS has it."""
-    return f"{class_.__module__.removeprefix('training.models.')}:{class_.__name__}"
+    return f"{class_.__module__.removeprefix('patina.training.models.')}:{class_.__name__}"
 
 
 def _named(place: str) -> Any:

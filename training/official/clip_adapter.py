@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.official.keymap import KeyMap, Rule
+from patina.training.official.keymap import KeyMap, Rule
 
 _ADAPTERS = (
     Rule.of("image_adapter.linears.0.{rest}", "ad_imageEncoder.adapter.0.{rest}"),
@@ -29,4 +29,4 @@ ADAPTERS = KeyMap(rules=_ADAPTERS)
 """Of `learnable_params` in `clip_tuned.pth`: for those of a network's tensors that do not begin with `clip.`."""
 
 CLIP_PREFIX = "ad_imageEncoder.clip_model."
-"""Before the CLIP's own names, for `training.official.daclip.settings_of`."""
+"""Before the CLIP's own names, for `patina.training.official.daclip.settings_of`."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from training.models.daclip import ClipSettings
-from training.official.keymap import KeyMap, KeyMapError, Rule
+from patina.training.models.daclip import ClipSettings
+from patina.training.official.keymap import KeyMap, KeyMapError, Rule
 
 DACLIP = KeyMap(
     rules=(

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import torch
 
-from training.errors import CheckpointError
+from patina.training.errors import CheckpointError
 
 
 class UnsafeCheckpointError(CheckpointError):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from training.models.clip_adapter import ClipAdapterSettings
-from training.models.daclip import ClipSettings
-from training.models.nafnet import NAFNetSettings
-from training.models.unet import UNetSettings
-from training.models.vlunet import VluNetSettings
-from training.official import clip_adapter, daclip
+from patina.training.models.clip_adapter import ClipAdapterSettings
+from patina.training.models.daclip import ClipSettings
+from patina.training.models.nafnet import NAFNetSettings
+from patina.training.models.unet import UNetSettings
+from patina.training.models.vlunet import VluNetSettings
+from patina.training.official import clip_adapter, daclip
 
 Published = Mapping[str, Tensor]
 

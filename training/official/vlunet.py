@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.official.keymap import KeyMap, Rule
+from patina.training.official.keymap import KeyMap, Rule
 
 # ours, published
 _STAGES = (

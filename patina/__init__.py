@@ -1,0 +1,1 @@
+"""Image-text-degradation datasets for image restoration, and the models that are trained on them."""
