@@ -38,8 +38,8 @@ import numpy as np
 
 from benchmarks.photos import lay_out, machine, publish
 from benchmarks.tuples import cpu, parts
-from patina.pipeline.codec import keep_freed_memory
-from patina.pipeline.source import inspect
+from patina.pipeline.machine import keep_freed_memory
+from patina.pipeline.scan.digests import inspect
 from patina.synth.degradations import CATALOGUE
 
 OVERHEAD = ("read and verify", "pack", "digest", "write")

@@ -35,7 +35,8 @@ from patina.captioning.batches import preparers
 from patina.captioning.blip import PRECISIONS, Blip, _engine
 from patina.captioning.captioner import Photo, Run
 from patina.captioning.devices import devices, require
-from patina.captioning.store import CaptionStore, caption_all
+from patina.captioning.run import caption_all
+from patina.pipeline.cache.captions import CaptionStore
 
 T = TypeVar("T")
 

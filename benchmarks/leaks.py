@@ -1,4 +1,5 @@
-"""How well `patina.pipeline.leaks` finds copies of photographs, what it links by mistake, and how long candidates take.
+"""How well `patina.pipeline.scan.leaks` finds copies of photographs, what it links by mistake, and how long
+candidates take.
 
     python -m benchmarks.leaks PHOTOS [--limit 400] [--hashes 10000 30000 100000] [--save]
 
@@ -19,10 +20,15 @@ import cv2
 import numpy as np
 
 from benchmarks.photos import machine, publish
-from patina.pipeline.codec import decode, perceptual_hash
-from patina.pipeline.leaks import NEAR_BITS, NEAR_THUMBS, Scene, candidates, links_between, match, register, thumbnail
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.codec.decode import decode
+from patina.pipeline.scan.leaks.candidates import NEAR_BITS, candidates
+from patina.pipeline.scan.leaks.find import links_between
+from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
+from patina.pipeline.scan.leaks.registration import match, register
+from patina.pipeline.scan.leaks.thumbnails import NEAR_THUMBS, thumbnail
+from patina.pipeline.scan.leaks.types import Scene
 from patina.pipeline.sources.reader import image_files
-from patina.pipeline.store import ScanStore
 from patina.synth.image import Image
 
 

@@ -33,7 +33,7 @@ import numpy as np
 from benchmarks.builds import Timed, spent, write_recipe
 from benchmarks.photos import lay_out, machine, publish
 from benchmarks.tuples import cpu
-from patina.pipeline.shard import pack
+from patina.pipeline.format.shard import pack
 
 Members = list[tuple[str, dict[str, bytes]]]
 

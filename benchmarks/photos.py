@@ -38,8 +38,8 @@ def build_dataset(
     folder: Path, tables: str, sources: str = "[[sources]]\npath = 'photos'\n", name: str = "timed"
 ) -> Path:
     """Build FOLDER/NAME from the photographs in FOLDER/photos, or in `sources`, with these tables of degradations."""
-    from patina.pipeline.dataset import build
-    from patina.pipeline.recipe import load_recipe
+    from patina.pipeline.build.build import build
+    from patina.pipeline.recipe.parse import load_recipe
 
     recipe = folder / f"{name}.toml"
     head = f"name = '{name}'\nbuckets = {{train = 2, val = 1}}\n"

@@ -18,10 +18,12 @@ import time
 from pathlib import Path
 
 from benchmarks.photos import machine, publish
-from patina.pipeline.manifest import Manifest, ShardEntry
-from patina.pipeline.plan import Wanted, Worded, make_plan
-from patina.pipeline.recipe import Recipe, parse_recipe
-from patina.pipeline.source import Looks, Source
+from patina.pipeline.format.manifest import Manifest, ShardEntry
+from patina.pipeline.plan.difference import make_plan
+from patina.pipeline.plan.wanted import Wanted, Worded
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.source import Looks, Source
 from patina.synth.degradations import CATALOGUE
 
 WORDS = ("noisy", "jpeg-compressed", "hazy")

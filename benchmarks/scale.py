@@ -22,9 +22,9 @@ import cv2
 from benchmarks.photos import lay_out, machine, publish
 from benchmarks.plan_scale import peak_megabytes, recipe_of, sources_of
 from benchmarks.tuples import cpu, whole
-from patina.pipeline.manifest import SampleRow
-from patina.pipeline.plan import Wanted, Worded
-from patina.pipeline.source import inspect
+from patina.pipeline.format.manifest import SampleRow
+from patina.pipeline.plan.wanted import Wanted, Worded
+from patina.pipeline.scan.digests import inspect
 from patina.synth.degradations import CATALOGUE
 
 SHARD = 512e6

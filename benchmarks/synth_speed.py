@@ -23,7 +23,7 @@ import numpy as np
 import skimage.data
 
 from benchmarks.photos import machine
-from patina.pipeline.codec import keep_freed_memory
+from patina.pipeline.machine import keep_freed_memory
 from patina.synth.degradation import Degradation
 from patina.synth.degradations import CATALOGUE
 from patina.synth.image import Image

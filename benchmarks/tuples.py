@@ -28,12 +28,16 @@ import cv2
 import numpy as np
 
 from benchmarks.photos import lay_out, machine, publish
-from patina.pipeline.build import build_shard, severity_facts
-from patina.pipeline.codec import decode, encode_png
-from patina.pipeline.dataset import Options, Stores, make_draft, make_jobs
-from patina.pipeline.recipe import canonical_json, parse_recipe
-from patina.pipeline.shard import pack
-from patina.pipeline.workspace import Workspace
+from patina.pipeline.build.jobs import make_jobs
+from patina.pipeline.build.samples import severity_facts
+from patina.pipeline.build.shards import build_shard
+from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.codec.decode import decode
+from patina.pipeline.codec.png import encode_png
+from patina.pipeline.format.shard import pack
+from patina.pipeline.hashing import canonical_json
+from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.recipe.parse import parse_recipe
 from patina.synth.degradations import CATALOGUE
 from patina.synth.rng import Rng
 

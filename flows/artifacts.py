@@ -18,8 +18,8 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from patina.pipeline.check import Checked
-from patina.pipeline.events import Events
+from patina.pipeline.progress import Events
+from patina.pipeline.report.check import Checked
 
 R = TypeVar("R")
 

@@ -1,7 +1,8 @@
 """The flow `build-dataset`: scan → plan → captions → batches of shards → publish → check → artifacts.
 
-What a build does stands in `patina.pipeline.dataset`; here its steps become Prefect tasks, and its plan, progress and results
-become artifacts. Prefect's result cache stays off: `plan` decides what is stale, and a rerun is the way to resume.
+What a build does stands in `patina.pipeline.build.build`; here its steps become Prefect tasks, and its plan, progress
+and results become artifacts. Prefect's result cache stays off: `plan` decides what is stale, and a rerun is the way to
+resume.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ from patina.flows.errors import expect_ok
 from patina.flows.events import announce
 from patina.flows.gpu import WithGpuLease, needs_lease
 from patina.flows.runners import RunnerName, make_runner, run_step
-from patina.pipeline.check import Checked, check
-from patina.pipeline.dataset import Draft, Options, Report, build
-from patina.pipeline.events import Events, Silent
-from patina.pipeline.gallery import contact_sheet
-from patina.pipeline.locations import is_remote
-from patina.pipeline.recipe import load_recipe
-from patina.pipeline.remote_output import expect_writable, pull, push
+from patina.pipeline.build.build import build
+from patina.pipeline.build.result import Report
+from patina.pipeline.export.remote_output import expect_writable, pull, push
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.plan.planning import Draft, Options
+from patina.pipeline.progress import Events, Silent
+from patina.pipeline.recipe.parse import load_recipe
+from patina.pipeline.report.check import Checked, check
+from patina.pipeline.report.gallery import contact_sheet
+from patina.pipeline.report.summary import plan_markdown, summary_rows
 from patina.pipeline.sources.expect import expect_sources
-from patina.pipeline.summary import plan_markdown, summary_rows
-from patina.pipeline.workspace import usable_cores
+from patina.pipeline.sources.locations import is_remote
 
 _watcher: ContextVar[Events | None] = ContextVar("watcher", default=None)
 

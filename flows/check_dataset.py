@@ -12,11 +12,11 @@ from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.build_dataset import watcher
 from patina.flows.errors import expect_ok
 from patina.flows.runners import run_step
-from patina.pipeline.check import Checked, check
-from patina.pipeline.events import Events
-from patina.pipeline.manifest import load_manifest
-from patina.pipeline.remote_output import dataset_folder_of
-from patina.pipeline.workspace import dataset_folder, usable_cores
+from patina.pipeline.export.remote_output import dataset_folder_of
+from patina.pipeline.format.manifest import dataset_folder, load_manifest
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.progress import Events
+from patina.pipeline.report.check import Checked, check
 
 
 @flow(name="check-dataset", flow_run_name="check {dataset}", persist_result=False)

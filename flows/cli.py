@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from patina.captioning.captioner import Run
     from patina.flows.runners import RunnerName
     from patina.flows.train_stages import Trained
-    from patina.pipeline.check import Checked
-    from patina.pipeline.dataset import Draft, Report
-    from patina.pipeline.recipe import Recipe
+    from patina.pipeline.build.result import Report
+    from patina.pipeline.plan.planning import Draft
+    from patina.pipeline.recipe.recipe import Recipe
+    from patina.pipeline.report.check import Checked
     from patina.training.evaluating import Options, SamplerName
     from patina.training.restoring import Restored
     from patina.training.runs import Device
@@ -140,10 +141,10 @@ def plan(
 ) -> None:
     """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.dataset import Options, plan_build
-    from patina.pipeline.remote_output import dataset_folder_of
+    from patina.pipeline.export.remote_output import dataset_folder_of
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.plan.planning import Options, plan_build
     from patina.pipeline.sources.expect import expect_sources
-    from patina.pipeline.workspace import usable_cores
 
     loaded = _recipe(recipe)
     if show_recipe:
@@ -188,9 +189,9 @@ def check(
 ) -> None:
     """Check hashes, counts, readability, duplicates across splits, and replays. Exit code 1 on any finding."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.check import check as run
-    from patina.pipeline.manifest import load_manifest
-    from patina.pipeline.workspace import usable_cores
+    from patina.pipeline.format.manifest import load_manifest
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.report.check import check as run
 
     if replay != "all" and not replay.isdigit():
         raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
@@ -223,8 +224,8 @@ def gallery(
     ladder: Annotated[bool, typer.Option("--ladder", help="That picture is of one photograph, by severity.")] = False,
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
-    from patina.pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
-    from patina.pipeline.workspace import speaking_of
+    from patina.pipeline.disk_errors import speaking_of
+    from patina.pipeline.report.gallery import contact_sheet, ladder_sheet, write_gallery
 
     if sheet:
         dataset = _dataset(folder)
@@ -245,7 +246,7 @@ def show(
 ) -> None:
     """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
     from patina.flows.terminal import fitted
-    from patina.pipeline.show import find_samples, story
+    from patina.pipeline.report.show import find_samples, story
 
     folder = _dataset(out)
     rows = find_samples(folder, key)
@@ -270,10 +271,10 @@ def export(
 ) -> None:
     """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.events import Meter
     from patina.pipeline.export.run import choose
     from patina.pipeline.export.run import export as run
-    from patina.pipeline.workspace import usable_cores
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.progress import Meter
 
     if absolute and prefix:
         raise typer.BadParameter("give one of --prefix and --absolute", param_hint="--absolute")
@@ -305,9 +306,9 @@ def diff(
     A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json, \
 samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
     """
-    from patina.pipeline.diff import diff as compare
-    from patina.pipeline.diff import read_snapshot
-    from patina.pipeline.diff_page import write_diff_page
+    from patina.pipeline.report.diff import diff as compare
+    from patina.pipeline.report.diff import read_snapshot
+    from patina.pipeline.report.diff_page import write_diff_page
 
     try:
         sides = read_snapshot(old.absolute()), read_snapshot(new.absolute())
@@ -339,9 +340,9 @@ def push(
 ) -> None:
     """Upload a dataset to the Hugging Face hub: only what differs from what is there, the manifest last."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.events import Meter
-    from patina.pipeline.push import plan_push
-    from patina.pipeline.push import push as run
+    from patina.pipeline.export.push import plan_push
+    from patina.pipeline.export.push import push as run
+    from patina.pipeline.progress import Meter
 
     path = _dataset(folder)
     if dry_run:
@@ -372,9 +373,9 @@ def calibrate(
 ) -> None:
     """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.calibrate import calibrate as run
-    from patina.pipeline.events import Meter
-    from patina.pipeline.workspace import usable_cores
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.progress import Meter
+    from patina.pipeline.report.calibrate import calibrate as run
 
     with TerminalEvents(errors) as events:
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
@@ -404,7 +405,7 @@ def depth(
 ) -> None:
     """Write a depth map for each photograph that has none yet, by a transformers model."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.events import Meter
+    from patina.pipeline.progress import Meter
     from patina.training.depth import write_depths
 
     with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
@@ -420,11 +421,12 @@ def sources(
 ) -> None:
     """List the public sets that recipes know by name, tell all about one, or look what a folder holds of it."""
     from patina.flows.terminal import fitted
-    from patina.pipeline.presets import PRESETS
-    from patina.pipeline.presets.describe import inventory, rows, story, table
-    from patina.pipeline.recipe import nearest
+    from patina.pipeline.errors import SourceError
     from patina.pipeline.sources.preset import unrecognised
-    from patina.pipeline.sources.reader import SourceError, image_files
+    from patina.pipeline.sources.presets import PRESETS
+    from patina.pipeline.sources.presets.describe import inventory, rows, story, table
+    from patina.pipeline.sources.reader import image_files
+    from patina.pipeline.text import nearest
 
     if not name:
         if at:
@@ -457,8 +459,9 @@ def recipes(
     name: Annotated[str, typer.Argument(help="One of them, to print it; without it, all are listed.")] = "",
 ) -> None:
     """List the recipes that come with patina; or print one, to change a copy: patina recipes NAME > my.toml."""
-    from patina.pipeline.recipe import RecipeError, nearest
-    from patina.pipeline.shipped import about, shipped
+    from patina.pipeline.errors import RecipeError
+    from patina.pipeline.recipe.shipped import about, shipped
+    from patina.pipeline.text import nearest
 
     own = shipped()
     if name and name not in own:
@@ -490,7 +493,7 @@ def demo(
     if train:
         _expect_torch()
     from patina.flows.demo import WHY, lay_out
-    from patina.pipeline.gallery import write_gallery
+    from patina.pipeline.report.gallery import write_gallery
 
     recipe, dataset = lay_out(out, captions.value)
     console.print(escape(WHY[captions.value]))
@@ -550,7 +553,7 @@ def train(
 ) -> None:
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
     _expect_torch()
-    from patina.pipeline.plan import human_seconds
+    from patina.pipeline.text import human_seconds
     from patina.training.evaluating import PAGE, outcome, run_report
     from patina.training.runs import Device, open_dataset, todo
     from patina.training.stage import chosen, load_plan
@@ -779,7 +782,7 @@ def restore(
     """
     _expect_torch()
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.events import Meter
+    from patina.pipeline.progress import Meter
     from patina.training.restoring import How, errands, load_model, restore_files
 
     how = How(sampler, steps, seed, tile, overlap, strip, quality)
@@ -848,15 +851,17 @@ def _is_for_the_user(error: Exception) -> bool:
 
     from patina.captioning.captioner import CaptionError
     from patina.flows.errors import FindingsError, RunError
-    from patina.pipeline.build import BuildError
+    from patina.pipeline.errors import (
+        BuildError,
+        DamagedShardError,
+        LockedError,
+        ManifestError,
+        RecipeError,
+        SourceError,
+    )
     from patina.pipeline.export.format import ExportError
-    from patina.pipeline.manifest import ManifestError
-    from patina.pipeline.push import PushError
-    from patina.pipeline.recipe import RecipeError
-    from patina.pipeline.remote_output import RemoteOutputError
-    from patina.pipeline.shard import DamagedShardError
-    from patina.pipeline.sources.reader import SourceError
-    from patina.pipeline.workspace import LockedError
+    from patina.pipeline.export.push import PushError
+    from patina.pipeline.export.remote_output import RemoteOutputError
     from patina.synth.degradation import SettingError
     from patina.training.depth import DepthModelError
     from patina.training.errors import CheckpointError, MissingTorchError, ModelInputError, StageError, TrainingError
@@ -883,10 +888,11 @@ def _build(
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.dataset import Options, idle_report
-    from patina.pipeline.locations import is_remote
+    from patina.pipeline.build.build import idle_report
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.plan.planning import Options
     from patina.pipeline.sources.expect import expect_sources
-    from patina.pipeline.workspace import usable_cores
+    from patina.pipeline.sources.locations import is_remote
 
     loaded = _recipe(recipe)
     cores = workers or usable_cores()
@@ -1021,7 +1027,7 @@ def _training_told() -> Iterator[None]:
     from patina.flows.build_dataset import watched_by
     from patina.flows.terminal import TerminalEvents
     from patina.flows.train_stages import PROGRESS, heard_by
-    from patina.pipeline.events import Silent
+    from patina.pipeline.progress import Silent
 
     class Bar(TerminalEvents):
         """A bar that also shows the loss; lines that tell of something else go above it."""
@@ -1071,8 +1077,10 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def _recipe(path: Path) -> Recipe:
     """The recipe of that file or name. Raises RecipeError, for a name that is none with the nearest one."""
-    from patina.pipeline.recipe import RecipeError, load_recipe, nearest
-    from patina.pipeline.shipped import shipped
+    from patina.pipeline.errors import RecipeError
+    from patina.pipeline.recipe.parse import load_recipe
+    from patina.pipeline.recipe.shipped import shipped
+    from patina.pipeline.text import nearest
 
     own = shipped()
     if not path.exists() and str(path) not in own and len(path.parts) == 1 and not path.suffix:
@@ -1083,10 +1091,11 @@ def _recipe(path: Path) -> Recipe:
 def _dataset(named: str) -> Path:
     """The folder of a dataset that is named by a path or an address. Raises ManifestError if it holds none."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.locations import is_remote
-    from patina.pipeline.manifest import MANIFEST, ManifestError, load_manifest
-    from patina.pipeline.remote_output import dataset_folder_of
-    from patina.pipeline.workspace import dataset_folder
+    from patina.pipeline.errors import ManifestError
+    from patina.pipeline.export.remote_output import dataset_folder_of
+    from patina.pipeline.format.layout import MANIFEST
+    from patina.pipeline.format.manifest import dataset_folder, load_manifest
+    from patina.pipeline.sources.locations import is_remote
 
     with TerminalEvents(console) as events:
         folder = dataset_folder_of(named, events)
@@ -1108,7 +1117,7 @@ def _prepare_prefect(level: str = "WARNING") -> None:
 
 
 def _print_plan(draft: Draft, cores: int) -> None:
-    from patina.pipeline.summary import SHOWN, plan_lines
+    from patina.pipeline.report.summary import SHOWN, plan_lines
 
     lines = plan_lines(draft)
     _print_lines(lines, SHOWN)
@@ -1129,8 +1138,8 @@ def _print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
 
 
 def _print_report(report: Report) -> None:
-    from patina.pipeline.plan import human_bytes
-    from patina.pipeline.summary import caption_line, summary_rows
+    from patina.pipeline.report.summary import caption_line, summary_rows
+    from patina.pipeline.text import human_bytes
 
     manifest = report.manifest
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")

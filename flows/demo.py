@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import patina.pipeline
-from patina.pipeline.recipe import RecipeError
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.recipe.shipped import FOLDER as RECIPES
 
 PHOTOS = {
     "skimage": ("data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
@@ -30,7 +30,6 @@ WHY = {
 }
 """Which captioner the demo runs, and why, by the word that chooses it."""
 
-RECIPES = Path(patina.pipeline.__file__).parent / "recipes"
 
 WRITTEN = '[captions]\nkind = "sidecar"\npath = "captions.csv"\n'
 BY_BLIP = '[captions]\nkind = "blip"\nfallback = {kind = "sidecar", path = "captions.csv"}\n'
@@ -80,7 +79,7 @@ def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> t
     """Write a degraded photograph that no stage saw, and the clean one, as PNG files; gives their paths."""
     import numpy as np
 
-    from patina.pipeline.codec import encode_png
+    from patina.pipeline.codec.png import encode_png
     from patina.training.data import read_index, read_pair
 
     index = read_index(training.dataset, "val", (entry,))

@@ -16,11 +16,12 @@ from pydantic import Field
 from patina.flows.build_dataset import build_dataset, watcher
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
 from patina.flows.train_stages import report, train_plan
-from patina.pipeline.dataset import Options, idle_report
-from patina.pipeline.locations import is_remote
-from patina.pipeline.recipe import load_recipe
+from patina.pipeline.build.build import idle_report
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.sources.expect import expect_sources
-from patina.pipeline.workspace import usable_cores
+from patina.pipeline.sources.locations import is_remote
 from patina.training import evaluating
 from patina.training.errors import StageError
 from patina.training.evaluating import ProtocolName, SamplerName, SplitName

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from patina.pipeline.check import Checked
+    from patina.pipeline.report.check import Checked
 
 NAMED = 5
 

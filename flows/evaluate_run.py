@@ -21,7 +21,17 @@ from pydantic import Field
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
-from patina.flows.train_stages import PAUSE, PROGRESS, RETRIES, Lines, TrainingEvents, after_crash, report, skip_stage, tell
+from patina.flows.train_stages import (
+    PAUSE,
+    PROGRESS,
+    RETRIES,
+    Lines,
+    TrainingEvents,
+    after_crash,
+    report,
+    skip_stage,
+    tell,
+)
 from patina.training.errors import StageError
 from patina.training.evaluating import (
     Candidate,

@@ -22,12 +22,12 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from patina.flows.artifacts import server_answers
-from patina.pipeline import locations
-from patina.pipeline.dataset import Report
-from patina.pipeline.manifest import ShardEntry
-from patina.pipeline.plan import human_bytes
-from patina.pipeline.watch import Watched
-from patina.pipeline.workspace import PRIVATE
+from patina.pipeline.build.result import Report
+from patina.pipeline.build.watch import Watched
+from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.format.manifest import ShardEntry
+from patina.pipeline.sources import locations
+from patina.pipeline.text import human_bytes
 
 SOURCES_CHANGED = "patina.sources.changed"
 DATASET_PUBLISHED = "patina.dataset.published"

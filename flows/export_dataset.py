@@ -13,11 +13,12 @@ from pydantic import Field
 from patina.flows.artifacts import PrefectEvents, record
 from patina.flows.build_dataset import watcher
 from patina.flows.runners import run_step
-from patina.pipeline.events import Events, Meter
 from patina.pipeline.export.format import ExportError, Format
+from patina.pipeline.export.remote_output import dataset_folder_of
 from patina.pipeline.export.run import Exported, choose, export
-from patina.pipeline.remote_output import dataset_folder_of
-from patina.pipeline.workspace import dataset_folder, usable_cores
+from patina.pipeline.format.manifest import dataset_folder
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.progress import Events, Meter
 
 Layout = Literal["daclip", "vlunet", "folders", "parquet"]
 Split = Literal["train", "val", "test"]

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from patina.pipeline.locations import LocationError
-from patina.pipeline.remote_output import RemoteOutputError
-from patina.pipeline.sources.reader import SourceError
-from patina.pipeline.workspace import OutputError
+from patina.pipeline.disk_errors import OutputError
+from patina.pipeline.errors import SourceError
+from patina.pipeline.export.remote_output import RemoteOutputError
+from patina.pipeline.sources.locations import LocationError
 
 if TYPE_CHECKING:
     from prefect import Task

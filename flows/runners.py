@@ -31,8 +31,8 @@ from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
-from patina.pipeline.build import BuildError
-from patina.pipeline.dataset import Runner
+from patina.pipeline.build.runner import Runner
+from patina.pipeline.errors import BuildError
 
 A = TypeVar("A")
 R = TypeVar("R")

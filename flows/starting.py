@@ -15,8 +15,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
 from patina.flows.errors import RunError
-from patina.pipeline.locations import is_remote
-from patina.pipeline.recipe import nearest
+from patina.pipeline.sources.locations import is_remote
+from patina.pipeline.text import nearest
 
 FILES = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""

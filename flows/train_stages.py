@@ -1,8 +1,8 @@
 """The flow `train-stages`: plan → each stage in turn, where it is stale → report.
 
 Each stage is a task that starts the loop in a process of its own, under a lease on the limit `gpu`; its lines go to
-Prefect's log. What is trained, and in which order, stands in `patina.training.runs`; Prefect's result cache stays off: the
-stages' fingerprints decide what is stale, and a rerun is the way to resume.
+Prefect's log. What is trained, and in which order, stands in `patina.training.runs`; Prefect's result cache stays off:
+the stages' fingerprints decide what is stale, and a rerun is the way to resume.
 
     patina.stage.trained   payload: run, stage, model, digest, dataset, manifest, seen, seconds, best
 
@@ -45,8 +45,8 @@ from patina.flows.artifacts import PrefectEvents, record, server_answers
 from patina.flows.build_dataset import watcher
 from patina.flows.events import absolute, asset_key
 from patina.flows.gpu import lease
-from patina.pipeline.events import Events
-from patina.pipeline.plan import human_seconds
+from patina.pipeline.progress import Events
+from patina.pipeline.text import human_seconds
 from patina.training.errors import StageError
 from patina.training.evaluating import PICTURES, SUMMARY, Outcome, outcome, run_report
 from patina.training.files import DONE, MODEL, write_text

@@ -17,11 +17,11 @@ from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.events import absolute, tell_sources_changed
 from patina.flows.runners import run_step
-from patina.pipeline.dataset import Options
-from patina.pipeline.recipe import load_recipe
-from patina.pipeline.remote_output import dataset_folder_of
-from patina.pipeline.watch import Verdict, Watched, note_told, watch
-from patina.pipeline.workspace import usable_cores
+from patina.pipeline.build.watch import Verdict, Watched, note_told, watch
+from patina.pipeline.export.remote_output import dataset_folder_of
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.parse import load_recipe
 
 
 @flow(name="watch-sources", flow_run_name="watch {recipe} for {out}", persist_result=False)

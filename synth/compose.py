@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from patina.synth.degradation import STAGES, Degradation, Degraded, Params, Place, Rendered, Rendering, SettingError, Stage
+from patina.synth.degradation import (
+    STAGES,
+    Degradation,
+    Degraded,
+    Params,
+    Place,
+    Rendered,
+    Rendering,
+    SettingError,
+    Stage,
+)
 from patina.synth.image import FloatImage, Image, Map, to_float, to_uint8
 from patina.synth.rng import Rng
 

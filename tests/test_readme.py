@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from patina.flows.cli import app
-from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import cv2
 import PIL.Image
 
-from patina.pipeline.codec import SUFFIXES, BadImageError
+from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.errors import BadImageError
 from patina.training.data import Pixels
 from patina.training.errors import MissingTorchError, ModelInputError, TrainingError
 from patina.training.restorer import Restorer

@@ -23,8 +23,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patina.pipeline.manifest import SAMPLE_SCHEMA, SAMPLES, SHARDS, read_table
-from patina.pipeline.shard import DamagedShardError, Span, read_span, unpack
+from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.format.layout import SAMPLES, SHARDS
+from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_table
+from patina.pipeline.format.shard import Span, read_span, unpack
 from patina.training.clip_inputs import clip_view, tensor_views, training_view
 from patina.training.draws import Balanced, Order, Rows, Scenes, of_image, shares_of
 from patina.training.errors import StageError

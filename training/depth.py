@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.pipeline.codec import BadImageError, decode, encode_png
+from patina.pipeline.codec.decode import decode
+from patina.pipeline.codec.png import encode_png
+from patina.pipeline.errors import BadImageError
 from patina.pipeline.sources.reader import Refusal, image_files
 
 FARTHEST = 65.535

@@ -352,7 +352,7 @@ def _report(job: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Do the job of standard input; 1 with one line for an error that a user can mend."""
-    from patina.pipeline.shard import DamagedShardError
+    from patina.pipeline.errors import DamagedShardError
     from patina.training.errors import CheckpointError, ModelInputError, TrainingError
     from patina.training.models.daclip import ClipWeightsError
     from patina.training.samplers import SamplingError

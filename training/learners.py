@@ -153,7 +153,8 @@ class Learner(nn.Module):
 
 
 class Contrastive(Learner):
-    """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and words go through the text tower once."""
+    """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and words go through the
+    text tower once."""
 
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patina.pipeline.shard import DamagedShardError
+from patina.pipeline.errors import DamagedShardError
 from patina.training import checkpoint
 from patina.training.average import MovingAverage
 from patina.training.data import Batch, Index, Plan, cores, load, order_of, read_index

@@ -26,10 +26,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-import patina.pipeline
-from patina.pipeline.manifest import Manifest, load_manifest
-from patina.pipeline.page_parts import counted, escaped, write_page
-from patina.pipeline.plan import human_seconds
+import patina.pipeline.report
+from patina.pipeline.files import write_page
+from patina.pipeline.format.manifest import Manifest, load_manifest
+from patina.pipeline.report.html import escaped
+from patina.pipeline.text import counted, human_seconds
 from patina.training import published
 from patina.training.errors import StageError
 from patina.training.files import DONE, MODEL, SAMPLES, STAGE
@@ -81,7 +82,7 @@ def write_report(
     records = read_run(run, plan, evaluations)
     models = {record.name: _origin(record) for record in records if record.model}
     pictures = _encoded([p for record in records for p in record.pictures])
-    base = Path(patina.pipeline.__file__).with_name("gallery.html").read_text("utf-8")
+    base = Path(patina.pipeline.report.__file__).with_name("gallery.html").read_text("utf-8")
     style = Template(base.partition("<style>")[2].partition("</style>")[0]).substitute(card=320)
     begun = [record for record in records if record.begun]
     links = [("stages", "Stages"), *((f"stage-{k}", record.name) for k, record in enumerate(begun))]

@@ -23,8 +23,10 @@ import numpy as np
 import PIL.Image
 import torch
 
-from patina.pipeline.codec import FORMATS, MAX_BYTES, SUFFIXES, BadImageError, decode
-from patina.pipeline.sources.reader import SourceError, printable, walk
+from patina.pipeline.codec.decode import FORMATS, MAX_BYTES, SUFFIXES, decode
+from patina.pipeline.errors import BadImageError, SourceError
+from patina.pipeline.sources.reader import walk
+from patina.pipeline.text import printable
 from patina.training.checkpoint import write_in_one_step
 from patina.training.data import Pixels
 from patina.training.errors import CheckpointError, ModelInputError, TrainingError

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from patina.pipeline.locations import is_remote
-from patina.pipeline.manifest import MANIFEST, Manifest, load_manifest
+from patina.pipeline.format.layout import MANIFEST
+from patina.pipeline.format.manifest import Manifest, load_manifest
+from patina.pipeline.sources.locations import is_remote
 from patina.training.errors import StageError, TrainingError
 from patina.training.files import DONE, MODEL, STAGE, read_header, read_table, write_text
 from patina.training.stage import Stage

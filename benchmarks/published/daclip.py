@@ -1,9 +1,9 @@
 """DA-CLIP with the structure of the published code, for comparison: same state dict, same numbers.
 
-What it does that `patina.training.models.daclip` does not: tokens before batch in memory, so that each pass turns its input
-and its output round; every block for every token, and every norm at the end too; all 77 columns of every text, the same
-ten degradations encoded once a sample; caption and degradation glued to rows of 154 and cut again; both matrices of
-similarities, one the other's transpose.
+What it does that `patina.training.models.daclip` does not: tokens before batch in memory, so that each pass turns
+its input and its output round; every block for every token, and every norm at the end too; all 77 columns of
+every text, the same ten degradations encoded once a sample; caption and degradation glued to rows of 154 and cut again;
+both matrices of similarities, one the other's transpose.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Refusion's conditional NAFNet in its published structure, from the facts alone: `patina.training.models.nafnet` is timed
-against it.
+"""Refusion's conditional NAFNet in its published structure, from the facts alone: `patina.training.models.nafnet` is
+timed against it.
 
 What is slow in it, and kept here on purpose: every map is channels-first, so the norm over channels strides through
 memory, with variance and mean in two passes and four more for the rest; scale, shift, attention and residual gain are

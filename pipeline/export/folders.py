@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from patina.pipeline.export.format import Lists, Sample, View, Writer, cells, put, put_pair
-from patina.pipeline.recipe import canonical_json
+from patina.pipeline.hashing import canonical_json
 
 HEAD = cells(("name", "caption", "lq", "degradation"))
 

@@ -10,8 +10,8 @@ from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
-from patina.pipeline.manifest import Manifest, SampleRow, ShardEntry
-from patina.pipeline.shard import DamagedShardError
+from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.synth.compose import JOINT
 
 

@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from patina.pipeline.export.format import ROLES, ExportError, Sample, View, Writer
-from patina.pipeline.manifest import SHARDS
-from patina.pipeline.recipe import SPLITS
-from patina.pipeline.shard import BLOCK
+from patina.pipeline.format.layout import SHARDS, SPLITS
+from patina.pipeline.format.shard import BLOCK
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LQ_GT = ("lq", "gt")

@@ -16,23 +16,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline.build import row_of
+from patina.pipeline.disk_errors import in_words, speaking_of
+from patina.pipeline.errors import ManifestError
 from patina.pipeline.export import EXPORTS
 from patina.pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
-from patina.pipeline.manifest import (
-    SHARDS,
-    SOURCE_SCHEMA,
-    SOURCES,
-    Manifest,
-    ManifestError,
-    ShardEntry,
-    load_manifest,
-    read_table,
-)
-from patina.pipeline.plan import human_bytes
-from patina.pipeline.recipe import SPLITS, canonical_json, nearest
-from patina.pipeline.shard import file_sha256, read_shard
-from patina.pipeline.workspace import in_words, speaking_of
+from patina.pipeline.format.layout import SHARDS, SOURCES, SPLITS
+from patina.pipeline.format.manifest import SOURCE_SCHEMA, Manifest, ShardEntry, load_manifest, read_table
+from patina.pipeline.format.rows import row_of
+from patina.pipeline.format.shard import read_shard
+from patina.pipeline.hashing import canonical_json, file_sha256
+from patina.pipeline.text import human_bytes, nearest
 
 MARKER = ".patina-export.json"
 """In every export: of what dataset it is, and how it was made. Hidden, so that readers of folders pass it over."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from patina.pipeline.errors import SourceError
 from patina.pipeline.sources.pairs import check_label
-from patina.pipeline.sources.reader import SourceError
 
 # Names in use, the likelier first: where a table has several, the first of these counts.
 GT = ("gt", "hq", "clean")

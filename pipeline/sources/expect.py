@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from patina.pipeline import locations
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
 from patina.pipeline.sources.folder import Folder
 from patina.pipeline.sources.pairs import Pairs
 from patina.pipeline.sources.preset import FromPreset
-from patina.pipeline.sources.reader import Reader, SourceError
+from patina.pipeline.sources.reader import Reader
 
 
 def expect_sources(readers: Sequence[Reader]) -> None:

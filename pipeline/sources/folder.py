@@ -6,8 +6,9 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from patina.pipeline import locations
-from patina.pipeline.sources.reader import Candidate, Found, SourceError, check_entries, image_files
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
+from patina.pipeline.sources.reader import Candidate, Found, check_entries, image_files
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from types import ModuleType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from patina.pipeline import locations
-from patina.pipeline.codec import SUFFIXES
-from patina.pipeline.sources import columns
+from patina.pipeline.cache.scans import RECENT_NS
+from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, printable, walk
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, walk
 from patina.pipeline.sources.rights import Rights, rights_in
-from patina.pipeline.store import RECENT_NS
+from patina.pipeline.text import printable
 
 VERSION = 3
 """Raised when the reader says something else of the same dataset, so that all are read again."""

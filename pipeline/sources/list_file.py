@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from patina.pipeline import locations
-from patina.pipeline.codec import SUFFIXES
-from patina.pipeline.sources import columns
+from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, below
+from patina.pipeline.text import printable
 from patina.synth.compose import JOINT
 from patina.synth.degradations import WORDS
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, image_files
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, image_files
 from patina.synth.compose import JOINT
 from patina.synth.degradations import WORDS
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from patina.pipeline import locations
-from patina.pipeline.presets import PRESETS
-from patina.pipeline.presets.match import Recognition, census, in_number, layouts, notes, recognise
-from patina.pipeline.presets.preset import Part, Preset, Variant
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, check_entries, image_files
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
+from patina.pipeline.sources.presets import PRESETS
+from patina.pipeline.sources.presets.match import Recognition, census, in_number, layouts, notes, recognise
+from patina.pipeline.sources.presets.preset import Part, Preset, Variant
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, check_entries, image_files
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 from urllib.parse import unquote
 
-from patina.pipeline import locations
-from patina.pipeline.codec import SUFFIXES
-
-
-class SourceError(ValueError):
-    """A source that cannot be used as a whole. Says what was found, what was expected and what to do."""
+from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
+from patina.pipeline.text import printable
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Candidate:
     """One clean image, or one LQ/GT pair, that a reader found.
 
     name         path of the clean image relative to its folder, forward slashes; for people and for caption files.
-    path         location of the clean image (GT): see pipeline/locations.py.
+    path         location of the clean image (GT): see pipeline/sources/locations.py.
     lq           location of the degraded image, for a pair; empty otherwise.
     lq_name      the degraded image's file name, where its location does not tell.
     degradation  a pair's label, where the reader as a whole has none.
@@ -163,16 +161,6 @@ def below(folder: str, address: str) -> str:
     """An address relative to a folder's. Some file systems spell what stands between `://` and the path anew."""
     inner, outer = address.partition("://")[2].lstrip("/"), folder.partition("://")[2].strip("/")
     return unquote(inner.removeprefix(outer).lstrip("/"))
-
-
-def printable(name: str) -> str:
-    """A file's name as text that any terminal, table and page can take: bytes that are no UTF-8 and control characters
-    become escapes such as \\x1b. Names without them stay as they are."""
-    try:
-        text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a character, as JSON can spell it, and no file system can
-        text = name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def walk(folder: str, setting: str, *, datasets: bool = False) -> Iterator[str]:

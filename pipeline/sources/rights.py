@@ -9,9 +9,9 @@ from functools import cache
 
 import pyarrow as pa
 
-from patina.pipeline import locations
-from patina.pipeline.sources.reader import printable
+from patina.pipeline.sources import locations
 from patina.pipeline.tables import read_columns
+from patina.pipeline.text import printable
 
 TABLE = "sources.parquet"
 COLUMNS = pa.schema([(name, pa.string()) for name in ("digest", "licence", "attribution")])

@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline import locations
-from patina.pipeline.sources.reader import SourceError, printable
-from patina.pipeline.store import RECENT_NS
+from patina.pipeline.cache.scans import RECENT_NS
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
+from patina.pipeline.text import printable
 
 VERSION = 1
 """Raised when an index says something else of the same tar, so that all are made again."""

@@ -15,14 +15,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
-from patina.pipeline import locations
-from patina.pipeline.codec import SUFFIXES
-from patina.pipeline.sources import columns
+from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, SourceError, below, printable, walk
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, below, walk
 from patina.pipeline.sources.rights import Rights, Stated, rights_in
 from patina.pipeline.sources.tar_index import SUFFIXES as TARS
 from patina.pipeline.sources.tar_index import tar_index, uncompressed
+from patina.pipeline.text import printable
 
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 """A member's name: key up to the first dot of the base name, dot, extension."""

@@ -17,8 +17,9 @@ from patina.synth.sensor import draw_sensor, noise_level, process, sense, unproc
 class LowLight(Rendered):
     """lq = camera(2^-stops · light of gt): fewer photons, not a gamma curve.
 
-    The clean photograph is taken back to raw light (`patina.synth.sensor`), dimmed, read out by a sensor that adds shot, read
-    and row noise and rounds to its levels, and processed again with a white balance and a black a little off.
+    The clean photograph is taken back to raw light (`patina.synth.sensor`), dimmed, read out by a sensor that adds
+    shot, read and row noise and rounds to its levels, and processed again with a white balance and a
+    black a little off.
 
     stops  exposure steps of light that are missing, 0..10: each halves it.
     iso    the sensor's gain, 50..25600, which sets its noise; a range is drawn so that each stop is as likely.

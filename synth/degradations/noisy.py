@@ -43,8 +43,8 @@ class Noisy(Rendered):
     sigma         σ in 8-bit levels, 0..255. 50 as in DA-CLIP (arXiv 2310.01018); 15, 25 and 50 in three-task work.
     legacy_floor  True rounds down, as the truncating cast of most published sets does: half a level too dark.
     model         "gaussian" for the above, or "sensor": gt is taken back to raw light, noise that grows with the light
-                  is added there, and the camera's processing makes coloured grain of it (`patina.synth.sensor`). Then σ and
-                  legacy_floor say nothing, and the two settings below decide.
+                  is added there, and the camera's processing makes coloured grain of it (`patina.synth.sensor`). Then σ
+                  and legacy_floor say nothing, and the two settings below decide.
     iso           the sensor's gain, 50..25600; a range is drawn so that each stop is as likely. The default is the
                   range of Brooks et al., whose shot noise runs from 1e-4 to 0.012.
     bits          of the sensor's levels, 8..16, whole.

@@ -23,7 +23,8 @@ from patina.captioning import blip as blip_module
 from patina.captioning import devices as devices_module
 from patina.captioning.blip import Blip, BlipEngine, drawn, draws
 from patina.captioning.captioner import Caption, CaptionError, Photo, Run
-from patina.captioning.store import CaptionStore, caption_all, fingerprint
+from patina.captioning.run import caption_all, fingerprint
+from patina.pipeline.cache.captions import CaptionStore
 from tests.captioning import tiny_models
 from tests.captioning.doubles import photo
 from tests.captioning.tiny_models import pixels
@@ -527,7 +528,8 @@ import os, signal
 from pathlib import Path
 from patina.captioning.blip import Blip
 from patina.captioning.captioner import Run
-from patina.captioning.store import CaptionStore, caption_all
+from patina.pipeline.cache.captions import CaptionStore
+from patina.captioning.run import caption_all
 from tests.captioning.test_blip import album
 def kill(done, total):
     if done >= 4:
@@ -604,7 +606,9 @@ def test_a_device_that_is_not_here(tiny: Blip, name: str) -> None:
 
 def test_missing_packages_are_told_with_the_command_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices_module, "find_spec", lambda name: None if name == "transformers" else object())
-    with pytest.raises(CaptionError, match=r"need transformers, not installed here: pip install 'patina-ir\[captions\]'"):
+    with pytest.raises(
+        CaptionError, match=r"need transformers, not installed here: pip install 'patina-ir\[captions\]'"
+    ):
         Blip().prepare(Run())
 
     def broken() -> None:
@@ -733,7 +737,7 @@ def test_planning_imports_no_torch(tiny: Blip) -> None:
 import sys
 from patina.captioning.blip import Blip
 from patina.captioning.clip_score import ClipScore
-from patina.captioning.store import fingerprint
+from patina.captioning.run import fingerprint
 fingerprint(Blip(model={tiny.model!r})), fingerprint(Blip()), fingerprint(ClipScore())
 print(sorted(set(sys.modules) & {{"torch", "transformers", "open_clip", "torchvision", "PIL", "huggingface_hub"}}))
 """

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import patina.pipeline
 from patina.captioning import CAPTIONERS
 from patina.captioning.captioner import Caption, CaptionError, Run, is_folder, one_line
 from patina.captioning.sidecar import Sidecar
 from patina.flows.demo import MORE, PHOTOS
+from patina.pipeline.recipe.shipped import FOLDER
 from tests.captioning.doubles import photo
 
-DEMO_CAPTIONS = Path(patina.pipeline.__file__).parent / "recipes" / "demo-captions.csv"
+DEMO_CAPTIONS = FOLDER / "demo-captions.csv"
 
 
 @pytest.mark.parametrize("word", CAPTIONERS)

@@ -16,8 +16,9 @@ import pytest
 from patina.captioning import clip_score, devices
 from patina.captioning.captioner import CaptionError, Photo, Run
 from patina.captioning.clip_score import ClipScore
-from patina.captioning.store import CaptionStore, fingerprint, score_all
+from patina.captioning.run import fingerprint, score_all
 from patina.captioning.torchvision_ops import ensure_torchvision
+from patina.pipeline.cache.captions import CaptionStore
 from tests.captioning import tiny_models
 from tests.captioning.doubles import photo
 from tests.captioning.tiny_models import pixels

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import csv
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import patina.pipeline
 from patina.captioning.captioner import CaptionError
 from patina.captioning.filters import Filters
+from patina.pipeline.recipe.shipped import FOLDER
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat"]), min_size=1, max_size=12)
 
@@ -40,7 +39,7 @@ def test_good_captions_pass(text: str) -> None:
 
 
 def test_the_demos_captions_pass() -> None:
-    path = Path(patina.pipeline.__file__).parent / "recipes" / "demo-captions.csv"
+    path = FOLDER / "demo-captions.csv"
     with path.open(encoding="utf-8", newline="") as file:
         captions = [row["caption"] for row in csv.DictReader(file)]
     assert captions and not any(map(Filters(min_words=3, max_words=60).problem, captions))

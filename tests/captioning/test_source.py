@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from patina.captioning.captioner import Caption, Run
+from patina.captioning.run import caption_all
 from patina.captioning.source import SourceCaption
-from patina.captioning.store import CaptionStore, caption_all
+from patina.pipeline.cache.captions import CaptionStore
 from tests.captioning.doubles import photo
 
 

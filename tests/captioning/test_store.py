@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patina.captioning.captioner import Caption, CaptionError, Photo, Run
+from patina.captioning.run import caption_all, fingerprint, score_all
 from patina.captioning.sidecar import Sidecar
-from patina.captioning.store import CaptionStore, caption_all, fingerprint, score_all
 from patina.captioning.template import Template
+from patina.pipeline.cache.captions import CaptionStore
 from tests.captioning.doubles import Judge, Model, Passing, digest_of, photo
 
 KEY = "0123456789abcdef"
@@ -74,7 +75,7 @@ def test_killed_while_putting_loses_that_put_alone(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from patina.captioning.store import CaptionStore
+from patina.pipeline.cache.captions import CaptionStore
 def items():
     for i in range(100_000):
         yield f"second {{i}}", "text " * 20

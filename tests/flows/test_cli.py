@@ -11,14 +11,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import patina.pipeline
 from patina.captioning.captioner import Run
 from patina.flows import cli
 from patina.flows.terminal import fitted
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import SHARDS, read_samples
-from patina.pipeline.recipe import load_recipe
-from patina.pipeline.show import _spoken
+from patina.pipeline.build.build import build
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.recipe.parse import load_recipe
+from patina.pipeline.recipe.shipped import FOLDER
+from patina.pipeline.report.show import _spoken
 
 
 def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -122,12 +123,12 @@ def test_sources_lists_the_public_sets_and_tells_all_about_one() -> None:
 def test_recipes_are_listed_and_printed_as_they_are_written(tmp_path: Path) -> None:
     done = patina("recipes")
     assert done.returncode == 0, done.stderr
-    for path in (Path(patina.pipeline.__file__).parent / "recipes").glob("*.toml"):
+    for path in FOLDER.glob("*.toml"):
         assert re.search(rf"^{path.stem} +\S", done.stdout, re.MULTILINE)
     copy = tmp_path / "my.toml"
     copy.write_text(patina("recipes", "daclip").stdout, "utf-8")
-    own = load_recipe(Path(patina.pipeline.__file__).parent / "recipes" / "daclip.toml")
-    assert copy.read_text("utf-8") == (Path(patina.pipeline.__file__).parent / "recipes" / "daclip.toml").read_text("utf-8")
+    own = load_recipe(FOLDER / "daclip.toml")
+    assert copy.read_text("utf-8") == (FOLDER / "daclip.toml").read_text("utf-8")
     assert load_recipe(copy).table["sources"] == own.table["sources"]
     assert "called 'daclp'; did you mean 'daclip'?" in patina("recipes", "daclp").stderr
     assert "no recipe of this name; did you mean 'daclip'?" in patina("plan", "daclp", "--out", "x").stderr

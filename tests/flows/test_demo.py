@@ -11,8 +11,8 @@ import tomli_w
 from typer.testing import CliRunner
 
 from patina.flows import cli, demo
-from patina.pipeline.dataset import Options, plan_build
-from patina.pipeline.recipe import load_recipe
+from patina.pipeline.plan.planning import Options, plan_build
+from patina.pipeline.recipe.parse import load_recipe
 from patina.training.models.daclip import DEGRADATIONS
 from patina.training.stage import load_plan
 

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
-from patina.pipeline.check import check
-from patina.pipeline.manifest import SHARDS, load_manifest
-from patina.pipeline.workspace import PRIVATE
+from patina.pipeline.format.layout import PRIVATE, SHARDS
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.report.check import check
 from tests.captioning import tiny_models
 from tests.pipeline.making import photo, photos
 
@@ -316,7 +316,7 @@ def test_a_server_that_goes_away_in_the_middle_loses_nothing(large: Path, tmp_pa
     assert check(out).ok
     again = environment_of(tmp_path)
     with server(again, tmp_path / "server.log"):
-        code = "import sys; from patina.flows.build_dataset import build_dataset as b; b(sys.argv[1], sys.argv[2], workers=1)"
+        code = "import sys; from patina.flows.build_dataset import build_dataset as b; b(*sys.argv[1:3], workers=1)"
         subprocess.run([sys.executable, "-c", code, str(large), str(out)], env=again, cwd=ROOT, check=True)
         (event,) = told(again, "patina.dataset.published", 1, tmp_path / "server.log")
         manifest = load_manifest(out)

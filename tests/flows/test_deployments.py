@@ -54,7 +54,7 @@ def test_the_files_parameters_are_ones_that_the_flows_take() -> None:
 
 def test_every_parameter_is_explained_and_every_choice_is_a_list() -> None:
     from patina.pipeline.export import EXPORTS
-    from patina.pipeline.recipe import SPLITS
+    from patina.pipeline.format.layout import SPLITS
 
     forms = {offer.flow.name: offer.flow.parameters.model_dump()["properties"] for offer in OFFERS}
     for flow, form in forms.items():

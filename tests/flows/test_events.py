@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import Manifest, load_manifest
-from patina.pipeline.recipe import load_recipe
-from patina.pipeline.workspace import PRIVATE
+from patina.pipeline.build.build import build
+from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.format.manifest import Manifest, load_manifest
+from patina.pipeline.recipe.parse import load_recipe
 from tests.pipeline.making import photo
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
@@ -122,7 +122,7 @@ def test_a_dataset_with_findings_is_not_told_of(
 ) -> None:
     import patina.flows.build_dataset
     from patina.flows.errors import FindingsError
-    from patina.pipeline.check import Checked, Finding
+    from patina.pipeline.report.check import Checked, Finding
 
     bad = Checked(4, 8, 0, (Finding("train-noisy-0000.tar", "is missing"),), ())
     monkeypatch.setattr(patina.flows.build_dataset, "check", lambda *args, **more: bad)

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.dataset import build
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import ManifestError
 from patina.pipeline.export.format import ExportError
-from patina.pipeline.manifest import SHARDS, ManifestError
-from patina.pipeline.recipe import load_recipe
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.recipe.parse import load_recipe
 from tests.pipeline.making import photo
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
@@ -122,7 +123,7 @@ def test_progress_goes_on_without_a_server_and_asks_it_seldom(monkeypatch: pytes
     from prefect import flow
 
     import patina.flows.artifacts
-    from patina.pipeline.events import Silent
+    from patina.pipeline.progress import Silent
 
     told: list[float] = []
     asked: list[object] = []

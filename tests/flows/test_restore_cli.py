@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from patina.flows import cli
-from patina.pipeline.codec import decode
-from tests.pipeline.making import photo, picture
-from tests.training.test_restorer import described, diffusion
+from patina.pipeline.codec.decode import decode
 from patina.training import app, official
 from patina.training.restorer import Restorer, Tiling, load_published
 from patina.training.validate import to_bytes
+from tests.pipeline.making import photo, picture
+from tests.training.test_restorer import described, diffusion
 
 
 @pytest.fixture(scope="module")

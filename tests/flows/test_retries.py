@@ -11,13 +11,10 @@ import pytest
 from yarl import URL
 
 from patina.flows.retries import is_transient
-from patina.pipeline.build import BuildError
-from patina.pipeline.locations import LocationError
-from patina.pipeline.manifest import ManifestError
-from patina.pipeline.recipe import RecipeError
-from patina.pipeline.remote_output import RemoteOutputError
-from patina.pipeline.sources.reader import SourceError
-from patina.pipeline.workspace import LockedError, OutputError
+from patina.pipeline.disk_errors import OutputError
+from patina.pipeline.errors import BuildError, LockedError, ManifestError, RecipeError, SourceError
+from patina.pipeline.export.remote_output import RemoteOutputError
+from patina.pipeline.sources.locations import LocationError
 
 
 def answer(status: int) -> Exception:

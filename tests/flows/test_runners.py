@@ -19,10 +19,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from patina.pipeline.build import BuildError
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import load_manifest
-from patina.pipeline.recipe import load_recipe
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import BuildError
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.recipe.parse import load_recipe
 from tests.pipeline.making import photos
 from tests.pipeline.test_incremental import public_files
 

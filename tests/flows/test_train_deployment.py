@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import tomli_w
 
+from patina.training.runs import model_digest, todo
+from patina.training.stage import load_plan
 from tests.flows.test_deployment import (
     PATINA,
     PREFECT,
@@ -28,8 +30,6 @@ from tests.flows.test_deployment import (
     wait_for,
 )
 from tests.training.running import small_dataset, stage
-from patina.training.runs import model_digest, todo
-from patina.training.stage import load_plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -16,10 +16,6 @@ import tomli_w
 from typer.testing import CliRunner
 
 from patina.flows import cli
-from tests.flows.test_events import Sent, sent  # noqa: F401
-from tests.flows.test_gpu import limit, slots  # noqa: F401
-from tests.training.running import STAGES, small_dataset, trained
-from tests.training.running import stage as small
 from patina.training import checkpoint, evaluating
 from patina.training.checkpoint import Checkpoint
 from patina.training.errors import StageError
@@ -28,6 +24,10 @@ from patina.training.files import DONE, MODEL
 from patina.training.runs import Device, StageCrashedError, dataset_digest, model_digest
 from patina.training.stage import PLANS, Stage, load_plan
 from patina.training.states import StageFolder
+from tests.flows.test_events import Sent, sent  # noqa: F401
+from tests.flows.test_gpu import limit, slots  # noqa: F401
+from tests.training.running import STAGES, small_dataset, trained
+from tests.training.running import stage as small
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
 
@@ -406,7 +406,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
 
 
 def test_a_dataset_without_a_validation_split_is_told_of(plan: Path, tmp_path: Path) -> None:
-    from patina.pipeline.dataset import build
+    from patina.pipeline.build.build import build
     from tests.pipeline.making import photos, tiny_recipe
 
     photos(tmp_path / "photos", 12)
@@ -493,7 +493,7 @@ def test_what_cannot_be_evaluated_is_told_at_once(
 def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
     from typing import get_args
 
-    from patina.pipeline.recipe import SPLITS
+    from patina.pipeline.format.layout import SPLITS
     from patina.training.metrics import PROTOCOLS
     from patina.training.samplers import SAMPLERS
 
@@ -509,7 +509,7 @@ def test_end_to_end_builds_trains_evaluates_and_then_finds_nothing_to_do(
     plan: Path, loop: Loop, judge: Judge, tmp_path: Path
 ) -> None:
     from patina.flows.end_to_end import train_end_to_end
-    from patina.pipeline.manifest import load_manifest
+    from patina.pipeline.format.manifest import load_manifest
 
     small_dataset(tmp_path / "made")
     recipe, out, run = tmp_path / "made" / "recipe.toml", tmp_path / "out", tmp_path / "run"

@@ -26,13 +26,15 @@ import cv2
 
 from patina.captioning import CAPTIONERS
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
-from patina.pipeline import build as building
-from patina.pipeline.codec import codec_fingerprint
-from patina.pipeline.dataset import Options, Threads, build
-from patina.pipeline.manifest import SAMPLE_SCHEMA
-from patina.pipeline.recipe import parse_recipe
-from patina.pipeline.shard import file_sha256
-from patina.pipeline.workspace import PRIVATE
+from patina.pipeline.build.build import build
+from patina.pipeline.build.runner import Threads
+from patina.pipeline.build.samples import SampleMaker
+from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.format.manifest import SAMPLE_SCHEMA
+from patina.pipeline.hashing import file_sha256
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.parse import parse_recipe
 
 BATCH = 2  # photographs that the captioner sees at once
 PATIENCE = 120  # seconds that a build may take; these take a tenth of one
@@ -149,8 +151,8 @@ def _before(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _instrument() -> None:
     for name in ("write", "replace", "unlink", "fsync", "mkdir"):
         setattr(os, name, _before(getattr(os, name), name))
-    building._Maker.sample = _before(building._Maker.sample, "sample")  # type: ignore[method-assign]
-    import patina.captioning.store as stores
+    SampleMaker.sample = _before(SampleMaker.sample, "sample")  # type: ignore[method-assign]
+    import patina.pipeline.cache.database as stores
 
     opened = stores._open
 

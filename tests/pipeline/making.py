@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from patina.pipeline.manifest import SHARDS, Manifest, load_manifest, read_sources
-from patina.pipeline.recipe import Recipe, parse_recipe
-from patina.pipeline.shard import read_shard
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
+from patina.pipeline.format.shard import read_shard
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.recipe.recipe import Recipe
 from patina.synth.image import Image
 
 

@@ -18,16 +18,19 @@ import numpy as np
 import pytest
 
 from patina.captioning import CAPTIONERS
-from patina.captioning.store import CaptionStore, damage_of
-from patina.pipeline import locations
-from patina.pipeline.check import check
-from patina.pipeline.dataset import Options, Report, build, idle_report
-from patina.pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, load_manifest
-from patina.pipeline.recipe import Recipe
-from patina.pipeline.source import SourceChangedError
-from patina.pipeline.sources.reader import SourceError
-from patina.pipeline.store import RECENT_NS, ScanStore
-from patina.pipeline.workspace import PRIVATE, LockedError
+from patina.pipeline.build.build import build, idle_report
+from patina.pipeline.build.result import Report
+from patina.pipeline.cache.captions import CaptionStore
+from patina.pipeline.cache.database import damage_of
+from patina.pipeline.cache.scans import RECENT_NS, ScanStore
+from patina.pipeline.errors import LockedError, ManifestError, SourceError
+from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.report.check import check
+from patina.pipeline.scan.reading import SourceChangedError
+from patina.pipeline.sources import locations
 from tests.pipeline.forking import Slow, asked
 from tests.pipeline.making import photo, photos, picture, pixels, read_built, save, tiny_recipe
 from tests.pipeline.test_incremental import public_files
@@ -282,7 +285,7 @@ def test_damaged_staged_files_are_made_again(
     first: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Harm
 ) -> None:
     """A build that stopped before it published left its finished shards, and what it knows of them."""
-    from patina.pipeline.workspace import Workspace
+    from patina.pipeline.build.workspace import Workspace
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -347,7 +350,8 @@ def test_what_a_reverted_build_left_is_swept_by_the_next_one(world: World) -> No
 LONG = """
 import sys, time
 from pathlib import Path
-from patina.pipeline.dataset import Threads, build
+from patina.pipeline.build.build import build
+from patina.pipeline.build.runner import Threads
 from tests.pipeline.making import tiny_recipe
 class Waiting(Threads):
     def map(self, step, function, items):
@@ -453,7 +457,7 @@ def test_a_file_written_again_while_its_batch_is_read_is_not_trusted(
     monkeypatch.setattr(os, "stat", lambda path, **how: coarse if str(path) == str(file) else real(path, **how))
     monkeypatch.setattr(time, "time_ns", lambda: next(clock))
     with ScanStore(tmp_path / "scan.sqlite") as store:
-        from patina.pipeline.source import scan
+        from patina.pipeline.scan.scan import scan
 
         before = {s.names[0]: s.digest for s in scan(tiny_recipe(tmp_path), store).sources}
         after = {s.names[0]: s.digest for s in scan(tiny_recipe(tmp_path), store).sources}

@@ -12,12 +12,23 @@ from typing import TypeVar
 import cv2
 import pytest
 
-import patina.pipeline.batches as module
-from patina.pipeline.batches import MAX_BATCHES, StoredBatch, batch_count, expect_staged, load_batch, store_batches
-from patina.pipeline.build import BuildError, ShardJob
-from patina.pipeline.dataset import Options, Runner, Stores, build, build_stored, make_batches, make_draft, make_jobs
-from patina.pipeline.recipe import Recipe
-from patina.pipeline.workspace import Workspace
+import patina.pipeline.build.batches as module
+from patina.pipeline.build.batches import (
+    MAX_BATCHES,
+    StoredBatch,
+    batch_count,
+    expect_staged,
+    load_batch,
+    store_batches,
+)
+from patina.pipeline.build.build import build
+from patina.pipeline.build.job import ShardJob
+from patina.pipeline.build.jobs import build_stored, make_batches, make_jobs
+from patina.pipeline.build.runner import Runner
+from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.errors import BuildError
+from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.recipe.recipe import Recipe
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.test_incremental import public_files
 
@@ -203,7 +214,7 @@ def test_the_codes_digest_is_of_what_makes_samples(monkeypatch: pytest.MonkeyPat
     for name in ("pipeline/a.py", "synth/degradations/b.py", "flows/c.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "pipeline" / "batches.py"))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "pipeline" / "build" / "batches.py"))
     digest = module.code_digest.__wrapped__
     before = digest()
     (tmp_path / "flows" / "c.py").write_text("2")
@@ -282,6 +293,6 @@ def test_half_shards_of_killed_workers_do_not_pile_up(recipe: Recipe, tmp_path: 
         raise Full
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("patina.pipeline.dataset.build_shard", stop)
+        patch.setattr("patina.pipeline.build.jobs.build_shard", stop)
         with pytest.raises(Full):
             build(recipe, tmp_path / "out", runner=runner)

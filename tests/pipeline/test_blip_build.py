@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from patina.captioning.captioner import CaptionError
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import read_samples
-from patina.pipeline.recipe import Recipe
+from patina.pipeline.build.build import build
+from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.recipe.recipe import Recipe
 from tests.captioning import tiny_models
 from tests.pipeline.making import photo, photos, tiny_recipe
 
@@ -31,9 +31,9 @@ def recipe_of(folder: Path, **more: object) -> Recipe:
 AGAIN = """
 import sys
 from pathlib import Path
-from patina.pipeline.dataset import idle_report, Options
-from patina.pipeline.dataset import build
-from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.build.build import build, idle_report
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.parse import parse_recipe
 from tests.pipeline.test_blip_build import recipe_of
 folder = Path(sys.argv[1])
 heavy = ("torch", "transformers", "open_clip", "torchvision")

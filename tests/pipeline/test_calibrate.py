@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from patina.pipeline.calibrate import ANCHORS, calibrate
-from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.errors import SourceError
+from patina.pipeline.report.calibrate import ANCHORS, calibrate
 from patina.synth.degradations import CATALOGUE, WORDS
 from tests.pipeline.making import photos
 

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from patina.pipeline.check import check
-from patina.pipeline.codec import decode_map
-from patina.pipeline.dataset import Options, build, plan_build
-from patina.pipeline.manifest import read_sources
-from patina.pipeline.recipe import Recipe, RecipeError
+from patina.pipeline.build.build import build
+from patina.pipeline.codec.decode import decode_map
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.format.manifest import read_sources
+from patina.pipeline.plan.planning import Options, plan_build
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.report.check import check
 from patina.pipeline.sources.reader import Candidate, Found
 from tests.pipeline.making import photo, photos, picture, pixels, read_built, save, tiny_recipe
 

@@ -13,12 +13,16 @@ import pytest
 
 from patina.captioning.captioner import CaptionError, Photo, Run
 from patina.captioning.filters import Filters
-from patina.pipeline.dataset import BuildError, Options, Report, Stores, build, make_draft
-from patina.pipeline.manifest import load_manifest, read_samples, read_sources
-from patina.pipeline.plan import BuildPlan
-from patina.pipeline.recipe import Recipe, RecipeError, parse_recipe
-from patina.pipeline.source import SourceChangedError
-from patina.pipeline.workspace import PRIVATE
+from patina.pipeline.build.build import BuildError, build
+from patina.pipeline.build.result import Report
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.format.manifest import load_manifest, read_samples, read_sources
+from patina.pipeline.plan.difference import BuildPlan
+from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.reading import SourceChangedError
 from tests.captioning.doubles import Model
 from tests.pipeline.making import photo, photos, read_built, tiny_recipe
 
@@ -164,7 +168,7 @@ def test_a_photograph_that_could_not_be_read_is_asked_for_again(folder: Path, mo
         raise SourceChangedError(path, "the disk went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("patina.pipeline.dataset.load_clean", gone)
+        patch.setattr("patina.pipeline.build.build.load_clean", gone)
         build(recipe, folder / "out")
     assert plan_of(recipe, folder / "out").captions == 1
 

@@ -14,10 +14,12 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from patina.pipeline.card import FACTS, FIELDS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
-from patina.pipeline.dataset import Options, build
-from patina.pipeline.manifest import SHARDS, Manifest, ShardEntry, load_manifest, read_samples
-from patina.pipeline.statistics import Spread, Statistics, read_statistics
+from patina.pipeline.build.build import build
+from patina.pipeline.format.card import FACTS, FIELDS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import Manifest, ShardEntry, load_manifest, read_samples
+from patina.pipeline.format.statistics import Spread, Statistics, read_statistics
+from patina.pipeline.plan.planning import Options
 from patina.synth.degradations import CATALOGUE
 from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
 

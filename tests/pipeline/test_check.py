@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from patina.pipeline.check import check
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_samples
-from patina.pipeline.recipe import parse_recipe
-from patina.pipeline.shard import file_sha256, pack, read_shard, write_shard
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.format.layout import MANIFEST, SHARDS
+from patina.pipeline.format.manifest import SampleRow, load_manifest, read_samples
+from patina.pipeline.format.shard import pack, read_shard, write_shard
+from patina.pipeline.hashing import file_sha256
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.report.check import check
 from patina.synth.image import Image
 from tests.pipeline.making import photos, picture, save, tiny_recipe
 
@@ -217,7 +220,7 @@ def test_only_what_may_be_a_copy_on_another_side_is_decoded(tmp_path: Path, monk
     build(tiny_recipe(tmp_path, split={"val": 0.3}), tmp_path / "out")
     opened: list[str] = []
     laid: list[int] = []
-    import patina.pipeline.check as module
+    import patina.pipeline.report.check as module
 
     real, register = module._clean, module.register
 

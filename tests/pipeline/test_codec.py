@@ -17,15 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patina.pipeline import codec
-from patina.pipeline.codec import (
-    BadImageError,
-    codec_fingerprint,
-    decode,
-    decode_map,
-    encode_png,
-    perceptual_hash,
-)
+from patina.pipeline.codec import jpeg_truncation
+from patina.pipeline.codec.decode import decode, decode_map
+from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.png import encode_png
+from patina.pipeline.errors import BadImageError
+from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
 from patina.synth.image import Image
 from tests.pipeline.making import encoded, picture, pixels
 
@@ -143,7 +140,7 @@ def test_a_deflated_stream_begins_with_bytes_as_they_are() -> None:
 
 WHEREVER = """
 import numpy as np
-from patina.pipeline.codec import encode_png
+from patina.pipeline.codec.png import encode_png
 
 maps = [np.random.default_rng(k).integers(0, 5, (16, 160), np.uint16) for k in range(64)]
 for k, values in enumerate(maps):
@@ -272,7 +269,7 @@ def test_the_fingerprint_is_the_same_in_this_process_and_in_another() -> None:
     first = codec_fingerprint()
     codec_fingerprint.cache_clear()
     assert codec_fingerprint() == first
-    program = "from patina.pipeline.codec import codec_fingerprint; print(codec_fingerprint())"
+    program = "from patina.pipeline.codec.fingerprint import codec_fingerprint; print(codec_fingerprint())"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == first
     assert len(first) == 16
@@ -283,9 +280,13 @@ def test_the_fingerprint_changes_with_a_codec(monkeypatch: pytest.MonkeyPatch, c
     before = codec_fingerprint()
     codec_fingerprint.cache_clear()
     if changed == "png":
-        monkeypatch.setattr("patina.pipeline.codec.deflate.compressobj", lambda level, *a, **k: zlib.compressobj(9, *a, **k))
+        monkeypatch.setattr(
+            "patina.pipeline.codec.png.deflate.compressobj", lambda level, *a, **k: zlib.compressobj(9, *a, **k)
+        )
     else:
-        monkeypatch.setattr("patina.pipeline.codec.PIL.Image.Image.save", saved_a_little_worse(PIL.Image.Image.save))
+        monkeypatch.setattr(
+            "patina.pipeline.codec.decode.PIL.Image.Image.save", saved_a_little_worse(PIL.Image.Image.save)
+        )
     try:
         assert codec_fingerprint() != before
     finally:
@@ -308,5 +309,5 @@ def test_coded_data_ends_at_the_first_marker_that_is_no_restart(parts: list[byte
     expected = found.start() if found else len(data)
     for at_once in (3, 1 << 16):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(codec, "_AT_ONCE", at_once)
-            assert codec._entropy_end(data, 0) == expected
+            patch.setattr(jpeg_truncation, "_AT_ONCE", at_once)
+            assert jpeg_truncation._entropy_end(data, 0) == expected

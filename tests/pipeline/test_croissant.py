@@ -14,20 +14,18 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from patina.pipeline.croissant import COLUMNS, CROISSANT, KEYS, SOURCE_COLUMNS
-from patina.pipeline.dataset import Options, build
-from patina.pipeline.manifest import (
-    MANIFEST,
+from patina.pipeline.build.build import build
+from patina.pipeline.format.croissant import COLUMNS, CROISSANT, KEYS, SOURCE_COLUMNS
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.manifest import (
     SAMPLE_SCHEMA,
-    SAMPLES,
-    SHARDS,
     SOURCE_SCHEMA,
-    SOURCES,
     load_manifest,
     read_members,
     read_samples,
     read_sources,
 )
+from patina.pipeline.plan.planning import Options
 from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's warnings are theirs

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.check import check
-from patina.pipeline.dataset import Options, Report, Stores, build, make_draft
-from patina.pipeline.manifest import SHARDS, load_manifest, read_samples
-from patina.pipeline.recipe import RecipeError, parse_recipe
-from patina.pipeline.shard import read_shard
+from patina.pipeline.build.build import build
+from patina.pipeline.build.result import Report
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import load_manifest, read_samples
+from patina.pipeline.format.shard import read_shard
+from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.report.check import check
 from patina.synth.compose import Composite
 from tests.pipeline.making import photo
 

@@ -15,11 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from patina.flows.cli import app
-from patina.pipeline.dataset import Options, build
-from patina.pipeline.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
-from patina.pipeline.diff_page import CROP, _compared, _readable, write_diff_page
-from patina.pipeline.manifest import MANIFEST, SAMPLES, SHARDS, SOURCES, ManifestError, read_samples
-from patina.pipeline.pictures import strongest
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.report.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
+from patina.pipeline.report.diff_page import CROP, _compared, _readable, write_diff_page
+from patina.pipeline.report.pictures import strongest
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
 
 BOTH: dict[str, Any] = {"noisy": {"sigma": 25}, "jpeg-compressed": {"quality": 10}}

@@ -17,8 +17,8 @@ import cv2
 import PIL.ImageFile
 import pytest
 
-from patina.pipeline.build import BuildError
-from patina.pipeline.dataset import build
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import BuildError
 from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.forking import Ended, Forks
 from tests.pipeline.making import photos, picture, save, tiny_recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from patina.pipeline.events import Meter
+from patina.pipeline.progress import Meter
 
 
 class Watcher:

@@ -16,15 +16,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from patina.pipeline.dataset import Options, build
+from patina.pipeline.build.build import build
+from patina.pipeline.disk_errors import OutputError
+from patina.pipeline.errors import ManifestError
 from patina.pipeline.export import EXPORTS, daclip, vlunet
 from patina.pipeline.export.format import ExportError, View, stem_of
 from patina.pipeline.export.parquet import Parquet
 from patina.pipeline.export.run import LICENCES, MARKER, Exported, choose, export
-from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, SampleRow, load_manifest, read_members, read_samples
-from patina.pipeline.recipe import parse_recipe
-from patina.pipeline.shard import Members, pack, read_shard
-from patina.pipeline.workspace import OutputError
+from patina.pipeline.format.layout import MANIFEST, SHARDS
+from patina.pipeline.format.manifest import SampleRow, load_manifest, read_members, read_samples
+from patina.pipeline.format.shard import Members, pack, read_shard
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.parse import parse_recipe
 from tests.pipeline.making import encoded, photo, photos, picture, pixels, read_built, tiny_recipe
 
 CAPTIONS = {

@@ -18,8 +18,10 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from patina.pipeline.codec import FORMATS, BadImageError, decode, expect_whole
-from patina.pipeline.source import inspect
+from patina.pipeline.codec.decode import FORMATS, decode
+from patina.pipeline.codec.jpeg_truncation import expect_whole
+from patina.pipeline.errors import BadImageError
+from patina.pipeline.scan.digests import inspect
 from patina.synth.image import Image
 from tests.pipeline.making import encoded, picture
 

@@ -17,8 +17,13 @@ import PIL.Image
 import PIL.ImageCms
 import pytest
 
-from patina.pipeline.dataset import Options, build
-from patina.pipeline.gallery import (
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import DamagedShardError, ManifestError
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import load_manifest, read_samples
+from patina.pipeline.format.statistics import read_statistics
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.report.gallery import (
     CROP,
     GUTTER,
     HEADING,
@@ -28,10 +33,7 @@ from patina.pipeline.gallery import (
     ladder_sheet,
     write_gallery,
 )
-from patina.pipeline.gallery_page import _bars
-from patina.pipeline.manifest import SHARDS, ManifestError, load_manifest, read_samples
-from patina.pipeline.shard import DamagedShardError
-from patina.pipeline.statistics import read_statistics
+from patina.pipeline.report.gallery_page import _bars
 from patina.synth.image import Image
 from patina.synth.severity import WORDS, measure, word_of
 from tests.pipeline.making import photo, photos, picture, pixels, save, tiny_recipe

@@ -26,18 +26,20 @@ import PIL.Image
 import pytest
 
 from patina.flows.cli import escape, main
-from patina.pipeline import locations
-from patina.pipeline.build import BuildError
-from patina.pipeline.check import check
-from patina.pipeline.codec import MAX_BYTES
-from patina.pipeline.dataset import Options, build
+from patina.pipeline.build.build import build
+from patina.pipeline.codec.decode import MAX_BYTES
+from patina.pipeline.errors import BuildError, SourceError
 from patina.pipeline.export.run import choose, export
-from patina.pipeline.gallery import write_gallery
-from patina.pipeline.manifest import MANIFEST, SHARDS, load_manifest
-from patina.pipeline.shard import tar_header
-from patina.pipeline.source import inspect
+from patina.pipeline.format.layout import MANIFEST, SHARDS
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.format.shard import tar_header
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.report.check import check
+from patina.pipeline.report.gallery import write_gallery
+from patina.pipeline.scan.digests import inspect
+from patina.pipeline.sources import locations
 from patina.pipeline.sources import tar_index as tars
-from patina.pipeline.sources.reader import Found, SourceError
+from patina.pipeline.sources.reader import Found
 from patina.pipeline.sources.webdataset import WebDataset
 from tests.pipeline.making import encoded, photos, picture, read_built, tiny_recipe
 
@@ -466,7 +468,7 @@ def talking(tmp_path: Path) -> Path:
         (folder / f"bad {name}").write_bytes(b"")
     table = '[[sources]]\npath = "photos"\n[degradations.noisy]\n[captions]\nkind = "sidecar"\nfallback = "template"\n'
     (tmp_path / "recipe.toml").write_text(table)
-    from patina.pipeline.recipe import load_recipe
+    from patina.pipeline.recipe.parse import load_recipe
 
     build(load_recipe(tmp_path / "recipe.toml"), tmp_path / "out", HALF)
     return tmp_path

@@ -18,11 +18,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from patina.pipeline.check import check
-from patina.pipeline.dataset import Options, Report, Stores, Threads, build, make_draft
-from patina.pipeline.manifest import SHARDS, load_manifest, read_samples, read_sources
-from patina.pipeline.recipe import Recipe, parse_recipe
-from patina.pipeline.shard import file_sha256, read_shard
+from patina.pipeline.build.build import build
+from patina.pipeline.build.result import Report
+from patina.pipeline.build.runner import Threads
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import load_manifest, read_samples, read_sources
+from patina.pipeline.format.shard import read_shard
+from patina.pipeline.hashing import file_sha256
+from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.report.check import check
 from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.making import photo, tiny_recipe
 
@@ -223,7 +229,7 @@ def test_the_caption_of_one_photo_changed_rewrites_text_and_synthesises_nothing(
 
 
 def test_other_words_rewrite_texts_and_synthesise_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patina.pipeline.plan.WORDING", 99)
+    monkeypatch.setattr("patina.pipeline.plan.wanted.WORDING", 99)
     monkeypatch.setattr("patina.synth.words.FRAMES", ("see here: {}",))
     plan = world.plan()
     assert len(plan.build) == len(world.on_disk())
@@ -303,7 +309,7 @@ def test_the_same_bytes_whatever_the_workers_and_the_order(world: World, monkeyp
     for workers in (1, 4):
         world.build(world.folder / f"with-{workers}", workers)
         assert public_files(world.folder / f"with-{workers}") == expected
-    import patina.pipeline.dataset as module
+    import patina.pipeline.build.jobs as module
 
     forward = module.make_batches
     monkeypatch.setattr(module, "make_batches", lambda jobs: forward(list(reversed(jobs))))
@@ -349,7 +355,7 @@ def test_an_interrupted_build_continues_from_its_finished_shards(
     world = World(tmp_path)
     for i in range(6):
         world.photo(f"p{i}.png", i)
-    import patina.pipeline.dataset as module
+    import patina.pipeline.build.jobs as module
 
     real, calls = module.build_shard, []
 

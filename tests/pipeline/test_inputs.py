@@ -22,12 +22,14 @@ import pytest
 
 from patina.captioning import CAPTIONERS
 from patina.captioning.captioner import Caption, Captioner, Photo
-from patina.pipeline.build import BuildError
-from patina.pipeline.codec import BadImageError, decode
-from patina.pipeline.dataset import Options, Report, Threads, build
-from patina.pipeline.manifest import load_manifest, read_sources
-from patina.pipeline.recipe import Recipe
-from patina.pipeline.sources.reader import SourceError
+from patina.pipeline.build.build import build
+from patina.pipeline.build.result import Report
+from patina.pipeline.build.runner import Threads
+from patina.pipeline.codec.decode import decode
+from patina.pipeline.errors import BadImageError, BuildError, SourceError
+from patina.pipeline.format.manifest import load_manifest, read_sources
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.recipe import Recipe
 from patina.synth.image import Image
 from tests.pipeline.making import Built, encoded, photo, photos, picture, pixels, read_built, save, tiny_recipe
 

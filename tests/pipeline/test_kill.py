@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.manifest import MANIFEST, SHARDS
+from patina.pipeline.format.layout import MANIFEST, SHARDS
 from tests.pipeline.forking import BATCH, Ended, Forks, asked
 from tests.pipeline.making import photo, photos
 

@@ -14,24 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patina.pipeline.codec import perceptual_hash
-from patina.pipeline.leaks import (
-    LARGE,
-    NEAR_BITS,
-    Leaks,
-    Link,
-    Match,
-    Scene,
-    assign,
-    candidates,
-    find_leaks,
-    links_between,
-    match,
-    register,
-    thumbnail,
-)
-from patina.pipeline.recipe import SPLITS
-from patina.pipeline.store import ScanStore
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.scan.leaks.candidates import NEAR_BITS, candidates
+from patina.pipeline.scan.leaks.clusters import assign
+from patina.pipeline.scan.leaks.find import find_leaks, links_between
+from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
+from patina.pipeline.scan.leaks.registration import match, register
+from patina.pipeline.scan.leaks.thumbnails import thumbnail
+from patina.pipeline.scan.leaks.types import LARGE, Leaks, Link, Match, Scene
 from patina.synth.image import Image
 from tests.pipeline.making import picture
 

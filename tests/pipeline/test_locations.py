@@ -13,10 +13,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-from patina.pipeline import locations
-from patina.pipeline.dataset import build
-from patina.pipeline.recipe import Recipe
-from patina.pipeline.sources.reader import SourceError, image_files
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import SourceError
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.sources import locations
+from patina.pipeline.sources.reader import image_files
 from tests.pipeline.making import photo, photos, read_built, tiny_recipe
 
 NAMES = ("a.png", "x y.png", "100%.png", "what?.png", "h#sh.png", "größe.png", "a&b.png", "q'(1)+.png")

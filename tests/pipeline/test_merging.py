@@ -9,10 +9,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patina.pipeline.leaks import Link, Match, Scene, assign
-from patina.pipeline.merging import merge
-from patina.pipeline.recipe import SPLITS
-from patina.pipeline.source import Looks, Source
+from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.scan.duplicates import merge
+from patina.pipeline.scan.leaks.clusters import assign
+from patina.pipeline.scan.leaks.types import Link, Match, Scene
+from patina.pipeline.scan.source import Looks, Source
 from patina.synth.image import Image
 
 TITLES = ("A", "B", "C")

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import load_manifest, read_sources
-from patina.pipeline.pair_checks import check_pair, swapped
-from patina.pipeline.recipe import Recipe, RecipeError
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import RecipeError, SourceError
+from patina.pipeline.format.manifest import load_manifest, read_sources
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.pairs import check_pair, swapped
 from patina.pipeline.sources.pairs import Pairs
-from patina.pipeline.sources.reader import SourceError
 from patina.synth.image import Image
 from tests.pipeline.making import encoded, photo, picture, pixels, read_built, save, tiny_recipe
 

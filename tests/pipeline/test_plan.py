@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.dataset import Options, Stores, build, make_draft
+from patina.pipeline.build.build import build
+from patina.pipeline.plan.planning import Options, Stores, make_draft
 from tests.pipeline.making import photos, tiny_recipe
 
 BEFORE = {"sigma": [15, 25], "legacy_floor": False}

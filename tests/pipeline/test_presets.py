@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import read_sources
-from patina.pipeline.presets import PRESETS
-from patina.pipeline.presets.describe import inventory, rows, story, table
-from patina.pipeline.presets.preset import UNKNOWN, Layout, Part, Preset, compiled, shown
-from patina.pipeline.recipe import SPLITS, RecipeError, load_recipe
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import RecipeError, SourceError
+from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.format.manifest import read_sources
+from patina.pipeline.recipe.parse import load_recipe
+from patina.pipeline.recipe.shipped import FOLDER
 from patina.pipeline.sources.expect import expect_sources
 from patina.pipeline.sources.folder import Folder
 from patina.pipeline.sources.pairs import Pairs, check_label
 from patina.pipeline.sources.preset import FromPreset, look
-from patina.pipeline.sources.reader import Candidate, Found, SourceError, image_files
+from patina.pipeline.sources.presets import PRESETS
+from patina.pipeline.sources.presets.describe import inventory, rows, story, table
+from patina.pipeline.sources.presets.preset import UNKNOWN, Layout, Part, Preset, compiled, shown
+from patina.pipeline.sources.reader import Candidate, Found, image_files
 from patina.synth.compose import JOINT
 from patina.synth.degradation import STAGES
 from patina.synth.degradations import CATALOGUE, WORDS
@@ -948,7 +951,7 @@ def test_a_recipe_of_presets_gives_each_clean_set_its_own_degradations_and_mends
     assert any("sots, part indoor: 1 pair found, 500 are published" in note for note in report.draft.notes)
 
 
-OWN = [path for path in (Path(__file__).parents[2] / "pipeline/recipes").glob("*.toml") if "preset" in path.read_text()]
+OWN = [path for path in FOLDER.glob("*.toml") if "preset" in path.read_text()]
 
 
 @pytest.mark.parametrize("own", OWN, ids=lambda path: path.stem)

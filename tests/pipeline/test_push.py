@@ -19,13 +19,14 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-import patina.pipeline.push
+import patina.pipeline.export.push
 from patina.flows import cli
-from patina.pipeline.dataset import build
-from patina.pipeline.gallery import write_gallery
-from patina.pipeline.manifest import MANIFEST, SHARDS, load_manifest
-from patina.pipeline.presets import PRESETS
-from patina.pipeline.push import PushError, check_licences, plan_push, push
+from patina.pipeline.build.build import build
+from patina.pipeline.export.push import PushError, check_licences, plan_push, push
+from patina.pipeline.format.layout import MANIFEST, SHARDS
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.report.gallery import write_gallery
+from patina.pipeline.sources.presets import PRESETS
 from tests.pipeline.making import photo, photos, tiny_recipe
 
 OWN = ["README.md", "croissant.json", MANIFEST, "samples.parquet", "shards/sizes.json", "sources.parquet"]
@@ -277,8 +278,8 @@ def test_many_shards_go_in_batches_and_commits_of_bounded_size(
     out = dataset(tmp_path, ["noisy", "jpeg-compressed", "uncompleted"])
     count = len(shards(out))
     assert count >= 5
-    monkeypatch.setattr(patina.pipeline.push, "BATCH_FILES", 2)
-    monkeypatch.setattr(patina.pipeline.push, "COMMIT", 3)
+    monkeypatch.setattr(patina.pipeline.export.push, "BATCH_FILES", 2)
+    monkeypatch.setattr(patina.pipeline.export.push, "COMMIT", 3)
     done = push(out, REPO, message="all of it", api=hub)
     expect_whole(hub, out)
     assert hub.calls.count("preupload_lfs_files") == -(-count // 2)
@@ -288,13 +289,13 @@ def test_many_shards_go_in_batches_and_commits_of_bounded_size(
     for commit in commits[:-1]:
         assert len(commit.operations) == 3
         assert not set(OWN) & set(commit.files), "a manifest comes with the last of its shards"
-    monkeypatch.setattr(patina.pipeline.push, "BATCH_BYTES", 1)
-    assert list(patina.pipeline.push._batches(["a", "b"], [5, 5])) == [["a"], ["b"]]
+    monkeypatch.setattr(patina.pipeline.export.push, "BATCH_BYTES", 1)
+    assert list(patina.pipeline.export.push._batches(["a", "b"], [5, 5])) == [["a"], ["b"]]
 
 
 def test_an_upload_that_was_cut_short_goes_on(tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     out = dataset(tmp_path)
-    monkeypatch.setattr(patina.pipeline.push, "COMMIT", 1)
+    monkeypatch.setattr(patina.pipeline.export.push, "COMMIT", 1)
     slow = HTTP.ReadTimeout("too slow")
     hub.before_commit = lambda: hub.commits() and hub.fails.update(create_commit=slow)  # the second one fails
     with pytest.raises(PushError, match=r"cannot commit to someone/.*: the hub cannot be reached \(too slow\)"):
@@ -441,7 +442,7 @@ def test_a_hub_that_refuses_or_is_not_there(error: Exception, message: str, tmp_
 
 def test_without_a_token(tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.token = None
-    monkeypatch.setattr(patina.pipeline.push, "_stored_token", lambda: None)
+    monkeypatch.setattr(patina.pipeline.export.push, "_stored_token", lambda: None)
     with pytest.raises(PushError, match="no token for the hub: run `hf auth login`"):
         push(dataset(tmp_path), REPO, api=hub)
     assert hub.calls == ["repo_info"]
@@ -491,7 +492,7 @@ def test_the_command(
     from typer.testing import CliRunner
 
     out = dataset(tmp_path)
-    monkeypatch.setattr(patina.pipeline.push, "_api", lambda token: hub)
+    monkeypatch.setattr(patina.pipeline.export.push, "_api", lambda token: hub)
     run = CliRunner()
     said = run.invoke(cli.app, ["push", str(out), REPO, "--dry-run"])
     assert said.exit_code == 0, said.output

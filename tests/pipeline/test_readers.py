@@ -13,9 +13,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import SHARDS, read_samples
-from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.build.build import build
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.recipe.parse import parse_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's warnings are theirs
 

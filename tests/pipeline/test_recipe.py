@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patina.captioning import CAPTIONERS
-from patina.pipeline.recipe import Recipe, RecipeError, bucket_of, canonical_json, construct, load_recipe, parse_recipe
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.hashing import bucket_of, canonical_json
+from patina.pipeline.recipe.parse import load_recipe, parse_recipe
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.recipe.settings import construct
+from patina.pipeline.recipe.shipped import FOLDER
 from patina.pipeline.sources import READERS
 from patina.pipeline.sources.folder import Folder
 from patina.synth.degradations import CATALOGUE
@@ -373,7 +378,7 @@ def test_absolute_paths_and_home_stay(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_recipe_that_comes_with_patina_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "package" / "recipes" / "known.toml")
-    monkeypatch.setattr("patina.pipeline.recipe.__file__", str(tmp_path / "package" / "recipe.py"))
+    monkeypatch.setattr("patina.pipeline.recipe.shipped.FOLDER", tmp_path / "package" / "recipes")
     monkeypatch.chdir(tmp_path)
     assert load_recipe(Path("known")).name == "known"
     (tmp_path / "known").mkdir()  # such as the folder that it was built into
@@ -382,7 +387,7 @@ def test_a_recipe_that_comes_with_patina_goes_by_its_name(tmp_path: Path, monkey
     assert load_recipe(Path("known.toml")).name == "own"
 
 
-OWN = sorted((Path(__file__).parents[2] / "pipeline" / "recipes").glob("*.toml"))
+OWN = sorted(FOLDER.glob("*.toml"))
 
 
 @pytest.mark.parametrize("own", OWN, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from patina.pipeline.recovered import RECOVERY, Recovered, rain_layer, recover, reside_parameters
+from patina.pipeline.scan.recovered import RECOVERY, Recovered, rain_layer, recover, reside_parameters
 from patina.synth.degradations.rainy import Rainy
 from patina.synth.image import Image
 from patina.synth.rng import Rng

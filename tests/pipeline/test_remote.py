@@ -11,14 +11,23 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from patina.pipeline import locations
-from patina.pipeline.check import check
-from patina.pipeline.dataset import Silent, build
-from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError, load_manifest
-from patina.pipeline.recipe import Recipe, parse_recipe
-from patina.pipeline.remote_output import RemoteOutputError, dataset_folder_of, expect_writable, mirror_of, pull, push
-from patina.pipeline.sources.reader import SourceError
-from patina.pipeline.workspace import LockedError, Workspace
+from patina.pipeline.build.build import Silent, build
+from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.errors import LockedError, ManifestError, SourceError
+from patina.pipeline.export.remote_output import (
+    RemoteOutputError,
+    dataset_folder_of,
+    expect_writable,
+    mirror_of,
+    pull,
+    push,
+)
+from patina.pipeline.format.layout import MANIFEST, SHARDS
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.report.check import check
+from patina.pipeline.sources import locations
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.serving import serving
 

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patina.pipeline.dataset import Options, build, plan_build
+from patina.pipeline.build.build import build
 from patina.pipeline.export.run import choose, export
-from patina.pipeline.manifest import SHARDS, SOURCES, load_manifest, read_samples, read_sources
-from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.format.layout import SHARDS, SOURCES
+from patina.pipeline.format.manifest import load_manifest, read_samples, read_sources
+from patina.pipeline.plan.planning import Options, plan_build
+from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.sources.rights import Rights, rights_in
 from tests.pipeline.making import photos, tiny_recipe
 from tests.pipeline.serving import serving

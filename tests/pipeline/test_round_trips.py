@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patina.pipeline.dataset import build
+from patina.pipeline.build.build import build
 from patina.pipeline.export.run import choose, export
-from patina.pipeline.recipe import parse_recipe
+from patina.pipeline.recipe.parse import parse_recipe
 from tests.pipeline.making import photo, photos, picture, pixels, read_built, save, tiny_recipe
 
 Facts = tuple[str, str, bytes, bytes, str]

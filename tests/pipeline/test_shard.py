@@ -12,19 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from patina.pipeline.shard import (
-    BLOCK,
-    END,
-    DamagedShardError,
-    Span,
-    file_sha256,
-    pack,
-    read_shard,
-    read_span,
-    tar_header,
-    unpack,
-    write_shard,
-)
+from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.format.shard import BLOCK, END, Span, pack, read_shard, read_span, tar_header, unpack, write_shard
+from patina.pipeline.hashing import file_sha256
 
 # Keys as patina writes them: 16 hex digits, then tile and variant.
 FIRST = ("0123456789abcdef", {"png": b"lq" * 400, "gt.png": b"gt" * 256, "txt": "crêpe".encode(), "json": b"{}"})

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patina.pipeline import locations
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import SHARDS
-from patina.pipeline.recipe import parse_recipe
-from patina.pipeline.sources import huggingface
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import SourceError
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.sources import huggingface, locations
 from patina.pipeline.sources.huggingface import HuggingFace
-from patina.pipeline.sources.reader import Candidate, Found, SourceError
+from patina.pipeline.sources.reader import Candidate, Found
 from tests.pipeline.making import encoded, photo, photos, picture, read_built, save, tiny_recipe
 
 datasets = pytest.importorskip("datasets")

@@ -11,11 +11,11 @@ import fsspec
 import numpy as np
 import pytest
 
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import SHARDS
-from patina.pipeline.recipe import RecipeError
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import RecipeError, SourceError
+from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.sources.list_file import ListFile
-from patina.pipeline.sources.reader import Found, SourceError
+from patina.pipeline.sources.reader import Found
 from tests.pipeline.making import photo, picture, read_built, save, tiny_recipe
 from tests.pipeline.serving import serving
 

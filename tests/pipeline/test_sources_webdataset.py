@@ -14,11 +14,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from patina.pipeline import locations
-from patina.pipeline.dataset import Options, build
-from patina.pipeline.manifest import SHARDS
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import SourceError
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.sources import locations
 from patina.pipeline.sources import tar_index as tars
-from patina.pipeline.sources.reader import Found, SourceError
+from patina.pipeline.sources.reader import Found
 from patina.pipeline.sources.tar_index import read_headers
 from patina.pipeline.sources.webdataset import WebDataset, split_name
 from tests.pipeline.making import encoded, photo, photos, picture, read_built, save, tiny_recipe

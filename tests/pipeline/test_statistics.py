@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import SAMPLE_SCHEMA, ManifestError, read_samples
-from patina.pipeline.statistics import (
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_samples
+from patina.pipeline.format.statistics import (
     BATCHES,
     STOP_WORDS,
     Spread,

@@ -10,9 +10,11 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from patina.pipeline import locations
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import MANIFEST, SAMPLES, ManifestError, load_manifest, read_samples, samples_table
+from patina.pipeline.build.build import build
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.format.layout import MANIFEST, SAMPLES
+from patina.pipeline.format.manifest import load_manifest, read_samples, samples_table
+from patina.pipeline.sources import locations
 from tests.pipeline.making import photos, tiny_recipe
 
 

@@ -13,18 +13,19 @@ import PIL.ImageFile
 import pyarrow as pa
 import pytest
 
-from patina.pipeline import check as checking
-from patina.pipeline import gallery as showing
-from patina.pipeline import manifest as manifests
-from patina.pipeline.build import BuildError
-from patina.pipeline.check import check
-from patina.pipeline.dataset import Options, build, idle_report, plan_build
+from patina.pipeline.build.build import build, idle_report
+from patina.pipeline.build.watch import watch
+from patina.pipeline.disk_errors import OutputError, speaking_of
+from patina.pipeline.errors import BuildError
 from patina.pipeline.export import run as exporting
 from patina.pipeline.export.run import choose, export
-from patina.pipeline.gallery import contact_sheet, ladder_sheet, write_gallery
-from patina.pipeline.manifest import SAMPLES, SHARDS
-from patina.pipeline.watch import watch
-from patina.pipeline.workspace import OutputError, speaking_of
+from patina.pipeline.format import manifest as manifests
+from patina.pipeline.format.layout import SAMPLES, SHARDS
+from patina.pipeline.plan.planning import Options, plan_build
+from patina.pipeline.report import check as checking
+from patina.pipeline.report import gallery as showing
+from patina.pipeline.report.check import check
+from patina.pipeline.report.gallery import contact_sheet, ladder_sheet, write_gallery
 from tests.pipeline.making import photos, tiny_recipe
 
 
@@ -108,9 +109,9 @@ def test_a_disk_that_is_gone(dataset: Path, monkeypatch: pytest.MonkeyPatch, wor
 
         return reading
 
-    for module in ("manifest", "export.run", "statistics"):
-        monkeypatch.setattr(f"pipeline.{module}.read_table", then_it_goes(manifests.read_table))
-    monkeypatch.setattr("patina.pipeline.dataset.load_manifest", then_it_goes(manifests.load_manifest))
+    for module in ("format.manifest", "export.run", "format.statistics"):
+        monkeypatch.setattr(f"patina.pipeline.{module}.read_table", then_it_goes(manifests.read_table))
+    monkeypatch.setattr("patina.pipeline.plan.planning.load_manifest", then_it_goes(manifests.load_manifest))
     with pytest.raises(OutputError) as caught:
         work(dataset)
     assert str(caught.value) == (

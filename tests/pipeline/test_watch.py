@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from patina.pipeline.build import BuildError
-from patina.pipeline.dataset import build
-from patina.pipeline.manifest import MANIFEST, ManifestError
-from patina.pipeline.sources.reader import SourceError
-from patina.pipeline.watch import Verdict, Watched, note_told, watch
-from patina.pipeline.workspace import PRIVATE, Workspace
+from patina.pipeline.build.build import build
+from patina.pipeline.build.watch import Verdict, Watched, note_told, watch
+from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.errors import BuildError, ManifestError, SourceError
+from patina.pipeline.format.layout import MANIFEST, PRIVATE
 from tests.pipeline.making import photo, photos, tiny_recipe
 from tests.pipeline.serving import serving
 

@@ -18,19 +18,21 @@ from typing import Any
 
 import pytest
 
-from patina.captioning.store import CaptionStore
-from patina.pipeline.build import BuildError
-from patina.pipeline.dataset import Options, Stores, build
-from patina.pipeline.manifest import MANIFEST, SHARDS, ManifestError
-from patina.pipeline.sources.reader import SourceError
-from patina.pipeline.store import ScanStore
-from patina.pipeline.workspace import PRIVATE, LockedError, Workspace, dataset_folder, usable_cores
+from patina.pipeline.build.build import build
+from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.cache.captions import CaptionStore
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.errors import BuildError, LockedError, ManifestError, SourceError
+from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
+from patina.pipeline.format.manifest import dataset_folder
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.plan.planning import Options, Stores
 from tests.pipeline.making import photos, tiny_recipe
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from patina.pipeline.workspace import Workspace
+from patina.pipeline.build.workspace import Workspace
 with Workspace(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

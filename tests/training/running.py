@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from patina.pipeline.dataset import Options, build
-from patina.pipeline.recipe import load_recipe
-from tests.pipeline.making import photo
+from patina.pipeline.build.build import build
+from patina.pipeline.plan.planning import Options
+from patina.pipeline.recipe.parse import load_recipe
 from patina.training.loop import Job, Result, train
 from patina.training.stage import Stage, parse_table
+from tests.pipeline.making import photo
 
 WORDS = ("jpeg-compressed", "low-light", "noisy")
 

@@ -24,13 +24,13 @@ import PIL.Image
 import pytest
 import torch
 
-from tests.pipeline.making import photo, picture
-from tests.training.test_restorer import described, diffusion
 from patina.training import app
 from patina.training.errors import MissingTorchError, ModelInputError
 from patina.training.restorer import Restorer
 from patina.training.restoring import BARELY, How, Worker
 from patina.training.validate import to_bytes
+from tests.pipeline.making import photo, picture
+from tests.training.test_restorer import described, diffusion
 
 T = TypeVar("T")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")

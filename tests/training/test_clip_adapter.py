@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training import fill
 from patina.training.clip_inputs import tokenize
 from patina.training.errors import ModelInputError
 from patina.training.models import clip_adapter
@@ -18,6 +17,7 @@ from patina.training.models.clip_adapter import TINY, VIT_B_32, AdaptedClip, Ada
 from patina.training.official.clip_adapter import ADAPTERS, CLIP_ADAPTER, CLIP_PREFIX
 from patina.training.official.daclip import settings_of
 from patina.training.official.keymap import KeyMapError
+from tests.training import fill
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden" / "vlunet_clip_adapter.npz"

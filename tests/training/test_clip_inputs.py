@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tests.training import fill
 from patina.training.clip_inputs import (
     MEAN,
     STD,
@@ -24,6 +23,7 @@ from patina.training.clip_inputs import (
     training_view,
 )
 from patina.training.errors import ModelInputError
+from tests.training import fill
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURES = {"large": (300, 437), "small": (64, 64), "odd": (97, 131)}

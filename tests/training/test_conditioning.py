@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training import fill
 from patina.training.errors import ModelInputError
 from patina.training.models.conditioning import DegradationPrompt, GatedFeedForward, SpatialTransformer, check_context
 from patina.training.official.keymap import KeyMap, Rule
 from patina.training.official.unet import SPATIAL_TRANSFORMER
+from tests.training import fill
 
 with np.load(Path(__file__).parent / "golden" / "modules.npz") as file:
     GOLDEN = dict(file)

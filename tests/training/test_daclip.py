@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from benchmarks.published import daclip as published_daclip
 from patina.captioning.torchvision_ops import ensure_torchvision
-from tests.training import fill
 from patina.training.clip_inputs import tokenize
 from patina.training.errors import ModelInputError
 from patina.training.models import daclip
@@ -39,6 +38,7 @@ from patina.training.models.daclip import (
 )
 from patina.training.official.daclip import DACLIP, settings_of
 from patina.training.official.keymap import KeyMapError
+from tests.training import fill
 
 HERE = Path(__file__).parent
 SHAPES = fill.load_shapes(HERE / "official_keys" / "daclip_ViT-B-32.keys.json")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from patina.pipeline.shard import DamagedShardError
-from tests.pipeline.making import pixels, read_built
-from tests.training.running import WORDS, small_dataset
+from patina.pipeline.errors import DamagedShardError
 from patina.training.data import Batch, Plan, cut, load, read_image, read_index, read_pair, turned
 from patina.training.draws import of_image
 from patina.training.errors import StageError
 from patina.training.stage import Data
+from tests.pipeline.making import pixels, read_built
+from tests.training.running import WORDS, small_dataset
 
 DATA = Data(batch=4, crop=32, augment="symmetries", view="patch")
 

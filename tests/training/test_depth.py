@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from tests.pipeline.making import photo, picture
 from patina.training.depth import DepthModelError, _metres, write_depths
+from tests.pipeline.making import photo, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

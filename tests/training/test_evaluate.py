@@ -16,8 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from patina.pipeline.dataset import build
-from tests.pipeline.making import photos, tiny_recipe
+from patina.pipeline.build.build import build
 from patina.training import checkpoint, evaluate, published
 from patina.training.data import read_index, read_pair
 from patina.training.errors import CheckpointError, ModelInputError, StageError
@@ -29,6 +28,7 @@ from patina.training.models.daclip import DEGRADATIONS
 from patina.training.restorer import Restorer, Tiling
 from patina.training.stage import Data, Optimiser, Sde, Stage, Validation
 from patina.training.validate import centre, photographs_first
+from tests.pipeline.making import photos, tiny_recipe
 
 ENTRIES = {
     "noisy-50": {"use": "noisy", "sigma": 50},

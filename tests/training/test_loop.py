@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.running import STAGES, small_dataset, stage, trained
 from patina.training import checkpoint, loop
 from patina.training.average import MovingAverage
 from patina.training.data import Plan, load, read_index
@@ -24,6 +23,7 @@ from patina.training.restorer import load_restorer, load_steering
 from patina.training.runs import Device, StageCrashedError, command, lineage, run_stage, todo
 from patina.training.stage import Average, load_plan
 from patina.training.states import StageFolder
+from tests.training.running import STAGES, small_dataset, stage, trained
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from tests.pipeline.making import picture
-from tests.training import fill
 from patina.training import metrics, published
 from patina.training.errors import ModelInputError
 from patina.training.metrics import (
@@ -35,6 +33,8 @@ from patina.training.metrics import (
     ssim_gaussian,
     ssim_uniform,
 )
+from tests.pipeline.making import picture
+from tests.training import fill
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "metrics.npz")
 GT = fill.uint8_image("metric.gt", 61, 83)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.published import nafnet as published
-from tests.training import fill
 from patina.training.errors import ModelInputError
 from patina.training.models.conditioning import SpatialTransformer
 from patina.training.models.nafnet import (
@@ -28,6 +27,7 @@ from patina.training.models.nafnet import (
 )
 from patina.training.official.keymap import KeyMapError
 from patina.training.official.nafnet import NAFNET
+from tests.training import fill
 
 HERE = Path(__file__).parent
 SHAPES = fill.load_shapes(HERE / "official_keys" / "nafnet_refusion.keys.json")

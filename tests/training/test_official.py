@@ -28,12 +28,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.training import fill
 from patina.training import official
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE, clip_adapter, daclip, nafnet, unet, vlunet
 from patina.training.official import containers
 from patina.training.official.pickles import UnsafeCheckpointError
+from tests.training import fill
 
 KEYS = Path(__file__).parent / "official_keys"
 CONTAINERS = {"zip": True, "pickles": False}

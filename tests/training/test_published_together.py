@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training import fill
 from patina.training import official
 from patina.training.clip_inputs import clip_view
 from patina.training.models import daclip, unet
 from patina.training.official.daclip import DACLIP
 from patina.training.official.unet import UNET
 from patina.training.sde import IRSDE
+from tests.training import fill
 
 HERE = Path(__file__).parent
 KEYS = HERE / "official_keys"

@@ -20,8 +20,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patina.pipeline.dataset import build
-from tests.pipeline.making import photos, picture, tiny_recipe
+from patina.pipeline.build.build import build
 from patina.training import checkpoint, evaluate, published
 from patina.training.checkpoint import Checkpoint
 from patina.training.errors import StageError
@@ -49,6 +48,7 @@ from patina.training.report import (
 )
 from patina.training.stage import Average, Data, Optimiser, Stage
 from patina.training.states import StageFolder
+from tests.pipeline.making import photos, picture, tiny_recipe
 
 ALERT = "<script>alert('1')</script>"
 

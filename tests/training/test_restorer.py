@@ -14,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.pipeline.making import picture
-from tests.training.running import small_dataset, stage, trained
 from patina.training import checkpoint, official
 from patina.training.errors import CheckpointError, ModelInputError, StageError
 from patina.training.learners import Steering
@@ -33,6 +31,8 @@ from patina.training.restorer import (
 from patina.training.samplers import SAMPLERS
 from patina.training.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from patina.training.validate import to_bytes
+from tests.pipeline.making import picture
+from tests.training.running import small_dataset, stage, trained
 
 CLIP = replace(daclip.TINY, image_layers=1, text_layers=1)
 ADAPTED = replace(clip_adapter.TINY, image_layers=1, text_layers=1)

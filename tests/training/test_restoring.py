@@ -18,10 +18,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from patina.pipeline.codec import BadImageError, decode, encode_png
-from patina.pipeline.sources.reader import SourceError
-from tests.pipeline.making import encoded, photo, picture, save
-from tests.training.test_restorer import Pointwise, described, diffusion, made_up, of_pixels
+from patina.pipeline.codec.decode import decode
+from patina.pipeline.codec.png import encode_png
+from patina.pipeline.errors import BadImageError, SourceError
 from patina.training import restoring
 from patina.training.errors import CheckpointError, ModelInputError, TrainingError
 from patina.training.models import unet
@@ -38,6 +37,8 @@ from patina.training.restoring import (
     spoken,
     upright_exif,
 )
+from tests.pipeline.making import encoded, photo, picture, save
+from tests.training.test_restorer import Pointwise, described, diffusion, made_up, of_pixels
 
 WIDE, PLACE = 0x8769, 0x8825
 

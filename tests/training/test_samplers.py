@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training import fill
 from patina.training.errors import ModelInputError
 from patina.training.samplers import SAMPLERS, FewSteps, Model, Noise, SamplingError, generators, weights
 from patina.training.sde import IRSDE, SdeError
+from tests.training import fill
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")
 SHAPE = (1, 3, 8, 8)

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training import fill
 from patina.training.errors import ModelInputError
 from patina.training.sde import IRSDE, Schedule, SdeError, noise_loss
+from tests.training import fill
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")
 ONE, FOUR = (1, 3, 8, 8), (4, 3, 8, 8)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.running import stage
 from patina.training.errors import StageError
 from patina.training.learners import settings_of
 from patina.training.stage import Optimiser, Stage, chosen, load_plan, ordered, parse_stage, plan_texts
+from tests.training.running import stage
 
 TEXT = """
 objective = "sde"

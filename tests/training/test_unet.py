@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.published import unet as published
-from tests.training import fill
 from patina.training.errors import ModelInputError
 from patina.training.models import unet
 from patina.training.models.parts import ChannelNorm, embed_time, time_frequencies
@@ -23,6 +22,7 @@ from patina.training.models.unet import DoubleAndConvolve, LinearAttention, UNet
 from patina.training.official.keymap import KeyMap, KeyMapError, Rule
 from patina.training.official.unet import LINEAR_ATTENTION, UNET
 from patina.training.sde import IRSDE
+from tests.training import fill
 
 HERE = Path(__file__).parent
 SIZES = {

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.published import vlunet as published
-from tests.training import fill
 from patina.training.errors import ModelInputError
 from patina.training.models import vlunet
 from patina.training.models.vlunet import FIVE_PROMPTS, SEVEN_PROMPTS, TINY, FeedForward, VluNet, VluNetSettings
 from patina.training.official.keymap import KeyMapError
 from patina.training.official.vlunet import VLUNET
+from tests.training import fill
 
 HERE = Path(__file__).parent
 SHAPES = fill.load_shapes(HERE / "official_keys" / "vlunet.keys.json")

@@ -47,7 +47,8 @@ class Published:
     network  module and class below `patina.training.models`.
     size     the constant of settings in the same module.
     tiny     the same of a network for a CPU, with the same words of conditions.
-    table    module and constant below `patina.training.official`: the names of its published tensors; empty: never published.
+    table    module and constant below `patina.training.official`: the names of its published tensors;
+             empty: never published.
     inputs   of what is timed and counted, by name: shapes with B images of sides S, and numbers.
     counted  the method that is meant: for a CLIP that of its image side.
     cost     as published.

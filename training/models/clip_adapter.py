@@ -11,7 +11,14 @@ from torch.nn import functional
 
 from patina.training.errors import ModelInputError
 from patina.training.models import daclip
-from patina.training.models.daclip import ClipSettings, build_clip, check_size, check_tokens, pretrained_clip, settings_named
+from patina.training.models.daclip import (
+    ClipSettings,
+    build_clip,
+    check_size,
+    check_tokens,
+    pretrained_clip,
+    settings_named,
+)
 
 PROMPTS = (
     "image with noise",

@@ -338,7 +338,9 @@ def check_tokens(tokens: Tensor, settings: ClipSettings) -> None:
             "degradation are two tensors, not one row of both"
         )
     if tokens.dtype not in (torch.int64, torch.int32):
-        raise ModelInputError(f"tokens of type {tokens.dtype}; expected int64: see patina.training.clip_inputs.tokenize")
+        raise ModelInputError(
+            f"tokens of type {tokens.dtype}; expected int64: see patina.training.clip_inputs.tokenize"
+        )
     if not torch.compiler.is_compiling() and (int(tokens.min()) < 0 or int(tokens.max()) >= settings.vocabulary):
         raise ModelInputError(f"tokens outside of 0..{settings.vocabulary - 1}: another tokeniser made them")
 
@@ -444,7 +446,8 @@ class DaClip(nn.Module):
     def encode_image(
         self, images: Tensor, control: bool = True, normalize: bool = False
     ) -> tuple[Tensor, Tensor] | Tensor:
-        """Features of B x 3 x S x S views (`patina.training.clip_inputs`): image_features and degra_features, B x E each.
+        """Features of B x 3 x S x S views (`patina.training.clip_inputs`): image_features and degra_features,
+        B x E each.
 
         Without control CLIP's own image features alone. `normalize` gives unit length. Raises ModelInputError.
         """

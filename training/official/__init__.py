@@ -116,8 +116,8 @@ class Found:
 def recognise(state: Mapping[str, Tensor]) -> str | None:
     """The word of the network whose published state dict this is, None for a stranger's.
 
-    It is the word of `patina.training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of other
-    sizes. Names decide; some may be missing or too many, as long as most are one network's.
+    It is the word of `patina.training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of
+    other sizes. Names decide; some may be missing or too many, as long as most are one network's.
     """
     kind = _kind_of(state)
     return None if kind is None else _word(kind, state)
@@ -203,7 +203,9 @@ def _kind_of(state: Mapping[str, Tensor]) -> Kind | None:
 def _kind_of_network(net: nn.Module, path: Path) -> Kind:
     kind = next((kind for kind in KINDS if kind.network == _place(type(net))), None)
     if kind is None:
-        raise CheckpointError(f"{path}: {type(net).__name__} has no published form; use patina.training.checkpoint.save")
+        raise CheckpointError(
+            f"{path}: {type(net).__name__} has no published form; use patina.training.checkpoint.save"
+        )
     return kind
 
 

@@ -1,0 +1,154 @@
+"""Captions, and how well they fit, kept by image digest and the fingerprint of the model, so that none is made twice.
+
+Losing them costs only time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from typing import Any, ClassVar, Protocol
+
+from patina.captioning.captioner import Caption, Captioner, Photo, Run
+from patina.pipeline.cache.captions import CaptionStore
+
+
+class Fingerprinted(Protocol):
+    """A captioner or a scorer: a name, a version, and settings as JSON."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what it says beside the image."""
+        ...
+
+
+class Scorer(Fingerprinted, Protocol):
+    """Says how well sentences fit images: `clip_score.ClipScore`, or its double."""
+
+    def prepare(self, run: Run) -> None:
+        """Make ready for `stream`. Raises CaptionError, before any work, if it cannot run here."""
+        ...
+
+    def stream(self, items: Sequence[tuple[Photo, str]], run: Run) -> Generator[list[tuple[int, float | str]]]:
+        """Scores, or problems in words, with the index of their item; batches in any order."""
+        ...
+
+    def release(self) -> None:
+        """Give back the memory that it took."""
+        ...
+
+
+def fingerprint(model: Fingerprinted) -> str:
+    """16 hex digits for all that decides what a captioner or scorer says beside the image: name, version, settings."""
+    facts = {"name": model.name, "version": model.version, "settings": model.settings()}
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def caption_all(
+    captioner: Captioner,
+    photos: Sequence[Photo],
+    store: CaptionStore,
+    run: Run | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Caption]:
+    """The caption of every photo, by digest.
+
+    What a `stored` captioner has captioned before comes from the store; the rest is made as `run` says, and each batch
+    is kept as soon as it is made: an interruption loses what is in flight. `progress(done, total)` counts the images to
+    be made, after each batch. Raises CaptionError, before any work, if the captioner cannot run here.
+
+    Photos of one digest are one image under several names: they are tried in the names' order until one of them has a
+    text; if none has, the first one's problem is the image's.
+    """
+    run = run or Run()
+    names: dict[str, deque[Photo]] = {}
+    for photo in sorted(photos, key=lambda photo: (photo.name, photo.folder)):
+        names.setdefault(photo.digest, deque()).append(photo)
+    key = fingerprint(captioner)
+    made = {d: Caption(text) for d, text in store.get(names, key).items()} if captioner.stored else {}
+    queue = [digest for digest in names if digest not in made]
+    done, total = 0, len(queue)
+    try:
+        if queue:
+            captioner.prepare(run)
+            if captioner.stored:
+                _compare_origins(captioner, store, key)
+        while queue:
+            asked = [names[digest].popleft() for digest in queue]
+            again = []
+            with closing(captioner.stream(asked, run)) as batches:
+                for batch in batches:
+                    texts = []
+                    for i, caption in batch:
+                        digest = asked[i].digest
+                        if not caption.problem:
+                            made[digest] = caption
+                            texts.append((digest, caption.text))
+                            continue
+                        made.setdefault(digest, caption)  # not over the problem that its first name had
+                        if names[digest]:
+                            again.append(digest)
+                            done -= 1
+                    if captioner.stored:
+                        store.put(texts, key)
+                    done += len(batch)
+                    if progress:
+                        progress(done, total)
+            queue = again
+    finally:
+        captioner.release()
+    return {digest: made[digest] for digest in names}
+
+
+def _compare_origins(captioner: Captioner, store: CaptionStore, key: str) -> None:
+    """Warn if the captions that are kept are of another commit of the model than those to come."""
+    found = captioner.origin()
+    if found and (first := store.origin(key, found)) != found:
+        logging.getLogger(__name__).warning(
+            "%s: its model was at %s when its first captions were made, and is at %s now; to have all from one, set "
+            "revision to either",
+            captioner.name,
+            first,
+            found,
+        )
+
+
+def score_all(
+    scorer: Scorer,
+    items: Sequence[tuple[Photo, str]],
+    store: CaptionStore,
+    run: Run | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[tuple[str, str], float | str]:
+    """How well each text fits its photo, by (digest, text); a problem in words for a photo that cannot be looked at.
+
+    What was compared before comes from the store; each batch of the rest is kept as soon as it is done. Raises
+    CaptionError, before any work, if the scorer cannot run here.
+    """
+    run = run or Run()
+    key = fingerprint(scorer)
+    wanted = {(photo.digest, text): (photo, text) for photo, text in items}
+    made: dict[tuple[str, str], float | str] = dict(store.get_scores(wanted, key))
+    rest = [name for name in wanted if name not in made]
+    done = 0
+    try:
+        if rest:
+            scorer.prepare(run)
+        with closing(scorer.stream([wanted[name] for name in rest], run)) as batches:
+            for batch in batches:
+                some = {rest[i]: score for i, score in batch}
+                made |= some
+                store.put_scores([(name, score) for name, score in some.items() if not isinstance(score, str)], key)
+                done += len(batch)
+                if progress:
+                    progress(done, len(rest))
+    finally:
+        scorer.release()
+    return {name: made[name] for name in wanted}

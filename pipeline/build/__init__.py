@@ -1,0 +1,1 @@
+"""How is it made? Jobs, shards, samples, the runner, the workspace, and publishing."""

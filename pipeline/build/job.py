@@ -1,0 +1,63 @@
+"""The types of a shard that is to be made, and of one that was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from patina.pipeline.format.manifest import SampleRow, ShardEntry
+from patina.pipeline.format.shard import Span
+from patina.pipeline.plan.wanted import WantedSample
+from patina.synth.degradation import Degradation
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Where a sample lies already: a shard's path and the place in it."""
+
+    path: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """All that is needed to make one shard, on any machine that sees the sources and the dataset's folder.
+
+    same         copies of samples that are wholly as wanted, by fingerprint.
+    same_pixels  copies of samples that lack only their present caption, by the digest of what decides their images.
+    old_shards   SHA-256 of every shard that is copied from, by path.
+    """
+
+    split: str
+    word: str
+    bucket: int
+    fingerprint: str
+    samples: tuple[WantedSample, ...] = field(repr=False)
+    degradation: Degradation | None
+    same: Mapping[str, Copy] = field(repr=False)
+    same_pixels: Mapping[str, Copy] = field(repr=False)
+    old_shards: Mapping[str, str] = field(repr=False)
+    staging: str
+    codec: str
+
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return ShardEntry(self.split, self.word, self.bucket, "", "", 0, 0).name
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A shard that lies in the staging folder, ready to be published.
+
+    seconds and megapixels are those of synthesis alone, for the estimate of the next plan.
+    """
+
+    entry: ShardEntry
+    rows: tuple[SampleRow, ...] = field(repr=False)
+    staged: str
+    synthesised: int = 0
+    captioned: int = 0
+    copied: int = 0
+    seconds: float = 0.0
+    megapixels: float = 0.0

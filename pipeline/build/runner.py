@@ -1,0 +1,61 @@
+"""Where the steps of a build run: the protocol, and threads of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Runner(Protocol):
+    """Where the steps of a build run. `map` gives one result for each item, in the items' order.
+
+    shares_memory  whether mapped functions run in this process, so that they can report progress as they go.
+    workers        how many items are under way at a time.
+    """
+
+    shares_memory: bool
+    workers: int
+
+    def call(self, step: str, function: Callable[[], R]) -> R:
+        """Run one step."""
+        ...
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run a function over all items, side by side. Raises the first error, after all have ended.
+
+        `finished` is called in this process with each item whose result is there, one at a time.
+        """
+        ...
+
+
+class Threads:
+    """Steps in this process, shards on `workers` threads: NumPy, OpenCV, Pillow and ISA-L let others run meanwhile."""
+
+    shares_memory = True
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+
+    def call(self, step: str, function: Callable[[], R]) -> R:
+        """Run it here."""
+        del step
+        return function()
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run it on a pool of threads."""
+        del step
+        results = []
+        with ThreadPoolExecutor(max_workers=self.workers) as pool:
+            for item, result in zip(items, pool.map(function, items), strict=True):
+                results.append(result)
+                if finished:
+                    finished(item)
+        return results

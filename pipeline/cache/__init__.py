@@ -1,0 +1,1 @@
+"""What was found before? SQLite files that may be lost at any time."""

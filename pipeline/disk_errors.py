@@ -1,0 +1,128 @@
+"""Errors of a disk, in words: full, closed, gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from patina.pipeline.cache.database import DAMAGE
+from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.machine import within_memory
+from patina.pipeline.text import printable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class OutputError(OSError):
+    """A dataset's disk cannot be written to, or is gone. Says where, what was found and what to do."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "files may not grow so large",
+}
+CLOSED = {
+    errno.EROFS: "the disk can only be read",
+    errno.EACCES: "writing is forbidden",
+    errno.EPERM: "writing is forbidden",
+}
+GONE = {
+    errno.EIO: "the disk fails, or is gone",
+    errno.ENXIO: "the disk is gone",
+    errno.ENODEV: "the disk is gone",
+    errno.ESTALE: "the disk on the network is gone",
+    errno.ENOTCONN: "the disk on the network is gone",
+}
+VANISHED = "the folder was there and is gone; see that its disk is connected, and run it again"
+DATABASE_FULL = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk is full, or fails"}
+DATABASE_CLOSED = {sqlite3.SQLITE_READONLY: "writing is forbidden", sqlite3.SQLITE_CANTOPEN: "a file cannot be opened"}
+
+
+@contextmanager
+def speaking_of(out: Path, *, building: bool = True) -> Iterator[None]:
+    """Within it, errors of a full, closed, failing or vanished disk become OutputErrors that name the folder, or file,
+    and what to do. `building`: whether it is a build, which keeps what is finished."""
+    was_there = _is_there(out)
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        words, place = _in_words(error, building), ""
+        if was_there and not _is_there(out):  # whatever went wrong then
+            words = VANISHED
+        elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+            place = f" (at {printable(os.fsdecode(error.filename))})"
+        if not words:
+            raise
+        raise OutputError(f"{printable(str(out))}{place}: {words}") from error
+
+
+def _in_words(error: Exception, building: bool) -> str:
+    """What an error of a disk says, and what to do about it; empty for others."""
+    if isinstance(error, OSError):
+        gone = GONE.get(error.errno or 0, "")
+        connect = f"{gone}; see that it is connected, and run it again"
+        return connect if gone else _advice(error.errno or 0, FULL, CLOSED, building)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, sqlite3.OperationalError):
+        return f"{_advice(code, DATABASE_FULL, DATABASE_CLOSED, building) or f'{error}; run it again'} (its stores)"
+    if isinstance(error, sqlite3.DatabaseError) and code in DAMAGE:
+        return f"a store in {PRIVATE} is damaged; run it again"
+    return ""
+
+
+def _advice(code: int, full: Mapping[int, str], closed: Mapping[int, str], building: bool) -> str:
+    if code in full:
+        kept = ": what is finished is kept, and no shard is half written" if building else ""
+        return f"{full[code]}; make room and run it again{kept}"
+    if code in closed:
+        found = closed[code] if building or code == errno.EROFS else "access is forbidden"
+        return f"{found}; make it writable, or name another folder with --out"
+    return ""
+
+
+def expect_there(out: Path) -> None:
+    """Raise OutputError if a dataset's folder is gone: then nothing that is missing from it means anything."""
+    if not _is_there(out):
+        raise OutputError(f"{printable(str(out))}: {VANISHED}")
+
+
+def _is_there(out: Path) -> bool:
+    try:
+        return out.is_dir()
+    except OSError:
+        return False
+
+
+@contextmanager
+def in_words(out: Path, less_memory: str) -> Iterator[None]:
+    """Within it, other work on a dataset than a build: too little memory is a BuildError that says what needs less, and
+    trouble with the disk of `out` an OutputError."""
+    with within_memory(less_memory), speaking_of(out, building=False):
+        yield
+
+
+def speaking(less_memory: str) -> Callable[[Callable[Concatenate[Path, P], R]], Callable[Concatenate[Path, P], R]]:
+    """The same for all of a function whose first argument is the dataset's folder."""
+
+    def decorated(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
+        @wraps(function)
+        def told(out: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with in_words(out, less_memory):
+                return function(out, *args, **kwargs)
+
+        return told
+
+    return decorated

@@ -1,0 +1,552 @@
+"""OUT/README.md: the dataset's card, whose YAML head lets `datasets.load_dataset(OUT)` read the shards as they are.
+
+All of it follows from the manifest and the two tables: no date, no folder of the machine that built it. Names, captions
+and attributions come from anywhere, so every text goes through `_text` into Markdown and through `_yaml` into YAML.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import tomli_w
+
+from patina.pipeline.format.layout import SHARDS, SPLITS
+from patina.pipeline.format.manifest import Manifest
+from patina.pipeline.format.statistics import BATCHES, Statistics
+from patina.pipeline.sources.presets.preset import UNKNOWN
+from patina.pipeline.text import counted, human_bytes, printable
+from patina.synth.compose import JOINT
+from patina.synth.degradations import WORDS
+
+CARD = "README.md"
+
+# `datasets` infers columns from the first samples alone and silently gives None for a member with another extension.
+# So the union is declared: what may be absent is then null, and what is there is never lost.
+IMAGES = ("png", "jpg", "gt.png", "gt.jpg")
+FACTS = {
+    "schema": "int64", "key": "string", "entry": "string", "degradation": "string", "degradations": ["string"],
+    "params": "string", "seed": "string", "variant": "int64", "source": "string", "content": "string", "x": "int64",
+    "y": "int64", "width": "int64", "height": "int64",
+    "severity": {
+        "psnr": "float64", "ssim": "float64", "residual_mean": "float64", "residual_std": "float64",
+        "score": "float64", "word": "string", "clip_psnr": "float64", "clip_ssim": "float64",
+        "clip_residual_mean": "float64", "clip_residual_std": "float64", "clip_score": "float64",
+        "clip_word": "string",
+    },
+    "text": {"sentence": "string", "instruction": "string", "prompt": "string"},
+    "pixels": "string", "caption": "string", "captioner": "string", "fingerprint": "string",
+}  # fmt: skip
+
+HUB_LICENCES = frozenset((
+    "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear",
+    "bsl-1.0", "c-uda", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
+    "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+    "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0",
+    "cdla-sharing-1.0", "etalab-2.0", "eupl-1.1", "eupl-1.2", "gfdl", "gpl-2.0", "gpl-3.0", "isc", "lgpl-2.1",
+    "lgpl-3.0", "mit", "mpl-2.0", "odbl", "odc-by", "ofl-1.1", "pddl", "unlicense", "wtfpl", "zlib",
+))  # fmt: skip
+"""Licence identifiers that the hub knows, of those that photographs have."""
+
+SPDX = {"odbl-1.0": "odbl", "odc-by-1.0": "odc-by", "pddl-1.0": "pddl", "cc0": "cc0-1.0"}
+"""SPDX identifiers and usual names that the hub spells otherwise."""
+
+SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**7),
+         ("10M<n<100M", 10**8), ("100M<n<1B", 10**9), ("1B<n<10B", 10**10))  # fmt: skip
+"""The hub's words for the number of samples, each with the number that it stays below."""
+
+TRUTH = {
+    "kernel": ("blur kernel at the centre of the image, k×k with k odd", "16 bits, Σ = 65535"),
+    "transmission": ("share t of green light that the air lets through", "16 bits, 65535 = 1"),
+    "depth": ("way through the air to what is seen", "16 bits, steps of `depth_step` metres"),
+    "noise": ("standard deviation of the noise, as seen after brightening", "16 bits, 65535 = 1, full scale"),
+    "drops": ("share M of a pixel's light that comes through drops", "16 bits, 65535 = 1"),
+    "streaks": ("rain layer S that was added, or recovered from a pair", "16 bits, 65535 = 1"),
+    "clipped": ("where `streaks` of a pair is a lower bound, as its LQ is white", "8 bits, 255 = so"),
+    "matte": ("share of the sun that is shaded, 1 in the umbra", "16 bits, 65535 = 1"),
+    "alpha": ("opacity α of the snow", "16 bits, 65535 = 1"),
+    "mask": ("what is kept and what is a hole", "8 bits, 255 = kept, 0 = hole"),
+}
+"""Truth maps by name: what each tells, and its levels. H×W grey PNG, aligned with LQ and GT but for the kernel."""
+
+FIELDS = {
+    "key": "the sample's name in its shard: 16 hex digits of its source's digest, place of the tile, variant",
+    "degradation": "the label: one of DA-CLIP's words, for a composite the parts' words joined by `+`",
+    "degradations": "the words as a list, in the order in which they were applied",
+    "entry": "what the recipe calls the degradation; it names the shards",
+    "params": "the drawn parameters as a JSON text; for pairs what is known or recovered, or nothing",
+    "seed": "decides all that was drawn; empty for pairs",
+    "source, content": "SHA-256 of the photograph (for a pair: of both files), and of the clean image alone",
+    "x, y, width, height": "the tile in the photograph, pixels; the whole photograph where nothing was cut",
+    "variant": "0, 1, … where one tile is degraded several times",
+    "severity": "measured: PSNR (dB), SSIM, mean and standard deviation of LQ − GT (levels), score 0 to 100 and its "
+    "word; `clip_…` the same at 224 px",
+    "text": "`sentence` that says what was done, `instruction` that asks to undo it, VLU-Net's `prompt` or nothing",
+    "caption, captioner": "what the clean image shows, as in `KEY.txt`, and who said so, `name@version`",
+    "pixels, fingerprint": "digests of all that decides the images, and the whole sample",
+}
+"""Keys of KEY.json, explained."""
+
+CITATIONS = {
+    "daclip": """@inproceedings{luo2024controlling,
+  title     = {Controlling Vision-Language Models for Multi-Task Image Restoration},
+  author    = {Luo, Ziwei and Gustafsson, Fredrik K. and Zhao, Zheng and Sj{\\"o}lund, Jens and Sch{\\"o}n, Thomas B.},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2024},
+  note      = {arXiv:2310.01018}
+}""",
+    "blip2": """@inproceedings{li2023blip2,
+  title     = {{BLIP-2}: Bootstrapping Language-Image Pre-training with Frozen Image Encoders
+               and Large Language Models},
+  author    = {Li, Junnan and Li, Dongxu and Savarese, Silvio and Hoi, Steven},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2023},
+  note      = {arXiv:2301.12597}
+}""",
+    "blip": """@inproceedings{li2022blip,
+  title     = {{BLIP}: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding
+               and Generation},
+  author    = {Li, Junnan and Li, Dongxu and Xiong, Caiming and Hoi, Steven},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2022},
+  note      = {arXiv:2201.12086}
+}""",
+}  # fmt: skip
+"""Works whose data are in the dataset: DA-CLIP's label words, and the captioners'."""
+
+NO_PATHS = frozenset(("pattern", "gt_pattern", "include", "text"))
+"""Keys of a recipe whose texts may begin with a slash and are no paths."""
+
+LISTED = 50
+"""Lines of a list at the most."""
+
+
+def card(manifest: Manifest, truth: Iterable[str], numbers: Statistics) -> str:
+    """The text of OUT/README.md. `truth` names the truth maps that occur, `numbers` are the dataset's statistics."""
+    maps = sorted(truth)
+    parts = [
+        *_head(manifest, maps, numbers),
+        "",
+        f"# {_text(manifest.recipe['name'])}",
+        "",
+        *_summary(manifest, numbers),
+        *_loading(manifest),
+        *_columns(maps),
+        *_numbers(numbers),
+        *_making(manifest, numbers),
+        *_rights(numbers),
+        *_aside(manifest),
+        *_care(manifest, numbers),
+        *_citation(manifest, numbers),
+    ]
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def hub_licence(licence: str) -> str:
+    """The hub's identifier for a licence as people write it (`CC BY 4.0`, `CC0-1.0`); empty if it has none."""
+    name = re.sub(r"[\s_]+", "-", licence.strip().lower())
+    name = SPDX.get(name, re.sub(r"^((?:a|l)?gpl-\d\.\d)-(?:only|or-later)$", r"\1", name))
+    return name if name in HUB_LICENCES else ""
+
+
+def shown_recipe(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's table as a card may show it: of a path that starts at a root or a home only the last part, and of an
+    address no user, password or query."""
+    return {k: v if k in NO_PATHS else _shown(v) for k, v in table.items() if v is not None}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return shown_recipe(value)
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in value]
+    return public(value) if isinstance(value, str) else value
+
+
+def public(text: str) -> str:
+    """A text without what only its author should know: see `shown_recipe`."""
+    if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+        address = urlsplit(text)
+        if address.scheme.lower() == "file":
+            return PurePosixPath(address.path).name
+        return urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+    if re.match(r"(/|~|[A-Za-z]:[\\/]|\\\\)[^\s]*", text):
+        return PurePosixPath(text.replace("\\", "/")).name or "."
+    return text
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The YAML head
+
+
+def _head(manifest: Manifest, truth: Sequence[str], numbers: Statistics) -> list[str]:
+    words = sorted({shard.degradation for shard in manifest.shards})
+    total = sum(shard.count for shard in manifest.shards)
+    labels = sorted({word for label in numbers.labels.counts for word in label.split(JOINT)})
+    tags = dict.fromkeys(["image-restoration", "image-degradation", "image-text", *labels, "webdataset", "croissant"])
+    size = next((word for word, below in SIZES if total < below), "n>1T" if total >= 10**12 else "other")
+    lines = ["---", f"pretty_name: {_yaml(manifest.recipe['name'])}", "language:", "- en"]
+    lines += _licence_lines(numbers)
+    lines += ["task_categories:", "- image-to-image", "- image-to-text", "size_categories:", f"- {size}"]
+    lines += ["tags:", *(f"- {_yaml(tag)}" for tag in [*tags, "patina"])]
+    return [*lines, *_configs(manifest, words, truth), "---"]
+
+
+def _licence_lines(numbers: Statistics) -> list[str]:
+    """The licence as the hub reads it: one that it knows, if all photographs have that."""
+    stated = sorted({rights.licence for rights in numbers.rights})
+    known = {hub_licence(licence) for licence in stated}
+    if len(known) == 1 and "" not in known:
+        return [f"license: {known.pop()}"]
+    if stated in ([], [""]):
+        return ["license: unknown"]
+    one = stated[0] if len(stated) == 1 else "several-licences"
+    details = "; ".join(licence or "not stated" for licence in stated)
+    name = re.sub(r"[^a-z0-9.]+", "-", one.lower()).strip("-") or "other"
+    return ["license: other", f"license_name: {_yaml(name)}", f"license_details: {_yaml(details)}"]
+
+
+def _configs(manifest: Manifest, words: Sequence[str], truth: Sequence[str]) -> list[str]:
+    splits = [s for s in SPLITS if any(shard.split == s for shard in manifest.shards)]
+    lines = ["configs:"]
+    for word in ["default", *words]:
+        pattern = "*" if word == "default" else f"{word}-*"
+        have = [
+            s
+            for s in splits
+            if word == "default" or any((e.split, e.degradation) == (s, word) for e in manifest.shards)
+        ]
+        lines += [f"- config_name: {word}", "  data_files:"]
+        for split in have:
+            lines += [f"  - split: {split}", f"    path: {SHARDS}/{split}-{pattern}.tar"]
+    lines.append("dataset_info:")
+    for word in ["default", *words]:
+        lines += [f"- config_name: {word}", "  features:"]
+        for name in (*IMAGES, *(f"{t}.png" for t in truth)):
+            lines += [f"  - name: {name}", "    dtype: image"]
+        lines += ["  - name: txt", "    dtype: string", "  - name: json"]
+        lines += _features(FACTS, "    ")
+        lines += [f"  - name: {name}\n    dtype: string" for name in ("__key__", "__url__")]
+    return lines
+
+
+def _features(facts: Mapping[str, object], indent: str) -> list[str]:
+    lines = [f"{indent}struct:"]
+    for name, kind in facts.items():
+        lines.append(f"{indent}- name: {name}")
+        if isinstance(kind, dict):
+            lines += _features(kind, indent + "  ")
+        elif isinstance(kind, list):
+            lines.append(f"{indent}  list: {kind[0]}")
+        else:
+            lines.append(f"{indent}  dtype: {kind}")
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The body
+
+
+def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
+    total = sum(s.count for s in manifest.shards)
+    size = human_bytes(sum(s.bytes for s in manifest.shards))
+    return [
+        f"{total:,} image–text–degradation samples from {manifest.sources:,} photographs in {len(manifest.shards)} "
+        f"WebDataset shards, {size}. Made by patina; digest `{manifest.digest[:16]}`.",
+        "",
+        "Each sample is a clean photograph or a part of one (GT), the same degraded (LQ), a caption of the clean "
+        "image, the name of the degradation, and where there is one a truth map that tells what was done where. The "
+        "degraded images of pairs came with the clean ones; all others were synthesised from a seed and drawn "
+        "parameters, which are stored, so that any of them can be made again pixel by pixel.",
+        "",
+        *_table(numbers.count_rows()),
+        "",
+    ]
+
+
+def _loading(manifest: Manifest) -> list[str]:
+    """How to read it, in code that runs."""
+    first = next((s.split for s in manifest.shards if s.split == "train"), manifest.shards[0].split)
+    shards = [s for s in manifest.shards if s.split == first]
+    word = shards[0].degradation
+    of_word = [s for s in shards if s.degradation == word]
+    low, high = of_word[0].bucket, of_word[-1].bucket
+    whole = [s.bucket for s in of_word] == list(range(low, high + 1)) and low < high
+    number = f"{{{low:04d}..{high:04d}}}" if whole else f"{low:04d}"
+    count = sum(s.count for s in of_word) if whole else of_word[0].count
+    return [
+        "## How to load it",
+        "",
+        "`FOLDER` is this folder, downloaded. `datasets` also takes the dataset's name on the hub.",
+        "",
+        "```python",
+        "import datasets",
+        "",
+        f'rows = datasets.load_dataset("FOLDER", "default", split="{first}")  # or one degradation, such as "{word}"',
+        'lq, gt = rows[0]["png"] or rows[0]["jpg"], rows[0]["gt.png"] or rows[0]["gt.jpg"]',
+        "```",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "import webdataset as wds",
+        "",
+        f'shards = sorted(str(path) for path in Path("FOLDER/{SHARDS}").glob("{first}-*.tar"))',
+        'for sample in wds.WebDataset(shards, shardshuffle=False).decode("rgb8"):',
+        '    lq, gt = sample.get("png", sample.get("jpg")), sample.get("gt.png", sample.get("gt.jpg"))',
+        '    caption, facts = sample["txt"], sample["json"]',
+        "```",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "from patina.pipeline.format.manifest import read_members, read_samples  # any sample by its place",
+        "",
+        'row = read_samples(Path("FOLDER"))[0]',
+        'members = read_members(Path("FOLDER"), row)  # bytes by extension: "png" or "jpg", "gt.png", "txt", "json"',
+        "```",
+        "",
+        "```sh",
+        f"python -m open_clip_train.main --dataset-type webdataset --train-num-samples {count} \\",
+        f'    --train-data "FOLDER/{SHARDS}/{first}-{word}-{number}.tar" --model ViT-B-32',
+        "```",
+        "",
+    ]
+
+
+def _columns(truth: Sequence[str]) -> list[str]:
+    return [
+        "## What a sample holds",
+        "",
+        "| member | holds |",
+        "|---|---|",
+        "| `KEY.png` or `KEY.jpg` | LQ, the degraded image, RGB; a JPEG only where the degradation is JPEG or a "
+        "pair's LQ was one |",
+        "| `KEY.gt.png` or `KEY.gt.jpg` | GT, the clean image; the photograph's own bytes where nothing was cut, "
+        "rotated or converted |",
+        "| `KEY.txt` | caption of the clean image, one line, UTF-8 |",
+        "| `KEY.json` | everything else, as below; the same keys in every sample |",
+        *(f"| `KEY.{name}.png` | {what}; {levels} |" for name, what, levels in map(_truth, truth)),
+        "",
+        "| key of `KEY.json` | tells |",
+        "|---|---|",
+        *(f"| {', '.join(f'`{n}`' for n in name.split(', '))} | {what} |" for name, what in FIELDS.items()),
+        "",
+        "`samples.parquet` has these facts and each sample's place in its shard, one row a sample; `sources.parquet` "
+        "one row a photograph; `manifest.json` the recipe and every shard's SHA-256; `croissant.json` describes all.",
+        "",
+    ]
+
+
+def _truth(name: str) -> tuple[str, str, str]:
+    """A truth map's name, meaning and levels; of a composite's, its part's."""
+    if name.startswith("step-"):
+        return name, f"the image after part {name.removeprefix('step-')} of a composite", "RGB, 8 bits"
+    word = next((w for w in sorted(WORDS, key=len, reverse=True) if name.startswith(f"{w}-")), "")
+    meaning, levels = TRUTH.get(name.removeprefix(f"{word}-") if word else name, ("a map of what was done", "grey"))
+    return name, f"{word}: {meaning}" if word else meaning, levels
+
+
+def _numbers(numbers: Statistics) -> list[str]:
+    captions, sizes = numbers.captions, numbers.samples
+    lines = [
+        "## In numbers",
+        "",
+        "Severity is measured from LQ and GT, half by PSNR and half by SSIM, from 0 to 100 in five words. Figures are "
+        "medians; the words' columns are shares of the samples.",
+        "",
+        *_table(numbers.severity_rows()),
+        "",
+    ]
+    if (words := captions.words) is not None:
+        frequent = ", ".join(f"{_text(word)} ({count:,})" for word, count in captions.frequent[:15])
+        lines += [
+            f"**Captions.** {counted(captions.distinct, 'different caption')} of "
+            f"{counted(captions.photographs, 'photograph')} "
+            f"({captions.distinct / captions.photographs:.0%}), {words.low:g} to {words.high:g} words, "
+            f"{words.median:g} in the median; {counted(captions.vocabulary, 'different word')}."
+            + (f" Most frequent: {frequent}." if frequent else ""),
+            "",
+        ]
+    if (near := captions.similarity) is not None:
+        lines += [
+            f"Similarity of image and caption: {near.median:.3f} in the median, half of them {near.quarter:.3f} to "
+            f"{near.three_quarters:.3f}.",
+            "",
+        ]
+    if (area := sizes.megapixels) is not None:
+        (w, h, n), different = sizes.sides[0], len(sizes.sides)
+        areas = f"{area.low:.2f} to {area.high:.2f} megapixels, {area.median:.2f} in the median"
+        if f"{area.low:.2f}" == f"{area.high:.2f}":
+            areas = f"{area.median:.2f} megapixels"
+        share = "all of them" if different == 1 else f"the most frequent of {different:,}, {n / sizes.count:.0%}"
+        lines += [
+            f"**Sizes.** Samples of {areas}; {w}×{h} px is {share if different > 1 else 'the size of ' + share}.",
+            "",
+        ]
+    labels = numbers.labels
+    floors = " and ".join(f"{labels.floors[n]:.2f} for a batch of {n}" for n in BATCHES)
+    lines += [
+        f"**Labels.** {counted(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats: DA-CLIP's contrastive "
+        "degradation loss, to which samples of one label are false negatives, cannot fall far below ln N − H = "
+        f"{floors}.",
+        "",
+    ]
+    return lines + [line for warning in numbers.warnings for line in (f"**Warning:** {_text(warning)}.", "")]
+
+
+def _captioners(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{_text(name or 'nobody')} ({count:,})" for name, count in counts.items())
+
+
+def _making(manifest: Manifest, numbers: Statistics) -> list[str]:
+    captioners = _captioners(numbers.captions.captioners) or _text(manifest.captioner)
+    recipe = _fenced(tomli_w.dumps(shown_recipe(manifest.recipe)).rstrip(), "toml")
+    versions = ", ".join(f"{_text(name)} {_text(version)}" for name, version in sorted(manifest.versions.items()))
+    twice = (
+        f" {counted(manifest.duplicates, 'file')} had the bytes of another and were used once."
+        if manifest.duplicates
+        else ""
+    )
+    mended = manifest.recipe.get("split", {}).get("leaks") == "mend"
+    scenes = ", and photographs of one scene are kept on one side" if mended else ""
+    return [
+        "## How it was made",
+        "",
+        f"By the recipe below from {counted(manifest.sources, 'photograph')}.{twice} Splits follow the digest of a "
+        f"photograph's bytes unless its source names one{scenes}. All defaults are filled in; the shards are a pure "
+        f"function of recipe, photographs and codecs. Captions by {captioners}. Made with {versions}.",
+        "",
+        "<details>",
+        "<summary>The recipe</summary>",
+        "",
+        *recipe,
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _rights(numbers: Statistics) -> list[str]:
+    lines = [
+        "## Licences and attribution",
+        "",
+        "Every sample is a derivative of its photograph and is under that photograph's licence. `sources.parquet` "
+        "tells for each one; a sample's `source` is the row's `digest`.",
+        "",
+        *_table(numbers.rights_rows()),
+        "",
+    ]
+    silent = sum(r.photographs for r in numbers.rights if r.licence in {"", UNKNOWN})
+    if silent:
+        lines += [f"For {counted(silent, 'photograph')} no licence is known: ask their owners before sharing.", ""]
+    return lines
+
+
+def _aside(manifest: Manifest) -> list[str]:
+    lines: list[str] = []
+    if manifest.set_aside:
+        groups: dict[str, list[Mapping[str, str]]] = {}
+        for one in manifest.set_aside:  # reasons that differ in their numbers alone are one
+            groups.setdefault(re.sub(r"\d+", "0", one["reason"]), []).append(one)
+        ordered = sorted(groups.values(), key=lambda group: (-len(group), group[0]["reason"]))
+        lines += [
+            "## Inputs set aside",
+            "",
+            f"{counted(len(manifest.set_aside), 'input')} could not be used. `manifest.json` names each.",
+            "",
+            *_table(
+                [["inputs", "reason", "such as"]]
+                + [[f"{len(g):,}", public_name(g[0]["reason"]), public_name(g[0]["name"])] for g in ordered[:LISTED]]
+            ),
+            "",
+        ]
+    if manifest.notes:
+        more = len(manifest.notes) - LISTED
+        lines += ["## Notes", "", *(f"- {_text(public_name(note))}" for note in manifest.notes[:LISTED])]
+        lines += [f"- … and {more:,} more in `manifest.json`"] if more > 0 else []
+        lines.append("")
+    return lines
+
+
+def public_name(text: str) -> str:
+    """A reason or a note without the folders of the machine that built the dataset."""
+    return re.sub(r"(?<![\w/.:])(?:/|~/)[^\s'\"]+", lambda found: public(found.group()), text)
+
+
+def _care(manifest: Manifest, numbers: Statistics) -> list[str]:
+    made = set(manifest.recipe.get("degradations", ()))
+    by_model = [n for n in numbers.captions.captioners or {manifest.captioner: 0} if n.split("@")[0] not in PLAIN]
+    lines = ["## What to be careful about", ""]
+    if by_model:
+        lines.append(
+            f"- Captions by {', '.join(map(_text, by_model))} are a model's: they can be wrong, and they carry its "
+            "training data's bias, above all about people."
+        )
+    lines += [
+        "- A caption tells of the clean image, and not what is left of it in LQ.",
+        "- CLIP sees 224 px: noise, compression and thin strokes of a large image all but vanish there, and haze "
+        "stays. `clip_score` is the severity at that size.",
+        "- Severity is measured, not asked for: it says how far LQ is from GT, and not how bad it looks to a person.",
+    ]
+    if made:
+        lines.append(
+            "- Synthesis is a model of a camera and the weather. A restorer that is good on it may fail on real ones; "
+            "evaluate on real pairs too."
+        )
+    if {"hazy", "rainy", "snowy"} & {part for name in made for part in name.split(JOINT)}:
+        lines.append(
+            "- Depth, where no maps were given, is a guess at open country; haze, rain and snow indoors are fiction."
+        )
+    return [*lines, ""]
+
+
+PLAIN = frozenset(("template", "sidecar", "source", ""))
+"""Captioners that are no models: words of a person, or of a recipe."""
+
+
+def _citation(manifest: Manifest, numbers: Statistics) -> list[str]:
+    labels = {word for label in numbers.labels.counts for word in label.split(JOINT)}
+    captions = manifest.recipe.get("captions", {})
+    model = str(captions.get("model", "")).lower().replace("-", "") if captions.get("kind") == "blip" else ""
+    works = ["daclip"] if labels & set(WORDS) else []
+    works += ["blip2"] if "blip2" in model else ["blip"] if "blip" in model else []
+    if not works:
+        return []
+    what = {"daclip": "the label words are DA-CLIP's", "blip": "captions are BLIP's", "blip2": "captions are BLIP-2's"}
+    reason = "; ".join(what[work] for work in works)
+    lines = ["## Citation", "", f"{reason[0].upper()}{reason[1:]}. Cite the sources of the photographs too.", ""]
+    return [*lines, "```bibtex", *"\n\n".join(CITATIONS[work] for work in works).split("\n"), "```", ""]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table; the first row is its head."""
+    head, *body = [[_text(cell) for cell in row] for row in rows]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return lines + [f"| {' | '.join(row)} |" for row in body]
+
+
+def _fenced(text: str, language: str) -> list[str]:
+    """Code in a fence that nothing in it can close."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return [f"{fence}{language}", *text.split("\n"), fence]
+
+
+def _text(value: str) -> str:
+    """A text as Markdown shows it: one line, with every character that could mean something to Markdown or HTML taken
+    literally."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", _line(value))
+
+
+def _yaml(value: str) -> str:
+    """A text as a YAML scalar in double quotes: JSON's quoting is YAML's for what is printable."""
+    return json.dumps(_line(value), ensure_ascii=False)
+
+
+def _line(value: str) -> str:
+    return printable(" ".join(str(value).split()))

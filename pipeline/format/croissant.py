@@ -1,0 +1,300 @@
+"""OUT/croissant.json: the dataset in Croissant 1.1 (JSON-LD), so that tools find its files, columns and types.
+
+Shards, tables and manifest with their SHA-256; a record set for each of the two tables, and for each degradation one of
+its LQs and one of its GTs, whose keys a regex takes from the members' names. It holds no date, since the same dataset
+shall have the same bytes: `datePublished`, which Croissant recommends, is for whoever publishes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from patina.pipeline.format.card import hub_licence, public
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
+from patina.pipeline.format.statistics import Statistics
+
+CROISSANT = "croissant.json"
+
+Json: TypeAlias = dict[str, Any]
+
+CONTEXT: Json = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+"""The JSON-LD context of Croissant 1.1: the short names of its terms."""
+
+CONFORMS = "http://mlcommons.org/croissant/1.1"
+
+COLUMNS = {
+    "key": "the sample's name in its shard: 16 hex digits of its source's digest, place of the tile, variant",
+    "shard": f"file name of its shard, below {SHARDS}/",
+    "offset": "where its members begin in the shard, bytes",
+    "size": "how many bytes they have there, headers and padding included",
+    "split": "train, val or test",
+    "entry": "what the recipe calls the degradation; it names the shards",
+    "degradation": "the label: one of DA-CLIP's words, for a composite the parts' words joined by +",
+    "variant": "0, 1, … where one tile is degraded several times",
+    "x": "left edge of the tile in the photograph, px",
+    "y": "upper edge of the tile in the photograph, px",
+    "width": "width of LQ and GT, px",
+    "height": "height of LQ and GT, px",
+    "source": "digest of its photograph or pair, as in sources.parquet",
+    "params": "the drawn parameters, a JSON text",
+    "seed": "decides all that was drawn; empty for pairs",
+    "psnr": "of LQ against GT, dB; 100 for identical images",
+    "ssim": "of LQ against GT, luma, -1 to 1",
+    "severity": "measured from LQ and GT at full size, 0 to 100",
+    "clip_severity": "the same at 224 px, the size that CLIP sees",
+    "caption": "what the clean image shows",
+    "captioner": "who said so, name@version",
+    "sentence": "what was done to the image, in words",
+    "fingerprint": "digest of all that the sample was made from",
+    "pixels": "digest of all that decides its images",
+}
+"""Columns of samples.parquet, explained."""
+
+SOURCE_COLUMNS = {
+    "digest": "SHA-256 of the photograph's bytes; for a pair, of its label and both files' digests",
+    "content": "SHA-256 of the clean image's bytes",
+    "lq_digest": "SHA-256 of a pair's degraded image; empty for clean photographs",
+    "lq_name": "file name of a pair's degraded image",
+    "names": "every relative name under which these bytes were found",
+    "split": "train, val or test",
+    "degradation": "a pair's label; empty for clean photographs",
+    "set": "what the source that it came from is called",
+    "licence": "as stated by the recipe or the source; empty if nobody did",
+    "attribution": "whom to name",
+    "phash": "perceptual hash of the clean image, 64 bits in hex",
+    "bytes": "size of its file, for a pair of both",
+    "width": "px, after the file's rotation was applied",
+    "height": "px, after the file's rotation was applied",
+    "similarity": "of the clean image and its caption, by a CLIP model; null where it was not measured",
+}
+"""Columns of sources.parquet, explained."""
+
+KEY = "[0-9a-f]" * 16
+TILE = f"-y{'[0-9]' * 5}x{'[0-9]' * 5}"
+VARIANT = f"-v{'[0-9]' * 3}"
+KEYS = tuple(f"{KEY}{tile}{variant}" for tile in ("", TILE) for variant in ("", VARIANT))
+"""Globs of a sample's key, one for each of its forms: `*.png` would take truth maps for images."""
+
+MEMBERS = (
+    ("lq", "LQ, the degraded image", ("png", "jpg")),
+    ("gt", "GT, the clean image", ("gt.png", "gt.jpg")),
+)
+"""Images of every sample: name, meaning and extensions. What else a sample holds is in samples.parquet too."""
+
+
+def croissant(manifest: Manifest, sizes: Mapping[str, int], numbers: Statistics) -> str:
+    """The text of croissant.json: sorted keys, two spaces; the same for the same dataset.
+
+    sizes  bytes of each of the manifest's tables, by file name.
+    """
+    entries = sorted({shard.degradation for shard in manifest.shards})
+    total = sum(shard.count for shard in manifest.shards)
+    body = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": CONFORMS,
+        "name": str(manifest.recipe["name"]),
+        "description": f"{total} image–text–degradation samples from {manifest.sources} photographs: a clean image, "
+        f"the same degraded ({', '.join(entries)}), a caption, and what was done to it.",
+        "version": f"1.0.0+{manifest.digest[:16]}",
+        "inLanguage": "en",
+        "keywords": ["image restoration", "image degradation", *entries],
+        "license": _licences(numbers),
+        "citeAs": f"{manifest.recipe['name']}, built by patina, digest {manifest.digest}",
+        "isLiveDataset": False,
+        "distribution": [*_files(manifest, sizes), *_file_sets(manifest, entries)],
+        "recordSet": [
+            _table("samples", "One record a sample.", SAMPLES, SAMPLE_SCHEMA, COLUMNS, ("shard", "key")),
+            _table("sources", "One record a photograph or pair.", SOURCES, SOURCE_SCHEMA, SOURCE_COLUMNS, ("digest",)),
+            *(_images(entry, *member) for entry in entries for member in MEMBERS),
+        ],
+    }
+    return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _licences(numbers: Statistics) -> list[str]:
+    """Every licence that is stated; as its SPDX page's address where the hub knows it."""
+    stated = sorted({rights.licence for rights in numbers.rights if rights.licence})
+    known = {licence: hub_licence(licence) for licence in stated}
+    addresses = [f"https://spdx.org/licenses/{_spdx(known[one])}" if known[one] else public(one) for one in stated]
+    return list(dict.fromkeys(addresses)) or ["not stated"]
+
+
+def _spdx(licence: str) -> str:
+    """An SPDX identifier from the hub's."""
+    names = {"odbl": "ODbL-1.0", "odc-by": "ODC-By-1.0", "pddl": "PDDL-1.0", "mit": "MIT", "apache-2.0": "Apache-2.0"}
+    return names.get(licence, licence.upper())
+
+
+def _files(manifest: Manifest, sizes: Mapping[str, int]) -> list[Json]:
+    """The manifest, the tables and every shard."""
+    text = manifest.to_json().encode("utf-8", "backslashreplace")
+    parquet = "application/x-parquet"
+    own = hashlib.sha256(text).hexdigest()
+    return [
+        _file(MANIFEST, "recipe, shards, totals, inputs set aside, versions", "application/json", own, len(text)),
+        *(
+            _file(name, what, parquet, manifest.tables[name], sizes[name])
+            for name, what in ((SAMPLES, "one row a sample"), (SOURCES, "one row a photograph or pair"))
+        ),
+        *(
+            _file(
+                f"{SHARDS}/{s.name}",
+                f"{s.count} samples, {s.degradation}, {s.split}",
+                "application/x-tar",
+                s.sha256,
+                s.bytes,
+            )
+            for s in manifest.shards
+        ),
+    ]
+
+
+def _file(path: str, what: str, kind: str, sha256: str, size: int) -> Json:
+    return {
+        "@type": "cr:FileObject",
+        "@id": path,
+        "name": path,
+        "description": what,
+        "contentUrl": path,
+        "contentSize": f"{size} B",
+        "encodingFormat": kind,
+        "sha256": sha256,
+    }
+
+
+def _file_sets(manifest: Manifest, entries: Sequence[str]) -> list[Json]:
+    """The members of each degradation's shards, by kind."""
+    shards: dict[str, list[ShardEntry]] = {entry: [] for entry in entries}
+    for shard in manifest.shards:
+        shards[shard.degradation].append(shard)
+    return [
+        {
+            "@type": "cr:FileSet",
+            "@id": f"{name}-files-{entry}",
+            "name": f"{name}-files-{entry}",
+            "description": f"{what}, in all shards of {entry}",
+            "containedIn": [{"@id": f"{SHARDS}/{shard.name}"} for shard in shards[entry]],
+            "encodingFormat": ["image/png", "image/jpeg"],
+            "includes": [f"{key}.{extension}" for key in KEYS for extension in extensions],
+        }
+        for entry in entries
+        for name, what, extensions in MEMBERS
+    ]
+
+
+def _table(name: str, what: str, file: str, schema: pa.Schema, columns: Mapping[str, str], key: Sequence[str]) -> Json:
+    """A record set of a Parquet file's columns."""
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": what,
+        "key": [{"@id": f"{name}/{column}"} for column in key],
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/{column.name}",
+                "name": column.name,
+                "description": columns.get(column.name, column.name),
+                **_type(column.type),
+                "source": {"fileObject": {"@id": file}, "extract": {"column": column.name}},
+            }
+            for column in schema
+        ],
+    }
+
+
+def _type(kind: pa.DataType) -> Json:
+    """A column's type in Croissant's words."""
+    if pa.types.is_list(kind):
+        return {**_type(kind.value_type), "isArray": True, "arrayShape": "-1"}
+    if pa.types.is_integer(kind):
+        return {"dataType": "sc:Integer"}
+    return {"dataType": "sc:Float" if pa.types.is_floating(kind) else "sc:Text"}
+
+
+def _images(entry: str, name: str, what: str, _: Sequence[str]) -> Json:
+    """The record set of one image of each of a degradation's samples, with the key in its file name.
+
+    LQ and GT are two record sets with equal keys: Croissant joins columns as they are, and not what a regex finds in
+    two file names.
+    """
+    own, files = f"{name}-{entry}", {"fileSet": {"@id": f"{name}-files-{entry}"}}
+    return {
+        "@type": "cr:RecordSet",
+        "@id": own,
+        "name": own,
+        "description": f"{what}, of every sample of {entry}. Keys as in samples.parquet, in its rows of this entry.",
+        "key": {"@id": f"{own}/key"},
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{own}/key",
+                "name": "key",
+                "description": COLUMNS["key"],
+                "dataType": "sc:Text",
+                "source": {
+                    **files,
+                    "extract": {"fileProperty": "filename"},
+                    "transform": {"regex": r"^([\w-]+)\."},
+                },
+            },
+            {
+                "@type": "cr:Field",
+                "@id": f"{own}/{name}",
+                "name": name,
+                "description": what,
+                "dataType": "sc:ImageObject",
+                "source": {**files, "extract": {"fileProperty": "content"}},
+            },
+        ],
+    }

@@ -1,0 +1,18 @@
+"""The names of a dataset's files and folders."""
+
+from __future__ import annotations
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "manifest.json"
+SAMPLES = "samples.parquet"
+SOURCES = "sources.parquet"
+SHARDS = "shards"
+
+
+def shard_name(split: str, degradation: str, bucket: int) -> str:
+    """The file name of a shard."""
+    return f"{split}-{degradation}-{bucket:04d}.tar"
+
+
+PRIVATE = ".patina"
+STORES = ("scan.sqlite", "captions.sqlite")

@@ -1,0 +1,318 @@
+"""The manifest: the dataset as it is. Written last, replaced in one step, and beside it two tables.
+
+manifest.json     the recipe, the shards with their digests, totals, inputs set aside, versions of what made it
+samples.parquet   one row a sample: where it lies, what was drawn, its caption and its severity
+sources.parquet   one row a source: digest, names, size, licence, split
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, shard_name
+from patina.pipeline.format.shard import Span, read_span, unpack
+from patina.pipeline.hashing import canonical_json
+from patina.pipeline.tables import read_columns
+
+FORMAT = 1
+SHARD = re.compile(r"(train|val|test)-[a-z0-9]+([-+][a-z0-9]+)*-\d{4,}\.tar")
+KEY = "^[0-9a-f]{16}(-y[0-9]{5,}x[0-9]{5,})?(-v[0-9]{3,})?$"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard that exists.
+
+    fingerprint  digest of what it was made from (its samples' fingerprints); sha256 is that of the file's bytes.
+    """
+
+    split: str
+    degradation: str
+    bucket: int
+    fingerprint: str
+    sha256: str
+    bytes: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """File name below `shards/`."""
+        return shard_name(self.split, self.degradation, self.bucket)
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One row of samples.parquet. `fingerprint` covers all of the sample, `pixels` all but its caption; `severity` and
+    `clip_severity` are scores from 0 to 100."""
+
+    key: str
+    shard: str
+    offset: int
+    size: int
+    split: str
+    entry: str
+    degradation: str
+    variant: int
+    x: int
+    y: int
+    width: int
+    height: int
+    source: str
+    params: str
+    seed: str
+    psnr: float
+    ssim: float
+    severity: float
+    clip_severity: float
+    caption: str
+    captioner: str
+    sentence: str
+    fingerprint: str
+    pixels: str
+
+    @property
+    def span(self) -> Span:
+        """Where its members lie in the shard."""
+        return Span(self.offset, self.size)
+
+
+SAMPLE_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("key", "shard")),
+        *((name, pa.int64()) for name in ("offset", "size")),
+        *((name, pa.string()) for name in ("split", "entry", "degradation")),
+        *((name, pa.int32()) for name in ("variant", "x", "y", "width", "height")),
+        *((name, pa.string()) for name in ("source", "params", "seed")),
+        *((name, pa.float64()) for name in ("psnr", "ssim", "severity", "clip_severity")),
+        *((name, pa.string()) for name in ("caption", "captioner", "sentence", "fingerprint", "pixels")),
+    ]
+)
+
+SOURCE_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("digest", "content", "lq_digest", "lq_name")),
+        ("names", pa.list_(pa.string())),
+        *((name, pa.string()) for name in ("split", "degradation", "set", "licence", "attribution", "phash")),
+        *((name, pa.int64()) for name in ("bytes", "width", "height")),
+        ("similarity", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says.
+
+    identities  for each degradation, all that its samples' fingerprints share: the reason why a shard is stale.
+    captioner   the one that is asked first, and captioners: the fingerprints of all that are asked, by `name@version`.
+    set_aside   inputs that could not be used, each with its reason. notes: things to know that stopped nothing.
+    leaks       photographs that show the same scene, and what was done about them.
+    sources_digest  digest of sources.parquet's contents.
+    """
+
+    recipe: Mapping[str, Any]
+    recipe_digest: str
+    codec: str
+    identities: Mapping[str, Mapping[str, Any]]
+    captioner: str
+    shards: tuple[ShardEntry, ...]
+    sources: int
+    duplicates: int
+    sources_digest: str
+    set_aside: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    captioners: Mapping[str, str] = field(default_factory=dict)
+    leaks: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that names the dataset: of its shards' names and bytes, and of nothing else."""
+        lines = "".join(f"{s.sha256}  {s.name}\n" for s in self.shards)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def shard(self, name: str) -> ShardEntry | None:
+        """The shard of that file name."""
+        return next((s for s in self.shards if s.name == name), None)
+
+    def to_json(self) -> str:
+        """The text of manifest.json: sorted keys, two spaces, a line a shard's field; the same for the same dataset."""
+        totals: dict[str, dict[str, int]] = {}
+        for shard in self.shards:
+            counts = totals.setdefault(shard.split, {})
+            counts[shard.degradation] = counts.get(shard.degradation, 0) + shard.count
+        body = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "recipe": self.recipe,
+            "recipe_digest": self.recipe_digest,
+            "codec": self.codec,
+            "identities": self.identities,
+            "captioner": self.captioner,
+            "shards": [{"name": s.name, **asdict(s)} for s in self.shards],
+            "totals": {
+                "samples": sum(s.count for s in self.shards),
+                "bytes": sum(s.bytes for s in self.shards),
+                "by_split": totals,
+            },
+            "sources": self.sources,
+            "duplicates": self.duplicates,
+            "sources_digest": self.sources_digest,
+            "set_aside": list(self.set_aside),
+            "notes": list(self.notes),
+            "captioners": self.captioners,
+            "leaks": self.leaks,
+            "tables": self.tables,
+            "versions": self.versions,
+        }
+        return _spelt({**body, "sum": _sum(body)})
+
+
+def _spelt(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _sum(body: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a manifest says but this: a flipped bit in a name or a reason would show nowhere else."""
+    text = _spelt({key: value for key, value in body.items() if key != "sum"})
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def load_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the dataset in `folder`; None if there is none yet. Raises ManifestError if it is damaged."""
+    path = folder / MANIFEST
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: str, path: str) -> Manifest:
+    """The manifest whose text was found at `path`. Raises ManifestError."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        found = body.get("format") if isinstance(body, dict) else type(body).__name__
+        raise ManifestError(f"{path}: expected format {FORMAT}, found {found!r}")
+    try:
+        shards = tuple(ShardEntry(**{k: v for k, v in entry.items() if k != "name"}) for entry in body["shards"])
+        plain = {k: body[k] for k in ("recipe", "recipe_digest", "codec", "identities", "captioner", "sources")}
+        rest = {k: body[k] for k in ("duplicates", "sources_digest", "captioners", "leaks", "tables", "versions")}
+        manifest = Manifest(
+            **plain, shards=shards, set_aside=tuple(body["set_aside"]), notes=tuple(body["notes"]), **rest
+        )
+    except (KeyError, TypeError) as error:
+        raise ManifestError(f"{path}: a key is missing or of another kind: {error}") from None
+    for shard in shards:  # names become paths, and the dataset may be a stranger's
+        if not SHARD.fullmatch(shard.name):
+            raise ManifestError(f"{path}: {shard.name!r} is no name of a shard; it was edited, and not by patina")
+    if "sum" in body and body["sum"] != _sum(body):  # an earlier release wrote none
+        raise ManifestError(
+            f"{path}: does not fit its own sum: it was edited or damaged; `patina build` makes it again"
+        )
+    if manifest.digest != body.get("digest"):
+        raise ManifestError(f"{path}: its digest does not fit its list of shards: it was edited or damaged")
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that can change a dataset's bytes, for the manifest."""
+    found = {"python": platform.python_version()}
+    packages = ("numpy", "opencv-python-headless", "pillow", "isal", "pyarrow")
+    for name, package in {"patina": "patina-ir", **{package: package for package in packages}}.items():
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
+    """Rows as a table of SAMPLE_SCHEMA."""
+    rows = list(rows)
+    return pa.table({name: [getattr(row, name) for row in rows] for name in SAMPLE_SCHEMA.names}, SAMPLE_SCHEMA)
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` out of one of a dataset's tables. Raises ManifestError, MemoryError."""
+    try:
+        return read_columns(path, schema)
+    except MemoryError:  # pyarrow's own is also an ArrowException
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+
+
+def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[SampleRow]:
+    """Rows of samples.parquet, of all shards or of those named, by shard and offset. None there: no rows."""
+    table = _samples(folder, shards)
+    return [SampleRow(**row) for row in table.to_pylist()]
+
+
+def read_members(folder: Path, row: SampleRow) -> dict[str, bytes]:
+    """A sample's members by extension, from the dataset in `folder`. Raises DamagedShardError, OSError."""
+    return unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
+
+
+def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:
+    path = folder / SAMPLES
+    if not path.exists():
+        return samples_table(())
+    table = read_table(path, SAMPLE_SCHEMA)
+    for column, rule in (("key", KEY), ("shard", f"^{SHARD.pattern}$")):  # they become paths, as a stranger wrote them
+        if not pc.all(pc.match_substring_regex(table[column], rule), min_count=0).as_py():
+            raise ManifestError(f"{path}: its column {column!r} holds what patina never writes; do not use it")
+    return table if shards is None else table.filter(pc.is_in(table["shard"], pa.array(list(shards), pa.string())))
+
+
+def write_samples(path: Path, folder: Path, kept: Sequence[str], made: Iterable[SampleRow]) -> None:
+    """Write samples.parquet to `path`: the rows of `kept` shards as they stand in `folder`, and the `made` ones."""
+    table = pa.concat_tables([_samples(folder, kept), samples_table(made)])
+    pq.write_table(table.sort_by([("shard", "ascending"), ("offset", "ascending")]), path, compression="zstd")
+
+
+def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write sources.parquet to `path`."""
+    columns = {name: [row[name] for row in rows] for name in SOURCE_SCHEMA.names}
+    pq.write_table(pa.table(columns, SOURCE_SCHEMA), path, compression="zstd")
+
+
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """Rows of sources.parquet, in digest order."""
+    rows: list[dict[str, Any]] = read_table(folder / SOURCES, SOURCE_SCHEMA).to_pylist()
+    return rows
+
+
+def rows_digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of rows' contents, whatever the file format does."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(canonical_json(row).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
+
+
+def dataset_folder(path: Path) -> Path:
+    """`path`, if it holds a dataset. Raises ManifestError otherwise."""
+    if not (path / MANIFEST).exists():
+        raise ManifestError(f"{path}: expected a patina dataset, found no {MANIFEST}; build one with `patina build`")
+    load_manifest(path)
+    return path

@@ -1,0 +1,156 @@
+"""One shard: a ustar file whose bytes depend on its samples alone, written once and copied from by offset.
+
+A sample's members lie together: KEY.png or KEY.jpg (LQ), KEY.gt.png or KEY.gt.jpg, KEY.txt, KEY.json, then its truth
+maps. Samples lie in key order. Every header has mtime 0, uid and gid 0 and mode 0644.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from patina.pipeline.errors import DamagedShardError
+
+BLOCK = 512
+END = b"\0" * (2 * BLOCK)
+
+MEMBER = re.compile(r"([\w-]+)\.([\w.-]+)", re.ASCII)
+"""A member's name: key, dot, extension."""
+
+Members: TypeAlias = Sequence[tuple[str, bytes]]
+"""One sample's members: extension without the leading dot (`gt.png`), and bytes."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a sample's members lie in a shard: bytes from `offset`, headers and padding included."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A shard as written: digest and size of the whole file, and every sample's place in the order given."""
+
+    sha256: str
+    size: int
+    spans: tuple[Span, ...]
+
+
+def tar_header(name: str, size: int) -> bytes:
+    """One 512-byte ustar header (POSIX.1-1988) of a plain file with fixed owner, mode and time."""
+    encoded = name.encode("ascii")
+    if len(encoded) > 100 or not 0 <= size < 8**11:
+        raise ValueError(f"a member may have 8 GiB and a name of 100 bytes; {name!r} has {size} and {len(encoded)}")
+    head = b"%-100s0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % (encoded.ljust(100, b"\0"), size)
+    tail = b"0" + b"\0" * 100 + b"ustar\x0000" + b"\0" * 247
+    checksum = sum(head) + sum(tail) + 8 * ord(" ")
+    return head + b"%06o\0 " % checksum + tail
+
+
+def pack(key: str, members: Members) -> bytes:
+    """One sample's bytes in a shard. The same sample gives the same bytes in whatever shard it lies."""
+    parts: list[bytes] = []
+    for extension, body in members:
+        parts += [tar_header(f"{key}.{extension}", len(body)), body, b"\0" * (-len(body) % BLOCK)]
+    return b"".join(parts)
+
+
+def unpack(data: bytes, where: str) -> tuple[str, dict[str, bytes]]:
+    """Key and members of one packed sample. Raises DamagedShardError, naming `where`, for anything else."""
+    samples = list(_samples(BytesIO(data), len(data), where))
+    if len(samples) != 1:
+        raise DamagedShardError(f"{where}: expected one sample, found {len(samples)}")
+    key, members, _ = samples[0]
+    return key, members
+
+
+def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
+    """Write packed samples to `path` in the order given, flushed to the disk before returning.
+
+    `path` is a temporary name: the caller renames it when this has returned.
+    """
+    digest = hashlib.sha256()
+    spans: list[Span] = []
+    offset = 0
+    with path.open("wb", buffering=0) as file:
+        for sample in samples:
+            _write_all(file.fileno(), sample)
+            digest.update(sample)
+            spans.append(Span(offset, len(sample)))
+            offset += len(sample)
+        _write_all(file.fileno(), END)
+        digest.update(END)
+        os.fsync(file.fileno())
+    return Written(digest.hexdigest(), offset + len(END), tuple(spans))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # one write may take less than it was given: a full disk, a signal
+        view = view[os.write(descriptor, view) :]
+
+
+def read_span(path: Path, span: Span) -> bytes:
+    """A sample's packed bytes. Raises DamagedShardError if the file ends before them."""
+    with path.open("rb") as file:
+        file.seek(span.offset)
+        data = file.read(span.size)
+    if len(data) != span.size:
+        raise DamagedShardError(f"{path.name}: expected {span.size} bytes at {span.offset}, found {len(data)}")
+    return data
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes], Span]]:
+    """Every sample of a shard in its order: key, members by extension, place.
+
+    Raises DamagedShardError for anything that patina would not have written: a torn or longer file, links, folders,
+    a name outside the pattern, a sample in two places.
+    """
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size - len(END)
+        yield from _samples(file, end, path.name)
+        if file.read() != END:
+            raise DamagedShardError(f"{path.name}: expected {len(END)} zeros at its end, found other bytes")
+
+
+def _samples(file: BinaryIO, end: int, where: str) -> Iterator[tuple[str, dict[str, bytes], Span]]:
+    key, members, start, offset, seen = "", dict[str, bytes](), 0, 0, set[str]()
+    while offset < end:
+        name, size = _parse_header(file.read(BLOCK), f"{where}: at {offset}")
+        if not (match := MEMBER.fullmatch(name)):
+            raise DamagedShardError(f"{where}: expected KEY.extension at {offset}, found {name!r}")
+        sample, extension = match.groups()
+        if sample != key:
+            if key:
+                yield key, members, Span(start, offset - start)
+            if sample in seen:
+                raise DamagedShardError(f"{where}: sample {sample} lies in two places")
+            seen.add(sample)
+            key, members, start = sample, {}, offset
+        offset += BLOCK + size + -size % BLOCK
+        if extension in members or offset > end:
+            raise DamagedShardError(f"{where}: {name} is there twice or torn")
+        members[extension] = file.read(size)
+        if file.read(-size % BLOCK).strip(b"\0"):
+            raise DamagedShardError(f"{where}: expected zeros behind {name}, found other bytes")
+    if key:
+        yield key, members, Span(start, offset - start)
+
+
+def _parse_header(header: bytes, where: str) -> tuple[str, int]:
+    """Name and size in a header, if it is byte for byte the one that patina writes for them."""
+    try:
+        name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
+        if tar_header(name, size) == header:
+            return name, size
+    except ValueError:
+        pass
+    raise DamagedShardError(f"{where}: expected the header of a plain file as patina writes it, found other bytes")

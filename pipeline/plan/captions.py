@@ -1,0 +1,187 @@
+"""The words of every photograph: which captioner's sentence it gets, what a model has yet to make, what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from patina.captioning.captioner import Caption, Captioner, Photo, Run
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.run import caption_all, fingerprint, score_all
+from patina.pipeline.cache.captions import CaptionStore
+from patina.pipeline.plan.wanted import Worded
+from patina.pipeline.progress import Events, Meter
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.reading import load_clean
+from patina.pipeline.scan.source import Source
+from patina.pipeline.sources.reader import Refusal
+from patina.synth.image import Image
+
+Problems = Mapping[tuple[str, str], str]
+"""Why a model could not caption or judge an image, by fingerprint of the captioner or scorer and content digest."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The caption of every source as far as it is known.
+
+    worded      by source digest; None where a model has yet to make or to judge it.
+    similarity  cosine similarity of image and caption by source digest, where the recipe asks for it.
+    refusals    sources without a usable caption, with reasons.
+    to_caption  sources that a captioner has yet to see, by its place in the recipe's chain; to_score: sources and the
+                captions that are yet to be judged.
+    """
+
+    worded: Mapping[str, Worded | None] = field(repr=False)
+    similarity: Mapping[str, float] = field(repr=False)
+    refusals: tuple[Refusal, ...]
+    to_caption: Mapping[int, tuple[Source, ...]] = field(repr=False)
+    to_score: tuple[tuple[Source, str], ...] = field(repr=False)
+
+    @property
+    def pending(self) -> int:
+        """How many sources wait for a model."""
+        return sum(map(len, self.to_caption.values())) + len(self.to_score)
+
+
+def find_words(recipe: Recipe, sources: Sequence[Source], store: CaptionStore, problems: Problems) -> Words:
+    """Ask the recipe's captioners in turn for a sentence that passes its filters. Loads no model: what only a model can
+    tell, and has not told yet, is left pending."""
+    known: dict[str, Worded] = {}  # by content
+    similarity: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    to_caption: dict[int, tuple[Source, ...]] = {}
+    to_score: list[tuple[Source, str]] = []
+    rest = list(sources)
+    for place, captioner in enumerate(chain_of(recipe)):
+        captions = _captions(captioner, rest, store, problems)
+        texts = {s.content: c.text for s in rest if (c := captions.get(s.content)) and not c.problem}
+        scores = _scores(recipe.similarity, texts, store, problems)
+        after: list[Source] = []
+        unseen: list[Source] = []
+        for source in rest:
+            content = source.content
+            caption = captions.get(content)
+            if caption is None:
+                unseen.append(source)
+                continue
+            reason = caption.problem or recipe.filters.problem(caption.text)
+            if not reason and recipe.similarity:
+                score = scores.get(content)
+                if score is None:
+                    to_score.append((source, caption.text))
+                    continue
+                reason = score if isinstance(score, str) else recipe.similarity.problem(score, caption.text)
+                if not isinstance(score, str) and not reason:
+                    similarity[content] = score
+            if reason:
+                reasons.setdefault(content, reason)
+                after.append(source)
+            else:
+                known[content] = Worded(caption.text, label(captioner))
+        if unseen:
+            to_caption[place] = tuple(unseen)
+        rest = after
+    refused = {source.digest for source in rest}
+    return Words(
+        {s.digest: known.get(s.content) for s in sources if s.digest not in refused},
+        {s.digest: similarity[s.content] for s in sources if s.content in similarity},
+        tuple(Refusal(s.names[0], reasons[s.content]) for s in rest),
+        to_caption,
+        tuple(to_score),
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """What models did: how many captions they made, and what they could not caption or judge."""
+
+    captions: int
+    problems: Problems
+
+
+def make_words(recipe: Recipe, words: Words, store: CaptionStore, run: Run, events: Events) -> Made:
+    """Let models make the captions and similarities that are pending; each batch is stored when it is done.
+
+    Raises CaptionError, before any work, if a model cannot be had.
+    """
+    chain = chain_of(recipe)
+    first_last = [chain[place] for place in sorted(words.to_caption, reverse=True)]
+    _expect_ready([*([recipe.similarity] if recipe.similarity else []), *first_last], run)
+    captions = 0
+    problems: dict[tuple[str, str], str] = {}
+    for place, sources in words.to_caption.items():
+        photos = list({s.content: photos_of(s)[0] for s in sources}.values())
+        with Meter(events, "captioning", "photographs") as meter:
+            made = caption_all(chain[place], photos, store, run=run, progress=meter)
+        key = fingerprint(chain[place])
+        failed = {(key, content): caption.problem for content, caption in made.items() if caption.problem}
+        captions += len(made) - len(failed)
+        problems |= failed
+    if recipe.similarity and words.to_score:
+        items = list({(s.content, text): (photos_of(s)[0], text) for s, text in words.to_score}.values())
+        with Meter(events, "comparing captions", "photographs") as meter:
+            scores = score_all(recipe.similarity, items, store, run=run, progress=meter)
+        key = fingerprint(recipe.similarity)
+        problems |= {(key, content): score for (content, _), score in scores.items() if isinstance(score, str)}
+    return Made(captions, problems)
+
+
+def _expect_ready(models: Sequence[Captioner | ClipScore], run: Run) -> None:
+    """Raise CaptionError if one of the models cannot be had: hours of captioning are lost on a scorer that is missing.
+    The last one, whose turn comes first, stays loaded."""
+    for model in models[:-1]:
+        model.prepare(run)
+        model.release()
+    if models:
+        models[-1].prepare(run)
+
+
+def chain_of(recipe: Recipe) -> list[Captioner]:
+    """The recipe's captioners, in the order in which they are asked."""
+    return [recipe.captioner, *([recipe.fallback] if recipe.fallback else [])]
+
+
+def label(model: Captioner | ClipScore) -> str:
+    """A captioner as samples name it, or what judges captions: `name@version`."""
+    return f"{model.name}@{model.version}"
+
+
+def photos_of(source: Source) -> list[Photo]:
+    """One photo for each name of a source: a caption file may know it by any of them."""
+    looks, load = source.looks, partial(_load, source.path, source.content)
+    return [
+        Photo(source.content, name, root, load, looks.width, looks.height, looks.mean, caption)
+        for name, root, caption in zip(source.names, source.roots, source.captions, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _load(path: str, content: str) -> Image:
+    return load_clean(path, content)  # verified, else the store would keep a caption of other bytes under this digest
+
+
+def _captions(
+    captioner: Captioner, sources: Sequence[Source], store: CaptionStore, problems: Problems
+) -> dict[str, Caption]:
+    """What is known of this captioner's sentences, by content."""
+    if not captioner.stored:
+        return caption_all(captioner, [photo for s in sources for photo in photos_of(s)], store)
+    key = fingerprint(captioner)
+    contents = [source.content for source in sources]
+    made = {c: Caption("", problems[key, c]) for c in contents if (key, c) in problems}
+    return made | {content: Caption(text) for content, text in store.get(contents, key).items()}
+
+
+def _scores(
+    scorer: ClipScore | None, texts: Mapping[str, str], store: CaptionStore, problems: Problems
+) -> dict[str, float | str]:
+    """What is known of these captions' similarity to their images, by content; a text says why there is none."""
+    if scorer is None:
+        return {}
+    key = fingerprint(scorer)
+    failed: dict[str, float | str] = {c: problems[key, c] for c in texts if (key, c) in problems}
+    return failed | {content: score for (content, _), score in store.get_scores(texts.items(), key).items()}

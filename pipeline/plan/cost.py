@@ -1,0 +1,39 @@
+"""What a build will cost, and sizes of shards that are out of the usual."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from patina.pipeline.plan.wanted import Wanted
+from patina.pipeline.text import human_bytes
+
+# Seconds of one core and bytes for each megapixel, until a build has measured its own: see benchmarks/.
+FIRST_RATES = {"noisy": (0.02, 4.0e6), "jpeg-compressed": (0.015, 0.6e6), "uncompleted": (0.03, 2.2e6)}
+OTHER_RATE = (0.04, 3.0e6)
+COPY_SECONDS_PER_BYTE = 2.5e-9
+SMALL_SHARD, LARGE_SHARD = 4 << 20, 2 << 30
+
+
+def size_warnings(wanted: Wanted) -> tuple[str, ...]:
+    """What to set `buckets` to where shards would be too small to stream well or too large to rebuild cheaply."""
+    warnings = []
+    for split in dict.fromkeys(shard.split for shard in wanted.shards):
+        shards = [s for s in wanted.shards if s.split == split]
+        per_word: Counter[str] = Counter()
+        for shard in shards:
+            per_byte = FIRST_RATES.get(shard.degradation, OTHER_RATE)[1]
+            per_word[shard.degradation] += int(shard.pixels / 1e6 * per_byte)
+        largest = max(per_word.values())
+        buckets = wanted.recipe.buckets[split]
+        if largest / buckets > LARGE_SHARD:
+            better = -(-largest // (512 << 20))
+            warnings.append(
+                f"shards of {split} would hold {human_bytes(largest // buckets)}; set buckets.{split} = {better}"
+            )
+        elif buckets > 16 and largest / buckets < SMALL_SHARD:
+            better = max(1, largest // (64 << 20))
+            warnings.append(
+                f"shards of {split} would hold {human_bytes(largest // buckets)} at the most; buckets.{split} = "
+                f"{better} reads faster"
+            )
+    return tuple(warnings)

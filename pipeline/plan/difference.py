@@ -1,0 +1,172 @@
+"""The plan: the dataset that is wanted against the one that is built. One pure function, and the words for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
+from patina.pipeline.plan.cost import COPY_SECONDS_PER_BYTE, FIRST_RATES, OTHER_RATE, size_warnings
+from patina.pipeline.plan.reasons import why_changed, why_dropped
+from patina.pipeline.plan.wanted import Wanted, WantedShard
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.text import human_bytes, human_seconds
+
+
+@dataclass(frozen=True)
+class Step:
+    """One shard to build: why, and how many of its samples are synthesised, newly captioned and copied."""
+
+    shard: WantedShard
+    kind: str
+    reason: str
+    synthesised: int
+    captioned: int
+    copied: int
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """The difference between what is wanted and what is built.
+
+    build  a step for each shard to write. keep: shards that stay as they are. drop: (shard, reason) to remove.
+    relabel  whether names, licences or other facts outside the shards changed, so that the manifest must be rewritten.
+    captions  how many captions a model has yet to make.
+    """
+
+    build: tuple[Step, ...]
+    keep: tuple[ShardEntry, ...]
+    drop: tuple[tuple[ShardEntry, str], ...]
+    relabel: bool
+    captions: int
+    bytes: int
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.build or self.drop or self.relabel)
+
+    def summary(self, workers: int = 1) -> str:
+        """The plan in one sentence, with its cost on `workers` cores."""
+        if self.is_empty:
+            return f"nothing to do: {len(self.keep)} shards are up to date"
+        kinds = Counter(step.kind for step in self.build)
+        parts = [f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda k: (-k[1], k[0]))]
+        shards = f"{len(self.build)} shard{'s' * (len(self.build) != 1)} to build"
+        sentence = f"{shards}: {', '.join(parts)}" if parts else "no shard to build"
+        clauses = [sentence, f"{len(self.keep)} kept"]
+        if self.drop:
+            clauses.append(f"{len(self.drop)} dropped")
+        if self.captions:
+            clauses.append(f"{self.captions} captions to make")
+        if self.relabel and not self.build and not self.drop:
+            clauses.append("names or facts of sources changed, so the manifest is rewritten")
+        if self.build:
+            cores = f"{workers} core{'s' * (workers != 1)}"
+            clauses.append(f"about {human_bytes(self.bytes)} and {human_seconds(self.seconds / workers)} on {cores}")
+        return "; ".join(clauses)
+
+
+def make_plan(
+    wanted: Wanted,
+    built: Manifest | None,
+    damage: Mapping[str, str],
+    rows_of: Callable[[Sequence[str]], Sequence[SampleRow]],
+    *,
+    sources_digest: str = "",
+    rates: Mapping[str, tuple[float, float]] | None = None,
+) -> BuildPlan:
+    """Compare what is wanted with what is built. Opens no image and no shard.
+
+    damage   shards that are not as the manifest says, by name, with what is wrong; they are built anew.
+    rows_of  rows of samples.parquet for shards by name; asked once, for the stale ones.
+    rates    (seconds, bytes) per megapixel and degradation, from an earlier build.
+    """
+    have = {entry.name: entry for entry in built.shards} if built else {}
+    stale, keep = [], []
+    for shard in wanted.shards:
+        entry = have.get(shard.name)
+        if entry and shard.fingerprint == entry.fingerprint and shard.name not in damage:
+            keep.append(entry)
+        else:
+            stale.append(shard)
+    names = {shard.name for shard in wanted.shards}
+    drop = tuple((e, why_dropped(e, wanted)) for name, e in sorted(have.items()) if name not in names)
+
+    searched = reusable_shards(wanted.recipe, built, stale)
+    old: dict[str, dict[str, tuple[str, str]]] = {}
+    reusable: set[str] = set()
+    for row in rows_of(searched) if searched else ():
+        old.setdefault(row.shard, {})[row.key] = (row.fingerprint, row.pixels)
+        if row.shard not in damage:
+            reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
+
+    steps = []
+    seconds = size = 0.0
+    for shard in stale:
+        step = _step(shard, wanted, built, have, damage, old.get(shard.name, {}), reusable)
+        per_second, per_byte = {**FIRST_RATES, **(rates or {})}.get(shard.degradation, OTHER_RATE)
+        megapixels = shard.pixels / 1e6
+        size += megapixels * per_byte
+        share = step.synthesised / max(shard.count, 1)
+        seconds += megapixels * per_second * share + megapixels * per_byte * (1 - share) * COPY_SECONDS_PER_BYTE
+        steps.append(step)
+    uncaptioned = sum(wanted.captions[s.digest] is None for s in wanted.sources)
+    relabel = built is None or ((built.sources_digest, built.recipe_digest) != (sources_digest, wanted.recipe.digest))
+    return BuildPlan(tuple(steps), tuple(keep), drop, relabel, uncaptioned, int(size), seconds, size_warnings(wanted))
+
+
+def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[WantedShard]) -> list[str]:
+    """Names of the built shards where samples of the `stale` ones may lie: their former selves; or any shard, if
+    buckets or splits changed, since then samples move."""
+    if built is None or not stale:
+        return []
+    moved = any(built.recipe[part] != recipe.table[part] for part in ("buckets", "split"))
+    names = {shard.name for shard in stale}
+    return [entry.name for entry in built.shards if moved or entry.name in names]
+
+
+def _step(
+    shard: WantedShard,
+    wanted: Wanted,
+    built: Manifest | None,
+    have: Mapping[str, ShardEntry],
+    damage: Mapping[str, str],
+    old: Mapping[str, tuple[str, str]],
+    reusable: set[str],
+) -> Step:
+    counts: Counter[str] = Counter()
+    keys = set()
+    synthesised = captioned = copied = 0
+    for source in shard.sources:
+        unknown = wanted.captions[source.digest] is None
+        for sample in wanted.marks(source, shard.degradation):
+            keys.add(sample.key)
+            fingerprint, pixels = old.get(sample.key, ("", ""))
+            if sample.key not in old:
+                counts["added"] += 1
+            elif pixels != sample.pixels:
+                counts["changed"] += 1
+            elif unknown or fingerprint != sample.fingerprint:
+                counts["captioned anew"] += 1
+            if not unknown and f"{sample.key} {sample.fingerprint}" in reusable:
+                copied += 1
+            elif sample.pixels in reusable:
+                captioned += 1
+            else:
+                synthesised += 1
+    counts["removed"] = len(set(old) - keys)
+    entry = have.get(shard.name)
+    if entry is None:
+        kind, reason = "added", f"new: {shard.count} sample{'s' * (shard.count != 1)}"
+    elif shard.name in damage:
+        kind, reason = "damaged", damage[shard.name]
+    else:
+        words = [f"{n} sample{'s' * (n != 1)} {what}" for what, n in sorted(counts.items()) if n]
+        why = why_changed(shard.degradation, wanted, built) if counts["changed"] else ""
+        kind = why or "changed"
+        reason = ", ".join(words) or "its order or layout changed"
+    return Step(shard, kind, reason, synthesised, captioned, copied)

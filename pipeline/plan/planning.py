@@ -1,0 +1,283 @@
+"""A plan from recipe, sources, captions and what is built."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from patina.captioning.captioner import Run
+from patina.pipeline.cache.captions import CaptionStore
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.disk_errors import expect_there, in_words
+from patina.pipeline.errors import BuildError, ManifestError
+from patina.pipeline.format.card import CARD
+from patina.pipeline.format.croissant import CROISSANT
+from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES
+from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
+from patina.pipeline.format.rows import is_sound, known_rows
+from patina.pipeline.hashing import file_sha256
+from patina.pipeline.plan.captions import Problems, Words, find_words
+from patina.pipeline.plan.difference import BuildPlan, make_plan
+from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
+from patina.pipeline.plan.wanted import Wanted
+from patina.pipeline.progress import Events, Meter, Silent
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.scan import scan
+from patina.pipeline.scan.source import Scan, Source
+from patina.pipeline.sources.reader import Refusal
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What earlier runs found and captioned, kept in a dataset's private folder."""
+
+    scans: ScanStore
+    captions: CaptionStore
+
+    @classmethod
+    def open(cls, out: Path) -> Stores:
+        """Open both below `out`; in memory if `out` is no dataset's folder yet or cannot be written to."""
+        private = out / PRIVATE
+        if not private.is_dir() or not os.access(private, os.W_OK):
+            return cls(ScanStore(None), CaptionStore(None))
+        scans, captions = (private / name for name in STORES)
+        return cls(ScanStore(scans), CaptionStore(captions))
+
+    def __enter__(self) -> Stores:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scans.close()
+        self.captions.close()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan and all that it was made from."""
+
+    out: Path
+    scan: Scan
+    words: Words
+    wanted: Wanted
+    plan: BuildPlan
+    built: Manifest | None
+    damage: Mapping[str, str]
+    refusals: tuple[Refusal, ...]
+    source_rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+    sources_digest: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that is planned."""
+        return self.wanted.recipe
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Things to know that stop nothing."""
+        return self.scan.notes
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides how a build goes, and never what it gives.
+
+    workers        threads for scanning (the runner has its own).
+    strict         whether an input that must be set aside is an error.
+    max_set_aside  share of the inputs, 0 to 1, above which a build stops: then the sources are broken as a whole.
+    paranoid       whether every source and every shard is read and hashed, whatever its times say.
+    captioning     on what devices, and how many photographs at a time, a captioner's model runs.
+    """
+
+    workers: int = 1
+    strict: bool = False
+    max_set_aside: float = 0.05
+    paranoid: bool = False
+    captioning: Run = field(default_factory=Run)
+
+
+def make_draft(
+    recipe: Recipe,
+    out: Path,
+    stores: Stores,
+    options: Options,
+    events: Events | None = None,
+    problems: Problems | None = None,
+) -> Draft:
+    """Scan the sources and plan the build of `recipe` into `out`. Writes nothing but its stores of what it found.
+
+    `problems`: what models could not caption or judge; such images are set aside, unless a fallback has words for them.
+    Raises SourceError for a source that is unusable as a whole.
+    """
+    events = events or Silent()
+    reading = Meter(events, "reading new photographs", "files")
+    comparing = Meter(events, "looking for copies", "steps")
+    with reading, comparing:
+        found = scan(
+            recipe,
+            stores.scans,
+            workers=options.workers,
+            paranoid=options.paranoid,
+            progress=reading,
+            comparing=comparing,
+        )
+    try:
+        built = load_manifest(out)
+    except ManifestError:
+        built = None  # the build makes it again; `check` has named what is wrong with it
+    lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
+    usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
+    problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
+    words = find_words(recipe, usable, stores.captions, problems)
+    if words.pending and recall_captions(recipe, out, built, usable, stores.captions):
+        words = find_words(recipe, usable, stores.captions, problems)
+    sources = tuple(s for s in usable if s.digest in words.worded)
+    wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
+    damage = _damage(out, built, stores.scans, options.paranoid)
+    found = replace(found, notes=(*found.notes, *_unused(recipe, sources)))
+    rows = tuple(_source_row(recipe, source, words.similarity.get(source.digest)) for source in sources)
+    refusals = tuple(sorted([*found.refusals, *lacking, *words.refusals], key=lambda r: (r.name, r.reason)))
+    told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
+    facts = rows_digest([*rows, *map(refusal_record, refusals), found.leaks.facts(), told])
+    plan = make_plan(
+        wanted, built, damage, partial(known_rows, out, built), sources_digest=facts, rates=stores.scans.rates()
+    )
+    if built and not _papers_are_there(out, built):
+        plan = replace(plan, relabel=True)
+    return Draft(out, found, words, wanted, plan, built, damage, refusals, rows, facts)
+
+
+def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> Draft:
+    """Plan the build of `recipe` into `out` by what its stores know, which are all that is written to.
+
+    Raises SourceError, ManifestError, BuildError, OSError.
+    """
+    with in_words(out, "plan with fewer --workers, or where there is more"), Stores.open(out) as stores:
+        return make_draft(recipe, out, stores, options, events)
+
+
+def check_budget(draft: Draft, options: Options) -> None:
+    """Raise BuildError if inputs were set aside and `options` forbid it, or too many were, or nothing is left."""
+    bad, total = len(draft.refusals), max(draft.scan.seen, len(draft.refusals))
+    first = "".join(f"\n  {r.name}: {r.reason}" for r in draft.refusals[:5])
+    more = f"\n  … and {bad - 5} more" if bad > 5 else ""
+    if not draft.wanted.sources:
+        raise BuildError(f"no photograph can be used; {bad} were set aside:{first}{more}")
+    if not draft.wanted.shards:
+        example = draft.wanted.sources[0].names[0]
+        raise BuildError(
+            f"{len(draft.wanted.sources)} clean photographs were found, such as {example}, no pair, and the recipe has "
+            "no [degradations.…] to apply to them; add one, such as [degradations.noisy]"
+        )
+    if options.strict and bad:
+        raise BuildError(f"{bad} of {total} inputs cannot be used, and --strict was asked for:{first}{more}")
+    # A handful of bad files among few is an accident; the budget is about sources that are broken as a whole.
+    allowed = min(max(10, int(options.max_set_aside * total)), total // 2)
+    if bad > allowed:
+        raise BuildError(
+            f"{bad} of {total} inputs cannot be used, more than the {allowed} allowed (--max-set-aside "
+            f"{options.max_set_aside:g}); are the sources what you meant?{first}{more}"
+        )
+
+
+def _lack(recipe: Recipe, source: Source) -> str:
+    """What the recipe's degradations would need for a photograph and have not, in words; "" for nothing."""
+    if source.is_pair:
+        return ""
+    entries = source.entries or recipe.degradations
+    lacks = (recipe.degradations[entry].degradation.lacks(source.names[0]) for entry in entries)
+    return next((lack for lack in lacks if lack), "")
+
+
+def _unused(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
+    """Sentences on degradations of the recipe that no photograph undergoes."""
+    clean = [source for source in sources if not source.is_pair]
+    used = {entry for source in clean for entry in source.entries or recipe.degradations}
+    why = "every source of clean photographs names others" if clean else "the sources hold no clean photograph"
+    return [
+        f"[degradations.{entry}] is applied to nothing: {why}; name it in a source's `degradations`, or remove it"
+        for entry in recipe.degradations
+        if entry not in used and sources
+    ]
+
+
+def _known_problems(sources: Sequence[Source], store: ScanStore) -> Problems:
+    """What models could not caption or judge in earlier builds. By name as well, since the reasons tell it."""
+    names = {(source.content, source.names[0]) for source in sources}
+    kept = store.problems()
+    return {(model, content): reason for (model, content, name), reason in kept.items() if (content, name) in names}
+
+
+def _papers_are_there(out: Path, built: Manifest) -> bool:
+    """Whether tables, card and Croissant file lie beside the manifest, the tables as they were written."""
+    if not (out / CARD).is_file() or not (out / CROISSANT).is_file():
+        return False
+    return all(is_sound(out, built, name) for name in built.tables)
+
+
+def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:
+    """Shards that are not as the manifest says, with what is wrong. One whose stat did not change is trusted.
+
+    Raises OutputError if the dataset's folder is gone as a whole."""
+    damage: dict[str, str] = {}
+    fresh: list[tuple[str, os.stat_result, str]] = []
+    begun_ns = time.time_ns()
+    for entry in built.shards if built else ():
+        path = out / SHARDS / entry.name
+        try:
+            stat = path.stat()
+        except OSError:
+            damage[entry.name] = "the file is missing"
+            continue
+        if not S_ISREG(stat.st_mode):
+            damage[entry.name] = "there is no plain file of that name"
+            continue
+        if stat.st_size != entry.bytes:
+            damage[entry.name] = f"the file has {stat.st_size} bytes, not {entry.bytes}"
+            continue
+        digest = None if paranoid else store.trusted_digest(str(path), stat)
+        if digest is None:
+            try:
+                digest = file_sha256(path)
+            except OSError as error:
+                damage[entry.name] = f"the file cannot be read: {error.strerror}"
+                continue
+            fresh.append((str(path), stat, digest))
+        if digest != entry.sha256:
+            damage[entry.name] = "its bytes are not those that were written"
+    if damage:
+        expect_there(out)
+    store.put(fresh, begun_ns=begun_ns)
+    return damage
+
+
+def refusal_record(refusal: Refusal) -> dict[str, str]:
+    """A refusal as the manifest keeps it."""
+    return {"name": refusal.name, "reason": refusal.reason}
+
+
+def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dict[str, Any]:
+    reader = recipe.sources[source.entry]
+    return {
+        "digest": source.digest,
+        "content": source.content,
+        "lq_digest": source.lq_digest,
+        "lq_name": source.lq_name,
+        "names": list(source.names),
+        "split": source.split,
+        "degradation": source.degradation,
+        "set": reader.title,
+        "licence": reader.licence or source.licence,
+        "attribution": reader.attribution or source.attribution,
+        "phash": source.looks.phash,
+        "bytes": source.bytes,
+        "width": source.looks.width,
+        "height": source.looks.height,
+        "similarity": similarity,
+    }

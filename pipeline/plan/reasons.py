@@ -1,0 +1,57 @@
+"""Why a shard is made anew or dropped, in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from patina.pipeline.format.manifest import Manifest, ShardEntry
+from patina.pipeline.plan.wanted import Wanted
+
+CAUSES = {
+    "schema": "the stored layout changed",
+    "codec": "the installed codecs changed",
+    "severity": "severity is measured in another way",
+    "recovery": "what can be recovered of a pair is found in another way",
+    "seed": "the seed changed",
+}
+"""Why all samples of a degradation may be stale, by the key of its identity that tells."""
+
+
+def why_changed(word: str, wanted: Wanted, built: Manifest | None) -> str:
+    """The one cause that all samples of a degradation share, in words; empty if only single sources changed."""
+    was = dict(built.identities.get(word, {})) if built else {}
+    now = json.loads(json.dumps(wanted.identities[word]))  # as the manifest keeps it: lists for tuples
+    if not was or was == now:
+        return ""
+    for key, cause in CAUSES.items():
+        if was.get(key) != now.get(key):
+            return f"because {cause}"
+    if was.get("version") != now.get("version"):
+        return f"because {word} is now version {now.get('version')}"
+    return f"because {word} changed ({', '.join(_differences(was.get('settings'), now.get('settings')))})"
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """What differs between two settings, in words: `sigma 50 → 10..30`; of a composite's, by part."""
+    if old == new:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict) and "min" not in (old | new):
+        parts = [_differences(old.get(k), new.get(k), f"{name} {k}".lstrip()) for k in sorted(old | new)]
+        return [words for part in parts for words in part]
+    return [f"{name} {_spelt(old)} → {_spelt(new)}".lstrip()]
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() == {"min", "max"}:
+        return f"{value['min']}..{value['max']}"
+    return str(value)
+
+
+def why_dropped(entry: ShardEntry, wanted: Wanted) -> str:
+    """Why a shard is no longer wanted, in words."""
+    if entry.degradation not in wanted.identities:
+        return f"{entry.degradation} is no longer in the recipe"
+    if entry.bucket >= wanted.recipe.buckets[entry.split]:
+        return f"the recipe has {wanted.recipe.buckets[entry.split]} buckets for {entry.split} now"
+    return "no source falls into it any more"

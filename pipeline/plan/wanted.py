@@ -1,0 +1,185 @@
+"""What a recipe wants of its sources: samples and shards, with their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from patina.pipeline.format.layout import shard_name
+from patina.pipeline.hashing import bucket_of, canonical_json
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.recovered import RECOVERY
+from patina.pipeline.scan.source import Source
+from patina.synth.compose import JOINT
+from patina.synth.rng import sample_seed
+from patina.synth.severity import VERSION as MEASURE
+from patina.synth.words import VERSION as WORDING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+SCHEMA = 2
+"""Version of a stored sample's layout (members and KEY.json). Part of every fingerprint."""
+
+
+@dataclass(frozen=True)
+class Worded:
+    """The caption of a source: its text and the captioner that made it, `name@version`."""
+
+    text: str
+    captioner: str
+
+
+@dataclass(frozen=True)
+class WantedSample:
+    """One sample that shall exist. `pixels` is the digest of all that decides its images, `fingerprint` of all of it.
+
+    entry  the recipe's name for the degradation, which names its shards; label is what the sample is called, and words
+           are the degradations that it underwent, in order. All three agree unless a recipe says otherwise.
+    tile   (x, y, width, height) in pixels of the source.
+    """
+
+    key: str
+    source: Source
+    entry: str
+    label: str
+    words: tuple[str, ...]
+    variant: int
+    tile: tuple[int, int, int, int]
+    seed: str
+    caption: Worded
+    pixels: str
+    fingerprint: str
+
+
+class Mark(NamedTuple):
+    """What tells a wanted sample from all others, as WantedSample has it: enough to plan by."""
+
+    key: str
+    tile: tuple[int, int, int, int]
+    variant: int
+    pixels: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class WantedShard:
+    """One shard that shall exist. Its fingerprint is empty while a caption is still to be made."""
+
+    split: str
+    degradation: str
+    bucket: int
+    fingerprint: str
+    count: int
+    pixels: int
+    uncaptioned: int
+    sources: tuple[Source, ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """File name below `shards/`."""
+        return shard_name(self.split, self.degradation, self.bucket)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The dataset that recipe, sources, captions and codecs call for."""
+
+    recipe: Recipe
+    codec: str
+    captions: Mapping[str, Worded | None] = field(repr=False)
+    sources: tuple[Source, ...] = field(repr=False)
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        """What every sample's pixels and measures depend on beside its degradation."""
+        return {"schema": SCHEMA, "codec": self.codec, "severity": MEASURE}
+
+    @cached_property
+    def identities(self) -> dict[str, dict[str, Any]]:
+        """For each degradation, all that its samples' fingerprints share."""
+        shared = self._shared
+        pairs = {source.degradation for source in self.sources if source.is_pair}
+        made = {
+            word: {
+                **shared,
+                "seed": self.recipe.seed,
+                **synthesis.identity(),
+            }
+            for word, synthesis in self.recipe.degradations.items()
+        }
+        for word in sorted(pairs):
+            made.setdefault(word, {**shared, "recovery": RECOVERY})
+        return dict(sorted(made.items()))
+
+    @cached_property
+    def _prefixes(self) -> dict[tuple[str, bool], Hash]:
+        """SHA-256 of what the samples of a degradation share, made and paired, to go on from."""
+        prefixes = {(w, False): canonical_json([w, body]).encode() for w, body in self.identities.items()}
+        pair = {**self._shared, "recovery": RECOVERY}
+        prefixes |= {(w, True): canonical_json(["pair", w, pair]).encode() for w in self.identities}
+        return {key: hashlib.sha256(prefix) for key, prefix in prefixes.items()}
+
+    def marks(self, source: Source, degradation: str) -> Iterator[Mark]:
+        """The marks of one source's samples under one degradation, in key order."""
+        synthesis = None if source.is_pair else self.recipe.degradations[degradation]
+        shared = self._prefixes[degradation, source.is_pair]
+        caption = self.captions[source.digest] or Worded("", "")
+        wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
+        told = f"\0{canonical_json(source.params)}" if source.params else ""
+        if synthesis and (looked_up := synthesis.degradation.looks_up(source.names[0])):
+            told += f"\0{looked_up}"
+        for tile in self.recipe.cut(source.looks.width, source.looks.height):
+            place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
+            for variant in range(synthesis.variants if synthesis else 1):
+                whole = shared.copy()
+                whole.update(f"{source.digest}\0{tile}\0{variant}{told}".encode())
+                pixels = whole.hexdigest()[:32]
+                key = source.digest[:16] + place + (f"-v{variant:03d}" if variant else "")
+                fingerprint = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
+                yield Mark(key, tile, variant, pixels, fingerprint)
+
+    def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
+        """The samples of one source under one degradation, in key order."""
+        synthesis = None if source.is_pair else self.recipe.degradations[degradation]
+        caption = self.captions[source.digest] or Worded("", "")
+        for key, tile, variant, pixels, fingerprint in self.marks(source, degradation):
+            yield WantedSample(
+                key=key,
+                source=source,
+                entry=degradation,
+                label=synthesis.label if synthesis else degradation,
+                words=synthesis.words if synthesis else tuple(degradation.split(JOINT)),
+                variant=variant,
+                tile=tile,
+                seed=sample_seed(self.recipe.seed, source.digest, degradation, variant, tile) if synthesis else "",
+                caption=caption,
+                pixels=pixels,
+                fingerprint=fingerprint,
+            )
+
+    @cached_property
+    def shards(self) -> tuple[WantedShard, ...]:
+        """Every shard, by name."""
+        groups: dict[tuple[str, str, int], list[Source]] = {}
+        for source in self.sources:
+            bucket = bucket_of(source.digest, self.recipe.buckets[source.split])
+            entries = source.entries or tuple(self.recipe.degradations)
+            for word in (source.degradation,) if source.is_pair else entries:
+                groups.setdefault((source.split, word, bucket), []).append(source)
+        return tuple(self._shard(*group, tuple(groups[group])) for group in sorted(groups))
+
+    def _shard(self, split: str, word: str, bucket: int, sources: tuple[Source, ...]) -> WantedShard:
+        digest = hashlib.sha256()
+        count = pixels = uncaptioned = 0
+        for source in sources:
+            for key, tile, _, _, fingerprint in self.marks(source, word):
+                digest.update(f"{key} {fingerprint}\n".encode())
+                count += 1
+                pixels += tile[2] * tile[3]
+            uncaptioned += self.captions[source.digest] is None
+        fingerprint = "" if uncaptioned else digest.hexdigest()
+        return WantedShard(split, word, bucket, fingerprint, count, pixels, uncaptioned, sources)

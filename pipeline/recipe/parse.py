@@ -1,0 +1,204 @@
+"""A recipe from its TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from patina.captioning import CAPTIONERS
+from patina.captioning.captioner import Captioner
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.filters import Filters
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.recipe import shipped
+from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
+from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
+from patina.pipeline.sources import READERS
+from patina.pipeline.sources.reader import Reader
+from patina.pipeline.text import nearest
+from patina.synth.compose import JOINT, Composite
+from patina.synth.degradation import Degradation
+from patina.synth.degradations import CATALOGUE
+from patina.synth.graded import Graded
+
+ENTRY = re.compile(r"[a-z0-9]+([-+][a-z0-9]+)*")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError.
+
+    Relative paths in it start at the file's folder; for one that comes with patina, at the working folder.
+    """
+    folder = path.resolve().parent
+    if not path.is_file() and not path.suffix and (own := shipped.FOLDER / f"{path}.toml").exists():
+        path, folder = own, Path.cwd()
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not valid TOML: it is no UTF-8 text") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return parse_recipe(table, folder, path.stem)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
+    """A recipe from a table as TOML gives it; relative paths start at `folder`. Raises RecipeError."""
+    known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "degradations")
+    refuse_unknown("the recipe", table, known)
+    name = expect_type("name", table.get("name", name), str, "a text")
+    seed = expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
+    entries = expect_type("sources", table.get("sources", []), list, "[[sources]] tables")
+    if not entries:
+        raise RecipeError('no [[sources]]: name at least one folder, such as\n\n[[sources]]\npath = "photos"')
+    sources, source_tables = zip(*(kind_of("[[sources]]", e, READERS, folder, "folder") for e in entries), strict=True)
+    for source in sources:
+        _expect_split(source.split)
+    if not any(source.has_pairs for source in sources) and not table.get("degradations"):
+        raise RecipeError(f"no [degradations.…]: name at least one of {', '.join(CATALOGUE)}")
+
+    captions, captions_table = _captions(table.get("captions", {}), folder)
+
+    syntheses: dict[str, Synthesis] = {}
+    degradation_tables: dict[str, Any] = {}
+    for entry, raw in sorted(expect_type("degradations", table.get("degradations", {}), dict, "tables").items()):
+        syntheses[entry], degradation_tables[entry] = parse_synthesis(entry, raw, folder)
+
+    for source in sources:
+        for entry in source.degradations:
+            if entry not in syntheses:
+                what = f"the recipe has no [degradations.{entry}]"
+                raise RecipeError(f"[[sources]] degradations: {what}; {nearest(entry, syntheses)}")
+    _expect_named(sources, syntheses)
+
+    tiles = None
+    if "tiles" in table:
+        tiles, _ = construct("[tiles]", Tiles, expect_type("tiles", table["tiles"], dict, "a [tiles] table"), folder)
+    split, split_table = construct(
+        "[split]", Split, expect_type("split", table.get("split", {}), dict, "a table"), folder
+    )
+    buckets = _buckets(table.get("buckets", 1))
+
+    resolved_table: dict[str, Any] = {
+        "name": name,
+        "seed": seed,
+        "buckets": dict(buckets),
+        "split": split_table,
+        "sources": list(source_tables),
+        "captions": captions_table,
+        "degradations": degradation_tables,
+    }
+    if tiles:
+        resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
+    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, resolved_table)
+
+
+def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:
+    """Raise RecipeError for a degradation that no source would undergo: every one names its own, and none names it."""
+    if not all(source.degradations for source in sources):
+        return  # what a source without names holds, photographs or pairs, is seen when it is read
+    named = {entry for source in sources for entry in source.degradations}
+    for entry in entries:
+        if entry not in named:
+            raise RecipeError(
+                f"[degradations.{entry}] is applied to nothing: every source names its own `degradations`, and none "
+                f"names {entry!r}; name it there, or remove it"
+            )
+
+
+def _captions(raw: Any, folder: Path) -> tuple[tuple[Captioner, Captioner | None, Filters, ClipScore | None], Any]:
+    """The [captions] table: captioner, fallback, filters and similarity; and the table with its defaults filled in."""
+    settings = dict(expect_type("captions", raw, dict, "a [captions] table"))
+    spare = settings.pop("fallback", "")
+    filters, filter_table = construct("[captions.filter]", Filters, take_table("captions.filter", settings), folder)
+    similarity: ClipScore | None = None
+    similarity_table: dict[str, Any] = {}
+    if "similarity" in settings:
+        chosen = take_table("captions.similarity", settings)
+        similarity, similarity_table = construct("[captions.similarity]", ClipScore, chosen, folder)
+    captioner, resolved = kind_of("[captions]", settings, CAPTIONERS, folder, "template")
+    fallback: Captioner | None = None
+    spare_table: Any = ""
+    if spare != "":
+        if not isinstance(spare, str | dict):
+            raise RecipeError(f"captions.fallback: expected a captioner's word or table, found {spare!r}")
+        own = {"kind": spare} if isinstance(spare, str) else spare
+        fallback, spare_table = kind_of("[captions] fallback", own, CAPTIONERS, folder, "template")
+    resolved |= {"fallback": spare_table, "filter": filter_table}
+    return (captioner, fallback, filters, similarity), resolved | (
+        {"similarity": similarity_table} if similarity else {}
+    )
+
+
+def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict[str, Any]]:
+    """One [degradations.ENTRY] table: a degradation of the catalogue, or a composite of several; and the table with its
+    defaults filled in. Raises RecipeError."""
+    what = f"[degradations.{entry}]"
+    settings = dict(expect_type(f"degradations.{entry}", raw, dict, f"a table {what}"))
+    if not ENTRY.fullmatch(entry):
+        raise RecipeError(f"{what}: expected lower-case letters, digits, - and + in its name, as it names shards")
+    variants = expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
+    if "parts" in settings or JOINT in entry:
+        composite, resolved = _composite(what, entry, settings, folder)
+        words = tuple(composite.parts)
+        return Synthesis(composite, variants, composite.name, words), {**resolved, "variants": variants}
+    word = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
+    degradation, resolved = _degradation(what, word, settings, folder, ("variants", "use", "parts"))
+    return Synthesis(degradation, variants, word, (word,)), {"use": word, **resolved, "variants": variants}
+
+
+def _degradation(
+    what: str, word: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
+) -> tuple[Degradation, dict[str, Any]]:
+    """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
+    if word not in CATALOGUE:
+        raise RecipeError(f"{what}: no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
+    severity = expect_type(f"{what} severity", settings.pop("severity", ""), str, "words such as 'mild..severe'")
+    degradation, resolved = construct(what, CATALOGUE[word], settings, folder, (*also, "severity"))
+    if not severity:
+        return degradation, resolved
+    knob = degradation.knob
+    if knob is not None and knob.setting in settings:
+        raise RecipeError(f"{what}: severity sets {knob.setting} itself; remove one of the two")
+    graded, _ = construct(what, Graded, {"base": degradation, "severity": severity}, folder)
+    return graded, {"severity": severity, **{k: v for k, v in resolved.items() if knob is None or k != knob.setting}}
+
+
+def _composite(what: str, entry: str, settings: dict[str, Any], folder: Path) -> tuple[Composite, dict[str, Any]]:
+    """A composite: parts in `parts` or in the entry's name (`hazy+rainy`), each with a table of settings if need be."""
+    named = expect_type(
+        f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
+    )
+    for part in named:
+        expect_type(f"{what} parts", part, str, "a degradation's word")
+    steps = expect_type(f"{what} steps", settings.pop("steps", False), bool, "true or false")
+    refuse_unknown(what, settings, [*named, "parts", "steps", "variants"])
+    parts, tables = {}, {}
+    for word in named:
+        own = dict(expect_type(f"{what} {word}", settings.get(word, {}), dict, "a table"))
+        parts[word], tables[word] = _degradation(f"{what} {word}", word, own, folder)
+    composite, _ = construct(what, Composite, {"parts": parts, "steps": steps}, folder)
+    return composite, {"parts": list(parts), "steps": steps, **tables}
+
+
+def _expect_split(word: str) -> None:
+    if word and word not in SPLITS:
+        raise RecipeError(f"[[sources]] split: expected one of {', '.join(SPLITS)}, found {word!r}")
+
+
+def _buckets(raw: Any) -> dict[str, int]:
+    """Shards per degradation in each split: one number for all, or a table by split."""
+    if not isinstance(raw, Mapping):
+        return dict.fromkeys(SPLITS, expect_int("buckets", raw, 1, 10_000))
+    refuse_unknown("buckets", raw, SPLITS)
+    return {split: expect_int(f"buckets.{split}", raw.get(split, 1), 1, 10_000) for split in SPLITS}

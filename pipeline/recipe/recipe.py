@@ -1,0 +1,137 @@
+"""The recipe: all that decides a dataset's bytes, beside the sources themselves. TOML in, unknown keys refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from patina.captioning.captioner import Captioner
+from patina.captioning.clip_score import ClipScore
+from patina.captioning.filters import Filters
+from patina.pipeline.errors import RecipeError
+from patina.pipeline.hashing import canonical_json
+from patina.pipeline.recipe.settings import expect_int
+from patina.pipeline.sources.reader import Reader
+from patina.synth.degradation import Degradation
+from patina.synth.image import SMALLEST_SIDE
+
+LEAKS = ("mend", "report")
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Cut every photograph into squares of `size` px, `stride` px apart (default: `size`, so that none overlap).
+
+    Where the last tile would not reach the edge, one more is cut flush with it, so that no pixel is lost.
+    """
+
+    size: int
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        expect_int("size", self.size, SMALLEST_SIDE, 1 << 16)
+        expect_int("stride", self.stride, 0, 1 << 16)
+
+    def cut(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
+        """Every tile's (x, y, width, height), row by row; none if the photograph is smaller than one tile."""
+        step = self.stride or self.size
+        return [(x, y, self.size, self.size) for y in self._starts(height, step) for x in self._starts(width, step)]
+
+    def _starts(self, length: int, step: int) -> list[int]:
+        last = length - self.size
+        if last < 0:
+            return []
+        starts = list(range(0, last + 1, step))
+        return starts if starts[-1] == last else [*starts, last]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the photographs for validation and test, 0 to 1 together; the rest is for training.
+
+    A photograph's side follows from its digest: it does not move when others come or go, unless one that shows the
+    same scene comes to stand on another side. leaks: `mend` keeps every scene on one side; `report` only tells of it.
+    """
+
+    val: float = 0.0
+    test: float = 0.0
+    leaks: str = "mend"
+
+    def __post_init__(self) -> None:
+        if self.leaks not in LEAKS:
+            raise RecipeError(f"leaks: expected one of {', '.join(LEAKS)}, found {self.leaks!r}")
+        for name, share in (("val", self.val), ("test", self.test)):
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise RecipeError(f"{name}: expected a share from 0 to 1, found {share!r}")
+        if self.val + self.test > 1:
+            raise RecipeError(f"val {self.val} and test {self.test} are more than 1 together")
+
+    def side(self, content: str) -> str:
+        """`train`, `val` or `test` for a clean image whose digest is `content` (64 hex digits)."""
+        place = int(content[16:32], 16) / 2**64
+        if place < self.test:
+            return "test"
+        return "val" if place < self.test + self.val else "train"
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time.
+
+    label  what its samples are called: the degradation's word; for a composite its parts' words joined by `+`.
+    words  the set of words that apply.
+    """
+
+    degradation: Degradation
+    variants: int
+    label: str
+    words: tuple[str, ...]
+
+    def identity(self) -> dict[str, Any]:
+        """All about it that decides a sample's bytes, as JSON gives it back: a list where a tuple was."""
+        settings = self.degradation.settings()
+        facts = {"label": self.label, "version": self.degradation.version, "settings": settings}
+        same: dict[str, Any] = json.loads(canonical_json(facts))
+        return same
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a dataset's bytes, resolved: every default is filled in.
+
+    `table` is the recipe as TOML and JSON write it, with paths as its author wrote them; `folder` is where relative
+    paths start. Two recipes with equal tables, sources and codecs give equal datasets.
+    """
+
+    name: str
+    seed: int
+    sources: tuple[Reader, ...]
+    captioner: Captioner
+    fallback: Captioner | None
+    filters: Filters
+    similarity: ClipScore | None
+    degradations: Mapping[str, Synthesis]
+    tiles: Tiles | None
+    split: Split
+    buckets: Mapping[str, int]
+    folder: Path
+    table: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the resolved table."""
+        return hashlib.sha256(canonical_json(self.table).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """The resolved recipe as TOML; reading it back gives an equal recipe."""
+        return tomli_w.dumps(dict(self.table))
+
+    def cut(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
+        """The tiles of a photograph of `width`×`height` px: itself, if whole images are wanted."""
+        return self.tiles.cut(width, height) if self.tiles else [(0, 0, width, height)]

@@ -1,0 +1,1 @@
+"""What does a dataset look like? Checks, galleries, differences."""

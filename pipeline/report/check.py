@@ -1,0 +1,357 @@
+"""Findings on a finished dataset: is every byte as it was written, and is every sample what it says it is?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+
+from patina.pipeline.cache.database import damage_of
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.codec.decode import decode, decode_map
+from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.disk_errors import expect_there, speaking
+from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError, RecipeError
+from patina.pipeline.format.layout import PRIVATE, SAMPLES, SHARDS, SOURCES, STORES
+from patina.pipeline.format.manifest import (
+    Manifest,
+    SampleRow,
+    ShardEntry,
+    load_manifest,
+    read_members,
+    read_samples,
+    read_sources,
+)
+from patina.pipeline.format.rows import row_of
+from patina.pipeline.format.shard import read_shard
+from patina.pipeline.hashing import canonical_json, is_intact
+from patina.pipeline.recipe.parse import parse_synthesis
+from patina.pipeline.scan.leaks.candidates import candidates, with_like_thumbs
+from patina.pipeline.scan.leaks.registration import register
+from patina.pipeline.scan.leaks.types import Scene
+from patina.synth.degradation import Degradation
+from patina.synth.image import Image
+from patina.synth.severity import psnr_of
+
+Depth: TypeAlias = Literal["images", "digests", "sizes"]
+"""How far a check goes into shards."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: where, and what."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was checked, and what was found. `skipped`: what could not be checked here, with reasons; no finding.
+
+    pairs  of the samples that were to be replayed, how many are ingested pairs: patina did not make their LQ.
+    """
+
+    shards: int
+    samples: int
+    replayed: int
+    findings: tuple[Finding, ...]
+    skipped: tuple[str, ...]
+    pairs: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def summary(self) -> str:
+        """How much was checked, in words."""
+        pairs = f"; {self.pairs} ingested pair{'s' * (self.pairs != 1)} cannot be replayed" if self.pairs else ""
+        return f"{self.shards} shards, {self.samples} samples, {self.replayed} replayed{pairs}"
+
+
+@speaking("check with fewer --workers, or where there is more")
+def check(
+    out: Path,
+    replay: int | None = 0,
+    *,
+    workers: int = 1,
+    recipe_folder: Path | None = None,
+    copies: bool = True,
+    depth: Depth = "images",
+    progress: Callable[[int], None] | None = None,
+) -> Checked:
+    """Check the dataset in `out`: hashes, counts, readability, tables, duplicates across splits; and replay samples.
+
+    replay         how many samples to make again from their stored GT and parameters and to compare pixel by pixel
+                   with the stored LQ, spread evenly over the dataset; None for all of them.
+    recipe_folder  where relative folders in the recipe start (a user's masks); needed for replaying those alone.
+    copies         whether copies of one photograph on two sides of a split are a finding. Equal bytes always are.
+    depth          `images`: every sample is read, its images decoded and compared with its facts. `digests`: shards are
+                   held to their digests alone. `sizes`: to be there, of their sizes: enough after a build, which
+                   digests what it writes as it writes it, and knows by times and sizes that the rest is as it was.
+
+    A damaged shard is also forgotten in the scan store, so that the next build makes it again whatever its times say.
+    Raises ManifestError if there is no manifest to check against, OutputError if the dataset's disk fails or vanishes,
+    BuildError for too little memory.
+    """
+    manifest = load_manifest(out)
+    if manifest is None:
+        raise ManifestError(f"{out}: expected a dataset, found no manifest.json")
+    findings = [*_tables(out, manifest), *_stores(out)]
+    rows: list[SampleRow] = []
+    if not any(f.where == SAMPLES for f in findings):
+        rows = read_samples(out)
+    by_shard: dict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        by_shard[row.shard].append(row)
+    chosen = _chosen(rows, replay)
+    degradations, skipped = _degradations(manifest, recipe_folder or Path())
+    if chosen and manifest.codec != codec_fingerprint():
+        skipped.append("replay: built with other image codecs than are installed here, so bytes may differ")
+
+    def one(entry: ShardEntry) -> tuple[list[Finding], int]:
+        cv2.setNumThreads(1)
+        listed = by_shard.get(entry.name, []) if rows else None
+        found = list(_shard(out, entry, listed) if depth == "images" else _bytes(out, entry, listed, depth))
+        replayed = 0
+        for row in chosen.get(entry.name, ()) if not found else ():
+            problem = _replay(out, row, degradations)
+            replayed += problem is not None
+            found += [Finding(f"{entry.name} {row.key}", problem)] if problem else []
+        if progress:
+            progress(1)
+        return found, replayed
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        outcomes = list(pool.map(one, manifest.shards))
+    damaged = [str(out / SHARDS / e.name) for e, (found, _) in zip(manifest.shards, outcomes, strict=True) if found]
+    if damaged:
+        expect_there(out)
+    if damaged and os.access(out / PRIVATE, os.W_OK):
+        with ScanStore(out / PRIVATE / "scan.sqlite") as store:
+            store.forget(damaged)
+    findings += [finding for found, _ in outcomes for finding in found]
+    findings += _strays(out, manifest)
+    if not any(f.where in {SAMPLES, SOURCES} for f in findings):
+        sources = read_sources(out)
+        findings += _duplicates(sources)
+        if copies:
+            readable = [row for row in rows if str(out / SHARDS / row.shard) not in damaged]
+            findings += _copies(out, sources, readable, workers)
+    return Checked(
+        len(manifest.shards),
+        sum(entry.count for entry in manifest.shards),
+        sum(replayed for _, replayed in outcomes),
+        tuple(findings),
+        tuple(skipped),
+        sum(not row.seed for same in chosen.values() for row in same),
+    )
+
+
+def _tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
+    for name, digest in manifest.tables.items():
+        path = out / name
+        if not path.exists():
+            yield Finding(name, "is missing; `patina build` makes it again")
+        elif not is_intact(path, digest):
+            yield Finding(name, "its bytes are not those that were written; `patina build` makes it again")
+
+
+def _bytes(out: Path, entry: ShardEntry, rows: list[SampleRow] | None, depth: Depth = "digests") -> Iterator[Finding]:
+    """A shard from outside: there, with the bytes that were written, and with as many samples as the table has."""
+    path = out / SHARDS / entry.name
+    if not path.exists():
+        yield Finding(entry.name, "is missing; `patina build` makes it again")
+    elif path.stat().st_size != entry.bytes or (depth != "sizes" and not is_intact(path, entry.sha256)):
+        yield Finding(entry.name, "its bytes are not those that were written; `patina build` makes it again")
+    elif rows is not None and len(rows) != entry.count:
+        yield Finding(entry.name, f"expected {entry.count} samples, found {len(rows)} in {SAMPLES}")
+
+
+def _shard(out: Path, entry: ShardEntry, rows: list[SampleRow] | None) -> Iterator[Finding]:
+    """A shard and all that lies in it."""
+    if outside := list(_bytes(out, entry, None)):
+        yield from outside
+        return
+    path = out / SHARDS / entry.name
+    try:
+        found: list[SampleRow] = []
+        wrong: list[Finding] = []
+        for key, members, span in read_shard(path):
+            found.append(row_of(key, members, span, path.name, entry.split))
+            wrong += _sample(f"{entry.name} {key}", members)
+        if len(found) != entry.count:
+            yield Finding(entry.name, f"expected {entry.count} samples, found {len(found)}")
+        if rows is not None and [asdict(r) for r in found] != [asdict(r) for r in rows]:
+            yield Finding(entry.name, f"its samples are not those that {SAMPLES} lists")
+        yield from wrong
+    except DamagedShardError as error:
+        yield Finding(entry.name, str(error))
+
+
+def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
+    """One sample on its own: members, decodable images of one size, facts that fit, binary masks."""
+    lq, gt = _pair(members)
+    if len(lq) != 1 or len(gt) != 1 or "txt" not in members:
+        yield Finding(where, f"expected one LQ, one GT and a caption, found {', '.join(members)}")
+        return
+    fact = json.loads(members["json"])
+    if members["txt"].decode("utf-8", "replace") != fact["caption"]:
+        yield Finding(where, "its .txt is not the caption in its .json")
+    try:
+        images = {name: decode(members[name]).image for name in (*lq, *gt)}
+        rest = {name: body for name, body in members.items() if name not in {*lq, *gt, "txt", "json"}}
+        images |= {name: decode(body).image for name, body in rest.items() if name.startswith("step-")}
+        maps = {name: decode_map(body) for name, body in rest.items() if name not in images}
+    except BadImageError as error:
+        yield Finding(where, f"an image {error}")
+        return
+    size = (fact["height"], fact["width"])
+    for name, image in (*images.items(), *((n, m) for n, m in maps.items() if not n.endswith("kernel.png"))):
+        if image.shape[:2] != size:
+            found = f"{image.shape[1]}×{image.shape[0]}"
+            yield Finding(where, f"{name} is {found} px, its .json says {size[1]}×{size[0]}")
+            return
+    psnr = psnr_of(images[gt[0]], images[lq[0]])
+    if abs(psnr - fact["severity"]["psnr"]) > 1e-3:
+        yield Finding(where, f"its PSNR is {psnr}, not {fact['severity']['psnr']}")
+
+
+def _pair(members: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
+    return [n for n in members if n in {"png", "jpg"}], [n for n in members if n in {"gt.png", "gt.jpg"}]
+
+
+def _chosen(rows: list[SampleRow], replay: int | None) -> dict[str, list[SampleRow]]:
+    """The rows to replay by shard: all, or so many at equal distances."""
+    count = len(rows) if replay is None else min(replay, len(rows))
+    chosen: dict[str, list[SampleRow]] = defaultdict(list)
+    for i in range(count):
+        row = rows[i * len(rows) // count]
+        chosen[row.shard].append(row)
+    return chosen
+
+
+def _degradations(manifest: Manifest, folder: Path) -> tuple[dict[str, Degradation], list[str]]:
+    """The degradations of the manifest's recipe as they are installed here; and which cannot be had."""
+    made: dict[str, Degradation] = {}
+    skipped = []
+    for entry, table in manifest.recipe["degradations"].items():
+        try:
+            synthesis = parse_synthesis(entry, table, folder)[0]
+        except RecipeError as error:
+            skipped.append(f"replay of {error}")
+            continue
+        stored = manifest.identities.get(entry, {})
+        if any(stored.get(key) != value for key, value in synthesis.identity().items()):
+            skipped.append(f"replay of {entry}: built by another version of it than is installed, or with other masks")
+        else:
+            made[entry] = synthesis.degradation
+    return made, skipped
+
+
+def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) -> str | None:
+    """Make a sample's LQ again. Empty if it is as stored, a problem if not, None if it cannot be replayed."""
+    degradation = degradations.get(row.entry)
+    if degradation is None or not row.seed:
+        return None
+    members = read_members(out, row)
+    lq, gt = _pair(members)
+    clean: Image = decode(members[gt[0]]).image
+    params: dict[str, Any] = json.loads(row.params)
+    result = degradation.apply(clean, params)
+    if canonical_json(params) != row.params or not np.array_equal(result.image, decode(members[lq[0]]).image):
+        return "its LQ is not what its GT and parameters give"
+    if result.file and result.file[1] != members[lq[0]]:
+        return "its LQ file is not the one that its GT and parameters give"
+    for name, step in result.steps.items():
+        if not np.array_equal(step, decode(members[f"{name}.png"]).image):
+            return f"its {name} is not the one that its parameters give"
+    for name, values in result.truth.items():
+        if not np.array_equal(values, decode_map(members[f"{name}.png"])):
+            return f"its {name} is not the one that its parameters give"
+    return ""
+
+
+def _strays(out: Path, manifest: Manifest) -> list[Finding]:
+    """Files among the shards that the manifest does not know: a reader that takes *.tar would train on them."""
+    known = {entry.name for entry in manifest.shards} | {"sizes.json"}
+    there = sorted(path.name for path in (out / SHARDS).iterdir()) if (out / SHARDS).is_dir() else []
+    return [Finding(f"{SHARDS}/{name}", "is not in the manifest") for name in there if name not in known]
+
+
+def _stores(out: Path) -> Iterator[Finding]:
+    """Stores of what was found and captioned that are not what was written; a build begins them anew."""
+    for name in STORES:
+        if problem := damage_of(out / PRIVATE / name):
+            yield Finding(f"{PRIVATE}/{name}", f"{problem}; `patina build` puts it aside and begins anew")
+
+
+def _duplicates(sources: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Clean images that stand on two sides of a split under equal bytes."""
+    sides: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        sides[source["content"]].add(source["split"])
+    for content, splits in sides.items():
+        if len(splits) > 1:
+            yield Finding(content[:16], f"the same clean image is in {' and '.join(sorted(splits))}")
+
+
+def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], workers: int) -> list[Finding]:
+    """Photographs that stand on two sides of a split under other bytes, by the clean images of `rows`."""
+    first_row = {row.source: row for row in reversed(rows)}
+    # In the scan's order: which picture is laid over which may decide a close case.
+    known = sorted((s for s in sources if s["digest"] in first_row), key=lambda s: (s["content"], s["digest"]))
+    if len({source["split"] for source in known}) < 2:
+        return []
+    scenes = [_scene(out, source, first_row[source["digest"]]) for source in known]
+    # Of ten thousand frames of one film all are near all others: pairs of one side are left out before they are kept.
+    pairs = candidates([s.phash for s in scenes], sides=[s.split for s in scenes], workers=workers)
+    contents = np.array([scene.content for scene in scenes])
+    pairs = pairs[contents[pairs[:, 0]] != contents[pairs[:, 1]]]
+    with ScanStore(None) as store:
+        pairs = with_like_thumbs(scenes, pairs, store, workers)
+
+    def compare(pair: tuple[int, int]) -> Finding | None:
+        cv2.setNumThreads(1)
+        one, other = (scenes[place] for place in pair)
+        if not register(one.load(), other.load()).same:
+            return None
+        names = f"{one.name} ({one.split}) and {other.name} ({other.split})"
+        return Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return [finding for finding in pool.map(compare, pairs.tolist()) if finding]
+
+
+def _scene(out: Path, source: Mapping[str, Any], row: SampleRow) -> Scene:
+    """A source whose pixels are those of its first sample's GT."""
+    return Scene(
+        source["content"],
+        source["names"][0],
+        source["phash"],
+        source["width"],
+        source["height"],
+        source["split"],
+        False,
+        source["set"],
+        partial(_clean, out, row),
+    )
+
+
+def _clean(out: Path, row: SampleRow) -> Image:
+    members = read_members(out, row)
+    return decode(members[_pair(members)[1][0]]).image

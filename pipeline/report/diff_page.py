@@ -1,0 +1,273 @@
+"""A difference as one HTML page: what changed in words, and pictures of some samples, cut out and never resized."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.files import write_page
+from patina.pipeline.format.manifest import SampleRow, read_members
+from patina.pipeline.format.statistics import read_samples_table
+from patina.pipeline.report.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
+from patina.pipeline.report.gallery import spread
+from patina.pipeline.report.html import escaped, is_digest
+from patina.pipeline.report.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
+from patina.pipeline.text import counted, decibels
+from patina.synth.image import Image
+from patina.synth.severity import word_of
+
+CROP = (320, 240)
+"""Width and height in pixels of the part that is shown: where most changed, or where the picture is busiest."""
+
+STRONGEST = 16
+"""A difference is multiplied until its largest levels fill the scale, but never by more: single levels are no news."""
+
+CHANGED = "Cut out at 1:1, where most changed. The difference is amplified; grey is none."
+ALONE = "Cut out at 1:1, where the photograph is busiest."
+
+STYLE = """
+main > section { padding-top: 52px; }
+main > section > .note { margin: 8px 0 0; }
+.pair { padding: 20px 0; border-bottom: 1px solid var(--line); }
+.pair h3 { margin: 0 0 2px; }
+.pair p { color: var(--quiet); max-width: 110ch; }
+.views { display: flex; flex-wrap: wrap; gap: 16px; margin-top: 12px; }
+.views figure { max-width: 100%; }
+.views img { display: block; max-width: 100%; height: auto; background: var(--well); }
+.views figcaption { margin-top: 4px; font-size: 13px; color: var(--quiet); }
+.entries { overflow-x: auto; }
+.entries :is(th, td) { white-space: nowrap; }
+"""
+
+
+def write_diff_page(old: Snapshot, new: Snapshot, found: Diff, path: Path, limit: int = 24) -> Path:
+    """Write one self-contained page about the difference `found` of two datasets; gives its path.
+
+    Of samples with other pixels, of added and of dropped ones it shows `limit` each at the most, as many of each entry
+    as there is room for, always the same. Pictures need the datasets' shards; where one is not there, the page says so.
+    Raises ManifestError, DamagedShardError, OSError.
+    """
+    pictured = (
+        _cards("Other pixels", found.changed[0].size, _changed(old, new, found.changed, limit), CHANGED),
+        _cards("Samples added", found.added.size, _alone(new, found.added, limit), ALONE),
+        _cards("Samples dropped", found.dropped.size, _alone(old, found.dropped, limit), ALONE),
+    )
+    return write_page(path, _page(old, new, found, pictured))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One sample on the page: a heading, facts, and pictures by what stands below them."""
+
+    head: str
+    facts: tuple[str, ...]
+    pictures: Mapping[str, tuple[str, Box]] = field(repr=False)
+
+
+def _page(old: Snapshot, new: Snapshot, found: Diff, pictured: Sequence[str]) -> str:
+    style = Path(__file__).with_name("gallery.html").read_text("utf-8").partition("<style>")[2].partition("</style>")[0]
+    names = [one.manifest.recipe["name"] for one in (old, new)]
+    title = names[1] if names[0] == names[1] else f"{names[0]} → {names[1]}"
+    sections = [
+        _section("Recipe", [("", Listed(len(found.recipe), found.recipe))]),
+        _section("Built with other tools", [("", Listed(len(found.tools), found.tools))]),
+        _entries(found),
+        _section("Captions", [("", found.captions)], "Each photograph once, however many samples it has."),
+        *pictured,
+        _section("Sources", found.sources.items()),
+        _section("Shards", found.shards.items()),
+        _section("Inputs set aside", found.set_aside.items()),
+    ]
+    body = "\n".join(filter(None, sections)) if not found.is_empty else "<section><h2>Nothing differs</h2></section>"
+    facts = [f"{counted(n, 'sample')} in {counted(s, 'shard')}, digest <code>{digest[:16]}</code>"
+             for (n, s), digest in zip(found.counts, found.digests, strict=True)]  # fmt: skip
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escaped(title)}: what changed · patina</title>
+<style>{Template(style).substitute(card=CROP[0])}{STYLE}</style>
+</head>
+<body>
+<header>
+<h1 dir="auto">{escaped(title)}</h1>
+<p class="lead">What changed between two builds</p>
+<p>old: {facts[0]}<br>new: {facts[1]}</p>
+</header>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""  # noqa: E501
+
+
+def _section(title: str, groups: Iterable[tuple[str, Listed]], note: str = "") -> str:
+    """Lists under one heading, each with what happened to its items; nothing where nothing did."""
+    parts = []
+    for what, one in groups:
+        if not one.total:
+            continue
+        rest = one.total - len(one.items)
+        more = f"<li>… and {rest:,} more</li>" if rest else ""
+        items = "".join(f"<li><bdi>{escaped(item)}</bdi></li>" for item in one.items)
+        parts.append((f"<h3>{one.total:,} {escaped(what)}</h3>" if what else "") + f"<ul>{items}{more}</ul>")
+    return _headed(title, note, "".join(parts)) if parts else ""
+
+
+def _headed(title: str, note: str, body: str) -> str:
+    said = f'<p class="note">{note}</p>' if note else ""
+    return f"<section><h2>{title}</h2>{said}{body}</section>"
+
+
+def _entries(found: Diff) -> str:
+    """Samples by entry, one row for each that changed."""
+    columns: dict[str, Callable[[EntryChange], int]] = {
+        "added": lambda e: e.added,
+        "dropped": lambda e: e.dropped,
+        "other pixels": lambda e: e.pixels,
+        "other caption": lambda e: e.captions,
+        "other words": lambda e: e.words,
+        "other split": lambda e: e.moved,
+        "as before": lambda e: e.same,
+    }
+    rows = [entry for entry in found.samples if not entry.is_same]
+    if not rows:
+        return ""
+    columns = {name: number for name, number in columns.items() if any(number(e) for e in rows)}
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("entry", *columns, "median severity"))
+    body = "".join(
+        f'<tr><th scope="row">{escaped(e.entry)}</th>'
+        + "".join(f"<td>{number(e) or '–'}</td>" for number in columns.values())
+        + f"<td>{_drift(e)}</td></tr>"
+        for e in rows
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return _headed("Samples", "", f'<div class="entries">{table}</div>')
+
+
+def _drift(entry: EntryChange) -> str:
+    before, after = ("–" if np.isnan(value) else f"{value:.1f}" for value in entry.severity)
+    return before if before == after else f"{before} → {after}"
+
+
+def _cards(title: str, total: int, shown: Sequence[_Shown], note: str) -> str:
+    """Samples with pictures under one heading; nothing where there are none."""
+    if not total:
+        return ""
+    some = "" if len(shown) == total else f"{len(shown):,} of {total:,}, spread over all of them. "
+    cards = []
+    for one in shown:
+        views = "".join(
+            f'<figure><img src="{uri}" width="{box[2]}" height="{box[3]}" alt="{escaped(what)} of {escaped(one.head)}">'
+            f"<figcaption>{escaped(what)}</figcaption></figure>"
+            for what, (uri, box) in one.pictures.items()
+        )
+        facts = "<br>".join(f"<bdi>{escaped(fact)}</bdi>" for fact in one.facts)
+        cards.append(f'<article class="pair"><h3>{escaped(one.head)}</h3><p>{facts}</p>'
+                     f'<div class="views">{views}</div></article>')  # fmt: skip
+    return _headed(title, f"{some}{note}", "".join(cards))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) -> list[_Shown]:
+    """Samples that both have, with old LQ, new LQ and their difference."""
+    if not rows[0].size or not limit:
+        return []
+    before, after = read_samples_table(old.folder).take(rows[0]), read_samples_table(new.folder).take(rows[1])
+    shown = []
+    for now in spread(after, limit):
+        same = (pc.field("entry") == now.entry) & (pc.field("key") == now.key)
+        was = SampleRow(**before.filter(same).to_pylist()[0])
+        facts = [
+            f"severity {word_of(was.severity)} {was.severity:.0f} → {word_of(now.severity)} {now.severity:.0f}, "
+            f"PSNR {decibels(was.psnr)} → {decibels(now.psnr)}",
+            *settings(_readable(json.loads(was.params)), _readable(json.loads(now.params))),
+        ]
+        pairs = [_open(one.folder, row) for one, row in ((old, was), (new, now))]
+        pictures: dict[str, tuple[str, Box]] = {}
+        if pairs[0] and pairs[1] and pairs[0][0].shape == pairs[1][0].shape:
+            pictures = _compared(pairs[0][0], pairs[1][0])
+        else:
+            for side, pair in zip(("old", "new"), pairs, strict=True):
+                if pair:
+                    box = busiest(pair[1], *CROP)
+                    pictures[f"{side} LQ"] = _picture(pair[0], box)
+                else:
+                    facts.append(f"no picture of the {side} one: its shard is not there, or is another")
+        shown.append(_Shown(_head(new, now), tuple(facts), pictures))
+    return shown
+
+
+def _readable(value: Any) -> Any:
+    """Parameters for people: floats of six digits, and no digests or seeds, which differ and say nothing."""
+    if isinstance(value, dict):
+        return {name: _readable(inner) for name, inner in value.items() if not is_digest(inner)}
+    if isinstance(value, list):
+        return [_readable(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _alone(one: Snapshot, rows: Rows, limit: int) -> list[_Shown]:
+    """Samples that one side alone has, with LQ and GT."""
+    if not rows.size or not limit:
+        return []
+    shown = []
+    for row in spread(read_samples_table(one.folder).take(rows), limit):
+        facts = [f"severity {word_of(row.severity)} {row.severity:.0f}, PSNR {decibels(row.psnr)}", row.sentence]
+        pair = _open(one.folder, row)
+        pictures = {}
+        if pair:
+            box = busiest(pair[1], *CROP)
+            pictures = {"LQ": _picture(pair[0], box), "GT": _picture(pair[1], box)}
+        else:
+            facts.append("no picture: its shard is not there, or is another")
+        shown.append(_Shown(_head(one, row), tuple(facts), pictures))
+    return shown
+
+
+def _head(one: Snapshot, row: SampleRow) -> str:
+    """What a sample is called on the page: entry, photograph, key."""
+    source = one.sources.filter(pc.field("digest") == row.source).to_pylist()[0]
+    return f"{row.entry} · {source['names'][0]} · {row.key}"
+
+
+def _open(folder: Path, row: SampleRow) -> tuple[Image, Image] | None:
+    """A sample's LQ and GT; None where its shard is gone, damaged, or of another time than the tables."""
+    try:
+        members = read_members(folder, row)
+        if json.loads(members["json"])["fingerprint"] != row.fingerprint:
+            return None
+        return lq_and_gt(members, row)
+    except (DamagedShardError, OSError, KeyError):
+        return None
+
+
+def _picture(image: Image, box: Box) -> tuple[str, Box]:
+    return data_uri("jpeg", jpeg(image, box, b"")), box
+
+
+def _compared(was: Image, now: Image) -> dict[str, tuple[str, Box]]:
+    """Old and new picture and their difference, where most changed: grey is none, and levels are multiplied."""
+    difference = now.astype(np.int16) - was.astype(np.int16)
+    amount = np.abs(difference).max(axis=2)
+    box = strongest(amount, *CROP)
+    pictures = {"old LQ": _picture(was, box), "new LQ": _picture(now, box)}
+    if not amount.any():
+        return {f"{side}, no pixel differs": picture for side, picture in pictures.items()}
+    factor = int(np.clip(127 // max(np.percentile(amount, 99.5), 1), 1, STRONGEST))
+    amplified = np.clip(difference * factor + 128, 0, 255).astype(np.uint8)
+    return {**pictures, f"difference ×{factor}, at most {amount.max()} levels": _picture(amplified, box)}

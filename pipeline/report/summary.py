@@ -1,0 +1,66 @@
+"""A plan and a build in words and rows, for terminals, pages and artifacts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from patina.pipeline.build.result import Report
+from patina.pipeline.plan.planning import Draft
+from patina.pipeline.text import human_bytes
+
+SHOWN = 50
+
+
+def plan_lines(draft: Draft) -> list[str]:
+    """Every step of a plan in a line: what happens to which shard, and why."""
+    plan = draft.plan
+    lines = []
+    for step in plan.build:
+        work = [(step.synthesised, "made"), (step.captioned, "with a new caption"), (step.copied, "copied")]
+        parts = ", ".join(f"{count} {what}" for count, what in work if count)
+        lines.append(f"build {step.shard.name}: {step.reason} ({parts})")
+    lines += [f"drop {entry.name}: {reason}" for entry, reason in plan.drop]
+    return lines
+
+
+def plan_markdown(draft: Draft) -> str:
+    """A plan as a Markdown page."""
+    lines = plan_lines(draft)
+    more = [f"- … and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    aside = [f"- set aside {r.name}: {r.reason}" for r in draft.refusals[:SHOWN]]
+    return "\n".join([f"**{draft.plan.summary()}**", "", *(f"- {line}" for line in lines[:SHOWN]), *more, *aside])
+
+
+def caption_line(draft: Draft) -> str:
+    """Which captioner's sentence how many photographs got."""
+    counts = Counter(worded.captioner for worded in draft.wanted.captions.values() if worded)
+    parts = [f"{count} by {captioner}" for captioner, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
+    return f"captions of {sum(counts.values())} photographs: {', '.join(parts)}"
+
+
+def summary_rows(report: Report) -> list[dict[str, Any]]:
+    """Samples and bytes for each degradation and split, in the order of the shards."""
+    manifest = report.manifest
+    counts: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    shards: Counter[tuple[str, str]] = Counter()
+    written = {result.entry.name for result in report.results}
+    fresh: Counter[tuple[str, str]] = Counter()
+    for shard in manifest.shards:
+        group = (shard.split, shard.degradation)
+        counts[group] += shard.count
+        sizes[group] += shard.bytes
+        shards[group] += 1
+        fresh[group] += shard.name in written
+    return [
+        {
+            "split": split,
+            "degradation": word,
+            "samples": counts[split, word],
+            "bytes": human_bytes(sizes[split, word]),
+            "shards": shards[split, word],
+            "rebuilt": fresh[split, word],
+        }
+        for split, word in counts
+    ]

@@ -1,0 +1,1 @@
+"""What are the photographs? Digests, sizes, pairs, duplicates, leaks."""

@@ -1,0 +1,201 @@
+"""Digests and inspections of files, read where the cache does not know them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from stat import S_ISREG
+
+import cv2
+
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.codec.decode import MAX_BYTES, decode
+from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.jpeg_truncation import expect_whole
+from patina.pipeline.errors import BadImageError
+from patina.pipeline.machine import keep_freed_memory
+from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
+from patina.pipeline.scan.source import Looks
+from patina.pipeline.sources import locations
+from patina.pipeline.text import printable
+
+ASKED_AT_ONCE = 32
+"""Requests to servers under way at a time while a scan asks what changed."""
+
+INSPECTION = 2
+"""Raised when `_inspect` looks at files in another way, so that all are looked at again."""
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """A file that was read, now or earlier: where, its SHA-256, bytes, and what was found of it."""
+
+    path: str
+    digest: str
+    size: int
+    looks: Looks
+
+
+def find_digests(
+    paths: Sequence[str],
+    store: ScanStore,
+    workers: int,
+    paranoid: bool,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, ScannedFile], dict[str, str], int]:
+    """Digests of all files, problems of those that cannot be read, and how many were read."""
+    files: dict[str, ScannedFile] = {}
+    unread: dict[str, str] = {}
+    stale: list[str] = []
+    stats: dict[str, os.stat_result | str] = {}  # of whole files: a tar's members share one
+
+    def stat_of(path: str) -> os.stat_result | str:
+        whole = locations.file_of(path)
+        if whole not in stats:
+            stats[whole] = _stat(whole)
+        return stats[whole]
+
+    tags = _tags([path for path in paths if locations.is_remote(path)])
+    for path in paths:
+        seen = tags[path] if path in tags else stat_of(path)
+        if isinstance(seen, str):
+            unread[path] = seen
+            continue
+        if isinstance(seen, os.stat_result):
+            digest, size = store.trusted_digest(path, seen), _size(path, seen)
+        else:
+            digest, size = store.remote_digest(path, *seen), seen[1]
+        if size > MAX_BYTES:
+            unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
+            continue
+        record = None if paranoid or digest is None else store.inspection(digest, inspector_id())
+        if digest is None or record is None:
+            stale.append(path)
+        else:
+            files[path] = ScannedFile(path, digest, size, _looks(record))
+    keep_freed_memory()
+    for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
+        batch, begun_ns = stale[start : start + 256], time.time_ns()
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            results = list(pool.map(lambda p: _read(p, store), batch))
+        store.put(
+            [(r.path, r.stat, r.digest) for r in results if r.stat],
+            [(r.digest, inspector_id(), json.dumps(asdict(r.looks))) for r in results if r.looks and r.fresh],
+            begun_ns=begun_ns,
+        )
+        tagged = [(r, tags[r.path]) for r in results if r.digest and r.path in tags]
+        store.put_remote(  # a file of another size than its server says broke off, or changed: it is fetched again
+            (r.path, *seen, r.digest) for r, seen in tagged if isinstance(seen, tuple) and seen[1] in {-1, r.size}
+        )
+        for result in results:
+            if result.looks:
+                files[result.path] = ScannedFile(result.path, result.digest, result.size, result.looks)
+            else:
+                unread[result.path] = result.problem
+        if progress:
+            progress(min(start + 256, len(stale)), len(stale))
+    return files, unread, len(stale)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One file that was read: its digest and looks, and whether these are `fresh` and not stored yet; or the problem.
+    No stat for a remote file."""
+
+    path: str
+    problem: str = ""
+    stat: os.stat_result | None = None
+    digest: str = ""
+    size: int = 0
+    looks: Looks | None = None
+    fresh: bool = False
+
+
+def _read(path: str, store: ScanStore) -> _Read:
+    stat: os.stat_result | None = None
+    try:
+        if locations.is_remote(path):
+            data, digest = locations.fetch(path)
+        else:
+            stat, data = locations.read_file(path)
+            digest = hashlib.sha256(data).hexdigest()
+    except OSError as error:
+        if error.errno in locations.OURS:
+            raise
+        what = (
+            str(error) if isinstance(error, locations.LocationError) else f"cannot be read: {error.strerror or error}"
+        )
+        return _Read(path, what)
+    known = store.inspection(digest, inspector_id())
+    try:
+        looks = _looks(known) if known else inspect(data)
+    except MemoryError:
+        raise MemoryError(printable(locations.spoken(path))) from None
+    return _Read(path, "", stat, digest, len(data), looks, not known)
+
+
+def _stat(path: str) -> os.stat_result | str:
+    """A local file's stat, or why it cannot be used."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - a Path for each of a million files costs seconds
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not S_ISREG(stat.st_mode):  # opening a pipe would wait for ever, reading a device would never end
+        return "is a pipe, a socket or a device, and no plain file"
+    return stat
+
+
+def _size(path: str, stat: os.stat_result) -> int:
+    span = path.partition(locations.PART)[2]
+    return int(span.partition("+")[2]) if span else stat.st_size
+
+
+def _tags(paths: Sequence[str]) -> dict[str, tuple[str, int] | str]:
+    """Tag and size of each remote file, or why it cannot be had. They wait for servers, so many are asked at once."""
+
+    def ask(path: str) -> tuple[str, int] | str:
+        try:
+            return locations.tag(path)
+        except locations.LocationError as error:
+            return str(error)
+
+    if not paths:
+        return {}
+    with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+        return dict(zip(paths, pool.map(ask, paths), strict=True))
+
+
+def inspect(data: bytes) -> Looks:
+    """Look at an image file's bytes once: can it be used, and what is it like?"""
+    try:
+        decoded = decode(data)
+        expect_whole(data, decoded.image)
+    except BadImageError as error:
+        return Looks(problem=str(error))
+    image = decoded.image
+    height, width = image.shape[:2]
+    red, green, blue = (round(total / (width * height), 3) for total in cv2.sumElems(image)[:3])
+    return Looks(
+        "",
+        width,
+        height,
+        decoded.suffix,
+        (red, green, blue),
+        perceptual_hash(image),
+    )
+
+
+def inspector_id() -> str:
+    """What decides what an inspection finds: its version and the codecs."""
+    return f"{INSPECTION}-{codec_fingerprint()}"
+
+
+def _looks(record: str) -> Looks:
+    """What an inspection stored."""
+    facts = json.loads(record)
+    return Looks(**{**facts, "mean": tuple(facts["mean"])})

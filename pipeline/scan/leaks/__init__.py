@@ -1,0 +1,1 @@
+"""Which photographs show the same scene on two sides of a split?"""

@@ -1,0 +1,201 @@
+"""Sources: what the readers found, read, verified and named by digest. A file that did not change is not opened."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.errors import SourceError
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.digests import ScannedFile, find_digests
+from patina.pipeline.scan.duplicates import merge
+from patina.pipeline.scan.leaks.find import find_leaks
+from patina.pipeline.scan.leaks.types import Leaks, Scene
+from patina.pipeline.scan.pairs import check_pairs
+from patina.pipeline.scan.reading import SourceChangedError, load_clean
+from patina.pipeline.scan.recovered import reside_parameters
+from patina.pipeline.scan.source import Looks, Scan, Source, display_name, lq_display_name
+from patina.pipeline.sources.reader import Candidate, Reader, Refusal
+
+
+def scan(
+    recipe: Recipe,
+    store: ScanStore,
+    *,
+    workers: int = 1,
+    paranoid: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    comparing: Callable[[int, int], None] | None = None,
+) -> Scan:
+    """List, hash and inspect every source of `recipe`. Raises SourceError where a source as a whole is unusable.
+
+    A file whose size, times and inode are as stored, and not too recent, is trusted to be unchanged; `paranoid` reads
+    every one. Only contents never seen before are decoded, by `workers` threads.
+    """
+    candidates: list[tuple[int, Candidate]] = []
+    refusals: list[Refusal] = []
+    notes: list[str] = []
+    ignored = 0
+    for entry, reader in enumerate(recipe.sources):
+        try:
+            found = reader.find()
+        except SourceError as error:
+            raise SourceError(f"[[sources]] {entry + 1}: {error}") from None
+        candidates += [(entry, candidate) for candidate in found.candidates]
+        refusals += found.refusals
+        notes += found.notes
+        ignored += found.ignored
+    seen = len(candidates) + len(refusals)
+    paths = dict.fromkeys(p for _, c in candidates for p in (c.path, c.lq) if p)
+    files, unread, hashed = find_digests(list(paths), store, workers, paranoid, progress)
+
+    sources: list[Source] = []
+    to_check: list[tuple[int, str]] = []
+    for entry, candidate in candidates:
+        reader = recipe.sources[entry]
+        if reason := _refused(candidate, files, unread):
+            refusals.append(Refusal(display_name(candidate.name, lq_display_name(candidate)), reason))
+            continue
+        source = _source(candidate, entry, reader, recipe, files)
+        if source.is_pair:
+            to_check.append((len(sources), candidate.name))
+        sources.append(source)
+
+    bad_pairs, pair_notes = check_pairs(sources, recipe, store, workers)
+    refusals += [
+        Refusal(display_name(sources[i].names[0], sources[i].lq_name), reason) for i, reason in bad_pairs.items()
+    ]
+    good = [s for i, s in enumerate(sources) if i not in bad_pairs]
+    kept, clashes, split_notes = merge(good, lambda entry: recipe.sources[entry].title)
+    refusals += clashes
+    small = [s for s in kept if not recipe.cut(s.looks.width, s.looks.height)]
+    if recipe.tiles:
+        refusals += [
+            Refusal(s.names[0], f"{s.looks.width}×{s.looks.height} px is smaller than a tile of {recipe.tiles.size}")
+            for s in small
+        ]
+    dropped = {s.digest for s in small}
+    usable = [s for s in kept if s.digest not in dropped]
+    leaks = _find_leaks(usable, recipe, store, workers, comparing)
+    mend = recipe.split.leaks == "mend"
+    if mend:
+        usable = _on_one_side(usable, leaks)
+    return Scan(
+        tuple(usable),
+        tuple(sorted(refusals, key=lambda r: (r.name, r.reason))),
+        (*notes, *pair_notes, *split_notes, *leaks.lines(mended=mend)),
+        seen,
+        ignored,
+        hashed,
+        leaks,
+    )
+
+
+def _refused(candidate: Candidate, files: Mapping[str, ScannedFile], unread: Mapping[str, str]) -> str:
+    """Why a candidate's files cannot be used, and which of a pair's it is; empty if they can."""
+    sides = {"": candidate.path}
+    if candidate.lq:
+        sides = {f"GT {candidate.name}: ": candidate.path, f"LQ {lq_display_name(candidate)}: ": candidate.lq}
+    found = {side: unread.get(path) or files[path].looks.problem for side, path in sides.items()}
+    return "; ".join(f"{side}{problem}" for side, problem in found.items() if problem)
+
+
+def _source(
+    candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, files: Mapping[str, ScannedFile]
+) -> Source:
+    """A candidate whose files can be read and decoded, with its digest and its side."""
+    gt = files[candidate.path]
+    lq = files.get(candidate.lq)
+    looks = gt.looks
+    label = (reader.degradation or candidate.degradation) if lq else ""
+    digest, border, lq_looks = gt.digest, 0, Looks()
+    if lq:
+        lq_looks = lq.looks
+        if candidate.border and _larger_by(looks, lq_looks, candidate.border):
+            border = candidate.border
+            looks = replace(looks, width=lq_looks.width, height=lq_looks.height, suffix="")
+        cut = f" border {border}" if border else ""
+        digest = hashlib.sha256(f"pair {label} {gt.digest} {lq.digest}{cut}".encode()).hexdigest()
+    split = reader.split or candidate.split
+    lq_name = lq_display_name(candidate) if lq else ""
+    params = {**(reside_parameters(lq_name) if label == "hazy" else {}), **candidate.params} if lq else {}
+    return Source(
+        digest=digest,
+        content=gt.digest,
+        names=(candidate.name,),
+        roots=(reader.root,),
+        path=gt.path,
+        entry=entry,
+        split=split or recipe.split.side(gt.digest),
+        bytes=gt.size + (lq.size if lq else 0),
+        looks=looks,
+        captions=(candidate.caption,),
+        named=bool(split),
+        entries=() if lq else reader.degradations,
+        lq=candidate.lq,
+        lq_digest=lq.digest if lq else "",
+        lq_suffix=lq_looks.suffix,
+        lq_name=lq_name,
+        degradation=label,
+        params=params,
+        border=border,
+        licence=candidate.licence,
+        attribution=candidate.attribution,
+    )
+
+
+def _find_leaks(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    store: ScanStore,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> Leaks:
+    """Photographs of one scene. None where all are on one side: then there is nothing to keep apart."""
+    if len({source.split for source in sources}) < 2:
+        return Leaks()
+    try:
+        return find_leaks(_scenes(sources, recipe), store, workers=workers, progress=progress)
+    except SourceChangedError as error:
+        store.forget([error.path])
+        raise SourceError(f"{error}; run it again when the sources rest") from None
+
+
+def _larger_by(clean: Looks, degraded: Looks, border: int) -> bool:
+    return (clean.width - degraded.width, clean.height - degraded.height) == (2 * border, 2 * border)
+
+
+def _scenes(sources: Sequence[Source], recipe: Recipe) -> list[Scene]:
+    """One scene for each clean image: pairs of one label or several may share it."""
+    scenes: dict[str, Scene] = {}
+    for source in sources:
+        looks = source.looks
+        scenes.setdefault(
+            source.content,
+            Scene(
+                source.content,
+                source.names[0],
+                looks.phash,
+                looks.width + 2 * source.border,
+                looks.height + 2 * source.border,
+                source.split,
+                source.named,
+                recipe.sources[source.entry].title,
+                partial(load_clean, source.path, source.content),
+            ),
+        )
+    return list(scenes.values())
+
+
+def _on_one_side(sources: Sequence[Source], leaks: Leaks) -> list[Source]:
+    """The sources with the splits that keep every scene on one side, without those that had to be left out."""
+    placed = []
+    for source in sources:
+        if source.content in leaks.moved:
+            placed.append(replace(source, split=leaks.moved[source.content][1]))
+        elif source.content not in leaks.left_out:
+            placed.append(source)
+    return placed

@@ -1,0 +1,55 @@
+"""Words for people: counts, sizes, durations, the nearest known name, text that no terminal can mistake."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+
+from patina.synth.severity import CEILING
+
+
+def human_bytes(count: float) -> str:
+    """Bytes in decimal units: 3.1 GB."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Seconds for people: under 1 s, 41 s, 12 min, 3.5 h."""
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def printable(name: str) -> str:
+    """A file's name as text that any terminal, table and page can take: bytes that are no UTF-8 and control characters
+    become escapes such as \\x1b. Names without them stay as they are."""
+    try:
+        text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, as JSON can spell it, and no file system can
+        text = name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 sample`, `2,000 samples`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def decibels(psnr: float) -> str:
+    """A PSNR, dB; of equal images the word."""
+    return "identical" if psnr == CEILING else f"{psnr:.2f} dB"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """For an error message about an unknown `word`: the nearest known one if any is near, and all of them."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(sorted(known))}"
