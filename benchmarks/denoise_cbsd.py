@@ -30,15 +30,16 @@ import torch
 
 from benchmarks.photos import build_dataset, machine, publish
 from patina.pipeline.sources.reader import image_files
-from patina.training import published
-from patina.training.data import read_index, read_pair
-from patina.training.evaluate import evaluate
-from patina.training.files import DONE, METRICS, read_table
-from patina.training.metrics import psnr
-from patina.training.restorer import Tiling, load_restorer
-from patina.training.restoring import usual_tile
-from patina.training.runs import Device, run_stage
-from patina.training.stage import load_plan, parse_table
+from patina.training.checkpoints.files import DONE, METRICS, read_table
+from patina.training.data.batches import read_index, read_pair
+from patina.training.evaluation import paper_tables as published
+from patina.training.evaluation.evaluate import evaluate
+from patina.training.evaluation.metrics import psnr
+from patina.training.jobs.stage import Device, run_stage
+from patina.training.restore.load import load_restorer
+from patina.training.restore.options import usual_tile
+from patina.training.restore.tiles import Tiling
+from patina.training.stages.plan import load_plan, parse_table
 
 WORDS = ("noisy", "jpeg-compressed")
 RESTORERS = ("vlunet", "nafnet", "irsde")

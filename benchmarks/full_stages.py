@@ -52,9 +52,10 @@ def build(folder: Path, plan: str) -> Path:
 
 def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[str, Any]:
     """Figures of one stage's step, in this process."""
-    from patina.training.data import Plan, load, read_index
-    from patina.training.learners import Steering, make_learner
-    from patina.training.stage import load_plan
+    from patina.training.data.batches import Plan, load, read_index
+    from patina.training.objectives.make import make_learner
+    from patina.training.restore.steering import Steering
+    from patina.training.stages.plan import load_plan
 
     stages = load_plan(plan)
     stage = replace(stages[name], clip="")
@@ -124,7 +125,7 @@ def main() -> None:
         plan, name, dataset = options.one
         print(json.dumps(one(plan, name, Path(dataset), options.batch, options.device)))
         return
-    from patina.training.stage import load_plan
+    from patina.training.stages.plan import load_plan
 
     gpus = " | ".join(f"h on one {name}, at {SHARE:.0%} of its peak" for name in PEAKS)
     lines = [

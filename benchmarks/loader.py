@@ -26,9 +26,12 @@ import torch
 
 from benchmarks.photos import build_dataset, lay_out, machine, publish
 from patina.synth.degradations import CATALOGUE
-from patina.training.data import Batch, Index, Plan, load, read_index
-from patina.training.learners import Learner, Steering, make_learner
-from patina.training.stage import Stage, load_plan
+from patina.training.data.batches import Batch, Index, Plan, load, read_index
+from patina.training.objectives.base import Learner
+from patina.training.objectives.make import make_learner
+from patina.training.restore.steering import Steering
+from patina.training.stages.plan import load_plan
+from patina.training.stages.stage import Stage
 
 PHOTOS = 24  # of 768 x 512 px
 ROUNDS = 3

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.photos import publish
-from patina.training.samplers import SAMPLERS, FewSteps, Noise, Sampler
-from patina.training.sde import IRSDE
+from patina.training.diffusion.samplers import SAMPLERS, FewSteps, Noise, Sampler
+from patina.training.diffusion.sde import IRSDE
 
 SDE = IRSDE()
 DIMENSIONS, COMPONENTS, DIRECTIONS = 6, 6, 64

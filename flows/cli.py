@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from patina.pipeline.plan.planning import Draft
     from patina.pipeline.recipe.recipe import Recipe
     from patina.pipeline.report.check import Checked
-    from patina.training.evaluating import Options, SamplerName
-    from patina.training.restoring import Restored
-    from patina.training.runs import Device
+    from patina.training.jobs.evaluation import Options, SamplerName
+    from patina.training.jobs.stage import Device
+    from patina.training.restore.files import Restored
 
 app = typer.Typer(
     help="Builds image-text-degradation datasets for image restoration, and rebuilds only what changed.",
@@ -406,7 +406,7 @@ def depth(
     """Write a depth map for each photograph that has none yet, by a transformers model."""
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.progress import Meter
-    from patina.training.depth import write_depths
+    from patina.training.restore.depth import write_depths
 
     with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
         refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)
@@ -522,8 +522,8 @@ def models(
         for line in load(file)[1].lines():
             console.print(escape(line))
         return
-    from patina.training.model_table import model_table, rendered
     from patina.training.models import CATALOGUE
+    from patina.training.models.table import model_table, rendered
 
     chosen = words or list(CATALOGUE)
     if unknown := sorted(set(chosen) - set(CATALOGUE)):
@@ -554,9 +554,11 @@ def train(
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
     _expect_torch()
     from patina.pipeline.text import human_seconds
-    from patina.training.evaluating import PAGE, outcome, run_report
-    from patina.training.runs import Device, open_dataset, todo
-    from patina.training.stage import chosen, load_plan
+    from patina.training.data.dataset import open_dataset
+    from patina.training.jobs.evaluation import PAGE, outcome, run_report
+    from patina.training.jobs.stage import Device
+    from patina.training.runs.plan import todo
+    from patina.training.stages.plan import chosen, load_plan
 
     wanted = chosen(load_plan(plan), stage or ())
     open_dataset(folder)
@@ -599,7 +601,7 @@ def stages(
     ] = None,
 ) -> None:
     """List the plans of training that come with patina, the stages of one; or copy one, to change it."""
-    from patina.training.stage import PLANS, load_plan, plan_texts
+    from patina.training.stages.plan import PLANS, load_plan, plan_texts
 
     if out:
         from patina.training.errors import StageError
@@ -661,7 +663,7 @@ def evaluate(
 ) -> None:
     """Restore a split with every finished stage of a run and measure it, beside the papers' figures."""
     _expect_torch()
-    from patina.training.evaluating import PAGE, Options, candidates, summary_rows
+    from patina.training.jobs.evaluation import PAGE, Options, candidates, summary_rows
 
     how: SamplerName = sampler.value if sampler else ""
     options = Options(
@@ -699,7 +701,7 @@ def report(
 ) -> None:
     """Write one HTML page about a run, finished or not: curves, tables beside the papers', pictures, lineage."""
     _expect_torch()
-    from patina.training.report import write_report
+    from patina.training.report.page import write_report
 
     console.print(f"report   {escape(str(write_report(run, dataset, out=out)))}   (open it in a browser)")
 
@@ -710,7 +712,7 @@ def lineage(
 ) -> None:
     """Print where a model comes from: dataset, settings, the model it starts from, seed, code."""
     from patina.flows.terminal import fitted
-    from patina.training.runs import lineage as told
+    from patina.training.runs.lineage import lineage as told
 
     path = file / "model.safetensors" if file.is_dir() else file
     console.print(escape("\n".join(fitted(console, told(path)))))
@@ -783,7 +785,9 @@ def restore(
     _expect_torch()
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.progress import Meter
-    from patina.training.restoring import How, errands, load_model, restore_files
+    from patina.training.restore.files import errands, restore_files
+    from patina.training.restore.load import load_model
+    from patina.training.restore.options import How
 
     how = How(sampler, steps, seed, tile, overlap, strip, quality)
     errands(photos, out)
@@ -808,8 +812,8 @@ def web_page(
 ) -> None:
     """Restore photographs on a web page of this computer: upload, compare before and after, download."""
     _expect_torch()
-    from patina.training.app import expect_gradio, serve
-    from patina.training.restoring import load_model
+    from patina.training.restore.app import expect_gradio, serve
+    from patina.training.restore.load import load_model
 
     expect_gradio()
     restorer = load_model(model, steering=steering, stage=stage, device=device)
@@ -863,8 +867,8 @@ def _is_for_the_user(error: Exception) -> bool:
     from patina.pipeline.export.push import PushError
     from patina.pipeline.export.remote_output import RemoteOutputError
     from patina.synth.degradation import SettingError
-    from patina.training.depth import DepthModelError
     from patina.training.errors import CheckpointError, MissingTorchError, ModelInputError, StageError, TrainingError
+    from patina.training.restore.depth import DepthModelError
 
     pipelines = (RemoteOutputError, RecipeError, SourceError, BuildError, LockedError, ManifestError, DamagedShardError)
     trained = (DepthModelError, CheckpointError, ModelInputError, MissingTorchError, StageError, TrainingError)
@@ -939,8 +943,11 @@ def _train_demo(out: Path) -> None:
             cpu=True,
         )
     _print_table(done.rows)
-    from patina.training.metrics import psnr
-    from patina.training.restoring import How, load_model, read_photo, restore_files
+    from patina.training.evaluation.metrics import psnr
+    from patina.training.restore.files import restore_files
+    from patina.training.restore.load import load_model
+    from patina.training.restore.options import How
+    from patina.training.restore.photo import read_photo
 
     photo, clean = lay_out_example(training, out / "photo")
     model = training.run / training.stages[-1]
@@ -958,8 +965,8 @@ def _train(folder: str, run: str, plan: str, stages: list[str], device: Device) 
     """Run the flow in this process; gives the stages that it left alone."""
     _prepare_for_training()
     from patina.flows.train_stages import expect_trainable
-    from patina.training.runs import todo
-    from patina.training.stage import chosen, load_plan
+    from patina.training.runs.plan import todo
+    from patina.training.stages.plan import chosen, load_plan
 
     expect_trainable(todo(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), device)
     with _training_told():
@@ -978,7 +985,7 @@ def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], agai
     from dataclasses import fields
 
     from patina.flows.evaluate_run import evaluate_run, expect_evaluable
-    from patina.training.evaluating import candidates
+    from patina.training.jobs.evaluation import candidates
 
     expect_evaluable(candidates(run, folder, options, stages), folder, options)
     with _training_told():

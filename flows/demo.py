@@ -80,7 +80,7 @@ def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> t
     import numpy as np
 
     from patina.pipeline.codec.png import encode_png
-    from patina.training.data import read_index, read_pair
+    from patina.training.data.batches import read_index, read_pair
 
     index = read_index(training.dataset, "val", (entry,))
     row = int(np.argmax(index.scene))

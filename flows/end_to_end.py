@@ -22,11 +22,12 @@ from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.sources.expect import expect_sources
 from patina.pipeline.sources.locations import is_remote
-from patina.training import evaluating
+from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageError
-from patina.training.evaluating import ProtocolName, SamplerName, SplitName
-from patina.training.runs import Device, open_dataset
-from patina.training.stage import chosen, load_plan
+from patina.training.jobs import evaluation as evaluating
+from patina.training.jobs.evaluation import ProtocolName, SamplerName, SplitName
+from patina.training.jobs.stage import Device
+from patina.training.stages.plan import chosen, load_plan
 
 
 @flow(name="train-end-to-end", flow_run_name="train {plan} in {run} on {out}", persist_result=False)

@@ -32,8 +32,9 @@ from patina.flows.train_stages import (
     skip_stage,
     tell,
 )
+from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageError
-from patina.training.evaluating import (
+from patina.training.jobs.evaluation import (
     Candidate,
     Options,
     ProtocolName,
@@ -43,7 +44,6 @@ from patina.training.evaluating import (
     run_evaluation,
     summary_rows,
 )
-from patina.training.runs import open_dataset
 
 HELD = "its evaluation is of the same model, dataset and options"
 
@@ -137,7 +137,7 @@ def evaluate_finished(
 
 def expect_evaluable(found: Sequence[Candidate], dataset: Path, options: Options) -> None:
     """Raise StageError if the dataset lacks the split or an entry that a stage is to be evaluated on."""
-    from patina.training.data import read_index
+    from patina.training.data.batches import read_index
 
     for candidate in found:
         try:

@@ -1,8 +1,8 @@
 """The flow `train-stages`: plan → each stage in turn, where it is stale → report.
 
 Each stage is a task that starts the loop in a process of its own, under a lease on the limit `gpu`; its lines go to
-Prefect's log. What is trained, and in which order, stands in `patina.training.runs`; Prefect's result cache stays off:
-the stages' fingerprints decide what is stale, and a rerun is the way to resume.
+Prefect's log. What is trained, and in which order, stands in `patina.training.runs.plan`; Prefect's result cache stays
+off: the stages' fingerprints decide what is stale, and a rerun is the way to resume.
 
     patina.stage.trained   payload: run, stage, model, digest, dataset, manifest, seen, seconds, best
 
@@ -47,21 +47,14 @@ from patina.flows.events import absolute, asset_key
 from patina.flows.gpu import lease
 from patina.pipeline.progress import Events
 from patina.pipeline.text import human_seconds
-from patina.training.errors import StageError
-from patina.training.evaluating import PICTURES, SUMMARY, Outcome, outcome, run_report
-from patina.training.files import DONE, MODEL, write_text
-from patina.training.runs import (
-    Device,
-    StageCrashedError,
-    Todo,
-    gpus,
-    model_digest,
-    open_dataset,
-    processes_of,
-    run_stage,
-    todo,
-)
-from patina.training.stage import Stage, chosen, load_plan
+from patina.training.checkpoints.files import DONE, MODEL, model_digest, write_text
+from patina.training.data.dataset import open_dataset
+from patina.training.errors import StageCrashedError, StageError
+from patina.training.jobs.evaluation import PICTURES, SUMMARY, Outcome, outcome, run_report
+from patina.training.jobs.stage import Device, gpus, processes_of, run_stage
+from patina.training.runs.plan import Todo, todo
+from patina.training.stages.plan import chosen, load_plan
+from patina.training.stages.stage import Stage
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -227,7 +220,7 @@ def expect_trainable(items: Sequence[Todo], dataset: Path, device: Device) -> No
     stages = [item.stage for item in items if item.what != "done"]
     if not stages:
         return
-    from patina.training.data import Plan, order_of, read_index
+    from patina.training.data.batches import Plan, order_of, read_index
 
     for stage in stages:
         data = stage.data

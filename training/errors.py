@@ -21,3 +21,14 @@ class StageError(ValueError):
 
 class TrainingError(RuntimeError):
     """A training that went wrong while it ran: numbers that are not finite, memory, a disk. Says what to do."""
+
+
+STOPPED = 3
+"""Exit status of a loop that was asked to stop and left a state."""
+
+REFUSED = 1
+"""Exit status of a loop that met something a user must mend; its last line says what."""
+
+
+class StageCrashedError(TrainingError):
+    """A stage's process that died. Trying again goes on from its last state."""

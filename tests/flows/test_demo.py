@@ -14,7 +14,7 @@ from patina.flows import cli, demo
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import load_recipe
 from patina.training.models.daclip import DEGRADATIONS
-from patina.training.stage import load_plan
+from patina.training.stages.plan import load_plan
 
 
 def test_the_two_recipes_use_every_photograph_once_and_find_its_caption(tmp_path: Path) -> None:

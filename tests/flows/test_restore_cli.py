@@ -12,9 +12,12 @@ import torch
 
 from patina.flows import cli
 from patina.pipeline.codec.decode import decode
-from patina.training import app, official
-from patina.training.restorer import Restorer, Tiling, load_published
-from patina.training.validate import to_bytes
+from patina.training import official
+from patina.training.images import to_bytes
+from patina.training.restore import app
+from patina.training.restore.load import load_published
+from patina.training.restore.restorer import Restorer
+from patina.training.restore.tiles import Tiling
 from tests.pipeline.making import photo, picture
 from tests.training.test_restorer import described, diffusion
 

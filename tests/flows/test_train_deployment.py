@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from patina.training.runs import model_digest, todo
-from patina.training.stage import load_plan
+from patina.training.checkpoints.files import model_digest
+from patina.training.runs.plan import todo
+from patina.training.stages.plan import load_plan
 from tests.flows.test_deployment import (
     PATINA,
     PREFECT,

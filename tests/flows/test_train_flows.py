@@ -16,14 +16,17 @@ import tomli_w
 from typer.testing import CliRunner
 
 from patina.flows import cli
-from patina.training import checkpoint, evaluating
-from patina.training.checkpoint import Checkpoint
-from patina.training.errors import StageError
-from patina.training.evaluating import Candidate, Options, candidates, run_evaluation, run_report
-from patina.training.files import DONE, MODEL
-from patina.training.runs import Device, StageCrashedError, dataset_digest, model_digest
-from patina.training.stage import PLANS, Stage, load_plan
-from patina.training.states import StageFolder
+from patina.training.checkpoints import model as checkpoint
+from patina.training.checkpoints.files import DONE, MODEL, model_digest
+from patina.training.checkpoints.model import Checkpoint
+from patina.training.checkpoints.resume import StageFolder
+from patina.training.data.dataset import dataset_digest
+from patina.training.errors import StageCrashedError, StageError
+from patina.training.jobs import evaluation as evaluating
+from patina.training.jobs.evaluation import Candidate, Options, candidates, run_evaluation, run_report
+from patina.training.jobs.stage import Device
+from patina.training.stages.plan import PLANS, load_plan
+from patina.training.stages.stage import Stage
 from tests.flows.test_events import Sent, sent  # noqa: F401
 from tests.flows.test_gpu import limit, slots  # noqa: F401
 from tests.training.running import STAGES, small_dataset, trained
@@ -228,7 +231,7 @@ def test_a_changed_file_trains_only_what_depends_on_it(dataset: Path, plan: Path
 
 def rows_of(plan: Path, dataset: Path, run: Path) -> list[dict[str, str]]:
     from patina.flows.train_stages import plan_rows
-    from patina.training.runs import todo
+    from patina.training.runs.plan import todo
 
     return plan_rows(todo(load_plan(plan), dataset, run))
 
@@ -386,7 +389,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
     dataset: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from patina.flows.train_stages import expect_trainable
-    from patina.training.runs import todo
+    from patina.training.runs.plan import todo
 
     run = tmp_path / "run"
     with pytest.raises(StageError, match="no patina dataset"):
@@ -494,8 +497,8 @@ def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
     from typing import get_args
 
     from patina.pipeline.format.layout import SPLITS
-    from patina.training.metrics import PROTOCOLS
-    from patina.training.samplers import SAMPLERS
+    from patina.training.diffusion.samplers import SAMPLERS
+    from patina.training.evaluation.metrics import PROTOCOLS
 
     assert get_args(evaluating.SamplerName) == ("", *SAMPLERS) == ("", *(choice.value for choice in cli.SamplerChoice))
     assert set(get_args(evaluating.ProtocolName)) == set(PROTOCOLS) == {choice.value for choice in cli.ProtocolChoice}
@@ -670,7 +673,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("here")
 def test_evaluations_leave_figures_and_pictures_and_hold(dataset: Path, real: Path) -> None:
-    from patina.training.evaluate import Classification, Evaluation
+    from patina.training.evaluation.results import Classification, Evaluation
 
     options = Options(lpips=False, fid=False, per_entry=1, cpu=True)
     for candidate in candidates(real, dataset, options):
@@ -698,7 +701,7 @@ def test_evaluations_leave_figures_and_pictures_and_hold(dataset: Path, real: Pa
 def test_a_failed_evaluation_leaves_the_earlier_one_and_says_why(
     dataset: Path, real: Path, here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import patina.training.evaluate
+    import patina.training.evaluation.evaluate
 
     options = Options(lpips=False, fid=False, per_entry=1, entries=("noisy",), cpu=True)
     (candidate,) = candidates(real, dataset, options, ["vlunet"])
@@ -708,7 +711,7 @@ def test_a_failed_evaluation_leaves_the_earlier_one_and_says_why(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(patina.training.evaluate, "evaluate", full)
+    monkeypatch.setattr(patina.training.evaluation.evaluate, "evaluate", full)
     with pytest.raises(AssertionError):
         run_evaluation(candidate, dataset, options)
     assert "patina: [Errno 28] No space left on device" in capsys.readouterr().out

@@ -10,8 +10,10 @@ import numpy as np
 from patina.pipeline.build.build import build
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
-from patina.training.loop import Job, Result, train
-from patina.training.stage import Stage, parse_table
+from patina.training.loop.job import Job, Result
+from patina.training.loop.loop import train
+from patina.training.stages.plan import parse_table
+from patina.training.stages.stage import Stage
 from tests.pipeline.making import photo
 
 WORDS = ("jpeg-compressed", "low-light", "noisy")

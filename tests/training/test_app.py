@@ -24,11 +24,12 @@ import PIL.Image
 import pytest
 import torch
 
-from patina.training import app
 from patina.training.errors import MissingTorchError, ModelInputError
-from patina.training.restorer import Restorer
-from patina.training.restoring import BARELY, How, Worker
-from patina.training.validate import to_bytes
+from patina.training.images import to_bytes
+from patina.training.restore import app
+from patina.training.restore.files import BARELY
+from patina.training.restore.options import How, Worker
+from patina.training.restore.restorer import Restorer
 from tests.pipeline.making import photo, picture
 from tests.training.test_restorer import described, diffusion
 
@@ -298,6 +299,6 @@ def opened(address: str, url: str) -> np.ndarray[Any, Any]:
 
 
 def test_gradio_is_imported_only_for_the_page() -> None:
-    code = "import sys, patina.training.app; print('gradio' in sys.modules)"
+    code = "import sys, patina.training.restore.app; print('gradio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from patina.training.checkpoint import (
+from patina.training.checkpoints.model import (
     Checkpoint,
     digest_of,
     load,

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from patina.training.clip_inputs import tokenize
+from patina.training.data.views import tokenize
 from patina.training.errors import ModelInputError
 from patina.training.models import clip_adapter
 from patina.training.models.clip_adapter import TINY, VIT_B_32, AdaptedClip, Adapter, ClipAdapterSettings, prompt_loss
+from patina.training.models.keymap import KeyMapError
 from patina.training.official.clip_adapter import ADAPTERS, CLIP_ADAPTER, CLIP_PREFIX
 from patina.training.official.daclip import settings_of
-from patina.training.official.keymap import KeyMapError
 from tests.training import fill
 
 HERE = Path(__file__).parent

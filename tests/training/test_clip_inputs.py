@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patina.training.clip_inputs import (
+from patina.training.data.views import (
     MEAN,
     STD,
     clip_view,

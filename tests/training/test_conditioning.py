@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from patina.training.errors import ModelInputError
 from patina.training.models.conditioning import DegradationPrompt, GatedFeedForward, SpatialTransformer, check_context
-from patina.training.official.keymap import KeyMap, Rule
+from patina.training.models.keymap import KeyMap, Rule
 from patina.training.official.unet import SPATIAL_TRANSFORMER
 from tests.training import fill
 

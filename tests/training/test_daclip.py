@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from benchmarks.published import daclip as published_daclip
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training.clip_inputs import tokenize
+from patina.training.data.views import tokenize
 from patina.training.errors import ModelInputError
 from patina.training.models import daclip
 from patina.training.models.daclip import (
@@ -36,8 +36,8 @@ from patina.training.models.daclip import (
     parameter_groups,
     start_as_cosines,
 )
+from patina.training.models.keymap import KeyMapError
 from patina.training.official.daclip import DACLIP, settings_of
-from patina.training.official.keymap import KeyMapError
 from tests.training import fill
 
 HERE = Path(__file__).parent

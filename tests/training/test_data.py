@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from patina.pipeline.errors import DamagedShardError
-from patina.training.data import Batch, Plan, cut, load, read_image, read_index, read_pair, turned
-from patina.training.draws import of_image
+from patina.training.data.batches import Batch, Plan, cut, load, read_image, read_index, read_pair, turned
+from patina.training.data.order import of_image
 from patina.training.errors import StageError
-from patina.training.stage import Data
+from patina.training.stages.stage import Data
 from tests.pipeline.making import pixels, read_built
 from tests.training.running import WORDS, small_dataset
 

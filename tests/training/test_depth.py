@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training.depth import DepthModelError, _metres, write_depths
+from patina.training.restore.depth import DepthModelError, _metres, write_depths
 from tests.pipeline.making import photo, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from patina.training.draws import Balanced, Scenes, noise_seed, of_image, shares_of
+from patina.training.data.order import Balanced, Scenes, noise_seed, of_image, shares_of
 from patina.training.errors import StageError
 
 ENTRIES = np.repeat([0, 1, 2], [7, 20, 3])

@@ -17,17 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from patina.pipeline.build.build import build
-from patina.training import checkpoint, evaluate, published
-from patina.training.data import read_index, read_pair
+from patina.training.checkpoints import model as checkpoint
+from patina.training.data.batches import photographs_first, read_index, read_pair
 from patina.training.errors import CheckpointError, ModelInputError, StageError
-from patina.training.evaluate import Classification, Evaluation, classify, image_seed, right_names
-from patina.training.learners import Steering
-from patina.training.metrics import PERFECT, UnavailableMetricError, measure, psnr
+from patina.training.evaluation import evaluate, measures
+from patina.training.evaluation import paper_tables as published
+from patina.training.evaluation.evaluate import classify
+from patina.training.evaluation.measures import image_seed, right_names
+from patina.training.evaluation.metrics import PERFECT, UnavailableMetricError, measure, psnr
+from patina.training.evaluation.results import Classification, Evaluation, Row
+from patina.training.images import centre
 from patina.training.models import clip_adapter, daclip, nafnet
 from patina.training.models.daclip import DEGRADATIONS
-from patina.training.restorer import Restorer, Tiling
-from patina.training.stage import Data, Optimiser, Sde, Stage, Validation
-from patina.training.validate import centre, photographs_first
+from patina.training.restore.restorer import Restorer
+from patina.training.restore.steering import Steering
+from patina.training.restore.tiles import Tiling
+from patina.training.stages.stage import Data, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import photos, tiny_recipe
 
 ENTRIES = {
@@ -317,8 +322,8 @@ def test_perceptual_metrics_are_of_every_image(dataset: Path, monkeypatch: pytes
         def features(self, image: Any) -> Any:
             return image.astype(np.float64).mean(axis=(0, 1))
 
-    monkeypatch.setattr(evaluate, "Lpips", Difference)
-    monkeypatch.setattr(evaluate, "Fid", Mean)
+    monkeypatch.setattr(measures, "Lpips", Difference)
+    monkeypatch.setattr(measures, "Fid", Mean)
     restorer = doing(lambda lq: lq + 2.0)  # not clipped for LPIPS, white for everything else
     found = evaluate.evaluate(restorer, dataset, lpips=Path("alex.pth"), fid=True)
     for row in found.rows:
@@ -341,8 +346,8 @@ def test_what_cannot_be_had_is_a_line_and_no_zero(dataset: Path, monkeypatch: py
     def lacking(*_: object) -> None:
         raise UnavailableMetricError("the weights cannot be had; go online once, or give their file")
 
-    monkeypatch.setattr(evaluate, "Lpips", lacking)
-    monkeypatch.setattr(evaluate, "Fid", lacking)
+    monkeypatch.setattr(measures, "Lpips", lacking)
+    monkeypatch.setattr(measures, "Fid", lacking)
     found = evaluate.evaluate(doing(lambda lq: lq), dataset, per_entry=1)
     assert found.notes == (
         "LPIPS: not computed: the weights cannot be had; go online once, or give their file",
@@ -391,7 +396,7 @@ def test_json_comes_back_and_markdown_has_the_papers_beside(dataset: Path) -> No
 
 
 def test_the_papers_mean_stands_beside_a_mean_of_the_same_entries() -> None:
-    row = evaluate.Row("", "", 1, *(20.0,) * 11, lost=0)
+    row = Row("", "", 1, *(20.0,) * 11, lost=0)
     rows = tuple(replace(row, entry=entry, degradation=entry.partition("-")[0]) for entry in published.NHR)
     mean = replace(row, entry="mean", count=5)
     found = Evaluation("vlunet", "0", "val", "vlunet", "", 0, 0, rows, mean)

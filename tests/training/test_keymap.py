@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from patina.training.official.keymap import KeyMap, KeyMapError, Rule
+from patina.training.models.keymap import KeyMap, KeyMapError, Rule
 
 TABLE = KeyMap(
     rules=(

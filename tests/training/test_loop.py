@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from patina.training import checkpoint, loop
-from patina.training.average import MovingAverage
-from patina.training.data import Plan, load, read_index
-from patina.training.errors import CheckpointError, StageError, TrainingError
-from patina.training.learners import make_learner
+from patina.training.checkpoints import model as checkpoint
+from patina.training.checkpoints.resume import StageFolder
+from patina.training.data.batches import Plan, load, read_index
+from patina.training.errors import CheckpointError, StageCrashedError, StageError, TrainingError
+from patina.training.jobs.stage import Device, command, run_stage
+from patina.training.loop import loop
+from patina.training.loop.ema import MovingAverage
+from patina.training.loop.job import Job
 from patina.training.models.daclip import Features, joint_loss
-from patina.training.restorer import load_restorer, load_steering
-from patina.training.runs import Device, StageCrashedError, command, lineage, run_stage, todo
-from patina.training.stage import Average, load_plan
-from patina.training.states import StageFolder
+from patina.training.objectives.make import make_learner
+from patina.training.restore.load import load_restorer, load_steering
+from patina.training.runs.lineage import lineage
+from patina.training.runs.plan import todo
+from patina.training.stages.plan import load_plan
+from patina.training.stages.stage import Average
 from tests.training.running import STAGES, small_dataset, stage, trained
 
 
@@ -282,7 +287,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(dataset: Path
 
 
 def test_a_checkpoint_of_another_stage_is_refused(run: Path, dataset: Path, tmp_path: Path) -> None:
-    job = loop.Job(stage("irsde").table(), str(dataset), str(tmp_path), str(run / "adapter" / "model.safetensors"))
+    job = Job(stage("irsde").table(), str(dataset), str(tmp_path), str(run / "adapter" / "model.safetensors"))
     with pytest.raises(StageError, match=r"starts from a stage of `contrastive`; .*adapter.* is `prompts`"):
         loop.train(job)
 
@@ -359,7 +364,7 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
     copied(run, tmp_path, "controller")
     rng = np.random.default_rng(1)
     long = stage("irsde", images=240, save_every=20, validation={"every": 0})
-    job = loop.Job(long.table(), str(dataset), str(tmp_path), str(tmp_path / "controller/model.safetensors"), 0, True)
+    job = Job(long.table(), str(dataset), str(tmp_path), str(tmp_path / "controller/model.safetensors"), 0, True)
     path = job.save(tmp_path / "job.json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for k in range(6):
@@ -387,8 +392,8 @@ def test_a_stage_ends_when_nobody_waits_for_it(run: Path, dataset: Path, tmp_pat
     copied(run, tmp_path, "controller")
     long = stage("irsde", images=400_000, save_every=0, validation={"every": 0})
     code = (
-        "import json, sys; from pathlib import Path; from patina.training.runs import *\n"
-        "from patina.training.stage import parse_table\n"
+        "import json, sys; from pathlib import Path; from patina.training.jobs.stage import *\n"
+        "from patina.training.stages.plan import parse_table\n"
         "run_stage(parse_table(json.load(open(sys.argv[1])), 'irsde'), Path(sys.argv[2]), Path(sys.argv[3]), "
         "Device(cpu=True, workers=0))"
     )
@@ -414,7 +419,7 @@ def _until(true: Any, seconds: float = 60) -> None:
 
 @pytest.mark.slow
 def test_a_hung_stage_is_ended(run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from patina.training import runs
+    from patina.training.jobs import stage as runs
 
     monkeypatch.setattr(runs, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     with pytest.raises(StageCrashedError, match="no sign of life"):

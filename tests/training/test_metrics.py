@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training import metrics, published
 from patina.training.errors import ModelInputError
-from patina.training.metrics import (
+from patina.training.evaluation import metrics
+from patina.training.evaluation import paper_tables as published
+from patina.training.evaluation.metrics import (
     PERFECT,
     PROTOCOLS,
     Fid,

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from patina.training.model_table import Row, count_by_hooks, count_macs, example, model_table, rendered
 from patina.training.models import CATALOGUE, Cost
-from patina.training.official.keymap import KeyMapError
+from patina.training.models.keymap import KeyMapError
+from patina.training.models.table import Row, count_by_hooks, count_macs, example, model_table, rendered
 
 # Building a CLIP imports open_clip, and VLU-Net has thousands of operations to count: seconds each.
 LONG = (

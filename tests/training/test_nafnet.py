@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from benchmarks.published import nafnet as published
 from patina.training.errors import ModelInputError
 from patina.training.models.conditioning import SpatialTransformer
+from patina.training.models.keymap import KeyMapError
 from patina.training.models.nafnet import (
     DIRECT_TINY,
     REFUSION,
@@ -25,7 +26,6 @@ from patina.training.models.nafnet import (
     NAFNet,
     NAFNetSettings,
 )
-from patina.training.official.keymap import KeyMapError
 from patina.training.official.nafnet import NAFNET
 from tests.training import fill
 

@@ -374,7 +374,7 @@ def archived(name: str, content: bytes) -> bytes:
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"x" * 257 + b"ustar\x00", "a tar archive"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "no checkpoint that torch writes; it begins with 89 50 4e 47"),
-        ((40).to_bytes(8, "little") + b'{"a":{}}', "a safetensors file.*patina.training.checkpoint.load"),
+        ((40).to_bytes(8, "little") + b'{"a":{}}', "a safetensors file.*patina.training.checkpoints.model.load"),
         (archived("epoch_9.pt", b"x"), r"a zip archive, but not one of torch: it holds epoch_9\.pt"),
         (archived("a/constants.pkl", b"x"), "a TorchScript program"),
         (pickle.dumps({"a": 1}, 2), "a plain pickle, not a file of torch.save"),
@@ -656,6 +656,8 @@ def test_a_released_file_gives_the_released_network_s_numbers(tmp_path: Path) ->
 
 def test_a_network_that_was_never_published_has_no_file(tmp_path: Path) -> None:
     for net in (nn.Linear(1, 1), nafnet.DirectNAFNet(nafnet.DIRECT_TINY)):
-        with pytest.raises(CheckpointError, match=r"has no published form; use training\.checkpoint\.save"):
+        with pytest.raises(
+            CheckpointError, match=r"has no published form; use patina\.training\.checkpoints\.model\.save"
+        ):
             official.save(net, tmp_path / "a.pth")
     assert not list(tmp_path.iterdir())

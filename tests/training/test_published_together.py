@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from patina.training import official
-from patina.training.clip_inputs import clip_view
+from patina.training.data.views import clip_view
+from patina.training.diffusion.sde import IRSDE
 from patina.training.models import daclip, unet
 from patina.training.official.daclip import DACLIP
 from patina.training.official.unet import UNET
-from patina.training.sde import IRSDE
 from tests.training import fill
 
 HERE = Path(__file__).parent

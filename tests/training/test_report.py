@@ -21,14 +21,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patina.pipeline.build.build import build
-from patina.training import checkpoint, evaluate, published
-from patina.training.checkpoint import Checkpoint
+from patina.training.checkpoints import model as checkpoint
+from patina.training.checkpoints.files import DONE, METRICS, MODEL, STAGE
+from patina.training.checkpoints.model import Checkpoint
+from patina.training.checkpoints.resume import StageFolder
 from patina.training.errors import StageError
-from patina.training.files import DONE, METRICS, MODEL, STAGE
+from patina.training.evaluation import paper_tables as published
+from patina.training.evaluation import results
+from patina.training.evaluation.paper_tables import Row as PaperRow
+from patina.training.evaluation.paper_tables import Table, in_papers_order
 from patina.training.models.daclip import DEGRADATIONS
-from patina.training.published import Row as PaperRow
-from patina.training.published import Table
-from patina.training.report import (
+from patina.training.report.charts import (
     BOTTOM,
     LEFT,
     POINTS,
@@ -36,18 +39,15 @@ from patina.training.report import (
     TOP,
     Axis,
     Curve,
-    _encoded,
     axis_of,
     chart,
     curve_of,
-    in_papers_order,
-    read_run,
-    summary_markdown,
     thinned,
-    write_report,
 )
-from patina.training.stage import Average, Data, Optimiser, Stage
-from patina.training.states import StageFolder
+from patina.training.report.page import summary_markdown, write_report
+from patina.training.report.pictures import encode_pictures
+from patina.training.report.record import read_run
+from patina.training.stages.stage import Average, Data, Optimiser, Stage
 from tests.pipeline.making import photos, picture, tiny_recipe
 
 ALERT = "<script>alert('1')</script>"
@@ -422,10 +422,8 @@ def test_the_papers_tables_that_come_with_patina_fit(tmp_path: Path) -> None:
 def test_what_this_patinas_evaluation_writes_is_read(tmp_path: Path) -> None:
     numbers = dict.fromkeys(("psnr", "psnr_y", "input_psnr", "input_psnr_y"), 20.0)
     numbers |= dict.fromkeys(("ssim", "ssim_y", "input_ssim", "input_ssim_y"), 0.5)
-    row = evaluate.Row("noisy", "noisy", 3, **numbers, gain=1.5, worst_gain=-0.5, best_gain=2.0, lost=1, seconds=0.25)
-    whole = evaluate.Evaluation(
-        "irsde", "d", "val", "vlunet", "", 0, 0, (row,), replace(row, entry="mean"), ("a note",)
-    )
+    row = results.Row("noisy", "noisy", 3, **numbers, gain=1.5, worst_gain=-0.5, best_gain=2.0, lost=1, seconds=0.25)
+    whole = results.Evaluation("irsde", "d", "val", "vlunet", "", 0, 0, (row,), replace(row, entry="mean"), ("a note",))
     folder = make_stage(tmp_path, RESTORER)
     (folder.path / "evaluation.json").write_text(whole.to_json())
     (folder.path / "evaluation").mkdir()
@@ -446,9 +444,9 @@ def test_what_this_patinas_evaluation_writes_is_read(tmp_path: Path) -> None:
 
 
 def test_what_a_clip_takes_for_what_is_told(tmp_path: Path) -> None:
-    rows = (evaluate.NamedRow("noisy", "noisy", 4, 0.75, (("noisy", 3), ("snowy", 1))),)
-    rows += (evaluate.NamedRow("hazy", "hazy", 4, 1.0, (("hazy", 4),)),)
-    named = evaluate.Classification("c", "d", "val", ("hazy", "noisy"), rows, evaluate.NamedRow("mean", "", 8, 0.875))
+    rows = (results.NamedRow("noisy", "noisy", 4, 0.75, (("noisy", 3), ("snowy", 1))),)
+    rows += (results.NamedRow("hazy", "hazy", 4, 1.0, (("hazy", 4),)),)
+    named = results.Classification("c", "d", "val", ("hazy", "noisy"), rows, results.NamedRow("mean", "", 8, 0.875))
     make_stage(tmp_path, CONTROLLER)
     page = Page(write_report(tmp_path, evaluations={"controller": json.loads(named.to_json())}))
     assert page.tables[f"controller: {NAMED}"][1:] == [
@@ -559,7 +557,7 @@ def test_pictures_share_the_room_there_is(tmp_path: Path) -> None:
     for k, (height, width) in enumerate([(100, 300), (500, 1500), (400, 3000)]):
         paths.append(tmp_path / f"{k}.png")
         cv2.imwrite(str(paths[-1]), rng.integers(0, 256, (height, width, 3), np.uint8))  # noise: nothing is smaller
-    found = _encoded(paths, room=900_000)
+    found = encode_pictures(paths, room=900_000)
     assert sum(len(p.uri) for p in found.values()) <= 900_000
     small, large, wide = found.values()
     assert (small.width, small.height, small.told) == (300, 100, "")
@@ -567,7 +565,7 @@ def test_pictures_share_the_room_there_is(tmp_path: Path) -> None:
     assert large.told == f"scaled to {100 * large.width / 1500:.0f} %"
     assert large.height == pytest.approx(large.width / 3, abs=1)
     assert wide.width <= 1600
-    none = _encoded(paths, room=1000)
+    none = encode_pictures(paths, room=1000)
     assert {p.uri for p in none.values()} == {""}
     assert {p.told for p in none.values()} == {"left out, as the page would be too large"}
 

@@ -14,23 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from patina.training import checkpoint, official
+from patina.training import official
+from patina.training.checkpoints import model as checkpoint
+from patina.training.diffusion.samplers import SAMPLERS
 from patina.training.errors import CheckpointError, ModelInputError, StageError
-from patina.training.learners import Steering
+from patina.training.images import to_bytes
 from patina.training.models import clip_adapter, daclip, nafnet, unet, vlunet
-from patina.training.restorer import (
-    Restorer,
-    Tiling,
-    load_published,
-    load_restorer,
-    load_steering,
-    looks,
-    steering_file,
-    text_features,
-)
-from patina.training.samplers import SAMPLERS
-from patina.training.stage import Data, Objective, Optimiser, Sde, Stage, Validation
-from patina.training.validate import to_bytes
+from patina.training.restore.load import load_published, load_restorer, load_steering, steering_file, text_features
+from patina.training.restore.restorer import Restorer, looks
+from patina.training.restore.steering import Steering
+from patina.training.restore.tiles import Tiling
+from patina.training.stages.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import picture
 from tests.training.running import small_dataset, stage, trained
 

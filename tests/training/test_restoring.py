@@ -21,22 +21,15 @@ from torch import Tensor
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.errors import BadImageError, SourceError
-from patina.training import restoring
 from patina.training.errors import CheckpointError, ModelInputError, TrainingError
+from patina.training.images import to_bytes
 from patina.training.models import unet
-from patina.training.restorer import Restorer, Tiling
-from patina.training.restoring import (
-    How,
-    Restored,
-    Worker,
-    encode_photo,
-    errands,
-    load_model,
-    read_photo,
-    restore_files,
-    spoken,
-    upright_exif,
-)
+from patina.training.restore.files import Restored, errands, restore_files, spoken
+from patina.training.restore.load import load_model
+from patina.training.restore.options import How, Worker
+from patina.training.restore.photo import Photo, encode_photo, read_photo, upright_exif
+from patina.training.restore.restorer import Restorer
+from patina.training.restore.tiles import Tiling
 from tests.pipeline.making import encoded, photo, picture, save
 from tests.training.test_restorer import Pointwise, described, diffusion, made_up, of_pixels
 
@@ -260,7 +253,7 @@ def test_exif_data_that_cannot_be_followed_or_stored_is_left_out_and_said() -> N
     assert read.exif == b""
     assert read.notes == ("its EXIF data cannot be followed and is left out",)
     long = read_photo(encoded(picture(), "JPEG", exif=camera(1)))
-    grown = restoring.Photo(long.image, long.format, exif=long.exif + b"\0" * 70000)
+    grown = Photo(long.image, long.format, exif=long.exif + b"\0" * 70000)
     data, notes = encode_photo(grown.image, grown)
     assert notes == ["its EXIF data is too long for a JPEG file and is left out"]
     assert b"Exif" not in data
@@ -456,7 +449,7 @@ def test_sampler_steps_seed_and_tiles_reach_the_restorer(tmp_path: Path) -> None
     (result,) = restore_files([tmp_path / "a.png"], tmp_path / "out", restorer, how)
     same = restorer.restore(image, sampler="fast-sde", steps=2, seed=9, tiling=Tiling(64, 8))
     assert result.out
-    assert np.array_equal(decode(result.out.read_bytes()).image, restoring.to_bytes(same))
+    assert np.array_equal(decode(result.out.read_bytes()).image, to_bytes(same))
     assert result.words == restorer.look(image).words
 
 

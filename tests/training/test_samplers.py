@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from patina.training.diffusion.samplers import SAMPLERS, FewSteps, Model, Noise, SamplingError, generators, weights
+from patina.training.diffusion.sde import IRSDE, SdeError
 from patina.training.errors import ModelInputError
-from patina.training.samplers import SAMPLERS, FewSteps, Model, Noise, SamplingError, generators, weights
-from patina.training.sde import IRSDE, SdeError
 from tests.training import fill
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from patina.training.diffusion.sde import IRSDE, Schedule, SdeError, noise_loss
 from patina.training.errors import ModelInputError
-from patina.training.sde import IRSDE, Schedule, SdeError, noise_loss
 from tests.training import fill
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "sde.npz")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from patina.training.errors import StageError
-from patina.training.learners import settings_of
-from patina.training.stage import Optimiser, Stage, chosen, load_plan, ordered, parse_stage, plan_texts
+from patina.training.objectives.base import settings_of
+from patina.training.stages.plan import chosen, load_plan, ordered, parse_stage, plan_texts
+from patina.training.stages.stage import Optimiser, Stage
 from tests.training.running import stage
 
 TEXT = """

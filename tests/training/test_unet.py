@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.published import unet as published
+from patina.training.diffusion.sde import IRSDE
 from patina.training.errors import ModelInputError
 from patina.training.models import unet
-from patina.training.models.parts import ChannelNorm, embed_time, time_frequencies
+from patina.training.models.keymap import KeyMap, KeyMapError, Rule
+from patina.training.models.layers import ChannelNorm, embed_time, time_frequencies
 from patina.training.models.unet import DoubleAndConvolve, LinearAttention, UNet, UNetSettings
-from patina.training.official.keymap import KeyMap, KeyMapError, Rule
 from patina.training.official.unet import LINEAR_ATTENTION, UNET
-from patina.training.sde import IRSDE
 from tests.training import fill
 
 HERE = Path(__file__).parent

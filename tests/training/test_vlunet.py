@@ -16,8 +16,8 @@ from torch.nn import functional
 from benchmarks.published import vlunet as published
 from patina.training.errors import ModelInputError
 from patina.training.models import vlunet
+from patina.training.models.keymap import KeyMapError
 from patina.training.models.vlunet import FIVE_PROMPTS, SEVEN_PROMPTS, TINY, FeedForward, VluNet, VluNetSettings
-from patina.training.official.keymap import KeyMapError
 from patina.training.official.vlunet import VLUNET
 from tests.training import fill
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from patina.training.official.keymap import KeyMap
+    from patina.training.models.keymap import KeyMap
 
 
 @dataclass(frozen=True)

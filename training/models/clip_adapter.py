@@ -106,7 +106,7 @@ class AdaptedClip(nn.Module):
 
     @torch.no_grad()
     def clip_image(self, images: Tensor) -> Tensor:
-        """CLIP's features of B x 3 x S x S views (`patina.training.clip_inputs`): B x E, without gradient.
+        """CLIP's features of B x 3 x S x S views (`patina.training.data.views`): B x E, without gradient.
 
         They never change, so a fine-tuning may keep them. Raises ModelInputError.
         """

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patina.training.errors import ModelInputError
-from patina.training.models.parts import channels_first, channels_last
+from patina.training.models.layers import channels_first, channels_last
 
 GROUPS = 32
 HEAD_CHANNELS = 32

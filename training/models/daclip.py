@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from patina.captioning.torchvision_ops import ensure_torchvision
 from patina.training.errors import ModelInputError
-from patina.training.models.parts import check_images
+from patina.training.models.layers import check_images
 
 DEGRADATIONS = (
     "motion-blurry",
@@ -326,7 +326,7 @@ def check_size(images: Tensor, settings: ClipSettings) -> None:
     if images.shape[-2:] != (settings.image_size, settings.image_size):
         raise ModelInputError(
             f"images of {images.shape[-1]}×{images.shape[-2]} px; this CLIP sees {settings.image_size}×"
-            f"{settings.image_size}: prepare them by patina.training.clip_inputs"
+            f"{settings.image_size}: prepare them by patina.training.data.views"
         )
 
 
@@ -338,9 +338,7 @@ def check_tokens(tokens: Tensor, settings: ClipSettings) -> None:
             "degradation are two tensors, not one row of both"
         )
     if tokens.dtype not in (torch.int64, torch.int32):
-        raise ModelInputError(
-            f"tokens of type {tokens.dtype}; expected int64: see patina.training.clip_inputs.tokenize"
-        )
+        raise ModelInputError(f"tokens of type {tokens.dtype}; expected int64: see patina.training.data.views.tokenize")
     if not torch.compiler.is_compiling() and (int(tokens.min()) < 0 or int(tokens.max()) >= settings.vocabulary):
         raise ModelInputError(f"tokens outside of 0..{settings.vocabulary - 1}: another tokeniser made them")
 
@@ -446,7 +444,7 @@ class DaClip(nn.Module):
     def encode_image(
         self, images: Tensor, control: bool = True, normalize: bool = False
     ) -> tuple[Tensor, Tensor] | Tensor:
-        """Features of B x 3 x S x S views (`patina.training.clip_inputs`): image_features and degra_features,
+        """Features of B x 3 x S x S views (`patina.training.data.views`): image_features and degra_features,
         B x E each.
 
         Without control CLIP's own image features alone. `normalize` gives unit length. Raises ModelInputError.

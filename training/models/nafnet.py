@@ -29,7 +29,7 @@ from patina.training.models.conditioning import (
     check_context,
     parameters_idle_with_one_token,
 )
-from patina.training.models.parts import (
+from patina.training.models.layers import (
     Depthwise,
     Pointwise,
     channels_first,

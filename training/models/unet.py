@@ -33,7 +33,7 @@ from patina.training.models.conditioning import (
     check_context,
     parameters_idle_with_one_token,
 )
-from patina.training.models.parts import (
+from patina.training.models.layers import (
     ChannelNorm,
     channels_first,
     channels_last,

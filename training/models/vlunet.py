@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patina.training.errors import ModelInputError
-from patina.training.models.parts import (
+from patina.training.models.layers import (
     Depthwise,
     Pointwise,
     channels_first,

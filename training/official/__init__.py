@@ -18,12 +18,12 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from patina.training.checkpoint import shown
+from patina.training.checkpoints.model import shown
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
+from patina.training.models.keymap import KeyMap, KeyMapError
 from patina.training.official import containers
 from patina.training.official.containers import Contents
-from patina.training.official.keymap import KeyMap, KeyMapError
 
 Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
 
@@ -204,7 +204,7 @@ def _kind_of_network(net: nn.Module, path: Path) -> Kind:
     kind = next((kind for kind in KINDS if kind.network == _place(type(net))), None)
     if kind is None:
         raise CheckpointError(
-            f"{path}: {type(net).__name__} has no published form; use patina.training.checkpoint.save"
+            f"{path}: {type(net).__name__} has no published form; use patina.training.checkpoints.model.save"
         )
     return kind
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from patina.training.official.keymap import KeyMap, Rule
+from patina.training.models.keymap import KeyMap, Rule
 
 _ADAPTERS = (
     Rule.of("image_adapter.linears.0.{rest}", "ad_imageEncoder.adapter.0.{rest}"),

@@ -36,7 +36,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from patina.training.checkpoint import shown, write_in_one_step
+from patina.training.checkpoints.model import shown, write_in_one_step
 from patina.training.errors import CheckpointError
 from patina.training.official.pickles import STORAGES, Made, Name, Stored, follow, is_foreign, is_torchs
 
@@ -118,7 +118,7 @@ _HEADS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     ),
     (
         lambda head: len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30,
-        "a safetensors file; patina's own are read by patina.training.checkpoint.load",
+        "a safetensors file; patina's own are read by patina.training.checkpoints.model.load",
     ),
     (lambda head: head.startswith(b"\x1f\x8b"), "gzip-compressed; unpack it first"),
     (lambda head: head[257:262] == b"ustar", "a tar archive; unpack it first"),

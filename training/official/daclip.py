@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from patina.training.models.daclip import ClipSettings
-from patina.training.official.keymap import KeyMap, KeyMapError, Rule
+from patina.training.models.keymap import KeyMap, KeyMapError, Rule
 
 DACLIP = KeyMap(
     rules=(

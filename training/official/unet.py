@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from patina.training.official.keymap import KeyMap, Rule
+from patina.training.models.keymap import KeyMap, Rule
 
 RES_BLOCK = (
     ("scale_shift.{rest}", "mlp.1.{rest}"),

@@ -1,0 +1,68 @@
+"""Files of a run that are read and written without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from patina.training.errors import CheckpointError
+
+MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
+    "model.safetensors",
+    "best.safetensors",
+    "done.json",
+    "metrics.jsonl",
+    "stage.json",
+    "samples",
+)
+"""Of a stage's folder; `patina.training.checkpoints.resume` says what each holds."""
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table of a JSON file; empty if there is none, or it is torn."""
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a patina checkpoint says of itself: word, settings, notes, digest. Its tensors are not read.
+
+    Raises CheckpointError for a file that is missing, torn or another program's.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > 100_000_000:
+                raise ValueError("a header of this length")
+            body = json.loads(json.loads(file.read(length))["__metadata__"]["patina"])
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise CheckpointError(f"{path}: cut short, or no patina checkpoint ({error})") from None
+    return dict(body)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or as it was before."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+HEARTBEAT = "heartbeat"
+"""A file of the stage's folder that the loop touches as it goes on."""
+
+
+def model_digest(folder: Path) -> str:
+    """The digest of a stage's finished model, by its header; empty if there is none."""
+    path = folder / MODEL
+    return read_header(path).get("digest", "") if path.exists() else ""

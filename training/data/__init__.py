@@ -1,0 +1,1 @@
+"""Shards become batches: in which order, cut how, seen how by CLIP."""

@@ -1,0 +1,1 @@
+"""IR-SDE as mathematics, and its samplers; no network."""

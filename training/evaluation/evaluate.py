@@ -1,0 +1,176 @@
+"""How good a finished model is, degradation by degradation, beside what the papers print.
+
+    split of a dataset ─ each entry in turn ─► LQ ─ look ─► does the CLIP name it?   (the papers' accuracy)
+                                               └─ restore ─► PSNR, SSIM, LPIPS, FID against GT, and LQ's own
+
+An image's noise follows from the seed and its key, so which others are evaluated, and in which order, changes nothing.
+Means are over entries, each counted once whatever the number of its images, as the papers average.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from patina.training.data.batches import read_image, read_index
+from patina.training.data.dataset import dataset_digest
+from patina.training.diffusion.samplers import SAMPLERS
+from patina.training.errors import StageError
+from patina.training.evaluation.measures import (
+    EntryResults,
+    Measures,
+    Notes,
+    RestoreSettings,
+    Weights,
+    mean_row,
+    named_row,
+    restore_row,
+    rows_by_entry,
+    uncached,
+)
+from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, fid_caution
+from patina.training.evaluation.pictures import save_strips
+from patina.training.evaluation.results import MEAN, Classification, Evaluation, NamedRow
+from patina.training.restore.load import load_restorer, load_steering, origin_of
+from patina.training.restore.restorer import Progress, Restorer
+from patina.training.restore.tiles import Tiling
+
+
+def evaluate(
+    run: Path | Restorer,
+    dataset: Path,
+    *,
+    split: str = "val",
+    entries: Sequence[str] = (),
+    per_entry: int = 0,
+    protocol: str = "daclip",
+    sampler: str = "",
+    steps: int = 0,
+    tiling: Tiling | None = None,
+    side: int = 0,
+    seed: int = 0,
+    lpips: Weights = True,
+    fid: Weights = True,
+    device: torch.device | str = "cpu",
+    pictures: Path | None = None,
+    progress: Progress | None = None,
+    stage: str = "",
+    best: bool = False,
+) -> Evaluation:
+    """Restore a split and measure it.
+
+    run        a run's folder, a stage's, a model file (`stage`, `best` as of `load_restorer`), or a restorer.
+    entries    to take; empty: all that are one degradation. per_entry: images of each, the first by key, of as many
+               photographs as there are; 0: all.
+    side       of the centre that is restored and measured, px; 0: whole images. The CLIP looks at whole ones.
+    protocol   `daclip` or `vlunet`: how PSNR and SSIM are measured.
+    sampler    empty: the stage's. steps: 0: the sampler's own number, or the stage's.
+    lpips, fid weights of their networks. What cannot be had becomes a note.
+    pictures   folder for ENTRY.png: strips of LQ, restored, GT; the best image first, the worst last.
+    Raises StageError, CheckpointError, ModelInputError, SamplingError, DamagedShardError in words.
+    """
+    _check(protocol, sampler, per_entry, steps)
+    restorer = run if isinstance(run, Restorer) else load_restorer(run, stage=stage, best=best, device=device)
+    digest = dataset_digest(dataset)
+    index = uncached(read_index(dataset, split, entries))
+    notes = Notes()
+    measures = Measures(protocol, lpips, fid, restorer.device, notes)
+    how = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
+    if side:
+        notes.add(f"restored and measured: squares of at most {side} px from the middle")
+    taken = rows_by_entry(index, per_entry)
+    total, done, rows = sum(len(chosen) for _, chosen in taken), 0, []
+    for entry, chosen in taken:
+        found = EntryResults(index.names[entry], index.words[entry])
+        for row in chosen:
+            found.add(*restore_row(restorer, index, int(row), how, measures))
+            done += 1
+            if progress:
+                progress(done, total)
+        rows.append(found.row(measures))
+        notes.add(found.caution())
+        if pictures:
+            save_strips(found.strips(), pictures / f"{found.name}.png")
+    if measures.fid:
+        notes.add(fid_caution(row.count for row in rows))
+    if equal := measures.equal:
+        notes.add(f"{equal:,} pictures equal to the clean ones count as {PERFECT:g} dB")
+    if not restorer.is_diffusion and (sampler or steps):
+        notes.add(f"{restorer.stage.name} restores in one pass; sampler and steps were not used")
+    return Evaluation(
+        restorer.stage.name,
+        digest,
+        split,
+        protocol,
+        (sampler or restorer.stage.validation.sampler) if restorer.is_diffusion else "",
+        (steps or (0 if sampler else restorer.stage.validation.steps)) if restorer.is_diffusion else 0,
+        seed,
+        tuple(rows),
+        mean_row(rows),
+        tuple(notes.told),
+    )
+
+
+def classify(
+    model: Path | Restorer,
+    dataset: Path,
+    *,
+    split: str = "val",
+    entries: Sequence[str] = (),
+    per_entry: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Classification:
+    """How often a CLIP names the degradation, from the whole photograph alone: a controller's or adapter's model file.
+
+    A restorer is asked for what steers it. The rest as of `evaluate`. Raises StageError, CheckpointError,
+    DamagedShardError in words.
+    """
+    _check("daclip", "", per_entry, 0)
+    looker = model if isinstance(model, Restorer) else _looker(model, device)
+    if looker.steering is None:
+        raise StageError(f"{looker.stage.name} has no CLIP that names degradations; choose a controller or adapter")
+    digest = dataset_digest(dataset)
+    index = uncached(read_index(dataset, split, entries))
+    taken = rows_by_entry(index, per_entry)
+    total, done, rows, words = sum(len(chosen) for _, chosen in taken), 0, [], set[str]()
+    for entry, chosen in taken:
+        names: Counter[str] = Counter()
+        for row in chosen:
+            seen = looker.look(read_image(index, int(row), "")).words
+            words |= set(seen)
+            names[next(iter(seen), "")] += 1
+            done += 1
+            if progress:
+                progress(done, total)
+        rows.append(named_row(index.names[entry], index.words[entry], names, words))
+    unknown = [row.entry for row in rows if row.accuracy is None]
+    note = (f"{', '.join(unknown)}: unknown to the CLIP, which has {', '.join(sorted(words))}",) if unknown else ()
+    known = [row.accuracy for row in rows if row.accuracy is not None]
+    mean = NamedRow(MEAN, "", total, float(np.mean(known)) if known else None)
+    return Classification(looker.stage.name, digest, split, tuple(sorted(words)), tuple(rows), mean, note)
+
+
+def _check(protocol: str, sampler: str, per_entry: int, steps: int) -> None:
+    if protocol not in PROTOCOLS:
+        raise StageError(f"no protocol {protocol!r}; expected {' or '.join(PROTOCOLS)}")
+    if sampler and sampler not in SAMPLERS:
+        raise StageError(f"no sampler {sampler!r}; known are {', '.join(SAMPLERS)}")
+    if per_entry < 0 or steps < 0:
+        raise StageError(f"per_entry = {per_entry}, steps = {steps}; expected 0 (all) or more")
+
+
+def _looker(path: Path, device: torch.device | str) -> Restorer:
+    """What looks and does not restore: the CLIP of a stage's model file."""
+    stage = origin_of(path)[0].stage
+    if not stage.names_degradations:
+        raise StageError(
+            f"{path} restores; give the model of a controller or adapter, or evaluate this one, which names them too"
+        )
+    steering, words, texts = load_steering(path)
+    return Restorer(nn.Identity(), steering, stage, words=words, texts=texts, device=device)

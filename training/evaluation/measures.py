@@ -1,0 +1,297 @@
+"""What is measured of one image, and the means of all."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patina.training.data.batches import Index, Kept, Pixels, photographs_first, read_pair
+from patina.training.data.order import Rows
+from patina.training.errors import ModelInputError
+from patina.training.evaluation.metrics import PERFECT, Fid, Lpips, UnavailableMetricError, frechet_distance, measure
+from patina.training.evaluation.results import MEAN, NamedRow, Row
+from patina.training.images import centre, to_bytes
+from patina.training.models.clip_adapter import PROMPTS
+from patina.training.models.daclip import DEGRADATIONS
+from patina.training.restore.restorer import Restorer
+from patina.training.restore.tiles import Tiling
+
+STRIP = 512
+"""Largest side of a picture in a strip, px; of larger ones the centre is shown, at 1:1."""
+
+Features: TypeAlias = Sequence[NDArray[np.float64]]
+
+Weights: TypeAlias = bool | Path
+"""Of a metric's network: True by name, a file, or False: the metric is not asked for."""
+
+_ENTRY_OF_PROMPT = dict(
+    zip(PROMPTS, ("noisy-15", "noisy-25", "noisy-50", "hazy", "rainy", "motion-blurry", "low-light"), strict=True)
+)
+
+
+def image_seed(seed: int, key: str) -> int:
+    """The seed of an image's noise, from its key alone: 62 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) >> 2
+
+
+def right_names(entry: str, degradation: str, known: Collection[str]) -> set[str]:
+    """The names among those a CLIP knows that are right for an entry; none if it does not know the degradation.
+
+    The entry's own; else its degradation's; else those of its degrees, as any of `noisy-15`, … for `noisy`. Published
+    prompts count as the entries they stand for.
+    """
+    stands_for = {name: _ENTRY_OF_PROMPT.get(name, name) for name in known}
+    for wanted in (entry, degradation):
+        if found := {name for name, meant in stands_for.items() if meant == wanted}:
+            return found
+    return {name for name, meant in stands_for.items() if meant.startswith(f"{degradation}-")}
+
+
+class Notes:
+    """Notes, each once, in the order in which they came up."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def add(self, note: str) -> None:
+        """Add a note that is not there yet."""
+        if note and note not in self.told:
+            self.told.append(note)
+
+
+@dataclass(frozen=True)
+class RestoreSettings:
+    """How each image is restored: see `evaluate`."""
+
+    sampler: str
+    steps: int
+    tiling: Tiling
+    seed: int
+    side: int
+
+
+class Measures:
+    """What is measured of each image; a metric that cannot be had leaves a note and is None from then on."""
+
+    def __init__(self, protocol: str, lpips: Weights, fid: Weights, device: torch.device | str, notes: Notes) -> None:
+        self.protocol, self.notes, self.equal = protocol, notes, 0
+        self.lpips: Lpips | None = None
+        self.fid: Fid | None = None
+        try:
+            self.lpips = Lpips(lpips if isinstance(lpips, Path) else None, device) if lpips else None
+        except UnavailableMetricError as error:
+            notes.add(f"LPIPS: not computed: {error}")
+        try:
+            self.fid = Fid(fid if isinstance(fid, Path) else None, device) if fid else None
+        except UnavailableMetricError as error:
+            notes.add(f"FID: not computed: {error}")
+
+    def simple(self, restored: Tensor | Pixels, gt: Pixels) -> dict[str, float]:
+        """PSNR and SSIM; equal pictures count as PERFECT."""
+        found = measure(restored, gt, self.protocol)
+        self.equal += math.isinf(found["psnr"])
+        return {name: min(value, PERFECT) if name.startswith("psnr") else value for name, value in found.items()}
+
+    def perceptual(self, restored: Tensor, gt: Pixels) -> float | None:
+        """LPIPS, or None."""
+        try:
+            return self.lpips(restored, gt) if self.lpips else None
+        except ModelInputError as error:
+            self.notes.add(f"LPIPS: not computed: {error}")
+            self.lpips = None
+            return None
+
+    def distance(self, restored: Features, gt: Features, entry: str) -> float | None:
+        """FID, or None."""
+        if not self.fid:
+            return None
+        try:
+            return frechet_distance(restored, gt)
+        except ModelInputError as error:
+            self.notes.add(f"FID of {entry}: not computed: {error}")
+            return None
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image, measured. name: what the CLIP calls it, of `known`. features: of restored and GT."""
+
+    key: str
+    restored: Mapping[str, float]
+    input: Mapping[str, float]
+    lpips: float | None
+    input_lpips: float | None
+    features: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    name: str
+    known: tuple[str, ...]
+    seconds: float
+
+    @property
+    def gain(self) -> float:
+        """dB."""
+        return self.restored["psnr"] - self.input["psnr"]
+
+
+def restore_row(
+    restorer: Restorer, index: Index, row: int, how: RestoreSettings, measures: Measures
+) -> tuple[_Image, Pixels]:
+    """One image, measured, and its strip."""
+    key = str(index.keys[row])
+    lq, gt = read_pair(index, row)
+    began = time.perf_counter()
+    look = restorer.look(lq)
+    lq, gt = centre(lq, how.side), centre(gt, how.side)
+    restored = restorer.restore(
+        lq, look=look, seed=image_seed(how.seed, key), sampler=how.sampler, steps=how.steps, tiling=how.tiling
+    )
+    seconds = time.perf_counter() - began
+    try:
+        found, given = measures.simple(restored, gt), measures.simple(lq, gt)
+    except ModelInputError as error:
+        raise ModelInputError(f"{index.names[index.entry[row]]} {key}: {error}") from None
+    picture = to_bytes(restored)
+    fid = measures.fid
+    image = _Image(
+        key,
+        found,
+        given,
+        measures.perceptual(restored, gt),
+        measures.perceptual(torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255)), gt),
+        (fid.features(picture), fid.features(gt)) if fid else None,
+        next(iter(look.words), ""),
+        tuple(look.words),
+        seconds,
+    )
+    return image, np.concatenate([_shown_part(shown) for shown in (lq, picture, gt)], axis=1)
+
+
+class EntryResults:
+    """The images of one entry as they come. Strips are kept of the best, the first and the worst."""
+
+    def __init__(self, name: str, degradation: str) -> None:
+        self.name, self.degradation = name, degradation
+        self._images: list[_Image] = []
+        self._best = self._worst = 0
+        self._strips: dict[int, Pixels] = {}
+
+    def add(self, image: _Image, strip: Pixels) -> None:
+        """Take in one more."""
+        number = len(self._images)
+        self._images.append(image)
+        self._strips[number] = strip
+        if image.gain > self._images[self._best].gain:
+            self._best = number
+        if image.gain < self._images[self._worst].gain:
+            self._worst = number
+        self._strips = {k: self._strips[k] for k in self._shown()}
+
+    def _shown(self) -> list[int]:
+        return list(dict.fromkeys([self._best, *({0} - {self._best, self._worst}), self._worst]))
+
+    def strips(self) -> list[Pixels]:
+        """LQ | restored | GT of the best image, of the first, and of the worst; each once."""
+        return [self._strips[k] for k in self._shown()]
+
+    def _right(self) -> set[str]:
+        return right_names(self.name, self.degradation, self._images[0].known)
+
+    def caution(self) -> str:
+        """A note if the CLIP does not know the entry."""
+        known = self._images[0].known
+        return f"{self.name}: unknown to the CLIP, which has {', '.join(sorted(known))}" * bool(
+            known and not self._right()
+        )
+
+    def row(self, measures: Measures) -> Row:
+        """The entry's means."""
+        images = self._images
+        gains = [image.gain for image in images]
+        worst, best = images[self._worst], images[self._best]
+        both = [image.features for image in images if image.features is not None]
+        right = self._right()
+        return Row(
+            self.name,
+            self.degradation,
+            len(images),
+            **{name: _mean_of([image.restored[name] for image in images]) for name in images[0].restored},
+            **{f"input_{name}": _mean_of([image.input[name] for image in images]) for name in images[0].input},
+            gain=_mean_of(gains),
+            worst_gain=worst.gain,
+            best_gain=best.gain,
+            lost=sum(gain < 0 for gain in gains),
+            worst=worst.key,
+            best=best.key,
+            accuracy=_mean_of([float(image.name in right) for image in images]) if right else None,
+            lpips=_mean_or_none([image.lpips for image in images]),
+            input_lpips=_mean_or_none([image.input_lpips for image in images]),
+            fid=measures.distance([f for f, _ in both], [f for _, f in both], self.name),
+            seconds=_mean_of([image.seconds for image in images]),
+        )
+
+
+def mean_row(rows: Sequence[Row]) -> Row:
+    """Each entry counted once. Accuracy is of the entries that the CLIP knows; what one entry lacks, the mean lacks."""
+    sums: dict[str, Any] = {"count": sum(r.count for r in rows), "lost": sum(r.lost for r in rows)}
+    sums |= {"worst_gain": min(r.worst_gain for r in rows), "best_gain": max(r.best_gain for r in rows)}
+    sums |= {"entry": MEAN, "degradation": "", "worst": "", "best": ""}
+    known = [r.accuracy for r in rows if r.accuracy is not None]
+    sums["accuracy"] = _mean_of(known) if known else None
+    rest = [f.name for f in fields(Row) if f.name not in sums]
+    sums |= {name: _mean_or_none([getattr(r, name) for r in rows]) for name in rest}
+    return Row(**sums)
+
+
+def _mean_of(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return _mean_of(found) if len(found) == len(values) else None
+
+
+def uncached(index: Index) -> Index:
+    """Each image is read once, so none is kept."""
+    return replace(index, kept=Kept(0))
+
+
+def rows_by_entry(index: Index, per_entry: int) -> list[tuple[int, Rows]]:
+    """The entries in the papers' order, with the rows to take: by key, so that they depend on no list's order."""
+    order = sorted(range(len(index.names)), key=lambda k: _papers_place(index.words[k], index.names[k]))
+    taken = []
+    for entry in order:
+        rows = np.flatnonzero(index.entry == entry)
+        rows = rows[np.argsort(index.keys[rows], kind="stable")]
+        taken.append((entry, photographs_first(index, rows)[:per_entry] if per_entry else rows))
+    return taken
+
+
+def _papers_place(degradation: str, entry: str) -> tuple[int, list[int], str]:
+    place = DEGRADATIONS.index(degradation) if degradation in DEGRADATIONS else len(DEGRADATIONS)
+    return place, [int(number) for number in re.findall(r"\d+", entry)], entry
+
+
+def named_row(entry: str, degradation: str, names: Counter[str], known: Collection[str]) -> NamedRow:
+    """How often an entry was named rightly, and what it was named."""
+    right = right_names(entry, degradation, known)
+    count = names.total()
+    accuracy = sum(names[name] for name in right) / count if right else None
+    return NamedRow(entry, degradation, count, accuracy, tuple(sorted(names.items(), key=lambda n: (-n[1], n[0]))))
+
+
+def _shown_part(image: Pixels) -> Pixels:
+    height, width = image.shape[:2]
+    top, left = max(0, height - STRIP) // 2, max(0, width - STRIP) // 2
+    return image[top : top + STRIP, left : left + STRIP]

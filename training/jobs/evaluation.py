@@ -1,0 +1,373 @@
+"""Evaluations and the report of a run, each made in a process of its own.
+
+    RUN/STAGE/model.safetensors, dataset ─► patina.training.jobs.evaluation < JOB ─► RUN/STAGE/evaluation.json …
+    RUN                                  ─►                  "                ─► RUN/report.html, summary.md
+
+An evaluation stays as long as model, dataset and options are those that it was made with: RUN/STAGE/evaluated.json says
+which these were. Imports no torch, but in that process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
+from patina.training.data.dataset import dataset_digest
+from patina.training.errors import REFUSED, StageCrashedError, StageError
+from patina.training.jobs.stage import Say, end
+from patina.training.stages.plan import parse_table
+from patina.training.stages.stage import Stage
+
+EVALUATION, PICTURES, EVALUATED = "evaluation.json", "evaluation", "evaluated.json"
+PAGE, SUMMARY = "report.html", "summary.md"
+
+SPEAKS = 2.0
+"""Seconds between two lines of an evaluation that say how far it is."""
+
+SamplerName: TypeAlias = Literal["", "posterior", "sde", "ode", "fast-ode", "fast-sde"]
+"""Words of `patina.training.diffusion.samplers`; empty: the stage's own."""
+
+SplitName: TypeAlias = Literal["train", "val", "test"]
+
+ProtocolName: TypeAlias = Literal["daclip", "vlunet"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is evaluated, and how. But for `cpu`, all of it decides what comes out.
+
+    split      of the dataset. entries: of the recipe; empty: those that the stage took to learn from.
+    per_entry  images of each; 0: all.
+    protocol   whose way of measuring PSNR and SSIM.
+    sampler, steps  of a network that estimates noise; empty and 0: the stage's.
+    tile, overlap   px; 0: whole images.
+    side       of the centre that is restored, px; 0: whole images.
+    lpips, fid whether these are asked for.
+    """
+
+    split: SplitName = "val"
+    entries: tuple[str, ...] = ()
+    per_entry: int = 0
+    protocol: ProtocolName = "daclip"
+    sampler: SamplerName = ""
+    steps: int = 0
+    seed: int = 0
+    tile: int = 0
+    overlap: int = 32
+    side: int = 0
+    lpips: bool = True
+    fid: bool = True
+    cpu: bool = False
+
+    def deciding(self, stage: Stage) -> dict[str, Any]:
+        """The options that a stage's evaluation depends on."""
+        table = {k: v for k, v in asdict(self).items() if k != "cpu"}
+        table["entries"] = list(self.entries or stage.data.entries)
+        if stage.names_degradations:
+            return {k: table[k] for k in ("split", "entries", "per_entry")}
+        if stage.objective != "sde":
+            del table["sampler"], table["steps"], table["seed"]
+        return table
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished stage: images seen, seconds of its last start, its best validation in words, its model."""
+
+    stage: str
+    images: int
+    seconds: float
+    score: str
+    model: Path
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished stage of a run. held: whether its evaluation is there, of the same model, dataset and options."""
+
+    stage: Stage
+    folder: Path
+    held: bool
+
+
+def outcome(run: Path, stage: Stage) -> Outcome:
+    """What a finished stage came to. Raises StageError if it is not finished."""
+    folder = run / stage.name
+    done = read_table(folder / DONE)
+    if not done or not (folder / MODEL).exists():
+        raise StageError(f"{folder}: the stage is not finished; `patina train` goes on with it")
+    best = done.get("best")
+    known = isinstance(best, int | float) and math.isfinite(best)
+    score = (f"{best:.0%} named rightly" if stage.names_degradations else f"{best:.2f} dB") if known else "–"
+    return Outcome(stage.name, int(done.get("seen", 0)), float(done.get("seconds", 0.0)), score, folder / MODEL)
+
+
+def candidates(run: Path, dataset: Path, options: Options, stages: Sequence[str] = ()) -> list[Candidate]:
+    """The finished stages of a run, or those of these names; what steers comes first.
+
+    Raises StageError for a folder that is no run, a dataset that is none, and stages that are not finished.
+    """
+    if not run.is_dir():
+        raise StageError(f"{run}: no such folder; expected the folder of a run, such as `patina train --run` makes")
+    digest = dataset_digest(dataset)
+    found = {path.parent.name: path.parent for path in sorted(run.glob(f"*/{DONE}")) if _is_finished(path.parent)}
+    if not found:
+        raise StageError(f"{run}: no finished stage; `patina train` trains them")
+    if lacking := [name for name in stages if name not in found]:
+        raise StageError(f"{run}: no finished stage {', '.join(lacking)}; finished are {', '.join(found)}")
+    listed = []
+    for name in dict.fromkeys(stages or found):
+        stage = parse_table(read_table(found[name] / STAGE)["stage"], name)
+        made = read_table(found[name] / EVALUATED).get("fingerprint")
+        fingerprint = fingerprint_of(stage, model_digest(found[name]), digest, options)
+        listed.append(Candidate(stage, found[name], made == fingerprint and (found[name] / EVALUATION).exists()))
+    return sorted(listed, key=lambda candidate: (bool(candidate.stage.after), candidate.stage.name))
+
+
+def fingerprint_of(stage: Stage, model: str, dataset: str, options: Options) -> str:
+    """What decides an evaluation: the digests of model and dataset, and the options that matter to the stage."""
+    body = {"model": model, "dataset": dataset, "options": options.deciding(stage)}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def summary_rows(found: Sequence[Candidate]) -> tuple[list[dict[str, str]], list[str]]:
+    """The means of evaluations, a row a stage, and what they note, each once."""
+    rows, notes = [], list[str]()
+    for candidate in found:
+        table = json.loads((candidate.folder / EVALUATION).read_text("utf-8"))
+        rows.append(_row(candidate.stage, table["mean"]))
+        notes += [f"{candidate.stage.name}: {note}" for note in table["notes"]]
+    return rows, list(dict.fromkeys(notes))
+
+
+def _row(stage: Stage, mean: Mapping[str, Any]) -> dict[str, str]:
+    """Such as 24.13 dB of the degraded images, 27.02 of the restored ones; `–` for what was not measured."""
+
+    def figure(key: str, pattern: str) -> str:
+        value = mean.get(key)
+        return "–" if value is None else pattern.format(value)
+
+    return {
+        "stage": stage.name,
+        "images": figure("count", "{:,}"),
+        "named rightly": figure("accuracy", "{:.0%}"),
+        "PSNR degraded": figure("input_psnr", "{:.2f}"),
+        "PSNR restored": figure("psnr", "{:.2f}"),
+        "gain": figure("gain", "{:+.2f}"),
+        "SSIM degraded": figure("input_ssim", "{:.3f}"),
+        "SSIM restored": figure("ssim", "{:.3f}"),
+        "LPIPS": figure("lpips", "{:.3f}"),
+        "FID": figure("fid", "{:.1f}"),
+    }
+
+
+def run_evaluation(candidate: Candidate, dataset: Path, options: Options, say: Say = print) -> Path:
+    """Evaluate a stage in a process of its own; gives its evaluation.json. An interruption ends that process.
+
+    Raises StageError for what a user must mend, StageCrashedError if the process died.
+    """
+    _run(
+        {
+            "what": "evaluate",
+            "folder": str(candidate.folder),
+            "stage": candidate.stage.table(),
+            "dataset": str(dataset),
+            "options": asdict(options),
+        },
+        f"the evaluation of {candidate.stage.name}",
+        say,
+    )
+    return candidate.folder / EVALUATION
+
+
+def run_report(
+    run: Path,
+    dataset: Path | None = None,
+    plan: Mapping[str, Stage] | None = None,
+    skipped: Sequence[str] = (),
+    say: Say = print,
+) -> Path:
+    """Write RUN/report.html and RUN/summary.md in a process of its own; gives the page. Raises as `run_evaluation`."""
+    _run(
+        {
+            "what": "report",
+            "run": str(run),
+            "dataset": str(dataset) if dataset else "",
+            "plan": {name: stage.table() for name, stage in plan.items()} if plan else {},
+            "skipped": list(skipped),
+        },
+        "the report",
+        say,
+    )
+    return run / PAGE
+
+
+def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
+    environment = {**os.environ, "PATINA_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patina.training.jobs.evaluation"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that Ctrl-C comes to us, and we end the process
+    )
+    assert process.stdin is not None and process.stdout is not None
+    lines: list[str] = []
+    try:
+        try:
+            with process.stdin:
+                process.stdin.write(json.dumps(job))
+        except BrokenPipeError:
+            pass  # it ended at once, and its lines say why
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            del lines[:-200]
+            if not lines[-1].startswith(_TOLD):
+                say(lines[-1])
+        process.wait()
+    finally:
+        end(process)
+        process.stdout.close()
+    if process.returncode == 0:
+        return
+    if told := next((line.removeprefix(_TOLD) for line in reversed(lines) if line.startswith(_TOLD)), ""):
+        raise StageError(told)
+    raise StageCrashedError(
+        f"{what}: its process ended with status {process.returncode}; its last lines:\n" + "\n".join(lines[-15:])
+    )
+
+
+_TOLD = "patina: "
+
+
+def _is_finished(folder: Path) -> bool:
+    done = read_table(folder / DONE)
+    same = bool(done) and done.get("fingerprint") == read_table(folder / STAGE).get("fingerprint")
+    return same and not folder.name.endswith(".before") and (folder / MODEL).exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the process
+
+
+class _Meter:
+    """A line every other second; ends the process once nobody waits for it."""
+
+    def __init__(self, what: str) -> None:
+        from patina.training.interrupt import Stop
+
+        self._what, self._stop = what, Stop()
+        self._begun = self._told = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._stop.asked:
+            sys.exit("nobody waits for this evaluation any more")
+        now = time.monotonic()
+        if now - self._told >= SPEAKS or done == total:
+            self._told = now
+            rate = done / max(1e-9, now - self._begun)
+            left = (total - done) / rate
+            print(f"{self._what} {done:,} of {total:,} images, {rate:.1f} img/s, {left:.0f} s left", flush=True)
+
+
+def _evaluate(job: Mapping[str, Any]) -> None:
+    """Evaluate a stage and replace what an earlier evaluation left."""
+    import torch
+
+    from patina.training.evaluation.evaluate import classify, evaluate
+    from patina.training.restore.tiles import Tiling
+
+    folder, dataset = Path(job["folder"]), Path(job["dataset"])
+    stage = parse_table(job["stage"], str(job["stage"]["name"]))
+    options = Options(**{**job["options"], "entries": tuple(job["options"]["entries"])})
+    entries = options.entries or stage.data.entries
+    model = model_digest(folder)
+    fingerprint = fingerprint_of(stage, model, dataset_digest(dataset), options)
+    device = "cuda" if torch.cuda.is_available() and not options.cpu else "cpu"
+    meter = _Meter(stage.name)
+    fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"
+    try:
+        if stage.names_degradations:
+            text = classify(
+                folder / MODEL,
+                dataset,
+                split=options.split,
+                entries=entries,
+                per_entry=options.per_entry,
+                device=device,
+                progress=meter,
+            ).to_json()
+        else:
+            fresh.mkdir()
+            text = evaluate(
+                folder / MODEL,
+                dataset,
+                split=options.split,
+                entries=entries,
+                per_entry=options.per_entry,
+                protocol=options.protocol,
+                sampler=options.sampler if stage.objective == "sde" else "",
+                steps=options.steps if stage.objective == "sde" else 0,
+                tiling=Tiling(options.tile, options.overlap),
+                side=options.side,
+                seed=options.seed,
+                lpips=options.lpips,
+                fid=options.fid,
+                device=device,
+                pictures=fresh,
+                progress=meter,
+            ).to_json()
+        (folder / EVALUATED).unlink(missing_ok=True)  # so that a death before the last line leaves one to make again
+        shutil.rmtree(folder / PICTURES, ignore_errors=True)
+        if fresh.is_dir():
+            fresh.rename(folder / PICTURES)
+        write_text(folder / EVALUATION, text)
+        made = {"fingerprint": fingerprint, "model": model, "options": options.deciding(stage)}
+        write_text(folder / EVALUATED, json.dumps(made, indent=1, sort_keys=True) + "\n")
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _report(job: Mapping[str, Any]) -> None:
+    """Write the page and the summary."""
+    from patina.training.report.page import summary_markdown, write_report
+
+    run, plan = Path(job["run"]), {name: parse_table(table, name) for name, table in job["plan"].items()}
+    dataset = Path(job["dataset"]) if job["dataset"] else None
+    write_report(run, dataset, plan=plan or None, skipped=job["skipped"])
+    write_text(run / SUMMARY, summary_markdown(run, plan=plan or None, skipped=job["skipped"]))
+
+
+def main() -> int:
+    """Do the job of standard input; 1 with one line for an error that a user can mend."""
+    from patina.pipeline.errors import DamagedShardError
+    from patina.training.diffusion.samplers import SamplingError
+    from patina.training.errors import CheckpointError, ModelInputError, TrainingError
+    from patina.training.models.daclip import ClipWeightsError
+
+    job = json.load(sys.stdin)
+    mendable = (StageError, TrainingError, CheckpointError, ModelInputError, ClipWeightsError, SamplingError)
+    try:
+        {"evaluate": _evaluate, "report": _report}[job["what"]](job)
+    except (*mendable, DamagedShardError, OSError) as error:
+        print(f"{_TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""One loop for all stages: batches in, a model out, and at any moment a state to go on from.
+
+    python -m patina.training.loop JOB.json                       one process
+    accelerate launch --num_processes 4 -m patina.training.loop JOB.json
+
+Everything that enters a step follows from the stage, the dataset and the number of images seen: order, crops, noise and
+rate. So a state holds weights, averages and the optimiser, and a run that was killed and started again gives, on a CPU,
+the same bits as one that was not. SIGTERM and SIGINT end it after the step with a state of that step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patina.pipeline.errors import DamagedShardError
+from patina.training.checkpoints import model as checkpoint
+from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
+from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
+from patina.training.data.batches import Batch, Index, Plan, cores, load, order_of, read_index
+from patina.training.data.dataset import open_dataset
+from patina.training.errors import REFUSED, STOPPED, CheckpointError, ModelInputError, StageError, TrainingError
+from patina.training.interrupt import Stop
+from patina.training.loop.ema import MovingAverage
+from patina.training.loop.job import Job, Result
+from patina.training.loop.meter import Meter, log
+from patina.training.loop.validate import Validated, validate
+from patina.training.models.daclip import ClipWeightsError
+from patina.training.models.layers import check_finite
+from patina.training.objectives.base import Learner
+from patina.training.objectives.contrastive import Contrastive, Prompts
+from patina.training.objectives.make import make_learner
+from patina.training.restore.load import load_steering
+from patina.training.stages.plan import parse_table
+from patina.training.stages.stage import STEERED_BY, Stage
+
+
+def train(job: Job) -> Result:
+    """Train a stage from where it stands. Raises StageError, TrainingError, CheckpointError.
+
+    A stage that is finished with the same fingerprint is left alone.
+    """
+    stage = parse_table(job.stage, str(job.stage["name"]))
+    dataset, start = Path(job.dataset), Path(job.start) if job.start else None
+    index = read_index(dataset, "train", stage.data.entries)
+    if stage.validation.every:
+        read_index(dataset, "val", stage.data.entries)
+    digests = (open_dataset(dataset).digest, checkpoint.load(start).digest if start else "")
+    folder = StageFolder(Path(job.run) / stage.name)
+    if folder.finished(stage.fingerprint(*digests)):
+        return Result(stage.images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
+    with Stop().listening() as stop:
+        return _Loop(job, stage, index, folder, digests, start).run(stop)
+
+
+class _Loop:
+    """The loop's parts, on one process of several."""
+
+    def __init__(
+        self,
+        job: Job,
+        stage: Stage,
+        index: Index,
+        folder: StageFolder,
+        digests: tuple[str, str],
+        start: Path | None,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.job, self.stage, self.index, self.folder = job, stage, index, folder
+        self.dataset_digest, self.start_digest = digests
+        precision = "no" if stage.precision == "fp32" else stage.precision
+        self.accelerator: Any = Accelerator(mixed_precision=precision, cpu=job.cpu)
+        self.device, self.world = self.accelerator.device, self.accelerator.num_processes
+        self.main = self.accelerator.is_main_process
+        self.pieces = job.pieces
+        steering = load_steering(start)[0] if start else None
+        if steering and steering.stage.objective != STEERED_BY.get(stage.objective):
+            raise StageError(
+                f"stage {stage.name}: `{stage.objective}` starts from a stage of `{STEERED_BY.get(stage.objective)}`; "
+                f"{start} is `{steering.stage.objective}`"
+            )
+        self.learner: Learner = make_learner(stage, index, steering)
+        self.learner.to(self.device)
+        self.learner.place(self.device)
+        if job.compile:
+            self.learner.net.compile()
+        self.order_plan(0)  # refuses a batch that does not divide, and the next one that is too large, before anything
+        order_of(index, stage.data, stage.seed)  # is written
+        self.names: dict[Tensor, str] = {p: n for n, p in self.learner.net.named_parameters()}
+        self.optimiser = _optimiser(stage, self.learner)
+        self.average = MovingAverage(self.learner.net, stage.average) if stage.average.decay else None
+        self.module, self.stepper = self.accelerator.prepare(self.learner, self.optimiser)
+        self.seen, self.best, self.notes = 0, -math.inf, list[str]()
+        self._writer: Any = None
+
+    def order_plan(self, seen: int) -> Plan:
+        """What is left to see."""
+        batch = self.stage.data.batch
+        end = self.stage.steps * batch
+        if self.job.stop_at:
+            end = min(end, max(seen, self.job.stop_at // batch * batch))
+        return Plan(seen, end, batch, self.accelerator.process_index, self.world, self.pieces)
+
+    def run(self, stop: Stop) -> Result:
+        """Train to the end, or until asked to stop."""
+        with self.folder.held() if self.main else nullcontext():
+            return self._run(stop)
+
+    def _run(self, stop: Stop) -> Result:
+        began = time.monotonic()
+        if self.main:
+            self.folder.open(self.stage, self.dataset_digest, self.start_digest)
+        self.accelerator.wait_for_everyone()
+        self._resume()
+        if self.main:
+            self.folder.cut_metrics(self.seen)
+            self.folder.beat()
+        plan = self.order_plan(self.seen)
+        finished_early = stop.asked
+        while self.seen < plan.end and not finished_early:
+            try:
+                finished_early = self._steps(plan, stop)
+            except _OUT_OF_MEMORY as error:
+                self._with_less_memory(error)
+                plan = self.order_plan(self.seen)
+        if self.seen < self.stage.steps * self.stage.data.batch:
+            self._save()
+            self._close()
+            return Result(self.seen, False, time.monotonic() - began, notes=self.notes)
+        if self.main:
+            self._finish(time.monotonic() - began)
+        self.accelerator.wait_for_everyone()
+        self._close()
+        return Result(self.seen, True, time.monotonic() - began, self.folder.path / MODEL, self.best, self.notes)
+
+    # One stretch of steps
+
+    def _steps(self, plan: Plan, stop: Stop) -> bool:
+        """Steps until the plan's end; True if asked to stop. Gradients of a step that fails are dropped."""
+        workers = cores() // self.world if self.job.workers < 0 else self.job.workers
+        data = self.stage.data
+        batches = iter(
+            load(self.index, data, plan, seed=self.stage.seed, view_side=self.learner.view_side, workers=workers)
+        )
+        meter = Meter(self.stage.images, self.seen, self.main and sys.stderr.isatty(), alone=self.world == 1)
+        self.learner.net.train()
+        while self.seen < plan.end:
+            seen = self.seen
+            rate = self.stage.optimiser.rate_at(seen, self.stage.images)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            losses: dict[str, Tensor] = {}
+            for piece in range(self.pieces):
+                waited = time.perf_counter()
+                batch: Batch = next(batches).to(self.device)
+                meter.waited += time.perf_counter() - waited
+                last = piece == self.pieces - 1
+                with nullcontext() if last else self.accelerator.no_sync(self.module):
+                    found = self.module(batch)
+                    self.accelerator.backward(found["loss"] / self.pieces)
+                for name, value in found.items():
+                    losses[name] = losses.get(name, 0) + value.detach() / self.pieces
+            if self.stage.optimiser.clip:
+                self.accelerator.clip_grad_norm_(self.learner.net.parameters(), self.stage.optimiser.clip)
+            self.stepper.step()
+            self.stepper.zero_grad(set_to_none=True)
+            self.learner.after_step()
+            step = seen // data.batch
+            if self.average:
+                self.average.update(self.learner.net, step)
+            self.seen = seen + data.batch
+            meter.add(losses, rate)
+            asked = stop.asked if self.world == 1 else meter.due() and self._anyone(stop.asked)
+            if meter.due() or self.seen >= plan.end:
+                self._report(meter)
+            every = self.stage.validation.every
+            if every and (self.seen // every > seen // every or self.seen >= self.stage.steps * data.batch):
+                self._report(meter)
+                self._validate()
+                meter.restart()
+            if self.stage.save_every and self.seen // self.stage.save_every > seen // self.stage.save_every:
+                self._report(meter)
+                self._save()
+            if asked:
+                return True
+        meter.close()
+        return False
+
+    def _anyone(self, asked: bool) -> bool:
+        flag = torch.tensor([float(asked)], device=self.device)
+        return bool(self.accelerator.reduce(flag, "sum").item() > 0)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """Over all processes."""
+        return self.accelerator.reduce(value, "mean")  # type: ignore[no-any-return]
+
+    def _report(self, meter: Meter) -> None:
+        """A line of metrics; stops a training whose numbers are not finite, before they reach a state."""
+        if not meter.steps:
+            return
+        row = meter.row(self.seen, self._mean)
+        if not all(math.isfinite(v) for v in row.values()):
+            kept = self.folder.states()
+            raise TrainingError(
+                f"stage {self.stage.name}: the loss is {row['loss']} near image {self.seen:,}; lower optimiser.rate "
+                f"({row['rate']:.1e} now), clip the gradients (optimiser.clip = 1) or train in fp32 or bf16; "
+                + (f"{kept[-1].name} is from before" if kept else "no state was saved yet")
+            )
+        if self.main:
+            self.folder.beat()
+            self._log(row)
+            meter.show(self.stage.name, row)
+        meter.restart()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _log(self, row: Mapping[str, float]) -> None:
+        self.folder.log(row)
+        if not self.job.tensorboard:
+            return
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self.seen)
+        for name, value in row.items():
+            if name != "seen":
+                self._writer.add_scalar(name, value, int(row["seen"]))
+
+    # Memory
+
+    def _with_less_memory(self, error: BaseException) -> None:
+        batch, world = self.stage.data.batch, self.world
+        self.stepper.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        size = batch // (world * self.pieces)
+        told = f"stage {self.stage.name}: out of memory with {size} images at a time"
+        if self.stage.objective == "contrastive" and (not self.stage.data.group or size // 2 % self.stage.data.group):
+            raise TrainingError(
+                f"{told}; a contrastive batch cannot be split, as its images are compared with each other: lower "
+                "data.batch, train in bf16, or take more GPUs"
+            ) from error
+        if size % 2 or world > 1:
+            raise TrainingError(
+                f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = {2 * self.pieces}"
+            ) from error
+        self.pieces *= 2
+        self.notes.append(f"{told}: goes on with {size // 2} at a time, {self.pieces} accumulated")
+        log.warning(self.notes[-1])
+
+    # States
+
+    def _resume(self) -> None:
+        state, troubles = self.folder.latest()
+        for trouble in troubles:
+            log.warning("passed over: %s", trouble)
+        if state is None:
+            return
+        net = self.learner.net
+        own = dict(net.named_parameters())
+        with torch.no_grad():
+            for name, tensor in state.part("net").items():
+                own[name].copy_(tensor)
+        if self.average:
+            self.average.load(state.part("average"))
+        load_optimiser(self.optimiser, {p: n for n, p in own.items()}, state.part("optimiser"))
+        if self.accelerator.scaler is not None and state.values.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state.values["scaler"])
+        self.seen, self.best = state.seen, state.values.get("best", -math.inf)
+        log.info("%s: goes on after %s images", self.stage.name, f"{self.seen:,}")
+
+    def _save(self) -> None:
+        if not self.main:
+            return
+        net = self.learner.net
+        tensors: dict[str, Tensor] = {f"net.{n}": p for n, p in net.named_parameters() if p.requires_grad}
+        if self.average:
+            tensors |= {f"average.{n}": t for n, t in self.average.tensors.items()}
+        tensors |= {f"optimiser.{n}": t for n, t in optimiser_tensors(self.optimiser, self.names).items()}
+        check_finite(
+            torch.stack([t.detach().float().sum() for n, t in tensors.items() if n.startswith("net.")]), "weights"
+        )
+        scaler = self.accelerator.scaler
+        values = {"best": self.best if math.isfinite(self.best) else None, "scaler": scaler and scaler.state_dict()}
+        values = {k: v for k, v in values.items() if v is not None}
+        settings = checkpoint.settings_to_json(net.settings)
+        try:
+            path = self.folder.save(
+                State(self.seen, tensors, values), word=self.stage.network, settings=settings, keep=self.stage.keep
+            )
+        except CheckpointError as error:
+            kept = self.folder.states()
+            raise TrainingError(f"{error}; {kept[-1].name if kept else 'no earlier state'} is intact") from error
+        log.info("%s: saved %s", self.stage.name, path.name)
+
+    def _model(self, name: str) -> str:
+        """Write the network as it is used, averaged if the stage averages; gives its digest."""
+        net = self.learner.net
+        if self.average:
+            self.average.exchange(net)
+        try:
+            return checkpoint.save(
+                net,
+                self.folder.path / name,
+                word=self.stage.network,
+                notes=self._lineage(),
+                only="trainable" if self.stage.clip else "all",
+                base_name=self.stage.clip,
+            )
+        finally:
+            if self.average:
+                self.average.exchange(net)
+
+    def _lineage(self) -> dict[str, str]:
+        from importlib.metadata import version
+
+        learner = self.learner
+        words = learner.words if isinstance(learner, Contrastive | Prompts) else []
+        return {
+            "stage": json.dumps(self.stage.table(), sort_keys=True),
+            "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
+            "dataset": self.dataset_digest,
+            "dataset_folder": str(Path(self.job.dataset).resolve().name),
+            "start": self.start_digest,
+            "seen": str(self.seen),
+            "seed": str(self.stage.seed),
+            "words": json.dumps(list(self.index.names)),
+            "texts": json.dumps(list(words)),
+            "patina": version("patina-ir"),
+            "torch": torch.__version__,
+        }
+
+    def _finish(self, seconds: float) -> None:
+        digest = self._model(MODEL)
+        if not (self.folder.path / BEST).exists():
+            self._model(BEST)
+        self.folder.finish(
+            {
+                "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
+                "model": digest,
+                "seen": self.seen,
+                "seconds": round(seconds, 1),
+                "best": self.best if math.isfinite(self.best) else None,
+                "notes": self.notes,
+                "saved": self.learner.saved(),
+            }
+        )
+        self.folder.forget_states()
+
+    # Validation
+
+    def _validate(self) -> None:
+        if self.main:
+            if self.average:
+                self.average.exchange(self.learner.net)
+            try:
+                found: Validated | None = validate(
+                    self.stage, self.learner, Path(self.job.dataset), self.device, self.folder.path / SAMPLES, self.seen
+                )
+            finally:
+                if self.average:
+                    self.average.exchange(self.learner.net)
+                self.learner.net.train()
+            if found is not None:
+                self._log({"seen": self.seen, **found.row()})
+                log.info("%s: %s", self.stage.name, found)
+                if found.score > self.best:
+                    self.best = found.score
+                    self._model(BEST)
+        self.accelerator.wait_for_everyone()
+
+
+_OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.OutOfMemoryError, MemoryError)
+
+
+def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
+    o = stage.optimiser
+    kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
+    return kind(learner.groups(o.weight_decay), lr=o.rate, betas=o.betas, eps=o.eps)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the job of a JSON file; STOPPED if asked to stop, 1 with one line for an error that a user can mend."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    path = Path((arguments or sys.argv[1:])[0])
+    try:
+        result = train(Job.load(path))
+    except (StageError, TrainingError, CheckpointError, ClipWeightsError, ModelInputError, DamagedShardError) as error:
+        print(f"patina: {error}", file=sys.stderr)
+        return REFUSED
+    print(json.dumps({"seen": result.seen, "finished": result.finished, "seconds": result.seconds}), flush=True)
+    return 0 if result.finished else STOPPED

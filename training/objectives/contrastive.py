@@ -1,0 +1,106 @@
+"""Objectives of CLIP: the controller's and the adapter's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from patina.training.data.batches import Batch, Index
+from patina.training.data.views import tokenize
+from patina.training.models import CATALOGUE, clip_adapter, daclip
+from patina.training.objectives.base import Learner, Losses, settings_of
+from patina.training.objectives.texts import Texts, class_texts
+from patina.training.stages.stage import Stage
+
+
+class Contrastive(Learner):
+    """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and words go through the
+    text tower once."""
+
+    def __init__(self, stage: Stage, index: Index) -> None:
+        super().__init__()
+        self.net = self.clip = _clip(stage, daclip.DaClip)
+        self.words = class_texts(stage, index)
+        texts = [*index.captions, *self.words]
+        self._texts = Texts(self.clip.encode_text, self.clip.settings.context_length, texts)
+        self.group = stage.data.group
+
+    @property
+    @override
+    def view_side(self) -> int:
+        return int(self.clip.settings.image_size)
+
+    @override
+    def place(self, device: torch.device | str) -> None:
+        self._texts = self._texts.to(device)
+
+    @override
+    def forward(self, batch: Batch) -> Losses:
+        assert batch.view is not None
+        image, degra = self.clip.encode_image(batch.view, normalize=True)
+        caption = self._texts(batch.captions)
+        degradation = self._texts([self.words[entry] for entry in batch.entries.tolist()])
+        features = daclip.Features(image.float(), caption, degra.float(), degradation)
+        scale, size = self.clip.logit_scale, self.group
+        _, captions, words = daclip.joint_loss(features, scale)
+        if size:
+            parts = [(features.image[i : i + size], caption[i : i + size]) for i in range(0, len(caption), size)]
+            captions = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
+        return {"loss": captions + words, "caption": captions, "degradation": words}
+
+    @override
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        return daclip.parameter_groups(self.clip, weight_decay)
+
+    @override
+    def after_step(self) -> None:
+        self.clip.clamp_logit_scale()
+
+    @torch.no_grad()
+    def texts(self) -> Tensor:
+        """Features of the entries' words, K x E."""
+        return self._texts(self.words)
+
+    @override
+    def saved(self) -> dict[str, float]:
+        return {"texts asked for": self._texts.asked, "texts computed": self._texts.made}
+
+
+class Prompts(Learner):
+    """VLU-Net's adapters. The text tower is frozen and its prompts are fixed, so they go through it once."""
+
+    def __init__(self, stage: Stage, index: Index) -> None:
+        super().__init__()
+        self.net = self.clip = _clip(stage, clip_adapter.AdaptedClip)
+        self.words = class_texts(stage, index)
+        self._features: Tensor | None = None
+
+    @property
+    @override
+    def view_side(self) -> int:
+        return int(self.clip.settings.image_size)
+
+    def texts(self) -> Tensor:
+        """Features of the entries' prompts, K x E, by the adapter as it is."""
+        device = next(self.clip.parameters()).device
+        if self._features is None or self._features.device != device:
+            tokens = tokenize(self.words, self.clip.settings.context_length).to(device)
+            self._features = self.clip.clip_text(tokens).float()
+        return self.clip.text_adapter(self._features)  # type: ignore[no-any-return]
+
+    @override
+    def forward(self, batch: Batch) -> Losses:
+        assert batch.view is not None
+        logits = self.clip.encode_image(batch.view) @ self.texts().T
+        accuracy = (logits.detach().argmax(dim=1) == batch.entries).float().mean()
+        return {"loss": clip_adapter.prompt_loss(logits, batch.entries), "accuracy": accuracy}
+
+
+def _clip(stage: Stage, kind: Any) -> Any:
+    settings: Any = settings_of(stage)
+    if not stage.clip:
+        return kind(settings)
+    return kind.pretrained(daclip.OPEN_CLIP[CATALOGUE[stage.network].size], stage.clip)

@@ -1,0 +1,1 @@
+"""A degraded photograph becomes a clean one."""

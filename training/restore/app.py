@@ -1,0 +1,172 @@
+"""A web page that restores photographs: `patina app`.
+
+It is served on this computer, and fetches and reports nothing: its fonts are the system's, and its analytics are off.
+Photographs are restored one at a time; whoever comes meanwhile waits in a queue.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import PIL.Image
+
+from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.errors import BadImageError
+from patina.training.data.batches import Pixels
+from patina.training.diffusion.samplers import SAMPLERS, SamplingError
+from patina.training.errors import MissingTorchError, ModelInputError, TrainingError
+from patina.training.restore.files import BARELY
+from patina.training.restore.options import How, Worker
+from patina.training.restore.photo import encode_photo, read_photo, writable
+from patina.training.restore.restorer import Restorer
+
+if TYPE_CHECKING:
+    import gradio as gr  # type: ignore[import-not-found,unused-ignore]
+
+SHOWN = 2048
+"""Longer side up to which the page shows photographs as they are; the file to download is always whole. px"""
+
+NAMED = 4
+"""Degradations that the page names."""
+
+KEPT = (600, 3600)
+"""Every so many seconds the page's own copies of photographs go that are older than so many."""
+
+
+def expect_gradio() -> None:
+    """Raise MissingTorchError if Gradio, which is optional, is not installed."""
+    if find_spec("gradio") is None:
+        raise MissingTorchError("the page needs gradio: pip install 'patina-ir[app]'")
+
+
+def make_app(restorer: Restorer) -> gr.Blocks:
+    """The page, not yet served. Raises MissingTorchError without Gradio."""
+    expect_gradio()
+    import gradio as gr
+
+    place = tempfile.TemporaryDirectory(prefix="patina-app-")  # lives as long as the page
+
+    def restore(
+        file: str | None,
+        sampler: str = "",
+        steps: float = 0,
+        seed: float = 0,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio finds it by this
+    ) -> tuple[tuple[Pixels, Pixels], dict[str, float], gr.DownloadButton, str]:
+        if not file:
+            raise gr.Error("Choose a photograph first.", print_exception=False)
+        try:
+            worker = Worker(restorer, How(sampler, int(steps or 0), int(seed or 0)))
+            photo = read_photo(Path(file).read_bytes())
+            restored, look, notes = worker.restore(
+                photo.image, lambda done, of: progress((done, of), desc="Restoring", unit="network calls")
+            )
+            data, left_out = encode_photo(restored, photo)
+        except BadImageError as error:
+            raise gr.Error(f"{Path(file).name}: {error}", duration=None, print_exception=False) from None
+        except (ModelInputError, SamplingError, TrainingError, OSError) as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from None
+        result = _written(Path(place.name), Path(file), photo.format, data)
+        words = {word: share for i, (word, share) in enumerate(look.words.items()) if i == 0 or share >= BARELY}
+        told = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
+        button = gr.DownloadButton(value=str(result), interactive=True)
+        return (shown(photo.image), shown(restored)), words, button, told
+
+    named = restorer.steering is not None
+    with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=KEPT) as page:
+        gr.Markdown("# Restore a photograph")
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                file = gr.File(label="Photograph", file_types=sorted(SUFFIXES), elem_id="photo")
+                asked: list[gr.components.Component] = [file]
+                if restorer.is_diffusion:
+                    asked += _sampling(restorer)
+                button = gr.Button("Restore", variant="primary", elem_id="restore")
+            with gr.Column(scale=2, min_width=300):
+                slider = gr.ImageSlider(
+                    label="Before and after", format="png", interactive=False, max_height=640, elem_id="result"
+                )
+                told = gr.Markdown(elem_id="told")
+                label = gr.Label(label="Degradations found", num_top_classes=NAMED, visible=named, elem_id="found")
+                download = gr.DownloadButton("Download", interactive=False, elem_id="download")
+        button.click(restore, asked, [slider, label, download, told], concurrency_limit=1, api_name="restore")
+    page.queue(default_concurrency_limit=1)
+    return page
+
+
+def _sampling(restorer: Restorer) -> list[gr.components.Component]:
+    """What a sampler can be told: its name, steps and seed."""
+    import gradio as gr
+
+    usual = restorer.stage.validation
+    sampler = gr.Dropdown(list(SAMPLERS), value=usual.sampler, label="Sampler")
+    steps = gr.Number(
+        usual.steps, label="Steps", info="network calls; 0: the sampler's own number", precision=0, minimum=0
+    )
+    seed = gr.Number(0, label="Seed", info="another one, another result", precision=0, minimum=0)
+    return [sampler, steps, seed]
+
+
+def _written(folder: Path, source: Path, format: str, data: bytes) -> Path:
+    """The restored file under its source's name. What was restored before is gone: the page has its own copies."""
+    for earlier in folder.iterdir():
+        earlier.unlink()
+    suffix = source.suffix if writable_as(source.suffix, format) else {"JPEG": ".jpg"}.get(format, f".{format.lower()}")
+    path = folder / f"{source.stem}-restored{suffix}"
+    path.write_bytes(data)
+    return path
+
+
+def writable_as(suffix: str, format: str) -> bool:
+    """Whether a file of this format may be called so."""
+    known = PIL.Image.registered_extensions().get(suffix.lower(), "")
+    return known == format or (writable(known) == format == "PPM")
+
+
+def shown(image: Pixels) -> Pixels:
+    """An image as the page shows it: H x W x 3 uint8, reduced if it is large."""
+    height, width = image.shape[:2]
+    scale = SHOWN / max(height, width)
+    if scale >= 1:
+        return image
+    reduced = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    return reduced.astype(image.dtype, copy=False)
+
+
+def serve(restorer: Restorer, port: int, *, share: bool = False, told: Callable[[str], None] = print) -> None:
+    """Serve the page until the process is interrupted. Raises MissingTorchError, ModelInputError for a port in use."""
+    page = make_app(restorer)
+    try:
+        _, local, public = launch(page, port, share=share)
+    except OSError as error:
+        raise ModelInputError(f"port {port} cannot be served ({error}); choose another --port") from error
+    told(local)
+    if public:
+        told(public)
+    page.block_thread()
+
+
+def launch(page: gr.Blocks, port: int | None = None, *, share: bool = False) -> tuple[object, str, str]:
+    """Serve a page from a thread; port None: a free one. Returns Gradio's server, the address here, a public one."""
+    import gradio as gr
+
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    app, local, public = page.launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        share=share,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=True,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=theme,
+    )
+    return app, local, public or ""

@@ -1,0 +1,206 @@
+"""Restorers from a stage's folder or a published file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from patina.training import official
+from patina.training.checkpoints import model as checkpoint
+from patina.training.checkpoints.files import BEST, DONE, MODEL
+from patina.training.errors import CheckpointError, ModelInputError, StageError
+from patina.training.models import CATALOGUE, clip_adapter, daclip
+from patina.training.models.daclip import ClipWeightsError
+from patina.training.restore.restorer import Restorer
+from patina.training.restore.steering import Steering
+from patina.training.stages.plan import parse_table
+from patina.training.stages.stage import Data, Objective, Optimiser, Stage
+
+# Where they come from
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model file of a run, and what its notes say."""
+
+    path: Path
+    stage: Stage
+    notes: dict[str, str]
+
+
+def origin_of(path: Path) -> tuple[Origin, checkpoint.Checkpoint]:
+    """The model of a file. Raises CheckpointError for a file that no stage wrote."""
+    held = checkpoint.load(path)
+    if "stage" not in held.notes:
+        raise CheckpointError(f"{path}: no model of a stage; expected a model.safetensors of a run")
+    table = json.loads(held.notes["stage"])
+    return Origin(path, parse_table(table, table["name"]), dict(held.notes)), held
+
+
+def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
+    """The network of a run's model file, built on the base that it names. Raises CheckpointError, ClipWeightsError."""
+    origin, held = origin_of(path)
+    if not held.without:
+        return checkpoint.network_of(held), origin.stage, origin.notes
+    entry = CATALOGUE[held.word]
+    settings = checkpoint.settings_from_json(type(entry.settings), held.settings)
+    net = entry.class_.pretrained(daclip.OPEN_CLIP[entry.size], held.base_name)
+    assert net.settings == settings or entry.module is clip_adapter
+    checkpoint.restore(net, held)
+    return net, origin.stage, origin.notes
+
+
+def load_restorer(where: Path, *, stage: str = "", best: bool = False, device: torch.device | str = "cpu") -> Restorer:
+    """The restorer in a run's folder, in a stage's folder of it, or in a model file.
+
+    stage  which, if the run has several restorers: the last one finished unless given. best: at its best validation.
+    Raises CheckpointError, StageError saying what was found.
+    """
+    path = _model_file(where, stage, best)
+    net, trained, notes = load_network(path)
+    if trained.names_degradations:
+        raise StageError(f"{path} names degradations and restores nothing; choose a restorer's stage of the run")
+    if not trained.after:
+        return Restorer(net, None, trained, device=device)
+    steering, words, texts = load_steering(steering_file(path, trained.after, notes))
+    return Restorer(net, steering, trained, words=words, texts=texts, device=device)
+
+
+def load_steering(path: Path) -> tuple[Steering, tuple[str, ...], Tensor]:
+    """What steers restorers, the degradations it was trained on, and the features of their texts."""
+    net, stage, notes = load_network(path)
+    words, texts = json.loads(notes["words"]), json.loads(notes["texts"])
+    return Steering(net, stage), tuple(words), text_features(net, texts)
+
+
+@torch.no_grad()
+def text_features(net: nn.Module, texts: Sequence[str]) -> Tensor:
+    """Features of the degradations' texts, K x E, as the network compares images with them."""
+    from patina.training.data.views import tokenize
+
+    settings: Any = net.settings
+    tokens = tokenize(list(texts), settings.context_length)
+    return net.encode_text(tokens).float()  # type: ignore[operator,no-any-return]
+
+
+def steering_file(model: Path, after: str, notes: dict[str, str]) -> Path:
+    """The model that a restorer was trained on: beside it in its run, known by its digest. Raises CheckpointError."""
+    wanted = notes.get("start", "")
+    path = model.parent.parent / after / MODEL
+    if not path.exists():
+        raise CheckpointError(f"{model} is steered by the stage {after!r}; expected it at {path}")
+    if (found := checkpoint.load(path).digest) != wanted:
+        raise CheckpointError(
+            f"{path} has the digest {found[:16]}…, and {model} was trained on {wanted[:16]}…; train the restorer "
+            "again, or take both from one run"
+        )
+    return path
+
+
+def _model_file(where: Path, stage: str, best: bool) -> Path:
+    name = BEST if best else MODEL
+    if where.is_file():
+        return where
+    if (where / name).is_file():
+        return where / name
+    if not where.is_dir():
+        raise CheckpointError(f"{where}: no such file or folder; give a run, a stage of it or a model file")
+    if stage:
+        if not (where / stage / name).is_file():
+            raise CheckpointError(
+                f"{where}: its stage {stage!r} has no {name}; it has {', '.join(_stages(where)) or '–'}"
+            )
+        return where / stage / name
+    for candidate in sorted(where.glob(f"*/{DONE}"), key=lambda p: -p.stat().st_mtime_ns):
+        path = candidate.with_name(name)
+        if path.is_file() and not origin_of(path)[0].stage.names_degradations:
+            return path
+    raise CheckpointError(f"{where}: no finished restorer; it has {', '.join(_stages(where)) or 'no finished stage'}")
+
+
+def _stages(run: Path) -> list[str]:
+    return sorted(path.parent.name for path in run.glob(f"*/{MODEL}"))
+
+
+def load_published(path: Path, steering: Path | None, *, device: torch.device | str = "cpu") -> Restorer:
+    """The restorer in a published file: `universal-ir.pth` with `daclip_ViT-B-32.pt`, or VLU-Net's `.ckpt` alone.
+
+    Raises CheckpointError, also if it needs what steers it and none is given.
+    """
+    net, found = official.load(path)
+    entry, settings = CATALOGUE.get(found.word), cast(Any, found.settings)
+    module = (entry.network if entry else found.word).partition(":")[0]
+    if module == "vlunet":
+        stage = _stage("described", "vlunet-7", "adapter")
+        clip, _ = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
+        wanted = {settings.width}
+        told = Steering(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
+        words: tuple[str, ...] = clip_adapter.PROMPTS
+    elif module in ("unet", "nafnet"):
+        if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
+            return Restorer(net, None, _stage("sde", found.word), device=device)
+        stage = _stage("sde", "unet-daclip", "controller")
+        if steering is None:
+            raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
+        clip, _ = official.load(steering, "daclip")
+        wanted = {settings.image_context, settings.degradation_context} - {None}
+        told, words = Steering(clip, _stage("contrastive", "daclip-b32", view="photo")), daclip.DEGRADATIONS
+    else:
+        raise CheckpointError(f"{path} is {found.word}, which restores nothing")
+    if wanted != {told.width}:
+        raise CheckpointError(
+            f"{steering or path} gives embeddings of {told.width} numbers, and {path} takes "
+            f"{' and '.join(map(str, sorted(wanted)))}; give the file that it was trained with"
+        )
+    return Restorer(net, told, stage, words=words, texts=text_features(clip, words), device=device)
+
+
+def _stage(
+    objective: Objective, network: str, after: str = "", view: Literal["photo", "patch-floats"] = "photo"
+) -> Stage:
+    """What a restorer needs to know of a stage that was not trained here: the papers' schedule and whole views."""
+    return Stage("published", objective, network, Data(1, view=view), Optimiser(1e-4), 1, after=after)
+
+
+# Models
+
+
+def load_model(model: Path, *, steering: Path | None = None, stage: str = "", device: str = "") -> Restorer:
+    """The restorer of a run, a stage's folder, a model.safetensors, or a published .pth, .pt or .ckpt file.
+
+    steering  the published file that steers a published restorer. device: such as `cuda:0`; empty: a GPU if there is
+              one, else the CPU.
+    Raises CheckpointError, StageError, ModelInputError.
+    """
+    place = usable_device(device)
+    if not model.exists():
+        raise CheckpointError(f"{model}: no such file or folder; give a run, a stage of it or a model file")
+    try:
+        if model.is_dir() or model.suffix == ".safetensors":
+            if steering:
+                raise ModelInputError(f"{model} finds in its run what steers it; leave out --steering {steering}")
+            return load_restorer(model, stage=stage, device=place)
+        if stage:
+            raise ModelInputError(f"{model} is one model, not a run; leave out --stage {stage}")
+        return load_published(model, steering, device=place)
+    except ClipWeightsError as error:
+        raise CheckpointError(f"{model}: {error}") from error
+
+
+def usable_device(named: str) -> torch.device:
+    """The device of that name. Raises ModelInputError if there is none such."""
+    if not named:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(named)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelInputError(f"--device {named} cannot be used ({reason}); leave it out, or give cpu") from error
+    return device

@@ -1,0 +1,182 @@
+"""A trained restorer as one thing: the network, what steers it, the sampler. From a run, or from published files.
+
+    LQ photo ─ look ─► contexts, and how much it looks like each degradation
+             └ tiles ─ network (once, or at each step of the sampler) ─ joined ─► restored
+
+The whole photograph decides the contexts, as published; tiles share them. Tiles overlap, and each pixel is the mean of
+the tiles over it, weighted by a ramp that falls to their edges. A diffusion restorer samples the photograph as one: at
+each step its estimate is joined from tiles, so that all noise is of one field and neighbours cannot part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from patina.training.data.batches import Pixels
+from patina.training.data.order import noise_seed
+from patina.training.data.views import clip_view, tensor_views
+from patina.training.diffusion.samplers import SAMPLERS, FewSteps
+from patina.training.diffusion.sde import IRSDE
+from patina.training.errors import ModelInputError
+from patina.training.models import daclip
+from patina.training.restore.steering import Steering
+from patina.training.restore.tiles import Tiling, in_tiles
+from patina.training.stages.stage import Stage
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+FEW = 10
+"""Network calls of the samplers that need few, unless told otherwise."""
+
+LOOKS = 16
+"""Squares at most that a CLIP of squares looks at in one photograph."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a restorer is told of one photograph.
+
+    contexts  the network's inputs, 1 x width each.
+    words     how much it looks like each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
+    """
+
+    contexts: dict[str, Tensor]
+    words: dict[str, float]
+
+
+class Restorer:
+    """Restores photographs. `device` is where it computes; everything given and returned is on the CPU."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        steering: Steering | None,
+        stage: Stage,
+        *,
+        words: Sequence[str] = (),
+        texts: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`words`, `texts`: names of degradations and their features, K x E, as the steering CLIP knows them."""
+        self.net = net.eval().to(device)
+        self.steering = steering.to(device) if steering else None
+        self.stage = stage
+        self.device = torch.device(device)
+        self._words, self._texts = tuple(words), texts
+        s = stage.sde
+        self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
+
+    @property
+    def is_diffusion(self) -> bool:
+        """Whether it restores by a sampler."""
+        return self.stage.objective == "sde"
+
+    @torch.no_grad()
+    def look(self, photo: Pixels) -> Look:
+        """What the CLIP makes of a degraded photograph, H x W x 3 uint8."""
+        if self.steering is None:
+            return Look({}, {})
+        contexts = self.steering.contexts(looks(photo, self.steering).to(self.device))
+        contexts = {name: value.mean(dim=0, keepdim=True) for name, value in contexts.items()}
+        return Look(contexts, self._named(contexts))
+
+    def _named(self, contexts: dict[str, Tensor]) -> dict[str, float]:
+        if self._texts is None:
+            return {}
+        texts = self._texts.to(self.device)
+        if "degradation" in contexts:
+            chances = (contexts["degradation"] @ texts.T).softmax(dim=-1)
+        else:
+            chances = daclip.degradation_probabilities(contexts["degradation_context"], texts)
+        found = dict(zip(self._words, chances[0].tolist(), strict=True))
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    @torch.no_grad()
+    def restore(
+        self,
+        photo: Pixels,
+        *,
+        look: Look | None = None,
+        seed: int = 0,
+        sampler: str = "",
+        steps: int = 0,
+        tiling: Tiling | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """The restored photograph, 3 x H x W float32, about [0, 1], not clamped.
+
+        photo    H x W x 3 uint8 RGB.
+        sampler  of `patina.training.diffusion.samplers`; empty: the stage's.
+        steps    network calls, 0: the sampler's own number.
+        seed     of the noise; a photograph's result depends on nothing else.
+        Raises ModelInputError, SamplingError.
+        """
+        look = look or self.look(photo)
+        lq = (torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255)[None].to(self.device)  # 1 x 3 x H x W
+        generator = torch.Generator().manual_seed(noise_seed(seed, 0))
+        noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
+        tiling = tiling or Tiling()
+        told = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
+        if noise is None:
+            return in_tiles(lambda w: self.net(lq[w], **look.contexts), lq, tiling, told)[0].cpu()
+
+        def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
+            return in_tiles(lambda w: self.net(x[w], mu[w], t, **look.contexts), x, tiling, told)
+
+        restored = SAMPLERS[sampler or self.stage.validation.sampler](
+            estimate,
+            lq,
+            self.sde,
+            noise=[torch.Generator().manual_seed(noise_seed(seed + 1, 1))],
+            steps=self.calls(sampler, steps),
+            start=self.sde.start(lq, noise),
+        )
+        return restored[0].float().cpu()
+
+    def calls(self, sampler: str = "", steps: int = 0) -> int:
+        """Network calls for a photograph, or each tile of it. Raises ModelInputError for what the sampler cannot do."""
+        if not self.is_diffusion:
+            return 1
+        chosen = sampler or self.stage.validation.sampler
+        if chosen not in SAMPLERS:
+            raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
+        few = isinstance(SAMPLERS[chosen], FewSteps)
+        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW if few else self.sde.steps)
+        if steps < 1 or (not few and steps > self.sde.steps):
+            most = "" if few else f" to {self.sde.steps}, all of its schedule"
+            raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{most or ' or more'}")
+        return steps
+
+
+def looks(photo: Pixels, steering: Steering) -> Tensor:
+    """The views of one photograph: the whole one, or evenly spread squares of the side that it was trained with."""
+    if not steering.side and steering.view == "patch-floats":
+        return tensor_views(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255, steering.view_side)
+    if not steering.side:
+        return clip_view(photo, steering.view_side)[None]
+    side = min(steering.side, *photo.shape[:2])
+    grid = int(LOOKS**0.5)
+    tops, lefts = (sorted({round(i * (n - side) / (grid - 1)) for i in range(grid)}) for n in photo.shape[:2])
+    patches = [photo[top : top + side, left : left + side] for top, left in product(tops, lefts)]
+    if steering.view == "patch-floats":
+        floats = torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1).float() / 255 for p in patches])
+        return tensor_views(floats, steering.view_side)
+    return torch.stack([clip_view(patch, steering.view_side) for patch in patches])
+
+
+class _Count:
+    """Tells how many of so many calls are done."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, self._total)

@@ -1,0 +1,60 @@
+"""What CLIP tells a restorer about an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from patina.training.models import clip_adapter
+from patina.training.stages.stage import Stage
+
+
+class Steering:
+    """A frozen CLIP with its controller or adapters: what a restorer is told of the degraded image.
+
+    side  of the squares that it looks at, px, as it was trained; 0: the whole photograph as one view.
+    """
+
+    def __init__(self, net: nn.Module, stage: Stage) -> None:
+        """Freezes the network."""
+        self._look(net.requires_grad_(False).eval(), stage)
+
+    @classmethod
+    def of(cls, net: nn.Module, stage: Stage) -> Steering:
+        """Of a network that still learns: it is not frozen."""
+        steering = cls.__new__(cls)
+        steering._look(net, stage)
+        return steering
+
+    def _look(self, net: nn.Module, stage: Stage) -> None:
+        self.net = net
+        self.stage = stage
+        self.view = stage.data.view
+        self.side = 0 if stage.data.view == "photo" else stage.data.crop
+
+    @property
+    def view_side(self) -> int:
+        """Side of a view, px."""
+        settings: Any = self.net.settings
+        return int(settings.image_size)
+
+    @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        settings: Any = self.net.settings
+        return int(settings.embed_dim)
+
+    def to(self, device: torch.device | str) -> Steering:
+        """On a device."""
+        self.net.to(device)
+        return self
+
+    @torch.no_grad()
+    def contexts(self, views: Tensor) -> dict[str, Tensor]:
+        """The network's inputs beside the images, float32, from B x 3 x V x V views."""
+        if isinstance(self.net, clip_adapter.AdaptedClip):
+            return {"degradation": self.net.encode_image(views).float()}
+        image, degradation = self.net.encode_image(views)  # type: ignore[operator]
+        return {"image_context": image.float(), "degradation_context": degradation.float()}

@@ -1,0 +1,1 @@
+"""A run: which stages are stale, and where a model comes from."""

@@ -1,0 +1,35 @@
+"""Where a model file comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from patina.training.checkpoints.files import read_header
+
+
+def lineage(path: Path) -> list[str]:
+    """Where a model file comes from, as lines. Raises CheckpointError for a file that no stage wrote."""
+    from patina.training.errors import CheckpointError
+
+    header = read_header(path)
+    notes = header.get("notes", {})
+    if "stage" not in notes:
+        raise CheckpointError(
+            f"{path}: a checkpoint that no stage of patina wrote; expected a model.safetensors of a run"
+        )
+    stage = json.loads(notes["stage"])
+    words = json.loads(notes.get("words", "[]"))
+    told = {
+        "model": f"{header['word']} ({stage['size']}), digest {header['digest']}",
+        "stage": f"{stage['name']} ({stage['objective']}), {int(notes['seen']):,} of {stage['images']:,} images seen",
+        "dataset": f"{notes['dataset']} ({notes.get('dataset_folder', '')})",
+        "degradations": ", ".join(words),
+        "starts from": f"{stage['after']}, digest {notes['start']}" if notes.get("start") else "nothing",
+        "seed": notes["seed"],
+        "code": f"patina {notes['patina']}, torch {notes['torch']}",
+        "fingerprint": notes["fingerprint"],
+    }
+    if header.get("base_name"):
+        told["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
+    return [f"{name:15} {value}" for name, value in told.items()]

@@ -1,0 +1,1 @@
+"""Stages and plans: what is to be trained, in TOML."""

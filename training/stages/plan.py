@@ -1,0 +1,118 @@
+"""Plans: folders of stages, read, checked and put in order."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from patina.training.errors import StageError
+from patina.training.stages.rules import check
+from patina.training.stages.stage import STEERED_BY, Stage
+
+PLANS = ("tiny", "paper", "nhrbl")
+"""Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its five tasks, noise at three levels."""
+
+
+def load_plan(where: str | Path) -> dict[str, Stage]:
+    """The stages of `tiny`, `paper`, a folder of TOML files or one file, each after the one that it starts from.
+
+    Raises StageError with the file, the field, what was found and what was expected.
+    """
+    path = Path(where)
+    if str(where) in PLANS:
+        files = sorted((f for f in _shipped(str(where)).iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+        texts = {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
+    elif path.is_dir():
+        texts = {f.stem: f.read_text("utf-8") for f in sorted(path.glob("*.toml"))}
+    elif path.is_file():
+        texts = {path.stem: path.read_text("utf-8")}
+    else:
+        raise StageError(
+            f"no plan {str(where)!r}; expected one of {', '.join(PLANS)}, a folder of TOML files, or one file"
+        )
+    if not texts:
+        raise StageError(f"{where}: a folder without a TOML file; copy the files of a plan with `patina stages tiny`")
+    return ordered(parse_stage(text, name) for name, text in texts.items())
+
+
+def plan_texts(plan: str) -> dict[str, str]:
+    """The files of a plan that comes with patina, as they are written."""
+    return {f.name: f.read_text("utf-8") for f in sorted(_shipped(plan).iterdir(), key=lambda f: f.name)}
+
+
+def parse_stage(text: str, name: str) -> Stage:
+    """A stage from TOML. Raises StageError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StageError(f"stage {name}: no TOML: {error}") from None
+    if "name" in table:
+        raise StageError(f"stage {name}: the name is the file's; remove `name`")
+    return parse_table(table, name)
+
+
+def parse_table(table: Mapping[str, Any], name: str) -> Stage:
+    """A stage from its table, `name` in it or not. Raises StageError."""
+    try:
+        stage = TypeAdapter(Stage).validate_python({**table, "name": name})
+    except ValidationError as error:
+        raise StageError(f"stage {name}: " + "; ".join(_told(e) for e in error.errors())) from None
+    check(stage)
+    return stage
+
+
+def ordered(stages: Iterable[Stage]) -> dict[str, Stage]:
+    """Stages by name, each after the one that it starts from. Raises StageError for unknown ones and for circles."""
+    waiting, done = {stage.name: stage for stage in stages}, dict[str, Stage]()
+    for stage in waiting.values():
+        if not stage.after:
+            continue
+        if stage.after not in waiting:
+            raise StageError(
+                f"stage {stage.name}: after = {stage.after!r}, but the plan has only {', '.join(sorted(waiting))}"
+            )
+        wanted, found = STEERED_BY.get(stage.objective), waiting[stage.after].objective
+        if found != wanted:
+            raise StageError(
+                f"stage {stage.name}: `{stage.objective}` starts from a stage of `{wanted}`; {stage.after} is `{found}`"
+            )
+    while waiting:
+        ready = [s for s in waiting.values() if not s.after or s.after in done]
+        if not ready:
+            raise StageError(f"stages {', '.join(waiting)} wait for one another; mend `after`")
+        for stage in ready:
+            done[stage.name] = waiting.pop(stage.name)
+    return done
+
+
+def chosen(plan: Mapping[str, Stage], names: Sequence[str]) -> dict[str, Stage]:
+    """The stages of these names and all that they start from; without names the whole plan. Raises StageError."""
+    if not names:
+        return dict(plan)
+    wanted: set[str] = set()
+    for name in names:
+        if name not in plan:
+            raise StageError(f"no stage {name!r} in the plan; it has {', '.join(plan)}")
+        step = name
+        while step:
+            wanted.add(step)
+            step = plan[step].after
+    return {name: stage for name, stage in plan.items() if name in wanted}
+
+
+def _told(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown setting {place!r}"
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{place} is missing"
+    return f"{place} = {error['input']!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _shipped(plan: str) -> Any:
+    return resources.files("patina.training") / "stages" / plan

@@ -1,0 +1,100 @@
+"""What a stage's settings may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import TypeAlias
+
+from patina.training.errors import StageError
+from patina.training.models import CATALOGUE
+from patina.training.stages.stage import STEERED_BY, Stage
+
+NETWORKS: Mapping[str, tuple[str, ...]] = {
+    "contrastive": ("daclip",),
+    "prompts": ("clip_adapter",),
+    "sde": ("unet", "nafnet"),
+    "direct": ("nafnet",),
+    "described": ("vlunet",),
+}
+"""The modules of `patina.training.models` whose networks an objective trains."""
+
+
+def check(stage: Stage) -> None:
+    """Raise StageError with the first rule that the stage breaks."""
+    for broken, told in chain(_data_rules(stage), _other_rules(stage)):  # each is asked once those before it hold
+        if broken:
+            raise StageError(f"stage {stage.name}: {told}")
+
+
+_Rules: TypeAlias = Iterable[tuple[bool, str]]
+
+
+def _data_rules(stage: Stage) -> _Rules:
+    data, restores = stage.data, stage.objective in STEERED_BY
+    yield (
+        data.batch < 1 or stage.images < data.batch,
+        f"batch = {data.batch}, images = {stage.images}; expected 1 or more, and images for one batch or more",
+    )
+    yield (
+        data.crop < 0 or (restores and 0 < data.crop < 16),
+        f"crop = {data.crop}; expected 16 px or more, or 0 for whole images",
+    )
+    yield (
+        data.crop == 0 and data.batch > 1 and data.view != "photo",
+        f"batch = {data.batch} of whole images, which differ in size; write a crop, such as 256",
+    )
+    sees = not restores or bool(stage.after)
+    yield (
+        sees == (data.view == "none"),
+        f"view = {data.view!r}; {'a CLIP must see something' if sees else 'no CLIP looks at it'}",
+    )
+    yield restores and data.view == "photo", "view = 'photo' is for a CLIP alone; a restorer's CLIP sees its 'patch'"
+    yield (
+        stage.objective == "contrastive" and data.order != "scenes",
+        "a contrastive batch may not hold a photograph twice: write order = 'scenes'",
+    )
+    yield (
+        data.group < 0 or (data.group > 0 and data.batch % data.group != 0),
+        f"group = {data.group}; expected 0, or what divides the batch of {data.batch}",
+    )
+    yield bool(data.weights and data.repeats), "weights and repeats; write one of them"
+    for word, weight in (data.weights | data.repeats).items():
+        yield weight < 0, f"weight of {word} is {weight}; expected 0 or more"
+    yield not 0 <= data.square <= 1, f"square = {data.square}; expected a probability"
+
+
+def _other_rules(stage: Stage) -> _Rules:
+    optimiser = stage.optimiser
+    yield stage.network not in CATALOGUE, f"network = {stage.network!r}; expected one of {', '.join(CATALOGUE)}"
+    module = CATALOGUE[stage.network].network.partition(":")[0]
+    yield (
+        module not in NETWORKS[stage.objective],
+        f"`{stage.objective}` trains {' or '.join(NETWORKS[stage.objective])}; network = {stage.network!r}",
+    )
+    yield (
+        stage.objective in ("direct", "described") and not stage.after,
+        f"`{stage.objective}` is steered: write after = the stage of `{STEERED_BY.get(stage.objective)}`",
+    )
+    yield (
+        stage.sde.start == "noise" and (stage.objective, module) != ("sde", "unet"),
+        f"sde.start = 'noise' is a start of U-Nets that estimate noise; network = {stage.network!r}",
+    )
+    yield not 0 <= stage.sde.first <= 1, f"sde.first = {stage.sde.first}; expected a share from 0 to 1"
+    yield (
+        optimiser.rate <= 0 or optimiser.warmup < 0 or optimiser.clip < 0,
+        "optimiser: expected rate > 0, warmup >= 0, clip >= 0",
+    )
+    yield (
+        optimiser.schedule == "epochs" and optimiser.epoch < 1,
+        "optimiser: schedule = 'epochs' needs the images of an epoch: epoch = …",
+    )
+    average = stage.average
+    yield (
+        not 0 <= average.decay < 1 or average.every < 1,
+        "average: expected decay from 0 to below 1, every of 1 or more",
+    )
+    yield (
+        stage.keep < 1 or stage.save_every < 0 or stage.validation.every < 0,
+        "expected keep of 1 or more, save_every and validation.every of 0 or more",
+    )

@@ -1,0 +1,226 @@
+"""A stage of training: one network, what it learns from which samples, and the stage that it starts from.
+
+A plan is a folder of TOML files, one a stage; `tiny` and `paper` come with patina. Every setting that changes the
+weights stands in the file, and nothing else does: devices, workers and folders are given to the command. So a stage's
+fingerprint is that of its settings, of the dataset and of the checkpoint it starts from.
+
+Lengths are counted in images seen; steps follow from the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, Literal, TypeAlias
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)
+
+Objective: TypeAlias = Literal["contrastive", "prompts", "sde", "direct", "described"]
+"""What a stage learns; `patina.training.objectives.make` has one class for each.
+
+contrastive  DA-CLIP's controller: images to captions, degradation features to the degradations' names
+prompts      VLU-Net's adapters: images to one prompt for each degradation
+sde          a network that estimates noise, by IR-SDE's losses
+direct       a network that restores in one pass, steered by DA-CLIP's embeddings, by a distance to the clean image
+described    the same, steered by the adapters' degradation vector (VLU-Net)
+"""
+
+STEERED_BY: Mapping[str, str] = {"sde": "contrastive", "direct": "contrastive", "described": "prompts"}
+"""The objective of the stage that a stage of this objective starts from. An `sde` network may have none."""
+
+
+@dataclass(config=_STRICT, frozen=True)
+class Data:
+    """Which samples, how many at a time, and what of them.
+
+    batch         images that one step of the optimiser sees, over all processes.
+    entries       entries of the recipe to take, such as `noisy`; empty: all that are one degradation (no composites).
+    group         for a contrastive loss: images whose captions are compared, of which no two are of one photograph; 0:
+                  the whole batch, over all processes, as published. A dataset of few photographs needs small groups.
+                  Degradations are compared over the whole batch in any case: they come again in it anyway.
+    order         `balanced`: each entry as often as its weight says, its samples without repetition before the next
+                  round. `scenes`: each clean photograph once a round, in one of its entries, so that no batch has two
+                  samples of one photograph, whose captions a contrastive loss could not tell apart.
+    weights       how often an entry is drawn, beside 1 for those not named.
+    repeats       the same as a factor beside the number of its samples: the papers' lists of files, some repeated.
+                  With `repeats` entries that are not named have 1.
+    crop          side of the random square, the same of LQ and GT, px; 0: whole images (batches of one, or of a size).
+    augment       `symmetries`: one of the square's eight, alike for LQ and GT, as flips and transposition of
+                  probability 1/2 each give. `moved`: of the seven that are not the identity, as VLU-Net's code does.
+    view          what CLIP sees: `photo`, a random 90 to 100 % of the whole photograph; `patch`, of the crop, as bytes;
+                  `patch-floats`, of the crop, not rounded (VLU-Net); `none`.
+    square        for `photo`: probability of cutting a random square of 64 px or more first.
+    """
+
+    batch: int
+    group: int = 0
+    entries: tuple[str, ...] = ()
+    order: Literal["balanced", "scenes"] = "balanced"
+    weights: dict[str, float] = field(default_factory=dict)
+    repeats: dict[str, float] = field(default_factory=dict)
+    crop: int = 0
+    augment: Literal["symmetries", "moved", "none"] = "none"
+    view: Literal["photo", "patch", "patch-floats", "none"] = "none"
+    square: float = 0.0
+
+
+@dataclass(config=_STRICT, frozen=True)
+class Optimiser:
+    """Adam's kind and how its rate runs.
+
+    name          `adamw`; `adam`, which has no decoupled weight decay.
+    rate          the highest.
+    warmup        images over which the rate rises in a straight line to it.
+    schedule      `cosine` falls to `last` at the end, `constant` stays. `epochs`: VLU-Net's, a function of the epoch.
+    last          the rate at the end.
+    epoch         for `epochs`: images of one; the rate is cosine with a rise over 15 of 200 epochs.
+    clip          largest norm of all gradients together; 0: not clipped.
+    """
+
+    rate: float
+    name: Literal["adamw", "adam"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: int = 0
+    schedule: Literal["cosine", "constant", "epochs"] = "cosine"
+    last: float = 0.0
+    epoch: int = 0
+    clip: float = 0.0
+
+    def rate_at(self, seen: int, images: int) -> float:
+        """The rate of the step that begins after `seen` of `images` images."""
+        if self.schedule == "epochs":
+            return self.rate * _epoch_share(seen // self.epoch)
+        if seen < self.warmup:
+            return self.rate * (seen + 1) / self.warmup
+        if self.schedule == "constant":
+            return self.rate
+        done = (seen - self.warmup) / max(1, images - self.warmup)
+        return self.last + (self.rate - self.last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _epoch_share(epoch: int) -> float:
+    """VLU-Net's schedule: e/14 for e < 15, then half a cosine to epoch 200.
+
+    As its trainer drives it the first two epochs have rate 0 and the rest lag by one; here the formula itself, as
+    nobody means two epochs to be lost.
+    """
+    return epoch / 14 if epoch < 15 else 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - 15) / 185)))
+
+
+@dataclass(config=_STRICT, frozen=True)
+class Average:
+    """A moving average of the weights, beside them. decay 0: none.
+
+    published  IR-SDE's: nothing but every tenth step, a copy up to step 100, then a decay that rises to `decay`.
+    """
+
+    decay: float = 0.0
+    every: int = 1
+    published: bool = False
+
+
+@dataclass(config=_STRICT, frozen=True)
+class Sde:
+    """The equation, what is held against what, and how a U-Net starts.
+
+    loss   `likelihood` (the papers'); `noise`; `image`: of the images, see `IRSDE.image_loss`.
+    start  `published`; `noise`, see `UNet.start_as_noise`.
+    first  share of the images, beside 1/T, whose state is what a sampler starts from: t = T and nothing left of x_0.
+           Where eps is not small a network would else read x_0 from a trace that is not there when it restores.
+    """
+
+    max_sigma: float = 50.0
+    steps: int = 100
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    eps: float = 0.005
+    loss: Literal["likelihood", "noise", "image"] = "likelihood"
+    start: Literal["published", "noise"] = "published"
+    first: float = 0.0
+
+
+@dataclass(config=_STRICT, frozen=True)
+class Validation:
+    """How a network in training is looked at: every so many images, on so many samples of the split `val`.
+
+    sampler, steps  for `sde`: how it restores (`patina.training.diffusion.samplers`); 0: all of the schedule's steps.
+    side            of the centre that is restored, px; 0: whole images.
+    """
+
+    every: int = 0
+    samples: int = 32
+    sampler: str = "posterior"
+    steps: int = 0
+    side: int = 0
+
+
+@dataclass(config=_STRICT, frozen=True)
+class Stage:
+    """One stage.
+
+    name        of the file.
+    objective   what it learns.
+    network     a word of `patina models`; `size` names its settings: `paper`, those of the word, or `tiny`.
+    settings    fields of the network's settings that differ from these.
+    after       the stage whose network steers this one, or nothing.
+    clip        for a CLIP: open_clip's tag or a file of pretrained weights; empty: random ones.
+    words       for `prompts`: the prompt of each entry. Entries that are not named have `image with {words}`.
+    distance    of restored and clean image, or of noise: l1 or l2.
+    images      to see in all.
+    precision   `fp32`, `bf16` or `fp16` autocast of the trained network; what is frozen runs in the same.
+    seed        of weights, order, crops and noise.
+    save_every  images between two checkpoints.
+    keep        how many of those stay, beside the best.
+    """
+
+    name: str
+    objective: Objective
+    network: str
+    data: Data
+    optimiser: Optimiser
+    images: int
+    size: Literal["paper", "tiny"] = "paper"
+    settings: dict[str, Any] = field(default_factory=dict)
+    after: str = ""
+    clip: str = ""
+    words: dict[str, str] = field(default_factory=dict)
+    distance: Literal["l1", "l2"] = "l1"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    seed: int = 0
+    save_every: int = 0
+    keep: int = 2
+    average: Average = field(default_factory=Average)
+    sde: Sde = field(default_factory=Sde)
+    validation: Validation = field(default_factory=Validation)
+
+    def table(self) -> dict[str, Any]:
+        """All settings, with the defaults written out."""
+        table: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return table
+
+    def fingerprint(self, dataset: str, start: str) -> str:
+        """What decides the weights: settings, the manifest's digest, the digest of the checkpoint it starts from.
+
+        How often it is saved and looked at is left out: that may change without a new training.
+        """
+        table = {k: v for k, v in self.table().items() if k not in ("save_every", "keep", "validation")}
+        body = {"stage": table, "dataset": dataset, "start": start}
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def names_degradations(self) -> bool:
+        """Whether its network names degradations and steers, and restores nothing by itself."""
+        return self.objective in STEERED_BY.values()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser."""
+        return self.images // self.data.batch
