@@ -1,7 +1,4 @@
-"""Captions, and how well they fit, kept by image digest and the fingerprint of the model, so that none is made twice.
-
-Losing them costs only time.
-"""
+"""All photographs through one captioner, or through one model of similarity; what a store knows is not made twice."""
 
 from __future__ import annotations
 
@@ -9,12 +6,11 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, ClassVar, Protocol
 
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
-from patina.pipeline.cache.captions import CaptionStore
 
 
 class Fingerprinted(Protocol):
@@ -44,6 +40,30 @@ class Scorer(Fingerprinted, Protocol):
         ...
 
 
+class Store(Protocol):
+    """What models said in earlier runs, by image digest and the fingerprint of the model."""
+
+    def get(self, digests: Iterable[str], fingerprint: str) -> dict[str, str]:
+        """Digest -> caption, of those `digests` that the captioner of this fingerprint has captioned."""
+        ...
+
+    def put(self, items: Iterable[tuple[str, str]], fingerprint: str) -> None:
+        """Keep (digest, caption) pairs: all of them, or none."""
+        ...
+
+    def get_scores(self, items: Iterable[tuple[str, str]], fingerprint: str) -> dict[tuple[str, str], float]:
+        """(Digest, text) -> score, of those `items` that the scorer of this fingerprint has compared."""
+        ...
+
+    def put_scores(self, items: Iterable[tuple[tuple[str, str], float]], fingerprint: str) -> None:
+        """Keep ((digest, text), score) pairs: all of them, or none."""
+        ...
+
+    def origin(self, fingerprint: str, found: str) -> str:
+        """What the model of this fingerprint came from at first: `found`, if it is not known yet."""
+        ...
+
+
 def fingerprint(model: Fingerprinted) -> str:
     """16 hex digits for all that decides what a captioner or scorer says beside the image: name, version, settings."""
     facts = {"name": model.name, "version": model.version, "settings": model.settings()}
@@ -54,7 +74,7 @@ def fingerprint(model: Fingerprinted) -> str:
 def caption_all(
     captioner: Captioner,
     photos: Sequence[Photo],
-    store: CaptionStore,
+    store: Store,
     run: Run | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Caption]:
@@ -107,7 +127,7 @@ def caption_all(
     return {digest: made[digest] for digest in names}
 
 
-def _compare_origins(captioner: Captioner, store: CaptionStore, key: str) -> None:
+def _compare_origins(captioner: Captioner, store: Store, key: str) -> None:
     """Warn if the captions that are kept are of another commit of the model than those to come."""
     found = captioner.origin()
     if found and (first := store.origin(key, found)) != found:
@@ -123,7 +143,7 @@ def _compare_origins(captioner: Captioner, store: CaptionStore, key: str) -> Non
 def score_all(
     scorer: Scorer,
     items: Sequence[tuple[Photo, str]],
-    store: CaptionStore,
+    store: Store,
     run: Run | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str], float | str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import AutomationCore, DeploymentEventTrigger, DeploymentTriggerTypes
 from prefect.schedules import Schedule
+from prefect.types.entrypoint import EntrypointType
 
 from patina.flows.build_dataset import build_dataset
 from patina.flows.check_dataset import check_dataset
@@ -90,6 +91,7 @@ class Offer:
             triggers=list(self.triggers),
             schedules=list(schedules),
             paused=False,
+            entrypoint_type=EntrypointType.MODULE_PATH,  # a worker finds it wherever patina is installed
         )
         assert isinstance(made, RunnerDeployment), "outside an event loop it is no coroutine"
         return made

@@ -21,17 +21,8 @@ from pydantic import Field
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
-from patina.flows.train_stages import (
-    PAUSE,
-    PROGRESS,
-    RETRIES,
-    Lines,
-    TrainingEvents,
-    after_crash,
-    report,
-    skip_stage,
-    tell,
-)
+from patina.flows.train_stages import PAUSE, RETRIES, after_crash, report, skip_stage
+from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, tell
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageError
 from patina.training.jobs.evaluation import (

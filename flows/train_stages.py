@@ -12,45 +12,27 @@ that a run that was killed after training leaves it to the next one.
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import logging
-import math
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
-import PIL.Image
 from prefect import flow, task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
-from prefect.assets import Asset, AssetProperties, materialize
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from patina.flows.artifacts import PrefectEvents, record, server_answers
+from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
-from patina.flows.events import absolute, asset_key
 from patina.flows.gpu import lease
-from patina.pipeline.progress import Events
-from patina.pipeline.text import human_seconds
-from patina.training.checkpoints.files import DONE, MODEL, model_digest, write_text
+from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
+from patina.flows.training_assets import announce
+from patina.flows.training_log import Lines, TrainingEvents, tell
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageCrashedError, StageError
-from patina.training.jobs.evaluation import PICTURES, SUMMARY, Outcome, outcome, run_report
+from patina.training.jobs.evaluation import Outcome, outcome, run_report
 from patina.training.jobs.stage import Device, gpus, processes_of, run_stage
 from patina.training.runs.plan import Todo, todo
 from patina.training.stages.plan import chosen, load_plan
@@ -60,76 +42,8 @@ if TYPE_CHECKING:
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
 
-STAGE_TRAINED = "patina.stage.trained"
-RESOURCE = "patina.run."
-ANNOUNCED = "announced.json"
-
 RETRIES, PAUSE = 2, 10.0
 """Further tries of a stage whose process died, and seconds before each: it goes on from its last state."""
-
-INTERVAL = 10.0
-"""Seconds at the least between two lines of progress in a log, and between two updates of a progress artifact."""
-
-PROGRESS = re.compile(r"(?P<what>.+) (?P<seen>[\d,]+) of (?P<total>[\d,]+) images, ")
-"""How a line of progress begins, of a stage's process and of an evaluation's."""
-
-RESULT = '{"seen": '
-"""How the loop's last line begins, which is for programs."""
-
-SIDE = 1600
-"""Largest side of a picture in an artifact, px."""
-
-Hear: TypeAlias = Callable[[str], None]
-
-_hearer: ContextVar[Hear | None] = ContextVar("hearer", default=None)
-
-
-@contextmanager
-def heard_by(hear: Hear) -> Iterator[None]:
-    """Within it `hear` gets the lines of the processes that flows of this process start, from any thread."""
-    token = _hearer.set(hear)
-    try:
-        yield
-    finally:
-        _hearer.reset(token)
-
-
-class TrainingEvents(PrefectEvents):
-    """Progress of something long."""
-
-    INTERVAL = INTERVAL
-
-
-class Lines:
-    """The lines of a stage's or an evaluation's process, to a log and to whom `heard_by` named; and how far it is, to
-    `events`. Of lines of progress at most one in `INTERVAL` seconds."""
-
-    def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], events: Events, seen: int = 0) -> None:
-        self._log, self._events, self._hear = log, events, _hearer.get()
-        self._seen, self._told = seen, -math.inf
-
-    def __call__(self, line: str) -> None:
-        """One line. May come from another thread than the task's, one at a time."""
-        found = PROGRESS.match(line)
-        if found:
-            seen = int(found["seen"].replace(",", ""))
-            self._events.advance(max(0, seen - self._seen))
-            self._seen = max(seen, self._seen)
-            if time.monotonic() - self._told < INTERVAL:
-                return
-            self._told = time.monotonic()
-        if line.startswith(RESULT):
-            return
-        self._log.info("%s", line)
-        if self._hear:
-            self._hear(line)
-
-
-def tell(line: str) -> None:
-    """A line of a flow's own, to its log and to whom `heard_by` named."""
-    get_run_logger().info("%s", line)
-    if hear := _hearer.get():
-        hear(line)
 
 
 @dataclass(frozen=True)
@@ -187,7 +101,7 @@ def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, device: Devi
     """
     items = todo(plan, dataset, run)
     expect_trainable(items, dataset, device)
-    record("the plan", lambda: _plan_artifact(items, dataset, run))
+    record("the plan", lambda: plan_artifact(items, dataset, run))
     skipped, waits = [], False
     for name, stage in plan.items():
         # asked anew: a stage before it may have come out as it was
@@ -262,7 +176,7 @@ def train_stage(label: str, item: Todo, dataset: Path, run: Path, device: Device
         events.begin(label, max(1, stage.images - now.seen), "images")
         model = run_stage(stage, dataset, run, device, Lines(get_run_logger(), events, now.seen))
         events.end()
-    record("what was trained", lambda: _result_artifact(outcome(run, stage), run))
+    record("what was trained", lambda: result_artifact(outcome(run, stage), run))
     return model
 
 
@@ -284,134 +198,5 @@ def skip_stage(label: str, why: str) -> State[None]:
 def report(run: Path, dataset: Path, plan: Mapping[str, Stage] | None = None, skipped: Sequence[str] = ()) -> Path:
     """Write the page and the summary; both, and a picture, become artifacts."""
     page = run_report(run, dataset, plan, skipped, get_run_logger().info)
-    record("the report", lambda: _report_artifacts(run, page, tuple(plan or ())))
+    record("the report", lambda: report_artifacts(run, page, tuple(plan or ())))
     return page
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What others can wait for
-
-
-def announce(stage: Stage, dataset: Path, run: Path) -> bool:
-    """Record a finished model as an asset and emit that it was trained, unless that was done; gives whether it was done
-    now."""
-    folder = run / stage.name
-    digest = model_digest(folder)
-    if _announced(folder) == digest:
-        return False
-    if not server_answers():
-        get_run_logger().warning("the Prefect server does not answer; the next run will say that this was trained")
-        return False
-    done = json.loads((folder / DONE).read_text("utf-8"))
-    place = absolute(str(run))
-    facts = {
-        "run": place,
-        "stage": stage.name,
-        "model": str((folder / MODEL).absolute()),
-        "digest": digest,
-        "dataset": absolute(str(dataset)),
-        "manifest": open_dataset(dataset).digest,
-        **{key: done.get(key) for key in ("seen", "seconds", "best")},
-    }
-    _materialize(stage, asset_key(place, stage.name), _parents(stage, dataset, place), facts)
-    resource = {"prefect.resource.id": f"{RESOURCE}{place}", "prefect.resource.name": run.name or place}
-    emit_event(STAGE_TRAINED, resource=resource, payload=facts)
-    write_text(folder / ANNOUNCED, json.dumps({"digest": digest}))
-    return True
-
-
-def _parents(stage: Stage, dataset: Path, run: str) -> list[str]:
-    """Keys of the assets that a model is made from."""
-    return [asset_key(absolute(str(dataset)), "train"), *([asset_key(run, stage.after)] if stage.after else [])]
-
-
-def _materialize(stage: Stage, key: str, parents: Sequence[str], facts: Mapping[str, Any]) -> None:
-    words = f"{stage.network} ({stage.size}), {stage.objective}, {facts['seen']:,} images seen"
-    asset = Asset(key=key, properties=AssetProperties(name=stage.name, description=words))
-
-    @materialize(
-        asset,
-        by="patina",
-        asset_deps=list(parents),
-        task_run_name=f"record {stage.name}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-    def record_model() -> None:
-        """The model is finished: say so."""
-        asset.add_metadata(dict(facts))
-
-    record_model()
-
-
-def _announced(folder: Path) -> str:
-    """Digest of the model that was announced last."""
-    try:
-        return str(json.loads((folder / ANNOUNCED).read_text("utf-8"))["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Artifacts
-
-
-def plan_rows(items: Sequence[Todo]) -> list[dict[str, str]]:
-    """What is to be done, and why, a row a stage."""
-    return [
-        {
-            "stage": item.stage.name,
-            "what": item.what,
-            "images": f"{item.stage.images - item.seen:,}",
-            "network": f"{item.stage.network} ({item.stage.size})",
-            "starts from": item.stage.after or "–",
-            "why": item.why,
-        }
-        for item in items
-    ]
-
-
-def _plan_artifact(items: Sequence[Todo], dataset: Path, run: Path) -> None:
-    stale = sum(item.what != "done" for item in items)
-    words = f"{stale} of {len(items)} stages to train on {dataset} in {run}"
-    create_table_artifact(plan_rows(items), key="training-plan", description=words)
-
-
-def _result_artifact(found: Outcome, run: Path) -> None:
-    done = json.loads((run / found.stage / DONE).read_text("utf-8"))
-    lines = [
-        f"- {found.images:,} images seen, {human_seconds(found.seconds)} since its last start",
-        f"- best validation: {found.score}",
-        f"- model {done['model'][:16]}: `{found.model}`",
-        *(f"- {what}: {count:,}" for what, count in done.get("saved", {}).items()),
-        *(f"- {note}" for note in done.get("notes", [])),
-    ]
-    create_markdown_artifact("\n".join(lines), key="stage", description=f"{found.stage}: {found.score}")
-
-
-def _report_artifacts(run: Path, page: Path, order: Sequence[str]) -> None:
-    create_markdown_artifact((run / SUMMARY).read_text("utf-8"), key="training", description=f"{run.name}: all stages")
-    create_link_artifact(page.absolute().as_uri(), "report.html", key="report", description=str(page.absolute()))
-    if picture := newest_picture(run, order):
-        data = base64.b64encode(_jpeg(picture)).decode()
-        words = f"LQ | restored | GT: {picture.relative_to(run)}"
-        create_image_artifact(f"data:image/jpeg;base64,{data}", key="restored", description=words)
-
-
-def newest_picture(run: Path, order: Sequence[str] = ()) -> Path | None:
-    """A picture of the last stage that has one: of its evaluation, else of its last validation."""
-    stages = list(order) or sorted(path.parent.name for path in run.glob(f"*/{DONE}"))
-    for name in reversed(stages):
-        for kind in (PICTURES, "samples"):
-            if pictures := sorted((run / name / kind).glob("*.png")):
-                return pictures[-1]
-    return None
-
-
-def _jpeg(path: Path) -> bytes:
-    with PIL.Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    picture.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from patina.flows.cli import app
+from patina.flows.cli.main import app
 from patina.pipeline.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).parents[1]

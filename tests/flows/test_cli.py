@@ -12,7 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from patina.captioning.captioner import Run
-from patina.flows import cli
+from patina.flows.cli import dataset as commands
+from patina.flows.cli import main as cli
 from patina.flows.terminal import fitted
 from patina.pipeline.build.build import build
 from patina.pipeline.format.layout import SHARDS
@@ -24,7 +25,7 @@ from patina.pipeline.report.show import _spoken
 
 def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    command = [sys.executable, "-c", "from patina.flows.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-m", "patina", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -48,7 +49,7 @@ def test_plan_after_a_build_has_nothing_to_do(recipe: Path, dataset: Path) -> No
 
 
 def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path) -> None:
-    code = "import sys; from patina.flows.cli import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
+    code = "import sys; from patina.flows.cli.main import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
     command = [sys.executable, "-c", code, "build", str(recipe), "--out", str(dataset)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "nothing was stale: 8 samples" in done.stdout
@@ -57,8 +58,8 @@ def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path)
 
 def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(cli, "_build", lambda *given: asked.extend(given))
-    monkeypatch.setattr(cli, "_print_report", lambda report: None)
+    monkeypatch.setattr(commands, "run_build", lambda *given: asked.extend(given))
+    monkeypatch.setattr(commands, "print_report", lambda report: None)
     how = ["--caption-batch", "3", "--caption-threads", "5", "--device", "cuda:0", "--device", "cpu"]
     done = CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(tmp_path / "out"), *how])
     assert done.exit_code == 0, done.output

@@ -10,7 +10,9 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from patina.flows import cli, demo
+from patina.flows import demo
+from patina.flows.cli import demo as demo_command
+from patina.flows.cli import main as cli
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import load_recipe
 from patina.training.models.daclip import DEGRADATIONS
@@ -72,8 +74,8 @@ def test_the_second_half_goes_from_recipe_to_restored_photograph(
         "lay_out_training",
         lambda out: replace(plain(out), plan=str(tmp_path / "plan"), per_entry=1, side=64),
     )
-    monkeypatch.setattr(cli, "_build", lambda *_: pytest.fail("the first half"))
-    cli._train_demo(out)
+    monkeypatch.setattr(demo_command, "run_build", lambda *_: pytest.fail("the first half"))
+    demo_command._train_demo(out)
     assert (out / "run" / "report.html").stat().st_size > 10_000
     with PIL.Image.open(out / "photo" / "noisy.png") as photo, PIL.Image.open(out / "restored" / "noisy.png") as done:
         assert photo.size == done.size and photo.tobytes() != done.tobytes()

@@ -28,7 +28,7 @@ from tests.pipeline.making import photo, photos
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
 PREFECT = [sys.executable, "-m", "prefect"]
-PATINA = [sys.executable, "-c", "from patina.flows.cli import main; main()"]
+PATINA = [sys.executable, "-m", "patina"]
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def test_deploy_and_a_worker(environment: dict[str, str], recipe: Path, tmp_path
 
 def test_serve(environment: dict[str, str], recipe: Path, tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
-    serve = [sys.executable, "-c", "from patina.flows.cli import main; main()", "serve"]
+    serve = [sys.executable, "-m", "patina", "serve"]
     with running(serve, environment, log):
         wait_for(lambda: "build-dataset" in prefect(environment, "deployment", "ls"), "the deployment", log)
         out = tmp_path / "by-serve"

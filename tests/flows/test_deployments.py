@@ -22,8 +22,8 @@ def test_the_file_and_the_served_ones_are_the_same() -> None:
     assert [offer.name for offer in OFFERS] == list(DECLARED)
     for offer in OFFERS:
         table = DECLARED[offer.name]
-        module, _, function = table["entrypoint"].partition(":")
-        assert module == f"{offer.flow.fn.__module__.replace('.', '/')}.py"
+        module, _, function = table["entrypoint"].rpartition(".")
+        assert module == offer.flow.fn.__module__
         assert function == offer.flow.fn.__name__
         assert table["description"] == offer.description
         assert tuple(table["tags"]) == offer.tags

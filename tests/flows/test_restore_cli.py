@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from patina.flows import cli
+from patina.flows.cli import main as cli
 from patina.pipeline.codec.decode import decode
 from patina.training import official
 from patina.training.images import to_bytes
@@ -162,7 +162,7 @@ def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, m
 
 
 def test_help_and_start_import_no_torch() -> None:
-    code = "import sys; from patina.flows.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    code = "import sys; from patina.flows.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, "restore", "--help"], capture_output=True, text=True, check=True)
     assert "--steering" in done.stdout
     assert done.stdout.rstrip().endswith("False")

@@ -15,7 +15,9 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from patina.flows import cli
+from patina.flows.cli import main as cli
+from patina.flows.cli import prefect_env
+from patina.flows.cli.options import ProtocolChoice, SamplerChoice, SplitChoice
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import DONE, MODEL, model_digest
 from patina.training.checkpoints.model import Checkpoint
@@ -230,7 +232,7 @@ def test_a_changed_file_trains_only_what_depends_on_it(dataset: Path, plan: Path
 
 
 def rows_of(plan: Path, dataset: Path, run: Path) -> list[dict[str, str]]:
-    from patina.flows.train_stages import plan_rows
+    from patina.flows.training_artifacts import plan_rows
     from patina.training.runs.plan import todo
 
     return plan_rows(todo(load_plan(plan), dataset, run))
@@ -291,11 +293,11 @@ def test_a_model_that_was_not_told_of_is_told_by_the_next_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import patina.flows.train_stages as training_flow
+    from patina.flows import training_assets
 
     run = tmp_path / "run"
     with monkeypatch.context() as away:
-        away.setattr(training_flow, "server_answers", lambda: False)
+        away.setattr(training_assets, "server_answers", lambda: False)
         train(dataset, run, plan, stages=["adapter"])
     assert [name for name, _, _ in sent.take() if name.startswith("patina.")] == []
     train(dataset, run, plan, stages=["adapter"])
@@ -339,14 +341,14 @@ class Counted:
 def test_lines_go_to_the_log_and_progress_seldom(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from patina.flows import train_stages as training_flow
+    from patina.flows import training_log
 
     heard: list[str] = []
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     log, events = logging.getLogger("lines"), Counted()
-    with caplog.at_level(logging.INFO, "lines"), training_flow.heard_by(heard.append):
-        lines = training_flow.Lines(log, events, seen=1000)
+    with caplog.at_level(logging.INFO, "lines"), training_log.heard_by(heard.append):
+        lines = training_log.Lines(log, events, seen=1000)
         for seen in range(1100, 2600, 100):  # one each second
             lines(f"my stage {seen:,} of 4,000 images, 100 img/s, 9 s left, loss 0.25")
             now[0] += 1
@@ -500,9 +502,13 @@ def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
     from patina.training.diffusion.samplers import SAMPLERS
     from patina.training.evaluation.metrics import PROTOCOLS
 
-    assert get_args(evaluating.SamplerName) == ("", *SAMPLERS) == ("", *(choice.value for choice in cli.SamplerChoice))
-    assert set(get_args(evaluating.ProtocolName)) == set(PROTOCOLS) == {choice.value for choice in cli.ProtocolChoice}
-    assert get_args(evaluating.SplitName) == SPLITS == tuple(choice.value for choice in cli.SplitChoice)
+    assert (
+        get_args(evaluating.SamplerName) == ("", *SAMPLERS) == ("", *(choice.value for choice in SamplerChoice))
+    )
+    assert (
+        set(get_args(evaluating.ProtocolName)) == set(PROTOCOLS) == {choice.value for choice in ProtocolChoice}
+    )
+    assert get_args(evaluating.SplitName) == SPLITS == tuple(choice.value for choice in SplitChoice)
 
 
 # End to end
@@ -556,7 +562,7 @@ def test_each_stage_has_a_deployment_and_none_starts_by_itself() -> None:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command leaves Prefect's settings in this process as other tests want them."""
-    monkeypatch.setattr(cli, "_prepare_prefect", lambda level="WARNING": None)
+    monkeypatch.setattr(prefect_env, "prepare_prefect", lambda level="WARNING": None)
 
 
 def said(*words: object) -> str:
@@ -624,7 +630,7 @@ def test_evaluate_prints_the_figures_and_then_has_nothing_to_do(
 def patina(*words: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, which then says what it had imported."""
     code = (
-        "import sys; from patina.flows.cli import main\n"
+        "import sys; from patina.flows.cli.main import main\n"
         "try: main()\nfinally: print([name for name in ('prefect', 'torch') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, *map(str, words)]

@@ -175,7 +175,7 @@ def test_the_command_says_it_on_one_line(disk: tuple[World, Path]) -> None:
     (there.folder / "recipe.toml").write_text('[[sources]]\npath = "photos"\n[degradations.noisy]\n')
     there.forks.run("rm", "-rf", place / "dataset", place / "stuffing")
     assert there.forks.run("mount", "-o", "remount,size=100k", place) == 0
-    command = f"{sys.executable} -c 'from patina.flows.cli import main; main()' build recipe.toml --out {place}/dataset"
+    command = f"{sys.executable} -m patina build recipe.toml --out {place}/dataset"
     # without the level that the tests set, under which Prefect logs every error of a flow with its traceback
     environment = f"env -u PREFECT_LOGGING_LEVEL PYTHONPATH={Path.cwd()}"
     code = there.forks.run("sh", "-c", f"cd {there.folder} && {environment} {command} 2> said.txt")

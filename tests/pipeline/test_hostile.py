@@ -25,7 +25,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from patina.flows.cli import escape, main
+from patina.flows.cli.main import main
+from patina.flows.cli.output import escape
 from patina.pipeline.build.build import build
 from patina.pipeline.codec.decode import MAX_BYTES
 from patina.pipeline.errors import BuildError, SourceError

@@ -20,7 +20,8 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, Reposit
 from huggingface_hub.hf_api import RepoFile
 
 import patina.pipeline.export.push
-from patina.flows import cli
+from patina.flows.cli import main as cli
+from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.build.build import build
 from patina.pipeline.export.push import PushError, check_licences, plan_push, push
 from patina.pipeline.format.layout import MANIFEST, SHARDS
@@ -507,4 +508,4 @@ def test_the_command(
     other = dataset(tmp_path / "other", ["noisy"], "")
     said = run.invoke(cli.app, ["push", str(other), REPO])
     assert isinstance(said.exception, PushError)
-    assert cli._is_for_the_user(said.exception)
+    assert is_for_the_user(said.exception)

@@ -1,0 +1,251 @@
+"""Commands of one dataset: plan, build, check, gallery, show, diff, calibrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from patina.flows.cli.inputs import find_dataset, find_recipe
+from patina.flows.cli.options import (
+    AddressOption,
+    AsideOption,
+    BatchOption,
+    DeviceOption,
+    FolderArgument,
+    ParanoidOption,
+    RecipeArgument,
+    RunnerChoice,
+    RunnerOption,
+    StrictOption,
+    TargetOption,
+    ThreadsOption,
+    WorkersOption,
+)
+from patina.flows.cli.output import console, errors, escape, print_checked, print_plan, print_report
+from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
+from patina.flows.cli.user_errors import is_for_the_user
+
+if TYPE_CHECKING:
+    from patina.captioning.captioner import Run
+    from patina.flows.runners import RunnerName
+    from patina.pipeline.build.result import Report
+
+
+def plan(
+    recipe: RecipeArgument,
+    out: TargetOption,
+    workers: WorkersOption = 0,
+    paranoid: ParanoidOption = False,
+    show_recipe: Annotated[bool, typer.Option("--recipe", help="Print the recipe with every default first.")] = False,
+) -> None:
+    """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.export.remote_output import dataset_folder_of
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.plan.planning import Options, plan_build
+    from patina.pipeline.sources.expect import expect_sources
+
+    loaded = find_recipe(recipe)
+    if show_recipe:
+        console.print(escape(loaded.to_toml()))
+    expect_sources(loaded.sources)
+    cores = workers or usable_cores()
+    with TerminalEvents(console) as events:
+        draft = plan_build(loaded, dataset_folder_of(out, events), Options(cores, paranoid=paranoid), events)
+    print_plan(draft, cores)
+
+
+def build(
+    recipe: RecipeArgument,
+    out: TargetOption,
+    workers: WorkersOption = 0,
+    strict: StrictOption = False,
+    max_set_aside: AsideOption = 0.05,
+    paranoid: ParanoidOption = False,
+    replay: Annotated[int, typer.Option(min=0, help="Samples to make again and compare when all is built.")] = 8,
+    caption_batch: BatchOption = 0,
+    caption_threads: ThreadsOption = 0,
+    device: DeviceOption = None,
+    runner: RunnerOption = RunnerChoice.threads,
+    address: AddressOption = "",
+) -> None:
+    """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
+    from patina.captioning.captioner import Run
+
+    captioning = Run(caption_batch, tuple(device or ()), caption_threads)
+    run: tuple[RunnerName, str] = (runner.value, address)
+    report = run_build(recipe, out, workers, strict, max_set_aside, paranoid, replay, captioning, run)
+    print_report(report)
+
+
+def check(
+    folder: FolderArgument,
+    replay: Annotated[str, typer.Option(help="Samples to make again and compare: a number, or `all`.")] = "0",
+    recipe: Annotated[Path | None, typer.Option(help="The recipe, if a mask folder in it must be found.")] = None,
+    workers: WorkersOption = 0,
+) -> None:
+    """Check hashes, counts, readability, duplicates across splits, and replays. Exit code 1 on any finding."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.format.manifest import load_manifest
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.report.check import check as run
+
+    if replay != "all" and not replay.isdigit():
+        raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
+    out = find_dataset(folder)
+    manifest = load_manifest(out)
+    with TerminalEvents(console) as events:
+        events.begin("checking", len(manifest.shards) if manifest else 0, "shards")
+        checked = run(
+            out,
+            None if replay == "all" else int(replay),
+            workers=workers or usable_cores(),
+            recipe_folder=recipe.resolve().parent if recipe else None,
+            progress=events.advance,
+        )
+        events.end()
+    print_checked(checked)
+    if not checked.ok:
+        raise typer.Exit(1)
+
+
+def gallery(
+    folder: FolderArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page; default: gallery.html in the dataset.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Samples to show at the most.")] = 60,
+    sheet: Annotated[Path | None, typer.Option(help="Write one JPEG picture of a few samples instead.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of that picture.")] = 3,
+    ladder: Annotated[bool, typer.Option("--ladder", help="That picture is of one photograph, by severity.")] = False,
+) -> None:
+    """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
+    from patina.pipeline.disk_errors import speaking_of
+    from patina.pipeline.report.gallery import contact_sheet, ladder_sheet, write_gallery
+
+    if sheet:
+        dataset = find_dataset(folder)
+        picture = ladder_sheet(dataset) if ladder else contact_sheet(dataset, rows)
+        with speaking_of(sheet, building=False):
+            sheet.write_bytes(picture)
+        console.print(f"sheet    {escape(str(sheet))}")
+        return
+    path = write_gallery(find_dataset(folder), out, limit)
+    console.print(f"gallery  {escape(str(path))}")
+
+
+def show(
+    key: Annotated[str, typer.Argument(help="A sample's key or its beginning, or a photograph's name.")],
+    out: TargetOption = ".",
+    extract: Annotated[Path | None, typer.Option(help="Also write the samples' files into this folder.")] = None,
+) -> None:
+    """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
+    from patina.flows.terminal import fitted
+    from patina.pipeline.report.show import find_samples, story
+
+    folder = find_dataset(out)
+    rows = find_samples(folder, key)
+    for row in rows:
+        console.print(escape("\n".join(fitted(console, story(folder, row, extract).split("\n")))))
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="The dataset as it was: its folder, or its manifest.json.")],
+    new: Annotated[Path, typer.Argument(help="The dataset as it is, likewise.")],
+    html: Annotated[Path | None, typer.Option(help="Also write one HTML page about it, with pictures.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Changed, added, dropped samples on the page at the most.")] = 24,
+    shown: Annotated[int, typer.Option(min=1, max=200, help="Names of a kind to print at the most.")] = 12,
+) -> None:
+    """Say what changed between two datasets. Exit code 0 if nothing did, 1 if anything did, 2 on an error.
+
+    A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json, \
+samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
+    """
+    from patina.pipeline.report.diff import diff as compare
+    from patina.pipeline.report.diff import read_snapshot
+    from patina.pipeline.report.diff_page import write_diff_page
+
+    try:
+        sides = read_snapshot(old.absolute()), read_snapshot(new.absolute())
+        found = compare(*sides)
+        page = write_diff_page(*sides, found, html, limit) if html else None
+    except Exception as error:
+        if not is_for_the_user(error):
+            raise
+        errors.print(f"[red]error[/]  {escape(str(error))}")
+        raise typer.Exit(2) from None
+    for line in found.lines(shown):
+        console.print(escape(line))
+    if page:
+        console.print(f"page     {escape(str(page))}   (open it in a browser)")
+    if not found.is_empty:
+        raise typer.Exit(1)
+
+
+def calibrate(
+    photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
+    limit: Annotated[int, typer.Option(min=1, help="Photographs to measure, spread over the folder.")] = 100,
+    workers: WorkersOption = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.progress import Meter
+    from patina.pipeline.report.calibrate import calibrate as run
+
+    with TerminalEvents(errors) as events:
+        found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
+    rows = [figures.row for figures in found]
+    if markdown:
+        lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+        console.print(escape("\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, no_wrap=name != "published inputs, PSNR/SSIM")
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    console.print(table)
+
+
+def run_build(
+    recipe: Path,
+    out: str,
+    workers: int,
+    strict: bool,
+    max_set_aside: float,
+    paranoid: bool,
+    replay: int,
+    captioning: Run | None = None,
+    run: tuple[RunnerName, str] = ("threads", ""),
+) -> Report:
+    """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.build.build import idle_report
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.plan.planning import Options
+    from patina.pipeline.sources.expect import expect_sources
+    from patina.pipeline.sources.locations import is_remote
+
+    loaded = find_recipe(recipe)
+    cores = workers or usable_cores()
+    options = Options(cores, strict, max_set_aside, paranoid)
+    with TerminalEvents(console) as events:
+        idle = None if is_remote(out) else idle_report(loaded, Path(out).absolute(), options, events)
+        if idle:
+            return idle
+        expect_sources(loaded.sources)
+        prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
+        tell_of_start()
+        from patina.flows.build_dataset import build_dataset, watched_by
+
+        with watched_by(events), server_there():
+            asked = (captioning.batch, captioning.threads, list(captioning.devices)) if captioning else (0, 0, [])
+            report: Report = build_dataset(
+                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, *asked, *run
+            )
+    return report

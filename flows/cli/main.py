@@ -1,0 +1,69 @@
+"""The command `patina`: parses, then calls a flow or a function. Heavy libraries are imported where they are used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from patina.flows.cli import dataset, demo, restore, serve, share, sources, training
+from patina.flows.cli.output import errors, escape
+from patina.flows.cli.user_errors import is_for_the_user
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "plan": dataset.plan,
+    "build": dataset.build,
+    "check": dataset.check,
+    "gallery": dataset.gallery,
+    "show": dataset.show,
+    "export": share.export,
+    "diff": dataset.diff,
+    "push": share.push,
+    "calibrate": dataset.calibrate,
+    "depth": sources.depth,
+    "sources": sources.sources,
+    "recipes": sources.recipes,
+    "demo": demo.demo,
+    "models": training.models,
+    "train": training.train,
+    "stages": training.stages,
+    "evaluate": training.evaluate,
+    "report": training.report,
+    "lineage": training.lineage,
+    "run": serve.run,
+    "serve": serve.serve,
+    "restore": restore.restore,
+    "app": restore.web_page,
+}
+"""Every command, in the order of `patina --help`; each one's text is its function's docstring."""
+
+app = typer.Typer(
+    help="Builds image-text-degradation datasets for image restoration, and rebuilds only what changed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def main() -> None:
+    """The console command. Errors that a user can mend are printed in words and exit with 1; others raise."""
+    from patina.flows.errors import ServerAwayError
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("\nstopped; nothing is lost, run it again to continue")
+        sys.exit(130)
+    except Exception as error:
+        if not is_for_the_user(error):
+            raise
+        errors.print(f"[red]error[/]  {escape(str(error))}")
+        if isinstance(error, ServerAwayError):  # at exit, Prefect would try for seven seconds to send each event left
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
+        sys.exit(1)

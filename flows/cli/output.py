@@ -1,0 +1,105 @@
+"""What commands print: lines, tables, plans, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape as escape_markup
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from patina.pipeline.build.result import Report
+    from patina.pipeline.plan.planning import Draft
+    from patina.pipeline.report.check import Checked
+    from patina.training.restore.files import Restored
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def escape(text: str) -> str:
+    """A text of any origin for the terminal: no markup, and no control character but the line feed acts on it."""
+    plain = "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escape_markup(plain)
+
+
+def print_plan(draft: Draft, cores: int) -> None:
+    """The steps of a plan, what was set aside, and the cost."""
+    from patina.pipeline.report.summary import SHOWN, plan_lines
+
+    lines = plan_lines(draft)
+    print_lines(lines, SHOWN)
+    _print_aside(draft)
+    console.print(f"[bold]{escape(draft.plan.summary(cores))}[/]")
+
+
+def _print_aside(draft: Draft) -> None:
+    print_lines([f"set aside {r.name}: {r.reason}" for r in draft.refusals], 20, "yellow")
+    print_lines([f"note {note}" for note in (*draft.notes, *draft.plan.warnings)], 20, "yellow")
+
+
+def print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
+    """Lines, up to `limit` of them, and how many more there are."""
+    for line in lines[:limit]:
+        console.print(escape(line), style=style or None)
+    if len(lines) > limit:
+        console.print(f"… and {len(lines) - limit} more", style=style or None)
+
+
+def print_report(report: Report) -> None:
+    """What a build gave, by split and degradation."""
+    from patina.pipeline.report.summary import caption_line, summary_rows
+    from patina.pipeline.text import human_bytes
+
+    manifest = report.manifest
+    table = Table(title=None, box=None, pad_edge=False, header_style="bold")
+    numeric = {"samples", "bytes", "shards", "rebuilt"}
+    rows = summary_rows(report)
+    for name in ("split", "degradation", "samples", "bytes", "shards", "rebuilt"):
+        table.add_column(name, justify="right" if name in numeric else "left")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+    _print_aside(report.draft)
+    made_now = f" ({report.captions_made} made now, the rest earlier)" if report.captions_made else ""
+    console.print(escape(caption_line(report.draft) + made_now))
+    size = human_bytes(sum(shard.bytes for shard in manifest.shards))
+    total = sum(shard.count for shard in manifest.shards)
+    if not report.results:
+        console.print(f"nothing was stale: {total} samples, {size}, as before")
+        return
+    made = sum(r.synthesised for r in report.results)
+    copied = sum(r.copied for r in report.results)
+    worded = sum(r.captioned for r in report.results)
+    rate = report.samples_written / max(report.seconds, 1e-9)
+    console.print(
+        f"{total} samples, {size}; {made} made, {worded} captioned anew, {copied} copied "
+        f"in {report.seconds:.1f} s ({rate:.0f} samples/s); digest {manifest.digest[:16]}"
+    )
+
+
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows with the same columns, aligned, never cut; a column without a figure is left out."""
+    kept = [name for name in rows[0] if any(row[name] not in ("", "–") for row in rows)]
+    width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in kept}
+    right = {name for name in kept if all(row[name][:1] in "+-−–0123456789" for row in rows)}
+    for i, row in enumerate(({name: name for name in kept}, *rows)):
+        cells = [row[name].rjust(width[name]) if name in right else row[name].ljust(width[name]) for name in kept]
+        console.print(escape("  ".join(cells).rstrip()), style=None if i else "bold")
+
+
+def print_restored(result: Restored) -> None:
+    """The line of one restored photograph; a failure goes to stderr."""
+    (errors if result.error else console).print(escape(result.line), style="red" if result.error else None)
+
+
+def print_checked(checked: Checked) -> None:
+    """The findings of a check, notes, and the sum."""
+    for finding in checked.findings:
+        console.print(escape(f"finding  {finding}"), style="red")
+    for reason in checked.skipped:
+        console.print(escape(f"skipped  {reason}"), style="yellow")
+    verdict = "[green]ok[/]" if checked.ok else f"[red]{len(checked.findings)} findings[/]"
+    console.print(f"{verdict}: {checked.summary}")

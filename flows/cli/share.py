@@ -1,0 +1,86 @@
+"""Commands that hand a dataset on: export, push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patina.flows.cli.inputs import find_dataset
+from patina.flows.cli.options import FolderArgument
+from patina.flows.cli.output import console, escape, print_lines
+
+
+def export(
+    folder: FolderArgument,
+    to: Annotated[str, typer.Option(help="The layout: daclip, vlunet, folders or parquet.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write. An earlier export in it is replaced.")],
+    split: Annotated[list[str] | None, typer.Option(help="train, val or test; repeatable. Default: all.")] = None,
+    degradation: Annotated[
+        list[str] | None, typer.Option(help="An entry of the recipe, or a label; repeatable. Default: all.")
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="daclip: goes before every path in its tables. Default: paths relative to --out.")
+    ] = "",
+    absolute: Annotated[bool, typer.Option("--absolute", help="daclip: absolute paths in its tables.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that write files; 0: one for each core.")] = 0,
+) -> None:
+    """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.export.run import choose
+    from patina.pipeline.export.run import export as run
+    from patina.pipeline.machine import usable_cores
+    from patina.pipeline.progress import Meter
+
+    if absolute and prefix:
+        raise typer.BadParameter("give one of --prefix and --absolute", param_hint="--absolute")
+    kind = choose(to, prefix=str(out.absolute()) if absolute else prefix)
+    with TerminalEvents(console) as events, Meter(events, f"exporting for {to}", "samples") as meter:
+        done = run(
+            find_dataset(folder),
+            out,
+            kind,
+            splits=split or (),
+            degradations=degradation or (),
+            workers=workers or usable_cores(),
+            progress=meter,
+        )
+    what = f"{done.samples} samples in {done.files} files"
+    console.print(f"export   {escape(str(out))}   ({what}{'' if done.fresh else '; nothing to do, it is as before'})")
+
+
+def push(
+    folder: FolderArgument,
+    repo_id: Annotated[str, typer.Argument(help="The dataset's repository on the Hugging Face hub: OWNER/NAME.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a private repository, if it is new.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch other than main; created if it is not there.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go up, and change nothing.")] = False,
+    may_redistribute: Annotated[
+        bool, typer.Option("--i-may-redistribute", help="I answer for photographs whose licence does not say so.")
+    ] = False,
+) -> None:
+    """Upload a dataset to the Hugging Face hub: only what differs from what is there, the manifest last."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.export.push import plan_push
+    from patina.pipeline.export.push import push as run
+    from patina.pipeline.progress import Meter
+
+    path = find_dataset(folder)
+    if dry_run:
+        plan = plan_push(path, repo_id, revision=revision, may_redistribute=may_redistribute)
+        print_lines(plan.lines(), 100)
+    else:
+        with TerminalEvents(console) as events, Meter(events, "uploading", "shards") as meter:
+            pushed = run(
+                path,
+                repo_id,
+                private=private,
+                revision=revision,
+                may_redistribute=may_redistribute,
+                progress=meter,
+            )
+        plan = pushed.plan
+        console.print(f"dataset  {escape(pushed.url)}")
+    print_lines([f"note {note}" for note in plan.notes], 20, "yellow")
+    console.print(f"[bold]{escape(plan.summary())}[/]")

@@ -1,0 +1,94 @@
+"""Commands of what goes in: sources, recipes, depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from patina.flows.cli.output import console, escape, print_lines
+
+
+def depth(
+    photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
+    model: Annotated[str, typer.Option(help="A depth model of transformers: its name on the hub, or a local folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps: `depth = …` of hazy, rainy, snowy.")],
+    revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    near: Annotated[
+        float, typer.Option(min=0.1, help="Metres to the nearest point, if the model gives no unit.")
+    ] = 1.0,
+    far: Annotated[float, typer.Option(min=0.2, help="Metres to the farthest point, likewise.")] = 60.0,
+) -> None:
+    """Write a depth map for each photograph that has none yet, by a transformers model."""
+    from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.progress import Meter
+    from patina.training.restore.depth import write_depths
+
+    with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
+        refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)
+    print_lines([f"set aside {r.name}: {r.reason}" for r in refusals], 20, "yellow")
+    console.print(f"depth    {escape(str(out))}")
+
+
+def sources(
+    name: Annotated[str, typer.Argument(help="A public set; without it, all that are known.")] = "",
+    at: Annotated[str, typer.Option(help="A folder, or an address: what does it hold of that set?")] = "",
+) -> None:
+    """List the public sets that recipes know by name, tell all about one, or look what a folder holds of it."""
+    from patina.flows.terminal import fitted
+    from patina.pipeline.errors import SourceError
+    from patina.pipeline.sources.preset import unrecognised
+    from patina.pipeline.sources.presets import PRESETS
+    from patina.pipeline.sources.presets.describe import inventory, rows, story, table
+    from patina.pipeline.sources.reader import image_files
+    from patina.pipeline.text import nearest
+
+    if not name:
+        if at:
+            raise typer.BadParameter("say which set it should hold: patina sources NAME --at FOLDER", param_hint="--at")
+        overview = Table(box=None, pad_edge=False, header_style="bold")
+        every = rows(PRESETS)
+        for column in every[0]:
+            overview.add_column(column, no_wrap=column == "name")
+        for row in every:
+            overview.add_row(*(escape(value) for value in row.values()))
+        console.print(overview)
+        console.print("unknown: neither page nor copies state it; ask the authors. All about one: patina sources NAME")
+        return
+    if name not in PRESETS:
+        raise SourceError(f"no set is called {name!r}; {nearest(name, PRESETS)}")
+    preset = PRESETS[name]
+    if not at:
+        console.print(escape("\n".join([*fitted(console, story(preset)), "", *table(preset, f"data/{name}")])))
+        return
+    files, _ = image_files(at, "--at")
+    names, place = [file for file, _ in files], at if "://" in at else str(Path(at).absolute())
+    lines, found = inventory(preset, names, place)
+    if not found:
+        raise SourceError(unrecognised(preset, names, at, preset.parts, preset.variant("")))
+    console.print(escape("\n".join([*fitted(console, lines), "", *table(preset, at)])))
+
+
+def recipes(
+    name: Annotated[str, typer.Argument(help="One of them, to print it; without it, all are listed.")] = "",
+) -> None:
+    """List the recipes that come with patina; or print one, to change a copy: patina recipes NAME > my.toml."""
+    from patina.pipeline.errors import RecipeError
+    from patina.pipeline.recipe.shipped import about, shipped
+    from patina.pipeline.text import nearest
+
+    own = shipped()
+    if name and name not in own:
+        raise RecipeError(f"no recipe that comes with patina is called {name!r}; {nearest(name, own)}")
+    if name:
+        console.print(escape(own[name]), end="")
+        return
+    overview = Table(box=None, pad_edge=False, show_header=False)
+    overview.add_column(no_wrap=True)
+    overview.add_column()
+    for word, text in own.items():
+        overview.add_row(word, escape(about(text)))
+    console.print(overview)
+    console.print("patina recipes NAME > my.toml makes a copy to change; its paths start at the copy's folder")

@@ -1,0 +1,267 @@
+"""Commands of training: train, stages, models, evaluate, report, lineage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patina.flows.cli.options import CpuOption, ProtocolChoice, RunOption, SamplerChoice, SplitChoice, StagesOption
+from patina.flows.cli.output import console, escape, print_lines, print_table
+from patina.flows.cli.prefect_env import prepare_for_training, training_shown
+
+if TYPE_CHECKING:
+    from patina.flows.train_stages import Trained
+    from patina.training.jobs.evaluation import Options, SamplerName
+    from patina.training.jobs.stage import Device
+
+
+def models(
+    words: Annotated[list[str] | None, typer.Argument(help="Networks by their words; default: all.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A released checkpoint: say what it holds, instead.")] = None,
+) -> None:
+    """The networks at their released sizes: parameters and work beside the papers' figures; or what a checkpoint is."""
+    expect_torch()
+    if file:
+        from patina.training.official import load
+
+        for line in load(file)[1].lines():
+            console.print(escape(line))
+        return
+    from patina.training.models import CATALOGUE
+    from patina.training.models.table import model_table, rendered
+
+    chosen = words or list(CATALOGUE)
+    if unknown := sorted(set(chosen) - set(CATALOGUE)):
+        raise typer.BadParameter(f"no network {', '.join(unknown)}; known: {', '.join(CATALOGUE)}", param_hint="WORDS")
+    for line in rendered(model_table(chosen)):
+        console.print(escape(line))
+
+
+def train(
+    folder: Annotated[str, typer.Argument(help="The dataset's folder.")],
+    run: RunOption,
+    plan: Annotated[str, typer.Option(help="See `patina stages`; or a folder of TOML files, or one file.")] = "tiny",
+    stage: StagesOption = None,
+    cpu: CpuOption = False,
+    processes: Annotated[
+        int, typer.Option(min=0, help="That train a stage together; 0: one on each GPU, or one on the CPU.")
+    ] = 0,
+    workers: Annotated[
+        int, typer.Option(min=-1, help="Processes that read ahead, for each of these; -1: as many as suit.")
+    ] = -1,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile networks by torch.compile.")] = False,
+    pieces: Annotated[int, typer.Option(min=1, help="Parts of a process's batch, to save memory.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, and why; train nothing.")
+    ] = False,
+) -> None:
+    """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
+    expect_torch()
+    from patina.pipeline.text import human_seconds
+    from patina.training.data.dataset import open_dataset
+    from patina.training.jobs.evaluation import PAGE, outcome, run_report
+    from patina.training.jobs.stage import Device
+    from patina.training.runs.plan import todo
+    from patina.training.stages.plan import chosen, load_plan
+
+    wanted = chosen(load_plan(plan), stage or ())
+    open_dataset(folder)
+    dataset, place = Path(folder), Path(run)
+    items = todo(wanted, dataset, place)
+    stale = [item for item in items if item.what != "done"]
+    if dry_run:
+        from patina.flows.training_artifacts import plan_rows
+
+        print_table(plan_rows(items))
+        return
+    skipped = tuple(item.stage.name for item in items if item.what == "done")
+    if stale:
+        skipped = _train(folder, run, plan, list(stage or ()), Device(processes, workers, 0, cpu, compile, pieces))
+    elif not (place / PAGE).exists():
+        run_report(place, dataset, wanted, skipped, say=lambda line: None)
+    found = [outcome(place, one) for one in wanted.values()]
+    print_table(
+        [
+            {
+                "stage": one.stage,
+                "images": f"{one.images:,}",
+                "time": human_seconds(one.seconds),
+                "score": one.score,
+                "": "as before" if one.stage in skipped else "",
+            }
+            for one in found
+        ]
+    )
+    if not stale:
+        console.print("nothing was stale: every stage is of this dataset and these settings")
+    console.print(f"report   {escape(str(place / PAGE))}   (open it in a browser)")
+
+
+def stages(
+    plan: Annotated[str, typer.Argument(help="One of them, or a folder of your own; without it, all are listed.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Copy its files to this folder, to change them.")
+    ] = None,
+) -> None:
+    """List the plans of training that come with patina, the stages of one; or copy one, to change it."""
+    from patina.training.stages.plan import PLANS, load_plan, plan_texts
+
+    if out:
+        from patina.training.errors import StageError
+
+        if plan not in PLANS:
+            raise StageError(f"no plan {plan!r} to copy; expected {', '.join(PLANS)}")
+        texts = plan_texts(plan)
+        if there := [name for name in texts if (out / name).exists()]:
+            raise StageError(f"{out}: {', '.join(there)} would be overwritten; choose another folder, or remove them")
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (out / name).write_text(text, "utf-8")
+        console.print(escape(f"copied   {', '.join(texts)} to {out}"))
+        console.print(escape(f"next     patina train DATASET --run RUN --plan {out}"))
+        return
+    print_table(
+        [
+            {
+                **({} if plan else {"plan": name}),
+                "stage": one.name,
+                "learns": one.objective,
+                "network": f"{one.network} ({one.size})",
+                "starts from": one.after or "–",
+                "images": f"{one.images:,}",
+                "batch": str(one.data.batch),
+                "rate": f"{one.optimiser.rate:.0e}",
+            }
+            for name in ([plan] if plan else PLANS)
+            for one in load_plan(name).values()
+        ]
+    )
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    split: Annotated[SplitChoice, typer.Option(help="The split to restore.")] = SplitChoice.val,
+    stage: StagesOption = None,
+    entry: Annotated[
+        list[str] | None, typer.Option(help="An entry of the recipe; repeatable. Default: those it was trained on.")
+    ] = None,
+    per_entry: Annotated[int, typer.Option(min=0, help="Images of each entry; 0: all.")] = 0,
+    protocol: Annotated[ProtocolChoice, typer.Option(help="Whose PSNR and SSIM.")] = ProtocolChoice.daclip,
+    sampler: Annotated[
+        SamplerChoice | None, typer.Option(help="Of a network that estimates noise. Default: as it was validated.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Of the sampler; 0: its own number.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of its noise.")] = 0,
+    tile: Annotated[int, typer.Option(min=0, help="Side of tiles, px; 0: whole photographs.")] = 0,
+    overlap: Annotated[int, typer.Option(min=0, help="Of two tiles, px.")] = 32,
+    side: Annotated[int, typer.Option(min=0, help="Of the middle square that is restored, px; 0: all of it.")] = 0,
+    lpips: Annotated[
+        bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS, if its weights are at hand.")
+    ] = True,
+    fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID, if its weights are at hand.")] = True,
+    cpu: CpuOption = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
+) -> None:
+    """Restore a split with every finished stage of a run and measure it, beside the papers' figures."""
+    expect_torch()
+    from patina.training.jobs.evaluation import PAGE, Options, candidates, summary_rows
+
+    how: SamplerName = sampler.value if sampler else ""
+    options = Options(
+        split.value,
+        tuple(entry or ()),
+        per_entry,
+        protocol.value,
+        how,
+        steps,
+        seed,
+        tile,
+        overlap,
+        side,
+        lpips,
+        fid,
+        cpu,
+    )
+    found = candidates(run, folder, options, stage or ())
+    stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
+    if stale:
+        _evaluate(run, folder, options, list(stage or ()), again)
+    rows, notes = summary_rows(found)
+    print_table(rows)
+    print_lines([f"note {note}" for note in notes], 20, "yellow")
+    if not stale:
+        console.print("nothing was stale: each evaluation is of this model, dataset and these options")
+    console.print(f"report   {escape(str(run / PAGE))}   (open it in a browser)")
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    dataset: Annotated[Path | None, typer.Option(help="Its dataset: is it still as the models saw it?")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: report.html in the run.")] = None,
+) -> None:
+    """Write one HTML page about a run, finished or not: curves, tables beside the papers', pictures, lineage."""
+    expect_torch()
+    from patina.training.report.page import write_report
+
+    console.print(f"report   {escape(str(write_report(run, dataset, out=out)))}   (open it in a browser)")
+
+
+def lineage(
+    file: Annotated[Path, typer.Argument(help="A model.safetensors of a run, or its stage's folder.")],
+) -> None:
+    """Print where a model comes from: dataset, settings, the model it starts from, seed, code."""
+    from patina.flows.terminal import fitted
+    from patina.training.runs.lineage import lineage as told
+
+    path = file / "model.safetensors" if file.is_dir() else file
+    console.print(escape("\n".join(fitted(console, told(path)))))
+
+
+def expect_torch() -> None:
+    """Raise MissingTorchError, before anything is imported, if the networks' libraries are not installed."""
+    from importlib.util import find_spec
+
+    from patina.training.errors import MissingTorchError
+
+    if missing := [name for name in ("torch", "open_clip", "safetensors") if find_spec(name) is None]:
+        raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina-ir[train]'")
+
+
+def _train(folder: str, run: str, plan: str, stages: list[str], device: Device) -> tuple[str, ...]:
+    """Run the flow in this process; gives the stages that it left alone."""
+    prepare_for_training()
+    from patina.flows.train_stages import expect_trainable
+    from patina.training.runs.plan import todo
+    from patina.training.stages.plan import chosen, load_plan
+
+    expect_trainable(todo(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), device)
+    with training_shown():
+        from patina.flows.train_stages import train_stages
+
+        d = device
+        trained: Trained = train_stages(
+            folder, run, plan, stages, d.cpu, d.processes, d.workers, d.threads, d.compile, d.pieces, d.patience
+        )
+    return trained.skipped
+
+
+def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], again: bool) -> None:
+    """Run the flow in this process."""
+    prepare_for_training()
+    from dataclasses import fields
+
+    from patina.flows.evaluate_run import evaluate_run, expect_evaluable
+    from patina.training.jobs.evaluation import candidates
+
+    expect_evaluable(candidates(run, folder, options, stages), folder, options)
+    with training_shown():
+        evaluate_run(
+            str(run),
+            str(folder),
+            stages=stages,
+            again=again,
+            **{field.name: getattr(options, field.name) for field in fields(options)},
+        )

@@ -1,0 +1,78 @@
+"""The lines of a training's process, for Prefect's log, the terminal and a progress artifact."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+from prefect.logging import get_run_logger
+
+from patina.flows.artifacts import PrefectEvents
+from patina.pipeline.progress import Events
+
+INTERVAL = 10.0
+"""Seconds at the least between two lines of progress in a log, and between two updates of a progress artifact."""
+
+PROGRESS = re.compile(r"(?P<what>.+) (?P<seen>[\d,]+) of (?P<total>[\d,]+) images, ")
+"""How a line of progress begins, of a stage's process and of an evaluation's."""
+
+RESULT = '{"seen": '
+"""How the loop's last line begins, which is for programs."""
+
+Hear: TypeAlias = Callable[[str], None]
+
+_hearer: ContextVar[Hear | None] = ContextVar("hearer", default=None)
+
+
+@contextmanager
+def heard_by(hear: Hear) -> Iterator[None]:
+    """Within it `hear` gets the lines of the processes that flows of this process start, from any thread."""
+    token = _hearer.set(hear)
+    try:
+        yield
+    finally:
+        _hearer.reset(token)
+
+
+class TrainingEvents(PrefectEvents):
+    """Progress of something long."""
+
+    INTERVAL = INTERVAL
+
+
+class Lines:
+    """The lines of a stage's or an evaluation's process, to a log and to whom `heard_by` named; and how far it is, to
+    `events`. Of lines of progress at most one in `INTERVAL` seconds."""
+
+    def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], events: Events, seen: int = 0) -> None:
+        self._log, self._events, self._hear = log, events, _hearer.get()
+        self._seen, self._told = seen, -math.inf
+
+    def __call__(self, line: str) -> None:
+        """One line. May come from another thread than the task's, one at a time."""
+        found = PROGRESS.match(line)
+        if found:
+            seen = int(found["seen"].replace(",", ""))
+            self._events.advance(max(0, seen - self._seen))
+            self._seen = max(seen, self._seen)
+            if time.monotonic() - self._told < INTERVAL:
+                return
+            self._told = time.monotonic()
+        if line.startswith(RESULT):
+            return
+        self._log.info("%s", line)
+        if self._hear:
+            self._hear(line)
+
+
+def tell(line: str) -> None:
+    """A line of a flow's own, to its log and to whom `heard_by` named."""
+    get_run_logger().info("%s", line)
+    if hear := _hearer.get():
+        hear(line)
