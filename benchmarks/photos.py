@@ -38,7 +38,7 @@ def build_dataset(
     folder: Path, tables: str, sources: str = "[[sources]]\npath = 'photos'\n", name: str = "timed"
 ) -> Path:
     """Build FOLDER/NAME from the photographs in FOLDER/photos, or in `sources`, with these tables of degradations."""
-    from patina.pipeline.build.build import build
+    from patina.pipeline.builder.build import build
     from patina.pipeline.recipe.parse import load_recipe
 
     recipe = folder / f"{name}.toml"

@@ -28,10 +28,10 @@ import cv2
 import numpy as np
 
 from benchmarks.photos import lay_out, machine, publish
-from patina.pipeline.build.jobs import make_jobs
-from patina.pipeline.build.samples import severity_facts
-from patina.pipeline.build.shards import build_shard
-from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.builder.jobs import make_jobs
+from patina.pipeline.builder.samples import severity_facts
+from patina.pipeline.builder.shards import build_shard
+from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.format.shard import pack

@@ -1,6 +1,6 @@
 """The flow `build-dataset`: scan → plan → captions → batches of shards → publish → check → artifacts.
 
-What a build does stands in `patina.pipeline.build.build`; here its steps become Prefect tasks, and its plan, progress
+What a build does stands in `patina.pipeline.builder.build`; here its steps become Prefect tasks, and its plan, progress
 and results become artifacts. Prefect's result cache stays off: `plan` decides what is stale, and a rerun is the way to
 resume.
 """
@@ -24,8 +24,8 @@ from patina.flows.errors import expect_ok
 from patina.flows.events import announce
 from patina.flows.gpu import WithGpuLease, needs_lease
 from patina.flows.runners import RunnerName, make_runner, run_step
-from patina.pipeline.build.build import build
-from patina.pipeline.build.result import Report
+from patina.pipeline.builder.build import build
+from patina.pipeline.builder.result import Report
 from patina.pipeline.export.remote_output import expect_writable, pull, push
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Draft, Options

@@ -16,7 +16,7 @@ from pydantic import Field
 from patina.flows.build_dataset import build_dataset, watcher
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
 from patina.flows.train_stages import report, train_plan
-from patina.pipeline.build.build import idle_report
+from patina.pipeline.builder.build import idle_report
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe

@@ -22,8 +22,8 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from patina.flows.artifacts import server_answers
-from patina.pipeline.build.result import Report
-from patina.pipeline.build.watch import Watched
+from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.watch import Watched
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.sources import locations

@@ -12,7 +12,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from patina.pipeline.build.runner import Runner
+from patina.pipeline.builder.runner import Runner
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -31,7 +31,7 @@ from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
-from patina.pipeline.build.runner import Runner
+from patina.pipeline.builder.runner import Runner
 from patina.pipeline.errors import BuildError
 
 A = TypeVar("A")

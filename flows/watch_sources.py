@@ -17,7 +17,7 @@ from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.events import absolute, tell_sources_changed
 from patina.flows.runners import run_step
-from patina.pipeline.build.watch import Verdict, Watched, note_told, watch
+from patina.pipeline.builder.watch import Verdict, Watched, note_told, watch
 from patina.pipeline.export.remote_output import dataset_folder_of
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options

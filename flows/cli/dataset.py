@@ -31,7 +31,7 @@ from patina.flows.cli.user_errors import is_for_the_user
 if TYPE_CHECKING:
     from patina.captioning.captioner import Run
     from patina.flows.runners import RunnerName
-    from patina.pipeline.build.result import Report
+    from patina.pipeline.builder.result import Report
 
 
 def plan(
@@ -225,7 +225,7 @@ def run_build(
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.build.build import idle_report
+    from patina.pipeline.builder.build import idle_report
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.plan.planning import Options
     from patina.pipeline.sources.expect import expect_sources

@@ -10,7 +10,7 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from patina.pipeline.build.result import Report
+    from patina.pipeline.builder.result import Report
     from patina.pipeline.plan.planning import Draft
     from patina.pipeline.report.check import Checked
     from patina.training.restore.files import Restored

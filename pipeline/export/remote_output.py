@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline.build.workspace import Workspace
+from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.export.push import FACTS
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from patina.pipeline.build.result import Report
+from patina.pipeline.builder.result import Report
 from patina.pipeline.plan.planning import Draft
 from patina.pipeline.text import human_bytes
 

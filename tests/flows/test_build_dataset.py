@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from patina.captioning.captioner import Run
-from patina.pipeline.build.build import build
+from patina.pipeline.builder.build import build
 from patina.pipeline.errors import BuildError, SourceError
 from patina.pipeline.format.manifest import read_samples
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
+from tests.pipeline.builder.test_incremental import public_files
 from tests.pipeline.making import picture, save
-from tests.pipeline.test_incremental import public_files
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
 
@@ -50,7 +50,7 @@ def test_a_second_run_finds_nothing_to_do(recipe: Path, tmp_path: Path) -> None:
 def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import patina.pipeline.build.jobs
+    import patina.pipeline.builder.jobs
     from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
@@ -61,7 +61,7 @@ def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
     def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(patina.pipeline.build.jobs, "build_shard", broken)
+    monkeypatch.setattr(patina.pipeline.builder.jobs, "build_shard", broken)
     with pytest.raises(OSError, match="the disk is full"):
         build_dataset(str(recipe), str(out), workers=2)
     assert public_files(out) == before

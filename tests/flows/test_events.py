@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.build.build import build
+from patina.pipeline.builder.build import build
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import Manifest, load_manifest
 from patina.pipeline.recipe.parse import load_recipe

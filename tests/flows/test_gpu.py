@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from patina.pipeline.build.runner import Threads
+from patina.pipeline.builder.runner import Threads
 
 pytestmark = [pytest.mark.usefixtures("prefect_api"), pytest.mark.filterwarnings("ignore")]
 

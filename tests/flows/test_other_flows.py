@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.build.build import build
+from patina.pipeline.builder.build import build
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.export.format import ExportError
 from patina.pipeline.format.layout import SHARDS

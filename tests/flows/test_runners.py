@@ -19,12 +19,12 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from patina.pipeline.build.build import build
+from patina.pipeline.builder.build import build
 from patina.pipeline.errors import BuildError
 from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.recipe.parse import load_recipe
+from tests.pipeline.builder.test_incremental import public_files
 from tests.pipeline.making import photos
-from tests.pipeline.test_incremental import public_files
 
 ENGINES = ("processes", "dask", "ray")
 

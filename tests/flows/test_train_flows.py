@@ -411,7 +411,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
 
 
 def test_a_dataset_without_a_validation_split_is_told_of(plan: Path, tmp_path: Path) -> None:
-    from patina.pipeline.build.build import build
+    from patina.pipeline.builder.build import build
     from tests.pipeline.making import photos, tiny_recipe
 
     photos(tmp_path / "photos", 12)
@@ -502,12 +502,8 @@ def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
     from patina.training.diffusion.samplers import SAMPLERS
     from patina.training.evaluation.metrics import PROTOCOLS
 
-    assert (
-        get_args(evaluating.SamplerName) == ("", *SAMPLERS) == ("", *(choice.value for choice in SamplerChoice))
-    )
-    assert (
-        set(get_args(evaluating.ProtocolName)) == set(PROTOCOLS) == {choice.value for choice in ProtocolChoice}
-    )
+    assert get_args(evaluating.SamplerName) == ("", *SAMPLERS) == ("", *(choice.value for choice in SamplerChoice))
+    assert set(get_args(evaluating.ProtocolName)) == set(PROTOCOLS) == {choice.value for choice in ProtocolChoice}
     assert get_args(evaluating.SplitName) == SPLITS == tuple(choice.value for choice in SplitChoice)
 
 

@@ -26,9 +26,9 @@ import cv2
 
 from patina.captioning import CAPTIONERS
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
-from patina.pipeline.build.build import build
-from patina.pipeline.build.runner import Threads
-from patina.pipeline.build.samples import SampleMaker
+from patina.pipeline.builder.build import build
+from patina.pipeline.builder.runner import Threads
+from patina.pipeline.builder.samples import SampleMaker
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from patina.pipeline.build.build import build
+from patina.pipeline.builder.build import build
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
 from patina.training.loop.job import Job, Result

@@ -1,0 +1,124 @@
+"""Building a dataset from end to end: scan, plan, caption, shards, publish. Knows what to do, not where it runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from patina.pipeline.builder.batches import expect_sources_seen
+from patina.pipeline.builder.job import ShardResult
+from patina.pipeline.builder.jobs import build_shards, make_jobs
+from patina.pipeline.builder.publish import publish
+from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.runner import Runner, Threads
+from patina.pipeline.builder.workspace import Workspace, is_tidy
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.disk_errors import speaking_of
+from patina.pipeline.errors import BadImageError, BuildError, ManifestError
+from patina.pipeline.format.layout import MANIFEST, PRIVATE
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.machine import within_memory
+from patina.pipeline.plan.captions import Made, chain_of, make_words
+from patina.pipeline.plan.planning import Draft, Options, Stores, check_budget, make_draft, plan_build
+from patina.pipeline.progress import Events, Silent
+from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.reading import SourceChangedError, load_clean
+from patina.pipeline.text import printable
+
+
+def build(
+    recipe: Recipe,
+    out: Path,
+    options: Options | None = None,
+    runner: Runner | None = None,
+    events: Events | None = None,
+) -> Report:
+    """Build or rebuild the dataset of `recipe` in `out`: only what is stale is made, and all of it appears at once.
+
+    Running it again is the way to continue after any interruption. Raises RecipeError, SourceError, BuildError,
+    LockedError, ManifestError or OSError; whatever it raises, the dataset is as it was before.
+    """
+    options, runner, events = options or Options(), runner or Threads(), events or Silent()
+    start = time.monotonic()
+    with speaking_of(out):
+        _adopt(out)
+    with within_memory(), speaking_of(out), Workspace(out) as workspace, Stores.open(workspace.out) as stores:
+        made, moving = 0, ""
+        problems: dict[tuple[str, str], str] = {}
+        read_once = replace(options, paranoid=False)  # every byte was read by the first draft
+        for _ in range(3):
+            draft = runner.call("scan and plan", lambda: make_draft(recipe, workspace.out, stores, options, events))
+            check_budget(draft, options)
+            for _ in range(2 * len(chain_of(recipe))):  # what one captioner was refused goes to the next, to be judged
+                if not draft.words.pending:
+                    break
+                make = partial(make_words, recipe, draft.words, stores.captions, options.captioning, events)
+                found = runner.call("caption", make)
+                _keep_problems(draft, found, stores.scans)
+                made += found.captions
+                problems |= found.problems
+                draft = make_draft(recipe, workspace.out, stores, read_once, problems=problems)
+                check_budget(draft, options)
+            if draft.plan.captions:  # photographs that came or changed while captions were made
+                moving = next(s.path for s in draft.wanted.sources if draft.wanted.captions[s.digest] is None)
+                continue
+            if draft.plan.is_empty and draft.built:
+                workspace.sweep(())
+                return Report(draft.built, draft, (), time.monotonic() - start, made)
+            jobs = make_jobs(draft, workspace)
+            events.begin("building shards", sum(len(job.samples) for job in jobs), "samples")
+            batches = build_shards(jobs, draft.plan.seconds, runner, workspace.staging, events)
+            events.end()
+            results = [r for batch in batches for r in batch if isinstance(r, ShardResult)]
+            changed = [r for batch in batches for r in batch if isinstance(r, SourceChangedError)]
+            if not changed:
+                break
+            if not runner.shares_memory:
+                expect_sources_seen(changed, draft.wanted.sources)
+            stores.scans.forget(error.path for error in changed)
+            moving = changed[0].path
+        else:
+            raise BuildError(
+                f"sources keep changing while they are read, such as {printable(moving)}; build when they rest"
+            )
+        manifest = runner.call("publish", partial(publish, draft, workspace, results, stores))
+        return Report(manifest, draft, tuple(results), time.monotonic() - start, made)
+
+
+def idle_report(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> Report | None:
+    """The report of a build that has nothing to do; None if there is something. Far quicker than finding out with
+    locks and an orchestrator. Raises like `build`."""
+    if not (out / MANIFEST).exists() or not is_tidy(out):
+        return None
+    start = time.monotonic()
+    draft = plan_build(recipe, out, options, events)
+    if not draft.plan.is_empty or draft.built is None:
+        return None
+    check_budget(draft, options)
+    return Report(draft.built, draft, (), time.monotonic() - start)
+
+
+def _keep_problems(draft: Draft, made: Made, store: ScanStore) -> None:
+    """Keep what models could not caption or judge, so that a build with nothing new asks none of them again; but not
+    where a photograph could not be read just now."""
+    sources = {source.content: source for source in draft.wanted.sources}
+    kept = []
+    for (model, content), reason in made.problems.items():
+        source = sources[content]
+        try:
+            load_clean(source.path, content)
+        except (SourceChangedError, BadImageError):
+            continue
+        kept.append((model, content, source.names[0], reason))
+    store.put_problems(kept)
+
+
+def _adopt(out: Path) -> None:
+    """Make the private folder of a dataset that was copied without it. Whatever else lies in `out` is let be."""
+    try:
+        if load_manifest(out):
+            (out / PRIVATE).mkdir(exist_ok=True)
+    except ManifestError:
+        return  # a damaged one, or none of patina's: entering the workspace tells

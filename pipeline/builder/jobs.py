@@ -1,0 +1,123 @@
+"""The shards of a plan as jobs, in batches, and making them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from patina.pipeline.builder.batches import (
+    MAX_BATCHES,
+    StoredBatch,
+    batch_count,
+    expect_staged,
+    load_batch,
+    store_batches,
+)
+from patina.pipeline.builder.job import Copy, ShardJob, ShardResult
+from patina.pipeline.builder.runner import Runner
+from patina.pipeline.builder.shards import build_shard
+from patina.pipeline.builder.workspace import Workspace
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import ShardEntry
+from patina.pipeline.format.rows import known_rows
+from patina.pipeline.plan.difference import reusable_shards
+from patina.pipeline.plan.planning import Draft
+from patina.pipeline.plan.wanted import WantedShard
+from patina.pipeline.progress import Events
+from patina.pipeline.scan.reading import SourceChangedError
+
+
+def make_jobs(draft: Draft, workspace: Workspace) -> list[ShardJob]:
+    """The jobs of a plan's steps, largest first, each with what it can copy from shards that are there."""
+    plan, built = draft.plan, draft.built
+    if not plan.build:
+        return []
+    have = {entry.name: entry for entry in built.shards} if built else {}
+    names = reusable_shards(draft.recipe, built, [step.shard for step in plan.build])
+    same: dict[tuple[str, str], Copy] = {}
+    same_pixels: dict[str, Copy] = {}
+    for row in known_rows(draft.out, built, names):
+        if row.shard not in draft.damage:
+            copy = Copy(str(draft.out / SHARDS / row.shard), row.span)
+            same.setdefault((row.key, row.fingerprint), copy)
+            same_pixels.setdefault(row.pixels, copy)
+    jobs = [_job(step.shard, draft, workspace, same, same_pixels, have) for step in plan.build]
+    return sorted(jobs, key=lambda job: (-len(job.samples), job.name))
+
+
+def _job(
+    shard: WantedShard,
+    draft: Draft,
+    workspace: Workspace,
+    same: Mapping[tuple[str, str], Copy],
+    same_pixels: Mapping[str, Copy],
+    have: Mapping[str, ShardEntry],
+) -> ShardJob:
+    every = (s for source in shard.sources for s in draft.wanted.samples(source, shard.degradation))
+    samples = tuple(sorted(every, key=lambda s: s.key))
+    # By key too: a photograph as large as one tile has the same pixels whole, under another key.
+    copies = {s.fingerprint: same[s.key, s.fingerprint] for s in samples if (s.key, s.fingerprint) in same}
+    recaptioned = {s.pixels: same_pixels[s.pixels] for s in samples if s.pixels in same_pixels}
+    paths = {copy.path for copy in (*copies.values(), *recaptioned.values())}
+    synthesis = draft.recipe.degradations.get(shard.degradation)
+    return ShardJob(
+        split=shard.split,
+        word=shard.degradation,
+        bucket=shard.bucket,
+        fingerprint=shard.fingerprint,
+        samples=samples,
+        degradation=synthesis.degradation if synthesis else None,
+        same=copies,
+        same_pixels=recaptioned,
+        old_shards={path: have[Path(path).name].sha256 for path in paths},
+        staging=str(workspace.staging),
+        codec=draft.wanted.codec,
+    )
+
+
+def build_shards(
+    jobs: Sequence[ShardJob], seconds: float, runner: Runner, staging: Path, events: Events
+) -> list[list[ShardResult | SourceChangedError]]:
+    """Make all shards, batch by batch, where `runner` runs. `seconds`: what they take on one core, as far as is known.
+
+    Progress is told after every sample, or, by workers in other processes, after every batch.
+    """
+    if not jobs:  # something is dropped or told anew: no reason to start workers
+        return []
+    for half in staging.glob("*.tmp"):  # of workers that were killed; one that still writes it keeps its open file
+        half.unlink(missing_ok=True)
+    if runner.shares_memory:
+        return runner.map("build shards", partial(build_batch, progress=events.advance), make_batches(jobs))
+    stored = store_batches(make_batches(jobs, batch_count(runner.workers, seconds)), staging)
+    batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
+    expect_staged(result for batch in batches for result in batch if isinstance(result, ShardResult))
+    return batches
+
+
+def make_batches(jobs: Sequence[ShardJob], most: int = MAX_BATCHES) -> list[list[ShardJob]]:
+    """Jobs in `most` batches at the most, of about equal size; the largest first."""
+    count = min(len(jobs), most)
+    batches: list[list[ShardJob]] = [[] for _ in range(count)]
+    for i, job in enumerate(jobs):
+        place = i % (2 * count)  # forth and back: the shards of one bucket come in the same order of degradations
+        batches[min(place, 2 * count - 1 - place)].append(job)
+    return batches
+
+
+def build_stored(batch: StoredBatch) -> list[ShardResult | SourceChangedError]:
+    """Make the shards of a batch that was left in the dataset's folder. Raises BuildError beside what they raise."""
+    return build_batch(load_batch(batch))
+
+
+def build_batch(
+    jobs: Sequence[ShardJob], progress: Callable[[int], None] | None = None
+) -> list[ShardResult | SourceChangedError]:
+    """Make several shards. One whose source changed meanwhile gives that error in its place; any other error raises."""
+    results: list[ShardResult | SourceChangedError] = []
+    for job in jobs:
+        try:
+            results.append(build_shard(job, progress))
+        except SourceChangedError as error:
+            results.append(error)
+    return results

@@ -1,0 +1,96 @@
+"""Putting finished shards, tables, card and manifest in place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from patina.pipeline.builder.job import ShardResult
+from patina.pipeline.builder.workspace import Workspace
+from patina.pipeline.format.card import CARD, card
+from patina.pipeline.format.croissant import CROISSANT, croissant
+from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.manifest import Manifest, versions, write_samples, write_sources
+from patina.pipeline.format.rows import is_sound, rows_of_shard
+from patina.pipeline.format.statistics import read_samples_table, statistics
+from patina.pipeline.hashing import canonical_json, file_sha256
+from patina.pipeline.plan.captions import label
+from patina.pipeline.plan.planning import Draft, Stores, refusal_record
+from patina.pipeline.plan.recall import captioner_fingerprints
+from patina.pipeline.scan.recovered import TRUTH
+from patina.synth.compose import Composite
+from patina.synth.degradation import Degradation
+
+
+def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], stores: Stores) -> Manifest:
+    """Put finished shards, tables, card and manifest in place in one step, and say what the dataset now is."""
+    plan, recipe = draft.plan, draft.recipe
+    shards = sorted([*plan.keep, *(r.entry for r in results)], key=lambda entry: entry.name)
+    kept = [entry.name for entry in plan.keep]
+    samples, sources = workspace.staging / SAMPLES, workspace.staging / SOURCES
+    made = [row for result in results for row in result.rows]
+    if draft.built and is_sound(draft.out, draft.built, SAMPLES):
+        write_samples(samples, draft.out, kept, made)
+    else:  # the old table is lost: the shards say all that it said
+        again = [row for e in plan.keep for row in rows_of_shard(draft.out / SHARDS / e.name, e.split)]
+        write_samples(samples, draft.out / PRIVATE, [], [*again, *made])
+    write_sources(sources, draft.source_rows)
+    manifest = Manifest(
+        recipe=recipe.table,
+        recipe_digest=recipe.digest,
+        codec=draft.wanted.codec,
+        identities=draft.wanted.identities,
+        captioner=label(recipe.captioner),
+        captioners=captioner_fingerprints(recipe),
+        shards=tuple(shards),
+        sources=len(draft.source_rows),
+        duplicates=sum(len(row["names"]) - 1 for row in draft.source_rows),
+        sources_digest=draft.sources_digest,
+        set_aside=tuple(refusal_record(r) for r in draft.refusals),
+        notes=draft.notes,
+        leaks=draft.scan.leaks.facts(),
+        tables={SAMPLES: file_sha256(samples), SOURCES: file_sha256(sources)},
+        versions=versions(),
+    )
+    kinds = (s.degradation for s in recipe.degradations.values())
+    truth = {name for degradation in kinds for name in (*degradation.truth, *step_names(degradation))}
+    truth |= {name for s in draft.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
+    sizes = canonical_json({entry.name: entry.count for entry in shards})
+    numbers = statistics(read_samples_table(workspace.staging), draft.source_rows)
+    table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
+    workspace.publish(
+        {r.entry.name: Path(r.staged) for r in results},
+        {
+            SAMPLES: samples,
+            SOURCES: sources,
+            CARD: card(manifest, truth, numbers),
+            CROISSANT: croissant(manifest, table_sizes, numbers),
+            f"{SHARDS}/sizes.json": sizes,
+            MANIFEST: manifest.to_json(),
+        },
+        [entry.name for entry, _ in plan.drop],
+    )
+    _remember(draft, results, stores)
+    return manifest
+
+
+def step_names(degradation: Degradation) -> tuple[str, ...]:
+    """Names of the intermediate targets that its samples carry."""
+    if isinstance(degradation, Composite) and degradation.steps:
+        return tuple(f"step-{i}" for i in range(1, len(degradation.parts)))
+    return ()
+
+
+def _remember(draft: Draft, results: Sequence[ShardResult], stores: Stores) -> None:
+    """Keep the digests of the new shards, and how long and how large each degradation was."""
+    paths = [(draft.out / SHARDS / r.entry.name, r.entry.sha256) for r in results]
+    stores.scans.put([(str(path), path.stat(), digest) for path, digest in paths], settled=True)
+    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for result in results:
+        if result.megapixels and not result.copied and not result.captioned:
+            total = totals[result.entry.degradation]
+            total[0] += result.seconds
+            total[1] += result.entry.bytes
+            total[2] += result.megapixels
+    stores.scans.put_rates((word, s / mp, b / mp, mp) for word, (s, b, mp) in totals.items())

@@ -1,0 +1,25 @@
+"""What a build did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from patina.pipeline.builder.job import ShardResult
+from patina.pipeline.format.manifest import Manifest
+from patina.pipeline.plan.planning import Draft
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build did."""
+
+    manifest: Manifest
+    draft: Draft
+    results: tuple[ShardResult, ...] = field(repr=False)
+    seconds: float
+    captions_made: int = 0
+
+    @property
+    def samples_written(self) -> int:
+        """Samples in the shards that were written, copied ones included."""
+        return sum(result.entry.count for result in self.results)

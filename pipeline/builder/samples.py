@@ -1,0 +1,177 @@
+"""One source becomes the samples of one degradation."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from patina.pipeline.builder.job import Copy, ShardJob
+from patina.pipeline.codec.decode import Decoded, decode
+from patina.pipeline.codec.png import encode_png
+from patina.pipeline.format.shard import Members, pack, read_span, unpack
+from patina.pipeline.hashing import canonical_json, file_sha256
+from patina.pipeline.plan.wanted import SCHEMA, WantedSample, Worded
+from patina.pipeline.scan.reading import read_verified, without_border
+from patina.pipeline.scan.recovered import recover
+from patina.pipeline.scan.source import Source
+from patina.synth.degradation import Place
+from patina.synth.image import Image
+from patina.synth.rng import Rng
+from patina.synth.severity import at_clip_size, measure
+from patina.synth.words import parts_of, text_of
+
+
+class SampleMaker:
+    """Makes the samples of one job; remembers the last source, since its tiles and variants follow one another."""
+
+    def __init__(self, job: ShardJob) -> None:
+        self._job = job
+        self._source = ""
+        self._clean: tuple[bytes, Decoded]
+        self._degraded: tuple[bytes, Decoded]
+        self._sound: dict[str, bool] = {}
+        self.synthesised = self.captioned = self.copied = 0
+        self.seconds = self.megapixels = 0.0
+
+    def sample(self, sample: WantedSample) -> tuple[bytes, dict[str, Any]]:
+        """One packed sample and the contents of its KEY.json: copied, newly captioned, or made."""
+        found = self._copy(self._job.same.get(sample.fingerprint))
+        if found:
+            data, members = found
+            self.copied += 1
+            return data, json.loads(members["json"])
+        found = self._copy(self._job.same_pixels.get(sample.pixels))
+        if found:
+            _, members = found
+            fact = {**json.loads(members["json"]), "key": sample.key}
+            fact |= _worded(sample, json.loads(fact["params"]), fact["severity"])
+            kept = [(e, body) for e, body in members.items() if e not in {"txt", "json"}]
+            self.captioned += 1
+            return pack(sample.key, _ordered(kept, sample.caption, fact)), fact
+        start = time.thread_time()
+        images, fact = self._make(sample)
+        data = pack(sample.key, _ordered(images, sample.caption, fact))
+        self.seconds += time.thread_time() - start
+        self.megapixels += sample.tile[2] * sample.tile[3] / 1e6
+        self.synthesised += 1
+        return data, fact
+
+    def _copy(self, copy: Copy | None) -> tuple[bytes, dict[str, bytes]] | None:
+        """A sample's bytes and members from an old shard, unless that shard is not what was written any more."""
+        if copy is None:
+            return None
+        if copy.path not in self._sound:
+            try:
+                self._sound[copy.path] = file_sha256(Path(copy.path)) == self._job.old_shards[copy.path]
+            except OSError:
+                self._sound[copy.path] = False
+        if not self._sound[copy.path]:
+            return None
+        data = read_span(Path(copy.path), copy.span)
+        return data, unpack(data, Path(copy.path).name)[1]
+
+    def _make(self, sample: WantedSample) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
+        self._load(sample.source)
+        own, decoded = self._clean
+        clean, whole = _cut(without_border(decoded.image, sample.source.border), sample.tile)
+        whole = whole and not sample.source.border
+        gt = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(clean))
+        params: Mapping[str, Any] = {}
+        truth: list[tuple[str, bytes]] = []
+        if sample.source.is_pair:
+            own, decoded = self._degraded
+            degraded, whole = _cut(decoded.image, sample.tile)
+            lq = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(degraded))
+            recovered = recover(sample.label, sample.source.lq_name, degraded, clean)
+            params = {**recovered.params, **sample.source.params}
+            truth = [(f"{name}.png", encode_png(values)) for name, values in recovered.truth.items()]
+        else:
+            degradation = self._job.degradation
+            assert degradation is not None, "a job with clean sources has its degradation"
+            params = degradation.draw(Rng(sample.seed), clean, _place(sample))
+            result = degradation.apply(clean, params)
+            degraded = result.image
+            lq = result.file or ("png", encode_png(degraded))
+            maps = {**result.truth, **result.steps}
+            truth = [(f"{name}.png", encode_png(values)) for name, values in maps.items()]
+        x, y, width, height = sample.tile
+        severity = severity_facts(clean, degraded)
+        fact = {
+            "schema": SCHEMA,
+            "key": sample.key,
+            "entry": sample.entry,
+            "degradation": sample.label,
+            "degradations": list(sample.words),
+            "params": canonical_json(params),
+            "seed": sample.seed,
+            "variant": sample.variant,
+            "source": sample.source.digest,
+            "content": sample.source.content,
+            "x": x,
+            "y": y,
+            "width": width,
+            "height": height,
+            "severity": severity,
+            "pixels": sample.pixels,
+            **_worded(sample, params, severity),
+        }
+        return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
+
+    def _load(self, source: Source) -> None:
+        if self._source == source.digest:
+            return
+        data = read_verified(source.path, source.content)
+        self._clean = (data, decode(data))
+        if source.is_pair:
+            data = read_verified(source.lq, source.lq_digest)
+            self._degraded = (data, decode(data))
+        self._source = source.digest
+
+
+def _worded(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
+    """What KEY.json says in words, and the fingerprint that covers it."""
+    caption = sample.caption
+    return {
+        "text": text_of(parts_of(sample.label, params), severity["score"], sample.pixels).facts(),
+        "caption": caption.text,
+        "captioner": caption.captioner,
+        "fingerprint": sample.fingerprint,
+    }
+
+
+def _ordered(images: list[tuple[str, bytes]], caption: Worded, fact: Mapping[str, Any]) -> Members:
+    """LQ, GT, caption, facts, truth maps: the order of the stored format."""
+    return [
+        *images[:2],
+        ("txt", caption.text.encode()),
+        ("json", canonical_json(fact).encode()),
+        *images[2:],
+    ]
+
+
+def _cut(image: Image, tile: tuple[int, int, int, int]) -> tuple[Image, bool]:
+    """A tile of an image, contiguous, and whether it is the whole image."""
+    x, y, width, height = tile
+    whole = (width, height) == (image.shape[1], image.shape[0])
+    return (image if whole else image[y : y + height, x : x + width].copy()), whole
+
+
+def _place(sample: WantedSample) -> Place:
+    looks = sample.source.looks
+    return Place(sample.source.names[0], *sample.tile, looks.width, looks.height)
+
+
+def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
+    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees."""
+    full = measure(clean, degraded)
+    small = measure(at_clip_size(clean), at_clip_size(degraded))
+    return {
+        **asdict(full),
+        "word": full.word,
+        **{f"clip_{name}": value for name, value in asdict(small).items()},
+        "clip_word": small.word,
+    }

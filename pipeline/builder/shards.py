@@ -1,0 +1,105 @@
+"""Makes one shard: the only place where images, degradations and captions meet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from patina.pipeline.builder.job import ShardJob, ShardResult
+from patina.pipeline.builder.samples import SampleMaker
+from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.errors import BuildError
+from patina.pipeline.format.manifest import SampleRow, ShardEntry
+from patina.pipeline.format.rows import sample_row
+from patina.pipeline.format.shard import write_shard
+from patina.pipeline.hashing import file_sha256
+from patina.pipeline.machine import LESS_MEMORY, is_out_of_memory, keep_freed_memory
+
+
+def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) -> ShardResult:
+    """Make one shard in the staging folder, or find it there finished by an earlier run.
+
+    Samples that exist already are copied as bytes, once their old shard's digest was verified; the rest is made.
+    `progress` is called with 1 after every sample. Raises SourceChangedError, OSError, BuildError.
+    """
+    staged = Path(job.staging) / f"{job.name}.{job.fingerprint[:16]}"
+    earlier = _finished(staged, job)
+    if earlier:
+        if progress:
+            progress(len(job.samples))
+        return earlier
+    if codec_fingerprint() != job.codec:
+        raise BuildError(
+            f"this worker's image codecs give other bytes (fingerprint {codec_fingerprint()}) than those of the plan "
+            f"({job.codec}); install the same versions of pillow and isal on every machine"
+        )
+    cv2.setNumThreads(1)  # shards are built side by side
+    keep_freed_memory()
+    maker = SampleMaker(job)
+    facts: list[dict[str, Any]] = []
+
+    def packed() -> Iterator[bytes]:
+        for sample in job.samples:
+            data, fact = maker.sample(sample)
+            facts.append(fact)
+            yield data
+            if progress:
+                progress(1)
+
+    # its own: a worker that its scheduler took for dead may still write the same shard
+    temporary = staged.with_name(f"{staged.name}.{secrets.token_hex(4)}.tmp")
+    half = temporary.with_name(f"{temporary.stem}.json.tmp")
+    try:
+        written = write_shard(temporary, packed())
+        entry = ShardEntry(
+            job.split, job.word, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples)
+        )
+        rows = tuple(
+            sample_row(sample.key, fact, span, job.name, job.split)
+            for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
+        )
+        _put(temporary, staged)
+        body = json.dumps({"entry": asdict(entry), "rows": [asdict(row) for row in rows]})
+        half.write_text(f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}", "utf-8")
+        _put(half, staged.with_name(staged.name + ".json"))  # last: an index stands for a shard that is whole
+    except Exception as error:
+        for path in (temporary, half):  # on a full disk, what is half written is in the way of the rest
+            path.unlink(missing_ok=True)
+        if not is_out_of_memory(error):
+            raise
+        sample = job.samples[min(len(facts), len(job.samples) - 1)]
+        size = f"{sample.tile[2]}×{sample.tile[3]} px of {sample.source.names[0]}"
+        raise BuildError(f"{job.name}: too little memory for {size}; {LESS_MEMORY}") from error
+    return ShardResult(
+        entry, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds, maker.megapixels
+    )
+
+
+def _put(half: Path, final: Path) -> None:
+    if final.is_dir():  # nothing replaces a folder, and none of ours is called so
+        shutil.rmtree(final)
+    half.replace(final)
+
+
+def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
+    """The shard, if an earlier run left it whole in the staging folder."""
+    index = staged.with_name(staged.name + ".json")
+    try:
+        digest, _, text = index.read_text("utf-8").partition("\n")
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            return None
+        body = json.loads(text)
+        entry = ShardEntry(**body["entry"])
+        if entry.fingerprint != job.fingerprint or file_sha256(staged) != entry.sha256:
+            return None
+        return ShardResult(entry, tuple(SampleRow(**row) for row in body["rows"]), str(staged), copied=entry.count)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
