@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from patina.training.data.batches import Pixels
+Pixels = NDArray[np.uint8]  # H x W x 3, RGB
 
 
 def to_bytes(restored: torch.Tensor) -> Pixels:

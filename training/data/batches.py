@@ -31,9 +31,8 @@ from patina.training.data.dataset import open_dataset
 from patina.training.data.order import Balanced, Order, Rows, Scenes, of_image, shares_of
 from patina.training.data.views import clip_view, tensor_views, training_view
 from patina.training.errors import StageError
+from patina.training.images import Pixels
 from patina.training.stages.stage import Data
-
-Pixels = NDArray[np.uint8]  # H x W x 3, RGB
 
 _COLUMNS = ("key", "shard", "offset", "size", "split", "entry", "degradation", "source", "caption")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from patina.training.data.batches import Pixels
+from patina.training.images import Pixels
 
 
 def save_strips(strips: list[Pixels], path: Path) -> None:

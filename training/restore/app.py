@@ -17,9 +17,9 @@ import PIL.Image
 
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import BadImageError
-from patina.training.data.batches import Pixels
 from patina.training.diffusion.samplers import SAMPLERS, SamplingError
 from patina.training.errors import MissingTorchError, ModelInputError, TrainingError
+from patina.training.images import Pixels
 from patina.training.restore.files import BARELY
 from patina.training.restore.options import How, Worker
 from patina.training.restore.photo import encode_photo, read_photo, writable

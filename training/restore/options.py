@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from patina.training.data.batches import Pixels
 from patina.training.errors import ModelInputError, TrainingError
-from patina.training.images import to_bytes
+from patina.training.images import Pixels, to_bytes
 from patina.training.models.unet import UNet
 from patina.training.restore.restorer import Look, Progress, Restorer
 from patina.training.restore.tiles import Tiling

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 from patina.pipeline.codec.decode import FORMATS, decode
-from patina.training.data.batches import Pixels
+from patina.training.images import Pixels
 
 PROFILES = {"RGB": b"RGB ", "L": b"GRAY"}
 """The colours of an ICC profile that fits an image, in its header."""

@@ -17,12 +17,12 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from patina.training.data.batches import Pixels
 from patina.training.data.order import noise_seed
 from patina.training.data.views import clip_view, tensor_views
 from patina.training.diffusion.samplers import SAMPLERS, FewSteps
 from patina.training.diffusion.sde import IRSDE
 from patina.training.errors import ModelInputError
+from patina.training.images import Pixels
 from patina.training.models import daclip
 from patina.training.restore.steering import Steering
 from patina.training.restore.tiles import Tiling, in_tiles
