@@ -138,10 +138,8 @@ def main() -> None:
             subprocess.run(["git", "worktree", "remove", "--force", other], check=True, cwd=here)
     lines = [f"| what | {options.beside} | now |", "| --- | --- | --- |"]
     lines += [f"| {what} | {before.get(what, '–')} | {now} |" for what, now in after.items()]
-    lines += [
-        "",
-        f"Made by `python -m benchmarks.structure --beside {options.beside} --save` on {time.strftime('%Y-%m-%d')}: {machine()}.",
-    ]
+    command = f"python -m benchmarks.structure --beside {options.beside} --save"
+    lines += ["", f"Made by `{command}` on {time.strftime('%Y-%m-%d')}: {machine()}."]
     publish("The layout of the code", "\n".join(lines), "structure" if options.save else None)
 
 
