@@ -35,7 +35,7 @@ from patina.training.data.batches import read_index, read_pair
 from patina.training.evaluation import paper_tables as published
 from patina.training.evaluation.evaluate import evaluate
 from patina.training.evaluation.metrics import psnr
-from patina.training.jobs.stage import Device, run_stage
+from patina.training.jobs.stage import LaunchOptions, run_stage
 from patina.training.restore.load import load_restorer
 from patina.training.restore.options import usual_tile
 from patina.training.restore.tiles import Tiling
@@ -81,7 +81,7 @@ def restorer(name: str, word: str, size: str) -> dict[str, Any]:
 def train(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> dict[str, Any]:
     """Train a stage; what its done.json says."""
     stage = parse_table(table, table["name"])
-    run_stage(stage, dataset, run, Device(cpu=cpu), lambda line: print(f"  {line}", file=sys.stderr))
+    run_stage(stage, dataset, run, LaunchOptions(cpu=cpu), lambda line: print(f"  {line}", file=sys.stderr))
     return read_table(run / stage.name / DONE)
 
 

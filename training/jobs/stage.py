@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Device:
+class LaunchOptions:
     """Where stages train; none of it changes what comes out, but in the last bits.
 
     processes  0: one for each GPU, or one on the CPU.
@@ -44,41 +44,41 @@ class Device:
     patience: float = 1800.0
 
 
-def job_of(stage: Stage, dataset: Path, run: Path, device: Device) -> dict[str, object]:
+def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> dict[str, object]:
     """The fields of `patina.training.loop.job.Job`."""
     return {
         "stage": stage.table(),
         "dataset": str(dataset),
         "run": str(run),
         "start": str(run / stage.after / MODEL) if stage.after else "",
-        "workers": device.workers,
-        "cpu": device.cpu,
-        "compile": device.compile,
-        "pieces": device.pieces,
+        "workers": options.workers,
+        "cpu": options.cpu,
+        "compile": options.compile,
+        "pieces": options.pieces,
     }
 
 
-def command(job: Path, device: Device) -> list[str]:
+def command(job: Path, options: LaunchOptions) -> list[str]:
     """The command of a stage's process."""
-    processes = processes_of(device)
+    processes = processes_of(options)
     loop = ["-m", "patina.training.loop", str(job)]
-    if device.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
+    if options.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
         alone = processes == 1
         rendezvous = ["--standalone", "--nproc_per_node", str(processes)]
         return [sys.executable, *([] if alone else ["-m", "torch.distributed.run", *rendezvous]), *loop]
-    options = ["--quiet", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
-    options += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(_threads(device, processes))]
-    options += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, *loop]
+    launcher = ["--quiet", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
+    launcher += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(_threads(options, processes))]
+    launcher += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
+    return [sys.executable, "-m", "accelerate.commands.launch", *launcher, *loop]
 
 
-def processes_of(device: Device) -> int:
+def processes_of(options: LaunchOptions) -> int:
     """Processes that train a stage."""
-    return device.processes or (1 if device.cpu else gpus() or 1)
+    return options.processes or (1 if options.cpu else gpus() or 1)
 
 
-def _threads(device: Device, processes: int) -> int:
-    return device.threads or max(1, _cores() // processes)
+def _threads(options: LaunchOptions, processes: int) -> int:
+    return options.threads or max(1, _cores() // processes)
 
 
 def gpus() -> int:
@@ -90,26 +90,26 @@ def gpus() -> int:
     return len(listed)
 
 
-def run_stage(stage: Stage, dataset: Path, run: Path, device: Device | None = None, say: Say = print) -> Path:
+def run_stage(stage: Stage, dataset: Path, run: Path, options: LaunchOptions | None = None, say: Say = print) -> Path:
     """Train a stage in a process of its own, from where it stands; gives its model file.
 
     `say` gets its lines. If this is interrupted (cancelled, Ctrl-C, SIGTERM) the process is asked to end with a state.
     Raises StageError for what a user must mend, StageCrashedError if the process died or hung.
     """
-    device = device or Device()
+    options = options or LaunchOptions()
     open_dataset(dataset)
     folder = run / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     job = folder / "job.json"
-    write_text(job, json.dumps(job_of(stage, dataset, run, device), indent=1))
+    write_text(job, json.dumps(job_of(stage, dataset, run, options), indent=1))
     environment = {
         **os.environ,
         "PATINA_PARENT": str(os.getpid()),
         "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(_threads(device, processes_of(device))),
+        "OMP_NUM_THREADS": str(_threads(options, processes_of(options))),
     }
     process = subprocess.Popen(
-        command(job, device),
+        command(job, options),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -130,7 +130,7 @@ def run_stage(stage: Stage, dataset: Path, run: Path, device: Device | None = No
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        _wait(process, folder / HEARTBEAT, device.patience, stage)
+        _wait(process, folder / HEARTBEAT, options.patience, stage)
     finally:
         end(process)
         listener.join()

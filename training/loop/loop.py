@@ -40,7 +40,7 @@ from patina.training.models.layers import check_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.make import make_learner
-from patina.training.restore.load import load_steering
+from patina.training.restore.load import load_conditioner
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import STEERED_BY, Stage
 
@@ -84,13 +84,13 @@ class _Loop:
         self.device, self.world = self.accelerator.device, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
         self.pieces = job.pieces
-        steering = load_steering(start)[0] if start else None
-        if steering and steering.stage.objective != STEERED_BY.get(stage.objective):
+        conditioner = load_conditioner(start)[0] if start else None
+        if conditioner and conditioner.stage.objective != STEERED_BY.get(stage.objective):
             raise StageError(
                 f"stage {stage.name}: `{stage.objective}` starts from a stage of `{STEERED_BY.get(stage.objective)}`; "
-                f"{start} is `{steering.stage.objective}`"
+                f"{start} is `{conditioner.stage.objective}`"
             )
-        self.learner: Learner = make_learner(stage, index, steering)
+        self.learner: Learner = make_learner(stage, index, conditioner)
         self.learner.to(self.device)
         self.learner.place(self.device)
         if job.compile:
