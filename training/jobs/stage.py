@@ -1,28 +1,19 @@
-"""A stage in a process of its own: started, listened to, ended."""
+"""A stage in a process of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import STOPPED, StageCrashedError, StageError
+from patina.training.errors import STOPPED, StageCrashedError
+from patina.training.jobs.process import Ended, Say, run_process
 from patina.training.stages.stage import Stage
-
-GRACE = 120.0
-"""Seconds that a loop has to end its step and write its state, once it is asked to."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -102,83 +93,38 @@ def run_stage(stage: Stage, dataset: Path, run: Path, options: LaunchOptions | N
     folder.mkdir(parents=True, exist_ok=True)
     job = folder / "job.json"
     write_text(job, json.dumps(job_of(stage, dataset, run, options), indent=1))
-    environment = {
-        **os.environ,
-        "PATINA_PARENT": str(os.getpid()),
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(_threads(options, processes_of(options))),
-    }
-    process = subprocess.Popen(
+    ended = run_process(
         command(job, options),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that Ctrl-C comes to us, and we ask the process to end
+        say,
+        environment={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
+        watch=_Patience(stage, folder / HEARTBEAT, options.patience).expect_life,
     )
-    lines: list[str] = []
-
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            del lines[:-200]
-            say(lines[-1])
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        _wait(process, folder / HEARTBEAT, options.patience, stage)
-    finally:
-        end(process)
-        listener.join()
-        assert process.stdout is not None
-        process.stdout.close()
-    return _outcome(process.returncode, lines, stage, folder)
+    return _outcome(ended, stage, folder)
 
 
-def _wait(process: subprocess.Popen[str], heartbeat: Path, patience: float, stage: Stage) -> None:
-    begun = time.time()
-    while True:
-        try:
-            process.wait(2.0)
-            return
-        except subprocess.TimeoutExpired:
-            beat = max(begun, heartbeat.stat().st_mtime if heartbeat.exists() else 0.0)
-            if time.time() - beat > patience:
-                raise StageCrashedError(
-                    f"stage {stage.name}: no sign of life for {patience:.0f} s, so it was ended; trying again goes on "
-                    "from its last state"
-                ) from None
+class _Patience:
+    """How long a stage's process may leave its heartbeat untouched."""
+
+    def __init__(self, stage: Stage, heartbeat: Path, seconds: float) -> None:
+        self._stage, self._heartbeat, self._seconds = stage, heartbeat, seconds
+        self._begun = time.time()
+
+    def expect_life(self) -> None:
+        """Raise StageCrashedError once it was untouched for longer."""
+        beat = max(self._begun, self._heartbeat.stat().st_mtime if self._heartbeat.exists() else 0.0)
+        if time.time() - beat > self._seconds:
+            raise StageCrashedError(
+                f"stage {self._stage.name}: no sign of life for {self._seconds:.0f} s, so it was ended; trying again "
+                "goes on from its last state"
+            )
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """Ask a process and all it started to end, and make them after `GRACE` seconds."""
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _outcome(status: int, lines: list[str], stage: Stage, folder: Path) -> Path:
-    told = next((line.removeprefix("patina: ") for line in reversed(lines) if line.startswith("patina: ")), "")
-    if status == 0 and (folder / MODEL).exists():
+def _outcome(ended: Ended, stage: Stage, folder: Path) -> Path:
+    if ended.status == 0 and (folder / MODEL).exists():
         return folder / MODEL
-    if status == STOPPED or any('"finished": false' in line for line in lines[-20:]):
+    if ended.status == STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
         raise StageCrashedError(f"stage {stage.name} was asked to stop; it left a state to go on from")
-    if told:
-        raise StageError(told)
-    raise StageCrashedError(
-        f"stage {stage.name}: its process ended with status {status}; its last lines:\n" + "\n".join(lines[-15:])
-    )
+    raise ended.error(f"stage {stage.name}")
 
 
 def _cores() -> int:

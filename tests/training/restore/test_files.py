@@ -417,7 +417,7 @@ def test_a_shallow_unet_that_attends_gets_smaller_tiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("options", "said"),
     [
         (RestoreOptions(tile=20), "expected 64 or more, or 0"),
         (RestoreOptions(tile=100, overlap=50), "less than half of the side"),
