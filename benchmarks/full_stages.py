@@ -58,11 +58,11 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
     from patina.training.stages.plan import load_plan
 
     stages = load_plan(plan)
-    stage = replace(stages[name], clip="")
+    stage = replace(stages[name], pretrained="")
     index = read_index(dataset, "train", stage.data.entries)
     conditioner = None
     if stage.after:
-        before = replace(stages[stage.after], clip="")
+        before = replace(stages[stage.after], pretrained="")
         conditioner = Conditioner(make_learner(before, index, None).net, before)
     learner = make_learner(stage, index, conditioner).to(device)
     learner.place(device)
@@ -94,7 +94,7 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
         "flops": 3 * counter.get_total_flops() / batch,
         "seconds": seconds / batch,
         "memory": peak,
-        "images": stage.images,
+        "images": stage.max_images,
         "finite": all(abs(x) < float("inf") for x in (first, second)),
     }
 

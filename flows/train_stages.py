@@ -121,8 +121,8 @@ def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: Lau
 def label(item: StagePlan) -> str:
     """What is done now, in words."""
     if item.what == "goes on":
-        return f"continue {item.stage.name} after {item.seen:,} of {item.stage.images:,} images"
-    return f"train {item.stage.name} on {item.stage.images:,} images"
+        return f"continue {item.stage.name} after {item.seen:,} of {item.stage.max_images:,} images"
+    return f"train {item.stage.name} on {item.stage.max_images:,} images"
 
 
 def expect_trainable(items: Sequence[StagePlan], dataset: Path, options: LaunchOptions) -> None:
@@ -143,7 +143,7 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, options: LaunchO
             order_of(index, data, stage.seed)
             if stage.validation.every:
                 read_index(dataset, "val", data.entries)
-            Plan(0, stage.images, data.batch, 0, processes_of(options), options.pieces)
+            Plan(0, stage.max_images, data.batch, 0, processes_of(options), options.gradient_accumulation)
         except StageError as error:
             raise StageError(f"stage {stage.name}: {error}") from None
         if data.batch > len(index):
@@ -175,7 +175,7 @@ def train_stage(
     with nullcontext() if options.cpu else lease("training", say=warn):
         (now,) = plan_stages({stage.name: stage}, dataset, run)  # a further try goes on from a later state
         events = TrainingEvents(watcher())
-        events.begin(label, max(1, stage.images - now.seen), "images")
+        events.begin(label, max(1, stage.max_images - now.seen), "images")
         model = run_stage(stage, dataset, run, options, Lines(get_run_logger(), events, now.seen))
         events.end()
     record("what was trained", lambda: result_artifact(outcome(run, stage), run))

@@ -132,9 +132,9 @@ def stages(
                 "learns": one.objective,
                 "network": f"{one.network} ({one.size})",
                 "starts from": one.after or "–",
-                "images": f"{one.images:,}",
+                "images": f"{one.max_images:,}",
                 "batch": str(one.data.batch),
-                "rate": f"{one.optimiser.rate:.0e}",
+                "lr": f"{one.optimiser.lr:.0e}",
             }
             for name in ([plan] if plan else PLANS)
             for one in load_plan(name).values()
@@ -243,9 +243,18 @@ def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchO
     with training_shown():
         from patina.flows.train_stages import train_stages
 
-        o = options
         trained: Trained = train_stages(
-            folder, run, plan, stages, o.cpu, o.processes, o.workers, o.threads, o.compile, o.pieces, o.patience
+            folder,
+            run,
+            plan,
+            stages,
+            cpu=options.cpu,
+            processes=options.processes,
+            workers=options.workers,
+            threads=options.threads,
+            compile=options.compile,
+            pieces=options.gradient_accumulation,
+            patience=options.patience,
         )
     return trained.skipped
 

@@ -41,11 +41,11 @@ def write_plan(folder: Path, images: int = IMAGES) -> Path:
     """A controller that takes long enough to be stopped in the middle, and a restorer that starts from it."""
     folder.mkdir()
     changes: dict[str, dict[str, Any]] = {
-        "controller": {"images": images, "save_every": 40, "validation": {"every": 240, "samples": 3}},
+        "controller": {"max_images": images, "save_every": 40, "validation": {"every": 240, "samples": 3}},
         "nafnet": {},
     }
     for name, changed in changes.items():
-        table = stage(name, **changed).table()
+        table = stage(name, **changed).file_table()
         del table["name"]
         (folder / f"{name}.toml").write_text(tomli_w.dumps(table), "utf-8")
     return folder

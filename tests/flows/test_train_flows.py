@@ -48,7 +48,7 @@ def write_plan(folder: Path, **changes: dict[str, Any]) -> Path:
     """A plan's folder of the small stages; of `changes` by stage, a table's fields are merged."""
     folder.mkdir(exist_ok=True)
     for name in STAGES:
-        table = small(name, **changes.get(name, {})).table()
+        table = small(name, **changes.get(name, {})).file_table()
         del table["name"]
         (folder / f"{name}.toml").write_text(tomli_w.dumps(table), "utf-8")
     return folder
@@ -84,10 +84,10 @@ class Loop:
         fingerprint = stage.fingerprint(digest, start)
         weights = {"weight": torch.tensor([float(int(fingerprint[:4], 16))])}
         notes = {"stage": json.dumps(stage.table()), "fingerprint": fingerprint, "dataset": digest, "start": start}
-        notes |= {"seen": str(stage.images), "words": '["noisy"]', "seed": "0", "patina": "0", "torch": "0"}
+        notes |= {"seen": str(stage.max_images), "words": '["noisy"]', "seed": "0", "patina": "0", "torch": "0"}
         model = checkpoint.write(Checkpoint(stage.network, {}, weights, notes), folder.path / MODEL)
-        told = {"seen": stage.images, "seconds": 3.0, "best": 0.8, "notes": ["halved"], "saved": {"texts computed": 4}}
-        folder.finish({"fingerprint": fingerprint, "model": model, **told})
+        told = {"seconds": 3.0, "best": 0.8, "notes": ["halved"], "saved": {"texts computed": 4}}
+        folder.finish({"fingerprint": fingerprint, "model": model, "seen": stage.max_images, **told})
         return folder.path / MODEL
 
 
@@ -187,7 +187,7 @@ def test_stages_are_trained_in_order_once_and_all_of_it_is_told(
     run = tmp_path / "run"
     done = train(dataset, run, plan, workers=0, pieces=2)
     assert loop.trained == ["adapter", "controller", "irsde", "nafnet", "vlunet"]
-    assert set(loop.devices) == {LaunchOptions(0, 0, 0, cpu=True, pieces=2)}
+    assert set(loop.devices) == {LaunchOptions(0, 0, 0, cpu=True, gradient_accumulation=2)}
     assert [one.stage for one in done.outcomes] == EVERY
     assert (done.skipped, done.report) == ((), run / "report.html")
     assert "5 of 5 stages to train" in artifact("training-plan")
@@ -225,7 +225,7 @@ def test_a_changed_file_trains_only_what_depends_on_it(dataset: Path, plan: Path
     assert task_states(run, "skip controller") == {"Skipped"}
     assert task_states(run, "train controller on 24 images") == {"Completed"}
     loop.trained.clear()
-    write_plan(plan, nafnet={"seed": 1}, controller={"optimiser": {"rate": 2e-3}})
+    write_plan(plan, nafnet={"seed": 1}, controller={"optimiser": {"lr": 2e-3}})
     train(dataset, run, plan)
     assert loop.trained == ["controller", "irsde", "nafnet"]
     loop.trained.clear()

@@ -14,7 +14,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO, TypeAlias
+from typing import IO, TypeAlias
 
 from patina.training.errors import StageCrashedError, StageError
 
@@ -104,7 +104,7 @@ def run_process(
 class _Heard:
     """The last lines of a process, and what `say` raised, if it did."""
 
-    output: TextIO
+    output: IO[str]
     say: Say
     lines: list[str] = field(default_factory=list)
     failure: BaseException | None = None

@@ -23,6 +23,7 @@ class LaunchOptions:
     processes  0: one for each GPU, or one on the CPU.
     workers    processes that read ahead, for each of these; -1: as many as suit.
     threads    of each process on a CPU; 0: the cores over the processes.
+    gradient_accumulation  into how many parts a process's batch is split, to save memory.
     patience   seconds without a heartbeat after which a stage's process is taken for hung and ended.
     """
 
@@ -31,12 +32,12 @@ class LaunchOptions:
     threads: int = 0
     cpu: bool = False
     compile: bool = False
-    pieces: int = 1
+    gradient_accumulation: int = 1
     patience: float = 1800.0
 
 
 def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> dict[str, object]:
-    """The fields of `patina.training.loop.job.Job`."""
+    """What job.json holds: the fields of `patina.training.loop.job.Job`, as they are stored."""
     return {
         "stage": stage.table(),
         "dataset": str(dataset),
@@ -45,7 +46,7 @@ def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> di
         "workers": options.workers,
         "cpu": options.cpu,
         "compile": options.compile,
-        "pieces": options.pieces,
+        "pieces": options.gradient_accumulation,
     }
 
 

@@ -58,7 +58,7 @@ class Sde(Restoring):
         super().__init__(stage, conditioner)
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
-        if s.start == "noise":
+        if s.init == "noise":
             assert isinstance(self.net, UNet)
             self.net.start_as_noise(self.sde.lam)
 
@@ -80,7 +80,7 @@ class Sde(Restoring):
 
     def _drawn(self, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """t, z, and which states are those that a sampler starts from; None if none shall be."""
-        share, times, noises, first = self.stage.sde.first, [], [], []
+        share, times, noises, first = self.stage.sde.terminal_share, [], [], []
         for number in batch.numbers:
             generator = torch.Generator(like.device).manual_seed(noise_seed(self.stage.seed, number))
             times.append(torch.randint(1, self.sde.steps + 1, (1,), generator=generator, device=like.device))

@@ -15,7 +15,7 @@ from typing import Literal
 
 from patina.training.checkpoints.files import DONE, STAGE, model_digest, read_table
 from patina.training.data.dataset import open_dataset
-from patina.training.stages.stage import Stage
+from patina.training.stages.stage import Stage, from_stored
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def plan_stages(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[Sta
             continue
         fingerprint = stage.fingerprint(digest, start)
         if read_table(folder / DONE).get("fingerprint") == fingerprint and model_digest(folder):
-            found[name] = StagePlan(stage, "done", "settings, dataset and start are as they were", stage.images)
+            found[name] = StagePlan(stage, "done", "settings, dataset and start are as they were", stage.max_images)
         elif read_table(folder / STAGE).get("fingerprint") == fingerprint:
             seen = max((int(p.stem.removeprefix("state-")) for p in folder.glob("state-*.safetensors")), default=0)
             found[name] = StagePlan(stage, "goes on" if seen else "train", f"stopped after {seen:,} images", seen)
@@ -54,7 +54,8 @@ def _difference(folder: Path, stage: Stage, dataset: str, start: str) -> str:
     if not held:
         return "not trained yet"
     earlier = held.get("stage")
-    changed = [k for k, v in stage.table().items() if not isinstance(earlier, dict) or earlier.get(k) != v]
+    before = from_stored(earlier) if isinstance(earlier, dict) else {}
+    changed = [k for k, v in stage.file_table().items() if k not in before or before[k] != v]
     if changed:
         return f"its {', '.join(changed)} changed"
     if held.get("dataset") != dataset:

@@ -27,7 +27,7 @@ from patina.training.restore.load import load_conditioner, load_restorer
 from patina.training.runs.lineage import lineage
 from patina.training.runs.plan import plan_stages
 from patina.training.stages.plan import load_plan
-from patina.training.stages.stage import Average
+from patina.training.stages.stage import Ema
 from tests.training.running import STAGES, small_dataset, stage, trained
 
 
@@ -62,7 +62,7 @@ def test_stages_leave_what_their_folder_promises(run: Path) -> None:
     for name in STAGES:
         folder = StageFolder(run / name)
         rows = folder.rows()
-        assert [row["seen"] for row in rows if "loss" in row][-1] == stage(name).images
+        assert [row["seen"] for row in rows if "loss" in row][-1] == stage(name).max_images
         assert any(key.startswith("val_") for row in rows for key in row)
         assert folder.states() == []  # a finished stage needs none
         assert (run / name / "best.safetensors").exists()
@@ -114,7 +114,7 @@ def test_killed_between_states_and_a_damaged_state(run: Path, dataset: Path, tmp
 
 def test_another_number_of_pieces_gives_nearly_the_same(run: Path, dataset: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "adapter")
-    trained(stage("vlunet"), dataset, tmp_path, pieces=2)
+    trained(stage("vlunet"), dataset, tmp_path, gradient_accumulation=2)
     one, two = (checkpoint.load(r / "vlunet" / "model.safetensors").tensors for r in (run, tmp_path))
     assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-3
 
@@ -152,8 +152,8 @@ def test_out_of_memory_in_a_contrastive_batch_stops_with_advice(
 
 def test_numbers_that_are_not_finite_stop_it_before_they_are_saved(dataset: Path, run: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "controller")
-    wild = stage("irsde", optimiser={"rate": 1e30}, images=64, validation={"every": 0})
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.rate"):
+    wild = stage("irsde", optimiser={"lr": 1e30}, max_images=64, validation={"every": 0})
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.lr"):
         trained(wild, dataset, tmp_path)
     for path in StageFolder(tmp_path / "irsde").states():
         assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path).tensors.values())
@@ -192,7 +192,7 @@ def test_a_finished_stage_is_left_alone_and_a_changed_one_and_what_follows_are_t
     assert "nothing to do" in trained(plan["controller"], dataset, whole).notes[0]
     assert (whole / "controller" / "model.safetensors").stat().st_mtime_ns == before
 
-    changed = plan | {"controller": stage("controller", optimiser={"rate": 2e-3})}
+    changed = plan | {"controller": stage("controller", optimiser={"lr": 2e-3})}
     found = {t.stage.name: (t.what, t.why) for t in plan_stages(changed, dataset, whole)}
     assert found["controller"] == ("train", "its optimiser changed")
     assert found["irsde"] == found["nafnet"] == ("train", "controller is trained first")
@@ -210,8 +210,8 @@ def test_a_changed_dataset_trains_all_again(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_another_fingerprint_left_is_moved_aside(run: Path, dataset: Path, tmp_path: Path) -> None:
-    trained(stage("controller", images=8), dataset, tmp_path)
-    trained(stage("controller", images=12), dataset, tmp_path)
+    trained(stage("controller", max_images=8), dataset, tmp_path)
+    trained(stage("controller", max_images=12), dataset, tmp_path)
     assert json.loads((tmp_path / "controller.before" / "done.json").read_text())["seen"] == 8
     assert json.loads((tmp_path / "controller" / "done.json").read_text())["seen"] == 12
 
@@ -230,7 +230,7 @@ def test_a_restorer_restores_and_its_controller_names(run: Path, dataset: Path) 
 
 def test_states_that_a_sampler_starts_from(run: Path, dataset: Path) -> None:
     """With first = 1 all states are mu and noise, and the noise that stands for the clean image is the target."""
-    index, made = read_index(dataset, "train"), stage("irsde", sde={"first": 1, "loss": "image", "eps": 0.3})
+    index, made = read_index(dataset, "train"), stage("irsde", sde={"terminal_share": 1, "loss": "image", "eps": 0.3})
     conditioner = load_conditioner(run / "controller" / "model.safetensors")[0]
     learner = make_learner(made, index, conditioner)
     (batch,) = load(index, made.data, Plan(0, 4, 4), seed=0, view_side=64)
@@ -246,7 +246,7 @@ def test_states_that_a_sampler_starts_from(run: Path, dataset: Path) -> None:
     ((x, mu, t),) = asked
     assert (t == made.sde.steps).all()
     assert float((x - mu).std()) == pytest.approx(made.sde.max_sigma / 255, rel=0.1)
-    later = make_learner(stage("irsde", sde={"start": "noise"}), index, conditioner)
+    later = make_learner(stage("irsde", sde={"init": "noise"}), index, conditioner)
     assert later.net.predict.bias.abs().max() == 0  # type: ignore[union-attr, operator]
 
 
@@ -278,7 +278,7 @@ def test_texts_go_through_the_tower_once(run: Path) -> None:
 
 def test_what_cannot_be_trained_is_told_before_anything_is_written(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"8 photographs are compared"):
-        trained(stage("controller", data={"batch": 8}, images=16), dataset, tmp_path)
+        trained(stage("controller", data={"batch": 8}, max_images=16), dataset, tmp_path)
     with pytest.raises(StageError, match="wants snowy"):
         trained(stage("controller", data={"entries": ["snowy"]}), dataset, tmp_path)
     with pytest.raises(CheckpointError, match="no such file"):
@@ -308,7 +308,7 @@ def test_metrics_for_tensorboard_go_on_after_a_stop(dataset: Path, tmp_path: Pat
 def test_average() -> None:
     net = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(net.weight)
-    average = MovingAverage(net, Average(decay=0.9))
+    average = MovingAverage(net, Ema(decay=0.9))
     torch.nn.init.ones_(net.weight)
     for step in range(5):
         average.update(net, step)
@@ -316,7 +316,7 @@ def test_average() -> None:
     average.exchange(net)
     assert net.weight.item() == pytest.approx(1 - 0.9**5, rel=1e-6)
     assert float(average.tensors["weight"]) == 1
-    published = MovingAverage(net, Average(decay=0.995, every=10, published=True))
+    published = MovingAverage(net, Ema(decay=0.995, every=10, published=True))
     assert published.decay_at(7) is None
     assert published.decay_at(100) == 0
     assert published.decay_at(110) == pytest.approx(1 - 11 ** (-2 / 3))
@@ -354,7 +354,7 @@ def test_two_processes_are_one_with_the_double_batch(run: Path, dataset: Path, t
         losses = [
             {row["seen"]: row["loss"] for row in StageFolder(r / name).rows() if "loss" in row} for r in (run, tmp_path)
         ]
-        last = stage(name).images
+        last = stage(name).max_images
         assert losses[0][last] == pytest.approx(losses[1][last], rel=1e-3)
 
 
@@ -363,7 +363,7 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
     """SIGKILL and SIGTERM at moments spread over the run, then to the end: the bits of an undisturbed run."""
     copied(run, tmp_path, "controller")
     rng = np.random.default_rng(1)
-    long = stage("irsde", images=240, save_every=20, validation={"every": 0})
+    long = stage("irsde", max_images=240, save_every=20, validation={"every": 0})
     job = Job(long.table(), str(dataset), str(tmp_path), str(tmp_path / "controller/model.safetensors"), 0, True)
     path = job.save(tmp_path / "job.json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -390,7 +390,7 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
 @pytest.mark.slow
 def test_a_stage_ends_when_nobody_waits_for_it(run: Path, dataset: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "controller")
-    long = stage("irsde", images=400_000, save_every=0, validation={"every": 0})
+    long = stage("irsde", max_images=400_000, save_every=0, validation={"every": 0})
     code = (
         "import json, sys; from pathlib import Path; from patina.training.jobs.stage import *\n"
         "from patina.training.stages.plan import parse_table\n"

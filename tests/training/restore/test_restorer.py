@@ -264,7 +264,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     dataset = small_dataset(folder)
     for name in ("controller", "nafnet", "irsde"):
-        short = stage(name, images=8, validation={"every": 0}, save_every=8)
+        short = stage(name, max_images=8, validation={"every": 0}, save_every=8)
         trained(short, dataset, folder / "run")
     return folder / "run"
 
