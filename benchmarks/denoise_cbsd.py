@@ -35,11 +35,11 @@ from patina.training.data.batches import read_index, read_pair
 from patina.training.evaluation import paper_tables as published
 from patina.training.evaluation.evaluate import evaluate
 from patina.training.evaluation.metrics import psnr
-from patina.training.jobs.stage import Device, run_stage
+from patina.training.jobs.stage import LaunchOptions, run_stage
 from patina.training.restore.load import load_restorer
 from patina.training.restore.options import usual_tile
 from patina.training.restore.tiles import Tiling
-from patina.training.stages.plan import load_plan, parse_table
+from patina.training.stages.plan import load_plan, parse_file_table
 
 WORDS = ("noisy", "jpeg-compressed")
 RESTORERS = ("vlunet", "nafnet", "irsde")
@@ -61,17 +61,17 @@ def build(photos: Path, folder: Path) -> Path:
 def steered(size: str, crop: int) -> Iterator[dict[str, Any]]:
     """The stages that steer, tiny ones, which look at squares as the restorers are trained on."""
     for name in STEERING:
-        table = load_plan("tiny")[name].table()
+        table = load_plan("tiny")[name].file_table()
         table["data"].update(crop=crop, group=0, entries=list(WORDS))
         table["validation"]["every"] = 0
         if size == "tiny":
-            table["images"] = table["images"] // 4
+            table["max_images"] = table["max_images"] // 4
         yield table
 
 
 def restorer(name: str, word: str, size: str) -> dict[str, Any]:
     """A restorer's stage on one degradation, without looks in between."""
-    table = load_plan(size)[name].table()
+    table = load_plan(size)[name].file_table()
     table["data"].update(entries=[word], weights={}, repeats={})
     table["validation"]["every"] = 0
     table["save_every"] = 0
@@ -80,17 +80,17 @@ def restorer(name: str, word: str, size: str) -> dict[str, Any]:
 
 def train(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> dict[str, Any]:
     """Train a stage; what its done.json says."""
-    stage = parse_table(table, table["name"])
-    run_stage(stage, dataset, run, Device(cpu=cpu), lambda line: print(f"  {line}", file=sys.stderr))
+    stage = parse_file_table(table, table["name"])
+    run_stage(stage, dataset, run, LaunchOptions(cpu=cpu), lambda line: print(f"  {line}", file=sys.stderr))
     return read_table(run / stage.name / DONE)
 
 
 def rate_of(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> float:
     """Images a second, of the later half of forty steps."""
-    short = table | {"images": 40 * table["data"]["batch"]}
+    short = table | {"max_images": 40 * table["data"]["batch"]}
     train(short, dataset, run, cpu)
     rows = [json.loads(line) for line in (run / table["name"] / METRICS).read_text("utf-8").splitlines()]
-    rates = [row["images_per_s"] for row in rows if "images_per_s" in row and row["seen"] > short["images"] // 2]
+    rates = [row["images_per_s"] for row in rows if "images_per_s" in row and row["seen"] > short["max_images"] // 2]
     shutil.rmtree(run / table["name"])
     return float(np.median(rates))
 
@@ -121,7 +121,7 @@ def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu
     for name in RESTORERS:
         table = restorer(name, word, size)
         batch = table["data"]["batch"]
-        table["images"] = max(1, round(rate_of(table, dataset, run, cpu) * seconds / batch)) * batch
+        table["max_images"] = max(1, round(rate_of(table, dataset, run, cpu) * seconds / batch)) * batch
         done = train(table, dataset, run, cpu)
         device = "cpu" if cpu else "cuda"
         net = load_restorer(run / name, device=device)

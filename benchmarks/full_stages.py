@@ -54,17 +54,17 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
     """Figures of one stage's step, in this process."""
     from patina.training.data.batches import Plan, load, read_index
     from patina.training.objectives.make import make_learner
-    from patina.training.restore.steering import Steering
+    from patina.training.restore.conditioning import Conditioner
     from patina.training.stages.plan import load_plan
 
     stages = load_plan(plan)
-    stage = replace(stages[name], clip="")
+    stage = replace(stages[name], pretrained="")
     index = read_index(dataset, "train", stage.data.entries)
-    steering = None
+    conditioner = None
     if stage.after:
-        before = replace(stages[stage.after], clip="")
-        steering = Steering(make_learner(before, index, None).net, before)
-    learner = make_learner(stage, index, steering).to(device)
+        before = replace(stages[stage.after], pretrained="")
+        conditioner = Conditioner(make_learner(before, index, None).net, before)
+    learner = make_learner(stage, index, conditioner).to(device)
     learner.place(device)
     data = replace(stage.data, batch=batch, order="balanced")
     found = load(index, data, Plan(0, 3 * batch, batch), seed=0, view_side=learner.view_side)
@@ -94,7 +94,7 @@ def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[st
         "flops": 3 * counter.get_total_flops() / batch,
         "seconds": seconds / batch,
         "memory": peak,
-        "images": stage.images,
+        "images": stage.max_images,
         "finite": all(abs(x) < float("inf") for x in (first, second)),
     }
 

@@ -29,7 +29,7 @@ from patina.synth.degradations import CATALOGUE
 from patina.training.data.batches import Batch, Index, Plan, load, read_index
 from patina.training.objectives.base import Learner
 from patina.training.objectives.make import make_learner
-from patina.training.restore.steering import Steering
+from patina.training.restore.conditioning import Conditioner
 from patina.training.stages.plan import load_plan
 from patina.training.stages.stage import Stage
 
@@ -77,10 +77,10 @@ def decoding(index: Index, seconds: float) -> float:
 
 
 def of_stage(
-    stage: Stage, steering: Steering | None, index: Index, seconds: float, workers: int, device: str
+    stage: Stage, conditioner: Conditioner | None, index: Index, seconds: float, workers: int, device: str
 ) -> tuple[Learner, str]:
     """The stage's line of the table."""
-    learner = make_learner(stage, index, steering).to(device)
+    learner = make_learner(stage, index, conditioner).to(device)
     learner.place(device)
     step, size = training_step(learner, device), stage.data.batch
 
@@ -118,12 +118,12 @@ def main() -> None:
         lay_out(Path(folder) / "photos", PHOTOS)
         dataset = build_dataset(Path(folder), "".join(f"[degradations.{word}]\n" for word in CATALOGUE))
         index = read_index(dataset, "train")
-        steering: dict[str, Steering] = {}
+        conditioners: dict[str, Conditioner] = {}
         for name, stage in load_plan("tiny").items():
-            before = steering.get(stage.after)
+            before = conditioners.get(stage.after)
             learner, line = of_stage(stage, before, index, options.seconds, options.workers, options.device)
             if stage.names_degradations:
-                steering[name] = Steering(learner.net, stage)
+                conditioners[name] = Conditioner(learner.net, stage)
             lines.append(line)
             print(line, file=sys.stderr)
         alone = decoding(index, options.seconds)

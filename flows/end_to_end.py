@@ -26,7 +26,7 @@ from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageError
 from patina.training.jobs import evaluation as evaluating
 from patina.training.jobs.evaluation import ProtocolName, SamplerName, SplitName
-from patina.training.jobs.stage import Device
+from patina.training.jobs.stage import LaunchOptions
 from patina.training.stages.plan import chosen, load_plan
 
 
@@ -81,7 +81,7 @@ def train_end_to_end(
     else:
         open_dataset(out)
     dataset, folder = Path(out), Path(run)
-    skipped = train_plan(wanted, dataset, folder, Device(processes, workers, cpu=cpu, compile=compile))
+    skipped = train_plan(wanted, dataset, folder, LaunchOptions(processes, workers, cpu=cpu, compile=compile))
     options = evaluating.Options(
         split, (), per_entry, protocol, sampler, steps, tile=tile, side=side, lpips=lpips, fid=fid, cpu=cpu
     )

@@ -33,8 +33,8 @@ from patina.flows.training_log import Lines, TrainingEvents, tell
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageCrashedError, StageError
 from patina.training.jobs.evaluation import Outcome, outcome, run_report
-from patina.training.jobs.stage import Device, gpus, processes_of, run_stage
-from patina.training.runs.plan import Todo, todo
+from patina.training.jobs.stage import LaunchOptions, gpus, processes_of, run_stage
+from patina.training.runs.plan import StagePlan, plan_stages
 from patina.training.stages.plan import chosen, load_plan
 from patina.training.stages.stage import Stage
 
@@ -87,49 +87,49 @@ def train_stages(
     """
     wanted = chosen(load_plan(plan), stages)
     open_dataset(dataset)  # as it was given: a path would make a folder's name of an address
-    device = Device(processes, workers, threads, cpu, compile, pieces, patience)
-    skipped = train_plan(wanted, Path(dataset), Path(run), device)
+    options = LaunchOptions(processes, workers, threads, cpu, compile, pieces, patience)
+    skipped = train_plan(wanted, Path(dataset), Path(run), options)
     page = report(Path(run), Path(dataset), wanted, skipped)
     return Trained(Path(run), tuple(outcome(Path(run), stage) for stage in wanted.values()), skipped, page)
 
 
-def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, device: Device) -> tuple[str, ...]:
+def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: LaunchOptions) -> tuple[str, ...]:
     """Train what is stale of a plan, stage by stage, within a flow; gives the names of stages that were left alone.
 
     Raises StageError before any work for what cannot be trained, and for what a stage's process refuses;
     StageCrashedError once a stage's process has died too often.
     """
-    items = todo(plan, dataset, run)
-    expect_trainable(items, dataset, device)
+    items = plan_stages(plan, dataset, run)
+    expect_trainable(items, dataset, options)
     record("the plan", lambda: plan_artifact(items, dataset, run))
     skipped, waits = [], False
     for name, stage in plan.items():
         # asked anew: a stage before it may have come out as it was
-        item = next(item for item in todo(plan, dataset, run) if item.stage.name == name)
+        item = next(item for item in plan_stages(plan, dataset, run) if item.stage.name == name)
         if item.what == "done":
             tell(f"{name}: skipped, as its {item.why}")
             skip_stage(f"skip {name}", item.why)
             skipped.append(name)
         else:
             tell(f"{label(item)}: {item.why}")
-            train_stage(label(item), item, dataset, run, device, warn=not waits)
+            train_stage(label(item), item, dataset, run, options, warn=not waits)
             waits = True
         announce(stage, dataset, run)
     return tuple(skipped)
 
 
-def label(item: Todo) -> str:
+def label(item: StagePlan) -> str:
     """What is done now, in words."""
     if item.what == "goes on":
-        return f"continue {item.stage.name} after {item.seen:,} of {item.stage.images:,} images"
-    return f"train {item.stage.name} on {item.stage.images:,} images"
+        return f"continue {item.stage.name} after {item.seen:,} of {item.stage.max_images:,} images"
+    return f"train {item.stage.name} on {item.stage.max_images:,} images"
 
 
-def expect_trainable(items: Sequence[Todo], dataset: Path, device: Device) -> None:
+def expect_trainable(items: Sequence[StagePlan], dataset: Path, options: LaunchOptions) -> None:
     """Raise StageError if the dataset or this machine lacks what a stage that is to be trained wants."""
-    if not device.cpu and 0 < gpus() < device.processes:
+    if not options.cpu and 0 < gpus() < options.processes:
         raise StageError(
-            f"{device.processes} processes want as many GPUs, and this machine shows {gpus()}; ask for fewer"
+            f"{options.processes} processes want as many GPUs, and this machine shows {gpus()}; ask for fewer"
         )
     stages = [item.stage for item in items if item.what != "done"]
     if not stages:
@@ -143,7 +143,7 @@ def expect_trainable(items: Sequence[Todo], dataset: Path, device: Device) -> No
             order_of(index, data, stage.seed)
             if stage.validation.every:
                 read_index(dataset, "val", data.entries)
-            Plan(0, stage.images, data.batch, 0, processes_of(device), device.pieces)
+            Plan(0, stage.max_images, data.batch, 0, processes_of(options), options.gradient_accumulation)
         except StageError as error:
             raise StageError(f"stage {stage.name}: {error}") from None
         if data.batch > len(index):
@@ -167,14 +167,16 @@ def after_crash(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     retry_delay_seconds=PAUSE,
     retry_condition_fn=after_crash,
 )
-def train_stage(label: str, item: Todo, dataset: Path, run: Path, device: Device, warn: bool = True) -> Path:
+def train_stage(
+    label: str, item: StagePlan, dataset: Path, run: Path, options: LaunchOptions, warn: bool = True
+) -> Path:
     """Train one stage in a process of its own, from where it stands; gives its model."""
     stage = item.stage
-    with nullcontext() if device.cpu else lease("training", say=warn):
-        (now,) = todo({stage.name: stage}, dataset, run)  # a further try goes on from a later state
+    with nullcontext() if options.cpu else lease("training", say=warn):
+        (now,) = plan_stages({stage.name: stage}, dataset, run)  # a further try goes on from a later state
         events = TrainingEvents(watcher())
-        events.begin(label, max(1, stage.images - now.seen), "images")
-        model = run_stage(stage, dataset, run, device, Lines(get_run_logger(), events, now.seen))
+        events.begin(label, max(1, stage.max_images - now.seen), "images")
+        model = run_stage(stage, dataset, run, options, Lines(get_run_logger(), events, now.seen))
         events.end()
     record("what was trained", lambda: result_artifact(outcome(run, stage), run))
     return model

@@ -19,19 +19,19 @@ from prefect.artifacts import (
 from patina.pipeline.text import human_seconds
 from patina.training.checkpoints.files import DONE
 from patina.training.jobs.evaluation import PICTURES, SUMMARY, Outcome
-from patina.training.runs.plan import Todo
+from patina.training.runs.plan import StagePlan
 
 SIDE = 1600
 """Largest side of a picture in an artifact, px."""
 
 
-def plan_rows(items: Sequence[Todo]) -> list[dict[str, str]]:
+def plan_rows(items: Sequence[StagePlan]) -> list[dict[str, str]]:
     """What is to be done, and why, a row a stage."""
     return [
         {
             "stage": item.stage.name,
             "what": item.what,
-            "images": f"{item.stage.images - item.seen:,}",
+            "images": f"{item.stage.max_images - item.seen:,}",
             "network": f"{item.stage.network} ({item.stage.size})",
             "starts from": item.stage.after or "–",
             "why": item.why,
@@ -40,7 +40,7 @@ def plan_rows(items: Sequence[Todo]) -> list[dict[str, str]]:
     ]
 
 
-def plan_artifact(items: Sequence[Todo], dataset: Path, run: Path) -> None:
+def plan_artifact(items: Sequence[StagePlan], dataset: Path, run: Path) -> None:
     """The plan of a run as a table."""
     stale = sum(item.what != "done" for item in items)
     words = f"{stale} of {len(items)} stages to train on {dataset} in {run}"

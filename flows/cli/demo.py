@@ -72,12 +72,12 @@ def _train_demo(out: Path) -> None:
     from patina.training.evaluation.metrics import psnr
     from patina.training.restore.files import restore_files
     from patina.training.restore.load import load_model
-    from patina.training.restore.options import How
+    from patina.training.restore.options import RestoreOptions
     from patina.training.restore.photo import read_photo
 
     photo, clean = lay_out_example(training, out / "photo")
     model = training.run / training.stages[-1]
-    (restored,) = restore_files([photo], out / "restored", load_model(model, device="cpu"), How())
+    (restored,) = restore_files([photo], out / "restored", load_model(model, device="cpu"), RestoreOptions())
     print_restored(restored)
     if restored.out:
         before, after, truth = (read_photo(path.read_bytes()).image for path in (photo, restored.out, clean))

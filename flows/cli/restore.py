@@ -38,15 +38,15 @@ def restore(
     expect_torch()
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.progress import Meter
-    from patina.training.restore.files import errands, restore_files
+    from patina.training.restore.files import restore_files, restore_jobs
     from patina.training.restore.load import load_model
-    from patina.training.restore.options import How
+    from patina.training.restore.options import RestoreOptions
 
-    how = How(sampler, steps, seed, tile, overlap, strip, quality)
-    errands(photos, out)
+    options = RestoreOptions(sampler, steps, seed, tile, overlap, strip, quality)
+    restore_jobs(photos, out)
     restorer = load_model(model, steering=steering, stage=stage, device=device)
     with TerminalEvents(console) as events, Meter(events, "restoring", "network calls") as meter:
-        done = restore_files(photos, out, restorer, how, progress=meter, told=print_restored)
+        done = restore_files(photos, out, restorer, options, progress=meter, told=print_restored)
     if lost := sum(1 for result in done if result.error):
         errors.print(f"[red]error[/]  {lost} of {len(done)} could not be restored, see above")
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ from patina.flows.cli.prefect_env import prepare_for_training, training_shown
 if TYPE_CHECKING:
     from patina.flows.train_stages import Trained
     from patina.training.jobs.evaluation import Options, SamplerName
-    from patina.training.jobs.stage import Device
+    from patina.training.jobs.stage import LaunchOptions
 
 
 def models(
@@ -62,14 +62,14 @@ def train(
     from patina.pipeline.text import human_seconds
     from patina.training.data.dataset import open_dataset
     from patina.training.jobs.evaluation import PAGE, outcome, run_report
-    from patina.training.jobs.stage import Device
-    from patina.training.runs.plan import todo
+    from patina.training.jobs.stage import LaunchOptions
+    from patina.training.runs.plan import plan_stages
     from patina.training.stages.plan import chosen, load_plan
 
     wanted = chosen(load_plan(plan), stage or ())
     open_dataset(folder)
     dataset, place = Path(folder), Path(run)
-    items = todo(wanted, dataset, place)
+    items = plan_stages(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]
     if dry_run:
         from patina.flows.training_artifacts import plan_rows
@@ -78,7 +78,9 @@ def train(
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
     if stale:
-        skipped = _train(folder, run, plan, list(stage or ()), Device(processes, workers, 0, cpu, compile, pieces))
+        skipped = _train(
+            folder, run, plan, list(stage or ()), LaunchOptions(processes, workers, 0, cpu, compile, pieces)
+        )
     elif not (place / PAGE).exists():
         run_report(place, dataset, wanted, skipped, say=lambda line: None)
     found = [outcome(place, one) for one in wanted.values()]
@@ -130,9 +132,9 @@ def stages(
                 "learns": one.objective,
                 "network": f"{one.network} ({one.size})",
                 "starts from": one.after or "–",
-                "images": f"{one.images:,}",
+                "images": f"{one.max_images:,}",
                 "batch": str(one.data.batch),
-                "rate": f"{one.optimiser.rate:.0e}",
+                "lr": f"{one.optimiser.lr:.0e}",
             }
             for name in ([plan] if plan else PLANS)
             for one in load_plan(name).values()
@@ -230,20 +232,29 @@ def expect_torch() -> None:
         raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina-ir[train]'")
 
 
-def _train(folder: str, run: str, plan: str, stages: list[str], device: Device) -> tuple[str, ...]:
+def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchOptions) -> tuple[str, ...]:
     """Run the flow in this process; gives the stages that it left alone."""
     prepare_for_training()
     from patina.flows.train_stages import expect_trainable
-    from patina.training.runs.plan import todo
+    from patina.training.runs.plan import plan_stages
     from patina.training.stages.plan import chosen, load_plan
 
-    expect_trainable(todo(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), device)
+    expect_trainable(plan_stages(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), options)
     with training_shown():
         from patina.flows.train_stages import train_stages
 
-        d = device
         trained: Trained = train_stages(
-            folder, run, plan, stages, d.cpu, d.processes, d.workers, d.threads, d.compile, d.pieces, d.patience
+            folder,
+            run,
+            plan,
+            stages,
+            cpu=options.cpu,
+            processes=options.processes,
+            workers=options.workers,
+            threads=options.threads,
+            compile=options.compile,
+            pieces=options.gradient_accumulation,
+            patience=options.patience,
         )
     return trained.skipped
 

@@ -15,7 +15,7 @@ import pytest
 import tomli_w
 
 from patina.training.checkpoints.files import model_digest
-from patina.training.runs.plan import todo
+from patina.training.runs.plan import plan_stages
 from patina.training.stages.plan import load_plan
 from tests.flows.test_deployment import (
     PATINA,
@@ -41,11 +41,11 @@ def write_plan(folder: Path, images: int = IMAGES) -> Path:
     """A controller that takes long enough to be stopped in the middle, and a restorer that starts from it."""
     folder.mkdir()
     changes: dict[str, dict[str, Any]] = {
-        "controller": {"images": images, "save_every": 40, "validation": {"every": 240, "samples": 3}},
+        "controller": {"max_images": images, "save_every": 40, "validation": {"every": 240, "samples": 3}},
         "nafnet": {},
     }
     for name, changed in changes.items():
-        table = stage(name, **changed).table()
+        table = stage(name, **changed).file_table()
         del table["name"]
         (folder / f"{name}.toml").write_text(tomli_w.dumps(table), "utf-8")
     return folder
@@ -99,7 +99,7 @@ def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
         os.killpg(process.pid, signal.SIGKILL)  # the flow and the API that it had started; the loop is not among them
         process.wait()
         wait_for(lambda: not loops(killed), "the end of the loop that nobody waits for", log, 30)
-    (item, _) = todo(load_plan(plan), dataset, killed)
+    (item, _) = plan_stages(load_plan(plan), dataset, killed)
     assert item.what == "goes on" and 0 < item.seen < IMAGES
     said = patina(alone, *words(dataset, killed, plan))
     assert f"continue controller after {item.seen} of {IMAGES} images" in said
@@ -111,7 +111,7 @@ def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
         assert process.wait(60) == 128 + signal.SIGTERM
         assert not loops(ended), "the loop ended before the flow's process did"
         assert not apis(process.pid), "nor does the API that it had started go on"
-    (item, _) = todo(load_plan(plan), dataset, ended)
+    (item, _) = plan_stages(load_plan(plan), dataset, ended)
     assert item.what == "goes on"
     seen = [json.loads(line)["seen"] for line in (ended / "controller" / "metrics.jsonl").read_text().splitlines()]
     assert item.seen >= max(seen), "the state is of the step at which it was asked"
@@ -141,7 +141,7 @@ def test_a_worker_trains_from_the_command_line_is_cancelled_and_goes_on(dataset:
             prefect(environment, "flow-run", "cancel", str(flow_run["id"]))
             wait_for(lambda: not loops(run), "the end of the loop", log, 60)
             wait_for(lambda: _state(environment, flow_run["id"]) == "Cancelled", "the cancellation", log, 60)
-            (item, _) = todo(load_plan(plan), dataset, run)
+            (item, _) = plan_stages(load_plan(plan), dataset, run)
             assert item.what == "goes on" and item.seen >= 80
             assert "ended" not in log.read_text().partition("Traceback")[0]
             said = prefect(environment, "deployment", "run", deployment, *parameters, "--watch")
@@ -180,4 +180,4 @@ def test_interrupted_by_a_terminal(dataset: Path, alone: dict[str, str], tmp_pat
     assert "stopped; nothing is lost, run it again to continue" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert not loops(run)
-    assert todo(load_plan(plan), dataset, run)[0].what == "goes on"
+    assert plan_stages(load_plan(plan), dataset, run)[0].what == "goes on"

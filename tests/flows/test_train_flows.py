@@ -26,7 +26,7 @@ from patina.training.data.dataset import dataset_digest
 from patina.training.errors import StageCrashedError, StageError
 from patina.training.jobs import evaluation as evaluating
 from patina.training.jobs.evaluation import Candidate, Options, candidates, run_evaluation, run_report
-from patina.training.jobs.stage import Device
+from patina.training.jobs.stage import LaunchOptions
 from patina.training.stages.plan import PLANS, load_plan
 from patina.training.stages.stage import Stage
 from tests.flows.test_events import Sent, sent  # noqa: F401
@@ -48,7 +48,7 @@ def write_plan(folder: Path, **changes: dict[str, Any]) -> Path:
     """A plan's folder of the small stages; of `changes` by stage, a table's fields are merged."""
     folder.mkdir(exist_ok=True)
     for name in STAGES:
-        table = small(name, **changes.get(name, {})).table()
+        table = small(name, **changes.get(name, {})).file_table()
         del table["name"]
         (folder / f"{name}.toml").write_text(tomli_w.dumps(table), "utf-8")
     return folder
@@ -64,11 +64,13 @@ class Loop:
 
     def __init__(self) -> None:
         self.trained: list[str] = []
-        self.devices: list[Device] = []
+        self.devices: list[LaunchOptions] = []
         self.before: Callable[[Stage], None] = lambda stage: None
         self.lines = ["{name} 8 of 24 images, 5 img/s, 3 s left, loss 0.5", '{{"seen": 24}}', "{name}: names 80%"]
 
-    def __call__(self, stage: Stage, dataset: Path, run: Path, device: Device, say: Callable[[str], None]) -> Path:
+    def __call__(
+        self, stage: Stage, dataset: Path, run: Path, device: LaunchOptions, say: Callable[[str], None]
+    ) -> Path:
         self.trained.append(stage.name)
         self.devices.append(device)
         self.before(stage)
@@ -82,10 +84,10 @@ class Loop:
         fingerprint = stage.fingerprint(digest, start)
         weights = {"weight": torch.tensor([float(int(fingerprint[:4], 16))])}
         notes = {"stage": json.dumps(stage.table()), "fingerprint": fingerprint, "dataset": digest, "start": start}
-        notes |= {"seen": str(stage.images), "words": '["noisy"]', "seed": "0", "patina": "0", "torch": "0"}
+        notes |= {"seen": str(stage.max_images), "words": '["noisy"]', "seed": "0", "patina": "0", "torch": "0"}
         model = checkpoint.write(Checkpoint(stage.network, {}, weights, notes), folder.path / MODEL)
-        told = {"seen": stage.images, "seconds": 3.0, "best": 0.8, "notes": ["halved"], "saved": {"texts computed": 4}}
-        folder.finish({"fingerprint": fingerprint, "model": model, **told})
+        told = {"seconds": 3.0, "best": 0.8, "notes": ["halved"], "saved": {"texts computed": 4}}
+        folder.finish({"fingerprint": fingerprint, "model": model, "seen": stage.max_images, **told})
         return folder.path / MODEL
 
 
@@ -185,7 +187,7 @@ def test_stages_are_trained_in_order_once_and_all_of_it_is_told(
     run = tmp_path / "run"
     done = train(dataset, run, plan, workers=0, pieces=2)
     assert loop.trained == ["adapter", "controller", "irsde", "nafnet", "vlunet"]
-    assert set(loop.devices) == {Device(0, 0, 0, cpu=True, pieces=2)}
+    assert set(loop.devices) == {LaunchOptions(0, 0, 0, cpu=True, gradient_accumulation=2)}
     assert [one.stage for one in done.outcomes] == EVERY
     assert (done.skipped, done.report) == ((), run / "report.html")
     assert "5 of 5 stages to train" in artifact("training-plan")
@@ -223,7 +225,7 @@ def test_a_changed_file_trains_only_what_depends_on_it(dataset: Path, plan: Path
     assert task_states(run, "skip controller") == {"Skipped"}
     assert task_states(run, "train controller on 24 images") == {"Completed"}
     loop.trained.clear()
-    write_plan(plan, nafnet={"seed": 1}, controller={"optimiser": {"rate": 2e-3}})
+    write_plan(plan, nafnet={"seed": 1}, controller={"optimiser": {"lr": 2e-3}})
     train(dataset, run, plan)
     assert loop.trained == ["controller", "irsde", "nafnet"]
     loop.trained.clear()
@@ -233,9 +235,9 @@ def test_a_changed_file_trains_only_what_depends_on_it(dataset: Path, plan: Path
 
 def rows_of(plan: Path, dataset: Path, run: Path) -> list[dict[str, str]]:
     from patina.flows.training_artifacts import plan_rows
-    from patina.training.runs.plan import todo
+    from patina.training.runs.plan import plan_stages
 
-    return plan_rows(todo(load_plan(plan), dataset, run))
+    return plan_rows(plan_stages(load_plan(plan), dataset, run))
 
 
 def test_a_stage_alone_brings_what_it_starts_from(dataset: Path, plan: Path, loop: Loop, tmp_path: Path) -> None:
@@ -391,7 +393,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
     dataset: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from patina.flows.train_stages import expect_trainable
-    from patina.training.runs.plan import todo
+    from patina.training.runs.plan import plan_stages
 
     run = tmp_path / "run"
     with pytest.raises(StageError, match="no patina dataset"):
@@ -406,7 +408,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
         train(dataset, run, plan / "irsde.toml")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(StageError, match="3 processes want as many GPUs, and this machine shows 2"):
-        expect_trainable(todo(load_plan(plan), dataset, run), dataset, Device(3))
+        expect_trainable(plan_stages(load_plan(plan), dataset, run), dataset, LaunchOptions(3))
     assert not run.exists()
 
 

@@ -12,7 +12,7 @@ from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
 from patina.training.loop.job import Job, Result
 from patina.training.loop.loop import train
-from patina.training.stages.plan import parse_table
+from patina.training.stages.plan import parse_file_table
 from patina.training.stages.stage import Stage
 from tests.pipeline.making import photo
 
@@ -47,10 +47,10 @@ STAGES: dict[str, dict[str, Any]] = {
         "network": "daclip-b32",
         "size": "tiny",
         "settings": {"image_layers": 1, "text_layers": 1},
-        "images": 24,
+        "max_images": 24,
         "save_every": 8,
         "data": {"batch": 4, "order": "scenes", "crop": 64, "view": "patch"},
-        "optimiser": {"rate": 1e-3, "betas": [0.9, 0.98], "weight_decay": 0.05, "warmup": 8},
+        "optimiser": {"lr": 1e-3, "betas": [0.9, 0.98], "weight_decay": 0.05, "warmup": 8},
         "validation": {"every": 12, "samples": 3},
     },
     "adapter": {
@@ -58,9 +58,9 @@ STAGES: dict[str, dict[str, Any]] = {
         "network": "clip-adapter-b32",
         "size": "tiny",
         "settings": {"image_layers": 1, "text_layers": 1},
-        "images": 24,
+        "max_images": 24,
         "data": {"batch": 8, "crop": 64, "view": "patch-floats"},
-        "optimiser": {"name": "adam", "rate": 1e-3, "schedule": "constant"},
+        "optimiser": {"name": "adam", "lr": 1e-3, "schedule": "constant"},
         "validation": {"every": 24, "samples": 3},
     },
     "irsde": {
@@ -68,11 +68,11 @@ STAGES: dict[str, dict[str, Any]] = {
         "network": "unet-daclip",
         "size": "tiny",
         "after": "controller",
-        "images": 24,
+        "max_images": 24,
         "save_every": 8,
         "data": {"batch": 4, "crop": 32, "augment": "symmetries", "view": "patch"},
-        "optimiser": {"rate": 1e-3, "betas": [0.9, 0.99], "last": 1e-5},
-        "average": {"decay": 0.9},
+        "optimiser": {"lr": 1e-3, "betas": [0.9, 0.99], "min_lr": 1e-5},
+        "ema": {"decay": 0.9},
         "validation": {"every": 24, "samples": 2, "sampler": "fast-ode", "steps": 2, "side": 48},
     },
     "nafnet": {
@@ -80,9 +80,9 @@ STAGES: dict[str, dict[str, Any]] = {
         "network": "nafnet-direct",
         "size": "tiny",
         "after": "controller",
-        "images": 8,
+        "max_images": 8,
         "data": {"batch": 4, "crop": 32, "view": "patch"},
-        "optimiser": {"rate": 1e-3},
+        "optimiser": {"lr": 1e-3},
         "validation": {"every": 8, "samples": 2, "side": 48},
     },
     "vlunet": {
@@ -90,9 +90,9 @@ STAGES: dict[str, dict[str, Any]] = {
         "network": "vlunet-7",
         "size": "tiny",
         "after": "adapter",
-        "images": 8,
+        "max_images": 8,
         "data": {"batch": 4, "crop": 32, "augment": "moved", "view": "patch-floats"},
-        "optimiser": {"rate": 1e-3, "clip": 1.0},
+        "optimiser": {"lr": 1e-3, "max_grad_norm": 1.0},
         "validation": {"every": 8, "samples": 2, "side": 48},
     },
 }
@@ -103,7 +103,7 @@ def stage(name: str, **changes: Any) -> Stage:
     table = {key: dict(value) if isinstance(value, dict) else value for key, value in STAGES[name].items()}
     for key, value in changes.items():
         table[key] = table.get(key, {}) | value if isinstance(value, dict) else value
-    return parse_table(table, name)
+    return parse_file_table(table, name)
 
 
 def trained(stage: Stage, dataset: Path, run: Path, **options: Any) -> Result:

@@ -179,7 +179,7 @@ class Batch:
 class Plan:
     """Which batches: from image `start` to image `end`, of `batch` over all processes; this process takes its part.
 
-    A batch's part of a process is split into `pieces`, one after the other, for accumulation.
+    A batch's part of a process is split into `gradient_accumulation` pieces, one after the other.
     """
 
     start: int
@@ -187,27 +187,28 @@ class Plan:
     batch: int
     rank: int = 0
     world: int = 1
-    pieces: int = 1
+    gradient_accumulation: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch % (self.world * self.pieces):
+        pieces = self.gradient_accumulation
+        if self.batch % (self.world * pieces):
             raise StageError(
-                f"a batch of {self.batch} over {self.world} processes in {self.pieces} pieces; expected a multiple of "
-                f"{self.world * self.pieces}"
+                f"a batch of {self.batch} over {self.world} processes in {pieces} pieces; expected a multiple of "
+                f"{self.world * pieces}"
             )
 
     @property
     def size(self) -> int:
         """Images of one piece."""
-        return self.batch // (self.world * self.pieces)
+        return self.batch // (self.world * self.gradient_accumulation)
 
     def __len__(self) -> int:
-        return (self.end - self.start) // self.batch * self.pieces
+        return (self.end - self.start) // self.batch * self.gradient_accumulation
 
     def first(self, k: int) -> int:
         """The number of the first image of this process's piece k."""
-        step, piece = divmod(k, self.pieces)
-        return self.start + step * self.batch + (self.rank * self.pieces + piece) * self.size
+        step, piece = divmod(k, self.gradient_accumulation)
+        return self.start + step * self.batch + (self.rank * self.gradient_accumulation + piece) * self.size
 
 
 class _Numbers(torch.utils.data.IterableDataset[tuple[int, Rows]]):
@@ -267,7 +268,7 @@ def _example(
 ) -> tuple[Pixels, Pixels, Tensor | None]:
     if data.view == "photo":  # a CLIP looks at it, and nothing else does
         lq = read_image(index, row, "")
-        return lq[:1, :1], lq[:1, :1], training_view(lq, rng, view_side, data.square)
+        return lq[:1, :1], lq[:1, :1], training_view(lq, rng, view_side, data.square_probability)
     lq, gt = read_pair(index, row)
     lq, gt = cut(lq, gt, data.crop, rng)
     lq, gt = turned(lq, gt, data.augment, rng)

@@ -36,7 +36,7 @@ from patina.training.evaluation.measures import (
 from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, fid_caution
 from patina.training.evaluation.pictures import save_strips
 from patina.training.evaluation.results import MEAN, Classification, Evaluation, NamedRow
-from patina.training.restore.load import load_restorer, load_steering, origin_of
+from patina.training.restore.load import load_conditioner, load_restorer, origin_of
 from patina.training.restore.restorer import Progress, Restorer
 from patina.training.restore.tiles import Tiling
 
@@ -133,7 +133,7 @@ def classify(
     """
     _check("daclip", "", per_entry, 0)
     looker = model if isinstance(model, Restorer) else _looker(model, device)
-    if looker.steering is None:
+    if looker.conditioner is None:
         raise StageError(f"{looker.stage.name} has no CLIP that names degradations; choose a controller or adapter")
     digest = dataset_digest(dataset)
     index = uncached(read_index(dataset, split, entries))
@@ -172,5 +172,5 @@ def _looker(path: Path, device: torch.device | str) -> Restorer:
         raise StageError(
             f"{path} restores; give the model of a controller or adapter, or evaluate this one, which names them too"
         )
-    steering, words, texts = load_steering(path)
-    return Restorer(nn.Identity(), steering, stage, words=words, texts=texts, device=device)
+    conditioner, words, texts = load_conditioner(path)
+    return Restorer(nn.Identity(), conditioner, stage, words=words, texts=texts, device=device)

@@ -151,10 +151,10 @@ def restore_row(
     key = str(index.keys[row])
     lq, gt = read_pair(index, row)
     began = time.perf_counter()
-    look = restorer.look(lq)
+    condition = restorer.look(lq)
     lq, gt = centre(lq, how.side), centre(gt, how.side)
     restored = restorer.restore(
-        lq, look=look, seed=image_seed(how.seed, key), sampler=how.sampler, steps=how.steps, tiling=how.tiling
+        lq, condition=condition, seed=image_seed(how.seed, key), sampler=how.sampler, steps=how.steps, tiling=how.tiling
     )
     seconds = time.perf_counter() - began
     try:
@@ -170,8 +170,8 @@ def restore_row(
         measures.perceptual(restored, gt),
         measures.perceptual(torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255)), gt),
         (fid.features(picture), fid.features(gt)) if fid else None,
-        next(iter(look.words), ""),
-        tuple(look.words),
+        next(iter(condition.words), ""),
+        tuple(condition.words),
         seconds,
     )
     return image, np.concatenate([_shown_part(shown) for shown in (lq, picture, gt)], axis=1)

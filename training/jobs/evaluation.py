@@ -14,7 +14,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,8 @@ from typing import Any, Literal, TypeAlias
 
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
-from patina.training.errors import REFUSED, StageCrashedError, StageError
-from patina.training.jobs.stage import Say, end
+from patina.training.errors import REFUSED, StageError
+from patina.training.jobs.process import TOLD, Say, run_process
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Stage
 
@@ -214,44 +213,10 @@ def run_report(
 
 
 def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
-    environment = {**os.environ, "PATINA_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "patina.training.jobs.evaluation"],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that Ctrl-C comes to us, and we end the process
-    )
-    assert process.stdin is not None and process.stdout is not None
-    lines: list[str] = []
-    try:
-        try:
-            with process.stdin:
-                process.stdin.write(json.dumps(job))
-        except BrokenPipeError:
-            pass  # it ended at once, and its lines say why
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            del lines[:-200]
-            if not lines[-1].startswith(_TOLD):
-                say(lines[-1])
-        process.wait()
-    finally:
-        end(process)
-        process.stdout.close()
-    if process.returncode == 0:
-        return
-    if told := next((line.removeprefix(_TOLD) for line in reversed(lines) if line.startswith(_TOLD)), ""):
-        raise StageError(told)
-    raise StageCrashedError(
-        f"{what}: its process ended with status {process.returncode}; its last lines:\n" + "\n".join(lines[-15:])
-    )
-
-
-_TOLD = "patina: "
+    command = [sys.executable, "-m", "patina.training.jobs.evaluation"]
+    ended = run_process(command, lambda line: None if line.startswith(TOLD) else say(line), text=json.dumps(job))
+    if ended.status != 0:
+        raise ended.error(what)
 
 
 def _is_finished(folder: Path) -> bool:
@@ -364,7 +329,7 @@ def main() -> int:
     try:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)
     except (*mendable, DamagedShardError, OSError) as error:
-        print(f"{_TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
+        print(f"{TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
         return REFUSED
     return 0
 

@@ -1,37 +1,29 @@
-"""A stage in a process of its own: started, listened to, ended."""
+"""A stage in a process of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import STOPPED, StageCrashedError, StageError
+from patina.training.errors import STOPPED, StageCrashedError
+from patina.training.jobs.process import Ended, Say, run_process
 from patina.training.stages.stage import Stage
-
-GRACE = 120.0
-"""Seconds that a loop has to end its step and write its state, once it is asked to."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Device:
+class LaunchOptions:
     """Where stages train; none of it changes what comes out, but in the last bits.
 
     processes  0: one for each GPU, or one on the CPU.
     workers    processes that read ahead, for each of these; -1: as many as suit.
     threads    of each process on a CPU; 0: the cores over the processes.
+    gradient_accumulation  into how many parts a process's batch is split, to save memory.
     patience   seconds without a heartbeat after which a stage's process is taken for hung and ended.
     """
 
@@ -40,45 +32,45 @@ class Device:
     threads: int = 0
     cpu: bool = False
     compile: bool = False
-    pieces: int = 1
+    gradient_accumulation: int = 1
     patience: float = 1800.0
 
 
-def job_of(stage: Stage, dataset: Path, run: Path, device: Device) -> dict[str, object]:
-    """The fields of `patina.training.loop.job.Job`."""
+def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> dict[str, object]:
+    """What job.json holds: the fields of `patina.training.loop.job.Job`, as they are stored."""
     return {
         "stage": stage.table(),
         "dataset": str(dataset),
         "run": str(run),
         "start": str(run / stage.after / MODEL) if stage.after else "",
-        "workers": device.workers,
-        "cpu": device.cpu,
-        "compile": device.compile,
-        "pieces": device.pieces,
+        "workers": options.workers,
+        "cpu": options.cpu,
+        "compile": options.compile,
+        "pieces": options.gradient_accumulation,
     }
 
 
-def command(job: Path, device: Device) -> list[str]:
+def command(job: Path, options: LaunchOptions) -> list[str]:
     """The command of a stage's process."""
-    processes = processes_of(device)
+    processes = processes_of(options)
     loop = ["-m", "patina.training.loop", str(job)]
-    if device.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
+    if options.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
         alone = processes == 1
         rendezvous = ["--standalone", "--nproc_per_node", str(processes)]
         return [sys.executable, *([] if alone else ["-m", "torch.distributed.run", *rendezvous]), *loop]
-    options = ["--quiet", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
-    options += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(_threads(device, processes))]
-    options += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, *loop]
+    launcher = ["--quiet", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
+    launcher += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(_threads(options, processes))]
+    launcher += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
+    return [sys.executable, "-m", "accelerate.commands.launch", *launcher, *loop]
 
 
-def processes_of(device: Device) -> int:
+def processes_of(options: LaunchOptions) -> int:
     """Processes that train a stage."""
-    return device.processes or (1 if device.cpu else gpus() or 1)
+    return options.processes or (1 if options.cpu else gpus() or 1)
 
 
-def _threads(device: Device, processes: int) -> int:
-    return device.threads or max(1, _cores() // processes)
+def _threads(options: LaunchOptions, processes: int) -> int:
+    return options.threads or max(1, _cores() // processes)
 
 
 def gpus() -> int:
@@ -90,95 +82,50 @@ def gpus() -> int:
     return len(listed)
 
 
-def run_stage(stage: Stage, dataset: Path, run: Path, device: Device | None = None, say: Say = print) -> Path:
+def run_stage(stage: Stage, dataset: Path, run: Path, options: LaunchOptions | None = None, say: Say = print) -> Path:
     """Train a stage in a process of its own, from where it stands; gives its model file.
 
     `say` gets its lines. If this is interrupted (cancelled, Ctrl-C, SIGTERM) the process is asked to end with a state.
     Raises StageError for what a user must mend, StageCrashedError if the process died or hung.
     """
-    device = device or Device()
+    options = options or LaunchOptions()
     open_dataset(dataset)
     folder = run / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     job = folder / "job.json"
-    write_text(job, json.dumps(job_of(stage, dataset, run, device), indent=1))
-    environment = {
-        **os.environ,
-        "PATINA_PARENT": str(os.getpid()),
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(_threads(device, processes_of(device))),
-    }
-    process = subprocess.Popen(
-        command(job, device),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that Ctrl-C comes to us, and we ask the process to end
+    write_text(job, json.dumps(job_of(stage, dataset, run, options), indent=1))
+    ended = run_process(
+        command(job, options),
+        say,
+        environment={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
+        watch=_Patience(stage, folder / HEARTBEAT, options.patience).expect_life,
     )
-    lines: list[str] = []
-
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            del lines[:-200]
-            say(lines[-1])
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        _wait(process, folder / HEARTBEAT, device.patience, stage)
-    finally:
-        end(process)
-        listener.join()
-        assert process.stdout is not None
-        process.stdout.close()
-    return _outcome(process.returncode, lines, stage, folder)
+    return _outcome(ended, stage, folder)
 
 
-def _wait(process: subprocess.Popen[str], heartbeat: Path, patience: float, stage: Stage) -> None:
-    begun = time.time()
-    while True:
-        try:
-            process.wait(2.0)
-            return
-        except subprocess.TimeoutExpired:
-            beat = max(begun, heartbeat.stat().st_mtime if heartbeat.exists() else 0.0)
-            if time.time() - beat > patience:
-                raise StageCrashedError(
-                    f"stage {stage.name}: no sign of life for {patience:.0f} s, so it was ended; trying again goes on "
-                    "from its last state"
-                ) from None
+class _Patience:
+    """How long a stage's process may leave its heartbeat untouched."""
+
+    def __init__(self, stage: Stage, heartbeat: Path, seconds: float) -> None:
+        self._stage, self._heartbeat, self._seconds = stage, heartbeat, seconds
+        self._begun = time.time()
+
+    def expect_life(self) -> None:
+        """Raise StageCrashedError once it was untouched for longer."""
+        beat = max(self._begun, self._heartbeat.stat().st_mtime if self._heartbeat.exists() else 0.0)
+        if time.time() - beat > self._seconds:
+            raise StageCrashedError(
+                f"stage {self._stage.name}: no sign of life for {self._seconds:.0f} s, so it was ended; trying again "
+                "goes on from its last state"
+            )
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """Ask a process and all it started to end, and make them after `GRACE` seconds."""
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _outcome(status: int, lines: list[str], stage: Stage, folder: Path) -> Path:
-    told = next((line.removeprefix("patina: ") for line in reversed(lines) if line.startswith("patina: ")), "")
-    if status == 0 and (folder / MODEL).exists():
+def _outcome(ended: Ended, stage: Stage, folder: Path) -> Path:
+    if ended.status == 0 and (folder / MODEL).exists():
         return folder / MODEL
-    if status == STOPPED or any('"finished": false' in line for line in lines[-20:]):
+    if ended.status == STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
         raise StageCrashedError(f"stage {stage.name} was asked to stop; it left a state to go on from")
-    if told:
-        raise StageError(told)
-    raise StageCrashedError(
-        f"stage {stage.name}: its process ended with status {status}; its last lines:\n" + "\n".join(lines[-15:])
-    )
+    raise ended.error(f"stage {stage.name}")
 
 
 def _cores() -> int:

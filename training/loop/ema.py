@@ -1,4 +1,4 @@
-"""A moving average of a network's weights, kept beside them."""
+"""An exponential moving average of a network's weights, kept beside them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from patina.training.stages.stage import Average
+from patina.training.stages.stage import Ema
 
 
 class MovingAverage:
@@ -19,7 +19,7 @@ class MovingAverage:
 
     START = 100
 
-    def __init__(self, net: nn.Module, settings: Average) -> None:
+    def __init__(self, net: nn.Module, settings: Ema) -> None:
         self._settings = settings
         self.tensors = {n: p.detach().float().clone() for n, p in net.named_parameters() if p.requires_grad}
 

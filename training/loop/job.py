@@ -19,7 +19,7 @@ class Job:
     dataset  folder. run: folder of all stages. start: the model file that steers it, or empty.
     workers  processes that read ahead; -1: as many as there are cores, but one.
     cpu      whether to leave GPUs alone. compile: by torch.compile.
-    pieces   into how many parts a process's batch is split, to save memory.
+    gradient_accumulation  into how many parts a process's batch is split, to save memory; stored as `pieces`.
     tensorboard  whether to write the metrics for it too, below RUN/STAGE/tensorboard.
     stop_at  images after which to stop with a state, 0: at the end. For trials and tests.
     """
@@ -31,20 +31,25 @@ class Job:
     workers: int = -1
     cpu: bool = False
     compile: bool = False
-    pieces: int = 1
+    gradient_accumulation: int = 1
     stop_at: int = 0
     tensorboard: bool = True
 
     def save(self, path: Path) -> Path:
         """Write it as JSON."""
-        text = json.dumps(asdict(self), indent=1)
+        text = json.dumps({_STORED_NAMES.get(key, key): value for key, value in asdict(self).items()}, indent=1)
         checkpoint.write_in_one_step(path, lambda temporary: temporary.write_text(text, "utf-8"))
         return path
 
     @classmethod
     def load(cls, path: Path) -> Job:
         """Read it."""
-        return cls(**json.loads(path.read_text("utf-8")))
+        names = {old: new for new, old in _STORED_NAMES.items()}
+        return cls(**{names.get(key, key): value for key, value in json.loads(path.read_text("utf-8")).items()})
+
+
+_STORED_NAMES = {"gradient_accumulation": "pieces"}
+"""How fields of a job are spelt in job.json."""
 
 
 @dataclass

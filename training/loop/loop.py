@@ -40,7 +40,7 @@ from patina.training.models.layers import check_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.make import make_learner
-from patina.training.restore.load import load_steering
+from patina.training.restore.load import load_conditioner
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import STEERED_BY, Stage
 
@@ -58,7 +58,7 @@ def train(job: Job) -> Result:
     digests = (open_dataset(dataset).digest, checkpoint.load(start).digest if start else "")
     folder = StageFolder(Path(job.run) / stage.name)
     if folder.finished(stage.fingerprint(*digests)):
-        return Result(stage.images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
+        return Result(stage.max_images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
     with Stop().listening() as stop:
         return _Loop(job, stage, index, folder, digests, start).run(stop)
 
@@ -83,14 +83,14 @@ class _Loop:
         self.accelerator: Any = Accelerator(mixed_precision=precision, cpu=job.cpu)
         self.device, self.world = self.accelerator.device, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
-        self.pieces = job.pieces
-        steering = load_steering(start)[0] if start else None
-        if steering and steering.stage.objective != STEERED_BY.get(stage.objective):
+        self.gradient_accumulation = job.gradient_accumulation
+        conditioner = load_conditioner(start)[0] if start else None
+        if conditioner and conditioner.stage.objective != STEERED_BY.get(stage.objective):
             raise StageError(
                 f"stage {stage.name}: `{stage.objective}` starts from a stage of `{STEERED_BY.get(stage.objective)}`; "
-                f"{start} is `{steering.stage.objective}`"
+                f"{start} is `{conditioner.stage.objective}`"
             )
-        self.learner: Learner = make_learner(stage, index, steering)
+        self.learner: Learner = make_learner(stage, index, conditioner)
         self.learner.to(self.device)
         self.learner.place(self.device)
         if job.compile:
@@ -99,7 +99,7 @@ class _Loop:
         order_of(index, stage.data, stage.seed)  # is written
         self.names: dict[Tensor, str] = {p: n for n, p in self.learner.net.named_parameters()}
         self.optimiser = _optimiser(stage, self.learner)
-        self.average = MovingAverage(self.learner.net, stage.average) if stage.average.decay else None
+        self.ema = MovingAverage(self.learner.net, stage.ema) if stage.ema.decay else None
         self.module, self.stepper = self.accelerator.prepare(self.learner, self.optimiser)
         self.seen, self.best, self.notes = 0, -math.inf, list[str]()
         self._writer: Any = None
@@ -110,7 +110,7 @@ class _Loop:
         end = self.stage.steps * batch
         if self.job.stop_at:
             end = min(end, max(seen, self.job.stop_at // batch * batch))
-        return Plan(seen, end, batch, self.accelerator.process_index, self.world, self.pieces)
+        return Plan(seen, end, batch, self.accelerator.process_index, self.world, self.gradient_accumulation)
 
     def run(self, stop: Stop) -> Result:
         """Train to the end, or until asked to stop."""
@@ -153,34 +153,34 @@ class _Loop:
         batches = iter(
             load(self.index, data, plan, seed=self.stage.seed, view_side=self.learner.view_side, workers=workers)
         )
-        meter = Meter(self.stage.images, self.seen, self.main and sys.stderr.isatty(), alone=self.world == 1)
+        meter = Meter(self.stage.max_images, self.seen, self.main and sys.stderr.isatty(), alone=self.world == 1)
         self.learner.net.train()
         while self.seen < plan.end:
             seen = self.seen
-            rate = self.stage.optimiser.rate_at(seen, self.stage.images)
+            lr = self.stage.optimiser.lr_at(seen, self.stage.max_images)
             for group in self.optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = lr
             losses: dict[str, Tensor] = {}
-            for piece in range(self.pieces):
+            for piece in range(self.gradient_accumulation):
                 waited = time.perf_counter()
                 batch: Batch = next(batches).to(self.device)
                 meter.waited += time.perf_counter() - waited
-                last = piece == self.pieces - 1
+                last = piece == self.gradient_accumulation - 1
                 with nullcontext() if last else self.accelerator.no_sync(self.module):
                     found = self.module(batch)
-                    self.accelerator.backward(found["loss"] / self.pieces)
+                    self.accelerator.backward(found["loss"] / self.gradient_accumulation)
                 for name, value in found.items():
-                    losses[name] = losses.get(name, 0) + value.detach() / self.pieces
-            if self.stage.optimiser.clip:
-                self.accelerator.clip_grad_norm_(self.learner.net.parameters(), self.stage.optimiser.clip)
+                    losses[name] = losses.get(name, 0) + value.detach() / self.gradient_accumulation
+            if self.stage.optimiser.max_grad_norm:
+                self.accelerator.clip_grad_norm_(self.learner.net.parameters(), self.stage.optimiser.max_grad_norm)
             self.stepper.step()
             self.stepper.zero_grad(set_to_none=True)
             self.learner.after_step()
             step = seen // data.batch
-            if self.average:
-                self.average.update(self.learner.net, step)
+            if self.ema:
+                self.ema.update(self.learner.net, step)
             self.seen = seen + data.batch
-            meter.add(losses, rate)
+            meter.add(losses, lr)
             asked = stop.asked if self.world == 1 else meter.due() and self._anyone(stop.asked)
             if meter.due() or self.seen >= plan.end:
                 self._report(meter)
@@ -213,8 +213,8 @@ class _Loop:
         if not all(math.isfinite(v) for v in row.values()):
             kept = self.folder.states()
             raise TrainingError(
-                f"stage {self.stage.name}: the loss is {row['loss']} near image {self.seen:,}; lower optimiser.rate "
-                f"({row['rate']:.1e} now), clip the gradients (optimiser.clip = 1) or train in fp32 or bf16; "
+                f"stage {self.stage.name}: the loss is {row['loss']} near image {self.seen:,}; lower optimiser.lr "
+                f"({row['rate']:.1e} now), clip the gradients (optimiser.max_grad_norm = 1) or train in fp32 or bf16; "
                 + (f"{kept[-1].name} is from before" if kept else "no state was saved yet")
             )
         if self.main:
@@ -246,7 +246,7 @@ class _Loop:
         self.stepper.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        size = batch // (world * self.pieces)
+        size = batch // (world * self.gradient_accumulation)
         told = f"stage {self.stage.name}: out of memory with {size} images at a time"
         if self.stage.objective == "contrastive" and (not self.stage.data.group or size // 2 % self.stage.data.group):
             raise TrainingError(
@@ -255,10 +255,11 @@ class _Loop:
             ) from error
         if size % 2 or world > 1:
             raise TrainingError(
-                f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = {2 * self.pieces}"
+                f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = "
+                f"{2 * self.gradient_accumulation}"
             ) from error
-        self.pieces *= 2
-        self.notes.append(f"{told}: goes on with {size // 2} at a time, {self.pieces} accumulated")
+        self.gradient_accumulation *= 2
+        self.notes.append(f"{told}: goes on with {size // 2} at a time, {self.gradient_accumulation} accumulated")
         log.warning(self.notes[-1])
 
     # States
@@ -274,8 +275,8 @@ class _Loop:
         with torch.no_grad():
             for name, tensor in state.part("net").items():
                 own[name].copy_(tensor)
-        if self.average:
-            self.average.load(state.part("average"))
+        if self.ema:
+            self.ema.load(state.part("average"))
         load_optimiser(self.optimiser, {p: n for n, p in own.items()}, state.part("optimiser"))
         if self.accelerator.scaler is not None and state.values.get("scaler"):
             self.accelerator.scaler.load_state_dict(state.values["scaler"])
@@ -287,8 +288,8 @@ class _Loop:
             return
         net = self.learner.net
         tensors: dict[str, Tensor] = {f"net.{n}": p for n, p in net.named_parameters() if p.requires_grad}
-        if self.average:
-            tensors |= {f"average.{n}": t for n, t in self.average.tensors.items()}
+        if self.ema:
+            tensors |= {f"average.{n}": t for n, t in self.ema.tensors.items()}
         tensors |= {f"optimiser.{n}": t for n, t in optimiser_tensors(self.optimiser, self.names).items()}
         check_finite(
             torch.stack([t.detach().float().sum() for n, t in tensors.items() if n.startswith("net.")]), "weights"
@@ -309,20 +310,20 @@ class _Loop:
     def _model(self, name: str) -> str:
         """Write the network as it is used, averaged if the stage averages; gives its digest."""
         net = self.learner.net
-        if self.average:
-            self.average.exchange(net)
+        if self.ema:
+            self.ema.exchange(net)
         try:
             return checkpoint.save(
                 net,
                 self.folder.path / name,
                 word=self.stage.network,
                 notes=self._lineage(),
-                only="trainable" if self.stage.clip else "all",
-                base_name=self.stage.clip,
+                only="trainable" if self.stage.pretrained else "all",
+                base_name=self.stage.pretrained,
             )
         finally:
-            if self.average:
-                self.average.exchange(net)
+            if self.ema:
+                self.ema.exchange(net)
 
     def _lineage(self) -> dict[str, str]:
         from importlib.metadata import version
@@ -364,15 +365,15 @@ class _Loop:
 
     def _validate(self) -> None:
         if self.main:
-            if self.average:
-                self.average.exchange(self.learner.net)
+            if self.ema:
+                self.ema.exchange(self.learner.net)
             try:
                 found: Validated | None = validate(
                     self.stage, self.learner, Path(self.job.dataset), self.device, self.folder.path / SAMPLES, self.seen
                 )
             finally:
-                if self.average:
-                    self.average.exchange(self.learner.net)
+                if self.ema:
+                    self.ema.exchange(self.learner.net)
                 self.learner.net.train()
             if found is not None:
                 self._log({"seen": self.seen, **found.row()})
@@ -389,7 +390,7 @@ _OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.OutOfMemoryError, Memor
 def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
     o = stage.optimiser
     kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
-    return kind(learner.groups(o.weight_decay), lr=o.rate, betas=o.betas, eps=o.eps)
+    return kind(learner.groups(o.weight_decay), lr=o.lr, betas=o.betas, eps=o.eps)
 
 
 def main(arguments: list[str] | None = None) -> int:

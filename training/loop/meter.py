@@ -30,7 +30,7 @@ class Meter:
 
     def restart(self) -> None:
         """Begin a new line."""
-        self.steps, self.waited, self._since, self._sums, self._rate = (
+        self.steps, self.waited, self._since, self._sums, self._lr = (
             0,
             0.0,
             time.monotonic(),
@@ -39,12 +39,12 @@ class Meter:
         )
         self._from: int | None = None
 
-    def add(self, losses: Mapping[str, Tensor], rate: float) -> None:
+    def add(self, losses: Mapping[str, Tensor], lr: float) -> None:
         """A step's losses; nothing waits for the device."""
         for name, value in losses.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.steps += 1
-        self._rate = rate
+        self._lr = lr
 
     def due(self) -> bool:
         """Whether a line should be written: after some time; of several processes, after as many steps."""
@@ -57,7 +57,7 @@ class Meter:
         return {
             "seen": seen,
             **means,
-            "rate": self._rate,
+            "rate": self._lr,
             "images_per_s": (seen - self._last(seen)) / seconds,
             "waited": self.waited / seconds,
         }

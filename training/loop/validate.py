@@ -17,8 +17,8 @@ from patina.training.images import centre, to_bytes
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.restoring import Restoring
+from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.restorer import Restorer
-from patina.training.restore.steering import Steering
 from patina.training.stages.stage import Stage
 
 
@@ -61,7 +61,7 @@ def validate(
         return _named(stage, learner, index, rows, device)
     assert isinstance(learner, Restoring)
     # In the training's own precision; a copy would double the memory
-    restorer = Restorer(learner.net, learner.steering, stage, device=device)
+    restorer = Restorer(learner.net, learner.conditioner, stage, device=device)
     found: dict[str, list[tuple[float, float]]] = {}
     strips = []
     for k, row in enumerate(rows):
@@ -81,8 +81,10 @@ def validate(
 def _named(
     stage: Stage, learner: Contrastive | Prompts, index: Index, rows: NDArray[np.int64], device: torch.device | str
 ) -> Validated:
-    steering = Steering.of(learner.net, stage)
-    looker = Restorer(nn.Identity(), steering, stage, words=index.names, texts=learner.texts().detach(), device=device)
+    conditioner = Conditioner.of(learner.net, stage)
+    looker = Restorer(
+        nn.Identity(), conditioner, stage, words=index.names, texts=learner.texts().detach(), device=device
+    )
     hits: dict[str, list[float]] = {}
     for row in rows:
         found = next(iter(looker.look(read_image(index, int(row), "")).words))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from patina.training.data.batches import Batch
 from patina.training.errors import StageError
 from patina.training.models import CATALOGUE
-from patina.training.restore.steering import Steering
+from patina.training.restore.conditioning import Conditioner
 from patina.training.stages.stage import Stage
 
 Losses: TypeAlias = dict[str, Tensor]
@@ -47,7 +47,7 @@ class Learner(nn.Module):
         return {}
 
 
-def settings_of(stage: Stage, steering: Steering | None = None) -> Any:
+def settings_of(stage: Stage, conditioner: Conditioner | None = None) -> Any:
     """The settings of the stage's network. The widths of contexts are those of what steers it.
 
     Raises StageError for fields that it does not have, and for widths that are written and differ.
@@ -62,14 +62,14 @@ def settings_of(stage: Stage, steering: Steering | None = None) -> Any:
         is_context = name != "width" or stage.objective == "described"
         if name not in known or not is_context or stage.names_degradations:
             continue
-        if steering is None:
+        if conditioner is None:
             if name != "width" and stage.objective == "sde" and not stage.after:
                 changed.setdefault(name, None)
             continue
         if getattr(settings, name) is None and name not in changed:
             continue  # a network built without this context
-        if changed.setdefault(name, steering.width) != steering.width:
+        if changed.setdefault(name, conditioner.width) != conditioner.width:
             raise StageError(
-                f"stage {stage.name}: {name} = {changed[name]}, and {stage.after} gives {steering.width} numbers"
+                f"stage {stage.name}: {name} = {changed[name]}, and {stage.after} gives {conditioner.width} numbers"
             )
     return dataclasses.replace(settings, **changed)

@@ -101,6 +101,6 @@ class Prompts(Learner):
 
 def _clip(stage: Stage, kind: Any) -> Any:
     settings: Any = settings_of(stage)
-    if not stage.clip:
+    if not stage.pretrained:
         return kind(settings)
-    return kind.pretrained(daclip.OPEN_CLIP[CATALOGUE[stage.network].size], stage.clip)
+    return kind.pretrained(daclip.OPEN_CLIP[CATALOGUE[stage.network].size], stage.pretrained)

@@ -19,11 +19,11 @@ from patina.training.errors import StageError
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.restoring import Direct, Sde
-from patina.training.restore.steering import Steering
+from patina.training.restore.conditioning import Conditioner
 from patina.training.stages.stage import Stage
 
 
-def make_learner(stage: Stage, index: Index, steering: Steering | None) -> Learner:
+def make_learner(stage: Stage, index: Index, conditioner: Conditioner | None) -> Learner:
     """The learner of a stage, its network with starting values from the stage's seed.
 
     Raises StageError for settings that the network does not have, and if what steers it is of another width.
@@ -32,8 +32,8 @@ def make_learner(stage: Stage, index: Index, steering: Steering | None) -> Learn
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stage.seed)
             return Contrastive(stage, index) if stage.objective == "contrastive" else Prompts(stage, index)
-    if stage.after and steering is None:
+    if stage.after and conditioner is None:
         raise StageError(f"stage {stage.name} is steered by {stage.after!r}, which is not there")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
-        return Sde(stage, steering) if stage.objective == "sde" else Direct(stage, steering)
+        return Sde(stage, conditioner) if stage.objective == "sde" else Direct(stage, conditioner)

@@ -13,52 +13,52 @@ from patina.training.diffusion.sde import IRSDE, noise_loss
 from patina.training.models import CATALOGUE
 from patina.training.models.unet import UNet
 from patina.training.objectives.base import Learner, Losses, settings_of
-from patina.training.restore.steering import Steering
+from patina.training.restore.conditioning import Conditioner
 from patina.training.stages.stage import Stage
 
 
 class Restoring(Learner):
     """What the learners of restorers share: images in [0, 1], and the contexts of what steers them."""
 
-    def __init__(self, stage: Stage, steering: Steering | None) -> None:
+    def __init__(self, stage: Stage, conditioner: Conditioner | None) -> None:
         super().__init__()
         entry = CATALOGUE[stage.network]
         self.stage = stage
-        self.net = entry.build(settings_of(stage, steering))
-        self._steering = (steering,)  # in a tuple: its parameters are not this module's
+        self.net = entry.build(settings_of(stage, conditioner))
+        self._conditioner = (conditioner,)  # in a tuple: its parameters are not this module's
         idle: list[str] = getattr(self.net, "parameters_without_effect", list)()
         for name, parameter in self.net.named_parameters():
             if name in idle:  # several processes wait for every gradient that may come
                 parameter.requires_grad_(False)
 
     @property
-    def steering(self) -> Steering | None:
+    def conditioner(self) -> Conditioner | None:
         """What steers the network."""
-        return self._steering[0]
+        return self._conditioner[0]
 
     @property
     @override
     def view_side(self) -> int:
-        return self.steering.view_side if self.steering else 0
+        return self.conditioner.view_side if self.conditioner else 0
 
     @override
     def place(self, device: torch.device | str) -> None:
-        if self.steering:
-            self.steering.to(device)
+        if self.conditioner:
+            self.conditioner.to(device)
 
     def contexts(self, batch: Batch) -> dict[str, Tensor]:
         """The network's inputs beside the images."""
-        return {} if self.steering is None or batch.view is None else self.steering.contexts(batch.view)
+        return {} if self.conditioner is None or batch.view is None else self.conditioner.contexts(batch.view)
 
 
 class Sde(Restoring):
     """IR-SDE's losses. Each image's t and z come from a generator of its own, so that no split of a batch matters."""
 
-    def __init__(self, stage: Stage, steering: Steering | None) -> None:
-        super().__init__(stage, steering)
+    def __init__(self, stage: Stage, conditioner: Conditioner | None) -> None:
+        super().__init__(stage, conditioner)
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
-        if s.start == "noise":
+        if s.init == "noise":
             assert isinstance(self.net, UNet)
             self.net.start_as_noise(self.sde.lam)
 
@@ -80,7 +80,7 @@ class Sde(Restoring):
 
     def _drawn(self, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """t, z, and which states are those that a sampler starts from; None if none shall be."""
-        share, times, noises, first = self.stage.sde.first, [], [], []
+        share, times, noises, first = self.stage.sde.terminal_share, [], [], []
         for number in batch.numbers:
             generator = torch.Generator(like.device).manual_seed(noise_seed(self.stage.seed, number))
             times.append(torch.randint(1, self.sde.steps + 1, (1,), generator=generator, device=like.device))

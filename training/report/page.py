@@ -153,11 +153,14 @@ def _section(anchor: str, record: Record, pictures: Mapping[Path, Picture]) -> s
     stage = record.stage
     about = ""
     if stage:
-        parts = [f"{stage.network}, {stage.objective}", f"{stage.images:,} images in batches of {stage.data.batch:,}"]
+        parts = [
+            f"{stage.network}, {stage.objective}",
+            f"{stage.max_images:,} images in batches of {stage.data.batch:,}",
+        ]
         parts += [f"crops of {stage.data.crop} px"] if stage.data.crop else []
         parts += [stage.precision, f"seed {stage.seed}", record.state]
         about = f'<p class="about">{escaped(" · ".join(parts))}</p>'
-    settings = json.dumps(stage.table(), indent=1, ensure_ascii=False) if stage else ""
+    settings = json.dumps(stage.file_table(), indent=1, ensure_ascii=False) if stage else ""
     curves = html_curves(record) or '<p class="about">No step has been logged yet.</p>'
     return (
         f'<section id="{anchor}"><h2 dir="auto">{escaped(record.name)}</h2>{about}{curves}{html_small_curves(record)}'

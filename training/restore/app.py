@@ -21,7 +21,7 @@ from patina.training.diffusion.samplers import SAMPLERS, SamplingError
 from patina.training.errors import MissingTorchError, ModelInputError, TrainingError
 from patina.training.images import Pixels
 from patina.training.restore.files import BARELY
-from patina.training.restore.options import How, Worker
+from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Restorer
 
@@ -61,9 +61,9 @@ def make_app(restorer: Restorer) -> gr.Blocks:
         if not file:
             raise gr.Error("Choose a photograph first.", print_exception=False)
         try:
-            worker = Worker(restorer, How(sampler, int(steps or 0), int(seed or 0)))
+            photo_restorer = PhotoRestorer(restorer, RestoreOptions(sampler, int(steps or 0), int(seed or 0)))
             photo = read_photo(Path(file).read_bytes())
-            restored, look, notes = worker.restore(
+            restored, condition, notes = photo_restorer.restore(
                 photo.image, lambda done, of: progress((done, of), desc="Restoring", unit="network calls")
             )
             data, left_out = encode_photo(restored, photo)
@@ -72,12 +72,12 @@ def make_app(restorer: Restorer) -> gr.Blocks:
         except (ModelInputError, SamplingError, TrainingError, OSError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
         result = _written(Path(place.name), Path(file), photo.format, data)
-        words = {word: share for i, (word, share) in enumerate(look.words.items()) if i == 0 or share >= BARELY}
+        words = {word: share for i, (word, share) in enumerate(condition.words.items()) if i == 0 or share >= BARELY}
         told = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
         button = gr.DownloadButton(value=str(result), interactive=True)
         return (shown(photo.image), shown(restored)), words, button, told
 
-    named = restorer.steering is not None
+    named = restorer.conditioner is not None
     with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=KEPT) as page:
         gr.Markdown("# Restore a photograph")
         with gr.Row():

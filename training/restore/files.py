@@ -24,7 +24,7 @@ from patina.pipeline.text import printable
 from patina.training.checkpoints.model import write_in_one_step
 from patina.training.diffusion.samplers import SamplingError
 from patina.training.errors import CheckpointError, ModelInputError
-from patina.training.restore.options import How, Worker
+from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Progress, Restorer
 
@@ -66,7 +66,7 @@ def spoken(words: Mapping[str, float], most: int = 2) -> str:
 
 
 @dataclass(frozen=True)
-class Errand:
+class RestoreJob:
     """A file to restore, and where it goes. height, width: as its header claims, 0 if it has none."""
 
     source: Path
@@ -75,7 +75,7 @@ class Errand:
     width: int = 0
 
 
-def errands(paths: Sequence[Path], out: Path) -> list[Errand]:
+def restore_jobs(paths: Sequence[Path], out: Path) -> list[RestoreJob]:
     """The photographs in `paths`, files or folders, and where below `out` they go: a folder's with its sub-folders.
 
     Only headers are read. What lies below `out` already is nobody's input. Raises SourceError, before anything is done,
@@ -87,7 +87,7 @@ def errands(paths: Sequence[Path], out: Path) -> list[Errand]:
     for path in paths:
         for source, name in _photographs(path, out):
             found.setdefault((os.path.realpath(source), name), source)
-    made = [_errand(source, out / name) for (_, name), source in found.items()]
+    made = [_restore_job(source, out / name) for (_, name), source in found.items()]
     _check_places(made)
     return made
 
@@ -116,37 +116,37 @@ def _photographs(path: Path, out: Path) -> list[tuple[Path, Path]]:
     return sorted(files)
 
 
-def _errand(source: Path, out: Path) -> Errand:
+def _restore_job(source: Path, out: Path) -> RestoreJob:
     try:
         with PIL.Image.open(source, formats=FORMATS) as picture:
             found, (width, height) = picture.format or "", picture.size
     except Exception:  # codecs raise all kinds; reading the file will tell the reason
-        return Errand(source, out)
+        return RestoreJob(source, out)
     written = writable(found)
     usual = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif")}.get(written, ())
     if written != found and out.suffix.lower() not in usual:
         out = out.with_suffix({"JPEG": ".jpg", "PNG": ".png"}[written])
     elif found == "PPM" and out.suffix.lower() == ".pbm":
         out = out.with_suffix(".pgm")
-    return Errand(source, out, height, width)
+    return RestoreJob(source, out, height, width)
 
 
-def _check_places(made: Sequence[Errand]) -> None:
+def _check_places(made: Sequence[RestoreJob]) -> None:
     """Raise SourceError where a file would be written over an input, or two to one place."""
-    inputs = {_identity(errand.source): errand.source for errand in made}
+    inputs = {_identity(job.source): job.source for job in made}
     takers: dict[Path, Path] = {}
-    for errand in made:
-        there = _identity(errand.out)
+    for job in made:
+        there = _identity(job.out)
         if there and there in inputs:
             raise SourceError(
-                f"{printable(str(errand.out))} is a photograph that was given; restored ones never replace those, so "
+                f"{printable(str(job.out))} is a photograph that was given; restored ones never replace those, so "
                 "choose another --out"
             )
-        other = takers.setdefault(errand.out, errand.source)
-        if other != errand.source:
+        other = takers.setdefault(job.out, job.source)
+        if other != job.source:
             raise SourceError(
-                f"{printable(str(other))} and {printable(str(errand.source))} would both become "
-                f"{printable(str(errand.out))}; restore them into different folders"
+                f"{printable(str(other))} and {printable(str(job.source))} would both become "
+                f"{printable(str(job.out))}; restore them into different folders"
             )
 
 
@@ -162,7 +162,7 @@ def restore_files(
     paths: Sequence[Path],
     out: Path,
     restorer: Restorer,
-    how: How | None = None,
+    options: RestoreOptions | None = None,
     *,
     progress: Progress | None = None,
     told: Told | None = None,
@@ -174,13 +174,13 @@ def restore_files(
     A file that cannot be read or restored has its `error` in the result. Raises, before anything is done, SourceError
     and ModelInputError; later CheckpointError for a place that takes no files, TrainingError for lack of memory.
     """
-    worker = Worker(restorer, how or How())
-    todo = errands(paths, out)
-    calls = [worker.calls(e.height, e.width) if e.height else 1 for e in todo]
+    photo_restorer = PhotoRestorer(restorer, options or RestoreOptions())
+    jobs = restore_jobs(paths, out)
+    calls = [photo_restorer.calls(e.height, e.width) if e.height else 1 for e in jobs]
     meter = _Meter(progress, sum(calls))
     done = []
-    for errand, count in zip(todo, calls, strict=True):
-        result = _restored(errand, worker, meter.part(count))
+    for job, count in zip(jobs, calls, strict=True):
+        result = _restored(job, photo_restorer, meter.part(count))
         meter.finish(count)
         done.append(result)
         if told:
@@ -208,20 +208,21 @@ class _Meter:
             self._progress(done, self._total)
 
 
-def _restored(errand: Errand, worker: Worker, progress: Progress) -> Restored:
+def _restored(job: RestoreJob, photo_restorer: PhotoRestorer, progress: Progress) -> Restored:
     start = time.monotonic()
     try:
-        if (size := errand.source.stat().st_size) > MAX_BYTES:
+        if (size := job.source.stat().st_size) > MAX_BYTES:
             raise BadImageError(f"has {size / 1e9:,.1f} GB, more than any photograph")
-        photo = read_photo(errand.source.read_bytes())
-        image, look, notes = worker.restore(photo.image, progress)
-        data, left_out = encode_photo(image, photo, quality=worker.how.quality, strip=worker.how.strip)
+        photo = read_photo(job.source.read_bytes())
+        image, condition, notes = photo_restorer.restore(photo.image, progress)
+        options = photo_restorer.options
+        data, left_out = encode_photo(image, photo, quality=options.quality, strip=options.strip)
     except (BadImageError, OSError, ModelInputError, SamplingError) as error:
         told = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        return Restored(errand.source, None, seconds=time.monotonic() - start, error=printable(told))
-    write_photo(errand.out, data)
+        return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(told))
+    write_photo(job.out, data)
     notes = [*photo.notes, *notes, *left_out]
-    return Restored(errand.source, errand.out, look.words, time.monotonic() - start, tuple(notes))
+    return Restored(job.source, job.out, condition.words, time.monotonic() - start, tuple(notes))
 
 
 def write_photo(path: Path, data: bytes) -> None:

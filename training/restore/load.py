@@ -17,8 +17,8 @@ from patina.training.checkpoints.files import BEST, DONE, MODEL
 from patina.training.errors import CheckpointError, ModelInputError, StageError
 from patina.training.models import CATALOGUE, clip_adapter, daclip
 from patina.training.models.daclip import ClipWeightsError
+from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.restorer import Restorer
-from patina.training.restore.steering import Steering
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Data, Objective, Optimiser, Stage
 
@@ -68,15 +68,15 @@ def load_restorer(where: Path, *, stage: str = "", best: bool = False, device: t
         raise StageError(f"{path} names degradations and restores nothing; choose a restorer's stage of the run")
     if not trained.after:
         return Restorer(net, None, trained, device=device)
-    steering, words, texts = load_steering(steering_file(path, trained.after, notes))
-    return Restorer(net, steering, trained, words=words, texts=texts, device=device)
+    conditioner, words, texts = load_conditioner(conditioner_file(path, trained.after, notes))
+    return Restorer(net, conditioner, trained, words=words, texts=texts, device=device)
 
 
-def load_steering(path: Path) -> tuple[Steering, tuple[str, ...], Tensor]:
+def load_conditioner(path: Path) -> tuple[Conditioner, tuple[str, ...], Tensor]:
     """What steers restorers, the degradations it was trained on, and the features of their texts."""
     net, stage, notes = load_network(path)
     words, texts = json.loads(notes["words"]), json.loads(notes["texts"])
-    return Steering(net, stage), tuple(words), text_features(net, texts)
+    return Conditioner(net, stage), tuple(words), text_features(net, texts)
 
 
 @torch.no_grad()
@@ -89,7 +89,7 @@ def text_features(net: nn.Module, texts: Sequence[str]) -> Tensor:
     return net.encode_text(tokens).float()  # type: ignore[operator,no-any-return]
 
 
-def steering_file(model: Path, after: str, notes: dict[str, str]) -> Path:
+def conditioner_file(model: Path, after: str, notes: dict[str, str]) -> Path:
     """The model that a restorer was trained on: beside it in its run, known by its digest. Raises CheckpointError."""
     wanted = notes.get("start", "")
     path = model.parent.parent / after / MODEL
@@ -140,7 +140,7 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
         stage = _stage("described", "vlunet-7", "adapter")
         clip, _ = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
         wanted = {settings.width}
-        told = Steering(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
+        told = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
         words: tuple[str, ...] = clip_adapter.PROMPTS
     elif module in ("unet", "nafnet"):
         if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
@@ -150,7 +150,7 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
             raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
         clip, _ = official.load(steering, "daclip")
         wanted = {settings.image_context, settings.degradation_context} - {None}
-        told, words = Steering(clip, _stage("contrastive", "daclip-b32", view="photo")), daclip.DEGRADATIONS
+        told, words = Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")), daclip.DEGRADATIONS
     else:
         raise CheckpointError(f"{path} is {found.word}, which restores nothing")
     if wanted != {told.width}:

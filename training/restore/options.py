@@ -10,7 +10,7 @@ import torch
 from patina.training.errors import ModelInputError, TrainingError
 from patina.training.images import Pixels, to_bytes
 from patina.training.models.unet import UNet
-from patina.training.restore.restorer import Look, Progress, Restorer
+from patina.training.restore.restorer import Condition, Progress, Restorer
 from patina.training.restore.tiles import Tiling
 
 WHOLE = 1_000_000
@@ -28,7 +28,7 @@ SMALLEST_TILE = 64
 
 
 @dataclass(frozen=True)
-class How:
+class RestoreOptions:
     """How photographs are restored.
 
     sampler  of `patina.training.diffusion.samplers`, steps: its network calls; empty and 0: as the stage has it.
@@ -77,41 +77,41 @@ def usual_tile(restorer: Restorer) -> int:
     return TILE
 
 
-class Worker:
+class PhotoRestorer:
     """Restores one photograph after the other, and remembers the largest tile that memory allows."""
 
-    def __init__(self, restorer: Restorer, how: How) -> None:
+    def __init__(self, restorer: Restorer, options: RestoreOptions) -> None:
         """Raises ModelInputError for what the restorer cannot do."""
-        how.check(restorer)
-        self.restorer, self.how = restorer, how
+        options.check(restorer)
+        self.restorer, self.options = restorer, options
         self._most = 0
 
     def calls(self, height: int, width: int) -> int:
         """Network calls that a photograph of this size takes."""
-        windows = self.how.tiling(height, width, self.restorer, self._most).windows(height, width)
-        return len(windows) * self.restorer.calls(self.how.sampler, self.how.steps)
+        windows = self.options.tiling(height, width, self.restorer, self._most).windows(height, width)
+        return len(windows) * self.restorer.calls(self.options.sampler, self.options.steps)
 
-    def restore(self, image: Pixels, progress: Progress | None = None) -> tuple[Pixels, Look, list[str]]:
+    def restore(self, image: Pixels, progress: Progress | None = None) -> tuple[Pixels, Condition, list[str]]:
         """The restored image, H x W x 3 uint8 as `image` is, what it looked like, and what there is to say.
 
         Too little memory halves the tiles. Raises TrainingError where the smallest do not fit, SamplingError.
         """
-        look, how = self.restorer.look(image), self.how
+        condition, options = self.restorer.look(image), self.options
         height, width = image.shape[:2]
         notes: list[str] = []
         while True:
-            tiling = how.tiling(height, width, self.restorer, self._most)
+            tiling = options.tiling(height, width, self.restorer, self._most)
             try:
                 restored = self.restorer.restore(
                     image,
-                    look=look,
-                    seed=how.seed,
-                    sampler=how.sampler,
-                    steps=how.steps,
+                    condition=condition,
+                    seed=options.seed,
+                    sampler=options.sampler,
+                    steps=options.steps,
                     tiling=tiling,
                     progress=progress,
                 )
-                return np.ascontiguousarray(to_bytes(restored)), look, notes
+                return np.ascontiguousarray(to_bytes(restored)), condition, notes
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise

@@ -24,7 +24,7 @@ from patina.training.diffusion.sde import IRSDE
 from patina.training.errors import ModelInputError
 from patina.training.images import Pixels
 from patina.training.models import daclip
-from patina.training.restore.steering import Steering
+from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.tiles import Tiling, in_tiles
 from patina.training.stages.stage import Stage
 
@@ -39,7 +39,7 @@ LOOKS = 16
 
 
 @dataclass(frozen=True)
-class Look:
+class Condition:
     """What a restorer is told of one photograph.
 
     contexts  the network's inputs, 1 x width each.
@@ -56,16 +56,16 @@ class Restorer:
     def __init__(
         self,
         net: nn.Module,
-        steering: Steering | None,
+        conditioner: Conditioner | None,
         stage: Stage,
         *,
         words: Sequence[str] = (),
         texts: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """`words`, `texts`: names of degradations and their features, K x E, as the steering CLIP knows them."""
+        """`words`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
         self.net = net.eval().to(device)
-        self.steering = steering.to(device) if steering else None
+        self.conditioner = conditioner.to(device) if conditioner else None
         self.stage = stage
         self.device = torch.device(device)
         self._words, self._texts = tuple(words), texts
@@ -78,13 +78,13 @@ class Restorer:
         return self.stage.objective == "sde"
 
     @torch.no_grad()
-    def look(self, photo: Pixels) -> Look:
+    def look(self, photo: Pixels) -> Condition:
         """What the CLIP makes of a degraded photograph, H x W x 3 uint8."""
-        if self.steering is None:
-            return Look({}, {})
-        contexts = self.steering.contexts(looks(photo, self.steering).to(self.device))
+        if self.conditioner is None:
+            return Condition({}, {})
+        contexts = self.conditioner.contexts(looks(photo, self.conditioner).to(self.device))
         contexts = {name: value.mean(dim=0, keepdim=True) for name, value in contexts.items()}
-        return Look(contexts, self._named(contexts))
+        return Condition(contexts, self._named(contexts))
 
     def _named(self, contexts: dict[str, Tensor]) -> dict[str, float]:
         if self._texts is None:
@@ -102,7 +102,7 @@ class Restorer:
         self,
         photo: Pixels,
         *,
-        look: Look | None = None,
+        condition: Condition | None = None,
         seed: int = 0,
         sampler: str = "",
         steps: int = 0,
@@ -117,17 +117,17 @@ class Restorer:
         seed     of the noise; a photograph's result depends on nothing else.
         Raises ModelInputError, SamplingError.
         """
-        look = look or self.look(photo)
+        condition = condition or self.look(photo)
         lq = (torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255)[None].to(self.device)  # 1 x 3 x H x W
         generator = torch.Generator().manual_seed(noise_seed(seed, 0))
         noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
         tiling = tiling or Tiling()
         told = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
         if noise is None:
-            return in_tiles(lambda w: self.net(lq[w], **look.contexts), lq, tiling, told)[0].cpu()
+            return in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, told)[0].cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
-            return in_tiles(lambda w: self.net(x[w], mu[w], t, **look.contexts), x, tiling, told)
+            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, told)
 
         restored = SAMPLERS[sampler or self.stage.validation.sampler](
             estimate,
@@ -154,20 +154,20 @@ class Restorer:
         return steps
 
 
-def looks(photo: Pixels, steering: Steering) -> Tensor:
+def looks(photo: Pixels, conditioner: Conditioner) -> Tensor:
     """The views of one photograph: the whole one, or evenly spread squares of the side that it was trained with."""
-    if not steering.side and steering.view == "patch-floats":
-        return tensor_views(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255, steering.view_side)
-    if not steering.side:
-        return clip_view(photo, steering.view_side)[None]
-    side = min(steering.side, *photo.shape[:2])
+    if not conditioner.side and conditioner.view == "patch-floats":
+        return tensor_views(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255, conditioner.view_side)
+    if not conditioner.side:
+        return clip_view(photo, conditioner.view_side)[None]
+    side = min(conditioner.side, *photo.shape[:2])
     grid = int(LOOKS**0.5)
     tops, lefts = (sorted({round(i * (n - side) / (grid - 1)) for i in range(grid)}) for n in photo.shape[:2])
     patches = [photo[top : top + side, left : left + side] for top, left in product(tops, lefts)]
-    if steering.view == "patch-floats":
+    if conditioner.view == "patch-floats":
         floats = torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1).float() / 255 for p in patches])
-        return tensor_views(floats, steering.view_side)
-    return torch.stack([clip_view(patch, steering.view_side) for patch in patches])
+        return tensor_views(floats, conditioner.view_side)
+    return torch.stack([clip_view(patch, conditioner.view_side) for patch in patches])
 
 
 class _Count:

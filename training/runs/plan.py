@@ -1,6 +1,6 @@
 """A run: the stages of a plan one after the other, each in a process of its own, skipped where nothing changed.
 
-    plan, dataset ─► todo(): done | goes on | to train ─► run_stage(): … patina.training.loop ─► model
+    plan, dataset ─► plan_stages(): done | goes on | to train ─► run_stage(): … patina.training.loop ─► model
 
 A crash of CUDA or a lack of memory ends the stage's process and not this one; the next attempt goes on from the last
 state. Imports no torch: what asks and waits for stages stays light.
@@ -15,11 +15,11 @@ from typing import Literal
 
 from patina.training.checkpoints.files import DONE, STAGE, model_digest, read_table
 from patina.training.data.dataset import open_dataset
-from patina.training.stages.stage import Stage
+from patina.training.stages.stage import Stage, from_stored
 
 
 @dataclass(frozen=True)
-class Todo:
+class StagePlan:
     """A stage and what is to be done: `done`, `goes on` after `seen` images, or `train`; and why."""
 
     stage: Stage
@@ -28,24 +28,24 @@ class Todo:
     seen: int = 0
 
 
-def todo(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[Todo]:
+def plan_stages(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[StagePlan]:
     """What a run would do now, without doing it. Raises StageError for a dataset that is none."""
     digest = open_dataset(dataset).digest
-    found: dict[str, Todo] = {}
+    found: dict[str, StagePlan] = {}
     for name, stage in plan.items():
         folder, before = run / name, found.get(stage.after)
         start = model_digest(run / stage.after) if stage.after else ""
         if before and before.what != "done":
-            found[name] = Todo(stage, "train", f"{stage.after} is trained first")
+            found[name] = StagePlan(stage, "train", f"{stage.after} is trained first")
             continue
         fingerprint = stage.fingerprint(digest, start)
         if read_table(folder / DONE).get("fingerprint") == fingerprint and model_digest(folder):
-            found[name] = Todo(stage, "done", "settings, dataset and start are as they were", stage.images)
+            found[name] = StagePlan(stage, "done", "settings, dataset and start are as they were", stage.max_images)
         elif read_table(folder / STAGE).get("fingerprint") == fingerprint:
             seen = max((int(p.stem.removeprefix("state-")) for p in folder.glob("state-*.safetensors")), default=0)
-            found[name] = Todo(stage, "goes on" if seen else "train", f"stopped after {seen:,} images", seen)
+            found[name] = StagePlan(stage, "goes on" if seen else "train", f"stopped after {seen:,} images", seen)
         else:
-            found[name] = Todo(stage, "train", _difference(folder, stage, digest, start))
+            found[name] = StagePlan(stage, "train", _difference(folder, stage, digest, start))
     return list(found.values())
 
 
@@ -54,7 +54,8 @@ def _difference(folder: Path, stage: Stage, dataset: str, start: str) -> str:
     if not held:
         return "not trained yet"
     earlier = held.get("stage")
-    changed = [k for k, v in stage.table().items() if not isinstance(earlier, dict) or earlier.get(k) != v]
+    before = from_stored(earlier) if isinstance(earlier, dict) else {}
+    changed = [k for k, v in stage.file_table().items() if k not in before or before[k] != v]
     if changed:
         return f"its {', '.join(changed)} changed"
     if held.get("dataset") != dataset:

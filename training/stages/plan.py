@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from patina.training.errors import StageError
 from patina.training.stages.rules import check
-from patina.training.stages.stage import STEERED_BY, Stage
+from patina.training.stages.stage import STEERED_BY, STORED_NAMES, Stage, from_stored
 
 PLANS = ("tiny", "paper", "nhrbl")
 """Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its five tasks, noise at three levels."""
@@ -46,18 +46,45 @@ def plan_texts(plan: str) -> dict[str, str]:
 
 
 def parse_stage(text: str, name: str) -> Stage:
-    """A stage from TOML. Raises StageError."""
+    """A stage from the text of a stage file. Raises StageError."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StageError(f"stage {name}: no TOML: {error}") from None
     if "name" in table:
         raise StageError(f"stage {name}: the name is the file's; remove `name`")
-    return parse_table(table, name)
+    return parse_file_table(table, name)
+
+
+def parse_file_table(table: Mapping[str, Any], name: str) -> Stage:
+    """A stage from the table of a stage file, `name` in it or not. Raises StageError; for keys of the first version it
+    names those that took their place."""
+    for part, names in STORED_NAMES.items():
+        for new, old in names.items():
+            if old in _part(table, part):
+                where = f"[{part}] has" if part else "there is"
+                raise StageError(f"stage {name}: {where} no key {old!r}; it is called {new} now")
+    return _parsed(table, name)
 
 
 def parse_table(table: Mapping[str, Any], name: str) -> Stage:
-    """A stage from its table, `name` in it or not. Raises StageError."""
+    """A stage from its stored table (`Stage.table`), `name` in it or not. Raises StageError."""
+    table = {**table}
+    for part, names in STORED_NAMES.items():
+        for new in names:
+            if new in _part(table, part):
+                place = f"{part}.{new}" if part else new
+                raise StageError(f"stage {name}: unknown setting {place!r}")
+    return _parsed(from_stored(table), name)
+
+
+def _part(table: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """The table of this name in a stage's, empty if there is none; without a name the stage's own."""
+    held = table.get(part) if part else table
+    return held if isinstance(held, Mapping) else {}
+
+
+def _parsed(table: Mapping[str, Any], name: str) -> Stage:
     try:
         stage = TypeAdapter(Stage).validate_python({**table, "name": name})
     except ValidationError as error:

@@ -33,8 +33,8 @@ _Rules: TypeAlias = Iterable[tuple[bool, str]]
 def _data_rules(stage: Stage) -> _Rules:
     data, restores = stage.data, stage.objective in STEERED_BY
     yield (
-        data.batch < 1 or stage.images < data.batch,
-        f"batch = {data.batch}, images = {stage.images}; expected 1 or more, and images for one batch or more",
+        data.batch < 1 or stage.max_images < data.batch,
+        f"batch = {data.batch}, max_images = {stage.max_images}; expected 1 or more, and images for one batch or more",
     )
     yield (
         data.crop < 0 or (restores and 0 < data.crop < 16),
@@ -61,7 +61,8 @@ def _data_rules(stage: Stage) -> _Rules:
     yield bool(data.weights and data.repeats), "weights and repeats; write one of them"
     for word, weight in (data.weights | data.repeats).items():
         yield weight < 0, f"weight of {word} is {weight}; expected 0 or more"
-    yield not 0 <= data.square <= 1, f"square = {data.square}; expected a probability"
+    square = data.square_probability
+    yield not 0 <= square <= 1, f"square_probability = {square}; expected a probability"
 
 
 def _other_rules(stage: Stage) -> _Rules:
@@ -77,22 +78,23 @@ def _other_rules(stage: Stage) -> _Rules:
         f"`{stage.objective}` is steered: write after = the stage of `{STEERED_BY.get(stage.objective)}`",
     )
     yield (
-        stage.sde.start == "noise" and (stage.objective, module) != ("sde", "unet"),
-        f"sde.start = 'noise' is a start of U-Nets that estimate noise; network = {stage.network!r}",
+        stage.sde.init == "noise" and (stage.objective, module) != ("sde", "unet"),
+        f"sde.init = 'noise' is a start of U-Nets that estimate noise; network = {stage.network!r}",
     )
-    yield not 0 <= stage.sde.first <= 1, f"sde.first = {stage.sde.first}; expected a share from 0 to 1"
+    share = stage.sde.terminal_share
+    yield not 0 <= share <= 1, f"sde.terminal_share = {share}; expected a share from 0 to 1"
     yield (
-        optimiser.rate <= 0 or optimiser.warmup < 0 or optimiser.clip < 0,
-        "optimiser: expected rate > 0, warmup >= 0, clip >= 0",
+        optimiser.lr <= 0 or optimiser.warmup < 0 or optimiser.max_grad_norm < 0,
+        "optimiser: expected lr > 0, warmup >= 0, max_grad_norm >= 0",
     )
     yield (
-        optimiser.schedule == "epochs" and optimiser.epoch < 1,
-        "optimiser: schedule = 'epochs' needs the images of an epoch: epoch = …",
+        optimiser.schedule == "epochs" and optimiser.epoch_size < 1,
+        "optimiser: schedule = 'epochs' needs the images of an epoch: epoch_size = …",
     )
-    average = stage.average
+    ema = stage.ema
     yield (
-        not 0 <= average.decay < 1 or average.every < 1,
-        "average: expected decay from 0 to below 1, every of 1 or more",
+        not 0 <= ema.decay < 1 or ema.every < 1,
+        "ema: expected decay from 0 to below 1, every of 1 or more",
     )
     yield (
         stage.keep < 1 or stage.save_every < 0 or stage.validation.every < 0,

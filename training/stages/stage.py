@@ -5,6 +5,9 @@ weights stands in the file, and nothing else does: devices, workers and folders 
 fingerprint is that of its settings, of the dataset and of the checkpoint it starts from.
 
 Lengths are counted in images seen; steps follow from the batch.
+
+Where a stage is stored (stage.json, job.json, a model's notes, the fingerprint) some keys are spelt as they were in the
+first version: `STORED_NAMES` is the one list of them.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class Data:
                   probability 1/2 each give. `moved`: of the seven that are not the identity, as VLU-Net's code does.
     view          what CLIP sees: `photo`, a random 90 to 100 % of the whole photograph; `patch`, of the crop, as bytes;
                   `patch-floats`, of the crop, not rounded (VLU-Net); `none`.
-    square        for `photo`: probability of cutting a random square of 64 px or more first.
+    square_probability  for `photo`: of cutting a random square of 64 px or more first.
     """
 
     batch: int
@@ -68,57 +71,57 @@ class Data:
     crop: int = 0
     augment: Literal["symmetries", "moved", "none"] = "none"
     view: Literal["photo", "patch", "patch-floats", "none"] = "none"
-    square: float = 0.0
+    square_probability: float = 0.0
 
 
 @dataclass(config=_STRICT, frozen=True)
 class Optimiser:
-    """Adam's kind and how its rate runs.
+    """Adam's kind and its learning rate.
 
-    name          `adamw`; `adam`, which has no decoupled weight decay.
-    rate          the highest.
-    warmup        images over which the rate rises in a straight line to it.
-    schedule      `cosine` falls to `last` at the end, `constant` stays. `epochs`: VLU-Net's, a function of the epoch.
-    last          the rate at the end.
-    epoch         for `epochs`: images of one; the rate is cosine with a rise over 15 of 200 epochs.
-    clip          largest norm of all gradients together; 0: not clipped.
+    name           `adamw`; `adam`, which has no decoupled weight decay.
+    lr             the highest learning rate.
+    warmup         images over which the learning rate rises in a straight line to `lr`.
+    schedule       `cosine` falls to `min_lr` at the end, `constant` stays; `epochs`: VLU-Net's, by the epoch.
+    min_lr         the learning rate at the end.
+    epoch_size     for `epochs`: images of one; the learning rate is cosine with a rise over 15 of 200 epochs.
+    max_grad_norm  largest norm of all gradients together; 0: not clipped.
     """
 
-    rate: float
+    lr: float
     name: Literal["adamw", "adam"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     warmup: int = 0
     schedule: Literal["cosine", "constant", "epochs"] = "cosine"
-    last: float = 0.0
-    epoch: int = 0
-    clip: float = 0.0
+    min_lr: float = 0.0
+    epoch_size: int = 0
+    max_grad_norm: float = 0.0
 
-    def rate_at(self, seen: int, images: int) -> float:
-        """The rate of the step that begins after `seen` of `images` images."""
+    def lr_at(self, seen: int, max_images: int) -> float:
+        """The learning rate of the step that begins after `seen` of `max_images` images."""
         if self.schedule == "epochs":
-            return self.rate * _epoch_share(seen // self.epoch)
+            return self.lr * _epoch_share(seen // self.epoch_size)
         if seen < self.warmup:
-            return self.rate * (seen + 1) / self.warmup
+            return self.lr * (seen + 1) / self.warmup
         if self.schedule == "constant":
-            return self.rate
-        done = (seen - self.warmup) / max(1, images - self.warmup)
-        return self.last + (self.rate - self.last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+            return self.lr
+        done = (seen - self.warmup) / max(1, max_images - self.warmup)
+        return self.min_lr + (self.lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def _epoch_share(epoch: int) -> float:
     """VLU-Net's schedule: e/14 for e < 15, then half a cosine to epoch 200.
 
-    As its trainer drives it the first two epochs have rate 0 and the rest lag by one; here the formula itself, as
-    nobody means two epochs to be lost.
+    As its trainer drives it the first two epochs have the learning rate 0 and the rest lag by one; here the formula
+    itself, as nobody means two epochs to be lost.
     """
     return epoch / 14 if epoch < 15 else 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - 15) / 185)))
 
 
 @dataclass(config=_STRICT, frozen=True)
-class Average:
-    """A moving average of the weights, beside them. decay 0: none.
+class Ema:
+    """An exponential moving average of the weights, beside them. decay 0: none. every: steps between two updates.
 
     published  IR-SDE's: nothing but every tenth step, a copy up to step 100, then a decay that rises to `decay`.
     """
@@ -132,10 +135,11 @@ class Average:
 class Sde:
     """The equation, what is held against what, and how a U-Net starts.
 
-    loss   `likelihood` (the papers'); `noise`; `image`: of the images, see `IRSDE.image_loss`.
-    start  `published`; `noise`, see `UNet.start_as_noise`.
-    first  share of the images, beside 1/T, whose state is what a sampler starts from: t = T and nothing left of x_0.
-           Where eps is not small a network would else read x_0 from a trace that is not there when it restores.
+    loss            `likelihood` (the papers'); `noise`; `image`: of the images, see `IRSDE.image_loss`.
+    init            of the network's weights: `published`; `noise`, see `UNet.start_as_noise`.
+    terminal_share  share of the images, beside 1/T, whose state is what a sampler starts from: t = T and nothing left
+                    of x_0. Where eps is not small a network would else read x_0 from a trace that is not there when it
+                    restores.
     """
 
     max_sigma: float = 50.0
@@ -143,8 +147,8 @@ class Sde:
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     eps: float = 0.005
     loss: Literal["likelihood", "noise", "image"] = "likelihood"
-    start: Literal["published", "noise"] = "published"
-    first: float = 0.0
+    init: Literal["published", "noise"] = "published"
+    terminal_share: float = 0.0
 
 
 @dataclass(config=_STRICT, frozen=True)
@@ -171,10 +175,11 @@ class Stage:
     network     a word of `patina models`; `size` names its settings: `paper`, those of the word, or `tiny`.
     settings    fields of the network's settings that differ from these.
     after       the stage whose network steers this one, or nothing.
-    clip        for a CLIP: open_clip's tag or a file of pretrained weights; empty: random ones.
-    words       for `prompts`: the prompt of each entry. Entries that are not named have `image with {words}`.
+    pretrained  for a CLIP: open_clip's tag or a file of pretrained weights; empty: random ones.
+    prompts     the text of each entry. Entries that are not named have their degradation, or for the objective
+                `prompts` `image with {degradation}`.
     distance    of restored and clean image, or of noise: l1 or l2.
-    images      to see in all.
+    max_images  to see in all.
     precision   `fp32`, `bf16` or `fp16` autocast of the trained network; what is frozen runs in the same.
     seed        of weights, order, crops and noise.
     save_every  images between two checkpoints.
@@ -186,25 +191,29 @@ class Stage:
     network: str
     data: Data
     optimiser: Optimiser
-    images: int
+    max_images: int
     size: Literal["paper", "tiny"] = "paper"
     settings: dict[str, Any] = field(default_factory=dict)
     after: str = ""
-    clip: str = ""
-    words: dict[str, str] = field(default_factory=dict)
+    pretrained: str = ""
+    prompts: dict[str, str] = field(default_factory=dict)
     distance: Literal["l1", "l2"] = "l1"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     seed: int = 0
     save_every: int = 0
     keep: int = 2
-    average: Average = field(default_factory=Average)
+    ema: Ema = field(default_factory=Ema)
     sde: Sde = field(default_factory=Sde)
     validation: Validation = field(default_factory=Validation)
 
-    def table(self) -> dict[str, Any]:
-        """All settings, with the defaults written out."""
+    def file_table(self) -> dict[str, Any]:
+        """All settings under the keys of a stage file, with the name and the defaults written out."""
         table: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return table
+
+    def table(self) -> dict[str, Any]:
+        """All settings as they are stored, with the defaults written out."""
+        return to_stored(self.file_table())
 
     def fingerprint(self, dataset: str, start: str) -> str:
         """What decides the weights: settings, the manifest's digest, the digest of the checkpoint it starts from.
@@ -223,4 +232,35 @@ class Stage:
     @property
     def steps(self) -> int:
         """Steps of the optimiser."""
-        return self.images // self.data.batch
+        return self.max_images // self.data.batch
+
+
+STORED_NAMES: Mapping[str, Mapping[str, str]] = {
+    "": {"max_images": "images", "pretrained": "clip", "prompts": "words", "ema": "average"},
+    "data": {"square_probability": "square"},
+    "optimiser": {"lr": "rate", "min_lr": "last", "epoch_size": "epoch", "max_grad_norm": "clip"},
+    "sde": {"init": "start", "terminal_share": "first"},
+}
+"""How keys of a stage file are spelt where a stage is stored; by table, "" is the stage itself. All others are alike.
+
+A fingerprint is of the stored spelling, so a stage that was finished under it stays finished.
+"""
+
+
+def to_stored(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of a stage file, its keys spelt as they are stored, in the same order."""
+    return _respelt(table, STORED_NAMES)
+
+
+def from_stored(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored table, its keys spelt as in a stage file, in the same order."""
+    return _respelt(table, {part: {old: new for new, old in names.items()} for part, names in STORED_NAMES.items()})
+
+
+def _respelt(table: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    def inside(key: str, value: Any) -> Any:
+        if key not in names or not isinstance(value, Mapping):
+            return value
+        return {names[key].get(k, k): v for k, v in value.items()}
+
+    return {names[""].get(key, key): inside(key, value) for key, value in table.items()}

@@ -57,7 +57,7 @@ def test_the_second_half_goes_from_recipe_to_restored_photograph(
     """With a plan of a few images, and two degradations."""
     (tmp_path / "plan").mkdir()
     for name, stage in load_plan("tiny").items():
-        table = stage.table() | {"images": 40, "save_every": 0}
+        table = stage.file_table() | {"max_images": 40, "save_every": 0}
         table["validation"] |= {"every": 40, "samples": 2, "side": 64}
         table["data"] |= {"batch": 10 if table["data"]["group"] else 4}
         table["data"]["entries"] = ["noisy", "low-light"] if table["data"]["entries"] else []

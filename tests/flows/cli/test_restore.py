@@ -28,11 +28,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(2)
     vlunet, unet = described(), diffusion()
-    assert vlunet.steering
-    assert unet.steering
-    official.save(vlunet.net, folder / "vlunet.ckpt", degradation_model=vlunet.steering.net)
+    assert vlunet.conditioner
+    assert unet.conditioner
+    official.save(vlunet.net, folder / "vlunet.ckpt", degradation_model=vlunet.conditioner.net)
     official.save(unet.net, folder / "unet.pth")
-    official.save(unet.steering.net, folder / "daclip.pt")
+    official.save(unet.conditioner.net, folder / "daclip.pt")
     return folder
 
 

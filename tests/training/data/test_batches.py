@@ -88,7 +88,7 @@ def test_the_same_samples_whatever_the_batch_the_processes_and_the_workers(datas
     one = joined(batches(dataset))
     two = [batches(dataset, plan=Plan(0, 24, 4, rank, 2)) for rank in (0, 1)]
     pairs = [b for pair in zip(*two, strict=True) for b in pair]
-    in_pieces = batches(dataset, plan=Plan(0, 24, 4, pieces=2))
+    in_pieces = batches(dataset, plan=Plan(0, 24, 4, gradient_accumulation=2))
     later = batches(dataset, plan=Plan(0, 8, 4)) + batches(dataset, plan=Plan(8, 24, 4))
     for found in (joined(pairs), joined(in_pieces), joined(later)):
         assert torch.equal(found[0], one[0])

@@ -29,8 +29,8 @@ from patina.training.evaluation.results import Classification, Evaluation, Row
 from patina.training.images import centre
 from patina.training.models import clip_adapter, daclip, nafnet
 from patina.training.models.daclip import DEGRADATIONS
+from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.restorer import Restorer
-from patina.training.restore.steering import Steering
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.stage import Data, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import photos, tiny_recipe
@@ -437,10 +437,10 @@ def controller(tmp_path: Path, kind: Literal["contrastive", "prompts"]) -> Path:
 def test_a_stages_clip_is_asked_alone(dataset: Path, tmp_path: Path, kind: Literal["contrastive", "prompts"]) -> None:
     path = controller(tmp_path, kind)
     found = classify(path, dataset)
-    steering, words, texts = evaluate.load_steering(path)
-    assert isinstance(steering, Steering)
+    conditioner, words, texts = evaluate.load_conditioner(path)
+    assert isinstance(conditioner, Conditioner)
     assert found.words == words
-    looker = Restorer(nn.Identity(), steering, STAGE, words=words, texts=texts)
+    looker = Restorer(nn.Identity(), conditioner, STAGE, words=words, texts=texts)
     index = read_index(dataset, "val")
     said = [next(iter(looker.look(read_pair(index, row)[0]).words)) for row in range(len(index))]
     for row in found.rows:

@@ -17,17 +17,17 @@ from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.resume import StageFolder
 from patina.training.data.batches import Plan, load, read_index
 from patina.training.errors import CheckpointError, StageCrashedError, StageError, TrainingError
-from patina.training.jobs.stage import Device, command, run_stage
+from patina.training.jobs.stage import LaunchOptions, command, run_stage
 from patina.training.loop import loop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job
 from patina.training.models.daclip import Features, joint_loss
 from patina.training.objectives.make import make_learner
-from patina.training.restore.load import load_restorer, load_steering
+from patina.training.restore.load import load_conditioner, load_restorer
 from patina.training.runs.lineage import lineage
-from patina.training.runs.plan import todo
+from patina.training.runs.plan import plan_stages
 from patina.training.stages.plan import load_plan
-from patina.training.stages.stage import Average
+from patina.training.stages.stage import Ema
 from tests.training.running import STAGES, small_dataset, stage, trained
 
 
@@ -62,7 +62,7 @@ def test_stages_leave_what_their_folder_promises(run: Path) -> None:
     for name in STAGES:
         folder = StageFolder(run / name)
         rows = folder.rows()
-        assert [row["seen"] for row in rows if "loss" in row][-1] == stage(name).images
+        assert [row["seen"] for row in rows if "loss" in row][-1] == stage(name).max_images
         assert any(key.startswith("val_") for row in rows for key in row)
         assert folder.states() == []  # a finished stage needs none
         assert (run / name / "best.safetensors").exists()
@@ -114,7 +114,7 @@ def test_killed_between_states_and_a_damaged_state(run: Path, dataset: Path, tmp
 
 def test_another_number_of_pieces_gives_nearly_the_same(run: Path, dataset: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "adapter")
-    trained(stage("vlunet"), dataset, tmp_path, pieces=2)
+    trained(stage("vlunet"), dataset, tmp_path, gradient_accumulation=2)
     one, two = (checkpoint.load(r / "vlunet" / "model.safetensors").tensors for r in (run, tmp_path))
     assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-3
 
@@ -152,8 +152,8 @@ def test_out_of_memory_in_a_contrastive_batch_stops_with_advice(
 
 def test_numbers_that_are_not_finite_stop_it_before_they_are_saved(dataset: Path, run: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "controller")
-    wild = stage("irsde", optimiser={"rate": 1e30}, images=64, validation={"every": 0})
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.rate"):
+    wild = stage("irsde", optimiser={"lr": 1e30}, max_images=64, validation={"every": 0})
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.lr"):
         trained(wild, dataset, tmp_path)
     for path in StageFolder(tmp_path / "irsde").states():
         assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path).tensors.values())
@@ -187,31 +187,31 @@ def test_a_finished_stage_is_left_alone_and_a_changed_one_and_what_follows_are_t
     for name in STAGES:
         (whole / name / "stage.json").write_bytes((run / name / "stage.json").read_bytes())
     plan = {name: stage(name) for name in STAGES}
-    assert [t.what for t in todo(plan, dataset, whole)] == ["done"] * 5
+    assert [t.what for t in plan_stages(plan, dataset, whole)] == ["done"] * 5
     before = (whole / "controller" / "model.safetensors").stat().st_mtime_ns
     assert "nothing to do" in trained(plan["controller"], dataset, whole).notes[0]
     assert (whole / "controller" / "model.safetensors").stat().st_mtime_ns == before
 
-    changed = plan | {"controller": stage("controller", optimiser={"rate": 2e-3})}
-    found = {t.stage.name: (t.what, t.why) for t in todo(changed, dataset, whole)}
+    changed = plan | {"controller": stage("controller", optimiser={"lr": 2e-3})}
+    found = {t.stage.name: (t.what, t.why) for t in plan_stages(changed, dataset, whole)}
     assert found["controller"] == ("train", "its optimiser changed")
     assert found["irsde"] == found["nafnet"] == ("train", "controller is trained first")
     assert found["adapter"][0] == found["vlunet"][0] == "done"
 
     looser = plan | {"irsde": stage("irsde", save_every=4, keep=1)}  # changes no weight
-    assert [t.what for t in todo(looser, dataset, whole)] == ["done"] * 5
+    assert [t.what for t in plan_stages(looser, dataset, whole)] == ["done"] * 5
 
 
 def test_a_changed_dataset_trains_all_again(run: Path, tmp_path: Path) -> None:
     other = small_dataset(tmp_path, photos=6)
-    found = todo({name: stage(name) for name in STAGES}, other, run)
+    found = plan_stages({name: stage(name) for name in STAGES}, other, run)
     assert found[0].what == "train"
     assert found[0].why == "the dataset changed"
 
 
 def test_what_another_fingerprint_left_is_moved_aside(run: Path, dataset: Path, tmp_path: Path) -> None:
-    trained(stage("controller", images=8), dataset, tmp_path)
-    trained(stage("controller", images=12), dataset, tmp_path)
+    trained(stage("controller", max_images=8), dataset, tmp_path)
+    trained(stage("controller", max_images=12), dataset, tmp_path)
     assert json.loads((tmp_path / "controller.before" / "done.json").read_text())["seen"] == 8
     assert json.loads((tmp_path / "controller" / "done.json").read_text())["seen"] == 12
 
@@ -220,19 +220,19 @@ def test_a_restorer_restores_and_its_controller_names(run: Path, dataset: Path) 
     picture = np.random.default_rng(0).integers(0, 256, (40, 52, 3), np.uint8)
     for name in ("irsde", "nafnet", "vlunet"):
         restorer = load_restorer(run, stage=name)
-        look = restorer.look(picture)
-        assert sum(look.words.values()) == pytest.approx(1, abs=1e-4)
-        assert set(look.words) == {"jpeg-compressed", "low-light", "noisy"}
-        restored = restorer.restore(picture, look=look, seed=1)
+        condition = restorer.look(picture)
+        assert sum(condition.words.values()) == pytest.approx(1, abs=1e-4)
+        assert set(condition.words) == {"jpeg-compressed", "low-light", "noisy"}
+        restored = restorer.restore(picture, condition=condition, seed=1)
         assert restored.shape == (3, 40, 52)
         assert torch.equal(restored, restorer.restore(picture, seed=1))
 
 
 def test_states_that_a_sampler_starts_from(run: Path, dataset: Path) -> None:
     """With first = 1 all states are mu and noise, and the noise that stands for the clean image is the target."""
-    index, made = read_index(dataset, "train"), stage("irsde", sde={"first": 1, "loss": "image", "eps": 0.3})
-    steering = load_steering(run / "controller" / "model.safetensors")[0]
-    learner = make_learner(made, index, steering)
+    index, made = read_index(dataset, "train"), stage("irsde", sde={"terminal_share": 1, "loss": "image", "eps": 0.3})
+    conditioner = load_conditioner(run / "controller" / "model.safetensors")[0]
+    learner = make_learner(made, index, conditioner)
     (batch,) = load(index, made.data, Plan(0, 4, 4), seed=0, view_side=64)
     asked: list[tuple[Any, ...]] = []
 
@@ -246,7 +246,7 @@ def test_states_that_a_sampler_starts_from(run: Path, dataset: Path) -> None:
     ((x, mu, t),) = asked
     assert (t == made.sde.steps).all()
     assert float((x - mu).std()) == pytest.approx(made.sde.max_sigma / 255, rel=0.1)
-    later = make_learner(stage("irsde", sde={"start": "noise"}), index, steering)
+    later = make_learner(stage("irsde", sde={"init": "noise"}), index, conditioner)
     assert later.net.predict.bias.abs().max() == 0  # type: ignore[union-attr, operator]
 
 
@@ -278,7 +278,7 @@ def test_texts_go_through_the_tower_once(run: Path) -> None:
 
 def test_what_cannot_be_trained_is_told_before_anything_is_written(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"8 photographs are compared"):
-        trained(stage("controller", data={"batch": 8}, images=16), dataset, tmp_path)
+        trained(stage("controller", data={"batch": 8}, max_images=16), dataset, tmp_path)
     with pytest.raises(StageError, match="wants snowy"):
         trained(stage("controller", data={"entries": ["snowy"]}), dataset, tmp_path)
     with pytest.raises(CheckpointError, match="no such file"):
@@ -308,7 +308,7 @@ def test_metrics_for_tensorboard_go_on_after_a_stop(dataset: Path, tmp_path: Pat
 def test_average() -> None:
     net = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(net.weight)
-    average = MovingAverage(net, Average(decay=0.9))
+    average = MovingAverage(net, Ema(decay=0.9))
     torch.nn.init.ones_(net.weight)
     for step in range(5):
         average.update(net, step)
@@ -316,7 +316,7 @@ def test_average() -> None:
     average.exchange(net)
     assert net.weight.item() == pytest.approx(1 - 0.9**5, rel=1e-6)
     assert float(average.tensors["weight"]) == 1
-    published = MovingAverage(net, Average(decay=0.995, every=10, published=True))
+    published = MovingAverage(net, Ema(decay=0.995, every=10, published=True))
     assert published.decay_at(7) is None
     assert published.decay_at(100) == 0
     assert published.decay_at(110) == pytest.approx(1 - 11 ** (-2 / 3))
@@ -324,10 +324,10 @@ def test_average() -> None:
 
 
 def test_commands_of_one_and_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command(Path("j"), Device(cpu=True)) == [sys.executable, "-m", "patina.training.loop", "j"]
-    assert "torch.distributed.run" in command(Path("j"), Device(cpu=True, processes=2))
+    assert command(Path("j"), LaunchOptions(cpu=True)) == [sys.executable, "-m", "patina.training.loop", "j"]
+    assert "torch.distributed.run" in command(Path("j"), LaunchOptions(cpu=True, processes=2))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
-    told = command(Path("j"), Device())
+    told = command(Path("j"), LaunchOptions())
     assert told[2] == "accelerate.commands.launch"
     assert told[told.index("--num_processes") + 1] == "2"
     assert "--multi_gpu" in told
@@ -345,7 +345,7 @@ def test_plans_that_come_with_patina_are_sound() -> None:
 @pytest.mark.slow
 def test_two_processes_are_one_with_the_double_batch(run: Path, dataset: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "controller", "adapter")
-    device = Device(cpu=True, processes=2, workers=0, threads=1)
+    device = LaunchOptions(cpu=True, processes=2, workers=0, threads=1)
     lines: list[str] = []
     for name in ("irsde", "vlunet"):
         run_stage(stage(name), dataset, tmp_path, device, lines.append)
@@ -354,7 +354,7 @@ def test_two_processes_are_one_with_the_double_batch(run: Path, dataset: Path, t
         losses = [
             {row["seen"]: row["loss"] for row in StageFolder(r / name).rows() if "loss" in row} for r in (run, tmp_path)
         ]
-        last = stage(name).images
+        last = stage(name).max_images
         assert losses[0][last] == pytest.approx(losses[1][last], rel=1e-3)
 
 
@@ -363,7 +363,7 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
     """SIGKILL and SIGTERM at moments spread over the run, then to the end: the bits of an undisturbed run."""
     copied(run, tmp_path, "controller")
     rng = np.random.default_rng(1)
-    long = stage("irsde", images=240, save_every=20, validation={"every": 0})
+    long = stage("irsde", max_images=240, save_every=20, validation={"every": 0})
     job = Job(long.table(), str(dataset), str(tmp_path), str(tmp_path / "controller/model.safetensors"), 0, True)
     path = job.save(tmp_path / "job.json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -390,12 +390,12 @@ def test_killed_at_any_moment_and_started_again(run: Path, dataset: Path, tmp_pa
 @pytest.mark.slow
 def test_a_stage_ends_when_nobody_waits_for_it(run: Path, dataset: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "controller")
-    long = stage("irsde", images=400_000, save_every=0, validation={"every": 0})
+    long = stage("irsde", max_images=400_000, save_every=0, validation={"every": 0})
     code = (
         "import json, sys; from pathlib import Path; from patina.training.jobs.stage import *\n"
         "from patina.training.stages.plan import parse_table\n"
         "run_stage(parse_table(json.load(open(sys.argv[1])), 'irsde'), Path(sys.argv[2]), Path(sys.argv[3]), "
-        "Device(cpu=True, workers=0))"
+        "LaunchOptions(cpu=True, workers=0))"
     )
     table = tmp_path / "stage.json"
     table.write_text(json.dumps(long.table()))
@@ -423,13 +423,15 @@ def test_a_hung_stage_is_ended(run: Path, dataset: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(runs, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     with pytest.raises(StageCrashedError, match="no sign of life"):
-        run_stage(stage("controller"), dataset, tmp_path, Device(cpu=True, patience=1))
+        run_stage(stage("controller"), dataset, tmp_path, LaunchOptions(cpu=True, patience=1))
 
 
 @pytest.mark.slow
 def test_errors_of_a_stage_come_through_its_process(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(StageError, match="wants snowy"):
-        run_stage(stage("controller", data={"entries": ["snowy"]}), dataset, tmp_path, Device(cpu=True), lambda _: None)
+        run_stage(
+            stage("controller", data={"entries": ["snowy"]}), dataset, tmp_path, LaunchOptions(cpu=True), lambda _: None
+        )
 
 
 def test_captions_are_compared_within_groups_and_degradations_over_the_batch(dataset: Path) -> None:
@@ -448,6 +450,6 @@ def test_captions_are_compared_within_groups_and_degradations_over_the_batch(dat
 
 
 def test_steering_is_frozen(run: Path) -> None:
-    steering, words, texts = load_steering(run / "controller" / "model.safetensors")
-    assert not any(p.requires_grad for p in steering.net.parameters())
-    assert texts.shape == (len(words), steering.width)
+    conditioner, words, texts = load_conditioner(run / "controller" / "model.safetensors")
+    assert not any(p.requires_grad for p in conditioner.net.parameters())
+    assert texts.shape == (len(words), conditioner.width)

@@ -47,7 +47,7 @@ from patina.training.report.charts import (
 from patina.training.report.page import summary_markdown, write_report
 from patina.training.report.pictures import encode_pictures
 from patina.training.report.record import read_run
-from patina.training.stages.stage import Average, Data, Optimiser, Stage
+from patina.training.stages.stage import Data, Ema, Optimiser, Stage
 from tests.pipeline.making import photos, picture, tiny_recipe
 
 ALERT = "<script>alert('1')</script>"
@@ -84,13 +84,13 @@ def make_stage(
             "dataset": dataset,
             "dataset_folder": "photos-built",
             "start": start,
-            "seen": str(stage.images),
+            "seen": str(stage.max_images),
             "words": json.dumps(["hazy", "noisy"]),
             "patina": "0.1.0",
         }
         weights = {"weight": torch.full((2,), float(len(stage.name)))}
         digest = checkpoint.write(Checkpoint(stage.network, {}, weights, notes), folder.path / MODEL)
-        folder.finish({"fingerprint": fingerprint, "model": digest, "seen": stage.images, **done})
+        folder.finish({"fingerprint": fingerprint, "model": digest, "seen": stage.max_images, **done})
     return folder
 
 
@@ -483,7 +483,7 @@ def test_orders_of_both_papers() -> None:
 
 def test_texts_of_files_are_no_markup(tmp_path: Path) -> None:
     run = tmp_path / "run <b>"
-    stage = replace(CONTROLLER, name="stage&<i>", words={"noisy": ALERT})
+    stage = replace(CONTROLLER, name="stage&<i>", prompts={"noisy": ALERT})
     rows = [{"seen": 10, "loss": 1.0, ALERT: 2.0, f"val_psnr/{ALERT}": 20.0, "val_psnr": 20.0}]
     folder = make_stage(run, stage, rows, done={"notes": [ALERT], "saved": {ALERT: 3}}, dataset=ALERT)
     evaluation = {"rows": [{"entry": ALERT, ALERT: 1.0}], "notes": [ALERT], "sampler": ALERT, "split": ALERT}
@@ -627,7 +627,7 @@ def test_a_stage_of_which_nothing_can_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_has_just_begun(tmp_path: Path) -> None:
-    make_stage(tmp_path, replace(CONTROLLER, average=Average(0.99)))
+    make_stage(tmp_path, replace(CONTROLLER, ema=Ema(0.99)))
     page = Page(write_report(tmp_path))
     assert page.column("Stages of the run", "state") == {"controller": "stopped at 0 of 1,000 images"}
     assert "d" * 64 in [a["title"] for a in page.all("abbr")]

@@ -28,7 +28,7 @@ from patina.training.errors import MissingTorchError, ModelInputError
 from patina.training.images import to_bytes
 from patina.training.restore import app
 from patina.training.restore.files import BARELY
-from patina.training.restore.options import How, Worker
+from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.restorer import Restorer
 from tests.pipeline.making import photo, picture
 from tests.training.restore.test_restorer import described, diffusion
@@ -135,7 +135,7 @@ def test_bad_input_is_told_in_words(gradio: Any, tmp_path: Path, monkeypatch: py
     assert "expected 1 to 100" in said(str(tmp_path / "a.png"), "posterior", 500)
     assert "seed -1" in said(str(tmp_path / "a.png"), "posterior", 1, -1)
 
-    def full(*asked: object, **how: object) -> None:
+    def full(*asked: object, **options: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Restorer, "restore", full)
@@ -159,7 +159,9 @@ def test_nothing_is_reported_or_fetched(gradio: Any, monkeypatch: pytest.MonkeyP
     given: dict[str, Any] = {}
     page = app.make_app(described())
     assert page.analytics_enabled is False
-    monkeypatch.setattr(page, "launch", lambda **how: (given.update(how), (None, "http://127.0.0.1:1/", None))[1])
+    monkeypatch.setattr(
+        page, "launch", lambda **options: (given.update(options), (None, "http://127.0.0.1:1/", None))[1]
+    )
     assert app.launch(page)[1:] == ("http://127.0.0.1:1/", "")
     assert (given["server_name"], given["share"], given["run_history"]) == ("127.0.0.1", False, False)
     theme = given["theme"]
@@ -270,7 +272,7 @@ def test_from_upload_to_download_in_a_browser(gradio: Any, browser: Browser, tmp
         until((downloads / "street-restored.png").exists, 20)
         label, most = browser.value("document.querySelector('#found').innerText"), next(iter(found_in(restorer)))
         assert most in label
-        expected = Worker(restorer, How()).restore(picture(96, 64, 3))[0]
+        expected = PhotoRestorer(restorer, RestoreOptions()).restore(picture(96, 64, 3))[0]
         pictures = [opened(address, url) for url in shown]
         assert np.array_equal(pictures[0], picture(96, 64, 3))
         assert np.array_equal(pictures[1], expected)

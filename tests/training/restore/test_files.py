@@ -24,9 +24,9 @@ from patina.pipeline.errors import BadImageError, SourceError
 from patina.training.errors import CheckpointError, ModelInputError, TrainingError
 from patina.training.images import to_bytes
 from patina.training.models import unet
-from patina.training.restore.files import Restored, errands, restore_files, spoken
+from patina.training.restore.files import Restored, restore_files, restore_jobs, spoken
 from patina.training.restore.load import load_model
-from patina.training.restore.options import How, Worker
+from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import Photo, encode_photo, read_photo, upright_exif
 from patina.training.restore.restorer import Restorer
 from patina.training.restore.tiles import Tiling
@@ -91,7 +91,7 @@ def test_a_restored_photograph_keeps_its_format_and_its_name(tmp_path: Path, nam
 def test_jpegs_are_written_well_and_with_full_chroma(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg", quality=60)
     for quality in (95, 40):
-        (result,) = restore_files([tmp_path / "a.jpg"], tmp_path / "out", darkening(), How(quality=quality))
+        (result,) = restore_files([tmp_path / "a.jpg"], tmp_path / "out", darkening(), RestoreOptions(quality=quality))
         assert result.out
         with opened(result.out) as image:
             assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
@@ -219,7 +219,7 @@ def test_exif_data_and_profile_are_kept_and_the_photograph_is_upright(
 
 def test_exif_data_can_be_left_out(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg", exif=camera(6), icc_profile=profile())
-    (result,) = restore_files([tmp_path / "a.jpg"], tmp_path / "out", darkening(), How(strip=True))
+    (result,) = restore_files([tmp_path / "a.jpg"], tmp_path / "out", darkening(), RestoreOptions(strip=True))
     assert result.out
     with opened(result.out) as image:
         assert image.size == (48, 64)
@@ -282,14 +282,14 @@ def test_what_was_restored_before_is_no_input_and_is_replaced(tmp_path: Path) ->
         (result,) = restore_files([tmp_path], out, darkening())
         assert result.out == out / "a.png"
     assert [p.name for p in out.rglob("*")] == ["a.png"]
-    (below,) = errands([out], tmp_path / "twice")
+    (below,) = restore_jobs([out], tmp_path / "twice")
     assert below.source == out / "a.png"
 
 
 def test_a_folder_may_be_restored_into_the_one_above(tmp_path: Path) -> None:
     photo(tmp_path / "in" / "a.png")
-    (errand,) = errands([tmp_path / "in"], tmp_path)
-    assert errand.out == tmp_path / "a.png"
+    (job,) = restore_jobs([tmp_path / "in"], tmp_path)
+    assert job.out == tmp_path / "a.png"
 
 
 @pytest.mark.parametrize("way", ["same folder", "link", "other"])
@@ -313,13 +313,13 @@ def test_two_photographs_never_become_one(tmp_path: Path) -> None:
         restore_files([one, two], tmp_path / "out", darkening())
     photo(tmp_path / "x" / "a.gif")
     with pytest.raises(SourceError, match="would both become"):
-        errands([tmp_path / "x"], tmp_path / "out")
+        restore_jobs([tmp_path / "x"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_photograph_given_twice_is_restored_once(tmp_path: Path) -> None:
     one = photo(tmp_path / "x" / "a.png")
-    assert len(errands([one, tmp_path / "x", one], tmp_path / "out")) == 1
+    assert len(restore_jobs([one, tmp_path / "x", one], tmp_path / "out")) == 1
 
 
 def test_nothing_is_done_if_a_path_is_wrong(tmp_path: Path) -> None:
@@ -396,57 +396,57 @@ def test_a_place_where_no_folder_can_be_made_is_told(tmp_path: Path) -> None:
 
 def test_large_photographs_go_through_tiles_and_small_ones_do_not() -> None:
     one_pass, (sampled, _) = darkening(), of_pixels("sde")
-    how = How()
-    assert how.tiling(1000, 1000, one_pass) == Tiling(0, 0)
-    assert how.tiling(1000, 1001, one_pass) == Tiling(512, 32)
-    assert how.tiling(400, 300, sampled).windows(400, 300) == [(..., slice(0, 512), slice(0, 512))]
-    assert how.tiling(600, 300, sampled) == Tiling(512, 32)
-    assert How(tile=0).tiling(5000, 5000, sampled).side == 0
-    assert How(tile=64).tiling(600, 600, sampled) == Tiling(64, 16)
-    assert How(tile=300, overlap=100).tiling(600, 600, one_pass) == Tiling(300, 100)
+    options = RestoreOptions()
+    assert options.tiling(1000, 1000, one_pass) == Tiling(0, 0)
+    assert options.tiling(1000, 1001, one_pass) == Tiling(512, 32)
+    assert options.tiling(400, 300, sampled).windows(400, 300) == [(..., slice(0, 512), slice(0, 512))]
+    assert options.tiling(600, 300, sampled) == Tiling(512, 32)
+    assert RestoreOptions(tile=0).tiling(5000, 5000, sampled).side == 0
+    assert RestoreOptions(tile=64).tiling(600, 600, sampled) == Tiling(64, 16)
+    assert RestoreOptions(tile=300, overlap=100).tiling(600, 600, one_pass) == Tiling(300, 100)
 
 
 def test_a_shallow_unet_that_attends_gets_smaller_tiles() -> None:
     restorer = diffusion()
-    assert How().tiling(600, 300, restorer) == Tiling(128, 32)
+    assert RestoreOptions().tiling(600, 300, restorer) == Tiling(128, 32)
     with torch.device("meta"):
         restorer.net = unet.UNet(unet.DACLIP)
-        assert How().tiling(600, 300, restorer) == Tiling(512, 32)
+        assert RestoreOptions().tiling(600, 300, restorer) == Tiling(512, 32)
         restorer.net = unet.UNet(replace(unet.TINY, image_context=None))
-        assert How().tiling(600, 300, restorer) == Tiling(512, 32)
+        assert RestoreOptions().tiling(600, 300, restorer) == Tiling(512, 32)
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("options", "said"),
     [
-        (How(tile=20), "expected 64 or more, or 0"),
-        (How(tile=100, overlap=50), "less than half of the side"),
-        (How(overlap=300), "less than half of the side"),
-        (How(sampler="best"), "no sampler 'best'"),
-        (How(sampler="posterior", steps=101), "expected 1 to 100"),
-        (How(seed=-1), "expected 0 or more"),
-        (How(quality=0), "expected 1 to 100"),
+        (RestoreOptions(tile=20), "expected 64 or more, or 0"),
+        (RestoreOptions(tile=100, overlap=50), "less than half of the side"),
+        (RestoreOptions(overlap=300), "less than half of the side"),
+        (RestoreOptions(sampler="best"), "no sampler 'best'"),
+        (RestoreOptions(sampler="posterior", steps=101), "expected 1 to 100"),
+        (RestoreOptions(seed=-1), "expected 0 or more"),
+        (RestoreOptions(quality=0), "expected 1 to 100"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_anything_is(tmp_path: Path, how: How, said: str) -> None:
+def test_what_cannot_be_done_is_told_before_anything_is(tmp_path: Path, options: RestoreOptions, said: str) -> None:
     restorer, _ = of_pixels("sde")
     with pytest.raises(ModelInputError, match=said):
-        restore_files([photo(tmp_path / "a.png")], tmp_path / "out", restorer, how)
+        restore_files([photo(tmp_path / "a.png")], tmp_path / "out", restorer, options)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_network_of_one_pass_has_no_sampler() -> None:
-    for how in (How(sampler="ode"), How(steps=3)):
+    for options in (RestoreOptions(sampler="ode"), RestoreOptions(steps=3)):
         with pytest.raises(ModelInputError, match="restores in one pass"):
-            Worker(darkening(), how)
+            PhotoRestorer(darkening(), options)
 
 
 def test_sampler_steps_seed_and_tiles_reach_the_restorer(tmp_path: Path) -> None:
     restorer = diffusion()
     image = picture(90, 70)
     photo(tmp_path / "a.png", 90, 70)
-    how = How("fast-sde", 2, 9, tile=64, overlap=8)
-    (result,) = restore_files([tmp_path / "a.png"], tmp_path / "out", restorer, how)
+    options = RestoreOptions("fast-sde", 2, 9, tile=64, overlap=8)
+    (result,) = restore_files([tmp_path / "a.png"], tmp_path / "out", restorer, options)
     same = restorer.restore(image, sampler="fast-sde", steps=2, seed=9, tiling=Tiling(64, 8))
     assert result.out
     assert np.array_equal(decode(result.out.read_bytes()).image, to_bytes(same))
@@ -459,8 +459,8 @@ def test_progress_counts_the_calls_of_all_photographs(tmp_path: Path) -> None:
     photo(tmp_path / "in" / "b.png", 64, 64)
     (tmp_path / "in" / "c.png").write_bytes(b"none")
     told: list[tuple[int, int]] = []
-    how = How(steps=3, tile=64, overlap=8)
-    restore_files([tmp_path / "in"], tmp_path / "out", restorer, how, progress=lambda *now: told.append(now))
+    options = RestoreOptions(steps=3, tile=64, overlap=8)
+    restore_files([tmp_path / "in"], tmp_path / "out", restorer, options, progress=lambda *now: told.append(now))
     assert told == [(k, 10) for k in range(1, 11)]  # three steps of two tiles and of one, and a file that is none
 
 
@@ -543,8 +543,8 @@ def published(folder: Path, make: Callable[[], Restorer]) -> Restorer:
     from patina.training import official
 
     restorer = make()
-    assert restorer.steering
-    official.save(restorer.net, folder / "model.ckpt", degradation_model=restorer.steering.net)
+    assert restorer.conditioner
+    official.save(restorer.net, folder / "model.ckpt", degradation_model=restorer.conditioner.net)
     return restorer
 
 

@@ -20,9 +20,15 @@ from patina.training.diffusion.samplers import SAMPLERS
 from patina.training.errors import CheckpointError, ModelInputError, StageError
 from patina.training.images import to_bytes
 from patina.training.models import clip_adapter, daclip, nafnet, unet, vlunet
-from patina.training.restore.load import load_published, load_restorer, load_steering, steering_file, text_features
+from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.load import (
+    conditioner_file,
+    load_conditioner,
+    load_published,
+    load_restorer,
+    text_features,
+)
 from patina.training.restore.restorer import Restorer, looks
-from patina.training.restore.steering import Steering
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import picture
@@ -41,8 +47,8 @@ def made_up(objective: Objective, after: str = "", view: str = "none", crop: int
     return Stage("small", objective, network, data, Optimiser(1e-4), 1, after=after, validation=validation)
 
 
-def seeing(view: str = "photo", crop: int = 0) -> Steering:
-    return Steering(daclip.DaClip(CLIP), made_up("contrastive", view=view, crop=crop))
+def seeing(view: str = "photo", crop: int = 0) -> Conditioner:
+    return Conditioner(daclip.DaClip(CLIP), made_up("contrastive", view=view, crop=crop))
 
 
 def diffusion(*, steered: bool = True, steps: int = 2) -> Restorer:
@@ -50,19 +56,19 @@ def diffusion(*, steered: bool = True, steps: int = 2) -> Restorer:
     if not steered:
         net = unet.UNet(replace(UNET, image_context=None, degradation_context=None))
         return Restorer(net, None, made_up("sde", steps=steps))
-    steering = seeing()
-    texts = text_features(steering.net, daclip.DEGRADATIONS)
+    conditioner = seeing()
+    texts = text_features(conditioner.net, daclip.DEGRADATIONS)
     net, words = unet.UNet(UNET), daclip.DEGRADATIONS
-    return Restorer(net, steering, made_up("sde", "controller", steps=steps), words=words, texts=texts)
+    return Restorer(net, conditioner, made_up("sde", "controller", steps=steps), words=words, texts=texts)
 
 
 def described() -> Restorer:
     """A tiny VLU-Net of random weights."""
     clip = clip_adapter.AdaptedClip(ADAPTED)
-    steering = Steering(clip, made_up("contrastive", view="patch-floats"))
+    conditioner = Conditioner(clip, made_up("contrastive", view="patch-floats"))
     words = clip_adapter.PROMPTS
     stage = made_up("described", "adapter")
-    return Restorer(vlunet.VluNet(VLUNET), steering, stage, words=words, texts=text_features(clip, words))
+    return Restorer(vlunet.VluNet(VLUNET), conditioner, stage, words=words, texts=text_features(clip, words))
 
 
 class Pointwise(nn.Module):
@@ -194,8 +200,8 @@ def test_the_stages_own_schedule_is_used() -> None:
 @pytest.mark.parametrize(("width", "height"), [(16, 16), (17, 40), (16, 300)])
 @pytest.mark.parametrize("view", ["photo", "patch", "patch-floats"])
 def test_photographs_smaller_than_the_squares_are_looked_at(width: int, height: int, view: str) -> None:
-    steering = seeing(view, 0 if view == "photo" else 64)
-    views = looks(picture(width, height), steering)
+    conditioner = seeing(view, 0 if view == "photo" else 64)
+    views = looks(picture(width, height), conditioner)
     assert views.shape[1:] == (3, CLIP.image_size, CLIP.image_size)
     assert torch.isfinite(views).all()
     if view == "photo" or width == height:
@@ -203,39 +209,39 @@ def test_photographs_smaller_than_the_squares_are_looked_at(width: int, height: 
 
 
 def test_squares_are_spread_over_the_photograph_to_its_edges() -> None:
-    steering = seeing("patch", 32)
+    conditioner = seeing("patch", 32)
     image = np.zeros((100, 200, 3), np.uint8)
-    assert len(looks(image, steering)) == 16
+    assert len(looks(image, conditioner)) == 16
     for corner in (np.s_[:1, :1], np.s_[:1, -1:], np.s_[-1:, :1], np.s_[-1:, -1:]):
         marked = image.copy()
         marked[corner] = 255
-        changed = (looks(marked, steering) != looks(image, steering)).flatten(1).any(1)
+        changed = (looks(marked, conditioner) != looks(image, conditioner)).flatten(1).any(1)
         assert changed.sum() == 1
 
 
 @pytest.mark.parametrize("make", [diffusion, described])
 def test_words_are_shares_of_one_the_likeliest_first(make: Callable[[], Restorer]) -> None:
-    look = make().look(picture(50, 40))
-    shares = list(look.words.values())
+    condition = make().look(picture(50, 40))
+    shares = list(condition.words.values())
     assert sum(shares) == pytest.approx(1, abs=1e-5)
     assert shares == sorted(shares, reverse=True)
-    assert set(look.words) in (set(daclip.DEGRADATIONS), set(clip_adapter.PROMPTS))
-    assert all(context.shape[0] == 1 for context in look.contexts.values())
+    assert set(condition.words) in (set(daclip.DEGRADATIONS), set(clip_adapter.PROMPTS))
+    assert all(context.shape[0] == 1 for context in condition.contexts.values())
 
 
 def test_without_a_clip_nothing_is_seen() -> None:
-    look = diffusion(steered=False).look(picture())
-    assert (look.contexts, look.words) == ({}, {})
+    condition = diffusion(steered=False).look(picture())
+    assert (condition.contexts, condition.words) == ({}, {})
 
 
 def test_what_was_seen_steers() -> None:
     restorer = described()
     image = picture(40, 40)
-    look = restorer.look(image)
+    condition = restorer.look(image)
     own = restorer.restore(image)
-    assert torch.equal(own, restorer.restore(image, look=look))
-    other = replace(look, contexts={name: -10 * value for name, value in look.contexts.items()})
-    assert not torch.equal(own, restorer.restore(image, look=other))
+    assert torch.equal(own, restorer.restore(image, condition=condition))
+    other = replace(condition, contexts={name: -10 * value for name, value in condition.contexts.items()})
+    assert not torch.equal(own, restorer.restore(image, condition=other))
 
 
 @pytest.mark.parametrize("make", [diffusion, described])
@@ -258,7 +264,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     dataset = small_dataset(folder)
     for name in ("controller", "nafnet", "irsde"):
-        short = stage(name, images=8, validation={"every": 0}, save_every=8)
+        short = stage(name, max_images=8, validation={"every": 0}, save_every=8)
         trained(short, dataset, folder / "run")
     return folder / "run"
 
@@ -302,10 +308,10 @@ def test_a_restorer_is_steered_only_by_what_it_was_trained_on(run: Path, tmp_pat
 
 def test_steering_is_frozen_and_brings_its_texts(run: Path) -> None:
     model = run / "irsde" / "model.safetensors"
-    steering, words, texts = load_steering(steering_file(model, "controller", checkpoint.load(model).notes))
+    conditioner, words, texts = load_conditioner(conditioner_file(model, "controller", checkpoint.load(model).notes))
     assert words == ("jpeg-compressed", "low-light", "noisy")
-    assert texts.shape == (3, steering.width)
-    assert not any(p.requires_grad for p in steering.net.parameters())
+    assert texts.shape == (3, conditioner.width)
+    assert not any(p.requires_grad for p in conditioner.net.parameters())
 
 
 # Published files
@@ -319,10 +325,10 @@ def test_a_published_unet_is_steered_by_daclips_file(tmp_path: Path) -> None:
         load_published(tmp_path / "universal-ir.pth", None)
     restorer = load_published(tmp_path / "universal-ir.pth", tmp_path / "daclip.pt")
     image = picture(40, 30)
-    look = restorer.look(image)
-    assert set(look.words) == set(daclip.DEGRADATIONS)
-    steering = Steering(clip, made_up("contrastive", view="photo"))
-    own = Restorer(net, steering, made_up("sde", "controller"))
+    condition = restorer.look(image)
+    assert set(condition.words) == set(daclip.DEGRADATIONS)
+    conditioner = Conditioner(clip, made_up("contrastive", view="photo"))
+    own = Restorer(net, conditioner, made_up("sde", "controller"))
     assert torch.equal(restorer.restore(image, steps=2, sampler="fast-ode"), own.restore(image))
     assert restorer.calls() == 100  # as published
 
@@ -339,7 +345,7 @@ def test_a_published_vlunet_brings_what_steers_it(tmp_path: Path) -> None:
     official.save(net, tmp_path / "vlunet.ckpt", degradation_model=clip)
     restorer = load_published(tmp_path / "vlunet.ckpt", None)
     image = picture(40, 30)
-    own = Restorer(net, Steering(clip, made_up("contrastive", view="patch-floats")), made_up("described", "adapter"))
+    own = Restorer(net, Conditioner(clip, made_up("contrastive", view="patch-floats")), made_up("described", "adapter"))
     assert torch.equal(restorer.restore(image), own.restore(image))
     assert set(restorer.look(image).words) == set(clip_adapter.PROMPTS)
 

@@ -7,32 +7,41 @@ import pytest
 
 from patina.training.errors import StageError
 from patina.training.objectives.base import settings_of
-from patina.training.stages.plan import chosen, load_plan, ordered, parse_stage, plan_texts
-from patina.training.stages.stage import Optimiser, Stage
+from patina.training.stages.plan import (
+    PLANS,
+    chosen,
+    load_plan,
+    ordered,
+    parse_file_table,
+    parse_stage,
+    parse_table,
+    plan_texts,
+)
+from patina.training.stages.stage import STORED_NAMES, Optimiser, Stage, from_stored
 from tests.training.running import stage
 
 TEXT = """
 objective = "sde"
 network = "unet-no-context"
-images = 160
+max_images = 160
 [data]
 batch = 16
 crop = 64
 [optimiser]
-rate = 1e-3
+lr = 1e-3
 """
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("imagess = 3", "unknown setting 'imagess'"),
+        ("max_imagess = 3", "unknown setting 'max_imagess'"),
         ("data = 3", "Cannot overwrite|no TOML"),
         ("precision = 'fp8'", "precision = 'fp8'.*fp32"),
         ("name = 'x'", "the name is the file's"),
         ("after = 'controller'\n", "a CLIP must see something"),
         ("network = 'unet'", "no TOML"),
-        ("sde = {first = 1.5}", "sde.first = 1.5; expected a share"),
+        ("sde = {terminal_share = 1.5}", "sde.terminal_share = 1.5; expected a share"),
         ("sde = {loss = 'pictures'}", "loss = 'pictures'"),
     ],
 )
@@ -44,8 +53,8 @@ def test_faults_are_told_with_their_place(change: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("batch = 16", "batch = 0", "batch = 0, images = 160"),
-        ("batch = 16", "batch = 200", "batch = 200, images = 160"),
+        ("batch = 16", "batch = 0", "batch = 0, max_images = 160"),
+        ("batch = 16", "batch = 200", "batch = 200, max_images = 160"),
         ("batch = 16", "batch = 'many'", "data.batch = 'many'"),
         ("batch = 16", "", "data.batch is missing"),
         ("crop = 64", "crop = 8", "crop = 8; expected 16 px or more"),
@@ -53,9 +62,9 @@ def test_faults_are_told_with_their_place(change: str, told: str) -> None:
         ("crop = 64", "crop = 64\nview = 'patch'", "no CLIP looks at it"),
         ("crop = 64", "crop = 64\nweights = {noisy = -1}", "weight of noisy is -1"),
         ("crop = 64", "crop = 64\nweights = {noisy = 1}\nrepeats = {noisy = 2}", "write one of them"),
-        ("rate = 1e-3", "rate = 0", "expected rate > 0"),
-        ("rate = 1e-3", "rate = nan", "optimiser.rate = nan"),
-        ("rate = 1e-3", "rate = 1e-3\nschedule = 'epochs'", "needs the images of an epoch"),
+        ("lr = 1e-3", "lr = 0", "expected lr > 0"),
+        ("lr = 1e-3", "lr = nan", "optimiser.lr = nan"),
+        ("lr = 1e-3", "lr = 1e-3\nschedule = 'epochs'", "needs the images of an epoch"),
         ('"unet-no-context"', '"unet"', "network = 'unet'; expected one of"),
         ('"unet-no-context"', '"vlunet-7"', "`sde` trains unet or nafnet"),
         ('"sde"', '"direct"', "`direct` trains nafnet"),
@@ -68,29 +77,101 @@ def test_rules(old: str, new: str, told: str) -> None:
 
 def test_a_table_read_again_is_the_same_stage() -> None:
     made = parse_stage(TEXT, "mine")
-    assert made.table() == parse_stage(TEXT + "\n[average]\ndecay = 0\n", "mine").table()
+    assert made.table() == parse_stage(TEXT + "\n[ema]\ndecay = 0\n", "mine").table()
     assert made.fingerprint("d", "s") != made.fingerprint("e", "s") != made.fingerprint("e", "t")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TEXT.replace("max_images", "images"), "there is no key 'images'; it is called max_images now"),
+        ("clip = 'laion2b_s34b_b79k'\n" + TEXT, "there is no key 'clip'; it is called pretrained now"),
+        (TEXT + "[words]\nnoisy = 'grain'\n", "there is no key 'words'; it is called prompts now"),
+        (TEXT + "[average]\ndecay = 0.9\n", "there is no key 'average'; it is called ema now"),
+        (TEXT.replace("crop", "square"), "[data] has no key 'square'; it is called square_probability now"),
+        (TEXT.replace("lr =", "rate ="), "[optimiser] has no key 'rate'; it is called lr now"),
+        (TEXT + "last = 1e-5\n", "[optimiser] has no key 'last'; it is called min_lr now"),
+        (TEXT + "epoch = 10\n", "[optimiser] has no key 'epoch'; it is called epoch_size now"),
+        (TEXT + "clip = 1.0\n", "[optimiser] has no key 'clip'; it is called max_grad_norm now"),
+        (TEXT + "[sde]\nstart = 'noise'\n", "[sde] has no key 'start'; it is called init now"),
+        (TEXT + "[sde]\nfirst = 0.3\n", "[sde] has no key 'first'; it is called terminal_share now"),
+    ],
+)
+def test_a_key_of_the_first_version_is_told_with_its_new_name(text: str, told: str) -> None:
+    with pytest.raises(StageError) as error:
+        parse_stage(text, "mine")
+    assert str(error.value) == f"stage mine: {told}"
+
+
+def test_every_renamed_key_is_one_of_a_stage_and_no_old_one_is() -> None:
+    made = parse_stage(TEXT, "mine").file_table()
+    for part, names in STORED_NAMES.items():
+        keys = set(made[part] if part else made)
+        assert set(names) <= keys
+        assert not set(names.values()) & keys
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_stored_tables_are_read_again(plan: str) -> None:
+    for name, made in load_plan(plan).items():
+        assert parse_table(made.table(), name) == made
+        assert parse_file_table(made.file_table(), name) == made
+        assert from_stored(made.table()) == made.file_table()
+
+
+def test_stored_keys_keep_the_spelling_of_the_first_version() -> None:
+    stored = load_plan("tiny")["irsde"].table()
+    assert list(stored) == [
+        *("name", "objective", "network", "data", "optimiser", "images", "size", "settings", "after", "clip", "words"),
+        *("distance", "precision", "seed", "save_every", "keep", "average", "sde", "validation"),
+    ]
+    assert list(stored["optimiser"]) == [
+        *("rate", "name", "betas", "eps", "weight_decay", "warmup", "schedule", "last", "epoch", "clip")
+    ]
+    assert list(stored["sde"]) == ["max_sigma", "steps", "schedule", "eps", "loss", "start", "first"]
+    assert (stored["images"], stored["optimiser"]["last"], stored["sde"]["first"]) == (4000, 1e-5, 0.3)
+    with pytest.raises(StageError, match=r"unknown setting 'optimiser\.lr'"):
+        parse_table(stored | {"optimiser": {"lr": 1e-3}}, "irsde")
+    with pytest.raises(StageError, match="unknown setting 'max_images'"):
+        parse_table(stored | {"max_images": 3}, "irsde")
+
+
+FINGERPRINTS = {
+    "adapter": "87b66af62028ec91b979cb97ab2e88a42ec291a873e07adcb58262e976b7ef4d",
+    "controller": "7d787dfc8f575a589e555894df9193002af2ca922a595c1f79a677400c52c45f",
+    "irsde": "8e8ad65623d195f146accfcc3cafbf1e335038391295e1b524d13084a58d62ba",
+    "nafnet": "d55396b2966b6bb8adbea9aa0a64cd29644b912b24ea57a7e2a0abf1656ca83b",
+    "vlunet": "49bcb70768b64f093dae1d7da37ae79dac5a73d34a895b84fcc7e0fb991e6cd7",
+}
+"""Of the plan `tiny` as version 0.1.0 computed them, before keys were renamed."""
+
+
+def test_fingerprints_are_those_of_stages_that_were_finished_before_keys_were_renamed() -> None:
+    dataset, start = "d" * 64, "e" * 64
+    plan = load_plan("tiny")
+    found = {name: made.fingerprint(dataset, start if made.after else "") for name, made in plan.items()}
+    assert found == FINGERPRINTS
 
 
 def test_what_changes_weights_changes_the_fingerprint_and_nothing_else_does() -> None:
     base = stage("irsde").fingerprint("d", "s")
     for harmless in ({"save_every": 1}, {"keep": 9}, {"validation": {"samples": 1}}):
         assert stage("irsde", **harmless).fingerprint("d", "s") == base
-    for other in ({"seed": 1}, {"data": {"crop": 48}}, {"optimiser": {"rate": 2e-3}}, {"average": {"decay": 0.5}}):
+    for other in ({"seed": 1}, {"data": {"crop": 48}}, {"optimiser": {"lr": 2e-3}}, {"ema": {"decay": 0.5}}):
         assert stage("irsde", **other).fingerprint("d", "s") != base
 
 
 def test_rates() -> None:
-    cosine = Optimiser(rate=2.0, warmup=100, last=0.5)
-    assert cosine.rate_at(0, 1100) == pytest.approx(0.02)
-    assert cosine.rate_at(99, 1100) == pytest.approx(2.0)
-    assert cosine.rate_at(600, 1100) == pytest.approx(1.25)
-    assert cosine.rate_at(1100, 1100) == pytest.approx(0.5)
-    assert Optimiser(rate=3.0, schedule="constant").rate_at(999, 1000) == 3.0
-    epochs = Optimiser(rate=2e-4, schedule="epochs", epoch=10)
-    assert epochs.rate_at(10, 2000) == pytest.approx(2e-4 / 14)
-    assert epochs.rate_at(150, 2000) == pytest.approx(2e-4)
-    assert epochs.rate_at(1999, 2000) == pytest.approx(1e-4 * (1 + math.cos(math.pi * 184 / 185)))
+    cosine = Optimiser(lr=2.0, warmup=100, min_lr=0.5)
+    assert cosine.lr_at(0, 1100) == pytest.approx(0.02)
+    assert cosine.lr_at(99, 1100) == pytest.approx(2.0)
+    assert cosine.lr_at(600, 1100) == pytest.approx(1.25)
+    assert cosine.lr_at(1100, 1100) == pytest.approx(0.5)
+    assert Optimiser(lr=3.0, schedule="constant").lr_at(999, 1000) == 3.0
+    epochs = Optimiser(lr=2e-4, schedule="epochs", epoch_size=10)
+    assert epochs.lr_at(10, 2000) == pytest.approx(2e-4 / 14)
+    assert epochs.lr_at(150, 2000) == pytest.approx(2e-4)
+    assert epochs.lr_at(1999, 2000) == pytest.approx(1e-4 * (1 + math.cos(math.pi * 184 / 185)))
 
 
 def test_order_and_choice() -> None:
@@ -133,11 +214,11 @@ def test_the_papers_numbers() -> None:
     """Reference of the papers: batches, rates, lengths (DA-CLIP's tables, VLU-Net's section 4)."""
     paper = load_plan("paper")
     controller, irsde, vlunet = paper["controller"], paper["irsde"], paper["vlunet"]
-    assert (controller.data.batch, controller.optimiser.rate, controller.optimiser.weight_decay) == (3136, 3e-5, 0.05)
+    assert (controller.data.batch, controller.optimiser.lr, controller.optimiser.weight_decay) == (3136, 3e-5, 0.05)
     assert controller.optimiser.warmup == 100 * controller.data.batch
     assert (irsde.data.batch, irsde.data.crop, irsde.optimiser.betas) == (16, 256, (0.9, 0.99))
-    assert irsde.optimiser.rate_at(irsde.images, irsde.images) == pytest.approx(1e-6)
-    assert (vlunet.data.batch, vlunet.data.crop, vlunet.images) == (32, 128, 200 * vlunet.optimiser.epoch)
+    assert irsde.optimiser.lr_at(irsde.max_images, irsde.max_images) == pytest.approx(1e-6)
+    assert (vlunet.data.batch, vlunet.data.crop, vlunet.max_images) == (32, 128, 200 * vlunet.optimiser.epoch_size)
     shares = load_plan("nhrbl")["vlunet"].data.repeats
     assert shares["rainy"] == 120
     assert shares["noisy-25"] == 3

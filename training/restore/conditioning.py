@@ -1,4 +1,4 @@
-"""What CLIP tells a restorer about an image."""
+"""What a restorer is told about an image, and the CLIP that tells it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from patina.training.models import clip_adapter
 from patina.training.stages.stage import Stage
 
 
-class Steering:
+class Conditioner:
     """A frozen CLIP with its controller or adapters: what a restorer is told of the degraded image.
 
     side  of the squares that it looks at, px, as it was trained; 0: the whole photograph as one view.
@@ -22,11 +22,11 @@ class Steering:
         self._look(net.requires_grad_(False).eval(), stage)
 
     @classmethod
-    def of(cls, net: nn.Module, stage: Stage) -> Steering:
+    def of(cls, net: nn.Module, stage: Stage) -> Conditioner:
         """Of a network that still learns: it is not frozen."""
-        steering = cls.__new__(cls)
-        steering._look(net, stage)
-        return steering
+        conditioner = cls.__new__(cls)
+        conditioner._look(net, stage)
+        return conditioner
 
     def _look(self, net: nn.Module, stage: Stage) -> None:
         self.net = net
@@ -46,7 +46,7 @@ class Steering:
         settings: Any = self.net.settings
         return int(settings.embed_dim)
 
-    def to(self, device: torch.device | str) -> Steering:
+    def to(self, device: torch.device | str) -> Conditioner:
         """On a device."""
         self.net.to(device)
         return self
