@@ -113,7 +113,7 @@ class PrefectThreads:
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self.workers)
         with pool as runner:
             # quoted: Prefect would otherwise search thousands of samples for futures
-            results, errors = _gather(runner, step, function, items, finished, quote)
+            results, errors = _gather(runner, step, function, items=items, finished=finished, shield=quote)
         for i in sorted(errors):
             raise errors[i]
         return [results[i] for i in range(len(items))]
@@ -156,7 +156,7 @@ class PrefectWorkers:
         """
         # Prefect's embedded API is known to this process alone: without its address each worker would start its own.
         with _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
-            results, errors = _gather(runner, step, function, items, finished)
+            results, errors = _gather(runner, step, function, items=items, finished=finished)
         for i in sorted(errors):
             if isinstance(errors[i], self._engine.lost):
                 raise self._lost(errors, items) from errors[i]
@@ -181,6 +181,7 @@ def _gather(
     runner: AnyTaskRunner,
     step: str,
     function: Callable[[A], R],
+    *,
     items: Sequence[A],
     finished: Callable[[A], None] | None,
     shield: Callable[[A], Any] = lambda item: item,
