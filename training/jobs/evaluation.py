@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from patina.children import environment, python
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
 from patina.training.errors import REFUSED, StageCrashedError, StageError
@@ -214,10 +215,9 @@ def run_report(
 
 
 def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
-    environment = {**os.environ, "PATINA_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "patina.training.jobs.evaluation"],
-        env=environment,
+        [*python(), "-m", "patina.training.jobs.evaluation"],
+        env=environment(PATINA_PARENT=str(os.getpid()), TOKENIZERS_PARALLELISM="false"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from patina.children import environment, python
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import STOPPED, StageCrashedError, StageError
@@ -65,11 +65,11 @@ def command(job: Path, device: Device) -> list[str]:
     if device.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
         alone = processes == 1
         rendezvous = ["--standalone", "--nproc_per_node", str(processes)]
-        return [sys.executable, *([] if alone else ["-m", "torch.distributed.run", *rendezvous]), *loop]
+        return [*python(), *([] if alone else ["-m", "torch.distributed.run", *rendezvous]), *loop]
     options = ["--quiet", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
     options += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(_threads(device, processes))]
     options += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, *loop]
+    return [*python(), "-m", "accelerate.commands.launch", *options, *loop]
 
 
 def processes_of(device: Device) -> int:
@@ -102,15 +102,13 @@ def run_stage(stage: Stage, dataset: Path, run: Path, device: Device | None = No
     folder.mkdir(parents=True, exist_ok=True)
     job = folder / "job.json"
     write_text(job, json.dumps(job_of(stage, dataset, run, device), indent=1))
-    environment = {
-        **os.environ,
-        "PATINA_PARENT": str(os.getpid()),
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(_threads(device, processes_of(device))),
-    }
     process = subprocess.Popen(
         command(job, device),
-        env=environment,
+        env=environment(
+            PATINA_PARENT=str(os.getpid()),
+            TOKENIZERS_PARALLELISM="false",
+            OMP_NUM_THREADS=str(_threads(device, processes_of(device))),
+        ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
