@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from patina.captioning.captioner import CaptionError, Run
+from patina.children import inherited
 
 PREPARING = 2  # batches' worth of items that the threads may be at
 WINDOW = 4  # batches' worth of prepared items among which those of one shape are sought
@@ -382,7 +383,7 @@ def _started(work: Callable[[Connection], None], name: str) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,), name=f"captioning {name}", daemon=True)
     try:
-        with _uninterrupted():
+        with inherited(), _uninterrupted():
             process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()

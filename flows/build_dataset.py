@@ -59,6 +59,7 @@ def watcher() -> Events:
 def build_dataset(
     recipe: Annotated[str, Field(min_length=1)],
     out: Annotated[str, Field(min_length=1)],
+    *,
     workers: Annotated[int, Field(ge=0)] = 0,
     strict: bool = False,
     max_set_aside: Annotated[float, Field(ge=0, le=1)] = 0.05,
@@ -92,7 +93,13 @@ def build_dataset(
     batches = make_runner(runner, workers, address)
     if needs_lease(devices):
         batches = WithGpuLease(batches)
-    options = Options(workers, strict, max_set_aside, paranoid, Run(caption_batch, tuple(devices), caption_threads))
+    options = Options(
+        workers=workers,
+        strict=strict,
+        max_set_aside=max_set_aside,
+        paranoid=paranoid,
+        captioning=Run(batch=caption_batch, devices=tuple(devices), threads=caption_threads),
+    )
     events = PrefectEvents(watcher())
     if is_remote(out):
         run_step("try the output", lambda: expect_writable(out))

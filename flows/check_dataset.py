@@ -39,14 +39,21 @@ def check_dataset(
     events = PrefectEvents(watcher())
     folder = dataset_folder(run_step("fetch", lambda: dataset_folder_of(dataset, events)))
     checked = run_step(
-        "check", lambda: _check(folder, None if replay_all else replay, recipe, workers or usable_cores(), events)
+        "check",
+        lambda: _check(
+            folder,
+            replay=None if replay_all else replay,
+            recipe=recipe,
+            workers=workers or usable_cores(),
+            events=events,
+        ),
     )
     run_step("artifacts", lambda: record("what was found", lambda: record_check(checked)))
     expect_ok(checked, dataset)
     return checked
 
 
-def _check(folder: Path, replay: int | None, recipe: str, workers: int, events: Events) -> Checked:
+def _check(folder: Path, *, replay: int | None, recipe: str, workers: int, events: Events) -> Checked:
     manifest = load_manifest(folder)
     events.begin("checking", len(manifest.shards) if manifest else 0, "shards")
     found = check(

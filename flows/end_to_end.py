@@ -35,6 +35,7 @@ def train_end_to_end(
     out: Annotated[str, Field(min_length=1)],
     run: Annotated[str, Field(min_length=1)],
     recipe: str = "",
+    *,
     plan: Annotated[str, Field(min_length=1)] = "tiny",
     stages: Sequence[str] = (),
     split: SplitName = "val",
@@ -81,19 +82,30 @@ def train_end_to_end(
     else:
         open_dataset(out)
     dataset, folder = Path(out), Path(run)
-    skipped = train_plan(wanted, dataset, folder, LaunchOptions(processes, workers, cpu=cpu, compile=compile))
+    launch = LaunchOptions(processes=processes, workers=workers, cpu=cpu, compile=compile)
+    skipped = train_plan(wanted, dataset, folder, launch)
     options = evaluating.Options(
-        split, (), per_entry, protocol, sampler, steps, tile=tile, side=side, lpips=lpips, fid=fid, cpu=cpu
+        split=split,
+        per_entry=per_entry,
+        protocol=protocol,
+        sampler=sampler,
+        steps=steps,
+        tile=tile,
+        side=side,
+        lpips=lpips,
+        fid=fid,
+        cpu=cpu,
     )
     rows, notes, held = evaluate_finished(folder, dataset, options, list(wanted))
-    return Evaluated(folder, rows, notes, held, report(folder, dataset, wanted, skipped))
+    page = report(run=folder, dataset=dataset, plan=wanted, skipped=skipped)
+    return Evaluated(run=folder, rows=rows, notes=notes, skipped=held, report=page)
 
 
 def _build(recipe: str, out: str, cpu: bool) -> None:
     """Build the dataset as a flow run of its own, if anything of it is stale."""
     loaded = load_recipe(Path(recipe))
-    if idle_report(loaded, Path(out).absolute(), Options(usable_cores()), watcher()):
+    if idle_report(loaded, Path(out).absolute(), Options(workers=usable_cores()), watcher()):
         get_run_logger().info("%s is up to date", out)
         return
     expect_sources(loaded.sources)
-    build_dataset(recipe, out, devices=["cpu"] if cpu else [])
+    build_dataset(recipe=recipe, out=out, devices=["cpu"] if cpu else [])

@@ -55,6 +55,7 @@ def evaluate_run(
     run: Annotated[str, Field(min_length=1)],
     dataset: Annotated[str, Field(min_length=1)],
     split: SplitName = "val",
+    *,
     stages: Sequence[str] = (),
     entries: Sequence[str] = (),
     per_entry: Annotated[int, Field(ge=0)] = 0,
@@ -93,11 +94,23 @@ def evaluate_run(
     """
     open_dataset(dataset)  # as it was given: a path would make a folder's name of an address
     options = Options(
-        split, tuple(entries), per_entry, protocol, sampler, steps, seed, tile, overlap, side, lpips, fid, cpu
+        split=split,
+        entries=tuple(entries),
+        per_entry=per_entry,
+        protocol=protocol,
+        sampler=sampler,
+        steps=steps,
+        seed=seed,
+        tile=tile,
+        overlap=overlap,
+        side=side,
+        lpips=lpips,
+        fid=fid,
+        cpu=cpu,
     )
-    rows, notes, skipped = evaluate_finished(Path(run), Path(dataset), options, stages, again)
-    page = report(Path(run), Path(dataset))
-    return Evaluated(Path(run), rows, notes, skipped, page)
+    rows, notes, skipped = evaluate_finished(Path(run), Path(dataset), options, stages=stages, again=again)
+    page = report(run=Path(run), dataset=Path(dataset))
+    return Evaluated(run=Path(run), rows=rows, notes=notes, skipped=skipped, report=page)
 
 
 def evaluate_finished(

@@ -29,6 +29,7 @@ def export_dataset(
     dataset: Annotated[str, Field(min_length=1)],
     to: Layout,
     out: Annotated[str, Field(min_length=1)],
+    *,
     splits: Sequence[Split] = (),
     degradations: Sequence[str] = (),
     prefix: str = "",
@@ -54,7 +55,16 @@ def export_dataset(
     events = PrefectEvents(watcher())
     folder = dataset_folder(run_step("fetch", lambda: dataset_folder_of(dataset, events)))
     done = run_step(
-        "export", lambda: _export(folder, target, layout, splits, degradations, workers or usable_cores(), events)
+        "export",
+        lambda: _export(
+            folder,
+            target,
+            layout,
+            splits=splits,
+            degradations=degradations,
+            workers=workers or usable_cores(),
+            events=events,
+        ),
     )
     run_step("artifacts", lambda: record("what was written", lambda: _artifact(done, layout)))
     return done
@@ -64,6 +74,7 @@ def _export(
     folder: Path,
     out: Path,
     layout: Format,
+    *,
     splits: Sequence[str],
     degradations: Sequence[str],
     workers: int,

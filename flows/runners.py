@@ -30,6 +30,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
+from patina.children import inherited
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.errors import BuildError
@@ -113,7 +114,7 @@ class PrefectThreads:
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self.workers)
         with pool as runner:
             # quoted: Prefect would otherwise search thousands of samples for futures
-            results, errors = _gather(runner, step, function, items, finished, quote)
+            results, errors = _gather(runner, step, function, items=items, finished=finished, shield=quote)
         for i in sorted(errors):
             raise errors[i]
         return [results[i] for i in range(len(items))]
@@ -155,8 +156,8 @@ class PrefectWorkers:
         Raises BuildError if a worker died, once the others have ended.
         """
         # Prefect's embedded API is known to this process alone: without its address each worker would start its own.
-        with _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
-            results, errors = _gather(runner, step, function, items, finished)
+        with inherited(), _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
+            results, errors = _gather(runner, step, function, items=items, finished=finished)
         for i in sorted(errors):
             if isinstance(errors[i], self._engine.lost):
                 raise self._lost(errors, items) from errors[i]
@@ -181,6 +182,7 @@ def _gather(
     runner: AnyTaskRunner,
     step: str,
     function: Callable[[A], R],
+    *,
     items: Sequence[A],
     finished: Callable[[A], None] | None,
     shield: Callable[[A], Any] = lambda item: item,
@@ -302,7 +304,9 @@ def _ray(workers: int, address: str) -> Engine:
 
         @contextmanager
         def start(count: int) -> Iterator[AnyTaskRunner]:
-            own = {**quiet, "num_cpus": min(workers, count), "include_dashboard": False}
+            job = ray.job_config.JobConfig()
+            job._py_driver_sys_path = _Unchanged()
+            own = {**quiet, "num_cpus": min(workers, count), "include_dashboard": False, "job_config": job}
             # no second try: on one machine a worker dies for want of memory, and so would the next one
             with RayTaskRunner("local", own) as runner, remote_options(max_retries=0):
                 yield runner
@@ -342,6 +346,14 @@ def _ray(workers: int, address: str) -> Engine:
                 ray.shutdown()
 
     return Engine(cores, join, lost, f"The Ray cluster at {address} gave up on them; its logs say why.")
+
+
+class _Unchanged(list[str]):
+    """Folders that Ray's workers on this machine import from before all others. Ray adds the current one, in which a
+    user's random.py or patina.py may lie, for which it has no option; none is wanted."""
+
+    def extend(self, folders: Iterable[str], /) -> None:
+        """Leave it as it is."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from patina.children import environment, python
 
 if TYPE_CHECKING:
     from patina.flows.deployments import Watching
@@ -58,8 +59,8 @@ def _server() -> Iterator[str]:
     if _answers(LOCAL):
         yield LOCAL
         return
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-    process = subprocess.Popen(command, env={**LASTING, **os.environ})
+    command = [*python(), "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    process = subprocess.Popen(command, env={**LASTING, **environment()})
     try:
         deadline = time.monotonic() + 120
         while not _answers(LOCAL):

@@ -61,6 +61,7 @@ def train_stages(
     dataset: Annotated[str, Field(min_length=1)],
     run: Annotated[str, Field(min_length=1)],
     plan: Annotated[str, Field(min_length=1)] = "tiny",
+    *,
     stages: Sequence[str] = (),
     cpu: bool = False,
     processes: Annotated[int, Field(ge=0)] = 0,
@@ -87,10 +88,19 @@ def train_stages(
     """
     wanted = chosen(load_plan(plan), stages)
     open_dataset(dataset)  # as it was given: a path would make a folder's name of an address
-    options = LaunchOptions(processes, workers, threads, cpu, compile, pieces, patience)
+    options = LaunchOptions(
+        processes=processes,
+        workers=workers,
+        threads=threads,
+        cpu=cpu,
+        compile=compile,
+        gradient_accumulation=pieces,
+        patience=patience,
+    )
     skipped = train_plan(wanted, Path(dataset), Path(run), options)
-    page = report(Path(run), Path(dataset), wanted, skipped)
-    return Trained(Path(run), tuple(outcome(Path(run), stage) for stage in wanted.values()), skipped, page)
+    page = report(run=Path(run), dataset=Path(dataset), plan=wanted, skipped=skipped)
+    outcomes = tuple(outcome(Path(run), stage) for stage in wanted.values())
+    return Trained(run=Path(run), outcomes=outcomes, skipped=skipped, report=page)
 
 
 def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: LaunchOptions) -> tuple[str, ...]:
@@ -112,7 +122,7 @@ def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: Lau
             skipped.append(name)
         else:
             tell(f"{label(item)}: {item.why}")
-            train_stage(label(item), item, dataset, run, options, warn=not waits)
+            train_stage(label(item), item, dataset=dataset, run=run, options=options, warn=not waits)
             waits = True
         announce(stage, dataset, run)
     return tuple(skipped)
@@ -168,7 +178,7 @@ def after_crash(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     retry_condition_fn=after_crash,
 )
 def train_stage(
-    label: str, item: StagePlan, dataset: Path, run: Path, options: LaunchOptions, warn: bool = True
+    label: str, item: StagePlan, *, dataset: Path, run: Path, options: LaunchOptions, warn: bool = True
 ) -> Path:
     """Train one stage in a process of its own, from where it stands; gives its model."""
     stage = item.stage

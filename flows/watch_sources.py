@@ -42,7 +42,7 @@ def watch_sources(
         workers: Files read side by side; 0 for one on each core.
     """
     loaded = load_recipe(Path(recipe))
-    options = Options(workers or usable_cores())
+    options = Options(workers=workers or usable_cores())
     folder = run_step("fetch", lambda: dataset_folder_of(out, watcher()))
     found = run_step("look", lambda: watch(loaded, folder, options, quiet=quiet, again=again))
     if found.verdict is Verdict.changed:

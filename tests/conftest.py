@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,13 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> None:
     home: Path = tmp_path_factory.mktemp("home")
     os.environ["PREFECT_HOME"] = str(home / "prefect")
     os.environ["HF_HOME"] = str(home / "huggingface")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_loaded_twice() -> Iterator[None]:
+    """The package's folders are loaded as parts of it alone, by all tests together: see test_one_package.py."""
+    yield
+    bare = {"pipeline", "synth", "captioning", "training", "flows"} & set(sys.modules)
+    assert not bare, (
+        f"{', '.join(sorted(bare))} were imported without `patina.` before them: every class is there twice"
+    )

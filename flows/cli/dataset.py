@@ -54,13 +54,14 @@ def plan(
     expect_sources(loaded.sources)
     cores = workers or usable_cores()
     with TerminalEvents(console) as events:
-        draft = plan_build(loaded, dataset_folder_of(out, events), Options(cores, paranoid=paranoid), events)
+        draft = plan_build(loaded, dataset_folder_of(out, events), Options(workers=cores, paranoid=paranoid), events)
     print_plan(draft, cores)
 
 
 def build(
     recipe: RecipeArgument,
     out: TargetOption,
+    *,
     workers: WorkersOption = 0,
     strict: StrictOption = False,
     max_set_aside: AsideOption = 0.05,
@@ -75,9 +76,18 @@ def build(
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
     from patina.captioning.captioner import Run
 
-    captioning = Run(caption_batch, tuple(device or ()), caption_threads)
-    run: tuple[RunnerName, str] = (runner.value, address)
-    report = run_build(recipe, out, workers, strict, max_set_aside, paranoid, replay, captioning, run)
+    report = run_build(
+        recipe,
+        out,
+        workers=workers,
+        strict=strict,
+        max_set_aside=max_set_aside,
+        paranoid=paranoid,
+        replay=replay,
+        captioning=Run(batch=caption_batch, devices=tuple(device or ()), threads=caption_threads),
+        runner=runner.value,
+        address=address,
+    )
     print_report(report)
 
 
@@ -114,6 +124,7 @@ def check(
 
 def gallery(
     folder: FolderArgument,
+    *,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page; default: gallery.html in the dataset.")
     ] = None,
@@ -215,15 +226,18 @@ def calibrate(
 def run_build(
     recipe: Path,
     out: str,
+    *,
     workers: int,
     strict: bool,
     max_set_aside: float,
     paranoid: bool,
     replay: int,
     captioning: Run | None = None,
-    run: tuple[RunnerName, str] = ("threads", ""),
+    runner: RunnerName = "threads",
+    address: str = "",
 ) -> Report:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
+    from patina.captioning.captioner import Run
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.builder.build import idle_report
     from patina.pipeline.machine import usable_cores
@@ -233,7 +247,7 @@ def run_build(
 
     loaded = find_recipe(recipe)
     cores = workers or usable_cores()
-    options = Options(cores, strict, max_set_aside, paranoid)
+    options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)
     with TerminalEvents(console) as events:
         idle = None if is_remote(out) else idle_report(loaded, Path(out).absolute(), options, events)
         if idle:
@@ -244,8 +258,19 @@ def run_build(
         from patina.flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events), server_there():
-            asked = (captioning.batch, captioning.threads, list(captioning.devices)) if captioning else (0, 0, [])
+            captioning = captioning or Run()
             report: Report = build_dataset(
-                str(recipe), out, cores, strict, max_set_aside, paranoid, replay, *asked, *run
+                recipe=str(recipe),
+                out=out,
+                workers=cores,
+                strict=strict,
+                max_set_aside=max_set_aside,
+                paranoid=paranoid,
+                replay=replay,
+                caption_batch=captioning.batch,
+                caption_threads=captioning.threads,
+                devices=list(captioning.devices),
+                runner=runner,
+                address=address,
             )
     return report

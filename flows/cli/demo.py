@@ -32,7 +32,9 @@ def demo(
 
     recipe, dataset = lay_out(out, captions.value)
     console.print(escape(WHY[captions.value]))
-    report = run_build(recipe, str(dataset), workers, True, 0.0, False, 10**6)
+    report = run_build(
+        recipe, str(dataset), workers=workers, strict=True, max_set_aside=0.0, paranoid=False, replay=10**6
+    )
     page = write_gallery(dataset, None, 100)
     print_report(report)
     console.print(f"recipe   {escape(str(recipe))}")
@@ -57,11 +59,11 @@ def _train_demo(out: Path) -> None:
         from patina.flows.end_to_end import train_end_to_end
 
         done = train_end_to_end(
-            str(training.dataset),
-            str(training.run),
-            str(training.recipe),
-            training.plan,
-            training.stages,
+            out=str(training.dataset),
+            run=str(training.run),
+            recipe=str(training.recipe),
+            plan=training.plan,
+            stages=training.stages,
             per_entry=training.per_entry,
             side=training.side,
             lpips=False,

@@ -12,6 +12,7 @@ from functools import cache
 
 import typer
 
+from patina.children import inherit
 from patina.flows.cli.output import console, errors, escape
 
 
@@ -100,7 +101,9 @@ def _interrupted(error: BaseException | None) -> bool:
 
 
 def prepare_prefect(level: str = "WARNING") -> None:
-    """Settings that make Prefect's embedded API quiet, private and patient; what the user has set stays."""
+    """Settings that make Prefect's embedded API quiet, private and patient; what the user has set stays. And what is
+    started from here on, such as that API, imports nothing from the current folder."""
+    inherit()
     for name, value in {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

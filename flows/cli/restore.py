@@ -16,6 +16,7 @@ def restore(
     photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
     model: ModelOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the restored ones, under the same names.")],
+    *,
     steering: SteeringOption = None,
     stage: StageOption = "",
     sampler: Annotated[
@@ -42,7 +43,9 @@ def restore(
     from patina.training.restore.load import load_model
     from patina.training.restore.options import RestoreOptions
 
-    options = RestoreOptions(sampler, steps, seed, tile, overlap, strip, quality)
+    options = RestoreOptions(
+        sampler=sampler, steps=steps, seed=seed, tile=tile, overlap=overlap, strip=strip, quality=quality
+    )
     restore_jobs(photos, out)
     restorer = load_model(model, steering=steering, stage=stage, device=device)
     with TerminalEvents(console) as events, Meter(events, "restoring", "network calls") as meter:
@@ -56,6 +59,7 @@ def web_page(
     model: ModelOption,
     steering: SteeringOption = None,
     stage: StageOption = "",
+    *,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The page is at http://127.0.0.1:PORT.")] = 7860,
     share: Annotated[
         bool, typer.Option("--share/--no-share", help="Also at a public address, through Gradio's servers.")

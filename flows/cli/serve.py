@@ -47,4 +47,5 @@ def serve(
     from patina.flows.starting import as_seen_from_anywhere
 
     places = as_seen_from_anywhere({"recipe": watch, "out": out})
-    serve_deployments(limit, Watching(places["recipe"], places["out"], every, quiet) if watch else None)
+    watching = Watching(recipe=places["recipe"], out=places["out"], every=every, quiet=quiet) if watch else None
+    serve_deployments(limit, watching)

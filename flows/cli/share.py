@@ -16,6 +16,7 @@ def export(
     folder: FolderArgument,
     to: Annotated[str, typer.Option(help="The layout: daclip, vlunet, folders or parquet.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write. An earlier export in it is replaced.")],
+    *,
     split: Annotated[list[str] | None, typer.Option(help="train, val or test; repeatable. Default: all.")] = None,
     degradation: Annotated[
         list[str] | None, typer.Option(help="An entry of the recipe, or a label; repeatable. Default: all.")
@@ -53,6 +54,7 @@ def export(
 def push(
     folder: FolderArgument,
     repo_id: Annotated[str, typer.Argument(help="The dataset's repository on the Hugging Face hub: OWNER/NAME.")],
+    *,
     private: Annotated[bool, typer.Option("--private", help="Make a private repository, if it is new.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch other than main; created if it is not there.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go up, and change nothing.")] = False,

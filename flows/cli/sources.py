@@ -15,6 +15,7 @@ def depth(
     photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
     model: Annotated[str, typer.Option(help="A depth model of transformers: its name on the hub, or a local folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps: `depth = …` of hazy, rainy, snowy.")],
+    *,
     revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
     near: Annotated[
         float, typer.Option(min=0.1, help="Metres to the nearest point, if the model gives no unit.")

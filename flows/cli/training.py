@@ -42,6 +42,7 @@ def models(
 def train(
     folder: Annotated[str, typer.Argument(help="The dataset's folder.")],
     run: RunOption,
+    *,
     plan: Annotated[str, typer.Option(help="See `patina stages`; or a folder of TOML files, or one file.")] = "tiny",
     stage: StagesOption = None,
     cpu: CpuOption = False,
@@ -78,11 +79,12 @@ def train(
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
     if stale:
-        skipped = _train(
-            folder, run, plan, list(stage or ()), LaunchOptions(processes, workers, 0, cpu, compile, pieces)
+        options = LaunchOptions(
+            processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
         )
+        skipped = _train(folder, run, plan, list(stage or ()), options)
     elif not (place / PAGE).exists():
-        run_report(place, dataset, wanted, skipped, say=lambda line: None)
+        run_report(place, dataset, plan=wanted, skipped=skipped, say=lambda line: None)
     found = [outcome(place, one) for one in wanted.values()]
     print_table(
         [
@@ -145,6 +147,7 @@ def stages(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     folder: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    *,
     split: Annotated[SplitChoice, typer.Option(help="The split to restore.")] = SplitChoice.val,
     stage: StagesOption = None,
     entry: Annotated[
@@ -173,19 +176,19 @@ def evaluate(
 
     how: SamplerName = sampler.value if sampler else ""
     options = Options(
-        split.value,
-        tuple(entry or ()),
-        per_entry,
-        protocol.value,
-        how,
-        steps,
-        seed,
-        tile,
-        overlap,
-        side,
-        lpips,
-        fid,
-        cpu,
+        split=split.value,
+        entries=tuple(entry or ()),
+        per_entry=per_entry,
+        protocol=protocol.value,
+        sampler=how,
+        steps=steps,
+        seed=seed,
+        tile=tile,
+        overlap=overlap,
+        side=side,
+        lpips=lpips,
+        fid=fid,
+        cpu=cpu,
     )
     found = candidates(run, folder, options, stage or ())
     stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
@@ -244,10 +247,10 @@ def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchO
         from patina.flows.train_stages import train_stages
 
         trained: Trained = train_stages(
-            folder,
-            run,
-            plan,
-            stages,
+            dataset=folder,
+            run=run,
+            plan=plan,
+            stages=stages,
             cpu=options.cpu,
             processes=options.processes,
             workers=options.workers,
@@ -270,8 +273,8 @@ def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], agai
     expect_evaluable(candidates(run, folder, options, stages), folder, options)
     with training_shown():
         evaluate_run(
-            str(run),
-            str(folder),
+            run=str(run),
+            dataset=str(folder),
             stages=stages,
             again=again,
             **{field.name: getattr(options, field.name) for field in fields(options)},

@@ -12,6 +12,7 @@ from typing import Any
 from patina.pipeline.builder.job import Copy, ShardJob
 from patina.pipeline.codec.decode import Decoded, decode
 from patina.pipeline.codec.png import encode_png
+from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.wanted import SCHEMA, WantedSample, Worded
@@ -144,11 +145,12 @@ def _worded(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[s
 
 
 def _ordered(images: list[tuple[str, bytes]], caption: Worded, fact: Mapping[str, Any]) -> Members:
-    """LQ, GT, caption, facts, truth maps: the order of the stored format."""
+    """LQ, GT, caption, facts, truth maps: the order of the stored format. Raises TypeError for facts that are not as
+    KEY.json's schema says."""
     return [
         *images[:2],
         ("txt", caption.text.encode()),
-        ("json", canonical_json(fact).encode()),
+        ("json", canonical_json(checked(fact)).encode()),
         *images[2:],
     ]
 

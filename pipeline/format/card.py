@@ -17,6 +17,7 @@ import tomli_w
 
 from patina.pipeline.format.layout import SHARDS, SPLITS
 from patina.pipeline.format.manifest import Manifest
+from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes, printable
@@ -28,20 +29,6 @@ CARD = "README.md"
 # `datasets` infers columns from the first samples alone and silently gives None for a member with another extension.
 # So the union is declared: what may be absent is then null, and what is there is never lost.
 IMAGES = ("png", "jpg", "gt.png", "gt.jpg")
-FACTS = {
-    "schema": "int64", "key": "string", "entry": "string", "degradation": "string", "degradations": ["string"],
-    "params": "string", "seed": "string", "variant": "int64", "source": "string", "content": "string", "x": "int64",
-    "y": "int64", "width": "int64", "height": "int64",
-    "severity": {
-        "psnr": "float64", "ssim": "float64", "residual_mean": "float64", "residual_std": "float64",
-        "score": "float64", "word": "string", "clip_psnr": "float64", "clip_ssim": "float64",
-        "clip_residual_mean": "float64", "clip_residual_std": "float64", "clip_score": "float64",
-        "clip_word": "string",
-    },
-    "text": {"sentence": "string", "instruction": "string", "prompt": "string"},
-    "pixels": "string", "caption": "string", "captioner": "string", "fingerprint": "string",
-}  # fmt: skip
-
 HUB_LICENCES = frozenset((
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear",
     "bsl-1.0", "c-uda", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
@@ -73,23 +60,12 @@ TRUTH = {
 }
 """Truth maps by name: what each tells, and its levels. H×W grey PNG, aligned with LQ and GT but for the kernel."""
 
-FIELDS = {
-    "key": "the sample's name in its shard: 16 hex digits of its source's digest, place of the tile, variant",
-    "degradation": "the label: one of DA-CLIP's words, for a composite the parts' words joined by `+`",
-    "degradations": "the words as a list, in the order in which they were applied",
-    "entry": "what the recipe calls the degradation; it names the shards",
-    "params": "the drawn parameters as a JSON text; for pairs what is known or recovered, or nothing",
-    "seed": "decides all that was drawn; empty for pairs",
-    "source, content": "SHA-256 of the photograph (for a pair: of both files), and of the clean image alone",
-    "x, y, width, height": "the tile in the photograph, pixels; the whole photograph where nothing was cut",
-    "variant": "0, 1, … where one tile is degraded several times",
-    "severity": "measured: PSNR (dB), SSIM, mean and standard deviation of LQ − GT (levels), score 0 to 100 and its "
-    "word; `clip_…` the same at 224 px",
-    "text": "`sentence` that says what was done, `instruction` that asks to undo it, VLU-Net's `prompt` or nothing",
-    "caption, captioner": "what the clean image shows, as in `KEY.txt`, and who said so, `name@version`",
-    "pixels, fingerprint": "digests of all that decides the images, and the whole sample",
-}
-"""Keys of KEY.json, explained."""
+TOLD = (
+    ("key",), ("degradation",), ("degradations",), ("entry",), ("params",), ("seed",), ("source", "content"),
+    ("x", "y", "width", "height"), ("variant",), ("severity",), ("text",), ("caption", "captioner"),
+    ("pixels", "fingerprint"),
+)  # fmt: skip
+"""Rows of the table that explains the fields of KEY.json: which stand in each; the first one's text tells of all."""
 
 CITATIONS = {
     "daclip": """@inproceedings{luo2024controlling,
@@ -229,21 +205,21 @@ def _configs(manifest: Manifest, words: Sequence[str], truth: Sequence[str]) -> 
         for name in (*IMAGES, *(f"{t}.png" for t in truth)):
             lines += [f"  - name: {name}", "    dtype: image"]
         lines += ["  - name: txt", "    dtype: string", "  - name: json"]
-        lines += _features(FACTS, "    ")
+        lines += _features(FIELDS, "    ")
         lines += [f"  - name: {name}\n    dtype: string" for name in ("__key__", "__url__")]
     return lines
 
 
-def _features(facts: Mapping[str, object], indent: str) -> list[str]:
+def _features(fields: Sequence[Field], indent: str) -> list[str]:
     lines = [f"{indent}struct:"]
-    for name, kind in facts.items():
-        lines.append(f"{indent}- name: {name}")
-        if isinstance(kind, dict):
-            lines += _features(kind, indent + "  ")
-        elif isinstance(kind, list):
-            lines.append(f"{indent}  list: {kind[0]}")
+    for field in fields:
+        lines.append(f"{indent}- name: {field.name}")
+        if field.kind == "struct":
+            lines += _features(field.fields, indent + "  ")
+        elif field.kind == "strings":
+            lines.append(f"{indent}  list: string")
         else:
-            lines.append(f"{indent}  dtype: {kind}")
+            lines.append(f"{indent}  dtype: {field.kind}")
     return lines
 
 
@@ -332,12 +308,18 @@ def _columns(truth: Sequence[str]) -> list[str]:
         "",
         "| key of `KEY.json` | tells |",
         "|---|---|",
-        *(f"| {', '.join(f'`{n}`' for n in name.split(', '))} | {what} |" for name, what in FIELDS.items()),
+        *(f"| {', '.join(f'`{name}`' for name in names)} | {_meaning(names[0])} |" for names in TOLD),
         "",
         "`samples.parquet` has these facts and each sample's place in its shard, one row a sample; `sources.parquet` "
         "one row a photograph; `manifest.json` the recipe and every shard's SHA-256; `croissant.json` describes all.",
         "",
     ]
+
+
+def _meaning(name: str) -> str:
+    """What the table says of a field of KEY.json, and of those beside it."""
+    field = next(field for field in FIELDS if field.name == name)
+    return field.markdown or field.meaning
 
 
 def _truth(name: str) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from patina.pipeline.format.card import hub_licence, public
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
+from patina.pipeline.format.sample_schema import MEANINGS
 from patina.pipeline.format.statistics import Statistics
 
 CROISSANT = "croissant.json"
@@ -71,30 +72,11 @@ CONTEXT: Json = {
 CONFORMS = "http://mlcommons.org/croissant/1.1"
 
 COLUMNS = {
-    "key": "the sample's name in its shard: 16 hex digits of its source's digest, place of the tile, variant",
     "shard": f"file name of its shard, below {SHARDS}/",
     "offset": "where its members begin in the shard, bytes",
     "size": "how many bytes they have there, headers and padding included",
     "split": "train, val or test",
-    "entry": "what the recipe calls the degradation; it names the shards",
-    "degradation": "the label: one of DA-CLIP's words, for a composite the parts' words joined by +",
-    "variant": "0, 1, … where one tile is degraded several times",
-    "x": "left edge of the tile in the photograph, px",
-    "y": "upper edge of the tile in the photograph, px",
-    "width": "width of LQ and GT, px",
-    "height": "height of LQ and GT, px",
-    "source": "digest of its photograph or pair, as in sources.parquet",
-    "params": "the drawn parameters, a JSON text",
-    "seed": "decides all that was drawn; empty for pairs",
-    "psnr": "of LQ against GT, dB; 100 for identical images",
-    "ssim": "of LQ against GT, luma, -1 to 1",
-    "severity": "measured from LQ and GT at full size, 0 to 100",
-    "clip_severity": "the same at 224 px, the size that CLIP sees",
-    "caption": "what the clean image shows",
-    "captioner": "who said so, name@version",
-    "sentence": "what was done to the image, in words",
-    "fingerprint": "digest of all that the sample was made from",
-    "pixels": "digest of all that decides its images",
+    **MEANINGS,
 }
 """Columns of samples.parquet, explained."""
 

@@ -10,29 +10,15 @@ from typing import Any
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.layout import SAMPLES, SHARDS
 from patina.pipeline.format.manifest import Manifest, SampleRow, read_samples
+from patina.pipeline.format.sample_schema import COLUMNS, value_at
 from patina.pipeline.format.shard import Span, read_shard
 from patina.pipeline.hashing import is_intact
 
 
 def sample_row(key: str, fact: Mapping[str, Any], span: Span, shard: str, split: str) -> SampleRow:
     """The row of one sample: what KEY.json says of it, and where it lies."""
-    same = ("entry", "variant", "x", "y", "width", "height", "source", "params", "seed")
-    more = ("caption", "captioner", "fingerprint", "pixels")
-    severity = fact["severity"]
-    return SampleRow(
-        key=key,
-        shard=shard,
-        offset=span.offset,
-        size=span.size,
-        split=split,
-        degradation=fact["degradation"],
-        psnr=severity["psnr"],
-        ssim=severity["ssim"],
-        severity=severity["score"],
-        clip_severity=severity["clip_score"],
-        sentence=fact["text"]["sentence"],
-        **{name: fact[name] for name in (*same, *more)},
-    )
+    told = {column: value_at(fact, path) for column, path in COLUMNS.items() if column != "key"}
+    return SampleRow(key=key, shard=shard, offset=span.offset, size=span.size, split=split, **told)
 
 
 def rows_of_shard(path: Path, split: str) -> list[SampleRow]:

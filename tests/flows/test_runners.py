@@ -116,7 +116,7 @@ def gather(*outcomes: object) -> tuple[dict[int, Any], dict[int, Exception], lis
 
     pool, ended = Pool(outcomes), list[str]()
     items = [f"item {i}" for i in range(len(outcomes))]
-    results, errors = _gather(cast(Any, pool), "build shards", str, items, ended.append)
+    results, errors = _gather(cast(Any, pool), "build shards", str, items=items, finished=ended.append)
     return results, errors, ended, pool
 
 

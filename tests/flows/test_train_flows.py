@@ -315,8 +315,8 @@ def test_a_stage_holds_a_slot_unless_it_leaves_gpus_alone(
 
     taken: list[int] = []
     loop.before = lambda stage: taken.append(slots())
-    train_stages(str(dataset), str(tmp_path / "a"), str(plan), ["adapter"])
-    train_stages(str(dataset), str(tmp_path / "b"), str(plan), ["adapter"], cpu=True)
+    train_stages(str(dataset), str(tmp_path / "a"), str(plan), stages=["adapter"])
+    train_stages(str(dataset), str(tmp_path / "b"), str(plan), stages=["adapter"], cpu=True)
     assert taken == [1, 0]
     assert slots() == 0
 

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from patina.children import python
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
 from patina.training.errors import REFUSED, StageError
@@ -213,7 +214,7 @@ def run_report(
 
 
 def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
-    command = [sys.executable, "-m", "patina.training.jobs.evaluation"]
+    command = [*python(), "-m", "patina.training.jobs.evaluation"]
     ended = run_process(command, lambda line: None if line.startswith(TOLD) else say(line), text=json.dumps(job))
     if ended.status != 0:
         raise ended.error(what)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TypeAlias
 
+from patina.children import environment
 from patina.training.errors import StageCrashedError, StageError
 
 GRACE = 120.0
@@ -56,25 +57,20 @@ def run_process(
     command: Sequence[str],
     say: Say,
     *,
-    environment: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
     text: str | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a command to its end. `say` gets its lines, from another thread in the caller's context, one at a time.
 
-    environment  beside this process's own.
-    text         for its standard input; None: it has none.
-    watch        called every `POLL` seconds; what it raises ends the process.
+    more   variables of its environment, beside those of every child.
+    text   for its standard input; None: it has none.
+    watch  called every `POLL` seconds; what it raises ends the process.
     An interruption (cancelled, Ctrl-C, SIGTERM) and whatever `say` or `watch` raises end the process before they go on.
     """
     process = subprocess.Popen(
         command,
-        env={
-            **os.environ,
-            "PATINA_PARENT": str(os.getpid()),
-            "TOKENIZERS_PARALLELISM": "false",
-            **(environment or {}),
-        },
+        env=environment(PATINA_PARENT=str(os.getpid()), TOKENIZERS_PARALLELISM="false", **(more or {})),
         stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from patina.children import python
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import STOPPED, StageCrashedError
@@ -57,11 +57,11 @@ def command(job: Path, options: LaunchOptions) -> list[str]:
     if options.cpu or not gpus():  # accelerate's launcher starts one process on a CPU, whatever it is told
         alone = processes == 1
         rendezvous = ["--standalone", "--nproc_per_node", str(processes)]
-        return [sys.executable, *([] if alone else ["-m", "torch.distributed.run", *rendezvous]), *loop]
+        return [*python(), *([] if alone else ["-m", "torch.distributed.run", *rendezvous]), *loop]
     launcher = ["--quiet", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"]
     launcher += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", str(_threads(options, processes))]
     launcher += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else []
-    return [sys.executable, "-m", "accelerate.commands.launch", *launcher, *loop]
+    return [*python(), "-m", "accelerate.commands.launch", *launcher, *loop]
 
 
 def processes_of(options: LaunchOptions) -> int:
@@ -97,7 +97,7 @@ def run_stage(stage: Stage, dataset: Path, run: Path, options: LaunchOptions | N
     ended = run_process(
         command(job, options),
         say,
-        environment={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
+        more={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
         watch=_Patience(stage, folder / HEARTBEAT, options.patience).expect_life,
     )
     return _outcome(ended, stage, folder)

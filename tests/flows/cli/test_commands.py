@@ -58,7 +58,7 @@ def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path)
 
 def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(commands, "run_build", lambda *given: asked.extend(given))
+    monkeypatch.setattr(commands, "run_build", lambda *given, **named: asked.extend([*given, *named.values()]))
     monkeypatch.setattr(commands, "print_report", lambda report: None)
     how = ["--caption-batch", "3", "--caption-threads", "5", "--device", "cuda:0", "--device", "cpu"]
     done = CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(tmp_path / "out"), *how])

@@ -31,7 +31,7 @@ def test_it_reads_its_text_and_knows_who_started_it() -> None:
         "import os, sys; print(sys.stdin.read(), os.environ['PATINA_PARENT'], os.environ['EXTRA'], "
         "os.getpid() == os.getpgid(0))"
     )
-    ended = run_process(python(code), lambda line: None, environment={"EXTRA": "beside"}, text="the job")
+    ended = run_process(python(code), lambda line: None, more={"EXTRA": "beside"}, text="the job")
     assert list(ended.lines) == [f"the job {os.getpid()} beside True"]
 
 

@@ -324,11 +324,11 @@ def test_average() -> None:
 
 
 def test_commands_of_one_and_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command(Path("j"), LaunchOptions(cpu=True)) == [sys.executable, "-m", "patina.training.loop", "j"]
+    assert command(Path("j"), LaunchOptions(cpu=True)) == [sys.executable, "-P", "-m", "patina.training.loop", "j"]
     assert "torch.distributed.run" in command(Path("j"), LaunchOptions(cpu=True, processes=2))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     told = command(Path("j"), LaunchOptions())
-    assert told[2] == "accelerate.commands.launch"
+    assert told[3] == "accelerate.commands.launch"
     assert told[told.index("--num_processes") + 1] == "2"
     assert "--multi_gpu" in told
 
