@@ -23,7 +23,7 @@ from types import TracebackType
 
 from patina.pipeline.cache.database import is_blank
 from patina.pipeline.errors import LockedError, ManifestError
-from patina.pipeline.files import sync
+from patina.pipeline.files import sync, write_atomically
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS, STORES
 
 ATTEMPTS = 100
@@ -152,11 +152,8 @@ class Workspace:
         for folder in folders:  # a journal must not outlive, in a power cut, the names that it speaks of
             sync(folder)
         journal = self.private / "journal.json"
-        half = journal.with_suffix(".tmp")
-        half.write_text(json.dumps({"moves": moves, "drop": [f"{SHARDS}/{name}" for name in drop]}), "utf-8")
-        sync(half)
-        half.replace(journal)
-        sync(self.private)
+        body = json.dumps({"moves": moves, "drop": [f"{SHARDS}/{name}" for name in drop]})
+        write_atomically(journal, body, durable=True, temporary=journal.with_suffix(".tmp"))  # by its name it is swept
         self._finish_publication()
         self.sweep(())
 
