@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import getpass
 import os
 import secrets
+import socket
+import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,3 +86,101 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Locks
+#
+# They are flocks of the kernel, which drops one with its process: a dead holder's lock is free at once. The library
+# filelock would give the same for plain files, but it does not lock a folder, it empties the file (and with it the
+# holder's name) when it asks in some of its versions, and on a file system without flocks it goes on with files that
+# outlive their process.
+
+
+@contextmanager
+def lock(
+    path: Path,
+    refusal: Callable[[str], Exception],
+    *,
+    make: Callable[[], object],
+    folder: bool = False,
+    seconds: int = 0,
+) -> Iterator[int]:
+    """Within it nobody else holds the lock `path`, in this process or another; gives the descriptor that holds it.
+
+    refusal  the error to raise while another holds it, made from its name: `process 4711 of anna on node7`.
+    make     makes the folder above the lock. It is called again where another process removes the lock just then.
+    folder   `path` is a folder, which `make` makes, and is locked itself. No name lies in it, so its holder is
+             `an unknown process`; else the lock is a file that says who holds it.
+    seconds  for how long to ask again, once a second.
+
+    The lock's file stays. Raises what `refusal` gives, and OSError if there can be no lock.
+    """
+    descriptor = _locked(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT, refusal, make, seconds)
+    try:
+        if not folder:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} of {_user()} on {socket.gethostname()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def still_names(path: Path, descriptor: int) -> bool:
+    """Whether `path` still names the file or folder that was opened."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _locked(
+    path: Path, flags: int, refusal: Callable[[str], Exception], make: Callable[[], object], seconds: int
+) -> int:
+    """A descriptor that holds the lock of what has the name `path` by then."""
+    trouble: OSError | None = None
+    for _ in range(ATTEMPTS):  # whoever holds it may remove it just now
+        try:
+            make()
+            descriptor = os.open(path, flags, 0o666)
+        except (FileNotFoundError, FileExistsError) as error:  # also where mkdir finds it, and it goes at once
+            trouble = error
+            continue
+        try:
+            _take(path, descriptor, refusal, seconds)
+            if still_names(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise OSError(f"{path.parent} cannot be made and locked ({trouble}); remove what is in the way")
+
+
+def _take(path: Path, descriptor: int, refusal: Callable[[str], Exception], seconds: int) -> None:
+    for left in range(seconds, -1, -1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if left:  # of whatever kind: a network's lock server may answer a second later
+                time.sleep(1)
+            elif error.errno in _BUSY:
+                raise refusal(_holder(descriptor)) from None
+            else:
+                what = "folders" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "files"
+                raise OSError(f"{path.parent}: the file system cannot lock {what}: {error.strerror}") from None
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        return os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip() or "an unknown process"
+    except IsADirectoryError:
+        return "an unknown process"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from patina.pipeline.files import replacing, write_atomically, write_page
+from patina.pipeline.files import lock, replacing, still_names, write_atomically, write_page
 
 
 def mode(path: Path) -> int:
@@ -136,3 +142,122 @@ def test_a_disk_that_takes_no_more_is_said_as_it_is(tmp_path: Path, monkeypatch:
 def test_a_page_makes_its_folders_and_spells_what_is_no_text(tmp_path: Path) -> None:
     path = write_page(tmp_path / "a" / "b" / "page.html", "ü\udcff")
     assert path.read_bytes() == "ü&#56575;".encode()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The lock
+
+
+class HeldError(Exception):
+    """Of these tests: another holds the lock."""
+
+
+def nothing() -> None:
+    """The folder of the lock is there."""
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from patina.pipeline.files import lock
+path = Path(sys.argv[1])
+with lock(path, ValueError, make=lambda: None, folder=path.is_dir()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_another_process_holds_it_until_it_is_killed(tmp_path: Path, folder: bool) -> None:
+    path = tmp_path / "place"
+    if folder:
+        path.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        for _ in range(2):  # being refused changes nothing
+            began = time.monotonic()
+            with pytest.raises(HeldError) as caught, lock(path, HeldError, make=nothing, folder=folder):
+                pass
+            assert time.monotonic() - began < 1
+            who = "an unknown process" if folder else f"process {process.pid} of "
+            assert str(caught.value).startswith(who)
+    finally:
+        process.kill()
+        process.communicate()
+    with lock(path, HeldError, make=nothing, folder=folder):
+        pass
+    assert path.exists()
+    if not folder:
+        assert path.read_text().startswith(f"process {os.getpid()} of ")
+
+
+def test_one_process_holds_it_once_and_an_error_frees_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(ZeroDivisionError), lock(path, HeldError, make=nothing) as descriptor:
+        assert still_names(path, descriptor)
+        with pytest.raises(HeldError, match=f"process {os.getpid()} of "), lock(path, HeldError, make=nothing):
+            pass
+        _ = 1 / 0
+    with lock(path, HeldError, make=nothing):
+        pass
+
+
+def test_it_is_waited_for_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    with lock(tmp_path / "lock", HeldError, make=nothing) as descriptor:
+        monkeypatch.setattr(time, "sleep", slept.append)
+        with pytest.raises(HeldError), lock(tmp_path / "lock", HeldError, make=nothing, seconds=3):
+            pass
+        assert slept == [1, 1, 1]
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(descriptor, fcntl.LOCK_UN))
+        with lock(tmp_path / "lock", HeldError, make=nothing, seconds=3):
+            pass
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_was_removed_before_it_was_locked_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    """Whoever held a lock without a name would share the place with the next one."""
+    path, real = tmp_path / "place", fcntl.flock
+
+    def removed_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        path.rmdir() if folder else path.unlink()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    make = partial(path.mkdir, exist_ok=True) if folder else nothing
+    with lock(path, HeldError, make=make, folder=folder) as descriptor:
+        assert still_names(path, descriptor)
+        path.rmdir() if folder else path.unlink()
+        assert not still_names(path, descriptor)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    path = tmp_path / "place"
+    make = partial(path.mkdir, exist_ok=True) if folder else nothing
+    what = "folders" if folder else "files"
+    with (
+        pytest.raises(OSError, match=f"{tmp_path}: the file system cannot lock {what}: Function not implemented"),
+        lock(path, HeldError, make=make, folder=folder),
+    ):
+        pass
+
+
+def test_what_is_in_the_way_of_the_lock_is_told(tmp_path: Path) -> None:
+    def make() -> None:
+        raise FileExistsError(errno.EEXIST, "File exists", "in the way")
+
+    with (
+        pytest.raises(OSError, match=f"{tmp_path} cannot be made and locked .*in the way.*remove what is in the way"),
+        lock(tmp_path / "lock", HeldError, make=make),
+    ):
+        pass

@@ -299,7 +299,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
     fingerprint = fingerprint_of(stage, model, dataset_digest(dataset), options)
     device = "cuda" if torch.cuda.is_available() and not options.cpu else "cpu"
     meter = _Meter(stage.name)
-    fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"
+    fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"  # a folder, which `write_atomically` does not write
     try:
         if stage.names_degradations:
             text = classify(
