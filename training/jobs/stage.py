@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from patina.pipeline.machine import usable_cores
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import STOPPED, StageCrashedError, StageError
@@ -78,7 +79,7 @@ def processes_of(device: Device) -> int:
 
 
 def _threads(device: Device, processes: int) -> int:
-    return device.threads or max(1, _cores() // processes)
+    return device.threads or max(1, usable_cores() // processes)
 
 
 def gpus() -> int:
@@ -179,7 +180,3 @@ def _outcome(status: int, lines: list[str], stage: Stage, folder: Path) -> Path:
     raise StageCrashedError(
         f"stage {stage.name}: its process ended with status {status}; its last lines:\n" + "\n".join(lines[-15:])
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

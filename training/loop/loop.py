@@ -24,10 +24,11 @@ import torch
 from torch import Tensor
 
 from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.machine import is_out_of_memory, usable_cores
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
-from patina.training.data.batches import Batch, Index, Plan, cores, load, order_of, read_index
+from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import REFUSED, STOPPED, CheckpointError, ModelInputError, StageError, TrainingError
 from patina.training.interrupt import Stop
@@ -131,7 +132,9 @@ class _Loop:
         while self.seen < plan.end and not finished_early:
             try:
                 finished_early = self._steps(plan, stop)
-            except _OUT_OF_MEMORY as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._with_less_memory(error)
                 plan = self.order_plan(self.seen)
         if self.seen < self.stage.steps * self.stage.data.batch:
@@ -148,7 +151,8 @@ class _Loop:
 
     def _steps(self, plan: Plan, stop: Stop) -> bool:
         """Steps until the plan's end; True if asked to stop. Gradients of a step that fails are dropped."""
-        workers = cores() // self.world if self.job.workers < 0 else self.job.workers
+        ahead = usable_cores() - 1  # processes that may read ahead: one core is for this one
+        workers = ahead // self.world if self.job.workers < 0 else self.job.workers
         data = self.stage.data
         batches = iter(
             load(self.index, data, plan, seed=self.stage.seed, view_side=self.learner.view_side, workers=workers)
@@ -381,9 +385,6 @@ class _Loop:
                     self.best = found.score
                     self._model(BEST)
         self.accelerator.wait_for_everyone()
-
-
-_OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.OutOfMemoryError, MemoryError)
 
 
 def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from patina.pipeline.machine import is_out_of_memory
 from patina.training.data.batches import Pixels
 from patina.training.errors import ModelInputError, TrainingError
 from patina.training.images import to_bytes
@@ -114,7 +115,7 @@ class Worker:
                 )
                 return np.ascontiguousarray(to_bytes(restored)), look, notes
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             self._most = self._smaller(min(tiling.side or max(height, width), max(height, width)))
             notes = [f"in tiles of {self._most} px, for lack of memory"]
@@ -129,9 +130,3 @@ class Worker:
                 "choose another --device"
             )
         return half
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """In Python's, CUDA's or the CPU allocator's way."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
