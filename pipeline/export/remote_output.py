@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from patina.pipeline.builder.workspace import Workspace
-from patina.pipeline.errors import ManifestError
+from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.export.push import FACTS
 from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
@@ -42,7 +42,7 @@ OURS = frozenset({SHARDS, JOURNAL, PROBE, *(name for name in FACTS if "/" not in
 A_SHARD = re.compile(r"(train|val|test)-[a-z0-9+-]+-\d{4,}\.tar")
 
 
-class RemoteOutputError(RuntimeError):
+class RemoteOutputError(PipelineError, RuntimeError):
     """An address that a dataset cannot be written to or read from. Says why, and what to do."""
 
 

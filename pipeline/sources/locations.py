@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
+from patina.pipeline.errors import PipelineError
 from patina.pipeline.files import replacing
 
 R = TypeVar("R")
@@ -46,7 +47,7 @@ FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryErr
 """Errors that the same question would meet again."""
 
 
-class LocationError(OSError):
+class LocationError(PipelineError, OSError):
     """Bytes that cannot be had: what was asked for, and what the other side said."""
 
 

@@ -23,20 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.errors import PipelineError
 from patina.pipeline.machine import is_out_of_memory, usable_cores
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
 from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import REFUSED, STOPPED, CheckpointError, ModelInputError, StageError, TrainingError
+from patina.training.errors import REFUSED, STOPPED, CheckpointError, RunFailedError, StageError, TrainingError
 from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
 from patina.training.loop.meter import Meter, log
 from patina.training.loop.validate import Validated, validate
-from patina.training.models.daclip import ClipWeightsError
 from patina.training.models.layers import check_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
@@ -47,7 +46,7 @@ from patina.training.stages.stage import STEERED_BY, Stage
 
 
 def train(job: Job) -> Result:
-    """Train a stage from where it stands. Raises StageError, TrainingError, CheckpointError.
+    """Train a stage from where it stands. Raises StageError, RunFailedError, CheckpointError.
 
     A stage that is finished with the same fingerprint is left alone.
     """
@@ -216,7 +215,7 @@ class _Loop:
         row = meter.row(self.seen, self._mean)
         if not all(math.isfinite(v) for v in row.values()):
             kept = self.folder.states()
-            raise TrainingError(
+            raise RunFailedError(
                 f"stage {self.stage.name}: the loss is {row['loss']} near image {self.seen:,}; lower optimiser.rate "
                 f"({row['rate']:.1e} now), clip the gradients (optimiser.clip = 1) or train in fp32 or bf16; "
                 + (f"{kept[-1].name} is from before" if kept else "no state was saved yet")
@@ -253,12 +252,12 @@ class _Loop:
         size = batch // (world * self.pieces)
         told = f"stage {self.stage.name}: out of memory with {size} images at a time"
         if self.stage.objective == "contrastive" and (not self.stage.data.group or size // 2 % self.stage.data.group):
-            raise TrainingError(
+            raise RunFailedError(
                 f"{told}; a contrastive batch cannot be split, as its images are compared with each other: lower "
                 "data.batch, train in bf16, or take more GPUs"
             ) from error
         if size % 2 or world > 1:
-            raise TrainingError(
+            raise RunFailedError(
                 f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = {2 * self.pieces}"
             ) from error
         self.pieces *= 2
@@ -307,7 +306,7 @@ class _Loop:
             )
         except CheckpointError as error:
             kept = self.folder.states()
-            raise TrainingError(f"{error}; {kept[-1].name if kept else 'no earlier state'} is intact") from error
+            raise RunFailedError(f"{error}; {kept[-1].name if kept else 'no earlier state'} is intact") from error
         log.info("%s: saved %s", self.stage.name, path.name)
 
     def _model(self, name: str) -> str:
@@ -399,7 +398,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = Path((arguments or sys.argv[1:])[0])
     try:
         result = train(Job.load(path))
-    except (StageError, TrainingError, CheckpointError, ClipWeightsError, ModelInputError, DamagedShardError) as error:
+    except (TrainingError, PipelineError) as error:
         print(f"patina: {error}", file=sys.stderr)
         return REFUSED
     print(json.dumps({"seen": result.seen, "finished": result.finished, "seconds": result.seconds}), flush=True)

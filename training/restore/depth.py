@@ -15,12 +15,13 @@ from patina.pipeline.codec.png import encode_png
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.files import write_atomically
 from patina.pipeline.sources.reader import Refusal, image_files
+from patina.training.errors import TrainingError
 
 FARTHEST = 65.535
 """Metres: the largest depth that a 16-bit PNG in millimetres holds. What lies farther is written as this."""
 
 
-class DepthModelError(ValueError):
+class DepthModelError(TrainingError, ValueError):
     """A depth model that cannot be had or used. Says what was found and what to do."""
 
 

@@ -9,7 +9,7 @@ import torch
 
 from patina.pipeline.machine import is_out_of_memory
 from patina.training.data.batches import Pixels
-from patina.training.errors import ModelInputError, TrainingError
+from patina.training.errors import ModelInputError, RunFailedError
 from patina.training.images import to_bytes
 from patina.training.models.unet import UNet
 from patina.training.restore.restorer import Look, Progress, Restorer
@@ -96,7 +96,7 @@ class Worker:
     def restore(self, image: Pixels, progress: Progress | None = None) -> tuple[Pixels, Look, list[str]]:
         """The restored image, H x W x 3 uint8 as `image` is, what it looked like, and what there is to say.
 
-        Too little memory halves the tiles. Raises TrainingError where the smallest do not fit, SamplingError.
+        Too little memory halves the tiles. Raises RunFailedError where the smallest do not fit, SamplingError.
         """
         look, how = self.restorer.look(image), self.how
         height, width = image.shape[:2]
@@ -125,7 +125,7 @@ class Worker:
     def _smaller(self, side: int) -> int:
         half = side // 32 * 16  # whole multiples, so that networks need not pad
         if half < SMALLEST_TILE:
-            raise TrainingError(
+            raise RunFailedError(
                 f"too little memory on {self.restorer.device} even for tiles of {side} px; end what else uses it, or "
                 "choose another --device"
             )
