@@ -22,9 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from patina.pipeline.errors import PipelineError
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
-from patina.training.errors import REFUSED, StageCrashedError, StageError
+from patina.training.errors import REFUSED, StageCrashedError, StageError, TrainingError
 from patina.training.jobs.stage import Say, end
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Stage
@@ -354,16 +355,10 @@ def _report(job: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Do the job of standard input; 1 with one line for an error that a user can mend."""
-    from patina.pipeline.errors import DamagedShardError
-    from patina.training.diffusion.samplers import SamplingError
-    from patina.training.errors import CheckpointError, ModelInputError, TrainingError
-    from patina.training.models.daclip import ClipWeightsError
-
     job = json.load(sys.stdin)
-    mendable = (StageError, TrainingError, CheckpointError, ModelInputError, ClipWeightsError, SamplingError)
     try:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)
-    except (*mendable, DamagedShardError, OSError) as error:
+    except (TrainingError, PipelineError, OSError) as error:
         print(f"{_TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
         return REFUSED
     return 0
