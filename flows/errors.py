@@ -1,4 +1,6 @@
-"""Errors of flows that a user can mend. Knows no Prefect, so that the command can name them without it."""
+"""Errors of flows that a user can mend: one base, FlowError, and its kinds. Knows no Prefect, so that the command can
+name them without it. Each is also of the built-in kind that it was before there was a base.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,19 @@ if TYPE_CHECKING:
 NAMED = 5
 
 
-class FindingsError(RuntimeError):
+class FlowError(Exception):
+    """Something that a flow cannot go on with. Says what was found and what to do."""
+
+
+class FindingsError(FlowError, RuntimeError):
     """A dataset that is not as it should be. Says what was found, the first few in words."""
 
 
-class RunError(ValueError):
+class RunError(FlowError, ValueError):
     """A run that cannot be started. Says what was found, what was expected and what to do."""
 
 
-class ServerAwayError(OSError):
+class ServerAwayError(FlowError, OSError):
     """The Prefect server of a run does not answer. Says which, and what to do."""
 
 

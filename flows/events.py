@@ -24,6 +24,7 @@ from prefect.logging import get_run_logger
 from patina.flows.artifacts import server_answers
 from patina.pipeline.builder.result import Report
 from patina.pipeline.builder.watch import Watched
+from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.sources import locations
@@ -93,8 +94,9 @@ def announce(report: Report, out: str) -> bool:
         },
     )
     body = {"digest": manifest.digest, "splits": digests}
-    with locations.replacing(folder / PRIVATE / ANNOUNCED) as half:
-        Path(half).write_text(json.dumps(body), "utf-8")
+    announced = folder / PRIVATE / ANNOUNCED
+    announced.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(announced, json.dumps(body), durable=False)
     return True
 
 

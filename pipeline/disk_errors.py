@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from patina.pipeline.cache.database import DAMAGE
+from patina.pipeline.errors import PipelineError
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.machine import within_memory
 from patina.pipeline.text import printable
@@ -20,7 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class OutputError(OSError):
+class OutputError(PipelineError, OSError):
     """A dataset's disk cannot be written to, or is gone. Says where, what was found and what to do."""
 
     def __str__(self) -> str:

@@ -12,14 +12,24 @@ import numpy as np
 
 from patina.pipeline.errors import BuildError
 
+SAID = (
+    (OSError, "out of memory"),  # Pillow's
+    (RuntimeError, "can't start new thread"),  # Python's
+    (RuntimeError, "can't allocate memory"),  # torch's, on the CPU
+    (RuntimeError, "CUDA error: out of memory"),  # torch's, where it was not torch that asked
+)
+"""What errors that are no MemoryError say of too little memory, by their kind."""
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error says, in Python's, Pillow's or OpenCV's way."""
+    """Whether that is what an error says, in Python's, Pillow's, OpenCV's or torch's way."""
     if isinstance(error, cv2.error):
         return getattr(error, "code", 0) == cv2.Error.StsNoMem
-    said = {OSError: "out of memory", RuntimeError: "can't start new thread"}
-    return isinstance(error, MemoryError) or any(
-        isinstance(error, k) and words in str(error) for k, words in said.items()
+    return (
+        isinstance(error, MemoryError)
+        or any(isinstance(error, kind) and words in str(error) for kind, words in SAID)
+        # torch is known by name, since a dataset is built without it
+        or any(kind.__name__ == "OutOfMemoryError" and kind.__module__ == "torch" for kind in type(error).__mro__)
     )
 
 

@@ -6,8 +6,6 @@ import difflib
 import os
 from collections.abc import Iterable
 
-from patina.synth.severity import CEILING
-
 
 def human_bytes(count: float) -> str:
     """Bytes in decimal units: 3.1 GB."""
@@ -29,6 +27,11 @@ def human_seconds(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def plain(text: str, keep: str = "") -> str:
+    """A text that no terminal acts on: control characters, but those of `keep`, become escapes such as \\x1b."""
+    return "".join(c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def printable(name: str) -> str:
     """A file's name as text that any terminal, table and page can take: bytes that are no UTF-8 and control characters
     become escapes such as \\x1b. Names without them stay as they are."""
@@ -36,7 +39,7 @@ def printable(name: str) -> str:
         text = os.fsencode(name).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # half a character, as JSON can spell it, and no file system can
         text = name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return plain(text)
 
 
 def counted(number: int, word: str) -> str:
@@ -46,6 +49,8 @@ def counted(number: int, word: str) -> str:
 
 def decibels(psnr: float) -> str:
     """A PSNR, dB; of equal images the word."""
+    from patina.synth.severity import CEILING  # it brings OpenCV, which a command that only prints goes without
+
     return "identical" if psnr == CEILING else f"{psnr:.2f} dB"
 
 

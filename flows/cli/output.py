@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from patina.pipeline.text import plain
+
 if TYPE_CHECKING:
     from patina.pipeline.builder.result import Report
     from patina.pipeline.plan.planning import Draft
@@ -21,8 +23,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def escape(text: str) -> str:
     """A text of any origin for the terminal: no markup, and no control character but the line feed acts on it."""
-    plain = "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return escape_markup(plain)
+    return escape_markup(plain(text, keep="\n"))
 
 
 def print_plan(draft: Draft, cores: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from patina.pipeline.builder.job import ShardJob, ShardResult
 from patina.pipeline.builder.samples import SampleMaker
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.errors import BuildError
+from patina.pipeline.files import replacing, write_atomically
 from patina.pipeline.format.manifest import SampleRow, ShardEntry
 from patina.pipeline.format.rows import sample_row
 from patina.pipeline.format.shard import write_shard
@@ -54,11 +54,13 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
             if progress:
                 progress(1)
 
-    # its own: a worker that its scheduler took for dead may still write the same shard
-    temporary = staged.with_name(f"{staged.name}.{secrets.token_hex(4)}.tmp")
-    half = temporary.with_name(f"{temporary.stem}.json.tmp")
+    index = staged.with_name(staged.name + ".json")
     try:
-        written = write_shard(temporary, packed())
+        for path in (staged, index):
+            if path.is_dir():  # nothing replaces a folder, and none of ours is called so
+                shutil.rmtree(path)
+        with replacing(staged) as half:  # `write_shard` forces it to the disk
+            written = write_shard(half, packed())
         entry = ShardEntry(
             job.split, job.word, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples)
         )
@@ -66,13 +68,10 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
             sample_row(sample.key, fact, span, job.name, job.split)
             for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
         )
-        _put(temporary, staged)
         body = json.dumps({"entry": asdict(entry), "rows": [asdict(row) for row in rows]})
-        half.write_text(f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}", "utf-8")
-        _put(half, staged.with_name(staged.name + ".json"))  # last: an index stands for a shard that is whole
+        text = f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
+        write_atomically(index, text, durable=False)  # last: an index stands for a shard that is whole
     except Exception as error:
-        for path in (temporary, half):  # on a full disk, what is half written is in the way of the rest
-            path.unlink(missing_ok=True)
         if not is_out_of_memory(error):
             raise
         sample = job.samples[min(len(facts), len(job.samples) - 1)]
@@ -81,12 +80,6 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
     return ShardResult(
         entry, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds, maker.megapixels
     )
-
-
-def _put(half: Path, final: Path) -> None:
-    if final.is_dir():  # nothing replaces a folder, and none of ours is called so
-        shutil.rmtree(final)
-    half.replace(final)
 
 
 def _finished(staged: Path, job: ShardJob) -> ShardResult | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from patina.pipeline.builder.workspace import Workspace, is_tidy
 from patina.pipeline.errors import LockedError
+from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.plan.difference import BuildPlan
@@ -90,8 +91,9 @@ def watch(
 
 def note_told(out: Path, signature: str, now: Callable[[], float] = time.time) -> None:
     """Remember that the change of that signature was told."""
-    with locations.replacing(out / PRIVATE / TOLD) as half:
-        Path(half).write_text(json.dumps({"signature": signature, "at": now()}), "utf-8")
+    told = out / PRIVATE / TOLD
+    told.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(told, json.dumps({"signature": signature, "at": now()}), durable=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

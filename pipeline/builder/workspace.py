@@ -8,26 +8,18 @@ OUT/.patina/scan.sqlite    digests and inspections, OUT/.patina/captions.sqlite 
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import getpass
 import json
 import logging
-import os
 import shutil
-import socket
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from patina.pipeline.cache.database import is_blank
 from patina.pipeline.errors import LockedError, ManifestError
-from patina.pipeline.files import sync
+from patina.pipeline.files import lock, sync, write_atomically
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS, STORES
-
-ATTEMPTS = 100
-"""Times that the lock is asked for again, where another run removes the folder just then."""
 
 
 class Workspace:
@@ -41,14 +33,18 @@ class Workspace:
         self.out = out.absolute()
         self.private = self.out / PRIVATE
         self.staging = self.private / "staging"
+        self._held = ExitStack()
         self._lock: int | None = None
         self._made: list[Path] = []
 
     def __enter__(self) -> Workspace:
         self._expect_ours()
         self._made = [path for path in (self.private, self.out, *self.out.parents) if not path.exists()]
-        self._take_lock()
+        place = self.private / "lock"
+        self._lock = self._held.enter_context(lock(place, self._refusal, make=self._make))
         try:
+            if not self.staging.is_dir():  # a run that failed removed it before this one had the lock
+                self._make()
             self._finish_publication()
         except BaseException:
             self._release()
@@ -71,38 +67,11 @@ class Workspace:
                 self._remove_made()
         self._release()
 
-    def _take_lock(self) -> None:
-        trouble: OSError | None = None
-        for _ in range(ATTEMPTS):  # a run that fails may remove the folder just now
-            try:
-                self.staging.mkdir(parents=True, exist_ok=True)
-                lock = self._locked()
-            except (FileNotFoundError, FileExistsError) as error:  # also where mkdir finds it, and it goes at once
-                trouble = error
-                continue
-            if _is_file(self.private / "lock", lock) and self.staging.is_dir():
-                break
-            os.close(lock)
-        else:
-            raise OSError(f"{self.private} cannot be made and locked ({trouble}); remove what is in the way")
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} of {_user()} on {socket.gethostname()}\n".encode(), 0)
-        self._lock = lock
+    def _make(self) -> None:
+        self.staging.mkdir(parents=True, exist_ok=True)
 
-    def _locked(self) -> int:
-        """A descriptor of the lock's file that holds the lock. Raises LockedError, OSError."""
-        # The kernel drops a flock with its process, so a dead holder's lock is free at once.
-        lock = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                os.close(lock)
-                raise OSError(f"{self.out}: the file system cannot lock files: {error.strerror}") from None
-            holder = os.read(lock, 4096).decode("utf-8", "replace").strip() or "an unknown process"
-            os.close(lock)
-            raise LockedError(f"{self.out} is being built by {holder}; wait for it or stop it") from None
-        return lock
+    def _refusal(self, holder: str) -> LockedError:
+        return LockedError(f"{self.out} is being built by {holder}; wait for it or stop it")
 
     def _remove_made(self) -> None:
         """Remove the folders that entering made, if there is nothing in them but a lock and stores without a row.
@@ -122,9 +91,8 @@ class Workspace:
             path.rmdir()
 
     def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._held.close()
+        self._lock = None
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -152,11 +120,8 @@ class Workspace:
         for folder in folders:  # a journal must not outlive, in a power cut, the names that it speaks of
             sync(folder)
         journal = self.private / "journal.json"
-        half = journal.with_suffix(".tmp")
-        half.write_text(json.dumps({"moves": moves, "drop": [f"{SHARDS}/{name}" for name in drop]}), "utf-8")
-        sync(half)
-        half.replace(journal)
-        sync(self.private)
+        body = json.dumps({"moves": moves, "drop": [f"{SHARDS}/{name}" for name in drop]})
+        write_atomically(journal, body, durable=True, temporary=journal.with_suffix(".tmp"))  # by its name it is swept
         self._finish_publication()
         self.sweep(())
 
@@ -214,14 +179,6 @@ class Workspace:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _is_file(path: Path, descriptor: int) -> bool:
-    """Whether `path` still names the file that was opened."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 def _read_journal(data: bytes) -> tuple[list[tuple[str, str]], list[str]]:
     """Moves and names to drop. Raises ValueError for what `publish` would not have written, such as a way out."""
     try:
@@ -241,10 +198,3 @@ def is_tidy(out: Path) -> bool:
     private = out / PRIVATE
     left = any((private / name).exists() for name in ("journal.json", "journal.tmp"))
     return not left and not ((private / "staging").is_dir() and any((private / "staging").iterdir()))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())

@@ -15,6 +15,7 @@ import PIL.ImageOps
 from patina.pipeline.codec.png import deflate
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.machine import is_out_of_memory
+from patina.pipeline.text import plain
 from patina.synth.image import SMALLEST_SIDE, Image, Map
 
 MAX_PIXELS = 100_000_000
@@ -190,8 +191,7 @@ def _opencv_16_bits(data: bytes) -> Any:
 
 def _plain(error: object) -> str:
     """The first line of what it says, for any terminal; a codec may quote the file."""
-    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return plain(next(iter(str(error).strip().splitlines()), "") or type(error).__name__)
 
 
 def decode_map(data: bytes) -> Map:

@@ -10,12 +10,12 @@ from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
-from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.errors import DamagedShardError, PipelineError
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.synth.compose import JOINT
 
 
-class ExportError(ValueError):
+class ExportError(PipelineError, ValueError):
     """An export that cannot be made. Says what was found, what was expected and what to do."""
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from patina.pipeline.errors import ManifestError
+from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.format.card import CARD, hub_licence, public
 from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
@@ -59,7 +59,7 @@ SECRETS = frozenset(("token", "key", "secret", "password", "signature", "sig", "
 """Parts of a query's names that mark what must not be published."""
 
 
-class PushError(RuntimeError):
+class PushError(PipelineError, RuntimeError):
     """A dataset that cannot or may not go to the hub. Says why and what to do; nothing became visible there."""
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from patina.pipeline.builder.workspace import Workspace
-from patina.pipeline.errors import ManifestError
+from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.export.push import FACTS
+from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
 from patina.pipeline.format.manifest import Manifest, load_manifest, parse_manifest
 from patina.pipeline.hashing import file_sha256
@@ -41,7 +42,7 @@ OURS = frozenset({SHARDS, JOURNAL, PROBE, *(name for name in FACTS if "/" not in
 A_SHARD = re.compile(r"(train|val|test)-[a-z0-9+-]+-\d{4,}\.tar")
 
 
-class RemoteOutputError(RuntimeError):
+class RemoteOutputError(PipelineError, RuntimeError):
     """An address that a dataset cannot be written to or read from. Says why, and what to do."""
 
 
@@ -122,6 +123,8 @@ def _fetch(address: str, there: Manifest, text: bytes, workspace: Workspace, eve
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     torn: list[str] = []
 
+    # What is fetched lies in the staging folder until it is whole, and not beside its target as `write_atomically` has
+    # it: there the next run removes what a killed one left, and no reader of the dataset meets it.
     def fetch(name: str) -> None:
         half, target = workspace.staging / name, folder / SHARDS / name
         _get(address, f"{SHARDS}/{name}", half)
@@ -325,5 +328,6 @@ def _noted(folder: Path) -> tuple[str, list[str]]:
 
 def _note(folder: Path, digest: str, torn: Iterable[str] = ()) -> None:
     body = {"digest": digest, "torn": sorted(torn)}
-    with locations.replacing(folder / PRIVATE / "uploaded.json") as half:
-        Path(half).write_text(json.dumps(body), "utf-8")
+    uploaded = folder / PRIVATE / "uploaded.json"
+    uploaded.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(uploaded, json.dumps(body), durable=False)

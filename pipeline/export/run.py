@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
@@ -13,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from patina.pipeline.disk_errors import in_words, speaking_of
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.export import EXPORTS
 from patina.pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
+from patina.pipeline.files import lock, still_names
 from patina.pipeline.format.layout import SHARDS, SOURCES, SPLITS
 from patina.pipeline.format.manifest import SOURCE_SCHEMA, Manifest, ShardEntry, load_manifest, read_table
 from patina.pipeline.format.rows import row_of
@@ -153,46 +153,22 @@ def _beside(target: Path) -> Iterator[Path]:
     what an interrupted run left there. Raises ExportError if another process exports to the same place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     half, old = _named(target, "half"), _named(target, "old")
-    lock = _lock(half, target)
-    try:
-        if old.exists() and not target.exists():  # cut short between the two renames of `_replace`
-            old.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-        for path in half.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        yield half
-    finally:
-        if _is(half, lock):
-            shutil.rmtree(half, ignore_errors=True)
-        os.close(lock)
 
+    def refusal(_: str) -> ExportError:
+        return ExportError(f"{target} is being exported to by another process; wait for it or stop it")
 
-def _lock(half: Path, target: Path) -> int:
-    """Make the folder and lock it; gives the descriptor that holds the lock."""
-    while True:
-        half.mkdir(exist_ok=True)
+    # The folder itself is locked, so that nothing but the export is left where the user wants it.
+    with lock(half, refusal, make=partial(half.mkdir, exist_ok=True), folder=True) as descriptor:
         try:
-            lock = os.open(half, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # its holder has just renamed or removed it
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise OSError(f"{half.parent}: the file system cannot lock folders: {error.strerror}") from None
-            raise ExportError(f"{target} is being exported to by another process; wait for it or stop it") from None
-        if _is(half, lock):
-            return lock
-        os.close(lock)
-
-
-def _is(path: Path, descriptor: int) -> bool:
-    """Whether `path` still names the folder that was opened."""
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False
+            if old.exists() and not target.exists():  # cut short between the two renames of `_replace`
+                old.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+            for path in half.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield half
+        finally:
+            if still_names(half, descriptor):  # else it has its own name by now
+                shutil.rmtree(half, ignore_errors=True)
 
 
 def _named(target: Path, part: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from patina.pipeline.codec.decode import decode
+from patina.pipeline.errors import PipelineError
 from patina.pipeline.sources import locations
 from patina.pipeline.text import printable
 from patina.synth.image import Image
@@ -38,7 +39,7 @@ def read_verified(path: str, digest: str) -> bytes:
     raise SourceChangedError(path, "its bytes changed after the scan")
 
 
-class SourceChangedError(RuntimeError):
+class SourceChangedError(PipelineError, RuntimeError):
     """A source changed or vanished while the build was under way; scanning again tells what it is now."""
 
     def __init__(self, path: str, what: str) -> None:

@@ -505,5 +505,5 @@ def _kept(index: Path) -> Found | None:
 
 def _keep(index: Path, found: Found) -> None:
     record = {"candidates": [asdict(c) for c in found.candidates], "refusals": [asdict(r) for r in found.refusals]}
-    with locations.replacing(index) as half:
-        Path(half).write_text(json.dumps(record), encoding="ascii")
+    with locations.caching(index) as half:
+        half.write_text(json.dumps(record), encoding="ascii")

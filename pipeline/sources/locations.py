@@ -14,13 +14,16 @@ import html
 import os
 import posixpath
 import re
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
+
+from patina.pipeline.errors import PipelineError
+from patina.pipeline.files import replacing
 
 R = TypeVar("R")
 
@@ -44,7 +47,7 @@ FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryErr
 """Errors that the same question would meet again."""
 
 
-class LocationError(OSError):
+class LocationError(PipelineError, OSError):
     """Bytes that cannot be had: what was asked for, and what the other side said."""
 
 
@@ -196,8 +199,8 @@ def local_copy(location: str) -> Path:
     if now and target.exists() and size in {-1, target.stat().st_size}:
         return target
     try:
-        with replacing(target) as half:
-            _patiently(lambda: system_of(location).get_file(within(location), half))
+        with caching(target) as half:
+            _patiently(lambda: system_of(location).get_file(within(location), str(half)))
     except Exception as error:
         raise _told(f"cannot fetch {location}: {_why(error)}", error) from error
     return target
@@ -207,8 +210,8 @@ def keep(data: bytes, digest: str, anew: bool = False) -> Path:
     """Put bytes into the cache under their SHA-256, `anew` even over what is there; gives the file."""
     target = cache_folder() / digest[:2] / digest
     if anew or not target.exists():
-        with replacing(target) as half:
-            Path(half).write_bytes(data)
+        with caching(target) as half:
+            half.write_bytes(data)
     return target
 
 
@@ -221,23 +224,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patina"
 
 
-class replacing:  # noqa: N801 - used like a function
-    """A context: a temporary file's path beside `target`, moved over it at the end, removed after an error."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-
-    def __enter__(self) -> str:
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        handle, self._half = tempfile.mkstemp(dir=self._target.parent, prefix=".half-")
-        os.close(handle)
-        return self._half
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            Path(self._half).replace(self._target)
-        else:
-            Path(self._half).unlink(missing_ok=True)
+@contextmanager
+def caching(target: Path) -> Iterator[Path]:
+    """A temporary file, to be written within, that becomes the cache's file `target` at the end, with the folders above
+    it. Only this user may read it: what an address gives may be meant for one person alone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target, private=True) as half:
+        yield half
 
 
 @cache

@@ -77,8 +77,8 @@ def tar_index(path: Path) -> TarIndex:
             pass
     index = read_headers(path)
     if _settled(stat):
-        with suppress(OSError), locations.replacing(kept) as half:  # a cache: without room for it all goes on
-            Path(half).write_text(json.dumps(asdict(index), ensure_ascii=True), encoding="ascii")
+        with suppress(OSError), locations.caching(kept) as half:  # a cache: without room for it all goes on
+            half.write_text(json.dumps(asdict(index), ensure_ascii=True), encoding="ascii")
     return index
 
 
@@ -112,8 +112,8 @@ def _kept(copy: Path, path: Path) -> Iterator[Callable[[bytes], None]]:
     begun_ns = time.time_ns()
     with ExitStack() as stack:
         with _writing(path):
-            half = stack.enter_context(locations.replacing(copy))
-            out = stack.enter_context(Path(half).open("wb", buffering=0))
+            half = stack.enter_context(locations.caching(copy))
+            out = stack.enter_context(half.open("wb", buffering=0))
 
         def write(data: bytes) -> None:
             view = memoryview(data)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 from typing import Any
 
+from patina.pipeline.files import write_atomically
 from patina.training.errors import CheckpointError
 
 MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
@@ -50,12 +50,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file so that it is there whole or as it was before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, text, durable=False)
 
 
 HEARTBEAT = "heartbeat"

@@ -14,10 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -28,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from patina.pipeline.files import write_atomically
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 
@@ -238,34 +236,16 @@ def write_in_one_step(path: Path, write_to: Callable[[Path], object]) -> None:
 
     Raises CheckpointError if that fails: `path` is then what it was, and the unfinished file is gone.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the folder's owner wants it: safetensors makes files that only we may read
-        write_to(temporary)
-        temporary.chmod(mode)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        write_atomically(path, write_to, durable=True)
     except (OSError, SafetensorError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: could not be written ({reason}); make room or choose another place") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def shown(names: Collection[str], most: int = 8) -> str:
     """The first few of a list of names, for a message."""
     return ", ".join(list(names)[:most]) + (", …" if len(names) > most else "")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -13,14 +13,11 @@ Files appear whole or not at all. A state that is damaged is passed over for the
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from patina.pipeline.files import lock
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import DONE, HEARTBEAT, METRICS, MODEL, STAGE
 from patina.training.checkpoints.model import Checkpoint, write_in_one_step
@@ -124,26 +122,22 @@ class StageFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within it no other training of this stage runs here. Raises StageError if one does not end in a minute."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = self.path.with_name(f".{self.path.name}.lock")
-        with lock.open("a+") as file:
-            for attempt in range(61):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if attempt == 60:
-                        file.seek(0)
-                        holder = file.read().strip() or "unknown"
-                        raise StageError(
-                            f"{self.path}: another training (process {holder}) writes there; wait for it or end it"
-                        ) from None
-                    time.sleep(1)
-            file.seek(0)
-            file.truncate()
-            file.write(str(os.getpid()))
-            file.flush()
+        """Within it no other training of this stage runs here. Raises StageError if one does not end in a minute, or
+        if the folder cannot be made and locked."""
+
+        def refusal(holder: str) -> StageError:
+            return StageError(f"{self.path}: another training ({holder}) writes there; wait for it or end it")
+
+        def make() -> None:
+            self.path.mkdir(parents=True, exist_ok=True)
+
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(
+                    lock(self.path.with_name(f".{self.path.name}.lock"), refusal, make=make, seconds=60)
+                )
+            except OSError as error:
+                raise StageError(str(error)) from error
             yield
 
     def beat(self) -> None:

@@ -9,7 +9,6 @@ by `WebLoader` workers; each gives whole batches in turn.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -346,11 +345,6 @@ def _transposed(image: Pixels) -> Pixels:
 
 def _stacked(images: Sequence[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-
-
-def cores() -> int:
-    """Processes that may read ahead: the cores this process may use, but one."""
-    return max(0, len(os.sched_getaffinity(0)) - 1) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) - 1
 
 
 def photographs_first(index: Index, rows: NDArray[np.int64]) -> NDArray[np.int64]:

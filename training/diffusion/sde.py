@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from patina.training.errors import ModelInputError
+from patina.training.errors import ModelInputError, TrainingError
 
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 Distance: TypeAlias = Literal["l1", "l2"]
@@ -34,7 +34,7 @@ Index: TypeAlias = int | Tensor
 """t of the whole batch as an int, or of each image as B integers; 1..T."""
 
 
-class SdeError(ValueError):
+class SdeError(TrainingError, ValueError):
     """Settings that make no such equation. Says what was found and what was expected."""
 
 

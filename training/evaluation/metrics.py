@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training.errors import ModelInputError
+from patina.training.errors import ModelInputError, TrainingError
 
 Pixels: TypeAlias = NDArray[np.uint8]  # H x W x 3, RGB
 Values: TypeAlias = NDArray[np.uint8] | NDArray[np.floating[Any]]  # H x W x 3 or H x W
@@ -34,7 +34,7 @@ PERFECT = 100.0
 """dB that equal pictures count as, so that a mean over them is a number; nothing counts as more."""
 
 
-class UnavailableMetricError(RuntimeError):
+class UnavailableMetricError(TrainingError, RuntimeError):
     """A metric whose library or weights cannot be had. One sentence: what is lacking, and what gives it."""
 
 

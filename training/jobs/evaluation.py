@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from patina.children import python
+from patina.pipeline.errors import PipelineError
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
-from patina.training.errors import REFUSED, StageError
+from patina.training.errors import REFUSED, StageError, TrainingError
 from patina.training.jobs.process import TOLD, Say, run_process
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Stage
@@ -265,7 +266,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
     fingerprint = fingerprint_of(stage, model, dataset_digest(dataset), options)
     device = "cuda" if torch.cuda.is_available() and not options.cpu else "cpu"
     meter = _Meter(stage.name)
-    fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"
+    fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"  # a folder, which `write_atomically` does not write
     try:
         if stage.names_degradations:
             text = classify(
@@ -320,16 +321,10 @@ def _report(job: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Do the job of standard input; 1 with one line for an error that a user can mend."""
-    from patina.pipeline.errors import DamagedShardError
-    from patina.training.diffusion.samplers import SamplingError
-    from patina.training.errors import CheckpointError, ModelInputError, TrainingError
-    from patina.training.models.daclip import ClipWeightsError
-
     job = json.load(sys.stdin)
-    mendable = (StageError, TrainingError, CheckpointError, ModelInputError, ClipWeightsError, SamplingError)
     try:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)
-    except (*mendable, DamagedShardError, OSError) as error:
+    except (TrainingError, PipelineError, OSError) as error:
         print(f"{TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
         return REFUSED
     return 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patina.children import python
+from patina.pipeline.machine import usable_cores
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import STOPPED, StageCrashedError
@@ -70,7 +71,7 @@ def processes_of(options: LaunchOptions) -> int:
 
 
 def _threads(options: LaunchOptions, processes: int) -> int:
-    return options.threads or max(1, _cores() // processes)
+    return options.threads or max(1, usable_cores() // processes)
 
 
 def gpus() -> int:
@@ -126,7 +127,3 @@ def _outcome(ended: Ended, stage: Stage, folder: Path) -> Path:
     if ended.status == STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
         raise StageCrashedError(f"stage {stage.name} was asked to stop; it left a state to go on from")
     raise ended.error(f"stage {stage.name}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,19 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.errors import PipelineError
+from patina.pipeline.machine import is_out_of_memory, usable_cores
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
-from patina.training.data.batches import Batch, Index, Plan, cores, load, order_of, read_index
+from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import REFUSED, STOPPED, CheckpointError, ModelInputError, StageError, TrainingError
+from patina.training.errors import REFUSED, STOPPED, CheckpointError, RunFailedError, StageError, TrainingError
 from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
 from patina.training.loop.meter import Meter, log
 from patina.training.loop.validate import Validated, validate
-from patina.training.models.daclip import ClipWeightsError
 from patina.training.models.layers import check_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
@@ -46,7 +46,7 @@ from patina.training.stages.stage import STEERED_BY, Stage
 
 
 def train(job: Job) -> Result:
-    """Train a stage from where it stands. Raises StageError, TrainingError, CheckpointError.
+    """Train a stage from where it stands. Raises StageError, RunFailedError, CheckpointError.
 
     A stage that is finished with the same fingerprint is left alone.
     """
@@ -131,7 +131,9 @@ class _Loop:
         while self.seen < plan.end and not finished_early:
             try:
                 finished_early = self._steps(plan, stop)
-            except _OUT_OF_MEMORY as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._with_less_memory(error)
                 plan = self.order_plan(self.seen)
         if self.seen < self.stage.steps * self.stage.data.batch:
@@ -148,7 +150,8 @@ class _Loop:
 
     def _steps(self, plan: Plan, stop: Stop) -> bool:
         """Steps until the plan's end; True if asked to stop. Gradients of a step that fails are dropped."""
-        workers = cores() // self.world if self.job.workers < 0 else self.job.workers
+        ahead = usable_cores() - 1  # processes that may read ahead: one core is for this one
+        workers = ahead // self.world if self.job.workers < 0 else self.job.workers
         data = self.stage.data
         batches = iter(
             load(self.index, data, plan, seed=self.stage.seed, view_side=self.learner.view_side, workers=workers)
@@ -212,7 +215,7 @@ class _Loop:
         row = meter.row(self.seen, self._mean)
         if not all(math.isfinite(v) for v in row.values()):
             kept = self.folder.states()
-            raise TrainingError(
+            raise RunFailedError(
                 f"stage {self.stage.name}: the loss is {row['loss']} near image {self.seen:,}; lower optimiser.lr "
                 f"({row['rate']:.1e} now), clip the gradients (optimiser.max_grad_norm = 1) or train in fp32 or bf16; "
                 + (f"{kept[-1].name} is from before" if kept else "no state was saved yet")
@@ -249,12 +252,12 @@ class _Loop:
         size = batch // (world * self.gradient_accumulation)
         told = f"stage {self.stage.name}: out of memory with {size} images at a time"
         if self.stage.objective == "contrastive" and (not self.stage.data.group or size // 2 % self.stage.data.group):
-            raise TrainingError(
+            raise RunFailedError(
                 f"{told}; a contrastive batch cannot be split, as its images are compared with each other: lower "
                 "data.batch, train in bf16, or take more GPUs"
             ) from error
         if size % 2 or world > 1:
-            raise TrainingError(
+            raise RunFailedError(
                 f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = "
                 f"{2 * self.gradient_accumulation}"
             ) from error
@@ -304,7 +307,7 @@ class _Loop:
             )
         except CheckpointError as error:
             kept = self.folder.states()
-            raise TrainingError(f"{error}; {kept[-1].name if kept else 'no earlier state'} is intact") from error
+            raise RunFailedError(f"{error}; {kept[-1].name if kept else 'no earlier state'} is intact") from error
         log.info("%s: saved %s", self.stage.name, path.name)
 
     def _model(self, name: str) -> str:
@@ -384,9 +387,6 @@ class _Loop:
         self.accelerator.wait_for_everyone()
 
 
-_OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.OutOfMemoryError, MemoryError)
-
-
 def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
     o = stage.optimiser
     kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
@@ -399,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = Path((arguments or sys.argv[1:])[0])
     try:
         result = train(Job.load(path))
-    except (StageError, TrainingError, CheckpointError, ClipWeightsError, ModelInputError, DamagedShardError) as error:
+    except (TrainingError, PipelineError) as error:
         print(f"patina: {error}", file=sys.stderr)
         return REFUSED
     print(json.dumps({"seen": result.seen, "finished": result.finished, "seconds": result.seconds}), flush=True)

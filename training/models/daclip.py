@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training.errors import ModelInputError
+from patina.training.errors import ModelInputError, TrainingError
 from patina.training.models.layers import check_images
 
 DEGRADATIONS = (
@@ -46,7 +46,7 @@ MAX_LOGIT_SCALE = math.log(100)
 """Largest logarithm of the temperature's inverse; the smallest is 0."""
 
 
-class ClipWeightsError(ValueError):
+class ClipWeightsError(TrainingError, ValueError):
     """Pretrained weights that cannot be had, or that are of another model. Says what was found and what to do."""
 
 

@@ -15,8 +15,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from patina.training.errors import TrainingError
 
-class KeyMapError(ValueError):
+
+class KeyMapError(TrainingError, ValueError):
     """A state dict whose names do not fit a table: says which are missing and which are surplus."""
 
 

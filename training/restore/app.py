@@ -18,7 +18,7 @@ import PIL.Image
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import BadImageError
 from patina.training.diffusion.samplers import SAMPLERS, SamplingError
-from patina.training.errors import MissingTorchError, ModelInputError, TrainingError
+from patina.training.errors import MissingTorchError, ModelInputError, RunFailedError
 from patina.training.images import Pixels
 from patina.training.restore.files import BARELY
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
@@ -69,7 +69,7 @@ def make_app(restorer: Restorer) -> gr.Blocks:
             data, left_out = encode_photo(restored, photo)
         except BadImageError as error:
             raise gr.Error(f"{Path(file).name}: {error}", duration=None, print_exception=False) from None
-        except (ModelInputError, SamplingError, TrainingError, OSError) as error:
+        except (ModelInputError, SamplingError, RunFailedError, OSError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
         result = _written(Path(place.name), Path(file), photo.format, data)
         words = {word: share for i, (word, share) in enumerate(condition.words.items()) if i == 0 or share >= BARELY}

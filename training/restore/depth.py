@@ -13,13 +13,15 @@ from patina.captioning.torchvision_ops import ensure_torchvision
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.errors import BadImageError
+from patina.pipeline.files import write_atomically
 from patina.pipeline.sources.reader import Refusal, image_files
+from patina.training.errors import TrainingError
 
 FARTHEST = 65.535
 """Metres: the largest depth that a 16-bit PNG in millimetres holds. What lies farther is written as this."""
 
 
-class DepthModelError(ValueError):
+class DepthModelError(TrainingError, ValueError):
     """A depth model that cannot be had or used. Says what was found and what to do."""
 
 
@@ -61,10 +63,8 @@ def write_depths(
             metres = depth if metric else _metres(depth, near, far)
             target = _target(out, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            half = target.with_suffix(".tmp")
             millimetres = np.clip(np.rint(metres * 1000), 1, 65535).astype(np.uint16)  # 0 would mean unknown
-            half.write_bytes(encode_png(millimetres))
-            half.replace(target)
+            write_atomically(target, encode_png(millimetres), durable=False)
         done += len(group)
         if progress:
             progress(done, len(files))

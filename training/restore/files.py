@@ -172,7 +172,7 @@ def restore_files(
     progress  in network calls, of all photographs together. told: of each file as soon as it is done.
 
     A file that cannot be read or restored has its `error` in the result. Raises, before anything is done, SourceError
-    and ModelInputError; later CheckpointError for a place that takes no files, TrainingError for lack of memory.
+    and ModelInputError; later CheckpointError for a place that takes no files, RunFailedError for lack of memory.
     """
     photo_restorer = PhotoRestorer(restorer, options or RestoreOptions())
     jobs = restore_jobs(paths, out)

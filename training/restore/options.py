@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from patina.training.errors import ModelInputError, TrainingError
+from patina.pipeline.machine import is_out_of_memory
+from patina.training.errors import ModelInputError, RunFailedError
 from patina.training.images import Pixels, to_bytes
 from patina.training.models.unet import UNet
 from patina.training.restore.restorer import Condition, Progress, Restorer
@@ -94,7 +95,7 @@ class PhotoRestorer:
     def restore(self, image: Pixels, progress: Progress | None = None) -> tuple[Pixels, Condition, list[str]]:
         """The restored image, H x W x 3 uint8 as `image` is, what it looked like, and what there is to say.
 
-        Too little memory halves the tiles. Raises TrainingError where the smallest do not fit, SamplingError.
+        Too little memory halves the tiles. Raises RunFailedError where the smallest do not fit, SamplingError.
         """
         condition, options = self.restorer.look(image), self.options
         height, width = image.shape[:2]
@@ -113,7 +114,7 @@ class PhotoRestorer:
                 )
                 return np.ascontiguousarray(to_bytes(restored)), condition, notes
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             self._most = self._smaller(min(tiling.side or max(height, width), max(height, width)))
             notes = [f"in tiles of {self._most} px, for lack of memory"]
@@ -123,14 +124,8 @@ class PhotoRestorer:
     def _smaller(self, side: int) -> int:
         half = side // 32 * 16  # whole multiples, so that networks need not pad
         if half < SMALLEST_TILE:
-            raise TrainingError(
+            raise RunFailedError(
                 f"too little memory on {self.restorer.device} even for tiles of {side} px; end what else uses it, or "
                 "choose another --device"
             )
         return half
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """In Python's, CUDA's or the CPU allocator's way."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)

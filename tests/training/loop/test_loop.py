@@ -16,7 +16,7 @@ import torch
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.resume import StageFolder
 from patina.training.data.batches import Plan, load, read_index
-from patina.training.errors import CheckpointError, StageCrashedError, StageError, TrainingError
+from patina.training.errors import CheckpointError, RunFailedError, StageCrashedError, StageError
 from patina.training.jobs.stage import LaunchOptions, command, run_stage
 from patina.training.loop import loop
 from patina.training.loop.ema import MovingAverage
@@ -146,14 +146,14 @@ def test_out_of_memory_in_a_contrastive_batch_stops_with_advice(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(loop.Learner, "__call__", scarce)
-    with pytest.raises(TrainingError, match=r"out of memory with 4 images.*cannot be split.*lower data\.batch"):
+    with pytest.raises(RunFailedError, match=r"out of memory with 4 images.*cannot be split.*lower data\.batch"):
         trained(stage("controller"), dataset, tmp_path)
 
 
 def test_numbers_that_are_not_finite_stop_it_before_they_are_saved(dataset: Path, run: Path, tmp_path: Path) -> None:
     copied(run, tmp_path, "controller")
     wild = stage("irsde", optimiser={"lr": 1e30}, max_images=64, validation={"every": 0})
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.lr"):
+    with pytest.raises(RunFailedError, match=r"the loss is (nan|inf).*lower optimiser\.lr"):
         trained(wild, dataset, tmp_path)
     for path in StageFolder(tmp_path / "irsde").states():
         assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path).tensors.values())
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_the_earlier_state(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", full)
-        with pytest.raises(TrainingError, match=r"No space left on device.*state-000000000008\.safetensors is intact"):
+        with pytest.raises(RunFailedError, match=r"No space left on device.*state-000000000008\.safetensors is intact"):
             trained(stage("irsde"), dataset, tmp_path)
     assert [p.read_bytes() for p in StageFolder(tmp_path / "irsde").states()] == [before]
     trained(stage("irsde"), dataset, tmp_path)

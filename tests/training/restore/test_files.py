@@ -21,7 +21,7 @@ from torch import Tensor
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.errors import BadImageError, SourceError
-from patina.training.errors import CheckpointError, ModelInputError, TrainingError
+from patina.training.errors import CheckpointError, ModelInputError, RunFailedError
 from patina.training.images import to_bytes
 from patina.training.models import unet
 from patina.training.restore.files import Restored, restore_files, restore_jobs, spoken
@@ -503,7 +503,7 @@ def test_too_little_memory_for_the_smallest_tile_is_told(tmp_path: Path) -> None
         raise MemoryError
 
     restorer, _ = of_pixels("described", never)
-    with pytest.raises(TrainingError, match=r"too little memory on cpu even for tiles of 64 px"):
+    with pytest.raises(RunFailedError, match=r"too little memory on cpu even for tiles of 64 px"):
         restore_files([photo(tmp_path / "a.png", 128, 128)], tmp_path / "out", restorer)
 
 

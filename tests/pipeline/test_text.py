@@ -1,0 +1,41 @@
+"""Texts that no terminal acts on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from patina.flows.cli.output import escape
+from patina.pipeline.text import plain, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, grüße, 写真, 😀", "plain, grüße, 写真, 😀"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("a\nb\tc\r", "a\\nb\\tc\\r"),
+        ("\u202eturned", "\\u202eturned"),
+        ("", ""),
+    ],
+)
+def test_control_characters_become_escapes(text: str, shown: str) -> None:
+    assert plain(text) == shown == printable(text)
+    assert plain(text).isprintable()
+
+
+def test_a_line_feed_may_stay_and_bytes_that_are_no_text_are_shown() -> None:
+    assert plain("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+    assert printable("b\udcff.png") == "b\\xff.png"
+    assert printable("half \ud800") == "half \\ud800"
+
+
+def test_the_terminal_gets_lines_without_markup() -> None:
+    assert escape("[red]a\n\x1b[0m") == "\\[red]a\n\\x1b[0m"
+
+
+def test_printing_needs_no_opencv() -> None:
+    code = "import sys, patina.flows.cli.output; assert not {'cv2', 'numpy', 'prefect', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
