@@ -71,7 +71,8 @@ def build(
     `degradation`, `count`), `samples_written` counts the samples of rewritten shards, `draft.refusals` are the inputs
     that were set aside.
 
-    Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError and LockedError (RuntimeErrors), OSError.
+    Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError, LockedError and RemoteOutputError
+    (RuntimeErrors), OSError.
 
     >>> import patina
     >>> report = patina.build("recipe.toml", "OUT")

@@ -37,7 +37,7 @@ def caption(
     """A sentence about each photograph, by BLIP or another image-to-text model of transformers.
 
     images    files, arrays H×W×3 uint8 RGB, or Pillow images of mode RGB or L.
-    model     its name on the Hugging Face hub, or a folder that holds it (a Path, or a text that begins with ., / or ~).
+    model     its name on the Hugging Face hub, or a folder that holds it, a Path or a text that begins with ., / or ~.
     batch     photographs that the model sees at once; 0: as many as suit the device.
     devices   such as ["cuda:0", "cuda:1"]; empty: every GPU, else the CPU.
     settings  of `patina.captioning.blip.Blip`: revision, prompt, max_new_tokens, beams, top_p, temperature, seed,
@@ -84,7 +84,7 @@ def _photo(image: Captioned, what: str) -> Photo:
             raise CaptionError(f"{path}: cannot be read: {error.strerror}") from None
         return Photo(digest, str(path), "", partial(_decoded, path))
     pixels = photo_of(image, what)
-    return Photo(hashlib.sha256(pixels).hexdigest(), what, "", partial(np.asarray, pixels))
+    return Photo(hashlib.sha256(pixels.tobytes()).hexdigest(), what, "", partial(np.asarray, pixels))
 
 
 def _decoded(path: Path) -> Image:

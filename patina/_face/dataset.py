@@ -58,9 +58,9 @@ class Dataset(torch.utils.data.Dataset[Sample]):
     It can be pickled, and workers may be forked or spawned: files are opened where they are read. Nothing is kept in
     memory but the table.
 
-    Raises StageError (a ValueError) where there is no dataset; ManifestError (a ValueError) for a damaged one; ValueError
-    for unknown splits and degradations, splits without samples and crops that cannot be; when read, IndexError, and
-    DamagedShardError (a ValueError).
+    Raises StageError (a ValueError) where there is no dataset; ManifestError (a ValueError) for a damaged one;
+    ValueError for unknown splits and degradations, splits without samples and crops that cannot be; when read,
+    IndexError, and DamagedShardError (a ValueError).
 
     >>> import patina
     >>> dataset = patina.Dataset("OUT", split="train", crop=32)
@@ -94,10 +94,11 @@ class Dataset(torch.utils.data.Dataset[Sample]):
         self._index: Index = replace(index_of(path, table), kept=Kept(0))
         self._facts: dict[str, NDArray[np.float64]] = {name: table[name].to_numpy() for name in _FACTS}
         self._params: NDArray[np.object_] = np.array(table["params"].to_pylist(), object)
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # workers that persist see it change
+        self._epoch = torch.zeros(1, dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that persist see it change
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, 0, 1, …, so that the training split is cut elsewhere. Workers that persist hear it."""
+        """Say which epoch begins, 0, 1, …, so that the training split is cut elsewhere, by workers that persist too."""
         self._epoch[0] = epoch
 
     def __len__(self) -> int:
@@ -136,7 +137,7 @@ class Dataset(torch.utils.data.Dataset[Sample]):
 
 
 def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> pa.Table:
-    """The rows of a split that are of these degradations. Raises ValueError for unknown ones and where there is none."""
+    """The rows of a split that are of these degradations. Raises ValueError for unknown ones, and for no rows."""
     table = read_samples_table(path)
     there = sorted(set(table["split"].to_pylist()))
     table = table.filter(pc.equal(table["split"], split))

@@ -103,19 +103,19 @@ def degrade(
         written["severity"] = severity
     chosen = parse_degradation(degradation, written, Path.cwd())
     if params is None:
-        params = json.loads(canonical_json(chosen.draw(Rng(_seed(seed, chosen.name)), pixels)))
+        drawn: Params = json.loads(canonical_json(chosen.draw(Rng(_seed(seed, chosen.name)), pixels)))
     else:
-        params = _parameters(params)
+        drawn = _parameters(params)
     try:
-        made: Degraded = chosen.apply(pixels, params)
+        made: Degraded = chosen.apply(pixels, drawn)
     except (KeyError, TypeError, IndexError) as error:
-        lack = f"no {error}" if isinstance(error, KeyError) else str(error)
+        found, lack = ", ".join(map(str, drawn)), f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
-            f"params: found {', '.join(params) or 'nothing'}, and {lack}; expected what was drawn for {chosen.name}"
+            f"params: expected what was drawn for {chosen.name}, found {found or 'nothing'}, and {lack}"
         ) from error
     if not truth:
-        return made.image, dict(params)
-    return made.image, dict(params), {**made.truth, **made.steps}
+        return made.image, drawn
+    return made.image, drawn, {**made.truth, **made.steps}
 
 
 def _plain(value: Any) -> Any:
@@ -140,14 +140,14 @@ def _seed(given: Seed, name: str) -> str:
     return sample_seed(number, "", name, 0, (0, 0, 0, 0))
 
 
-def _parameters(given: Mapping[str, Any] | str) -> Mapping[str, Any]:
+def _parameters(given: Mapping[str, Any] | str) -> Params:
     try:
         found: Any = json.loads(given) if isinstance(given, str) else given
     except ValueError as error:
         raise ValueError(f"params: expected a table or JSON, found a text that is neither: {error}") from None
     if not isinstance(found, Mapping):
         raise TypeError(f"params: expected a table or JSON, found {type(found).__name__}")
-    return found
+    return dict(found)
 
 
 def severity(clean: Image, degraded: Image) -> Measured:

@@ -16,9 +16,10 @@ def read_samples(dataset: AnyPath, shards: Sequence[str] | None = None) -> list[
     dataset  its folder.
     shards   names of shards, such as "train-noisy-0000.tar", to read the rows of those alone.
 
-    A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence` (what
-    was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (likewise, at CLIP's 224 px),
-    `source`, `variant`, `x`, `y`, `width`, `height` in pixels of the photograph, and its place: `shard`, `offset`, `size`.
+    A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
+    (what was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (at CLIP's 224 px),
+    `source`, `variant`, `x`, `y`, `width` and `height` in pixels of the photograph, and its place: `shard`, `offset` and
+    `size`.
 
     Raises ManifestError (a ValueError) where there is no dataset, or a damaged one.
 

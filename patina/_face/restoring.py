@@ -49,7 +49,8 @@ class Restorer:
         device   such as "cuda:0" or "cpu"; empty: a GPU if there is one, else the CPU.
         stage    of a run with several restorers; empty: the last one finished.
         steering the published file that steers a published restorer, such as daclip_ViT-B-32.pt.
-        sampler  of a diffusion model, with its steps (network calls); empty and 0: as it was trained. seed: of its noise.
+        sampler  of a diffusion model, with its steps (network calls); empty and 0: as it was trained.
+        seed     of a diffusion model's noise.
         tile     side of the tiles that photographs are restored in, px, which overlap by `overlap` px; 0: never in
                  tiles; None: as suits the model.
 

@@ -85,7 +85,7 @@ def test_ranges_are_those_that_are_refused() -> None:
     rainy = {s.name: s.text for one in describe() if one.word == "rainy" for s in one.settings}
     assert "mm/h, 0.1..300" in rainy["rate"]
     CATALOGUE["rainy"](rate=300)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="rate: expected 0.1 to 300, found 301"):
+    with pytest.raises(ValueError, match=r"rate: expected 0\.1 to 300, found 301"):
         CATALOGUE["rainy"](rate=301)  # type: ignore[call-arg]
 
 
