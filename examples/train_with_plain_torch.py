@@ -1,4 +1,4 @@
-"""Train a few layers of convolution against noise on a patina dataset, in plain PyTorch, for a minute at most.
+"""Train a few layers of convolution against noise on a patina dataset, in plain PyTorch, in a minute.
 
 python examples/train_with_plain_torch.py [FOLDER]
 """

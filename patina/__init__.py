@@ -61,7 +61,14 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'patina' has no attribute {name!r}")
-    found: object = getattr(import_module(f"patina._face.{_HOMES[name]}"), name)
+    try:
+        found: object = getattr(import_module(f"patina._face.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "patina").partition(".")[0] == "patina":
+            raise
+        raise ImportError(
+            f"patina.{name} needs {error.name}: pip install 'patina-ir[train]'", name=error.name
+        ) from error
     globals()[name] = found  # so that this is called once for each name
     return found
 

@@ -18,8 +18,7 @@ def read_samples(dataset: AnyPath, shards: Sequence[str] | None = None) -> list[
 
     A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
     (what was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (at CLIP's 224 px),
-    `source`, `variant`, `x`, `y`, `width` and `height` in pixels of the photograph, and its place: `shard`, `offset` and
-    `size`.
+    `source`, `variant`, `x`, `y`, `width` and `height` in px of the photograph; its place is `shard`, `offset`, `size`.
 
     Raises ManifestError (a ValueError) where there is no dataset, or a damaged one.
 
