@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from patina.flows.cli.inputs import find_dataset, find_recipe
+from patina.flows.cli.inputs import find_dataset
 from patina.flows.cli.options import (
     AddressOption,
     AsideOption,
@@ -46,6 +46,7 @@ def plan(
     from patina.pipeline.export.remote_output import dataset_folder_of
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.plan.planning import Options, plan_build
+    from patina.pipeline.recipe.parse import find_recipe
     from patina.pipeline.sources.expect import expect_sources
 
     loaded = find_recipe(recipe)
@@ -242,6 +243,7 @@ def run_build(
     from patina.pipeline.builder.build import idle_report
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.plan.planning import Options
+    from patina.pipeline.recipe.parse import find_recipe
     from patina.pipeline.sources.expect import expect_sources
     from patina.pipeline.sources.locations import is_remote
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from patina import __version__
 from patina.flows.cli import dataset, demo, restore, serve, share, sources, training
-from patina.flows.cli.output import errors, escape
+from patina.flows.cli.output import console, errors, escape
 from patina.flows.cli.user_errors import is_for_the_user
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -25,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "depth": sources.depth,
     "sources": sources.sources,
     "recipes": sources.recipes,
+    "degradations": sources.degradations,
     "demo": demo.demo,
     "models": training.models,
     "train": training.train,
@@ -45,6 +48,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"patina {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What stands before any command."""
+    del version
+
+
 for name, command in COMMANDS.items():
     app.command(name)(command)
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from patina.flows.cli.inputs import find_recipe
 from patina.flows.cli.output import console, escape
 from patina.flows.cli.prefect_env import prepare_prefect
 
@@ -40,6 +39,8 @@ def serve(
     if bool(watch) != bool(out):
         raise typer.BadParameter("--watch RECIPE and --out DATASET go together", param_hint="--watch")
     if watch:
+        from patina.pipeline.recipe.parse import find_recipe
+
         find_recipe(Path(watch))
     prepare_prefect()
     from patina.flows.deployments import Watching

@@ -1,4 +1,4 @@
-"""Commands of what goes in: sources, recipes, depth."""
+"""Commands of what goes in: sources, recipes, degradations, depth."""
 
 from __future__ import annotations
 
@@ -93,3 +93,28 @@ def recipes(
         overview.add_row(word, escape(about(text)))
     console.print(overview)
     console.print("patina recipes NAME > my.toml makes a copy to change; its paths start at the copy's folder")
+
+
+def degradations(
+    word: Annotated[str, typer.Argument(help="One of them, to see its settings; without it, all are listed.")] = "",
+) -> None:
+    """List the degradations; or tell of one its settings, with defaults, units and ranges, and the one it is graded by.
+
+    Defaults are as a recipe writes them, below [degradations.WORD]; `patina.degrade` takes the same names.
+    """
+    from patina.flows.terminal import fitted
+    from patina.pipeline.text import nearest
+    from patina.synth.degradation import SettingError
+    from patina.synth.degradations import CATALOGUE
+    from patina.synth.describe import describe, story
+
+    every = describe()
+    if not word:
+        width = max(len(one.word) for one in every)
+        lines = [f"{one.word:{width}}  {one.description}" for one in every]
+        console.print(escape("\n".join([*fitted(console, lines), "", "all about one: patina degradations WORD"])))
+        return
+    if word not in CATALOGUE:
+        raise SettingError(f"no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
+    chosen = next(one for one in every if one.word == word)
+    console.print(escape("\n".join(fitted(console, story(chosen)))))

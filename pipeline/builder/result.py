@@ -19,6 +19,11 @@ class Report:
     seconds: float
     captions_made: int = 0
 
+    def __repr__(self) -> str:
+        shards = self.manifest.shards
+        counted = f"{sum(shard.count for shard in shards)} samples in {len(shards)} shards"
+        return f"<{self.draft.out}: {counted}, {len(self.results)} of them built; digest {self.manifest.digest[:16]}>"
+
     @property
     def samples_written(self) -> int:
         """Samples in the shards that were written, copied ones included."""

@@ -264,7 +264,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
 def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[SampleRow]:
     """Rows of samples.parquet, of all shards or of those named, by shard and offset. None there: no rows."""
-    table = _samples(folder, shards)
+    table = read_samples_table(folder, shards)
     return [SampleRow(**row) for row in table.to_pylist()]
 
 
@@ -273,7 +273,8 @@ def read_members(folder: Path, row: SampleRow) -> dict[str, bytes]:
     return unpack(read_span(folder / SHARDS / row.shard, row.span), row.shard)[1]
 
 
-def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:
+def read_samples_table(folder: Path, shards: Sequence[str] | None = None) -> pa.Table:
+    """As `read_samples`, as a table of SAMPLE_SCHEMA. Raises ManifestError."""
     path = folder / SAMPLES
     if not path.exists():
         return samples_table(())
@@ -286,7 +287,7 @@ def _samples(folder: Path, shards: Sequence[str] | None) -> pa.Table:
 
 def write_samples(path: Path, folder: Path, kept: Sequence[str], made: Iterable[SampleRow]) -> None:
     """Write samples.parquet to `path`: the rows of `kept` shards as they stand in `folder`, and the `made` ones."""
-    table = pa.concat_tables([_samples(folder, kept), samples_table(made)])
+    table = pa.concat_tables([read_samples_table(folder, kept), samples_table(made)])
     pq.write_table(table.sort_by([("shard", "ascending"), ("offset", "ascending")]), path, compression="zstd")
 
 

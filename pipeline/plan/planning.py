@@ -73,6 +73,9 @@ class Draft:
     source_rows: tuple[Mapping[str, Any], ...] = field(repr=False)
     sources_digest: str
 
+    def __repr__(self) -> str:
+        return f"<plan for {self.out}: {self.plan.summary()}>"  # its fields hold every photograph
+
     @property
     def recipe(self) -> Recipe:
         """The recipe that is planned."""

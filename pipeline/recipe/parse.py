@@ -52,6 +52,14 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: {error}") from None
 
 
+def find_recipe(path: Path) -> Recipe:
+    """The recipe of that file or name. Raises RecipeError, for a name that is none with the nearest one."""
+    own = shipped.shipped()
+    if not path.exists() and str(path) not in own and len(path.parts) == 1 and not path.suffix:
+        raise RecipeError(f"{path}: there is no such file, and no recipe of this name; {nearest(str(path), own)}")
+    return load_recipe(path)
+
+
 def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """A recipe from a table as TOML gives it; relative paths start at `folder`. Raises RecipeError."""
     known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "degradations")
@@ -149,12 +157,23 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
         raise RecipeError(f"{what}: expected lower-case letters, digits, - and + in its name, as it names shards")
     variants = expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
     if "parts" in settings or JOINT in entry:
-        composite, resolved = _composite(what, entry, settings, folder)
+        named = expect_type(
+            f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
+        )
+        composite, resolved = _composite(what, named, settings, folder, ("parts", "variants"))
         words = tuple(composite.parts)
         return Synthesis(composite, variants, composite.name, words), {**resolved, "variants": variants}
     word = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
     degradation, resolved = _degradation(what, word, settings, folder, ("variants", "use", "parts"))
     return Synthesis(degradation, variants, word, (word,)), {"use": word, **resolved, "variants": variants}
+
+
+def parse_degradation(name: str, settings: Mapping[str, Any], folder: Path) -> Degradation:
+    """A degradation of the catalogue by its word, or a composite such as `hazy+rainy`, with settings as a recipe has
+    them. Raises RecipeError."""
+    if JOINT in name:
+        return _composite(name, name.split(JOINT), dict(settings), folder)[0]
+    return _degradation(name, name, dict(settings), folder)[0]
 
 
 def _degradation(
@@ -174,15 +193,14 @@ def _degradation(
     return graded, {"severity": severity, **{k: v for k, v in resolved.items() if knob is None or k != knob.setting}}
 
 
-def _composite(what: str, entry: str, settings: dict[str, Any], folder: Path) -> tuple[Composite, dict[str, Any]]:
-    """A composite: parts in `parts` or in the entry's name (`hazy+rainy`), each with a table of settings if need be."""
-    named = expect_type(
-        f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
-    )
+def _composite(
+    what: str, named: Sequence[str], settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
+) -> tuple[Composite, dict[str, Any]]:
+    """A composite of the parts `named`, each with a table of settings if need be."""
     for part in named:
         expect_type(f"{what} parts", part, str, "a degradation's word")
     steps = expect_type(f"{what} steps", settings.pop("steps", False), bool, "true or false")
-    refuse_unknown(what, settings, [*named, "parts", "steps", "variants"])
+    refuse_unknown(what, settings, [*named, "steps", *also])
     parts, tables = {}, {}
     for word in named:
         own = dict(expect_type(f"{what} {word}", settings.get(word, {}), dict, "a table"))

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
@@ -115,7 +116,13 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
             "to the recipe, or write the entries to take: [data] entries = [...]"
         )
     rows = np.flatnonzero(np.isin(np.array(table["entry"].to_pylist(), dtype=np.str_), names))
-    table = table.take(rows)
+    return index_of(folder, table.take(rows))
+
+
+def index_of(folder: Path, table: pa.Table) -> Index:
+    """The index of a dataset's samples that are rows of `table`, in its order; it has the columns of samples.parquet
+    that an index is made of."""
+    names = sorted(set(table["entry"].to_pylist()))
     shards, shard = np.unique(np.array(table["shard"].to_pylist(), np.str_), return_inverse=True)
     _, scene = np.unique(np.array(table["source"].to_pylist(), np.str_), return_inverse=True)
     word_of = dict(zip(table["entry"].to_pylist(), table["degradation"].to_pylist(), strict=True))
@@ -319,13 +326,23 @@ def cut(lq: Pixels, gt: Pixels, side: int, rng: np.random.Generator) -> tuple[Pi
     """The same random square of both; images with a shorter side are reflected to it first. 0: as they are."""
     if not side:
         return lq, gt
-    height, width = lq.shape[:2]
+    lq, gt = cut_alike((lq, gt), side, rng)
+    return lq, gt
+
+
+def cut_alike(images: Sequence[Any], side: int, rng: np.random.Generator | None) -> list[Any]:
+    """The same square of arrays of one height and width: a random one, or the middle if `rng` is None. Those with a
+    shorter side are reflected to it first."""
+    height, width = images[0].shape[:2]
     if min(height, width) < side:
         below, right = max(0, side - height), max(0, side - width)
-        lq, gt = (cv2.copyMakeBorder(x, 0, below, 0, right, cv2.BORDER_REFLECT) for x in (lq, gt))  # type: ignore[assignment]
-        height, width = lq.shape[:2]
-    top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
-    return lq[top : top + side, left : left + side], gt[top : top + side, left : left + side]
+        images = [cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT) for image in images]
+        height, width = images[0].shape[:2]
+    if rng is None:
+        top, left = (height - side) // 2, (width - side) // 2
+    else:
+        top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
+    return [image[top : top + side, left : left + side] for image in images]
 
 
 def turned(lq: Pixels, gt: Pixels, how: str, rng: np.random.Generator) -> tuple[Pixels, Pixels]:

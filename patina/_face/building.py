@@ -1,0 +1,130 @@
+"""Datasets: planned, built, checked and compared, as the commands of these names do, without Prefect and in silence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from patina._face.arguments import AnyPath, AnyRecipe, recipe_of
+from patina.pipeline.builder.build import build as build_folder
+from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.runner import Threads
+from patina.pipeline.export.remote_output import dataset_at, dataset_folder_of, expect_writable, pull, push
+from patina.pipeline.machine import usable_cores
+from patina.pipeline.plan.planning import Draft, Options, plan_build
+from patina.pipeline.progress import Silent
+from patina.pipeline.report.check import Checked
+from patina.pipeline.report.check import check as check_folder
+from patina.pipeline.report.diff import Diff, read_snapshot
+from patina.pipeline.report.diff import diff as compare
+from patina.pipeline.sources.expect import expect_sources
+from patina.pipeline.sources.locations import is_remote
+
+
+def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = False) -> Draft:
+    """Say what `build` would make, keep and drop, and why. Changes nothing.
+
+    recipe    a TOML file, the name of a recipe that comes with patina, a table as TOML gives it (its relative paths
+              start at the working folder), or a Recipe.
+    out       the dataset's folder, or an address such as s3://bucket/name.
+    workers   photographs read side by side; 0: one on each core.
+    paranoid  whether every photograph and shard is read and hashed, whatever its times say.
+
+    Of what it gives, `plan.summary()` is one line in words, `plan.is_empty` whether there is nothing to do, `refusals`
+    are the inputs that would be set aside, each with its `name` and `reason`, and `notes` what else there is to know.
+
+    Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError (a RuntimeError), OSError.
+
+    >>> import patina
+    >>> draft = patina.plan("recipe.toml", "NEW")
+    >>> draft.plan.is_empty, len(draft.plan.build), len(draft.refusals)
+    (False, 4, 0)
+    """
+    loaded = recipe_of(recipe)
+    expect_sources(loaded.sources)
+    folder = dataset_folder_of(os.fspath(out), Silent())
+    return plan_build(loaded, folder, Options(workers or usable_cores(), paranoid=paranoid))
+
+
+def build(
+    recipe: AnyRecipe,
+    out: AnyPath,
+    *,
+    workers: int = 0,
+    strict: bool = False,
+    max_set_aside: float = 0.05,
+    paranoid: bool = False,
+) -> Report:
+    """Build a dataset, or rebuild what is stale: shards of LQ, GT, caption and parameters. Prints nothing.
+
+    All of it appears at once, and the dataset is as it was before if anything goes wrong or the process ends: call it
+    again to continue.
+
+    recipe         as `plan` takes it.
+    out            the dataset's folder, made if it is not there, or an address such as s3://bucket/name.
+    workers        shards built side by side, on threads of this process; 0: one on each core.
+    strict         whether an input that must be set aside is an error.
+    max_set_aside  share of unusable inputs, 0 to 1, above which nothing is built.
+    paranoid       whether every photograph and shard is read and hashed, whatever its times say.
+
+    Of what it gives, `manifest` is the dataset's (`manifest.digest` names its bytes, `manifest.shards` have `split`,
+    `degradation`, `count`), `samples_written` counts the samples of rewritten shards, `draft.refusals` are the inputs
+    that were set aside.
+
+    Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError, LockedError and RemoteOutputError
+    (RuntimeErrors), OSError.
+
+    >>> import patina
+    >>> report = patina.build("recipe.toml", "OUT")
+    >>> sorted({shard.degradation for shard in report.manifest.shards})
+    ['jpeg-compressed', 'noisy']
+    >>> patina.build("recipe.toml", "OUT").samples_written
+    0
+    """
+    loaded, named = recipe_of(recipe), os.fspath(out)
+    expect_sources(loaded.sources)
+    workers = workers or usable_cores()
+    options, runner = Options(workers, strict, max_set_aside, paranoid), Threads(workers)
+    if not is_remote(named):
+        return build_folder(loaded, Path(named), options, runner)
+    expect_writable(named)
+    report = build_folder(loaded, pull(named, Silent()), options, runner)
+    push(named, Silent())
+    return report
+
+
+def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None = None, workers: int = 0) -> Checked:
+    """Check that a dataset is, byte for byte, what its manifest says: hashes, counts, tables, images, copies.
+
+    dataset  its folder, or an address such as s3://bucket/name, which is fetched first.
+    replay   samples to make again from GT and parameters and to compare with the stored LQ; None: all of them.
+    recipe   as `plan` takes it; needed for replaying if it names folders, such as one of masks.
+    workers  shards checked side by side; 0: one on each core.
+
+    Of what it gives, `ok` is whether nothing was found, `findings` say where and what, `summary` is one line.
+
+    Raises ManifestError (a ValueError) where there is no dataset, BuildError (a RuntimeError), OSError.
+
+    >>> import patina
+    >>> patina.check("OUT", replay=None).summary
+    '4 shards, 8 samples, 8 replayed'
+    """
+    folder = None if recipe is None else recipe_of(recipe).folder
+    place = dataset_at(os.fspath(dataset), Silent())
+    return check_folder(place, replay, workers=workers or usable_cores(), recipe_folder=folder)
+
+
+def diff(old: AnyPath, new: AnyPath) -> Diff:
+    """Say what changed between two datasets, or one at two times, from their manifests and tables.
+
+    old, new  folders of datasets, or manifest.json files with both tables beside them.
+
+    Of what it gives, `is_empty` is whether the two are equal, and `lines()` all of it in words.
+
+    Raises ManifestError (a ValueError) where there is no dataset, or a damaged one.
+
+    >>> import patina
+    >>> patina.diff("OUT", "OUT").is_empty
+    True
+    """
+    return compare(read_snapshot(Path(old).absolute()), read_snapshot(Path(new).absolute()))

@@ -1,0 +1,190 @@
+"""One image, without a dataset: degrade it, measure it, and see what can be done to it."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
+
+from patina._face.arguments import image_of
+from patina.pipeline.hashing import canonical_json
+from patina.pipeline.recipe.parse import parse_degradation
+from patina.synth.degradation import Degraded
+from patina.synth.describe import DegradationInfo, describe
+from patina.synth.image import Image, Map
+from patina.synth.rng import Rng, sample_seed
+from patina.synth.severity import Measured, measure
+
+Seed: TypeAlias = SupportsIndex | str
+"""A whole number or a text; a sample's stored seed, 32 hexadecimal digits, counts as itself."""
+
+Params: TypeAlias = dict[str, Any]
+"""What was drawn, as JSON: texts, numbers, booleans, lists and tables of them."""
+
+_STORED_SEED = re.compile(r"[0-9a-f]{32}")
+
+
+@overload
+def degrade(
+    image: Image,
+    degradation: str,
+    *,
+    seed: Seed = ...,
+    severity: str = ...,
+    params: Mapping[str, Any] | str | None = ...,
+    truth: Literal[False] = ...,
+    **settings: Any,
+) -> tuple[Image, Params]: ...
+@overload
+def degrade(
+    image: Image,
+    degradation: str,
+    *,
+    seed: Seed = ...,
+    severity: str = ...,
+    params: Mapping[str, Any] | str | None = ...,
+    truth: Literal[True],
+    **settings: Any,
+) -> tuple[Image, Params, dict[str, Map]]: ...
+def degrade(
+    image: Image,
+    degradation: str,
+    *,
+    seed: Seed = 0,
+    severity: str = "",
+    params: Mapping[str, Any] | str | None = None,
+    truth: bool = False,
+    **settings: Any,
+) -> tuple[Image, Params] | tuple[Image, Params, dict[str, Map]]:
+    """Degrade one image, as a dataset's samples are.
+
+    image        H×W×3 uint8 RGB, sRGB-encoded, 16 px a side at least. It is not changed.
+    degradation  a word of `patina.degradations()`, such as "rainy", or several as in "hazy+rainy": those are applied in
+                 the order in which light meets them, not in the order of writing.
+    seed         a whole number or any text. What is drawn depends on the seed, the degradation, its settings and the
+                 image. Images that are to get their own rain need their own seeds. A seed that a dataset stores (32
+                 hexadecimal digits) draws what that sample drew.
+    severity     "slight", "mild", "moderate", "severe" or "extreme", or two as in "mild..severe": the degradation's
+                 knob is turned until the result measures so, as far as it can. See `patina.severity`.
+    params       parameters that an earlier call gave, or a sample's, as a table or as JSON: they are applied to this
+                 image, and nothing is drawn. Then seed and severity say nothing, and of settings only folders matter.
+    truth        whether to give the truth maps too.
+    settings     as in a recipe: a number, a list to choose from, or a range {"min": 5, "max": 55}. Those of a composite
+                 go by its parts: `hazy={"beta": 0.02}`; `steps=True` adds the image after each part to the truth maps.
+
+    Gives the degraded image, H×W×3 uint8 RGB; the parameters, which JSON keeps exactly; and, if asked for, the truth
+    maps by name: H×W uint8 or uint16, a blur kernel k×k, a step H×W×3. The same arguments give the same bytes on every
+    machine with the same image codecs.
+
+    Raises RecipeError (a ValueError) for unknown degradations and settings, and for settings out of their range;
+    TypeError or ValueError for other images, seeds and parameters.
+
+    >>> import numpy as np, patina
+    >>> image = np.full((64, 96, 3), 120, np.uint8)
+    >>> lq, params = patina.degrade(image, "noisy", seed=123, sigma=[15, 25])
+    >>> lq.shape, lq.dtype, params["sigma"] in (15, 25)
+    ((64, 96, 3), dtype('uint8'), True)
+    >>> again, _ = patina.degrade(image, "noisy", params=params)
+    >>> np.array_equal(lq, again)
+    True
+    >>> lq, params, maps = patina.degrade(image, "hazy+rainy", seed="a.jpg", hazy={"beta": 0.02}, truth=True)
+    >>> sorted(maps)
+    ['hazy-depth', 'hazy-transmission', 'rainy-streaks']
+    """
+    pixels = image_of(image)
+    if not isinstance(degradation, str):
+        raise TypeError(f"degradation: expected a word such as 'rainy', found {type(degradation).__name__}")
+    written = {name: _plain(value) for name, value in settings.items()}
+    if params is None and severity:
+        written["severity"] = severity
+    chosen = parse_degradation(degradation, written, Path.cwd())
+    if params is None:
+        drawn: Params = json.loads(canonical_json(chosen.draw(Rng(_seed(seed, chosen.name)), pixels)))
+    else:
+        drawn = _parameters(params)
+    try:
+        made: Degraded = chosen.apply(pixels, drawn)
+    except (KeyError, TypeError, IndexError) as error:
+        found, lack = ", ".join(map(str, drawn)), f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"params: expected what was drawn for {chosen.name}, found {found or 'nothing'}, and {lack}"
+        ) from error
+    if not truth:
+        return made.image, drawn
+    return made.image, drawn, {**made.truth, **made.steps}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a recipe writes it: paths are texts, tuples are lists."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _seed(given: Seed, name: str) -> str:
+    """The seed of `name`'s generator."""
+    if isinstance(given, str):
+        number: Any = given
+        if _STORED_SEED.fullmatch(given):
+            return given
+    elif isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise TypeError(f"seed: expected a whole number or a text, found {given!r}")
+    else:
+        number = operator.index(given)
+    return sample_seed(number, "", name, 0, (0, 0, 0, 0))
+
+
+def _parameters(given: Mapping[str, Any] | str) -> Params:
+    try:
+        found: Any = json.loads(given) if isinstance(given, str) else given
+    except ValueError as error:
+        raise ValueError(f"params: expected a table or JSON, found a text that is neither: {error}") from None
+    if not isinstance(found, Mapping):
+        raise TypeError(f"params: expected a table or JSON, found {type(found).__name__}")
+    return dict(found)
+
+
+def severity(clean: Image, degraded: Image) -> Measured:
+    """How strongly an image was degraded, measured from the two images, on one scale for all degradations.
+
+    clean, degraded  H×W×3 uint8 RGB, of one size, 16 px a side at least.
+
+    Gives `score`, 0 (equal) to 100; `word`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
+    `psnr` in dB, 100 for equal images; `ssim` of luma; `residual_mean` and `residual_std` of degraded − clean, in
+    levels. Raises TypeError and ValueError.
+
+    >>> import numpy as np, patina
+    >>> image = np.full((64, 96, 3), 120, np.uint8)
+    >>> found = patina.severity(image, image + np.uint8(30))
+    >>> found.word, found.score, found.psnr, found.residual_mean
+    ('mild', 34.23, 18.5884, 30.0)
+    """
+    one, other = image_of(clean, "clean"), image_of(degraded, "degraded")
+    if one.shape != other.shape:
+        raise ValueError(f"expected two images of one size, found {one.shape} and {other.shape}; crop or resize one")
+    return measure(one, other)
+
+
+def degradations() -> list[DegradationInfo]:
+    """Every degradation that patina knows, in the order of DA-CLIP's words.
+
+    Each has its `word`, a `description`, a `version`, the names of its `truth` maps, its `settings` and its `knob`. A
+    setting has a `name`, a `default`, a `text` that says what it means, in what unit and range, and `is_knob`: whether
+    it is what `severity` turns.
+
+    >>> import patina
+    >>> rainy = next(one for one in patina.degradations() if one.word == "rainy")
+    >>> rainy.description
+    'Rain that falls through the picture while the shutter is open'
+    >>> rainy.knob.name, rainy.knob.default
+    ('rate', {'min': 10, 'max': 130})
+    >>> rainy.knob.text
+    'of rain, mm/h, 0.1..300. 2.5 is light, 10 moderate, 50 violent.'
+    """
+    return describe()

@@ -1,0 +1,46 @@
+"""A dataset's samples: their table, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from patina._face.arguments import AnyPath
+from patina.pipeline.format import manifest
+from patina.pipeline.format.manifest import SampleRow
+
+
+def read_samples(dataset: AnyPath, shards: Sequence[str] | None = None) -> list[SampleRow]:
+    """The samples of a dataset, a row each, by shard and offset.
+
+    dataset  its folder.
+    shards   names of shards, such as "train-noisy-0000.tar", to read the rows of those alone.
+
+    A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
+    (what was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (at CLIP's 224 px),
+    `source`, `variant`, `x`, `y`, `width` and `height` in px of the photograph; its place is `shard`, `offset`, `size`.
+
+    Raises ManifestError (a ValueError) where there is no dataset, or a damaged one.
+
+    >>> import patina
+    >>> rows = patina.read_samples("OUT")
+    >>> len(rows), rows[0].degradation, (rows[0].width, rows[0].height)
+    (8, 'jpeg-compressed', (64, 48))
+    """
+    return manifest.read_samples(manifest.dataset_folder(Path(dataset)), shards)
+
+
+def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
+    """The files of one sample by extension, as bytes: "png" or "jpg" is LQ, "gt.png" or "gt.jpg" GT, "txt" the caption,
+    "json" all facts, others such as "mask.png" the truth maps.
+
+    dataset  its folder. row: one of `read_samples`.
+
+    Raises DamagedShardError (a ValueError) if other bytes lie there, OSError if none do.
+
+    >>> import patina
+    >>> files = patina.read_members("OUT", patina.read_samples("OUT")[0])
+    >>> sorted(files)
+    ['gt.png', 'jpg', 'json', 'txt']
+    """
+    return manifest.read_members(Path(dataset), row)

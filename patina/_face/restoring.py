@@ -1,0 +1,82 @@
+"""A trained restorer, on photographs in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import overload
+
+import PIL.Image
+
+from patina._face.arguments import AnyPath, photo_of
+from patina.synth.image import Image
+from patina.training.restore.load import load_model
+from patina.training.restore.options import How, Worker
+
+
+class Restorer:
+    """A trained model that restores photographs. `Restorer.load` makes one.
+
+    >>> import numpy as np, patina
+    >>> restorer = patina.Restorer.load("RUN", device="cpu")
+    >>> photo = np.full((48, 64, 3), 120, np.uint8)
+    >>> restored, found = restorer.restore(photo)
+    >>> restored.shape, restored.dtype
+    ((48, 64, 3), dtype('uint8'))
+    >>> sorted(found)
+    ['jpeg-compressed', 'low-light', 'noisy']
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @classmethod
+    def load(
+        cls,
+        path: AnyPath,
+        *,
+        device: str = "",
+        stage: str = "",
+        steering: AnyPath | None = None,
+        sampler: str = "",
+        steps: int = 0,
+        seed: int = 0,
+        tile: int | None = None,
+        overlap: int | None = None,
+    ) -> Restorer:
+        """The restorer in a run's folder, a stage's folder of it, a model.safetensors, or a published .pth, .pt or
+        .ckpt file.
+
+        device   such as "cuda:0" or "cpu"; empty: a GPU if there is one, else the CPU.
+        stage    of a run with several restorers; empty: the last one finished.
+        steering the published file that steers a published restorer, such as daclip_ViT-B-32.pt.
+        sampler  of a diffusion model, with its steps (network calls); empty and 0: as it was trained.
+        seed     of a diffusion model's noise.
+        tile     side of the tiles that photographs are restored in, px, which overlap by `overlap` px; 0: never in
+                 tiles; None: as suits the model.
+
+        Raises CheckpointError, StageError and ModelInputError (ValueErrors) for what cannot be loaded or combined.
+        """
+        restorer = load_model(
+            Path(path), steering=None if steering is None else Path(steering), stage=stage, device=device
+        )
+        return cls(Worker(restorer, How(sampler, steps, seed, tile, overlap)))
+
+    @overload
+    def restore(self, photo: Image) -> tuple[Image, dict[str, float]]: ...
+    @overload
+    def restore(self, photo: PIL.Image.Image) -> tuple[PIL.Image.Image, dict[str, float]]: ...
+    def restore(self, photo: Image | PIL.Image.Image) -> tuple[Image | PIL.Image.Image, dict[str, float]]:
+        """The restored photograph, and how much it looked like each degradation.
+
+        photo  H×W×3 uint8 RGB of any size from 16 px, or an upright Pillow image of mode RGB or L. It is not changed.
+
+        Gives an array for an array and a Pillow image for a Pillow image, of the same size and mode; and a table from
+        each known degradation to its probability, 0 to 1, the likeliest first: empty for models that no CLIP steers.
+        The same model and seed give the same result whatever was restored before, unless memory asks for smaller tiles.
+
+        Raises TypeError and ValueError for other images, TrainingError (a RuntimeError) for too little memory.
+        """
+        restored, look, _ = self._worker.restore(photo_of(photo))
+        if isinstance(photo, PIL.Image.Image):
+            return PIL.Image.fromarray(restored).convert(photo.mode), dict(look.words)
+        return restored, dict(look.words)
