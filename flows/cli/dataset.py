@@ -206,6 +206,7 @@ def calibrate(
     """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.machine import usable_cores
+    from patina.pipeline.markdown import markdown_table
     from patina.pipeline.progress import Meter
     from patina.pipeline.report.calibrate import calibrate as run
 
@@ -213,8 +214,8 @@ def calibrate(
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
     rows = [figures.row for figures in found]
     if markdown:
-        lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
-        console.print(escape("\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)])))
+        lines = markdown_table([list(rows[0]), *(list(row.values()) for row in rows)], escape=str)
+        console.print(escape("\n".join(lines)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:

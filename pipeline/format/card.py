@@ -1,7 +1,8 @@
 """OUT/README.md: the dataset's card, whose YAML head lets `datasets.load_dataset(OUT)` read the shards as they are.
 
 All of it follows from the manifest and the two tables: no date, no folder of the machine that built it. Names, captions
-and attributions come from anywhere, so every text goes through `_text` into Markdown and through `_yaml` into YAML.
+and attributions come from anywhere, so every text goes through `markdown_text` into Markdown and through `_yaml` into
+YAML.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from patina.pipeline.format.layout import SHARDS, SPLITS
 from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
+from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
 from patina.pipeline.sources.presets.preset import UNKNOWN
-from patina.pipeline.text import counted, human_bytes, printable
+from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
 from patina.synth.degradations import WORDS
 
@@ -59,6 +61,20 @@ TRUTH = {
     "mask": ("what is kept and what is a hole", "8 bits, 255 = kept, 0 = hole"),
 }
 """Truth maps by name: what each tells, and its levels. H×W grey PNG, aligned with LQ and GT but for the kernel."""
+
+MEMBERS = (
+    (
+        "`KEY.png` or `KEY.jpg`",
+        "LQ, the degraded image, RGB; a JPEG only where the degradation is JPEG or a pair's LQ was one",
+    ),
+    (
+        "`KEY.gt.png` or `KEY.gt.jpg`",
+        "GT, the clean image; the photograph's own bytes where nothing was cut, rotated or converted",
+    ),
+    ("`KEY.txt`", "caption of the clean image, one line, UTF-8"),
+    ("`KEY.json`", "everything else, as below; the same keys in every sample"),
+)
+"""Files of a sample, in Markdown, explained; truth maps come after them."""
 
 TOLD = (
     ("key",), ("degradation",), ("degradations",), ("entry",), ("params",), ("seed",), ("source", "content"),
@@ -107,7 +123,7 @@ def card(manifest: Manifest, truth: Iterable[str], numbers: Statistics) -> str:
     parts = [
         *_head(manifest, maps, numbers),
         "",
-        f"# {_text(manifest.recipe['name'])}",
+        f"# {markdown_text(manifest.recipe['name'])}",
         "",
         *_summary(manifest, numbers),
         *_loading(manifest),
@@ -239,7 +255,7 @@ def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
         "degraded images of pairs came with the clean ones; all others were synthesised from a seed and drawn "
         "parameters, which are stored, so that any of them can be made again pixel by pixel.",
         "",
-        *_table(numbers.count_rows()),
+        *markdown_table(numbers.count_rows()),
         "",
     ]
 
@@ -292,22 +308,15 @@ def _loading(manifest: Manifest) -> list[str]:
 
 
 def _columns(truth: Sequence[str]) -> list[str]:
+    """Tables of a sample's files and of KEY.json's keys; their cells are Markdown already."""
+    members = [("member", "holds"), *MEMBERS, *(_truth(name) for name in truth)]
+    keys = [(", ".join(f"`{name}`" for name in names), _meaning(names[0])) for names in TOLD]
     return [
         "## What a sample holds",
         "",
-        "| member | holds |",
-        "|---|---|",
-        "| `KEY.png` or `KEY.jpg` | LQ, the degraded image, RGB; a JPEG only where the degradation is JPEG or a "
-        "pair's LQ was one |",
-        "| `KEY.gt.png` or `KEY.gt.jpg` | GT, the clean image; the photograph's own bytes where nothing was cut, "
-        "rotated or converted |",
-        "| `KEY.txt` | caption of the clean image, one line, UTF-8 |",
-        "| `KEY.json` | everything else, as below; the same keys in every sample |",
-        *(f"| `KEY.{name}.png` | {what}; {levels} |" for name, what, levels in map(_truth, truth)),
+        *markdown_table(members, escape=str),
         "",
-        "| key of `KEY.json` | tells |",
-        "|---|---|",
-        *(f"| {', '.join(f'`{name}`' for name in names)} | {_meaning(names[0])} |" for names in TOLD),
+        *markdown_table([("key of `KEY.json`", "tells"), *keys], escape=str),
         "",
         "`samples.parquet` has these facts and each sample's place in its shard, one row a sample; `sources.parquet` "
         "one row a photograph; `manifest.json` the recipe and every shard's SHA-256; `croissant.json` describes all.",
@@ -321,13 +330,14 @@ def _meaning(name: str) -> str:
     return field.markdown or field.meaning
 
 
-def _truth(name: str) -> tuple[str, str, str]:
-    """A truth map's name, meaning and levels; of a composite's, its part's."""
+def _truth(name: str) -> tuple[str, str]:
+    """A truth map's file, with its meaning and levels; of a composite's, its part's."""
+    file = f"`KEY.{name}.png`"
     if name.startswith("step-"):
-        return name, f"the image after part {name.removeprefix('step-')} of a composite", "RGB, 8 bits"
+        return file, f"the image after part {name.removeprefix('step-')} of a composite; RGB, 8 bits"
     word = next((w for w in sorted(WORDS, key=len, reverse=True) if name.startswith(f"{w}-")), "")
     meaning, levels = TRUTH.get(name.removeprefix(f"{word}-") if word else name, ("a map of what was done", "grey"))
-    return name, f"{word}: {meaning}" if word else meaning, levels
+    return file, f"{f'{word}: ' if word else ''}{meaning}; {levels}"
 
 
 def _numbers(numbers: Statistics) -> list[str]:
@@ -338,11 +348,11 @@ def _numbers(numbers: Statistics) -> list[str]:
         "Severity is measured from LQ and GT, half by PSNR and half by SSIM, from 0 to 100 in five words. Figures are "
         "medians; the words' columns are shares of the samples.",
         "",
-        *_table(numbers.severity_rows()),
+        *markdown_table(numbers.severity_rows()),
         "",
     ]
     if (words := captions.words) is not None:
-        frequent = ", ".join(f"{_text(word)} ({count:,})" for word, count in captions.frequent[:15])
+        frequent = ", ".join(f"{markdown_text(word)} ({count:,})" for word, count in captions.frequent[:15])
         lines += [
             f"**Captions.** {counted(captions.distinct, 'different caption')} of "
             f"{counted(captions.photographs, 'photograph')} "
@@ -375,17 +385,19 @@ def _numbers(numbers: Statistics) -> list[str]:
         f"{floors}.",
         "",
     ]
-    return lines + [line for warning in numbers.warnings for line in (f"**Warning:** {_text(warning)}.", "")]
+    return lines + [line for warning in numbers.warnings for line in (f"**Warning:** {markdown_text(warning)}.", "")]
 
 
 def _captioners(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{_text(name or 'nobody')} ({count:,})" for name, count in counts.items())
+    return ", ".join(f"{markdown_text(name or 'nobody')} ({count:,})" for name, count in counts.items())
 
 
 def _making(manifest: Manifest, numbers: Statistics) -> list[str]:
-    captioners = _captioners(numbers.captions.captioners) or _text(manifest.captioner)
+    captioners = _captioners(numbers.captions.captioners) or markdown_text(manifest.captioner)
     recipe = _fenced(tomli_w.dumps(shown_recipe(manifest.recipe)).rstrip(), "toml")
-    versions = ", ".join(f"{_text(name)} {_text(version)}" for name, version in sorted(manifest.versions.items()))
+    versions = ", ".join(
+        f"{markdown_text(name)} {markdown_text(version)}" for name, version in sorted(manifest.versions.items())
+    )
     twice = (
         f" {counted(manifest.duplicates, 'file')} had the bytes of another and were used once."
         if manifest.duplicates
@@ -417,7 +429,7 @@ def _rights(numbers: Statistics) -> list[str]:
         "Every sample is a derivative of its photograph and is under that photograph's licence. `sources.parquet` "
         "tells for each one; a sample's `source` is the row's `digest`.",
         "",
-        *_table(numbers.rights_rows()),
+        *markdown_table(numbers.rights_rows()),
         "",
     ]
     silent = sum(r.photographs for r in numbers.rights if r.licence in {"", UNKNOWN})
@@ -438,7 +450,7 @@ def _aside(manifest: Manifest) -> list[str]:
             "",
             f"{counted(len(manifest.set_aside), 'input')} could not be used. `manifest.json` names each.",
             "",
-            *_table(
+            *markdown_table(
                 [["inputs", "reason", "such as"]]
                 + [[f"{len(g):,}", public_name(g[0]["reason"]), public_name(g[0]["name"])] for g in ordered[:LISTED]]
             ),
@@ -446,7 +458,7 @@ def _aside(manifest: Manifest) -> list[str]:
         ]
     if manifest.notes:
         more = len(manifest.notes) - LISTED
-        lines += ["## Notes", "", *(f"- {_text(public_name(note))}" for note in manifest.notes[:LISTED])]
+        lines += ["## Notes", "", *(f"- {markdown_text(public_name(note))}" for note in manifest.notes[:LISTED])]
         lines += [f"- … and {more:,} more in `manifest.json`"] if more > 0 else []
         lines.append("")
     return lines
@@ -463,8 +475,8 @@ def _care(manifest: Manifest, numbers: Statistics) -> list[str]:
     lines = ["## What to be careful about", ""]
     if by_model:
         lines.append(
-            f"- Captions by {', '.join(map(_text, by_model))} are a model's: they can be wrong, and they carry its "
-            "training data's bias, above all about people."
+            f"- Captions by {', '.join(map(markdown_text, by_model))} are a model's: they can be wrong, and they "
+            "carry its training data's bias, above all about people."
         )
     lines += [
         "- A caption tells of the clean image, and not what is left of it in LQ.",
@@ -505,29 +517,12 @@ def _citation(manifest: Manifest, numbers: Statistics) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table; the first row is its head."""
-    head, *body = [[_text(cell) for cell in row] for row in rows]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return lines + [f"| {' | '.join(row)} |" for row in body]
-
-
 def _fenced(text: str, language: str) -> list[str]:
     """Code in a fence that nothing in it can close."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return [f"{fence}{language}", *text.split("\n"), fence]
 
 
-def _text(value: str) -> str:
-    """A text as Markdown shows it: one line, with every character that could mean something to Markdown or HTML taken
-    literally."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", _line(value))
-
-
 def _yaml(value: str) -> str:
     """A text as a YAML scalar in double quotes: JSON's quoting is YAML's for what is printable."""
-    return json.dumps(_line(value), ensure_ascii=False)
-
-
-def _line(value: str) -> str:
-    return printable(" ".join(str(value).split()))
+    return json.dumps(markdown_line(value), ensure_ascii=False)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from patina.pipeline.format.manifest import SampleRow, read_members
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.report.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
 from patina.pipeline.report.gallery import spread
-from patina.pipeline.report.html import escaped, is_digest
+from patina.pipeline.report.html import is_digest, render
 from patina.pipeline.report.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
+from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted, decibels
 from patina.synth.image import Image
 from patina.synth.severity import word_of
@@ -33,20 +33,6 @@ STRONGEST = 16
 CHANGED = "Cut out at 1:1, where most changed. The difference is amplified; grey is none."
 ALONE = "Cut out at 1:1, where the photograph is busiest."
 
-STYLE = """
-main > section { padding-top: 52px; }
-main > section > .note { margin: 8px 0 0; }
-.pair { padding: 20px 0; border-bottom: 1px solid var(--line); }
-.pair h3 { margin: 0 0 2px; }
-.pair p { color: var(--quiet); max-width: 110ch; }
-.views { display: flex; flex-wrap: wrap; gap: 16px; margin-top: 12px; }
-.views figure { max-width: 100%; }
-.views img { display: block; max-width: 100%; height: auto; background: var(--well); }
-.views figcaption { margin-top: 4px; font-size: 13px; color: var(--quiet); }
-.entries { overflow-x: auto; }
-.entries :is(th, td) { white-space: nowrap; }
-"""
-
 
 def write_diff_page(old: Snapshot, new: Snapshot, found: Diff, path: Path, limit: int = 24) -> Path:
     """Write one self-contained page about the difference `found` of two datasets; gives its path.
@@ -55,12 +41,32 @@ def write_diff_page(old: Snapshot, new: Snapshot, found: Diff, path: Path, limit
     as there is room for, always the same. Pictures need the datasets' shards; where one is not there, the page says so.
     Raises ManifestError, DamagedShardError, OSError.
     """
-    pictured = (
-        _cards("Other pixels", found.changed[0].size, _changed(old, new, found.changed, limit), CHANGED),
-        _cards("Samples added", found.added.size, _alone(new, found.added, limit), ALONE),
-        _cards("Samples dropped", found.dropped.size, _alone(old, found.dropped, limit), ALONE),
+    sections = [
+        _section("Recipe", [("", Listed(len(found.recipe), found.recipe))]),
+        _section("Built with other tools", [("", Listed(len(found.tools), found.tools))]),
+        _entries(found),
+        _section("Captions", [("", found.captions)], "Each photograph once, however many samples it has."),
+        _samples("Other pixels", found.changed[0].size, _changed(old, new, found.changed, limit), CHANGED),
+        _samples("Samples added", found.added.size, _alone(new, found.added, limit), ALONE),
+        _samples("Samples dropped", found.dropped.size, _alone(old, found.dropped, limit), ALONE),
+        _section("Sources", found.sources.items()),
+        _section("Shards", found.shards.items()),
+        _section("Inputs set aside", found.set_aside.items()),
+    ]
+    names = [one.manifest.recipe["name"] for one in (old, new)]
+    sides = [
+        {"samples": counted(samples, "sample"), "shards": counted(shards, "shard"), "digest": digest[:16]}
+        for (samples, shards), digest in zip(found.counts, found.digests, strict=True)
+    ]
+    text = render(
+        "diff.html",
+        title=names[1] if names[0] == names[1] else f"{names[0]} → {names[1]}",
+        card=CROP[0],
+        sides=sides,
+        is_empty=found.is_empty,
+        sections=[section for section in sections if section],
     )
-    return write_page(path, _page(old, new, found, pictured))
+    return write_page(path, text)
 
 
 @dataclass(frozen=True)
@@ -72,66 +78,24 @@ class _Shown:
     pictures: Mapping[str, tuple[str, Box]] = field(repr=False)
 
 
-def _page(old: Snapshot, new: Snapshot, found: Diff, pictured: Sequence[str]) -> str:
-    style = Path(__file__).with_name("gallery.html").read_text("utf-8").partition("<style>")[2].partition("</style>")[0]
-    names = [one.manifest.recipe["name"] for one in (old, new)]
-    title = names[1] if names[0] == names[1] else f"{names[0]} → {names[1]}"
-    sections = [
-        _section("Recipe", [("", Listed(len(found.recipe), found.recipe))]),
-        _section("Built with other tools", [("", Listed(len(found.tools), found.tools))]),
-        _entries(found),
-        _section("Captions", [("", found.captions)], "Each photograph once, however many samples it has."),
-        *pictured,
-        _section("Sources", found.sources.items()),
-        _section("Shards", found.shards.items()),
-        _section("Inputs set aside", found.set_aside.items()),
-    ]
-    body = "\n".join(filter(None, sections)) if not found.is_empty else "<section><h2>Nothing differs</h2></section>"
-    facts = [f"{counted(n, 'sample')} in {counted(s, 'shard')}, digest <code>{digest[:16]}</code>"
-             for (n, s), digest in zip(found.counts, found.digests, strict=True)]  # fmt: skip
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escaped(title)}: what changed · patina</title>
-<style>{Template(style).substitute(card=CROP[0])}{STYLE}</style>
-</head>
-<body>
-<header>
-<h1 dir="auto">{escaped(title)}</h1>
-<p class="lead">What changed between two builds</p>
-<p>old: {facts[0]}<br>new: {facts[1]}</p>
-</header>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""  # noqa: E501
+@dataclass(frozen=True)
+class _Section:
+    """What stands under one heading: lists by what happened to their items, a table, or samples."""
+
+    title: str
+    note: str = ""
+    lists: Sequence[tuple[str, Listed]] = ()
+    table: Table | None = None
+    samples: Sequence[_Shown] = ()
 
 
-def _section(title: str, groups: Iterable[tuple[str, Listed]], note: str = "") -> str:
+def _section(title: str, groups: Iterable[tuple[str, Listed]], note: str = "") -> _Section | None:
     """Lists under one heading, each with what happened to its items; nothing where nothing did."""
-    parts = []
-    for what, one in groups:
-        if not one.total:
-            continue
-        rest = one.total - len(one.items)
-        more = f"<li>… and {rest:,} more</li>" if rest else ""
-        items = "".join(f"<li><bdi>{escaped(item)}</bdi></li>" for item in one.items)
-        parts.append((f"<h3>{one.total:,} {escaped(what)}</h3>" if what else "") + f"<ul>{items}{more}</ul>")
-    return _headed(title, note, "".join(parts)) if parts else ""
+    lists = [(what, one) for what, one in groups if one.total]
+    return _Section(title, note, lists) if lists else None
 
 
-def _headed(title: str, note: str, body: str) -> str:
-    said = f'<p class="note">{note}</p>' if note else ""
-    return f"<section><h2>{title}</h2>{said}{body}</section>"
-
-
-def _entries(found: Diff) -> str:
+def _entries(found: Diff) -> _Section | None:
     """Samples by entry, one row for each that changed."""
     columns: dict[str, Callable[[EntryChange], int]] = {
         "added": lambda e: e.added,
@@ -142,19 +106,12 @@ def _entries(found: Diff) -> str:
         "other split": lambda e: e.moved,
         "as before": lambda e: e.same,
     }
-    rows = [entry for entry in found.samples if not entry.is_same]
-    if not rows:
-        return ""
-    columns = {name: number for name, number in columns.items() if any(number(e) for e in rows)}
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("entry", *columns, "median severity"))
-    body = "".join(
-        f'<tr><th scope="row">{escaped(e.entry)}</th>'
-        + "".join(f"<td>{number(e) or '–'}</td>" for number in columns.values())
-        + f"<td>{_drift(e)}</td></tr>"
-        for e in rows
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return _headed("Samples", "", f'<div class="entries">{table}</div>')
+    changed = [entry for entry in found.samples if not entry.is_same]
+    if not changed:
+        return None
+    columns = {name: number for name, number in columns.items() if any(number(e) for e in changed)}
+    rows = [[e.entry, *(str(number(e) or "–") for number in columns.values()), _drift(e)] for e in changed]
+    return _Section("Samples", table=Table.of_texts("Samples", ["entry", *columns, "median severity"], rows))
 
 
 def _drift(entry: EntryChange) -> str:
@@ -162,22 +119,12 @@ def _drift(entry: EntryChange) -> str:
     return before if before == after else f"{before} → {after}"
 
 
-def _cards(title: str, total: int, shown: Sequence[_Shown], note: str) -> str:
+def _samples(title: str, total: int, shown: Sequence[_Shown], note: str) -> _Section | None:
     """Samples with pictures under one heading; nothing where there are none."""
     if not total:
-        return ""
+        return None
     some = "" if len(shown) == total else f"{len(shown):,} of {total:,}, spread over all of them. "
-    cards = []
-    for one in shown:
-        views = "".join(
-            f'<figure><img src="{uri}" width="{box[2]}" height="{box[3]}" alt="{escaped(what)} of {escaped(one.head)}">'
-            f"<figcaption>{escaped(what)}</figcaption></figure>"
-            for what, (uri, box) in one.pictures.items()
-        )
-        facts = "<br>".join(f"<bdi>{escaped(fact)}</bdi>" for fact in one.facts)
-        cards.append(f'<article class="pair"><h3>{escaped(one.head)}</h3><p>{facts}</p>'
-                     f'<div class="views">{views}</div></article>')  # fmt: skip
-    return _headed(title, f"{some}{note}", "".join(cards))
+    return _Section(title, some + note, samples=shown)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,38 +1,32 @@
-"""The gallery's words and figures: everything about a dataset that becomes HTML, around the template gallery.html.
-
-File names, captions and attributions come from anywhere, so every text goes through `escaped`; the page's own policy
-(`Content-Security-Policy`) forbids any request and any script but its one.
-"""
+"""The gallery: everything about a dataset that its page tells, around the template gallery.html."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.format.manifest import Manifest, SampleRow
 from patina.pipeline.format.statistics import Captions, Statistics, statistics
-from patina.pipeline.report.html import escaped, is_digest
+from patina.pipeline.report.html import escaped, is_digest, render
 from patina.pipeline.report.pictures import Box
+from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted, decibels, human_bytes
 from patina.synth.severity import CEILING, WORDS, word_of
 
 LARGEST = 768
 """Pixels a side up to which an image is shown as a whole; of a larger one, its middle."""
 
-LISTED = 200
-"""Lines of a list at the most. The rest is counted, and is in the dataset's own files."""
+LISTED, NAMED = 200, 12
+"""Lines of a list, and names beside a licence, at the most. The rest is counted, and is in the dataset's own files."""
 
 FREQUENT = 16
 """Words of captions that are listed."""
@@ -57,41 +51,45 @@ class Shown:
 
 def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, Any]], shown: Sequence[Shown]) -> str:
     """The whole page. `samples` are all rows of samples.parquet, `sources` those of sources.parquet."""
-    template = Path(__file__).with_name("gallery.html").read_text("utf-8")
-    script = template.partition("<script>")[2].partition("</script>")[0]
     total = samples.num_rows
-    aside = f' <a href="#aside">{counted(len(manifest.set_aside), "input")} set aside</a>' if manifest.set_aside else ""
     widths = [s.box[2] for s in shown]
     numbers = statistics(samples, sources)
-    return Template(template).substitute(
-        policy=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        title=escaped(manifest.recipe["name"]),
-        facts=_facts(manifest, numbers) + aside,
+    return render(
+        "gallery.html",
+        script="gallery.js",
+        title=manifest.recipe["name"],
+        facts=_facts(manifest, numbers),
+        set_aside=counted(len(manifest.set_aside), "input") + " set aside" if manifest.set_aside else "",
         digest=manifest.digest,
         shown="" if len(shown) == total else f"{len(shown):,} of {total:,} samples, spread evenly over all of them.",
         largest=LARGEST,
+        listed_most=LISTED,
+        named_most=NAMED,
         card=int(np.clip(max(widths, default=0), 260, 340)),
         filters=_filters(shown),
-        samples=_samples(shown),
+        photographs=_photographs(shown),
         counts=_counts(manifest),
         severity=_severity(numbers),
         psnr=_psnr(samples),
         sizes=_sizes(numbers),
         captions=_captions(numbers.captions),
         labels=_labels(numbers),
-        aside=_aside(manifest, sources),
+        warnings=numbers.warnings,
+        refused=manifest.set_aside,
+        same=[source["names"] for source in sources if len(source["names"]) > 1],
+        notes=manifest.notes,
         licences=_licences(sources),
     )
 
 
 def _facts(manifest: Manifest, numbers: Statistics) -> str:
-    named = [f"{escaped(name or 'nobody')} ({count:,})" for name, count in numbers.captions.captioners.items()]
+    named = [f"{name or 'nobody'} ({count:,})" for name, count in numbers.captions.captioners.items()]
     facts = [
         counted(sum(s.count for s in manifest.shards), "sample"),
         f"of {counted(manifest.sources, 'photograph')}",
         f"in {counted(len(manifest.shards), 'shard')},",
         f"{human_bytes(sum(s.bytes for s in manifest.shards))}.",
-        f"Captions by {', '.join(named) or escaped(manifest.captioner)}.",
+        f"Captions by {', '.join(named) or manifest.captioner}.",
     ]
     return " ".join(facts)
 
@@ -100,117 +98,144 @@ def _facts(manifest: Manifest, numbers: Statistics) -> str:
 # Samples
 
 
-def _filters(shown: Sequence[Shown]) -> str:
+@dataclass(frozen=True)
+class _Filter:
+    """A row of buttons: what it filters by, and samples by value."""
+
+    name: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """An image of a sample. is_repeated: whether the page has its data already, under this id."""
+
+    id: str
+    is_repeated: bool
+    uri: str = field(repr=False)
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A sample's card. what: how its pictures are called. detail: the middle of the part at 1:1, pixels of the picture.
+
+    parameters  names, each with its values: most have one, lists have several.
+    """
+
+    row: SampleRow
+    what: str
+    severity: str
+    width: int
+    height: int
+    lq: _Picture
+    gt: _Picture
+    detail: tuple[int, int]
+    truth: Mapping[str, str] = field(repr=False)
+    has_own_caption: bool
+    parameters: Sequence[tuple[str, Sequence[str]]]
+    place: str
+
+
+@dataclass(frozen=True)
+class _Photograph:
+    """A photograph with its samples. width: of the widest of them, px."""
+
+    caption: str
+    names: str
+    size: str
+    split: str
+    rights: str
+    width: int
+    samples: Sequence[_Sample]
+
+
+def _filters(shown: Sequence[Shown]) -> list[_Filter]:
     """Two rows of buttons: degradations and splits that are among the samples shown."""
     words = Counter(s.row.entry for s in shown)
     splits = Counter(s.row.split for s in shown)
-    parts = []
-    groups = (("degradation", sorted(words), words), ("split", [s for s in SPLITS if s in splits], splits))
-    for name, values, counts in groups:
-        buttons = [f'<button type="button" data-filter="{name}" data-value="" aria-pressed="true">all</button>']
-        buttons += [
-            f'<button type="button" data-filter="{name}" data-value="{escaped(v)}" aria-pressed="false">{escaped(v)} '
-            f"<small>{counts[v]}</small></button>"
-            for v in values
-        ]
-        parts.append(f'<div role="group" aria-label="Show {name}"><span>{name}</span>{"".join(buttons)}</div>')
-    return "".join(parts)
+    return [
+        _Filter("degradation", dict(sorted(words.items()))),
+        _Filter("split", {split: splits[split] for split in SPLITS if split in splits}),
+    ]
 
 
-def _samples(shown: Sequence[Shown]) -> str:
-    """Sections of photographs by name, and in each its samples. A picture that several share is in the page once."""
+def _photographs(shown: Sequence[Shown]) -> list[_Photograph]:
+    """Photographs by name, each with its samples. A picture that several share is in the page once."""
     photographs: dict[str, list[Shown]] = defaultdict(list)
     for one in shown:
         photographs[one.source["content"]].append(one)
     pictures: dict[str, str] = {}
-    sections = []
+    found = []
     for group in sorted(photographs.values(), key=lambda g: min(s.source["names"][0] for s in g)):
         group.sort(key=lambda s: (s.row.entry, s.row.y, s.row.x, s.row.variant, s.source["names"]))
-        first = group[0]
+        row, source = group[0].row, group[0].source
         captions = list(dict.fromkeys(s.row.caption for s in group))
         names = list(dict.fromkeys(name for s in group for name in s.source["names"]))
-        licence = first.source["licence"]
-        rights = " · ".join(filter(None, (f"licence {licence}" if licence else "", first.source["attribution"])))
-        facts = [
-            f"<bdi>{', '.join(escaped(name) for name in names)}</bdi>",
-            f"{first.source['width']}×{first.source['height']} px",
-            escaped(first.row.split),
-            f"<bdi>{escaped(rights)}</bdi>" if rights else "",
-        ]
-        room = f"--n: {len(group)}; --width: {max(s.box[2] for s in group)}px"
-        cards = "".join(_card(s, names[0], len(captions) > 1, pictures) for s in group)
-        sections.append(
-            f'<section class="photograph"><h3 dir="auto">{escaped(captions[0]) or "(no caption)"}</h3>'
-            f'<p class="facts">{" <i>·</i> ".join(filter(None, facts))}</p>'
-            f'<div class="cards" style="{room}">{cards}</div></section>'
+        licence = f"licence {source['licence']}" if source["licence"] else ""
+        found.append(
+            _Photograph(
+                caption=captions[0],
+                names=", ".join(names),
+                size=f"{source['width']}×{source['height']} px",
+                split=row.split,
+                rights=" · ".join(filter(None, (licence, source["attribution"]))),
+                width=max(s.box[2] for s in group),
+                samples=[_sample(s, names[0], len(captions) > 1, pictures) for s in group],
+            )
         )
-    return "\n".join(sections)
+    return found
 
 
-def _card(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> str:
-    """One sample: slider, 1:1 detail, truth maps and facts. `pictures` are the ids of those that the page has."""
+def _sample(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) -> _Sample:
+    """One sample's card. `pictures` are the ids of those that the page has."""
     row = one.row
     _, _, width, height = one.box
-    word = escaped(row.entry)
-    what = f"{word}, {escaped(name)}"
-    lq = _picture(one.lq, one, f"LQ, {word}: {escaped(row.caption)}", pictures)
-    gt = _picture(one.gt, one, f"GT: {escaped(row.caption)}", pictures)
     x, y, w, h = one.detail
-    detail = "".join(
-        f'<figure><span data-as="{pictures[uri]}" data-alt=""></span><figcaption>{side}</figcaption></figure>'
-        for side, uri in (("LQ", one.lq), ("GT", one.gt))
+    return _Sample(
+        row=row,
+        what=f"{row.entry}, {name}",
+        severity=f"{word_of(row.severity)} · {decibels(row.psnr)}",
+        width=width,
+        height=height,
+        lq=_picture(one.lq, one, pictures),
+        gt=_picture(one.gt, one, pictures),
+        detail=(x + w // 2, y + h // 2),
+        truth=one.truth,
+        has_own_caption=captioned,
+        parameters=_parameters(row.params),
+        place=_place(one),
     )
-    maps = "".join(
-        f'<button type="button" class="map" data-name="{escaped(kind)}"><img src="{uri}" width="{width}" '
-        f'height="{height}" alt="{escaped(kind)} of {what}"><span>{escaped(kind)}</span></button>'
-        for kind, uri in one.truth.items()
-    )
-    return f"""
-<article class="sample" style="--width: {width}px" data-degradation="{word}" data-split="{escaped(row.split)}">
-<h4>{word}{f" <small>variant {row.variant}</small>" if row.variant else ""}
-<span>{escaped(word_of(row.severity))} · {decibels(row.psnr)}</span></h4>
-<div class="slider" data-what="{what}">{gt}<span class="tag">GT</span>
-<div class="over">{lq}<span class="tag">LQ</span></div><i></i>
-<input type="range" min="0" max="100" step="2" value="50" aria-label="Divider between LQ and GT: {what}"></div>
-<p class="scale"><span></span><button type="button" class="open">view at 1:1</button></p>
-<div class="detail" data-x="{x + w // 2}" data-y="{y + h // 2}" hidden>{detail}</div>
-{f'<div class="maps">{maps}</div>' if maps else ""}
-{f'<p class="own" dir="auto">{escaped(row.caption)}</p>' if captioned else ""}
-<p class="said">{escaped(row.sentence)}</p>
-<dl>{_parameters(row.params)}{_item("image", _place(one))}{_item("key", f"<code>{escaped(row.key)}</code>")}</dl>
-</article>"""
 
 
-def _picture(uri: str, one: Shown, alt: str, pictures: dict[str, str]) -> str:
-    """An image element; its data are in the page once, and a script copies them to where they come again."""
-    if uri in pictures:
-        return f'<span data-as="{pictures[uri]}" data-alt="{alt}"></span>'
-    pictures[uri] = f"p{len(pictures)}"
-    return f'<img id="{pictures[uri]}" src="{uri}" width="{one.box[2]}" height="{one.box[3]}" alt="{alt}">'
+def _picture(uri: str, one: Shown, pictures: dict[str, str]) -> _Picture:
+    is_repeated = uri in pictures
+    name = pictures.setdefault(uri, f"p{len(pictures)}")
+    return _Picture(name, is_repeated, uri, one.box[2], one.box[3])
 
 
-def _parameters(params: str) -> str:
-    """A degradation's parameters, one a line."""
+def _parameters(params: str) -> list[tuple[str, list[str]]]:
+    """A degradation's parameters by name, in the order of the page."""
     values = json.loads(params)
     if not values:
-        return _item("parameters", "none: the degraded image came with the clean one")
+        return [("parameters", ["none: the degraded image came with the clean one"])]
     rows = []
     for word, drawn in values.get("parts", [("", values)]):
         order = sorted(drawn.items(), key=lambda item: is_digest(item[1]))  # what tells a reader least comes last
-        rows += [_item(escaped(f"{word} {name}".strip().replace("_", " ")), _value(value)) for name, value in order]
-    return "".join(rows)
+        rows += [(f"{word} {name}".strip().replace("_", " "), _values(value)) for name, value in order]
+    return rows
 
 
-def _value(value: object) -> str:
-    if value == "":
-        return "–"
-    if isinstance(value, float) and len(repr(value)) > 8:
-        return f"{value:.6g}"  # samples.parquet has every digit
-    if isinstance(value, str):
-        return f"<code>{escaped(value)}</code>" if is_digest(value) else escaped(value)
+def _values(value: object) -> list[str]:
+    """A parameter as texts: one, or those of a list."""
     if isinstance(value, list) and not any(isinstance(v, list | dict) for v in value):
-        return ", ".join(_value(v) for v in value)
-    return escaped(json.dumps(value, ensure_ascii=False))
+        return [text for v in value for text in _values(v)]
+    if value == "":
+        return ["–"]
+    if isinstance(value, float) and len(repr(value)) > 8:
+        return [f"{value:.6g}"]  # samples.parquet has every digit
+    return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
 
 
 def _place(one: Shown) -> str:
@@ -223,15 +248,11 @@ def _place(one: Shown) -> str:
     return text
 
 
-def _item(term: str, description: str) -> str:
-    return f"<div><dt>{term}</dt><dd>{description}</dd></div>"
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Statistics
 
 
-def _counts(manifest: Manifest) -> str:
+def _counts(manifest: Manifest) -> Table:
     """Samples by degradation and split."""
     counts: Counter[tuple[str, str]] = Counter()
     for shard in manifest.shards:
@@ -240,33 +261,50 @@ def _counts(manifest: Manifest) -> str:
             counts[word, "all"] += shard.count
     splits = [s for s in SPLITS if counts["all", s]]
     columns = [*splits, "all"] if len(splits) > 1 else splits
-    head = "".join(f'<th scope="col">{s}</th>' for s in columns)
-    body = "".join(
-        f'<tr><th scope="row">{escaped(word)}</th>'
-        + "".join(f"<td>{counts[word, s]:,}</td>" for s in columns)
-        + "</tr>"
-        for word in [*sorted({s.degradation for s in manifest.shards}), "all"]
-    )
-    return f'<table><thead><tr><th scope="col">degradation</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+    words = [*sorted({s.degradation for s in manifest.shards}), "all"]
+    rows = [[word, *(f"{counts[word, s]:,}" for s in columns)] for word in words]
+    return Table.of_texts("Samples", ["degradation", *columns], rows)
 
 
-def _severity(numbers: Statistics) -> str:
+@dataclass(frozen=True)
+class _Plot:
+    """A degradation's figure, and its numbers in words."""
+
+    name: str
+    figure: Markup
+    numbers: str
+
+
+@dataclass(frozen=True)
+class _Plots:
+    """Figures on one axis, which goes from one text to the other."""
+
+    rows: Sequence[_Plot]
+    axis: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A figure, and what it shows in words. axis: its ends. frequent: words with their number."""
+
+    figure: Markup
+    text: str
+    axis: tuple[str, str] = ("", "")
+    frequent: Sequence[tuple[str, int]] = ()
+
+
+def _severity(numbers: Statistics) -> _Plots:
     """How many samples of each degradation are how severe: bars of STEP points, a dashed line between two words."""
     rows = []
     for m in numbers.measures:
         said = ", ".join(f"{n:,} {word}" for word, n in zip(WORDS, m.words, strict=True) if n)
         label = f"Severity of {m.entry}: {said}; median {m.severity.median:.0f}"
         figure = _bars(m.bars, m.severity.median / 100, label, len(WORDS))
-        value = f"{m.severity.median:.0f} {word_of(m.severity.median)}"
-        rows.append(f"<li><span>{escaped(m.entry)}</span>{figure}<span>{value}</span></li>")
-    axis = f"<span>{WORDS[0]}</span><span>{WORDS[-1]}</span>"
-    return (
-        '<ul class="plots short"><li class="head"><span>degradation</span><span>median, of 100</span></li>'
-        f'{"".join(rows)}<li><div class="axis">{axis}</div></li></ul>'
-    )
+        rows.append(_Plot(m.entry, figure, f"{m.severity.median:.0f} {word_of(m.severity.median)}"))
+    return _Plots(rows, (WORDS[0], WORDS[-1]))
 
 
-def _psnr(samples: pa.Table) -> str:
+def _psnr(samples: pa.Table) -> _Plots:
     """A distribution for each degradation, all on one axis."""
     values, words = samples["psnr"].to_numpy(), np.array(samples["entry"].to_pylist(), object)
     real = values[values != CEILING]
@@ -278,20 +316,15 @@ def _psnr(samples: pa.Table) -> str:
         same = f"{counted(every.size - found.size, 'sample')} identical" if found.size < every.size else ""
         numbers = " / ".join(f"{v:.1f}" for v in _three(found)) if found.size else ""
         figure = _distribution(found, low, high, f"PSNR of {word} in dB: min, median, max {numbers}")
-        rows.append(
-            f"<li><span>{escaped(word)}</span>{figure}<span>{' '.join(filter(None, (numbers, same)))}</span></li>"
-        )
-    return (
-        '<ul class="plots"><li class="head"><span>degradation</span><span>min / median / max, dB</span></li>'
-        f'{"".join(rows)}<li><div class="axis"><span>{low:.0f} dB</span><span>{high:.0f} dB</span></div></li></ul>'
-    )
+        rows.append(_Plot(word, figure, " ".join(filter(None, (numbers, same)))))
+    return _Plots(rows, (f"{low:.0f} dB", f"{high:.0f} dB"))
 
 
 def _three(values: NDArray[Any]) -> tuple[float, float, float]:
     return float(values.min()), float(np.median(values)), float(values.max())
 
 
-def _distribution(values: NDArray[Any], low: float, high: float, label: str) -> str:
+def _distribution(values: NDArray[Any], low: float, high: float, label: str) -> Markup:
     """A strip of single values where they are few, otherwise a histogram; the median as a line."""
     span = max(high - low, 1e-9)
     if values.size == 0:
@@ -307,30 +340,36 @@ def _distribution(values: NDArray[Any], low: float, high: float, label: str) -> 
     if values.size:
         middle = (float(np.median(values)) - low) / span * 300
         shapes += f'<path class="median" d="M{middle:.1f} 2V38"/>'
-    return (
-        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{escaped(label)}">'
-        f'<path class="base" d="M0 36H300"/>{shapes}</svg>'
-    )
+    return _strip(label, shapes)
 
 
-def _bars(counts: Sequence[int], middle: float, label: str, parts: int = 1) -> str:
+def _bars(counts: Sequence[int], middle: float, label: str, parts: int = 1) -> Markup:
     """A histogram of counts that are there already; the median as a line at `middle`, 0 to 1, and the figure divided
     into `parts` by dashed lines."""
     wide, top = 300 / len(counts), max(*counts, 1)
     bars = "".join(f"M{i * wide:.1f} 36v{-32 * n / top:.1f}h{wide * 0.88:.1f}V36z" for i, n in enumerate(counts) if n)
     lines = "".join(f"M{i * 300 / parts:.0f} 2V36" for i in range(1, parts))
-    return (
-        f'<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{escaped(label)}">'
-        f'<path class="base" d="M0 36H300"/><path class="base thin" d="{lines}"/>'
-        f'<path class="bars" d="{bars}"/><path class="median" d="M{300 * middle:.1f} 2V38"/></svg>'
+    return _strip(
+        label,
+        f'<path class="base thin" d="{lines}"/><path class="bars" d="{bars}"/>'
+        f'<path class="median" d="M{300 * middle:.1f} 2V38"/>',
     )
 
 
-def _sizes(numbers: Statistics) -> str:
+def _strip(label: str, shapes: str) -> Markup:
+    """A figure of 300 by 40 units with a base line. shapes: SVG made of numbers alone."""
+    frame = Markup(
+        '<svg viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<path class="base" d="M0 36H300"/>{}</svg>'
+    )
+    return frame.format(escaped(label), Markup(shapes))
+
+
+def _sizes(numbers: Statistics) -> _Described | None:
     """Every photograph as a point, width by height, and in words what the samples have."""
     sides, area = numbers.sources.sides, numbers.sources.megapixels
     if area is None:
-        return ""
+        return None
     most = max(max(w, h) for w, h, _ in sides)
     # near sizes fall together, so that a figure of a million photographs stays small
     points: Counter[tuple[int, int]] = Counter()
@@ -350,81 +389,59 @@ def _sizes(numbers: Statistics) -> str:
         ((w, h, _),) = numbers.samples.sides
         words += f" All samples are {w}×{h} px."
     label = f"Widths and heights of {counted(numbers.sources.count, 'photograph')}. {words}"
-    return (
-        f'<svg class="sizes" viewBox="-8 -2 268 262" role="img" aria-label="{label}"><path class="base" '
-        f'd="M0 0V240H240"/><path class="base thin" d="M0 240L240 0"/>{dots}<text x="240" y="256" text-anchor="end">'
-        f'width, to {most} px</text><text x="6" y="8">height</text></svg><p>{words}</p>'
+    frame = Markup(
+        '<svg class="sizes" viewBox="-8 -2 268 262" role="img" aria-label="{}"><path class="base" '
+        'd="M0 0V240H240"/><path class="base thin" d="M0 240L240 0"/>{}<text x="240" y="256" text-anchor="end">'
+        'width, to {} px</text><text x="6" y="8">height</text></svg>'
     )
+    return _Described(frame.format(escaped(label), Markup(dots), most), words)
 
 
-def _captions(captions: Captions) -> str:
+def _captions(captions: Captions) -> _Described | None:
     """Lengths of captions, and their words that say most; each photograph's counts once."""
     words = captions.words
     if words is None:
-        return ""
+        return None
     low, high = int(words.low), int(words.high)
     step = -(-(high - low + 1) // 60)  # words to a bar
     bars = [0] * (-(-(high - low + 1) // step))
     for length, count in captions.lengths.items():
         bars[(length - low) // step] += count
     middle = (words.median - low + 0.5) / (step * len(bars))
-    listed = "".join(
-        f"<li><bdi>{escaped(word)}</bdi> <small>{n:,}</small></li>" for word, n in captions.frequent[:FREQUENT]
-    )
-    return (
-        f'{_bars(bars, middle, "Lengths of captions in words")}<div class="axis"><span>{low}</span>'
-        f"<span>{high} words</span></div><p>"
+    text = (
         f"{counted(captions.distinct, 'different caption')} of {low} to {high} words, {words.median:g} in the median; "
-        f"{counted(captions.vocabulary, 'different word')}. "
-        f'The most frequent words, and how many captions hold them:</p><ul class="words">{listed}</ul>'
+        f"{counted(captions.vocabulary, 'different word')}. The most frequent words, and how many captions hold them:"
     )
+    figure = _bars(bars, middle, "Lengths of captions in words")
+    return _Described(figure, text, (f"{low}", f"{high} words"), captions.frequent[:FREQUENT])
 
 
 def _labels(numbers: Statistics) -> str:
-    """The mix of labels, what it means for DA-CLIP's loss, and warnings."""
+    """The mix of labels, and what it means for DA-CLIP's loss."""
     labels = numbers.labels
     floors = " and ".join(f"{nats:.2f} for a batch of {batch:,}" for batch, nats in labels.floors.items())
-    warnings = "".join(f"<p><strong>{escaped(warning)}</strong></p>" for warning in numbers.warnings)
     return (
-        f"<p>{counted(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats. DA-CLIP's contrastive loss "
-        f"over labels cannot fall far below ln N − H: {floors}.</p>{warnings}"
+        f"{counted(len(labels.counts), 'label')}, entropy {labels.entropy:.2f} nats. DA-CLIP's contrastive loss "
+        f"over labels cannot fall far below ln N − H: {floors}."
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Inputs
+@dataclass(frozen=True)
+class _Rights:
+    """Photographs of one licence and attribution. count: how many, in words."""
+
+    licence: str
+    attribution: str
+    count: str
+    names: Sequence[str]
 
 
-def _aside(manifest: Manifest, sources: Sequence[Mapping[str, Any]]) -> str:
-    """What was set aside and why, duplicates, and notes."""
-    refused = [f"<b><bdi>{escaped(r['name'])}</bdi></b> {escaped(r['reason'])}" for r in manifest.set_aside]
-    twice = [s["names"] for s in sources if len(s["names"]) > 1]
-    same = [f"<bdi>{' = '.join(escaped(name) for name in names)}</bdi>" for names in twice]
-    parts = [_list(refused, "manifest.json") if refused else "<p>No input was set aside.</p>"]
-    if same:
-        parts.append(f"<h3>Files with equal bytes, used once</h3>{_list(same, 'sources.parquet')}")
-    if manifest.notes:
-        parts.append(f"<h3>Notes</h3>{_list([escaped(note) for note in manifest.notes], 'manifest.json')}")
-    return "".join(parts)
-
-
-def _licences(sources: Iterable[Mapping[str, Any]]) -> str:
+def _licences(sources: Iterable[Mapping[str, Any]]) -> list[_Rights]:
     """Photographs by licence and attribution."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source in sources:
         groups[source["licence"], source["attribution"]].append(source["names"][0])  # pairs may share one name
-    rows = []
-    for (licence, attribution), names in sorted(groups.items()):
-        different = sorted(set(names))
-        some = ", ".join(f"<bdi>{escaped(name)}</bdi>" for name in different[:12])
-        more = f" and {len(different) - 12:,} more" if len(different) > 12 else ""
-        rows.append(
-            f"<div><dt>{escaped(licence or 'no licence stated')}</dt><dd>{escaped(attribution) or 'nobody named'}"
-            f"<small>{counted(len(names), 'photograph')}: {some}{more}</small></dd></div>"
-        )
-    return f'<dl class="licences">{"".join(rows)}</dl>'
-
-
-def _list(items: Sequence[str], where: str) -> str:
-    more = f"<li>… and {len(items) - LISTED:,} more in {where}</li>" if len(items) > LISTED else ""
-    return f"<ul>{''.join(f'<li>{item}</li>' for item in items[:LISTED])}{more}</ul>"
+    return [
+        _Rights(licence, attribution, counted(len(names), "photograph"), sorted(set(names)))
+        for (licence, attribution), names in sorted(groups.items())
+    ]

@@ -21,6 +21,7 @@ from patina.training.data.batches import read_image, read_index
 from patina.training.data.dataset import dataset_digest
 from patina.training.diffusion.samplers import SAMPLERS
 from patina.training.errors import StageError
+from patina.training.evaluation.layout import MEAN
 from patina.training.evaluation.measures import (
     EntryResults,
     Measures,
@@ -35,7 +36,7 @@ from patina.training.evaluation.measures import (
 )
 from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, fid_caution
 from patina.training.evaluation.pictures import save_strips
-from patina.training.evaluation.results import MEAN, Classification, Evaluation, NamedRow
+from patina.training.evaluation.results import Classification, Evaluation, NamedRow
 from patina.training.restore.load import load_conditioner, load_restorer, origin_of
 from patina.training.restore.restorer import Progress, Restorer
 from patina.training.restore.tiles import Tiling

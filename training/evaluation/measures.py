@@ -20,8 +20,9 @@ from torch import Tensor
 from patina.training.data.batches import Index, Kept, photographs_first, read_pair
 from patina.training.data.order import Rows
 from patina.training.errors import ModelInputError
+from patina.training.evaluation.layout import MEAN
 from patina.training.evaluation.metrics import PERFECT, Fid, Lpips, UnavailableMetricError, frechet_distance, measure
-from patina.training.evaluation.results import MEAN, NamedRow, Row
+from patina.training.evaluation.results import NamedRow, Row
 from patina.training.images import Pixels, centre, to_bytes
 from patina.training.models.clip_adapter import PROMPTS
 from patina.training.models.daclip import DEGRADATIONS

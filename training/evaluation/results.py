@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from patina.pipeline.report.table import Cell, Column, Head
 from patina.training.errors import StageError
 from patina.training.evaluation import paper_tables as published
+from patina.training.evaluation.layout import EVALUATED, MEAN, PAPERS, Results, complete_table
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,20 @@ class Evaluation:
 
     def markdown(self) -> str:
         """Tables in the papers' order beside the papers' figures, then the notes."""
-        tables = published.tables(self.protocol, [row.entry for row in self.rows])
-        parts = [self._head(), *(self._table(metric, tables.get(metric)) for metric in _SHOWN if self._has(metric))]
-        if any(row.accuracy is not None for row in self.rows):
-            parts.append(
-                _accuracy_table([(r.entry, r.count, r.accuracy) for r in (*self.rows, self.mean)], self.protocol)
-            )
-        parts.append(_listed([*self._caution(), *self.notes]))
-        return "\n\n".join(parts) + "\n"
+        papers = published.tables(self.protocol, [row.entry for row in self.rows])
+        results = _results(self.rows, self.mean)
+        tables = [
+            complete_table(measure, results, papers.get(metric)).markdown("###")
+            for metric, measure in EVALUATED.items()
+            if any(getattr(row, metric) is not None for row in self.rows)
+        ]
+        return "\n\n".join([self._head(), *tables, _listed([*self._caution(), *self.notes])]) + "\n"
 
     def _head(self) -> str:
         how = f"by {self.sampler}, {self.steps or 'all'} steps" if self.sampler else "in one pass"
         return (
             f"**{self.stage}** on {self.mean.count:,} images of `{self.split}`, restored {how}, seed {self.seed}, "
-            f"measured as {_PAPERS[self.protocol]} does: PSNR {self.mean.psnr:.2f} dB, {self.mean.gain:+.2f} on the "
+            f"measured as {PAPERS[self.protocol]} does: PSNR {self.mean.psnr:.2f} dB, {self.mean.gain:+.2f} on the "
             f"degraded images; {self.mean.lost:,} of them lost; {self.mean.seconds:.2f} s an image."
         )
 
@@ -102,34 +104,6 @@ class Evaluation:
         sets = published.TEST_SETS[self.protocol]
         theirs = "; ".join(f"{row.entry} {sets[row.entry]}" for row in self.rows if row.entry in sets)
         return [f"The papers measured on other photographs ({theirs}), so only orders of size compare."] * bool(theirs)
-
-    def _has(self, metric: published.Metric) -> bool:
-        return any(getattr(row, metric) is not None for row in self.rows)
-
-    def _table(self, metric: published.Metric, table: published.Table | None) -> str:
-        title, decimals = _SHOWN[metric]
-        head = ["degradation", "images", "degraded", "restored"]
-        if metric == "psnr":
-            head += ["gain", "worst", "best", "lost"]
-        papers = table.rows if table else ()
-        head += [f"{row.method}, paper" for row in papers] or ["paper"]
-        lines = []
-        for row in (*self.rows, self.mean):
-            cells = [row.entry, f"{row.count:,}", _figure(getattr(row, f"input_{metric}", None), decimals)]
-            cells.append(_figure(getattr(row, metric), decimals))
-            if metric == "psnr":
-                cells += [f"{row.gain:+.2f}", f"{row.worst_gain:+.2f}", f"{row.best_gain:+.2f}", f"{row.lost:,}"]
-            cells += [paper.text(self._printed(row, paper, table)) for paper in papers] or ["–"]
-            lines.append(cells)
-        where = f"\n\nPapers' figures: {table.source}." if table else ""
-        return f"### {title}\n\n{_markdown(head, lines)}{where}"
-
-    def _printed(self, row: Row, paper: published.Row, table: published.Table | None) -> float | None:
-        """The paper's figure for an entry; its mean only beside a mean over the same entries."""
-        if row is not self.mean:
-            return paper.of(row.entry)
-        same = table is not None and {r.entry for r in self.rows} == set(table.entries)
-        return paper.mean if same else None
 
 
 @dataclass(frozen=True)
@@ -175,32 +149,20 @@ class Classification:
 
     def markdown(self) -> str:
         """The table in the papers' order, with what was taken for what."""
-        rows = [(row.entry, row.count, row.accuracy) for row in (*self.rows, self.mean)]
-        taken = {
-            row.entry: ", ".join(f"{name} {count}" for name, count in row.taken_for[:3])
-            for row in self.rows
-            if row.accuracy != 1
-        }
+        results = _results(self.rows, self.mean)
+        papers = published.tables("daclip", [row.entry for row in self.rows]).get("accuracy")
+        table = complete_table(EVALUATED["accuracy"], results, papers, self._taken_for())
         what = f"{len(self.words)} names to choose from"
         head = f"**{self.stage}** on {self.mean.count:,} images of `{self.split}`, {what}"
-        parts = [head, _accuracy_table(rows, "daclip", taken)]
+        parts = [head, table.markdown("###")]
         return "\n\n".join([*parts, _listed(self.notes)] if self.notes else parts) + "\n"
 
-
-_SHOWN: Mapping[published.Metric, tuple[str, int]] = {
-    "psnr": ("PSNR, dB", 2),
-    "ssim": ("SSIM", 3),
-    "lpips": ("LPIPS, lower is better", 3),
-    "fid": ("FID, lower is better", 2),
-}
-"""What tables show, in order, with decimals."""
-
-_PAPERS = {"daclip": "DA-CLIP's paper", "vlunet": "VLU-Net's paper"}
-
-
-# The parts of an evaluation
-
-MEAN = "mean"
+    def _taken_for(self) -> list[Column]:
+        """For what images were taken, the most frequent names first; no column where all were named rightly."""
+        wrong = [row.accuracy != 1 for row in self.rows]
+        names = [", ".join(f"{name} {count}" for name, count in row.taken_for[:3]) for row in self.rows]
+        cells = [Cell(text if is_wrong else "") for text, is_wrong in zip(names, wrong, strict=True)]
+        return [Column(Head("taken for"), (*cells, Cell("")))] if any(wrong) else []
 
 
 def _parsed_named_row(table: Mapping[str, Any]) -> NamedRow:
@@ -220,29 +182,8 @@ def _parsed(text: str, what: str) -> dict[str, Any]:
     return table
 
 
-def _accuracy_table(
-    rows: Sequence[tuple[str, int, float | None]], protocol: str, taken: Mapping[str, str] | None = None
-) -> str:
-    """The papers' Table 4: entries, images, share named rightly; with `taken`, for what images were taken."""
-    table = published.tables(protocol, [entry for entry, _, _ in rows]).get("accuracy")
-    papers = table.rows if table else ()
-    head = ["degradation", "images", "named", *([f"{p.method}, paper" for p in papers] or ["paper"])]
-    head += ["taken for"] if taken else []
-    lines = []
-    for entry, count, accuracy in rows:
-        cells = [entry, f"{count:,}", "–" if accuracy is None else f"{100 * accuracy:.1f} %"]
-        cells += [p.text(p.of(entry)) for p in papers] or ["–"]
-        lines.append([*cells, taken.get(entry, "")] if taken else cells)
-    return f"### Degradations named\n\n{_markdown(head, lines)}"
-
-
-def _figure(value: float | None, decimals: int) -> str:
-    return "–" if value is None else f"{value:.{decimals}f}"
-
-
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
+def _results(rows: Sequence[Row | NamedRow], mean: Row | NamedRow) -> Results:
+    return [*((row.entry, asdict(row)) for row in rows), (MEAN, asdict(mean))]
 
 
 def _listed(notes: Sequence[str]) -> str:

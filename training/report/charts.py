@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from patina.pipeline.report.html import escaped
-from patina.training.report.numbers import Floats, Row, as_number, compact
+from patina.training.numbers import Floats, Row, as_number, compact
 
 POINTS = 400
 """Points of a curve at the most; a longer one is thinned."""
@@ -107,33 +108,47 @@ LEFT, RIGHT, TOP, BOTTOM = 58.0, 432.0, 10.0, 196.0
 """The frame of a chart: where its axes cross and end."""
 
 
+@dataclass(frozen=True)
+class Named:
+    """A curve in a legend: its class, its name and its last value."""
+
+    look: str
+    name: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over images seen. unit: what the vertical axis has, beside the title."""
+
+    title: str
+    unit: str
+    legend: Sequence[Named]
+    svg: Markup
+
+
 def chart(
     title: str, unit: str, curves: Sequence[Curve], axis: Axis, images: float, shown: Callable[[float], str]
-) -> str:
-    """A figure: title, legend with the last values, and curves over images seen. Empty without a point.
+) -> Chart | None:
+    """Title, legend with the last values, and curves over images seen; None without a point.
 
     unit    beside the title. images: where the horizontal axis ends at the least. shown: a value in the legend.
     """
     curves = [curve for curve in curves if curve.x.size]
     if not curves:
-        return ""
+        return None
     across = Axis(0.0, max(images, *(float(curve.x.max()) for curve in curves), 1.0))
     drawn = "".join(_drawn(curve, across, axis) for curve in reversed(curves))  # the first is on top
     grid, labels = _grid(across, axis)
     ends = [f"{c.name}: {shown(float(c.y[0]))} at first, {shown(float(c.y[-1]))} at last" for c in curves]
-    small = ", ".join(filter(None, (unit, "logarithmic" if axis.log else "")))
-    legend = "".join(
-        f'<li><svg class="{c.look}" viewBox="0 0 24 8" aria-hidden="true"><path class="run" d="M0 4H24"/></svg>'
-        f"{escaped(c.name)} <b>{escaped(shown(float(c.y[-1])))}</b></li>"
-        for c in curves
-    )
     name = f"{title} ({unit}) over images seen" if unit else f"{title} over images seen"
-    return (
-        f'<figure class="curve"><figcaption><b>{escaped(title)}</b><small>{escaped(small)}</small>'
-        f'<ul class="legend">{legend}</ul></figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><title>{escaped(name)}</title>'
-        f"<desc>{escaped('; '.join(ends))}</desc>"
-        f"{grid}{drawn}{labels}</svg></figure>"
+    frame = Markup('<svg viewBox="0 0 {} {}" role="img"><title>{}</title><desc>{}</desc>{}</svg>')
+    return Chart(
+        title,
+        ", ".join(filter(None, (unit, "logarithmic" if axis.log else ""))),
+        [Named(curve.look, curve.name, shown(float(curve.y[-1]))) for curve in curves],
+        # Grid, curves and labels are made of numbers and our own words alone
+        frame.format(WIDTH, HEIGHT, escaped(name), escaped("; ".join(ends)), Markup(grid + drawn + labels)),
     )
 
 

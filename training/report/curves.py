@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+from markupsafe import Markup
 
 from patina.pipeline.report.html import escaped
+from patina.pipeline.report.table import Table
 from patina.training.evaluation.paper_tables import in_papers_order
-from patina.training.report.charts import POINTS, Axis, Curve, axis_of, chart, curve_of, svg_points, thinned
-from patina.training.report.numbers import as_number, compact
+from patina.training.numbers import as_number, compact
+from patina.training.report.charts import POINTS, Axis, Chart, Curve, axis_of, chart, curve_of, svg_points, thinned
 from patina.training.report.record import Record
-from patina.training.report.tables import Cell, Head, html_table
 
 
-def html_curves(record: Record) -> str:
+def charts(record: Record) -> list[Chart]:
     """All charts of a stage."""
     rows, images = record.training, float(record.images)
     scores = ("psnr", "accuracy")
@@ -21,20 +25,22 @@ def html_curves(record: Record) -> str:
     losses = [curve_of(rows, name, name, f"c{k % 5}") for k, name in enumerate(["loss", *terms])]
     rate, speed = curve_of(rows, "rate", "rate"), curve_of(rows, "images_per_s", "images/s")
     waited = curve_of(rows, "waited", "waited", scale=100)
-    figures = [chart("Loss", "", losses, axis_of([c for c in losses if c.x.size], log=True), images, compact)]
-    figures += [_score_chart(record, what, images) for what in scores]
-    figures += [
+    found = [chart("Loss", "", losses, axis_of([c for c in losses if c.x.size], log=True), images, compact)]
+    found += [_score_chart(record, what, images) for what in scores]
+    found += [
         chart("Learning rate", "", [rate], axis_of([rate], low=0), images, lambda v: compact(v, 3)),
         chart("Speed", "images/s", [speed], axis_of([speed], low=0), images, lambda v: compact(v, 3)),
         chart("Time waited for data", "%", [waited], axis_of([waited], low=0, high=10), images, lambda v: f"{v:.1f} %"),
     ]
-    drawn = "".join(figures)
-    long = len(rows) > POINTS
-    note = f"Means of {POINTS} stretches; the bands hold every value." if long else ""
-    return f'<div class="curves">{drawn}</div>{f"<p class=note>{note}</p>" if note else ""}' if drawn else ""
+    return [one for one in found if one]
 
 
-def _score_chart(record: Record, what: str, images: float) -> str:
+def charts_note(record: Record) -> str:
+    """What thinned curves show."""
+    return f"Means of {POINTS} stretches; the bands hold every value." if len(record.training) > POINTS else ""
+
+
+def _score_chart(record: Record, what: str, images: float) -> Chart | None:
     """Validation by images seen, beside the degraded input and the batches of the training."""
     scale = 100.0 if what == "accuracy" else 1.0
     curves = [
@@ -48,8 +54,25 @@ def _score_chart(record: Record, what: str, images: float) -> str:
     return chart("PSNR", "dB", curves, axis_of(curves), images, lambda v: f"{v:.2f}")
 
 
-def html_small_curves(record: Record) -> str:
-    """The validation of every entry as a small curve, equally steep where it changes as fast."""
+@dataclass(frozen=True)
+class SmallCurve:
+    """One entry's validation. values: the first and the last in words."""
+
+    name: str
+    svg: Markup
+    values: str
+
+
+@dataclass(frozen=True)
+class SmallCurves:
+    """The validation of every entry. note: what their vertical axes are."""
+
+    rows: Sequence[SmallCurve]
+    note: str
+
+
+def small_curves(record: Record) -> SmallCurves | None:
+    """The validation of every entry as a small curve, equally steep where it changes as fast; None without one."""
     what = record.what
     prefix = f"val_{what}/"
     names = {name.removeprefix(prefix) for row in record.scores for name in row if what and name.startswith(prefix)}
@@ -58,31 +81,29 @@ def html_small_curves(record: Record) -> str:
     found = [curve_of(record.scores, prefix + n, n, scale=scale) for n in in_papers_order(names, objective)]
     curves = [curve for curve in found if curve.x.size]
     if not curves:
-        return ""
+        return None
     span = max(float(np.ptp(curve.y)) for curve in curves) or 1.0
     across = Axis(0.0, max(float(record.images), *(float(c.x.max()) for c in curves), 1.0))
     digits = 0 if what == "accuracy" else 2
     rows = []
     for curve in curves:
-        thin = thinned(curve)
         first, last = f"{curve.y[0]:.{digits}f}", f"{curve.y[-1]:.{digits}f} {unit}"
-        x, y = 300 * across.at(thin.x), 34 - 28 * _base(curve, what, span).at(thin.y)
-        line = svg_points(np.array([x[0], *x]), np.array([y[0], *y]))  # one point alone would draw nothing
-        ending = f'<path class="run" d="M{max(0.0, x[-1] - 3):.1f} {y[-1]:.1f}h3" style="stroke-width: 5"/>'
-        label = f"{escaped(curve.name)}: {first} at first, {last} at last"
-        rows.append(
-            f'<li><span>{escaped(curve.name)}</span><svg class="c0" viewBox="0 0 300 40" preserveAspectRatio="none" '
-            f'role="img" aria-label="{label}"><path class="base" d="M0 37H300"/><polyline class="run" points="{line}"/>'
-            f"{ending}</svg><span>{f'{first} → ' if len(curve.x) > 1 else ''}{last}</span></li>"
-        )
-    ends = (
-        "All from 0 to 100 %." if what == "accuracy" else f"Each from its own lowest value, over {span:.1f} dB alike."
-    )
-    head = '<li class="head"><span>degradation</span><span>first → last</span></li>'
-    return (
-        '<h3 class="part">Validation by degradation</h3>'
-        f'<ul class="plots each">{head}{"".join(rows)}</ul><p class="note below">{ends}</p>'
-    )
+        svg = _small(curve, f"{curve.name}: {first} at first, {last} at last", across, _base(curve, what, span))
+        rows.append(SmallCurve(curve.name, svg, f"{f'{first} → ' if len(curve.x) > 1 else ''}{last}"))
+    alike = f"Each from its own lowest value, over {span:.1f} dB alike."
+    return SmallCurves(rows, "All from 0 to 100 %." if what == "accuracy" else alike)
+
+
+def _small(curve: Curve, label: str, across: Axis, axis: Axis) -> Markup:
+    """A curve of 300 by 40 units above a line; its end is thicker."""
+    thin = thinned(curve)
+    x, y = 300 * across.at(thin.x), 34 - 28 * axis.at(thin.y)
+    line = svg_points(np.array([x[0], *x]), np.array([y[0], *y]))  # one point alone would draw nothing
+    return Markup(
+        '<svg class="c0" viewBox="0 0 300 40" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<path class="base" d="M0 37H300"/><polyline class="run" points="{}"/>'
+        '<path class="run" d="M{:.1f} {:.1f}h3" style="stroke-width: 5"/></svg>'
+    ).format(escaped(label), line, max(0.0, x[-1] - 3), y[-1])
 
 
 def _base(curve: Curve, what: str, span: float) -> Axis:
@@ -90,7 +111,7 @@ def _base(curve: Curve, what: str, span: float) -> Axis:
     return Axis(0, 100) if what == "accuracy" else Axis(float(curve.y.min()), float(curve.y.min()) + span)
 
 
-def html_numbers(record: Record, most: int = 12) -> str:
+def curves_in_numbers(record: Record, most: int = 12) -> list[Table]:
     """The curves as tables, a dozen lines each, spread evenly and ending with the last."""
     tables = []
     for rows, told in ((record.training, "training"), (record.scores, "validation")):
@@ -98,16 +119,11 @@ def html_numbers(record: Record, most: int = 12) -> str:
         if not keys:
             continue
         places = sorted({round(k) for k in np.linspace(0, len(rows) - 1, min(most, len(rows)))})
-        heads = [
-            Head("images seen"),
-            *(Head(key.removeprefix("val_").replace("_per_", "/").replace("_", " ")) for key in keys),
-        ]
+        heads = [key.removeprefix("val_").replace("_per_", "/").replace("_", " ") for key in keys]
+        values = [[as_number(rows[k].get(key)) for key in keys] for k in places]
         body = [
-            [
-                Cell(f"{int(rows[k]['seen']):,}"),
-                *(Cell(compact(v) if (v := as_number(rows[k].get(key))) is not None else "–") for key in keys),
-            ]
-            for k in places
+            [f"{int(rows[k]['seen']):,}", *("–" if v is None else compact(v) for v in line)]
+            for k, line in zip(places, values, strict=True)
         ]
-        tables.append(html_table(heads, body, f"{record.name}: {told} in numbers"))
-    return f"<details><summary>The curves in numbers</summary>{''.join(tables)}</details>" if tables else ""
+        tables.append(Table.of_texts(f"{told} in numbers", ["images seen", *heads], body))
+    return tables

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from patina.pipeline.format.manifest import Manifest
-from patina.pipeline.report.html import escaped
 from patina.training.checkpoints.files import DONE, MODEL
 from patina.training.report.record import Record
-from patina.training.report.tables import html_remarks
 from patina.training.restore.load import Origin, origin_of
 from patina.training.stages.stage import Stage
 
 DATASET_CHANGED = "the dataset has changed since; a start of the stage would train it anew"
-
-
-def html_digest(digest: str) -> str:
-    """A digest's beginning; the rest where a pointer rests on it."""
-    if len(digest) <= 16:
-        return f"<code>{escaped(digest) or '–'}</code>"
-    return f'<abbr title="{escaped(digest)}"><code>{escaped(digest[:16])}…</code></abbr>'
 
 
 def read_origin(record: Record) -> tuple[Origin, str] | str:
@@ -32,46 +24,60 @@ def read_origin(record: Record) -> tuple[Origin, str] | str:
     return origin, held.digest
 
 
-def html_lineage(
+@dataclass(frozen=True)
+class Fact:
+    """A note of a model: a text, or a digest with a text after it."""
+
+    term: str
+    text: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class ModelOrigin:
+    """What a page tells of a stage's model. troubles: with their classes."""
+
+    name: str
+    troubles: Sequence[tuple[str, str]]
+    facts: Sequence[Fact] = ()
+
+
+def model_origins(
     records: Sequence[Record], models: Mapping[str, tuple[Origin, str] | str], manifest: Manifest | None
-) -> str:
+) -> list[ModelOrigin]:
     """Every model's notes, and whether they agree with each other and with the dataset."""
     digests = {name: model[1] for name, model in models.items() if not isinstance(model, str)}
-    parts = []
+    found = []
     for record in records:
         model = models.get(record.name)
         if model is None:
             continue
         if isinstance(model, str):
-            parts.append(
-                f'<article class="origin"><h3>{escaped(record.name)}</h3>{html_remarks([(model, "trouble")])}</article>'
-            )
+            found.append(ModelOrigin(record.name, [(model, "trouble")]))
             continue
         origin, digest = model
         notes = {name: value for name, value in origin.notes.items() if name != "stage"}
-        items = [("model", html_digest(digest)), ("network", escaped(origin.stage.network))]
-        items += [(escaped(name.replace("_", " ")), _note(name, value, origin.stage)) for name, value in notes.items()]
-        rows = "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in items)
+        facts = [Fact("model", digest=digest), Fact("network", origin.stage.network)]
+        facts += [_fact(name, value, origin.stage) for name, value in notes.items()]
         troubles = [(told, "trouble") for told in _disagreements(record, origin, digest, digests, manifest)]
-        parts.append(
-            f'<article class="origin"><h3>{escaped(record.name)}</h3>{html_remarks(troubles)}<dl>{rows}</dl></article>'
-        )
-    return "".join(parts) or '<p class="about">No stage is finished yet.</p>'
+        found.append(ModelOrigin(record.name, troubles, facts))
+    return found
 
 
-def _note(name: str, value: str, stage: Stage) -> str:
-    """A note as HTML: digests shortened, lists as words, numbers with separators."""
+def _fact(name: str, value: str, stage: Stage) -> Fact:
+    """A note for people: lists as words, numbers with separators."""
+    term = name.replace("_", " ")
     if name in ("fingerprint", "dataset", "start"):
-        of = f" {escaped(stage.after)}" if name == "start" and stage.after else ""
-        return f"{html_digest(value)}{of}" if value else "–"
+        of = stage.after if name == "start" and stage.after and value else ""
+        return Fact(term, of, value)
     if name == "seen" and value.isdecimal():
-        return f"{int(value):,} images"
+        return Fact(term, f"{int(value):,} images")
     if value.startswith("["):
         try:
-            return escaped(", ".join(str(one) for one in json.loads(value))) or "–"
+            return Fact(term, ", ".join(str(one) for one in json.loads(value)))
         except (ValueError, TypeError):
-            return escaped(value)
-    return escaped(value) or "–"
+            return Fact(term, value)
+    return Fact(term, value)
 
 
 def _disagreements(

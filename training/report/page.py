@@ -6,8 +6,8 @@
               samples/, evaluation/        ─► pictures, LQ | restored | GT
               model.safetensors            ─► where the model comes from
 
-What is not there yet is left out, what cannot be read is named. Every text of a file goes through `escaped`, and the
-page's own policy forbids scripts and requests. Nothing in it depends on when or where it is written.
+What is not there yet is left out, what cannot be read is named. The template escapes every text, and the page's own
+policy forbids scripts and requests. Nothing in it depends on when or where it is written.
 """
 
 from __future__ import annotations
@@ -15,22 +15,31 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from string import Template
 
-import patina.pipeline.report
 from patina.pipeline.files import write_page
 from patina.pipeline.format.manifest import Manifest, load_manifest
-from patina.pipeline.report.html import escaped
+from patina.pipeline.markdown import markdown_text
+from patina.pipeline.report.html import render
+from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted
 from patina.training.data.dataset import dataset_digest
-from patina.training.report.curves import html_curves, html_numbers, html_small_curves
-from patina.training.report.evaluation import evaluation_notes, evaluation_tables, html_evaluation, protocol_line
-from patina.training.report.lineage import DATASET_CHANGED, html_digest, html_lineage, read_origin
-from patina.training.report.numbers import Row, as_number, compact
-from patina.training.report.pictures import Picture, encode_pictures, html_pictures
+from patina.training.numbers import Row, as_number, compact
+from patina.training.report.charts import Chart
+from patina.training.report.curves import SmallCurves, charts, charts_note, curves_in_numbers, small_curves
+from patina.training.report.evaluation import (
+    Evaluated,
+    evaluated,
+    evaluation_notes,
+    evaluation_tables,
+    protocol_line,
+)
+from patina.training.report.lineage import DATASET_CHANGED, model_origins, read_origin
+from patina.training.report.pictures import Picture, Pictured, encode_pictures, pictured
 from patina.training.report.record import Record, read_run, run_name
-from patina.training.report.tables import html_remarks, html_table, markdown_table, markdown_text, stage_table
+from patina.training.report.tables import stage_table
 from patina.training.restore.load import Origin
 from patina.training.stages.stage import Stage
 
@@ -58,21 +67,20 @@ def write_report(
     records = read_run(run, plan, evaluations)
     models = {record.name: read_origin(record) for record in records if record.model}
     pictures = encode_pictures([p for record in records for p in record.pictures])
-    base = Path(patina.pipeline.report.__file__).with_name("gallery.html").read_text("utf-8")
-    style = Template(base.partition("<style>")[2].partition("</style>")[0]).substitute(card=320)
     begun = [record for record in records if record.begun]
-    links = [("stages", "Stages"), *((f"stage-{k}", record.name) for k, record in enumerate(begun))]
-    page = Template(Path(__file__).with_name("report.html").read_text("utf-8")).substitute(
-        style=style,
-        title=escaped(run_name(run)),
+    text = render(
+        "report.html",
+        package=__package__,
+        title=run_name(run),
         lead=_lead(records),
-        facts=_facts(manifest, records, models.values()),
-        links="".join(f'<a href="#{a}">{escaped(name)}</a>' for a, name in [*links, ("lineage", "Lineage")]),
-        stages=_stages(records, skipped, manifest),
-        sections="\n".join(_section(f"stage-{k}", record, pictures) for k, record in enumerate(begun)),
-        lineage=html_lineage(records, models, manifest),
+        dataset=_dataset(manifest) if manifest else None,
+        datasets=_datasets(records, models.values()),
+        stages=stage_table(records, skipped),
+        remarks=_remarks(records, manifest),
+        sections=[_section(f"stage-{k}", record, pictures) for k, record in enumerate(begun)],
+        lineage=model_origins(records, models, manifest),
     )
-    return write_page(out or run / PAGE, page)
+    return write_page(out or run / PAGE, text)
 
 
 def summary_markdown(
@@ -84,18 +92,21 @@ def summary_markdown(
 ) -> str:
     """Stages, scores and evaluations of `run` as Markdown; arguments as of `write_report`. Raises StageError."""
     records = read_run(run, plan, evaluations)
-    parts = [f"**{markdown_text(run_name(run))}**: {_lead(records)}"]
-    parts.append(markdown_table(*stage_table(records, skipped)))
+    parts = [f"**{_text(run_name(run))}**: {_lead(records)}"]
+    parts.append(stage_table(records, skipped).markdown(escape=_text))
     for record in records:
         told = [*record.notes, *record.troubles]
         if record.evaluation is not None:
-            parts.append(f"### {markdown_text(record.name)}\n\n{markdown_text(protocol_line(record.evaluation))}")
-            tables = evaluation_tables(record)
-            parts += [f"#### {title}\n\n{markdown_table(heads, rows)}" for title, heads, rows in tables]
+            parts.append(f"### {_text(record.name)}\n\n{_text(protocol_line(record.evaluation))}")
+            parts += [table.markdown("####", _text) for table in evaluation_tables(record)]
             told += evaluation_notes(record)
         if told:
-            parts.append("\n".join(f"- {markdown_text(record.name)}: {markdown_text(note)}" for note in told))
+            parts.append("\n".join(f"- {_text(record.name)}: {_text(note)}" for note in told))
     return "\n\n".join(parts) + "\n"
+
+
+_text = partial(markdown_text, entities=True)
+"""Artifacts show this Markdown on pages: no sign of a tag is left in it."""
 
 
 def _lead(records: Sequence[Record]) -> str:
@@ -105,31 +116,37 @@ def _lead(records: Sequence[Record]) -> str:
     return f"{counted(len(records), 'stage')}: {', '.join(parts)}."
 
 
-def _facts(manifest: Manifest | None, records: Sequence[Record], models: Iterable[tuple[Origin, str] | str]) -> str:
-    """Which dataset it is about."""
-    if manifest:
-        count = counted(sum(s.count for s in manifest.shards), "sample")
-        name = f"<bdi>{escaped(manifest.recipe['name'])}</bdi>"
-        return f"<p>Trained on the dataset {name}, {count}, digest {html_digest(manifest.digest)}</p>"
+@dataclass(frozen=True)
+class _Dataset:
+    """What a run was trained on. samples: how many, in words, where the dataset is at hand."""
+
+    name: str
+    digest: str
+    samples: str = ""
+
+
+def _dataset(manifest: Manifest) -> _Dataset:
+    count = counted(sum(s.count for s in manifest.shards), "sample")
+    return _Dataset(manifest.recipe["name"], manifest.digest, count)
+
+
+def _datasets(records: Sequence[Record], models: Iterable[tuple[Origin, str] | str]) -> list[_Dataset]:
+    """The datasets that stages and models name."""
     notes = [model[0].notes for model in models if not isinstance(model, str)]
     names = {note.get("dataset", ""): note.get("dataset_folder", "") for note in notes}
     digests = sorted({r.dataset for r in records if r.dataset} | {digest for digest in names if digest})
-    if not digests:
-        return "<p>Nothing here tells which dataset it was trained on.</p>"
-    named = ", ".join(f"<bdi>{escaped(names.get(d, ''))}</bdi> (digest {html_digest(d)})" for d in digests)
-    return f"<p>Trained on the dataset{'s' if len(digests) > 1 else ''} {named}</p>"
+    return [_Dataset(names.get(digest, ""), digest) for digest in digests]
 
 
-def _stages(records: Sequence[Record], skipped: Collection[str], manifest: Manifest | None) -> str:
-    """The table of stages, and what there is to say of each."""
-    table = html_table(*stage_table(records, skipped), "Stages of the run")
+def _remarks(records: Sequence[Record], manifest: Manifest | None) -> list[tuple[str, str]]:
+    """What there is to say of each stage, with its class."""
     remarks = [(f"{r.name}: {note}", "") for r in records for note in r.notes]
     remarks += [(f"{r.name}: {saved}", "") for r in records if (saved := _saved(r))]
     remarks += [(f"{r.name}: {trouble}", "trouble") for r in records for trouble in r.troubles]
     if manifest:
         old = [r for r in records if r.dataset not in ("", manifest.digest)]
         remarks += [(f"{r.name}: {DATASET_CHANGED}", "trouble") for r in old]
-    return table + html_remarks(remarks)
+    return remarks
 
 
 def _saved(record: Record) -> str:
@@ -148,23 +165,39 @@ def _share_saved(asked: float, made: float) -> str:
     return f"{math.floor(1000 * (1 - made / asked)) / 10:.1f} %"
 
 
-def _section(anchor: str, record: Record, pictures: Mapping[Path, Picture]) -> str:
-    """One stage: what it is, its curves, its evaluation and its pictures."""
+@dataclass(frozen=True)
+class _Section:
+    """What the page tells of one stage. settings: all of them as JSON, empty where they cannot be read."""
+
+    anchor: str
+    name: str
+    about: str
+    charts: Sequence[Chart]
+    charts_note: str
+    small_curves: SmallCurves | None
+    evaluation: Evaluated | None
+    pictures: Pictured | None
+    numbers: Sequence[Table]
+    settings: str
+
+
+def _section(anchor: str, record: Record, pictures: Mapping[Path, Picture]) -> _Section:
     stage = record.stage
-    about = ""
-    if stage:
-        parts = [
-            f"{stage.network}, {stage.objective}",
-            f"{stage.max_images:,} images in batches of {stage.data.batch:,}",
-        ]
-        parts += [f"crops of {stage.data.crop} px"] if stage.data.crop else []
-        parts += [stage.precision, f"seed {stage.seed}", record.state]
-        about = f'<p class="about">{escaped(" · ".join(parts))}</p>'
-    settings = json.dumps(stage.file_table(), indent=1, ensure_ascii=False) if stage else ""
-    curves = html_curves(record) or '<p class="about">No step has been logged yet.</p>'
-    return (
-        f'<section id="{anchor}"><h2 dir="auto">{escaped(record.name)}</h2>{about}{curves}{html_small_curves(record)}'
-        f"{html_evaluation(record)}{html_pictures(record, pictures)}{html_numbers(record)}"
-        + (f"<details><summary>All settings</summary><pre>{escaped(settings)}</pre></details>" if settings else "")
-        + "</section>"
+    return _Section(
+        anchor=anchor,
+        name=record.name,
+        about=_about(stage, record.state) if stage else "",
+        charts=charts(record),
+        charts_note=charts_note(record),
+        small_curves=small_curves(record),
+        evaluation=evaluated(record),
+        pictures=pictured(record, pictures),
+        numbers=curves_in_numbers(record),
+        settings=json.dumps(stage.file_table(), indent=1, ensure_ascii=False) if stage else "",
     )
+
+
+def _about(stage: Stage, state: str) -> str:
+    parts = [f"{stage.network}, {stage.objective}", f"{stage.max_images:,} images in batches of {stage.data.batch:,}"]
+    parts += [f"crops of {stage.data.crop} px"] if stage.data.crop else []
+    return " · ".join([*parts, stage.precision, f"seed {stage.seed}", state])

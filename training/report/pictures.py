@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 
-from patina.pipeline.report.html import escaped
 from patina.training.checkpoints.files import SAMPLES
-from patina.training.report.numbers import as_number, signed
+from patina.training.numbers import as_number, signed
 from patina.training.report.record import PICTURES, Record
-from patina.training.report.tables import html_remarks
 
 PICTURE_BYTES = 11_000_000
 """Of all pictures together, as they stand in the page: with the rest it stays below about 12 MB."""
@@ -62,8 +60,28 @@ def _jpeg(path: Path, room: int) -> Picture:
         across = max(NARROWEST, min(int(across * 0.8), across - 1))
 
 
-def html_pictures(record: Record, pictures: Mapping[Path, Picture]) -> str:
-    """A stage's pictures with what they are."""
+@dataclass(frozen=True)
+class Figure:
+    """A picture on the page. what: what it shows. caption: that, and whether it was scaled."""
+
+    uri: str = field(repr=False)
+    width: int
+    height: int
+    what: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A stage's pictures. note: what they are. missing: those that are not shown, and why, with their classes."""
+
+    note: str
+    figures: Sequence[Figure]
+    missing: Sequence[tuple[str, str]]
+
+
+def pictured(record: Record, pictures: Mapping[Path, Picture]) -> Pictured | None:
+    """A stage's pictures with what they are; None without one."""
     figures, missing, gains = [], [], _gains(record)
     for path in record.pictures:
         picture, name = pictures[path], path.stem
@@ -74,18 +92,14 @@ def html_pictures(record: Record, pictures: Mapping[Path, Picture]) -> str:
             what = f"validation after {int(name):,} images" if name.isdecimal() else f"validation, {name}"
         else:
             what = name + gains.get(name, "")
-        figures.append(
-            f'<figure><img src="{picture.uri}" width="{picture.width}" height="{picture.height}" '
-            f'style="--natural: {picture.width}px" alt="LQ, restored and GT side by side: {escaped(what)}">'
-            f"<figcaption>{escaped(', '.join(filter(None, (what, picture.told))))}</figcaption></figure>"
-        )
+        caption = ", ".join(filter(None, (what, picture.told)))
+        figures.append(Figure(picture.uri, picture.width, picture.height, what, caption))
     if not figures and not missing:
-        return ""
+        return None
     note = "LQ | restored | GT, from left to right; recompressed (JPEG, quality 88, full chroma)."
     if any(path.parent.name == PICTURES for path in record.pictures):
         note += " Of an evaluation the image that gained most comes first, the one that gained least last."
-    drawn = f'<p class="note below">{note}</p><div class="pictures">{"".join(figures)}</div>' if figures else ""
-    return f'<h3 class="part">Pictures</h3>{drawn}{html_remarks(missing)}'
+    return Pictured(note, figures, missing)
 
 
 def _gains(record: Record) -> dict[str, str]:

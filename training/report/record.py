@@ -12,7 +12,7 @@ from patina.training.checkpoints.files import DONE, MODEL, SAMPLES, STAGE
 from patina.training.checkpoints.resume import STATE, StageFolder
 from patina.training.errors import StageError
 from patina.training.evaluation.paper_tables import in_papers_order
-from patina.training.report.numbers import Row, as_number, as_texts, read_object
+from patina.training.numbers import Row, as_number, as_texts, read_object
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Objective, Stage
 

@@ -148,6 +148,13 @@ def polylines(svg: str) -> list[list[tuple[float, float]]]:
     return [points(found) for found in re.findall(r'<polyline class="run" points="([^"]*)"', svg)]
 
 
+def svg_of(*drawn: Any) -> str:
+    """The picture of a chart that has points; arguments as of `chart`."""
+    found = chart(*drawn)
+    assert found is not None
+    return found.svg
+
+
 def points(text: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
 
@@ -157,13 +164,13 @@ def points(text: str) -> list[tuple[float, float]]:
 
 def test_known_values_lie_at_known_points() -> None:
     curve = Curve("loss", np.array([0.0, 500.0, 1000.0]), np.array([0.0, 5.0, 10.0]))
-    drawn = chart("Loss", "", [curve], Axis(0, 10), 1000, str)
+    drawn = svg_of("Loss", "", [curve], Axis(0, 10), 1000, str)
     assert polylines(drawn) == [[(LEFT, BOTTOM), ((LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2), (RIGHT, TOP)]]
 
 
 def test_an_unfinished_training_ends_where_it_stopped() -> None:
     curve = Curve("loss", np.array([0.0, 250.0]), np.array([0.0, 10.0]))
-    ((_, last),) = polylines(chart("Loss", "", [curve], Axis(0, 10), 1000, str))
+    ((_, last),) = polylines(svg_of("Loss", "", [curve], Axis(0, 10), 1000, str))
     assert last == (LEFT + (RIGHT - LEFT) / 4, TOP)
 
 
@@ -199,7 +206,7 @@ def test_the_band_as_it_is_drawn_holds_every_value() -> None:
     rng = np.random.default_rng(0)
     curve = Curve("loss", np.arange(5000.0), rng.normal(size=5000))
     axis = axis_of([curve])
-    drawn = chart("Loss", "", [curve], axis, 5000, str)
+    drawn = svg_of("Loss", "", [curve], axis, 5000, str)
     outline = np.array(points(re.findall(r'class="spread" points="([^"]*)"', drawn)[0]), np.float32)
     x = LEFT + (RIGHT - LEFT) * curve.x / 5000
     y = BOTTOM - (BOTTOM - TOP) * axis.at(curve.y)
@@ -208,7 +215,7 @@ def test_the_band_as_it_is_drawn_holds_every_value() -> None:
 
 
 def test_a_short_curve_has_no_band_and_shows_its_points() -> None:
-    drawn = chart("PSNR", "dB", [Curve("", np.array([5.0]), np.array([20.0]))], Axis(0, 40), 10, str)
+    drawn = svg_of("PSNR", "dB", [Curve("", np.array([5.0]), np.array([20.0]))], Axis(0, 40), 10, str)
     assert "spread" not in drawn
     assert 'cx="245.0" cy="103.0"' in drawn
 
