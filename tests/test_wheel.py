@@ -57,8 +57,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     wheels = {"checkout": build("wheel", ROOT, place / "a"), "sdist": build("wheel", unpacked, place / "b")}
     for origin, wheel in wheels.items():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-        subprocess.run([*pip, "--no-deps", "--target", str(place / origin), str(wheel)], check=True)
-    return Made(sdist, wheels, {origin: place / origin for origin in wheels})
+        subprocess.run([*pip, "--no-deps", "--target", str(place / "installed" / origin), str(wheel)], check=True)
+    return Made(sdist, wheels, {origin: place / "installed" / origin for origin in wheels})
 
 
 def package() -> set[str]:
