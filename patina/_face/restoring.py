@@ -10,7 +10,7 @@ import PIL.Image
 from patina._face.arguments import AnyPath, photo_of
 from patina.synth.image import Image
 from patina.training.restore.load import load_model
-from patina.training.restore.options import How, Worker
+from patina.training.restore.options import PhotoRestorer, RestoreOptions
 
 
 class Restorer:
@@ -26,7 +26,7 @@ class Restorer:
     ['jpeg-compressed', 'low-light', 'noisy']
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: PhotoRestorer) -> None:
         self._worker = worker
 
     @classmethod
@@ -59,7 +59,8 @@ class Restorer:
         restorer = load_model(
             Path(path), steering=None if steering is None else Path(steering), stage=stage, device=device
         )
-        return cls(Worker(restorer, How(sampler, steps, seed, tile, overlap)))
+        options = RestoreOptions(sampler=sampler, steps=steps, seed=seed, tile=tile, overlap=overlap)
+        return cls(PhotoRestorer(restorer, options))
 
     @overload
     def restore(self, photo: Image) -> tuple[Image, dict[str, float]]: ...
@@ -76,7 +77,7 @@ class Restorer:
 
         Raises TypeError and ValueError for other images, TrainingError (a RuntimeError) for too little memory.
         """
-        restored, look, _ = self._worker.restore(photo_of(photo))
+        restored, condition, _ = self._worker.restore(photo_of(photo))
         if isinstance(photo, PIL.Image.Image):
-            return PIL.Image.fromarray(restored).convert(photo.mode), dict(look.words)
-        return restored, dict(look.words)
+            return PIL.Image.fromarray(restored).convert(photo.mode), dict(condition.words)
+        return restored, dict(condition.words)
