@@ -20,10 +20,10 @@ from pathlib import Path
 from benchmarks.photos import machine, publish
 from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.plan.difference import make_plan
-from patina.pipeline.plan.wanted import Wanted, Worded
+from patina.pipeline.plan.wanted import AssignedCaption, Wanted
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
-from patina.pipeline.scan.source import Looks, Source
+from patina.pipeline.scan.source import ImageInfo, Source
 from patina.synth.degradations import CATALOGUE
 
 WORDS = ("noisy", "jpeg-compressed", "hazy")
@@ -46,10 +46,10 @@ def sources_of(count: int, recipe: Recipe) -> tuple[Source, ...]:
     sources = []
     for i in range(count):
         digest = hashlib.sha256(str(i).encode()).hexdigest()
-        looks = Looks("", 768, 512, "jpg", (100.0, 110.0, 120.0), digest[:16])
+        info = ImageInfo("", 768, 512, "jpg", (100.0, 110.0, 120.0), digest[:16])
         name = f"{i // 10_000:04d}/{i:09d}.jpg"
         side = recipe.split.side(digest)
-        sources.append(Source(digest, digest, (name,), ("/photos",), f"/photos/{name}", 0, side, 200_000, looks))
+        sources.append(Source(digest, digest, (name,), ("/photos",), f"/photos/{name}", 0, side, 200_000, info))
     return tuple(sorted(sources, key=lambda source: source.digest))
 
 
@@ -62,7 +62,9 @@ def measure(count: int) -> dict[str, float]:
     """Seconds and megabytes for one count."""
     recipe = recipe_of(count)
     sources = sources_of(count, recipe)
-    captions: dict[str, Worded | None] = {s.digest: Worded("a photograph of something", "blip@1") for s in sources}
+    captions: dict[str, AssignedCaption | None] = {
+        s.digest: AssignedCaption("a photograph of something", "blip@1") for s in sources
+    }
     before = peak_megabytes()
     start = time.process_time()
     wanted = Wanted(recipe, "codec", captions, sources)

@@ -23,7 +23,7 @@ from benchmarks.photos import lay_out, machine, publish
 from benchmarks.plan_scale import peak_megabytes, recipe_of, sources_of
 from benchmarks.tuples import cpu, whole
 from patina.pipeline.format.manifest import SampleRow
-from patina.pipeline.plan.wanted import Wanted, Worded
+from patina.pipeline.plan.wanted import AssignedCaption, Wanted
 from patina.pipeline.scan.digests import inspect
 from patina.synth.degradations import CATALOGUE
 
@@ -61,7 +61,9 @@ def hold(count: int) -> float:
     """KB that a build holds for each sample it makes: what is wanted, and the row of the table that it gives."""
     recipe = recipe_of(count)
     sources = sources_of(count, recipe)
-    captions: dict[str, Worded | None] = {s.digest: Worded("a photograph of something", "blip@1") for s in sources}
+    captions: dict[str, AssignedCaption | None] = {
+        s.digest: AssignedCaption("a photograph of something", "blip@1") for s in sources
+    }
     wanted = Wanted(recipe, "codec", captions, sources)
     before, kept = peak_megabytes(), []
     for shard in wanted.shards:

@@ -36,7 +36,7 @@ from patina.pipeline.codec.decode import decode
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.format.shard import pack
 from patina.pipeline.hashing import canonical_json
-from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.synth.degradations import CATALOGUE
 from patina.synth.rng import Rng
@@ -58,8 +58,8 @@ def whole(folder: Path, word: str, count: int) -> float:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     with Workspace(out) as workspace, Stores.open(out) as stores:
-        draft = make_draft(parse_recipe(table, folder), out, stores, Options())
-        (job,) = make_jobs(draft, workspace)
+        planned = plan_from_stores(parse_recipe(table, folder), out, stores, Options())
+        (job,) = make_jobs(planned, workspace)
         assert len(job.samples) == count
         return cpu(lambda: build_shard(job)) / count
 

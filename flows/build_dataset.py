@@ -25,10 +25,10 @@ from patina.flows.events import announce
 from patina.flows.gpu import WithGpuLease, needs_lease
 from patina.flows.runners import RunnerName, make_runner, run_step
 from patina.pipeline.builder.build import build
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.export.remote_output import expect_writable, pull, push
 from patina.pipeline.machine import usable_cores
-from patina.pipeline.plan.planning import Draft, Options
+from patina.pipeline.plan.planning import Options, PlannedBuild
 from patina.pipeline.progress import Events, Silent
 from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.report.check import Checked, check
@@ -70,7 +70,7 @@ def build_dataset(
     devices: Sequence[str] = (),
     runner: RunnerName = "threads",
     address: str = "",
-) -> Report:
+) -> BuildResult:
     """Build or rebuild a dataset: only what is stale is made, and all of it appears at once.
 
     Args:
@@ -109,7 +109,7 @@ def build_dataset(
     checked = run_step(
         "check",
         lambda: check(  # images were decoded and measured when they were made, and their shards digested
-            report.draft.out,
+            report.planned.out,
             replay,
             workers=workers,
             recipe_folder=loaded.folder,
@@ -125,13 +125,13 @@ def build_dataset(
     return report
 
 
-def _artifacts(report: Report, checked: Checked) -> None:
+def _artifacts(report: BuildResult, checked: Checked) -> None:
     """What was built and why, the summary, and the gallery's picture."""
-    draft: Draft = report.draft
-    create_markdown_artifact(plan_markdown(draft), key="plan", description=draft.plan.summary())
+    planned: PlannedBuild = report.planned
+    create_markdown_artifact(plan_markdown(planned), key="plan", description=planned.plan.summary())
     create_table_artifact(summary_rows(report), key="summary", description=f"manifest {report.manifest.digest[:16]}")
     record_check(checked)
     if not checked.ok:
         return  # a picture cannot be made of a damaged shard, and must not hide the findings
-    sheet = base64.b64encode(contact_sheet(draft.out)).decode()
+    sheet = base64.b64encode(contact_sheet(planned.out)).decode()
     create_image_artifact(f"data:image/jpeg;base64,{sheet}", key="gallery", description="GT beside LQ")

@@ -16,7 +16,7 @@ from pydantic import Field
 from patina.flows.build_dataset import build_dataset, watcher
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
 from patina.flows.train_stages import report, train_plan
-from patina.pipeline.builder.build import idle_report
+from patina.pipeline.builder.build import result_if_idle
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
@@ -104,7 +104,7 @@ def train_end_to_end(
 def _build(recipe: str, out: str, cpu: bool) -> None:
     """Build the dataset as a flow run of its own, if anything of it is stale."""
     loaded = load_recipe(Path(recipe))
-    if idle_report(loaded, Path(out).absolute(), Options(workers=usable_cores()), watcher()):
+    if result_if_idle(loaded, Path(out).absolute(), Options(workers=usable_cores()), watcher()):
         get_run_logger().info("%s is up to date", out)
         return
     expect_sources(loaded.sources)

@@ -22,7 +22,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from patina.flows.artifacts import server_answers
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.watch import Watched
 from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import PRIVATE
@@ -63,10 +63,10 @@ def tell_sources_changed(recipe: str, out: str, found: Watched) -> None:
     )
 
 
-def announce(report: Report, out: str) -> bool:
+def announce(report: BuildResult, out: str) -> bool:
     """Record the dataset's changed splits as assets and emit that it was published, unless that was done; gives whether
     it was done now."""
-    manifest, folder = report.manifest, report.draft.out
+    manifest, folder = report.manifest, report.planned.out
     place = absolute(out)
     splits = {shard.split: [s for s in manifest.shards if s.split == shard.split] for shard in manifest.shards}
     digests = {split: _digest(shards) for split, shards in splits.items()}
@@ -133,10 +133,10 @@ def _digest(shards: Sequence[ShardEntry]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _changed(report: Report) -> list[str]:
+def _changed(report: BuildResult) -> list[str]:
     """Names of the shards that were written or dropped."""
     written = [result.entry.name for result in report.results]
-    return sorted([*written, *(entry.name for entry, _ in report.draft.plan.drop)])
+    return sorted([*written, *(entry.name for entry, _ in report.planned.plan.drop)])
 
 
 def _materialize(key: str, split: str, shards: Sequence[ShardEntry], manifest: str, digest: str) -> None:

@@ -51,7 +51,7 @@ DATABASE_CLOSED = {sqlite3.SQLITE_READONLY: "writing is forbidden", sqlite3.SQLI
 
 
 @contextmanager
-def speaking_of(out: Path, *, building: bool = True) -> Iterator[None]:
+def explain_disk_errors(out: Path, *, building: bool = True) -> Iterator[None]:
     """Within it, errors of a full, closed, failing or vanished disk become OutputErrors that name the folder, or file,
     and what to do. `building`: whether it is a build, which keeps what is finished."""
     was_there = _is_there(out)
@@ -60,7 +60,7 @@ def speaking_of(out: Path, *, building: bool = True) -> Iterator[None]:
     except OutputError:
         raise
     except Exception as error:
-        words, place = _in_words(error, building), ""
+        words, place = _explained(error, building), ""
         if was_there and not _is_there(out):  # whatever went wrong then
             words = VANISHED
         elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
@@ -70,7 +70,7 @@ def speaking_of(out: Path, *, building: bool = True) -> Iterator[None]:
         raise OutputError(f"{printable(str(out))}{place}: {words}") from error
 
 
-def _in_words(error: Exception, building: bool) -> str:
+def _explained(error: Exception, building: bool) -> str:
     """What an error of a disk says, and what to do about it; empty for others."""
     if isinstance(error, OSError):
         gone = GONE.get(error.errno or 0, "")
@@ -108,20 +108,22 @@ def _is_there(out: Path) -> bool:
 
 
 @contextmanager
-def in_words(out: Path, less_memory: str) -> Iterator[None]:
+def explain_errors(out: Path, less_memory: str) -> Iterator[None]:
     """Within it, other work on a dataset than a build: too little memory is a BuildError that says what needs less, and
     trouble with the disk of `out` an OutputError."""
-    with within_memory(less_memory), speaking_of(out, building=False):
+    with within_memory(less_memory), explain_disk_errors(out, building=False):
         yield
 
 
-def speaking(less_memory: str) -> Callable[[Callable[Concatenate[Path, P], R]], Callable[Concatenate[Path, P], R]]:
+def explaining_errors(
+    less_memory: str,
+) -> Callable[[Callable[Concatenate[Path, P], R]], Callable[Concatenate[Path, P], R]]:
     """The same for all of a function whose first argument is the dataset's folder."""
 
     def decorated(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
         @wraps(function)
         def told(out: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            with in_words(out, less_memory):
+            with explain_errors(out, less_memory):
                 return function(out, *args, **kwargs)
 
         return told

@@ -61,13 +61,13 @@ class Composite(Degradation):
         """The parts' truth maps, each under its part's word: `hazy-transmission`."""
         return tuple(f"{word}-{name}" for word, part in self.parts.items() for name in part.truth)
 
-    def lacks(self, name: str) -> str:
+    def missing_input(self, name: str) -> str:
         """What the first part that lacks something does."""
-        return next((lack for part in self.parts.values() if (lack := part.lacks(name))), "")
+        return next((lack for part in self.parts.values() if (lack := part.missing_input(name))), "")
 
-    def looks_up(self, name: str) -> str:
+    def side_input_digest(self, name: str) -> str:
         """What all parts look up, in their order."""
-        return " ".join(filter(None, (part.looks_up(name) for part in self.parts.values())))
+        return " ".join(filter(None, (part.side_input_digest(name) for part in self.parts.values())))
 
     def settings(self) -> dict[str, Any]:
         """Each part's version and settings."""

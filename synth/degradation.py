@@ -118,7 +118,7 @@ class Degradation(Protocol):
         """
         ...
 
-    def lacks(self, name: str) -> str:
+    def missing_input(self, name: str) -> str:
         """What it would need for the photograph called `name` and has not, such as a depth map, in words; mostly "".
 
         Asked before a build, so that such a photograph is set aside and stops nothing.
@@ -126,7 +126,7 @@ class Degradation(Protocol):
         del name
         return ""
 
-    def looks_up(self, name: str) -> str:
+    def side_input_digest(self, name: str) -> str:
         """A digest of what it reads beside the image for the photograph called `name`, such as a depth map; mostly "".
 
         Part of that photograph's fingerprints: another map makes its samples anew, and no others.

@@ -150,7 +150,7 @@ class Depths:
             raise SettingError(f"depth: {path} cannot be read: {error.strerror}; mend or remove it") from None
         return self._known[name]
 
-    def lacks(self, photograph: str) -> str:
+    def missing_input(self, photograph: str) -> str:
         """That there is a folder and no file in it for the photograph, in words; "" otherwise."""
         try:
             _ = self.folder and self._named(photograph)
@@ -177,16 +177,16 @@ class FromDepth(Rendered, Protocol):
     def _depths(self) -> Depths:
         return Depths(self.depth)
 
-    def lacks(self, name: str) -> str:
+    def missing_input(self, name: str) -> str:
         """Its depth map, where there is a folder of them."""
-        return self._depths.lacks(name)
+        return self._depths.missing_input(name)
 
-    def looks_up(self, name: str) -> str:
+    def side_input_digest(self, name: str) -> str:
         """The digest of its depth map, where there is a folder of them."""
         return self._depths.digest_for(name)
 
     def settings(self) -> dict[str, Any]:
-        """As the protocol says; of the folder of depth maps only that there is one, since `looks_up` tells each map."""
+        """As the protocol says; of the folder of depth maps only that there is one: `side_input_digest` tells each map."""
         return {**super().settings(), "depth": "maps" if self.depth else ""}
 
 

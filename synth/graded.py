@@ -55,13 +55,13 @@ class Graded(Degradation):
         """The base's truth maps."""
         return self.base.truth
 
-    def lacks(self, name: str) -> str:
+    def missing_input(self, name: str) -> str:
         """What the base lacks."""
-        return self.base.lacks(name)
+        return self.base.missing_input(name)
 
-    def looks_up(self, name: str) -> str:
+    def side_input_digest(self, name: str) -> str:
         """What the base looks up."""
-        return self.base.looks_up(name)
+        return self.base.side_input_digest(name)
 
     def settings(self) -> dict[str, Any]:
         """The base's version and settings, and the band."""

@@ -292,7 +292,7 @@ def test_a_dataset_is_planned_built_checked_and_compared_in_silence(
     made = patina.build(table, str(tmp_path / "new"), workers=1)
     assert made.manifest.digest == patina.build("recipe.toml", "OUT").manifest.digest
     assert "8 samples in 4 shards, 4 of them built" in repr(made)
-    assert patina.plan(made.draft.recipe, tmp_path / "new").plan.is_empty
+    assert patina.plan(made.planned.recipe, tmp_path / "new").plan.is_empty
     checked = patina.check(tmp_path / "new", replay=None, recipe="recipe.toml")
     assert checked.ok and checked.replayed == 8
     assert patina.diff(folder / "OUT", str(tmp_path / "new")).is_empty

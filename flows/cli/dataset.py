@@ -31,7 +31,7 @@ from patina.flows.cli.user_errors import is_for_the_user
 if TYPE_CHECKING:
     from patina.captioning.captioner import Run
     from patina.flows.runners import RunnerName
-    from patina.pipeline.builder.result import Report
+    from patina.pipeline.builder.result import BuildResult
 
 
 def plan(
@@ -55,8 +55,8 @@ def plan(
     expect_sources(loaded.sources)
     cores = workers or usable_cores()
     with TerminalEvents(console) as events:
-        draft = plan_build(loaded, dataset_folder_of(out, events), Options(workers=cores, paranoid=paranoid), events)
-    print_plan(draft, cores)
+        planned = plan_build(loaded, dataset_folder_of(out, events), Options(workers=cores, paranoid=paranoid), events)
+    print_plan(planned, cores)
 
 
 def build(
@@ -135,13 +135,13 @@ def gallery(
     ladder: Annotated[bool, typer.Option("--ladder", help="That picture is of one photograph, by severity.")] = False,
 ) -> None:
     """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
-    from patina.pipeline.disk_errors import speaking_of
+    from patina.pipeline.disk_errors import explain_disk_errors
     from patina.pipeline.report.gallery import contact_sheet, ladder_sheet, write_gallery
 
     if sheet:
         dataset = find_dataset(folder)
         picture = ladder_sheet(dataset) if ladder else contact_sheet(dataset, rows)
-        with speaking_of(sheet, building=False):
+        with explain_disk_errors(sheet, building=False):
             sheet.write_bytes(picture)
         console.print(f"sheet    {escape(str(sheet))}")
         return
@@ -237,11 +237,11 @@ def run_build(
     captioning: Run | None = None,
     runner: RunnerName = "threads",
     address: str = "",
-) -> Report:
+) -> BuildResult:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
     from patina.captioning.captioner import Run
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.builder.build import idle_report
+    from patina.pipeline.builder.build import result_if_idle
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.plan.planning import Options
     from patina.pipeline.recipe.parse import find_recipe
@@ -252,7 +252,7 @@ def run_build(
     cores = workers or usable_cores()
     options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)
     with TerminalEvents(console) as events:
-        idle = None if is_remote(out) else idle_report(loaded, Path(out).absolute(), options, events)
+        idle = None if is_remote(out) else result_if_idle(loaded, Path(out).absolute(), options, events)
         if idle:
             return idle
         expect_sources(loaded.sources)
@@ -262,7 +262,7 @@ def run_build(
 
         with watched_by(events), server_there():
             captioning = captioning or Run()
-            report: Report = build_dataset(
+            report: BuildResult = build_dataset(
                 recipe=str(recipe),
                 out=out,
                 workers=cores,

@@ -12,8 +12,8 @@ from rich.table import Table
 from patina.pipeline.text import plain
 
 if TYPE_CHECKING:
-    from patina.pipeline.builder.result import Report
-    from patina.pipeline.plan.planning import Draft
+    from patina.pipeline.builder.result import BuildResult
+    from patina.pipeline.plan.planning import PlannedBuild
     from patina.pipeline.report.check import Checked
     from patina.training.restore.files import Restored
 
@@ -26,19 +26,19 @@ def escape(text: str) -> str:
     return escape_markup(plain(text, keep="\n"))
 
 
-def print_plan(draft: Draft, cores: int) -> None:
+def print_plan(planned: PlannedBuild, cores: int) -> None:
     """The steps of a plan, what was set aside, and the cost."""
     from patina.pipeline.report.summary import SHOWN, plan_lines
 
-    lines = plan_lines(draft)
+    lines = plan_lines(planned)
     print_lines(lines, SHOWN)
-    _print_aside(draft)
-    console.print(f"[bold]{escape(draft.plan.summary(cores))}[/]")
+    _print_aside(planned)
+    console.print(f"[bold]{escape(planned.plan.summary(cores))}[/]")
 
 
-def _print_aside(draft: Draft) -> None:
-    print_lines([f"set aside {r.name}: {r.reason}" for r in draft.refusals], 20, "yellow")
-    print_lines([f"note {note}" for note in (*draft.notes, *draft.plan.warnings)], 20, "yellow")
+def _print_aside(planned: PlannedBuild) -> None:
+    print_lines([f"set aside {r.name}: {r.reason}" for r in planned.refusals], 20, "yellow")
+    print_lines([f"note {note}" for note in (*planned.notes, *planned.plan.warnings)], 20, "yellow")
 
 
 def print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
@@ -49,7 +49,7 @@ def print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
         console.print(f"… and {len(lines) - limit} more", style=style or None)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: BuildResult) -> None:
     """What a build gave, by split and degradation."""
     from patina.pipeline.report.summary import caption_line, summary_rows
     from patina.pipeline.text import human_bytes
@@ -63,9 +63,9 @@ def print_report(report: Report) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
-    _print_aside(report.draft)
+    _print_aside(report.planned)
     made_now = f" ({report.captions_made} made now, the rest earlier)" if report.captions_made else ""
-    console.print(escape(caption_line(report.draft) + made_now))
+    console.print(escape(caption_line(report.planned) + made_now))
     size = human_bytes(sum(shard.bytes for shard in manifest.shards))
     total = sum(shard.count for shard in manifest.shards)
     if not report.results:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from patina._face.arguments import AnyPath, AnyRecipe, recipe_of
 from patina.pipeline.builder.build import build as build_folder
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Threads
 from patina.pipeline.export.remote_output import dataset_at, dataset_folder_of, expect_writable, pull, push
 from patina.pipeline.machine import usable_cores
-from patina.pipeline.plan.planning import Draft, Options, plan_build
+from patina.pipeline.plan.planning import Options, PlannedBuild, plan_build
 from patina.pipeline.progress import Silent
 from patina.pipeline.report.check import Checked
 from patina.pipeline.report.check import check as check_folder
@@ -21,7 +21,7 @@ from patina.pipeline.sources.expect import expect_sources
 from patina.pipeline.sources.locations import is_remote
 
 
-def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = False) -> Draft:
+def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = False) -> PlannedBuild:
     """Say what `build` would make, keep and drop, and why. Changes nothing.
 
     recipe    a TOML file, the name of a recipe that comes with patina, a table as TOML gives it (its relative paths
@@ -36,8 +36,8 @@ def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = 
     Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError (a RuntimeError), OSError.
 
     >>> import patina
-    >>> draft = patina.plan("recipe.toml", "NEW")
-    >>> draft.plan.is_empty, len(draft.plan.build), len(draft.refusals)
+    >>> planned = patina.plan("recipe.toml", "NEW")
+    >>> planned.plan.is_empty, len(planned.plan.build), len(planned.refusals)
     (False, 4, 0)
     """
     loaded = recipe_of(recipe)
@@ -54,7 +54,7 @@ def build(
     strict: bool = False,
     max_set_aside: float = 0.05,
     paranoid: bool = False,
-) -> Report:
+) -> BuildResult:
     """Build a dataset, or rebuild what is stale: shards of LQ, GT, caption and parameters. Prints nothing.
 
     All of it appears at once, and the dataset is as it was before if anything goes wrong or the process ends: call it
@@ -68,7 +68,7 @@ def build(
     paranoid       whether every photograph and shard is read and hashed, whatever its times say.
 
     Of what it gives, `manifest` is the dataset's (`manifest.digest` names its bytes, `manifest.shards` have `split`,
-    `degradation`, `count`), `samples_written` counts the samples of rewritten shards, `draft.refusals` are the inputs
+    `degradation`, `count`), `samples_written` counts the samples of rewritten shards, `planned.refusals` are the inputs
     that were set aside.
 
     Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError, LockedError and RemoteOutputError

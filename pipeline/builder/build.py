@@ -11,17 +11,17 @@ from patina.pipeline.builder.batches import expect_sources_seen
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.builder.jobs import build_shards, make_jobs
 from patina.pipeline.builder.publish import publish
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.builder.workspace import Workspace, is_tidy
 from patina.pipeline.cache.scans import ScanStore
-from patina.pipeline.disk_errors import speaking_of
+from patina.pipeline.disk_errors import explain_disk_errors
 from patina.pipeline.errors import BadImageError, BuildError, ManifestError
 from patina.pipeline.format.layout import MANIFEST, PRIVATE
 from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.machine import within_memory
-from patina.pipeline.plan.captions import Made, chain_of, make_words
-from patina.pipeline.plan.planning import Draft, Options, Stores, check_budget, make_draft, plan_build
+from patina.pipeline.plan.captions import CaptioningResult, chain_of, generate_captions
+from patina.pipeline.plan.planning import Options, PlannedBuild, Stores, check_budget, plan_build, plan_from_stores
 from patina.pipeline.progress import Events, Silent
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.reading import SourceChangedError, load_clean
@@ -34,7 +34,7 @@ def build(
     options: Options | None = None,
     runner: Runner | None = None,
     events: Events | None = None,
-) -> Report:
+) -> BuildResult:
     """Build or rebuild the dataset of `recipe` in `out`: only what is stale is made, and all of it appears at once.
 
     Running it again is the way to continue after any interruption. Raises RecipeError, SourceError, BuildError,
@@ -42,68 +42,70 @@ def build(
     """
     options, runner, events = options or Options(), runner or Threads(), events or Silent()
     start = time.monotonic()
-    with speaking_of(out):
+    with explain_disk_errors(out):
         _adopt(out)
-    with within_memory(), speaking_of(out), Workspace(out) as workspace, Stores.open(workspace.out) as stores:
-        made, moving = 0, ""
+    with within_memory(), explain_disk_errors(out), Workspace(out) as workspace, Stores.open(workspace.out) as stores:
+        made, changed_path = 0, ""
         problems: dict[tuple[str, str], str] = {}
-        read_once = replace(options, paranoid=False)  # every byte was read by the first draft
+        read_once = replace(options, paranoid=False)  # every byte was read by the first plan
         for _ in range(3):
-            draft = runner.call("scan and plan", lambda: make_draft(recipe, workspace.out, stores, options, events))
-            check_budget(draft, options)
+            planned = runner.call(
+                "scan and plan", lambda: plan_from_stores(recipe, workspace.out, stores, options, events)
+            )
+            check_budget(planned, options)
             for _ in range(2 * len(chain_of(recipe))):  # what one captioner was refused goes to the next, to be judged
-                if not draft.words.pending:
+                if not planned.words.pending:
                     break
-                make = partial(make_words, recipe, draft.words, stores.captions, options.captioning, events)
+                make = partial(generate_captions, recipe, planned.words, stores.captions, options.captioning, events)
                 found = runner.call("caption", make)
-                _keep_problems(draft, found, stores.scans)
+                _keep_problems(planned, found, stores.scans)
                 made += found.captions
                 problems |= found.problems
-                draft = make_draft(recipe, workspace.out, stores, read_once, problems=problems)
-                check_budget(draft, options)
-            if draft.plan.captions:  # photographs that came or changed while captions were made
-                moving = next(s.path for s in draft.wanted.sources if draft.wanted.captions[s.digest] is None)
+                planned = plan_from_stores(recipe, workspace.out, stores, read_once, problems=problems)
+                check_budget(planned, options)
+            if planned.plan.captions:  # photographs that came or changed while captions were made
+                changed_path = next(s.path for s in planned.wanted.sources if planned.wanted.captions[s.digest] is None)
                 continue
-            if draft.plan.is_empty and draft.built:
+            if planned.plan.is_empty and planned.built:
                 workspace.sweep(())
-                return Report(draft.built, draft, (), time.monotonic() - start, made)
-            jobs = make_jobs(draft, workspace)
+                return BuildResult(planned.built, planned, (), time.monotonic() - start, made)
+            jobs = make_jobs(planned, workspace)
             events.begin("building shards", sum(len(job.samples) for job in jobs), "samples")
-            batches = build_shards(jobs, draft.plan.seconds, runner, workspace.staging, events)
+            batches = build_shards(jobs, planned.plan.seconds, runner, workspace.staging, events)
             events.end()
             results = [r for batch in batches for r in batch if isinstance(r, ShardResult)]
             changed = [r for batch in batches for r in batch if isinstance(r, SourceChangedError)]
             if not changed:
                 break
             if not runner.shares_memory:
-                expect_sources_seen(changed, draft.wanted.sources)
+                expect_sources_seen(changed, planned.wanted.sources)
             stores.scans.forget(error.path for error in changed)
-            moving = changed[0].path
+            changed_path = changed[0].path
         else:
             raise BuildError(
-                f"sources keep changing while they are read, such as {printable(moving)}; build when they rest"
+                f"sources keep changing while they are read, such as {printable(changed_path)}; build when they rest"
             )
-        manifest = runner.call("publish", partial(publish, draft, workspace, results, stores))
-        return Report(manifest, draft, tuple(results), time.monotonic() - start, made)
+        manifest = runner.call("publish", partial(publish, planned, workspace, results, stores))
+        return BuildResult(manifest, planned, tuple(results), time.monotonic() - start, made)
 
 
-def idle_report(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> Report | None:
+def result_if_idle(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> BuildResult | None:
     """The report of a build that has nothing to do; None if there is something. Far quicker than finding out with
     locks and an orchestrator. Raises like `build`."""
     if not (out / MANIFEST).exists() or not is_tidy(out):
         return None
     start = time.monotonic()
-    draft = plan_build(recipe, out, options, events)
-    if not draft.plan.is_empty or draft.built is None:
+    planned = plan_build(recipe, out, options, events)
+    if not planned.plan.is_empty or planned.built is None:
         return None
-    check_budget(draft, options)
-    return Report(draft.built, draft, (), time.monotonic() - start)
+    check_budget(planned, options)
+    return BuildResult(planned.built, planned, (), time.monotonic() - start)
 
 
-def _keep_problems(draft: Draft, made: Made, store: ScanStore) -> None:
+def _keep_problems(planned: PlannedBuild, made: CaptioningResult, store: ScanStore) -> None:
     """Keep what models could not caption or judge, so that a build with nothing new asks none of them again; but not
     where a photograph could not be read just now."""
-    sources = {source.content: source for source in draft.wanted.sources}
+    sources = {source.content: source for source in planned.wanted.sources}
     kept = []
     for (model, content), reason in made.problems.items():
         source = sources[content]

@@ -22,45 +22,45 @@ from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.format.rows import known_rows
 from patina.pipeline.plan.difference import reusable_shards
-from patina.pipeline.plan.planning import Draft
+from patina.pipeline.plan.planning import PlannedBuild
 from patina.pipeline.plan.wanted import WantedShard
 from patina.pipeline.progress import Events
 from patina.pipeline.scan.reading import SourceChangedError
 
 
-def make_jobs(draft: Draft, workspace: Workspace) -> list[ShardJob]:
+def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
     """The jobs of a plan's steps, largest first, each with what it can copy from shards that are there."""
-    plan, built = draft.plan, draft.built
+    plan, built = planned.plan, planned.built
     if not plan.build:
         return []
     have = {entry.name: entry for entry in built.shards} if built else {}
-    names = reusable_shards(draft.recipe, built, [step.shard for step in plan.build])
+    names = reusable_shards(planned.recipe, built, [step.shard for step in plan.build])
     same: dict[tuple[str, str], Copy] = {}
     same_pixels: dict[str, Copy] = {}
-    for row in known_rows(draft.out, built, names):
-        if row.shard not in draft.damage:
-            copy = Copy(str(draft.out / SHARDS / row.shard), row.span)
+    for row in known_rows(planned.out, built, names):
+        if row.shard not in planned.damage:
+            copy = Copy(str(planned.out / SHARDS / row.shard), row.span)
             same.setdefault((row.key, row.fingerprint), copy)
             same_pixels.setdefault(row.pixels, copy)
-    jobs = [_job(step.shard, draft, workspace, same, same_pixels, have) for step in plan.build]
+    jobs = [_job(step.shard, planned, workspace, same, same_pixels, have) for step in plan.build]
     return sorted(jobs, key=lambda job: (-len(job.samples), job.name))
 
 
 def _job(
     shard: WantedShard,
-    draft: Draft,
+    planned: PlannedBuild,
     workspace: Workspace,
     same: Mapping[tuple[str, str], Copy],
     same_pixels: Mapping[str, Copy],
     have: Mapping[str, ShardEntry],
 ) -> ShardJob:
-    every = (s for source in shard.sources for s in draft.wanted.samples(source, shard.degradation))
+    every = (s for source in shard.sources for s in planned.wanted.samples(source, shard.degradation))
     samples = tuple(sorted(every, key=lambda s: s.key))
     # By key too: a photograph as large as one tile has the same pixels whole, under another key.
     copies = {s.fingerprint: same[s.key, s.fingerprint] for s in samples if (s.key, s.fingerprint) in same}
     recaptioned = {s.pixels: same_pixels[s.pixels] for s in samples if s.pixels in same_pixels}
     paths = {copy.path for copy in (*copies.values(), *recaptioned.values())}
-    synthesis = draft.recipe.degradations.get(shard.degradation)
+    synthesis = planned.recipe.degradations.get(shard.degradation)
     return ShardJob(
         split=shard.split,
         word=shard.degradation,
@@ -72,7 +72,7 @@ def _job(
         same_pixels=recaptioned,
         old_shards={path: have[Path(path).name].sha256 for path in paths},
         staging=str(workspace.staging),
-        codec=draft.wanted.codec,
+        codec=planned.wanted.codec,
     )
 
 

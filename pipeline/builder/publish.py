@@ -16,48 +16,48 @@ from patina.pipeline.format.rows import is_sound, rows_of_shard
 from patina.pipeline.format.statistics import read_samples_table, statistics
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.captions import label
-from patina.pipeline.plan.planning import Draft, Stores, refusal_record
+from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
 from patina.pipeline.plan.recall import captioner_fingerprints
 from patina.pipeline.scan.recovered import TRUTH
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
 
 
-def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], stores: Stores) -> Manifest:
+def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[ShardResult], stores: Stores) -> Manifest:
     """Put finished shards, tables, card and manifest in place in one step, and say what the dataset now is."""
-    plan, recipe = draft.plan, draft.recipe
+    plan, recipe = planned.plan, planned.recipe
     shards = sorted([*plan.keep, *(r.entry for r in results)], key=lambda entry: entry.name)
     kept = [entry.name for entry in plan.keep]
     samples, sources = workspace.staging / SAMPLES, workspace.staging / SOURCES
     made = [row for result in results for row in result.rows]
-    if draft.built and is_sound(draft.out, draft.built, SAMPLES):
-        write_samples(samples, draft.out, kept, made)
+    if planned.built and is_sound(planned.out, planned.built, SAMPLES):
+        write_samples(samples, planned.out, kept, made)
     else:  # the old table is lost: the shards say all that it said
-        again = [row for e in plan.keep for row in rows_of_shard(draft.out / SHARDS / e.name, e.split)]
-        write_samples(samples, draft.out / PRIVATE, [], [*again, *made])
-    write_sources(sources, draft.source_rows)
+        again = [row for e in plan.keep for row in rows_of_shard(planned.out / SHARDS / e.name, e.split)]
+        write_samples(samples, planned.out / PRIVATE, [], [*again, *made])
+    write_sources(sources, planned.source_rows)
     manifest = Manifest(
         recipe=recipe.table,
         recipe_digest=recipe.digest,
-        codec=draft.wanted.codec,
-        identities=draft.wanted.identities,
+        codec=planned.wanted.codec,
+        identities=planned.wanted.identities,
         captioner=label(recipe.captioner),
         captioners=captioner_fingerprints(recipe),
         shards=tuple(shards),
-        sources=len(draft.source_rows),
-        duplicates=sum(len(row["names"]) - 1 for row in draft.source_rows),
-        sources_digest=draft.sources_digest,
-        set_aside=tuple(refusal_record(r) for r in draft.refusals),
-        notes=draft.notes,
-        leaks=draft.scan.leaks.facts(),
+        sources=len(planned.source_rows),
+        duplicates=sum(len(row["names"]) - 1 for row in planned.source_rows),
+        sources_digest=planned.sources_digest,
+        set_aside=tuple(refusal_record(r) for r in planned.refusals),
+        notes=planned.notes,
+        leaks=planned.scan.leaks.facts(),
         tables={SAMPLES: file_sha256(samples), SOURCES: file_sha256(sources)},
         versions=versions(),
     )
     kinds = (s.degradation for s in recipe.degradations.values())
     truth = {name for degradation in kinds for name in (*degradation.truth, *step_names(degradation))}
-    truth |= {name for s in draft.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
+    truth |= {name for s in planned.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
     sizes = canonical_json({entry.name: entry.count for entry in shards})
-    numbers = statistics(read_samples_table(workspace.staging), draft.source_rows)
+    numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
     workspace.publish(
         {r.entry.name: Path(r.staged) for r in results},
@@ -71,7 +71,7 @@ def publish(draft: Draft, workspace: Workspace, results: Sequence[ShardResult], 
         },
         [entry.name for entry, _ in plan.drop],
     )
-    _remember(draft, results, stores)
+    _remember(planned, results, stores)
     return manifest
 
 
@@ -82,9 +82,9 @@ def step_names(degradation: Degradation) -> tuple[str, ...]:
     return ()
 
 
-def _remember(draft: Draft, results: Sequence[ShardResult], stores: Stores) -> None:
+def _remember(planned: PlannedBuild, results: Sequence[ShardResult], stores: Stores) -> None:
     """Keep the digests of the new shards, and how long and how large each degradation was."""
-    paths = [(draft.out / SHARDS / r.entry.name, r.entry.sha256) for r in results]
+    paths = [(planned.out / SHARDS / r.entry.name, r.entry.sha256) for r in results]
     stores.scans.put([(str(path), path.stat(), digest) for path, digest in paths], settled=True)
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for result in results:

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.format.manifest import Manifest
-from patina.pipeline.plan.planning import Draft
+from patina.pipeline.plan.planning import PlannedBuild
 
 
 @dataclass(frozen=True)
-class Report:
+class BuildResult:
     """What a build did."""
 
     manifest: Manifest
-    draft: Draft
+    planned: PlannedBuild
     results: tuple[ShardResult, ...] = field(repr=False)
     seconds: float
     captions_made: int = 0
@@ -22,7 +22,7 @@ class Report:
     def __repr__(self) -> str:
         shards = self.manifest.shards
         counted = f"{sum(shard.count for shard in shards)} samples in {len(shards)} shards"
-        return f"<{self.draft.out}: {counted}, {len(self.results)} of them built; digest {self.manifest.digest[:16]}>"
+        return f"<{self.planned.out}: {counted}, {len(self.results)} of them built; digest {self.manifest.digest[:16]}>"
 
     @property
     def samples_written(self) -> int:

@@ -15,7 +15,7 @@ from patina.pipeline.codec.png import encode_png
 from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
-from patina.pipeline.plan.wanted import SCHEMA, WantedSample, Worded
+from patina.pipeline.plan.wanted import SCHEMA, AssignedCaption, WantedSample
 from patina.pipeline.scan.reading import read_verified, without_border
 from patina.pipeline.scan.recovered import recover
 from patina.pipeline.scan.source import Source
@@ -144,7 +144,7 @@ def _worded(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[s
     }
 
 
-def _ordered(images: list[tuple[str, bytes]], caption: Worded, fact: Mapping[str, Any]) -> Members:
+def _ordered(images: list[tuple[str, bytes]], caption: AssignedCaption, fact: Mapping[str, Any]) -> Members:
     """LQ, GT, caption, facts, truth maps: the order of the stored format. Raises TypeError for facts that are not as
     KEY.json's schema says."""
     return [
@@ -163,8 +163,8 @@ def _cut(image: Image, tile: tuple[int, int, int, int]) -> tuple[Image, bool]:
 
 
 def _place(sample: WantedSample) -> Place:
-    looks = sample.source.looks
-    return Place(sample.source.names[0], *sample.tile, looks.width, looks.height)
+    info = sample.source.info
+    return Place(sample.source.names[0], *sample.tile, info.width, info.height)
 
 
 def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.plan.difference import BuildPlan
-from patina.pipeline.plan.planning import Draft, Options, check_budget, plan_build
+from patina.pipeline.plan.planning import Options, PlannedBuild, check_budget, plan_build
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.digests import ASKED_AT_ONCE
 from patina.pipeline.sources import locations
@@ -101,27 +101,27 @@ def note_told(out: Path, signature: str, now: Callable[[], float] = time.time) -
 
 def _look(recipe: Recipe, out: Path, options: Options) -> Watched:
     """What a build would do now. The files' own times are in the signature: one that grows stays a truncated one."""
-    draft = plan_build(recipe, out, options)
-    check_budget(draft, options)
-    if draft.plan.is_empty and draft.built and is_tidy(out):
+    planned = plan_build(recipe, out, options)
+    check_budget(planned, options)
+    if planned.plan.is_empty and planned.built and is_tidy(out):
         return Watched(Verdict.up_to_date)
-    if draft.built:
+    if planned.built:
         (out / PRIVATE).mkdir(exist_ok=True)  # a dataset that was copied without it
-    return Watched(Verdict.changed, draft.plan, _signature(draft))
+    return Watched(Verdict.changed, planned.plan, _signature(planned))
 
 
-def _signature(draft: Draft) -> str:
+def _signature(planned: PlannedBuild) -> str:
     """A digest of recipe, sources and what is built: equal where two looks found the same."""
     lines = [
-        draft.recipe.digest,
-        draft.sources_digest,
-        draft.built.digest if draft.built else "",
-        canonical_json(dict(draft.damage)),
-        *(f"{shard.name} {shard.fingerprint}" for shard in draft.wanted.shards),
+        planned.recipe.digest,
+        planned.sources_digest,
+        planned.built.digest if planned.built else "",
+        canonical_json(dict(planned.damage)),
+        *(f"{shard.name} {shard.fingerprint}" for shard in planned.wanted.shards),
     ]
     paths = {
         locations.file_of(path)
-        for reader in draft.recipe.sources
+        for reader in planned.recipe.sources
         for candidate in reader.find().candidates
         for path in (candidate.path, candidate.lq)
         if path

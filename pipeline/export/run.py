@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline.disk_errors import in_words, speaking_of
+from patina.pipeline.disk_errors import explain_disk_errors, explain_errors
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.export import EXPORTS
 from patina.pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
@@ -84,7 +84,7 @@ def export(
         raise ExportError(f"{out}: expected a folder apart from the dataset {dataset}, found one inside or around it")
     marker = json.loads(canonical_json(_marker(view, to, splits, degradations)))
     less = "export with fewer --workers, or where there is more"
-    with in_words(dataset, less), speaking_of(target, building=False), _beside(target) as half:
+    with explain_errors(dataset, less), explain_disk_errors(target, building=False), _beside(target) as half:
         earlier = _earlier(target)
         if earlier is not None and {**marker, **_counts(earlier)} == earlier and _files(target) == earlier["files"]:
             return Exported(out, earlier["samples"], earlier["files"], fresh=False)

@@ -10,7 +10,7 @@ from patina.captioning.captioner import Caption, Captioner, Photo, Run
 from patina.captioning.clip_score import ClipScore
 from patina.captioning.run import caption_all, fingerprint, score_all
 from patina.pipeline.cache.captions import CaptionStore
-from patina.pipeline.plan.wanted import Worded
+from patina.pipeline.plan.wanted import AssignedCaption
 from patina.pipeline.progress import Events, Meter
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.reading import load_clean
@@ -23,7 +23,7 @@ Problems = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
-class Words:
+class CaptionState:
     """The caption of every source as far as it is known.
 
     worded      by source digest; None where a model has yet to make or to judge it.
@@ -33,7 +33,7 @@ class Words:
                 captions that are yet to be judged.
     """
 
-    worded: Mapping[str, Worded | None] = field(repr=False)
+    worded: Mapping[str, AssignedCaption | None] = field(repr=False)
     similarity: Mapping[str, float] = field(repr=False)
     refusals: tuple[Refusal, ...]
     to_caption: Mapping[int, tuple[Source, ...]] = field(repr=False)
@@ -45,10 +45,12 @@ class Words:
         return sum(map(len, self.to_caption.values())) + len(self.to_score)
 
 
-def find_words(recipe: Recipe, sources: Sequence[Source], store: CaptionStore, problems: Problems) -> Words:
+def resolve_captions(
+    recipe: Recipe, sources: Sequence[Source], store: CaptionStore, problems: Problems
+) -> CaptionState:
     """Ask the recipe's captioners in turn for a sentence that passes its filters. Loads no model: what only a model can
     tell, and has not told yet, is left pending."""
-    known: dict[str, Worded] = {}  # by content
+    known: dict[str, AssignedCaption] = {}  # by content
     similarity: dict[str, float] = {}
     reasons: dict[str, str] = {}
     to_caption: dict[int, tuple[Source, ...]] = {}
@@ -79,12 +81,12 @@ def find_words(recipe: Recipe, sources: Sequence[Source], store: CaptionStore, p
                 reasons.setdefault(content, reason)
                 after.append(source)
             else:
-                known[content] = Worded(caption.text, label(captioner))
+                known[content] = AssignedCaption(caption.text, label(captioner))
         if unseen:
             to_caption[place] = tuple(unseen)
         rest = after
     refused = {source.digest for source in rest}
-    return Words(
+    return CaptionState(
         {s.digest: known.get(s.content) for s in sources if s.digest not in refused},
         {s.digest: similarity[s.content] for s in sources if s.content in similarity},
         tuple(Refusal(s.names[0], reasons[s.content]) for s in rest),
@@ -94,14 +96,16 @@ def find_words(recipe: Recipe, sources: Sequence[Source], store: CaptionStore, p
 
 
 @dataclass(frozen=True)
-class Made:
+class CaptioningResult:
     """What models did: how many captions they made, and what they could not caption or judge."""
 
     captions: int
     problems: Problems
 
 
-def make_words(recipe: Recipe, words: Words, store: CaptionStore, run: Run, events: Events) -> Made:
+def generate_captions(
+    recipe: Recipe, words: CaptionState, store: CaptionStore, run: Run, events: Events
+) -> CaptioningResult:
     """Let models make the captions and similarities that are pending; each batch is stored when it is done.
 
     Raises CaptionError, before any work, if a model cannot be had.
@@ -125,7 +129,7 @@ def make_words(recipe: Recipe, words: Words, store: CaptionStore, run: Run, even
             scores = score_all(recipe.similarity, items, store, run=run, progress=meter)
         key = fingerprint(recipe.similarity)
         problems |= {(key, content): score for (content, _), score in scores.items() if isinstance(score, str)}
-    return Made(captions, problems)
+    return CaptioningResult(captions, problems)
 
 
 def _expect_ready(models: Sequence[Captioner | ClipScore], run: Run) -> None:
@@ -150,9 +154,9 @@ def label(model: Captioner | ClipScore) -> str:
 
 def photos_of(source: Source) -> list[Photo]:
     """One photo for each name of a source: a caption file may know it by any of them."""
-    looks, load = source.looks, partial(_load, source.path, source.content)
+    info, load = source.info, partial(_load, source.path, source.content)
     return [
-        Photo(source.content, name, root, load, looks.width, looks.height, looks.mean, caption)
+        Photo(source.content, name, root, load, info.width, info.height, info.mean, caption)
         for name, root, caption in zip(source.names, source.roots, source.captions, strict=True)
     ]
 

@@ -143,7 +143,7 @@ def _step(
     synthesised = captioned = copied = 0
     for source in shard.sources:
         unknown = wanted.captions[source.digest] is None
-        for sample in wanted.marks(source, shard.degradation):
+        for sample in wanted.sample_ids(source, shard.degradation):
             keys.add(sample.key)
             fingerprint, pixels = old.get(sample.key, ("", ""))
             if sample.key not in old:

@@ -15,7 +15,7 @@ from patina.captioning.captioner import Run
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.fingerprint import codec_fingerprint
-from patina.pipeline.disk_errors import expect_there, in_words
+from patina.pipeline.disk_errors import expect_there, explain_errors
 from patina.pipeline.errors import BuildError, ManifestError
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
@@ -23,7 +23,7 @@ from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES
 from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.hashing import file_sha256
-from patina.pipeline.plan.captions import Problems, Words, find_words
+from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.wanted import Wanted
@@ -59,12 +59,12 @@ class Stores:
 
 
 @dataclass(frozen=True)
-class Draft:
+class PlannedBuild:
     """A plan and all that it was made from."""
 
     out: Path
     scan: Scan
-    words: Words
+    words: CaptionState
     wanted: Wanted
     plan: BuildPlan
     built: Manifest | None
@@ -105,14 +105,14 @@ class Options:
     captioning: Run = field(default_factory=Run)
 
 
-def make_draft(
+def plan_from_stores(
     recipe: Recipe,
     out: Path,
     stores: Stores,
     options: Options,
     events: Events | None = None,
     problems: Problems | None = None,
-) -> Draft:
+) -> PlannedBuild:
     """Scan the sources and plan the build of `recipe` into `out`. Writes nothing but its stores of what it found.
 
     `problems`: what models could not caption or judge; such images are set aside, unless a fallback has words for them.
@@ -137,9 +137,9 @@ def make_draft(
     lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
     usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
     problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
-    words = find_words(recipe, usable, stores.captions, problems)
+    words = resolve_captions(recipe, usable, stores.captions, problems)
     if words.pending and recall_captions(recipe, out, built, usable, stores.captions):
-        words = find_words(recipe, usable, stores.captions, problems)
+        words = resolve_captions(recipe, usable, stores.captions, problems)
     sources = tuple(s for s in usable if s.digest in words.worded)
     wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
     damage = _damage(out, built, stores.scans, options.paranoid)
@@ -153,29 +153,29 @@ def make_draft(
     )
     if built and not _papers_are_there(out, built):
         plan = replace(plan, relabel=True)
-    return Draft(out, found, words, wanted, plan, built, damage, refusals, rows, facts)
+    return PlannedBuild(out, found, words, wanted, plan, built, damage, refusals, rows, facts)
 
 
-def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> Draft:
+def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> PlannedBuild:
     """Plan the build of `recipe` into `out` by what its stores know, which are all that is written to.
 
     Raises SourceError, ManifestError, BuildError, OSError.
     """
-    with in_words(out, "plan with fewer --workers, or where there is more"), Stores.open(out) as stores:
-        return make_draft(recipe, out, stores, options, events)
+    with explain_errors(out, "plan with fewer --workers, or where there is more"), Stores.open(out) as stores:
+        return plan_from_stores(recipe, out, stores, options, events)
 
 
-def check_budget(draft: Draft, options: Options) -> None:
+def check_budget(planned: PlannedBuild, options: Options) -> None:
     """Raise BuildError if inputs were set aside and `options` forbid it, or too many were, or nothing is left."""
-    bad, total = len(draft.refusals), max(draft.scan.seen, len(draft.refusals))
-    first = "".join(f"\n  {r.name}: {r.reason}" for r in draft.refusals[:5])
+    bad, total = len(planned.refusals), max(planned.scan.seen, len(planned.refusals))
+    first = "".join(f"\n  {r.name}: {r.reason}" for r in planned.refusals[:5])
     more = f"\n  … and {bad - 5} more" if bad > 5 else ""
-    if not draft.wanted.sources:
+    if not planned.wanted.sources:
         raise BuildError(f"no photograph can be used; {bad} were set aside:{first}{more}")
-    if not draft.wanted.shards:
-        example = draft.wanted.sources[0].names[0]
+    if not planned.wanted.shards:
+        count, example = len(planned.wanted.sources), planned.wanted.sources[0].names[0]
         raise BuildError(
-            f"{len(draft.wanted.sources)} clean photographs were found, such as {example}, no pair, and the recipe has "
+            f"{count} clean photographs were found, such as {example}, no pair, and the recipe has "
             "no [degradations.…] to apply to them; add one, such as [degradations.noisy]"
         )
     if options.strict and bad:
@@ -194,8 +194,8 @@ def _lack(recipe: Recipe, source: Source) -> str:
     if source.is_pair:
         return ""
     entries = source.entries or recipe.degradations
-    lacks = (recipe.degradations[entry].degradation.lacks(source.names[0]) for entry in entries)
-    return next((lack for lack in lacks if lack), "")
+    missing_input = (recipe.degradations[entry].degradation.missing_input(source.names[0]) for entry in entries)
+    return next((lack for lack in missing_input if lack), "")
 
 
 def _unused(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
@@ -278,9 +278,9 @@ def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dic
         "set": reader.title,
         "licence": reader.licence or source.licence,
         "attribution": reader.attribution or source.attribution,
-        "phash": source.looks.phash,
+        "phash": source.info.phash,
         "bytes": source.bytes,
-        "width": source.looks.width,
-        "height": source.looks.height,
+        "width": source.info.width,
+        "height": source.info.height,
         "similarity": similarity,
     }

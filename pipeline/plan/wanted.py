@@ -26,7 +26,7 @@ SCHEMA = 2
 
 
 @dataclass(frozen=True)
-class Worded:
+class AssignedCaption:
     """The caption of a source: its text and the captioner that made it, `name@version`."""
 
     text: str
@@ -50,12 +50,12 @@ class WantedSample:
     variant: int
     tile: tuple[int, int, int, int]
     seed: str
-    caption: Worded
+    caption: AssignedCaption
     pixels: str
     fingerprint: str
 
 
-class Mark(NamedTuple):
+class SampleId(NamedTuple):
     """What tells a wanted sample from all others, as WantedSample has it: enough to plan by."""
 
     key: str
@@ -90,7 +90,7 @@ class Wanted:
 
     recipe: Recipe
     codec: str
-    captions: Mapping[str, Worded | None] = field(repr=False)
+    captions: Mapping[str, AssignedCaption | None] = field(repr=False)
     sources: tuple[Source, ...] = field(repr=False)
 
     @property
@@ -123,16 +123,16 @@ class Wanted:
         prefixes |= {(w, True): canonical_json(["pair", w, pair]).encode() for w in self.identities}
         return {key: hashlib.sha256(prefix) for key, prefix in prefixes.items()}
 
-    def marks(self, source: Source, degradation: str) -> Iterator[Mark]:
+    def sample_ids(self, source: Source, degradation: str) -> Iterator[SampleId]:
         """The marks of one source's samples under one degradation, in key order."""
         synthesis = None if source.is_pair else self.recipe.degradations[degradation]
         shared = self._prefixes[degradation, source.is_pair]
-        caption = self.captions[source.digest] or Worded("", "")
+        caption = self.captions[source.digest] or AssignedCaption("", "")
         wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
         told = f"\0{canonical_json(source.params)}" if source.params else ""
-        if synthesis and (looked_up := synthesis.degradation.looks_up(source.names[0])):
+        if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
-        for tile in self.recipe.cut(source.looks.width, source.looks.height):
+        for tile in self.recipe.cut(source.info.width, source.info.height):
             place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
             for variant in range(synthesis.variants if synthesis else 1):
                 whole = shared.copy()
@@ -140,13 +140,13 @@ class Wanted:
                 pixels = whole.hexdigest()[:32]
                 key = source.digest[:16] + place + (f"-v{variant:03d}" if variant else "")
                 fingerprint = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
-                yield Mark(key, tile, variant, pixels, fingerprint)
+                yield SampleId(key, tile, variant, pixels, fingerprint)
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
         """The samples of one source under one degradation, in key order."""
         synthesis = None if source.is_pair else self.recipe.degradations[degradation]
-        caption = self.captions[source.digest] or Worded("", "")
-        for key, tile, variant, pixels, fingerprint in self.marks(source, degradation):
+        caption = self.captions[source.digest] or AssignedCaption("", "")
+        for key, tile, variant, pixels, fingerprint in self.sample_ids(source, degradation):
             yield WantedSample(
                 key=key,
                 source=source,
@@ -176,7 +176,7 @@ class Wanted:
         digest = hashlib.sha256()
         count = pixels = uncaptioned = 0
         for source in sources:
-            for key, tile, _, _, fingerprint in self.marks(source, word):
+            for key, tile, _, _, fingerprint in self.sample_ids(source, word):
                 digest.update(f"{key} {fingerprint}\n".encode())
                 count += 1
                 pixels += tile[2] * tile[3]

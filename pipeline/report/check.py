@@ -19,7 +19,7 @@ from patina.pipeline.cache.database import damage_of
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.codec.fingerprint import codec_fingerprint
-from patina.pipeline.disk_errors import expect_there, speaking
+from patina.pipeline.disk_errors import expect_there, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError, RecipeError
 from patina.pipeline.format.layout import PRIVATE, SAMPLES, SHARDS, SOURCES, STORES
 from patina.pipeline.format.manifest import (
@@ -83,7 +83,7 @@ class Checked:
         return f"{self.shards} shards, {self.samples} samples, {self.replayed} replayed{pairs}"
 
 
-@speaking("check with fewer --workers, or where there is more")
+@explaining_errors("check with fewer --workers, or where there is more")
 def check(
     out: Path,
     replay: int | None = 0,

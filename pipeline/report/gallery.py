@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from patina.pipeline.codec.decode import decode_map
 from patina.pipeline.codec.png import encode_png
-from patina.pipeline.disk_errors import in_words, speaking
+from patina.pipeline.disk_errors import explain_errors, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError
 from patina.pipeline.files import write_page
 from patina.pipeline.format.layout import SPLITS
@@ -44,7 +44,7 @@ COLUMNS = 7
 LESS = "show fewer samples (--limit, --rows), or work where there is more"
 
 
-@speaking(LESS)
+@explaining_errors(LESS)
 def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     """Write one self-contained HTML page about the dataset in `folder`, with `limit` of its samples at the most.
 
@@ -57,7 +57,7 @@ def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     previews = _Previews(folder, sources)
     text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
     place = out if out is not None else folder / "gallery.html"
-    with in_words(place, LESS):
+    with explain_errors(place, LESS):
         return write_page(place, text)
 
 
@@ -84,7 +84,7 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
     return [SampleRow(**row) for row in table.take(chosen).to_pylist()]
 
 
-@speaking(LESS)
+@explaining_errors(LESS)
 def contact_sheet(folder: Path, rows: int = 3) -> bytes:
     """A JPEG picture of a few photographs in `rows` rows at the most: GT, then its LQ under every degradation, all of
     them the same square at 1:1, where the photograph has most detail. Where no photograph has all degradations
@@ -104,7 +104,7 @@ def _broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
     return [line[start : start + length] for start in range(0, len(line), length)]
 
 
-@speaking(LESS)
+@explaining_errors(LESS)
 def ladder_sheet(folder: Path) -> bytes:
     """A JPEG picture of one photograph: a row for each degradation, GT first, then its LQs from mild to strong as
     measured, each with its word and score. Raises like `write_gallery`."""

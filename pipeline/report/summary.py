@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from patina.pipeline.builder.result import Report
-from patina.pipeline.plan.planning import Draft
+from patina.pipeline.builder.result import BuildResult
+from patina.pipeline.plan.planning import PlannedBuild
 from patina.pipeline.text import human_bytes
 
 SHOWN = 50
 
 
-def plan_lines(draft: Draft) -> list[str]:
+def plan_lines(planned: PlannedBuild) -> list[str]:
     """Every step of a plan in a line: what happens to which shard, and why."""
-    plan = draft.plan
+    plan = planned.plan
     lines = []
     for step in plan.build:
         work = [(step.synthesised, "made"), (step.captioned, "with a new caption"), (step.copied, "copied")]
@@ -24,22 +24,22 @@ def plan_lines(draft: Draft) -> list[str]:
     return lines
 
 
-def plan_markdown(draft: Draft) -> str:
+def plan_markdown(planned: PlannedBuild) -> str:
     """A plan as a Markdown page."""
-    lines = plan_lines(draft)
+    lines = plan_lines(planned)
     more = [f"- … and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    aside = [f"- set aside {r.name}: {r.reason}" for r in draft.refusals[:SHOWN]]
-    return "\n".join([f"**{draft.plan.summary()}**", "", *(f"- {line}" for line in lines[:SHOWN]), *more, *aside])
+    aside = [f"- set aside {r.name}: {r.reason}" for r in planned.refusals[:SHOWN]]
+    return "\n".join([f"**{planned.plan.summary()}**", "", *(f"- {line}" for line in lines[:SHOWN]), *more, *aside])
 
 
-def caption_line(draft: Draft) -> str:
+def caption_line(planned: PlannedBuild) -> str:
     """Which captioner's sentence how many photographs got."""
-    counts = Counter(worded.captioner for worded in draft.wanted.captions.values() if worded)
+    counts = Counter(worded.captioner for worded in planned.wanted.captions.values() if worded)
     parts = [f"{count} by {captioner}" for captioner, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
     return f"captions of {sum(counts.values())} photographs: {', '.join(parts)}"
 
 
-def summary_rows(report: Report) -> list[dict[str, Any]]:
+def summary_rows(report: BuildResult) -> list[dict[str, Any]]:
     """Samples and bytes for each degradation and split, in the order of the shards."""
     manifest = report.manifest
     counts: Counter[tuple[str, str]] = Counter()

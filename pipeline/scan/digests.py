@@ -20,7 +20,7 @@ from patina.pipeline.codec.jpeg_truncation import expect_whole
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.machine import keep_freed_memory
 from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
-from patina.pipeline.scan.source import Looks
+from patina.pipeline.scan.source import ImageInfo
 from patina.pipeline.sources import locations
 from patina.pipeline.text import printable
 
@@ -38,7 +38,7 @@ class ScannedFile:
     path: str
     digest: str
     size: int
-    looks: Looks
+    info: ImageInfo
 
 
 def find_digests(
@@ -77,7 +77,7 @@ def find_digests(
         if digest is None or record is None:
             stale.append(path)
         else:
-            files[path] = ScannedFile(path, digest, size, _looks(record))
+            files[path] = ScannedFile(path, digest, size, _stored_info(record))
     keep_freed_memory()
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
         batch, begun_ns = stale[start : start + 256], time.time_ns()
@@ -85,7 +85,7 @@ def find_digests(
             results = list(pool.map(lambda p: _read(p, store), batch))
         store.put(
             [(r.path, r.stat, r.digest) for r in results if r.stat],
-            [(r.digest, inspector_id(), json.dumps(asdict(r.looks))) for r in results if r.looks and r.fresh],
+            [(r.digest, inspector_id(), json.dumps(asdict(r.info))) for r in results if r.info and r.fresh],
             begun_ns=begun_ns,
         )
         tagged = [(r, tags[r.path]) for r in results if r.digest and r.path in tags]
@@ -93,8 +93,8 @@ def find_digests(
             (r.path, *seen, r.digest) for r, seen in tagged if isinstance(seen, tuple) and seen[1] in {-1, r.size}
         )
         for result in results:
-            if result.looks:
-                files[result.path] = ScannedFile(result.path, result.digest, result.size, result.looks)
+            if result.info:
+                files[result.path] = ScannedFile(result.path, result.digest, result.size, result.info)
             else:
                 unread[result.path] = result.problem
         if progress:
@@ -112,7 +112,7 @@ class _Read:
     stat: os.stat_result | None = None
     digest: str = ""
     size: int = 0
-    looks: Looks | None = None
+    info: ImageInfo | None = None
     fresh: bool = False
 
 
@@ -133,10 +133,10 @@ def _read(path: str, store: ScanStore) -> _Read:
         return _Read(path, what)
     known = store.inspection(digest, inspector_id())
     try:
-        looks = _looks(known) if known else inspect(data)
+        info = _stored_info(known) if known else inspect(data)
     except MemoryError:
         raise MemoryError(printable(locations.spoken(path))) from None
-    return _Read(path, "", stat, digest, len(data), looks, not known)
+    return _Read(path, "", stat, digest, len(data), info, not known)
 
 
 def _stat(path: str) -> os.stat_result | str:
@@ -170,17 +170,17 @@ def _tags(paths: Sequence[str]) -> dict[str, tuple[str, int] | str]:
         return dict(zip(paths, pool.map(ask, paths), strict=True))
 
 
-def inspect(data: bytes) -> Looks:
+def inspect(data: bytes) -> ImageInfo:
     """Look at an image file's bytes once: can it be used, and what is it like?"""
     try:
         decoded = decode(data)
         expect_whole(data, decoded.image)
     except BadImageError as error:
-        return Looks(problem=str(error))
+        return ImageInfo(problem=str(error))
     image = decoded.image
     height, width = image.shape[:2]
     red, green, blue = (round(total / (width * height), 3) for total in cv2.sumElems(image)[:3])
-    return Looks(
+    return ImageInfo(
         "",
         width,
         height,
@@ -195,7 +195,7 @@ def inspector_id() -> str:
     return f"{INSPECTION}-{codec_fingerprint()}"
 
 
-def _looks(record: str) -> Looks:
+def _stored_info(record: str) -> ImageInfo:
     """What an inspection stored."""
     facts = json.loads(record)
-    return Looks(**{**facts, "mean": tuple(facts["mean"])})
+    return ImageInfo(**{**facts, "mean": tuple(facts["mean"])})

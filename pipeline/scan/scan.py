@@ -17,7 +17,7 @@ from patina.pipeline.scan.leaks.types import Leaks, Scene
 from patina.pipeline.scan.pairs import check_pairs
 from patina.pipeline.scan.reading import SourceChangedError, load_clean
 from patina.pipeline.scan.recovered import reside_parameters
-from patina.pipeline.scan.source import Looks, Scan, Source, display_name, lq_display_name
+from patina.pipeline.scan.source import ImageInfo, Scan, Source, display_name, lq_display_name
 from patina.pipeline.sources.reader import Candidate, Reader, Refusal
 
 
@@ -71,10 +71,10 @@ def scan(
     good = [s for i, s in enumerate(sources) if i not in bad_pairs]
     kept, clashes, split_notes = merge(good, lambda entry: recipe.sources[entry].title)
     refusals += clashes
-    small = [s for s in kept if not recipe.cut(s.looks.width, s.looks.height)]
+    small = [s for s in kept if not recipe.cut(s.info.width, s.info.height)]
     if recipe.tiles:
         refusals += [
-            Refusal(s.names[0], f"{s.looks.width}×{s.looks.height} px is smaller than a tile of {recipe.tiles.size}")
+            Refusal(s.names[0], f"{s.info.width}×{s.info.height} px is smaller than a tile of {recipe.tiles.size}")
             for s in small
         ]
     dropped = {s.digest for s in small}
@@ -99,7 +99,7 @@ def _refused(candidate: Candidate, files: Mapping[str, ScannedFile], unread: Map
     sides = {"": candidate.path}
     if candidate.lq:
         sides = {f"GT {candidate.name}: ": candidate.path, f"LQ {lq_display_name(candidate)}: ": candidate.lq}
-    found = {side: unread.get(path) or files[path].looks.problem for side, path in sides.items()}
+    found = {side: unread.get(path) or files[path].info.problem for side, path in sides.items()}
     return "; ".join(f"{side}{problem}" for side, problem in found.items() if problem)
 
 
@@ -109,14 +109,14 @@ def _source(
     """A candidate whose files can be read and decoded, with its digest and its side."""
     gt = files[candidate.path]
     lq = files.get(candidate.lq)
-    looks = gt.looks
+    info = gt.info
     label = (reader.degradation or candidate.degradation) if lq else ""
-    digest, border, lq_looks = gt.digest, 0, Looks()
+    digest, border, lq_info = gt.digest, 0, ImageInfo()
     if lq:
-        lq_looks = lq.looks
-        if candidate.border and _larger_by(looks, lq_looks, candidate.border):
+        lq_info = lq.info
+        if candidate.border and _larger_by(info, lq_info, candidate.border):
             border = candidate.border
-            looks = replace(looks, width=lq_looks.width, height=lq_looks.height, suffix="")
+            info = replace(info, width=lq_info.width, height=lq_info.height, suffix="")
         cut = f" border {border}" if border else ""
         digest = hashlib.sha256(f"pair {label} {gt.digest} {lq.digest}{cut}".encode()).hexdigest()
     split = reader.split or candidate.split
@@ -131,13 +131,13 @@ def _source(
         entry=entry,
         split=split or recipe.split.side(gt.digest),
         bytes=gt.size + (lq.size if lq else 0),
-        looks=looks,
+        info=info,
         captions=(candidate.caption,),
         named=bool(split),
         entries=() if lq else reader.degradations,
         lq=candidate.lq,
         lq_digest=lq.digest if lq else "",
-        lq_suffix=lq_looks.suffix,
+        lq_suffix=lq_info.suffix,
         lq_name=lq_name,
         degradation=label,
         params=params,
@@ -164,7 +164,7 @@ def _find_leaks(
         raise SourceError(f"{error}; run it again when the sources rest") from None
 
 
-def _larger_by(clean: Looks, degraded: Looks, border: int) -> bool:
+def _larger_by(clean: ImageInfo, degraded: ImageInfo, border: int) -> bool:
     return (clean.width - degraded.width, clean.height - degraded.height) == (2 * border, 2 * border)
 
 
@@ -172,15 +172,15 @@ def _scenes(sources: Sequence[Source], recipe: Recipe) -> list[Scene]:
     """One scene for each clean image: pairs of one label or several may share it."""
     scenes: dict[str, Scene] = {}
     for source in sources:
-        looks = source.looks
+        info = source.info
         scenes.setdefault(
             source.content,
             Scene(
                 source.content,
                 source.names[0],
-                looks.phash,
-                looks.width + 2 * source.border,
-                looks.height + 2 * source.border,
+                info.phash,
+                info.width + 2 * source.border,
+                info.height + 2 * source.border,
                 source.split,
                 source.named,
                 recipe.sources[source.entry].title,

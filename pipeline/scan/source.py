@@ -12,7 +12,7 @@ from patina.pipeline.text import printable
 
 
 @dataclass(frozen=True)
-class Looks:
+class ImageInfo:
     """What the inspection of an image file found; or, with `problem`, why it is refused.
 
     Sizes in pixels after EXIF rotation; `mean` is the mean level of R, G and B; `phash` 16 hex digits; `suffix` as in
@@ -40,7 +40,7 @@ class Source:
     entries   the recipe's degradations that apply to it; empty: all.
     lq        location of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
     degradation  the pair's label, and `params` what its source tells of it.
-    border    pixels to cut from every side of the clean image, so that it fits the degraded one; `looks` is after that.
+    border    pixels to cut from every side of the clean image, so that it fits the degraded one; `info` is after that.
     licence, attribution  what its source states of it; what the recipe states stands above it.
     """
 
@@ -52,7 +52,7 @@ class Source:
     entry: int
     split: str
     bytes: int
-    looks: Looks
+    info: ImageInfo
     captions: tuple[str, ...] = ("",)
     named: bool = False
     entries: tuple[str, ...] = ()

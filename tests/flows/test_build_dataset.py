@@ -121,4 +121,4 @@ def test_copies_that_a_recipe_only_wants_reported_stop_no_build(tmp_path: Path) 
     )
     report = build_dataset(str(tmp_path / "recipe.toml"), str(tmp_path / "out"), workers=1)
     assert {row.split for row in read_samples(tmp_path / "out")} == {"train", "test"}
-    assert any("to be left out" in note for note in report.draft.notes)
+    assert any("to be left out" in note for note in report.planned.notes)

@@ -13,9 +13,9 @@ import PIL.ImageFile
 import pyarrow as pa
 import pytest
 
-from patina.pipeline.builder.build import build, idle_report
+from patina.pipeline.builder.build import build, result_if_idle
 from patina.pipeline.builder.watch import watch
-from patina.pipeline.disk_errors import OutputError, speaking_of
+from patina.pipeline.disk_errors import OutputError, explain_disk_errors
 from patina.pipeline.errors import BuildError
 from patina.pipeline.export import run as exporting
 from patina.pipeline.export.run import choose, export
@@ -47,7 +47,7 @@ def plan(out: Path) -> object:
 
 def idle(out: Path) -> object:
     photos(out.parent / "photos", 4)
-    return idle_report(tiny_recipe(out.parent), out, Options())
+    return result_if_idle(tiny_recipe(out.parent), out, Options())
 
 
 def watched(out: Path) -> object:
@@ -147,7 +147,7 @@ def test_a_dataset_that_can_only_be_read_is_checked_all_the_same(
     ],
 )
 def test_what_a_disk_says(tmp_path: Path, error: OSError, words: str) -> None:
-    with pytest.raises(OutputError) as caught, speaking_of(tmp_path, building=False):
+    with pytest.raises(OutputError) as caught, explain_disk_errors(tmp_path, building=False):
         raise error
     assert str(caught.value).startswith(f"{tmp_path}{words}")
     assert "kept" not in str(caught.value)
@@ -158,12 +158,12 @@ def test_a_busy_database_is_not_taken_for_a_failing_disk(tmp_path: Path) -> None
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = sqlite3.SQLITE_BUSY
     assert int(sqlite3.SQLITE_BUSY) == errno.EIO
-    with pytest.raises(OutputError, match="database is locked; run it again"), speaking_of(tmp_path):
+    with pytest.raises(OutputError, match="database is locked; run it again"), explain_disk_errors(tmp_path):
         raise error
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), speaking_of(tmp_path):
+    with pytest.raises(FileNotFoundError), explain_disk_errors(tmp_path):
         (tmp_path / SAMPLES).read_bytes()
-    with pytest.raises(ZeroDivisionError), speaking_of(tmp_path):
+    with pytest.raises(ZeroDivisionError), explain_disk_errors(tmp_path):
         _ = 1 / 0

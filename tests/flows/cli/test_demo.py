@@ -23,18 +23,18 @@ def test_the_two_recipes_use_every_photograph_once_and_find_its_caption(tmp_path
     recipe, _ = demo.lay_out(tmp_path)
     training = demo.lay_out_training(tmp_path)
     for path, photographs in ((recipe, 6), (training.recipe, 12)):
-        draft = plan_build(load_recipe(path), tmp_path / "out", Options())
-        assert len(draft.wanted.sources) == photographs
-        assert not draft.plan.captions  # none is left to be made by a model
+        planned = plan_build(load_recipe(path), tmp_path / "out", Options())
+        assert len(planned.wanted.sources) == photographs
+        assert not planned.plan.captions  # none is left to be made by a model
 
 
 def test_two_photographs_are_held_out_and_ten_degradations_are_learnt(tmp_path: Path) -> None:
     demo.lay_out(tmp_path)
     training = demo.lay_out_training(tmp_path)
-    draft = plan_build(load_recipe(training.recipe), tmp_path / "out", Options())
-    held = {Path(s.path).name for shard in draft.wanted.shards if shard.split == "val" for s in shard.sources}
+    planned = plan_build(load_recipe(training.recipe), tmp_path / "out", Options())
+    held = {Path(s.path).name for shard in planned.wanted.shards if shard.split == "val" for s in shard.sources}
     assert held == {"chelsea.png", "china.jpg"}
-    assert {shard.degradation for shard in draft.wanted.shards} == set(DEGRADATIONS)
+    assert {shard.degradation for shard in planned.wanted.shards} == set(DEGRADATIONS)
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:

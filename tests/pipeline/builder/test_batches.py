@@ -27,7 +27,7 @@ from patina.pipeline.builder.jobs import build_stored, make_batches, make_jobs
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import BuildError
-from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.recipe import Recipe
 from tests.pipeline.builder.test_incremental import public_files
 from tests.pipeline.making import photo, photos, tiny_recipe
@@ -89,7 +89,7 @@ def recipe(tmp_path: Path) -> Recipe:
 @pytest.fixture
 def jobs(recipe: Recipe, tmp_path: Path) -> Iterator[list[ShardJob]]:
     with Workspace(tmp_path / "out") as workspace, Stores.open(workspace.out) as stores:
-        yield make_jobs(make_draft(recipe, workspace.out, stores, Options()), workspace)
+        yield make_jobs(plan_from_stores(recipe, workspace.out, stores, Options()), workspace)
 
 
 def test_workers_elsewhere_give_the_same_bytes_and_leave_nothing(recipe: Recipe, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_what_is_sent_does_not_grow_with_the_samples(tmp_path: Path) -> None:
     for variants in (1, 100):
         recipe = tiny_recipe(tmp_path, degradations={"noisy": {"variants": variants}})
         with Workspace(tmp_path / f"out-{variants:03d}") as workspace, Stores.open(workspace.out) as stores:
-            made = make_jobs(make_draft(recipe, workspace.out, stores, Options()), workspace)
+            made = make_jobs(plan_from_stores(recipe, workspace.out, stores, Options()), workspace)
             (stored,) = store_batches(make_batches(made), workspace.staging)
             sizes.append(len(pickle.dumps((build_stored, stored))))
             assert sum(len(job.samples) for job in load_batch(stored)) == 3 * variants

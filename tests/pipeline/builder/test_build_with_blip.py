@@ -31,7 +31,7 @@ def recipe_of(folder: Path, **more: object) -> Recipe:
 AGAIN = """
 import sys
 from pathlib import Path
-from patina.pipeline.builder.build import build, idle_report
+from patina.pipeline.builder.build import build, result_if_idle
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import parse_recipe
 from tests.pipeline.builder.test_build_with_blip import recipe_of
@@ -40,7 +40,7 @@ heavy = ("torch", "transformers", "open_clip", "torchvision")
 for module in [m for m in sys.modules if m.partition(".")[0] in heavy]:
     raise SystemExit(f"{module} is imported by the tests themselves")
 report = build(recipe_of(folder), folder / "out")
-assert report.captions_made == 0 and report.draft.plan.captions == 0, report
+assert report.captions_made == 0 and report.planned.plan.captions == 0, report
 assert len(report.results) == int(sys.argv[2]), report.results
 print(",".join(m for m in heavy if m in sys.modules))
 """

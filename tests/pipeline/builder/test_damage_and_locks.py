@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from patina.captioning import CAPTIONERS
-from patina.pipeline.builder.build import build, idle_report
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.build import build, result_if_idle
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.database import damage_of
 from patina.pipeline.cache.scans import RECENT_NS, ScanStore
@@ -51,7 +51,7 @@ class World:
     def out(self) -> Path:
         return self.folder / "out"
 
-    def build(self) -> Report:
+    def build(self) -> BuildResult:
         return build(self.recipe, self.out)
 
     def told(self) -> str:
@@ -66,7 +66,7 @@ class World:
         self.build()
         assert public_files(self.out) == self.good
         assert list((self.out / PRIVATE / "staging").iterdir()) == []
-        assert idle_report(self.recipe, self.out, Options()) is not None
+        assert result_if_idle(self.recipe, self.out, Options()) is not None
         assert self.told() == ""
 
 
@@ -339,7 +339,7 @@ def test_what_a_reverted_build_left_is_swept_by_the_next_one(world: World) -> No
     left = [world.out / PRIVATE / "staging" / "train-noisy-0000.tar.0123.tmp", world.out / PRIVATE / "journal.tmp"]
     for path in left:
         path.write_bytes(b"half")
-        assert idle_report(world.recipe, world.out, Options()) is None
+        assert result_if_idle(world.recipe, world.out, Options()) is None
         world.is_repaired()
         assert not path.exists()
 
@@ -384,7 +384,7 @@ def test_the_second_of_two_builds_says_who_builds_and_goes_on_when_that_one_is_d
 # Sources that do not rest
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))])
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, sample_ids=pytest.mark.slow) for seed in range(3, 40))])
 def test_sources_that_vanish_change_and_are_replaced_at_any_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -468,7 +468,7 @@ def test_a_file_written_again_while_its_batch_is_read_is_not_trusted(
 # Clocks
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, sample_ids=pytest.mark.slow) for seed in range(1, 12))])
 def test_a_clock_that_jumps_never_makes_a_stale_digest_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -19,13 +19,13 @@ import PIL.Image
 import pytest
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Threads
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import load_manifest, read_samples, read_sources
 from patina.pipeline.format.shard import read_shard
 from patina.pipeline.hashing import file_sha256
-from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.report.check import check
@@ -71,12 +71,12 @@ class World:
         (self.folder / "captions.csv").write_text("\n".join(["name,caption", *rows]) + "\n")
         return parse_recipe(copy.deepcopy(self.table), self.folder)
 
-    def build(self, out: Path | None = None, workers: int = 2) -> Report:
+    def build(self, out: Path | None = None, workers: int = 2) -> BuildResult:
         return build(self.recipe(), out or self.out, Options(workers=workers), Threads(workers))
 
     def plan(self):  # type: ignore[no-untyped-def]
         with Stores.open(self.out) as stores:
-            return make_draft(self.recipe(), self.out, stores, Options()).plan
+            return plan_from_stores(self.recipe(), self.out, stores, Options()).plan
 
     def shards_of(self, name: str) -> set[str]:
         """The shards that hold samples of one photograph."""
@@ -116,7 +116,7 @@ def changed(before: dict[str, tuple[str, int, int]], after: dict[str, tuple[str,
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
-def settle(world: World) -> Report:
+def settle(world: World) -> BuildResult:
     """Build, and prove that the result is what a build from scratch gives and that nothing is left to do."""
     report = world.build()
     assert public_files(world.out) == world.from_scratch()

@@ -110,12 +110,12 @@ def strictly(data: bytes) -> Image:
 
 def examine(data: bytes) -> str:
     """The reason why a file is refused; empty if it is taken, and then it is what Pillow makes of it."""
-    looks = inspect(data)
-    if looks.problem:
-        assert looks.problem.isprintable()
-        return looks.problem
+    info = inspect(data)
+    if info.problem:
+        assert info.problem.isprintable()
+        return info.problem
     found, expected = decode(data).image, strictly(data)
-    assert found.shape == expected.shape == (looks.height, looks.width, 3)
+    assert found.shape == expected.shape == (info.height, info.width, 3)
     slack = 1 if data[24] == 16 or data[:2] in (b"II", b"MM") else 0  # 16 bits are rounded, where Pillow cuts
     assert int(np.abs(found.astype(int) - expected).max()) <= slack
     return ""

@@ -68,7 +68,7 @@ def test_photographs_over_http_give_the_shards_of_the_folder_they_lie_in(tmp_pat
     with serving(tmp_path / "www") as server:
         recipe = recipe_of(tmp_path, f"{server.address}/photos/")
         first = build(recipe, tmp_path / "there")
-        assert sorted(n for s in first.draft.scan.sources for n in s.names) == [
+        assert sorted(n for s in first.planned.scan.sources for n in s.names) == [
             *(f"good-00{i}.png" for i in range(3)),
             "sub folder/größe 1.png",
         ]

@@ -14,12 +14,12 @@ import pytest
 from patina.captioning.captioner import CaptionError, Photo, Run
 from patina.captioning.filters import Filters
 from patina.pipeline.builder.build import BuildError, build
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.errors import RecipeError
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import load_manifest, read_samples, read_sources
 from patina.pipeline.plan.difference import BuildPlan
-from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.reading import SourceChangedError
@@ -68,7 +68,7 @@ def with_model(recipe: Recipe, model: Any, **more: Any) -> Recipe:
     return replace(recipe, captioner=model, **more)
 
 
-def words_of(report: Report, out: Path) -> dict[str, str]:
+def words_of(report: BuildResult, out: Path) -> dict[str, str]:
     """Caption by source name."""
     del report
     built = read_built(out)
@@ -129,7 +129,7 @@ def test_likeness_is_stored_and_its_threshold_moves_without_the_models(folder: P
     alike = {r["names"][0]: r["similarity"] for r in read_sources(folder / "out")}
     assert alike == {f"good-{i:03d}.png": 0.31 if i < 10 else 0.07 for i in range(12)}
     report = build(recipe, folder / "out")
-    assert [r.name for r in report.draft.refusals] == ["good-010.png", "good-011.png"]
+    assert [r.name for r in report.planned.refusals] == ["good-010.png", "good-011.png"]
     assert (len(model.asked), len(judge.asked)) == (12, 12)
 
 
@@ -234,7 +234,7 @@ def test_two_models_of_one_name_are_not_taken_for_one_another(folder: Path) -> N
 
 def plan_of(recipe: Recipe, out: Path) -> BuildPlan:
     with Stores.open(out) as stores:
-        return make_draft(recipe, out, stores, Options()).plan
+        return plan_from_stores(recipe, out, stores, Options()).plan
 
 
 def test_a_dataset_without_its_private_folder_keeps_its_sentences(folder: Path) -> None:

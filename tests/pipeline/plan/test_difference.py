@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from tests.pipeline.making import photos, tiny_recipe
 
 BEFORE = {"sigma": [15, 25], "legacy_floor": False}
@@ -32,5 +32,5 @@ def test_a_stale_shard_says_what_changed(tmp_path: Path, recipe: dict[str, Any],
     photos(tmp_path / "photos", 2, 24, 16)
     build(tiny_recipe(tmp_path, degradations={"noisy": BEFORE}), tmp_path / "out")
     with Stores.open(tmp_path / "out") as stores:
-        (step,) = make_draft(tiny_recipe(tmp_path, **recipe), tmp_path / "out", stores, Options()).plan.build
+        (step,) = plan_from_stores(tiny_recipe(tmp_path, **recipe), tmp_path / "out", stores, Options()).plan.build
     assert (step.kind, step.reason, step.synthesised) == (cause, "2 samples changed", 2)

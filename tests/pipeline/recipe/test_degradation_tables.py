@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.errors import RecipeError
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import load_manifest, read_samples
 from patina.pipeline.format.shard import read_shard
-from patina.pipeline.plan.planning import Options, Stores, make_draft
+from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.report.check import check
 from patina.synth.compose import Composite
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def made(folder: Path, **degradations: dict[str, Any]) -> Report:
+def made(folder: Path, **degradations: dict[str, Any]) -> BuildResult:
     table = {
         "sources": [{"path": "photos"}],
         "degradations": {k.replace("__", "+"): v for k, v in degradations.items()},
@@ -109,7 +109,7 @@ def test_a_changed_part_makes_the_composite_stale_and_nothing_else(folder: Path)
     table = {"noisy": {}, "noisy+uncompleted": {"noisy": {"sigma": 10}}}
     recipe = parse_recipe({"sources": [{"path": "photos"}], "degradations": table}, folder)
     with Stores.open(folder / "out") as stores:
-        plan = make_draft(recipe, folder / "out", stores, Options()).plan
+        plan = plan_from_stores(recipe, folder / "out", stores, Options()).plan
     assert [step.shard.name for step in plan.build] == ["train-noisy+uncompleted-0000.tar"]
     assert plan.build[0].kind == "because noisy+uncompleted changed (parts noisy sigma 50 → 10)"
 

@@ -13,7 +13,7 @@ from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.scan.duplicates import merge
 from patina.pipeline.scan.leaks.clusters import assign
 from patina.pipeline.scan.leaks.types import Link, Match, Scene
-from patina.pipeline.scan.source import Looks, Source
+from patina.pipeline.scan.source import ImageInfo, Source
 from patina.synth.image import Image
 
 TITLES = ("A", "B", "C")
@@ -29,7 +29,7 @@ def source(content: int, pair: int, entry: int, table: str, drawn: str) -> Sourc
     name = f"{content}-{pair}-{entry}.png"
     lq = f"lq/{name}" if pair else ""
     return Source(
-        digest, f"{content:064x}", (name,), (TITLES[entry],), name, entry, table or drawn, 1, Looks(),
+        digest, f"{content:064x}", (name,), (TITLES[entry],), name, entry, table or drawn, 1, ImageInfo(),
         named=bool(table), lq=lq, lq_name=lq,
     )  # fmt: skip
 
@@ -131,7 +131,9 @@ def test_a_table_that_loses_a_photograph_has_no_say_in_what_it_undergoes() -> No
 
 def test_two_digests_that_would_share_a_key_cannot_both_stay() -> None:
     first, second = source(1, 0, 0, "", "train"), source(2, 0, 0, "", "train")
-    twin = Source(first.digest[:16] + "f" * 48, second.content, second.names, second.roots, "p", 0, "train", 1, Looks())
+    twin = Source(
+        first.digest[:16] + "f" * 48, second.content, second.names, second.roots, "p", 0, "train", 1, ImageInfo()
+    )
     kept, refusals, _ = merge([first, twin], TITLES.__getitem__)
     assert [s.digest for s in kept] == [min(first.digest, twin.digest)]
     assert "they cannot both have a key" in refusals[0].reason

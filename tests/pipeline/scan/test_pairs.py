@@ -353,7 +353,7 @@ def test_swapped_folders_are_an_error(tmp_path: Path, word: str) -> None:
     assert load_manifest(tmp_path / "out") is None
     source = {"kind": "pairs", "lq": "gt", "gt": "lq", "degradation": word}  # as the message asks
     report = build(tiny_recipe(tmp_path, sources=[source], degradations={}), tmp_path / "out")
-    assert (report.draft.refusals, report.draft.notes) == ((), ())
+    assert (report.planned.refusals, report.planned.notes) == ((), ())
 
 
 def test_one_doubtful_pair_among_many_is_kept_with_a_note(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 from patina.captioning import CAPTIONERS
 from patina.captioning.captioner import Caption, Captioner, Photo
 from patina.pipeline.builder.build import build
-from patina.pipeline.builder.result import Report
+from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Threads
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError, BuildError, SourceError
@@ -420,7 +420,7 @@ def test_too_many_bad_inputs_stop_a_build(tmp_path: Path) -> None:
         "are the sources what you meant?"
     )
     assert lines[-1] == "  … and 7 more"
-    assert len(build(tiny_recipe(tmp_path), tmp_path / "out", Options(max_set_aside=0.4)).draft.refusals) == 12
+    assert len(build(tiny_recipe(tmp_path), tmp_path / "out", Options(max_set_aside=0.4)).planned.refusals) == 12
 
 
 def test_half_of_a_few_is_the_most_that_is_set_aside(tmp_path: Path) -> None:
@@ -473,7 +473,7 @@ def test_a_dataset_inside_the_photo_folder_is_not_scanned(tmp_path: Path) -> Non
     recipe, out = tiny_recipe(tmp_path), tmp_path / "photos" / "my dataset"
     build(recipe, out)
     photo(out / "gallery" / "picture.png", seed=77)
-    assert build(recipe, out).draft.plan.is_empty
+    assert build(recipe, out).planned.plan.is_empty
     assert set(read_built(out).samples) == {"good-000.png", "good-001.png"}
 
 
@@ -527,7 +527,7 @@ def test_bytes_that_change_back_and_forth_give_one_dataset(tmp_path: Path) -> No
     """Same size, same second: only a digest tells, and the stat alone is not believed."""
     path = save(tmp_path / "photos" / "a.bmp", SHOT)
     recipe, out = tiny_recipe(tmp_path), tmp_path / "out"
-    reports: list[Report] = []
+    reports: list[BuildResult] = []
     for image in (SHOT, SHOT[::-1], SHOT):
         save(path, image)
         reports.append(build(recipe, out))

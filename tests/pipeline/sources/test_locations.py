@@ -134,7 +134,7 @@ def test_what_passes_is_waited_for_and_what_stays_is_not(site: Site, tmp_path: P
     photos(site.folder / "photos", 2)
     site.status = {"/photos/": (2, 503), "/photos/good-000.png": (2, 500), "/photos/good-001.png": (1, 429)}
     report = build(recipe_of(tmp_path, f"{site.address}/photos"), tmp_path / "out")
-    assert len(report.draft.scan.sources) == 2
+    assert len(report.planned.scan.sources) == 2
     site.status = {"/photos/good-000.png": (9, 403)}
     before = len(site.gets)
     with pytest.raises(locations.LocationError, match="cannot be read: 403"):

@@ -354,7 +354,7 @@ def test_files_of_a_terabyte_are_not_read(tmp_path: Path) -> None:
     sources = [{"path": "photos"}, {"kind": "webdataset", "path": "photos/holes.tar"}]
     report = build(tiny_recipe(tmp_path, sources=sources), tmp_path / "out", HALF)
     limit = f"more than the {MAX_BYTES:,} that a photograph may have"
-    assert {r.name: r.reason for r in report.draft.refusals} == {
+    assert {r.name: r.reason for r in report.planned.refusals} == {
         "huge.jpg": f"has {1 << 40:,} bytes, {limit}",
         "holes/deep.png": f"has {8 * 10**9:,} bytes, {limit}",
     }
@@ -382,8 +382,8 @@ def test_png_bombs_take_neither_time_nor_memory() -> None:
     }
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for name, data in files.items():
-        looks = inspect(data)
-        assert looks.problem or (looks.width, looks.height) == (64, 64), name
+        info = inspect(data)
+        assert info.problem or (info.width, info.height) == (64, 64), name
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000, "KB"
     assert time.process_time() - start < 3
 

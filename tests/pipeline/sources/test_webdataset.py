@@ -356,7 +356,7 @@ def test_a_tar_gives_the_shards_of_the_folder_that_it_was_made_of(tmp_path: Path
         again = build(tiny_recipe(tmp_path, sources=[away]), tmp_path / "http")
         assert server.gets(".tar") == ["/train-0000.tar"]
     assert shards(tmp_path / "http") == shards(tmp_path / "folder")
-    assert again.draft.plan.is_empty
+    assert again.planned.plan.is_empty
 
     build(tiny_recipe(tmp_path, captions={"kind": "sidecar"}), tmp_path / "folder")
     build(tiny_recipe(tmp_path, sources=[source], captions={"kind": "source"}), tmp_path / "tar")

@@ -99,7 +99,7 @@ def test_a_border_is_cut_where_the_clean_image_is_larger_by_it(tmp_path: Path) -
     assert built.samples["as-it-is.png"][0].gt[1] == gt.read_bytes(), (
         "where nothing is cut, the source's own bytes stay"
     )
-    assert not report.draft.refusals and check(tmp_path / "out").ok
+    assert not report.planned.refusals and check(tmp_path / "out").ok
     refused = recipe_of(tmp_path, Candidate("x.png", str(gt), str(lq), degradation="hazy", border=7))
     refused = replace(refused, sources=(*refused.sources, *tiny_recipe(tmp_path).sources))
     photos(tmp_path / "photos", 3)

@@ -948,7 +948,7 @@ def test_a_recipe_of_presets_gives_each_clean_set_its_own_degradations_and_mends
         "released by Eastman Kodak for unrestricted usage",
         "any use, with the copyright notice and the citation",
     }
-    assert any("sots, part indoor: 1 pair found, 500 are published" in note for note in report.draft.notes)
+    assert any("sots, part indoor: 1 pair found, 500 are published" in note for note in report.planned.notes)
 
 
 OWN = [path for path in FOLDER.glob("*.toml") if "preset" in path.read_text()]
