@@ -14,7 +14,13 @@ from patina.flows.deployments import OFFERS
 
 FLOWS = Path(__file__).parents[2] / "flows"
 FILES = sorted(FLOWS.rglob("*.py"))
-NAMES = {inspect.unwrap(offer.flow.fn).__name__ for offer in OFFERS} | {"Options", "Device", "How", "Run", "Watching"}
+NAMES = {inspect.unwrap(offer.flow.fn).__name__ for offer in OFFERS} | {
+    "Options",
+    "LaunchOptions",
+    "RestoreOptions",
+    "Run",
+    "Watching",
+}
 MANY, BY_PLACE = 5, 3
 
 

@@ -14,7 +14,7 @@ import tomli_w
 
 from patina import children
 from patina.pipeline.format.manifest import load_manifest
-from patina.training.jobs.stage import Device, command
+from patina.training.jobs.stage import LaunchOptions, command
 from tests.pipeline.making import photos
 from tests.training.running import STAGES, small_dataset
 
@@ -122,8 +122,8 @@ def test_an_installed_package_adds_no_place_to_import_from(monkeypatch: pytest.M
     assert children.environment()["PYTHONPATH"] == ""
 
 
-@pytest.mark.parametrize("device", [Device(cpu=True), Device(cpu=True, processes=2), Device()])
-def test_every_command_of_a_stage_begins_so(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", [LaunchOptions(cpu=True), LaunchOptions(cpu=True, processes=2), LaunchOptions()])
+def test_every_command_of_a_stage_begins_so(device: LaunchOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert command(Path("job"), device)[:3] == [sys.executable, "-P", "-m"]
 

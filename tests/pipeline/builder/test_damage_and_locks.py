@@ -384,7 +384,7 @@ def test_the_second_of_two_builds_says_who_builds_and_goes_on_when_that_one_is_d
 # Sources that do not rest
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, sample_ids=pytest.mark.slow) for seed in range(3, 40))])
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))])
 def test_sources_that_vanish_change_and_are_replaced_at_any_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -468,7 +468,7 @@ def test_a_file_written_again_while_its_batch_is_read_is_not_trusted(
 # Clocks
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, sample_ids=pytest.mark.slow) for seed in range(1, 12))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_a_clock_that_jumps_never_makes_a_stale_digest_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
