@@ -63,9 +63,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def package() -> set[str]:
     """Every file of the package in the checkout, by its path in it."""
-    own = {f"patina/{path.name}" for path in (ROOT / "patina").iterdir() if path.is_file()}
-    parts = [path for part in PARTS for path in (ROOT / part).rglob("*") if path.is_file()]
-    return own | {f"patina/{path.relative_to(ROOT)}" for path in parts if "__pycache__" not in path.parts}
+    folders = [ROOT / "patina", *(ROOT / part for part in PARTS)]
+    walked = [Path(place) / name for folder in folders for place, _, names in os.walk(folder) for name in names]
+    kept = [path.relative_to(ROOT) for path in walked if "__pycache__" not in path.parts]
+    return {str(path if path.parts[0] == "patina" else "patina" / path) for path in kept}
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
