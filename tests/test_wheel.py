@@ -19,8 +19,8 @@ DATA = (
     "flows/automations.yaml",
     "pipeline/recipe/recipes/demo.toml",
     "pipeline/recipe/recipes/demo-captions.csv",
-    "pipeline/report/gallery.html",
-    "training/report/report.html",
+    "pipeline/report/templates/gallery.html",
+    "training/report/templates/report.html",
     "training/stages/tiny/controller.toml",
     "training/stages/paper/irsde.toml",
 )
