@@ -171,8 +171,8 @@ def restore_row(
         measures.perceptual(restored, gt),
         measures.perceptual(torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255)), gt),
         (fid.features(picture), fid.features(gt)) if fid else None,
-        next(iter(condition.words), ""),
-        tuple(condition.words),
+        next(iter(condition.degradations), ""),
+        tuple(condition.degradations),
         seconds,
     )
     return image, np.concatenate([_shown_part(shown) for shown in (lq, picture, gt)], axis=1)
@@ -270,7 +270,7 @@ def uncached(index: Index) -> Index:
 
 def rows_by_entry(index: Index, per_entry: int) -> list[tuple[int, Rows]]:
     """The entries in the papers' order, with the rows to take: by key, so that they depend on no list's order."""
-    order = sorted(range(len(index.names)), key=lambda k: _papers_place(index.words[k], index.names[k]))
+    order = sorted(range(len(index.names)), key=lambda k: _papers_place(index.degradations[k], index.names[k]))
     taken = []
     for entry in order:
         rows = np.flatnonzero(index.entry == entry)

@@ -37,7 +37,7 @@ SPEAKS = 2.0
 """Seconds between two lines of an evaluation that say how far it is."""
 
 SamplerName: TypeAlias = Literal["", "posterior", "sde", "ode", "fast-ode", "fast-sde"]
-"""Words of `patina.training.diffusion.samplers`; empty: the stage's own."""
+"""Names in `patina.training.diffusion.samplers`; empty: the stage's own."""
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 

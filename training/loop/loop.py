@@ -303,7 +303,7 @@ class _Loop:
         settings = checkpoint.settings_to_json(net.settings)
         try:
             path = self.folder.save(
-                State(self.seen, tensors, values), word=self.stage.network, settings=settings, keep=self.stage.keep
+                State(self.seen, tensors, values), network=self.stage.network, settings=settings, keep=self.stage.keep
             )
         except CheckpointError as error:
             kept = self.folder.states()
@@ -319,7 +319,7 @@ class _Loop:
             return checkpoint.save(
                 net,
                 self.folder.path / name,
-                word=self.stage.network,
+                network=self.stage.network,
                 notes=self._lineage(),
                 only="trainable" if self.stage.pretrained else "all",
                 base_name=self.stage.pretrained,
@@ -332,7 +332,7 @@ class _Loop:
         from importlib.metadata import version
 
         learner = self.learner
-        words = learner.words if isinstance(learner, Contrastive | Prompts) else []
+        texts = learner.degradation_texts if isinstance(learner, Contrastive | Prompts) else []
         return {
             "stage": json.dumps(self.stage.table(), sort_keys=True),
             "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
@@ -342,7 +342,7 @@ class _Loop:
             "seen": str(self.seen),
             "seed": str(self.stage.seed),
             "words": json.dumps(list(self.index.names)),
-            "texts": json.dumps(list(words)),
+            "texts": json.dumps(list(texts)),
             "patina": version("patina-ir"),
             "torch": torch.__version__,
         }

@@ -72,10 +72,14 @@ def make_app(restorer: Restorer) -> gr.Blocks:
         except (ModelInputError, SamplingError, RunFailedError, OSError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
         result = _written(Path(place.name), Path(file), photo.format, data)
-        words = {word: share for i, (word, share) in enumerate(condition.words.items()) if i == 0 or share >= BARELY}
+        degradations = {
+            degradation: share
+            for i, (degradation, share) in enumerate(condition.degradations.items())
+            if i == 0 or share >= BARELY
+        }
         told = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
         button = gr.DownloadButton(value=str(result), interactive=True)
-        return (shown(photo.image), shown(restored)), words, button, told
+        return (shown(photo.image), shown(restored)), degradations, button, told
 
     named = restorer.conditioner is not None
     with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=KEPT) as page:

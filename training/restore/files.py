@@ -36,11 +36,11 @@ Told = Callable[["Restored"], None]
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of a file. words: how much it looked like each degradation, 0 to 1; error: why there is no `out`."""
+    """What became of a file. degradations: the probability of each, 0 to 1; error: why there is no `out`."""
 
     source: Path
     out: Path | None
-    words: Mapping[str, float] = field(default_factory=dict)
+    degradations: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: str = ""
@@ -51,15 +51,17 @@ class Restored:
         name = printable(str(self.source))
         if self.out is None:
             return f"{name}: {self.error}"
-        found = spoken(self.words)
+        found = spoken(self.degradations)
         told = f"{name}{': ' if found else ''}{found} → {printable(str(self.out))}, {self.seconds:.1f} s"
         return "; ".join([told, *self.notes])
 
 
-def spoken(words: Mapping[str, float], most: int = 2) -> str:
+def spoken(degradations: Mapping[str, float], most: int = 2) -> str:
     """The likeliest degradations in percent: the first, and others that are not nearly nothing."""
-    chosen = [(word, share) for i, (word, share) in enumerate(words.items()) if i == 0 or share >= BARELY]
-    return ", ".join(f"{word} {100 * share:.0f} %" for word, share in chosen[:most])
+    chosen = [
+        (degradation, share) for i, (degradation, share) in enumerate(degradations.items()) if i == 0 or share >= BARELY
+    ]
+    return ", ".join(f"{degradation} {100 * share:.0f} %" for degradation, share in chosen[:most])
 
 
 # Files
@@ -222,7 +224,7 @@ def _restored(job: RestoreJob, photo_restorer: PhotoRestorer, progress: Progress
         return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(told))
     write_photo(job.out, data)
     notes = [*photo.notes, *notes, *left_out]
-    return Restored(job.source, job.out, condition.words, time.monotonic() - start, tuple(notes))
+    return Restored(job.source, job.out, condition.degradations, time.monotonic() - start, tuple(notes))
 
 
 def write_photo(path: Path, data: bytes) -> None:

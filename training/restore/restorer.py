@@ -42,12 +42,12 @@ LOOKS = 16
 class Condition:
     """What a restorer is told of one photograph.
 
-    contexts  the network's inputs, 1 x width each.
-    words     how much it looks like each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
+    contexts      the network's inputs, 1 x width each.
+    degradations  the probability of each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
     """
 
     contexts: dict[str, Tensor]
-    words: dict[str, float]
+    degradations: dict[str, float]
 
 
 class Restorer:
@@ -59,16 +59,16 @@ class Restorer:
         conditioner: Conditioner | None,
         stage: Stage,
         *,
-        words: Sequence[str] = (),
+        degradations: Sequence[str] = (),
         texts: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """`words`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
+        """`degradations`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
         self.net = net.eval().to(device)
         self.conditioner = conditioner.to(device) if conditioner else None
         self.stage = stage
         self.device = torch.device(device)
-        self._words, self._texts = tuple(words), texts
+        self._degradations, self._texts = tuple(degradations), texts
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
 
@@ -94,7 +94,7 @@ class Restorer:
             chances = (contexts["degradation"] @ texts.T).softmax(dim=-1)
         else:
             chances = daclip.degradation_probabilities(contexts["degradation_context"], texts)
-        found = dict(zip(self._words, chances[0].tolist(), strict=True))
+        found = dict(zip(self._degradations, chances[0].tolist(), strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @torch.no_grad()

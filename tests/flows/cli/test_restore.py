@@ -61,8 +61,8 @@ def test_restore_says_what_was_found_and_where_it_went(patina: Patina, models: P
     code, out, err = patina("restore", tmp_path / "in", "--model", models / "vlunet.ckpt", "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     restorer = load_published(models / "vlunet.ckpt", None)
-    word, share = next(iter(restorer.look(picture()).words.items()))
-    assert f"{tmp_path / 'in' / 'a.png'}: {word} {100 * share:.0f} %" in out
+    degradation, share = next(iter(restorer.look(picture()).degradations.items()))
+    assert f"{tmp_path / 'in' / 'a.png'}: {degradation} {100 * share:.0f} %" in out
     assert f"→ {tmp_path / 'out' / 'deep' / 'b.jpg'}, " in out
     assert "restoring: 2 of 2 network calls" in out
     assert np.array_equal(

@@ -450,7 +450,7 @@ def test_sampler_steps_seed_and_tiles_reach_the_restorer(tmp_path: Path) -> None
     same = restorer.restore(image, sampler="fast-sde", steps=2, seed=9, tiling=Tiling(64, 8))
     assert result.out
     assert np.array_equal(decode(result.out.read_bytes()).image, to_bytes(same))
-    assert result.words == restorer.look(image).words
+    assert result.degradations == restorer.look(image).degradations
 
 
 def test_progress_counts_the_calls_of_all_photographs(tmp_path: Path) -> None:
@@ -527,8 +527,8 @@ def test_a_network_that_gives_no_numbers_is_told(tmp_path: Path) -> None:
 
 
 def test_lines_and_shares() -> None:
-    words = {"noisy": 0.931, "jpeg-compressed": 0.044, "hazy": 0.02}
-    done = Restored(Path("photo.jpg"), Path("out/photo.jpg"), words, 1.23)
+    degradations = {"noisy": 0.931, "jpeg-compressed": 0.044, "hazy": 0.02}
+    done = Restored(Path("photo.jpg"), Path("out/photo.jpg"), degradations, 1.23)
     assert done.line == "photo.jpg: noisy 93 %, jpeg-compressed 4 % → out/photo.jpg, 1.2 s"
     assert Restored(Path("a"), Path("b"), {}, 0.04, ("told",)).line == "a → b, 0.0 s; told"
     assert Restored(Path("a"), None, error="the file is empty (0 bytes)").line == "a: the file is empty (0 bytes)"
