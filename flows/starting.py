@@ -71,7 +71,7 @@ def start(name: str, parameters: Mapping[str, Any]) -> FlowRun:
         raise RunError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}") from None
 
 
-def follow(run: FlowRun, tell: Callable[[str], None], every: float = 1.0) -> str:
+def follow(run: FlowRun, on_message: Callable[[str], None], every: float = 1.0) -> str:
     """Wait until the run has ended, and tell each of its states; gives the last one's type, such as COMPLETED."""
     last = ""
     with get_client(sync_client=True) as client:
@@ -79,7 +79,7 @@ def follow(run: FlowRun, tell: Callable[[str], None], every: float = 1.0) -> str
             state = client.read_flow_run(run.id).state
             if state is not None and state.name != last:
                 last = state.name or ""
-                tell(f"{state.name}{f': {state.message}' if state.message else ''}")
+                on_message(f"{state.name}{f': {state.message}' if state.message else ''}")
             if state is not None and state.is_final():
                 return state.type.value
             time.sleep(every)

@@ -84,7 +84,7 @@ def train(
         )
         skipped = _train(folder, run, plan, list(stage or ()), options)
     elif not (place / PAGE).exists():
-        run_report(place, dataset, plan=wanted, skipped=skipped, say=lambda line: None)
+        run_report(place, dataset, plan=wanted, skipped=skipped, on_message=lambda line: None)
     found = [outcome(place, one) for one in wanted.values()]
     print_table(
         [

@@ -26,14 +26,14 @@ from patina.pipeline.errors import PipelineError
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
 from patina.training.errors import REFUSED, StageError, TrainingError
-from patina.training.jobs.process import TOLD, Say, run_process
+from patina.training.jobs.process import ERROR_PREFIX, OnMessage, run_process
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Stage
 
 EVALUATION, PICTURES, EVALUATED = "evaluation.json", "evaluation", "evaluated.json"
 PAGE, SUMMARY = "report.html", "summary.md"
 
-SPEAKS = 2.0
+PROGRESS_SECONDS = 2.0
 """Seconds between two lines of an evaluation that say how far it is."""
 
 SamplerName: TypeAlias = Literal["", "posterior", "sde", "ode", "fast-ode", "fast-sde"]
@@ -173,7 +173,7 @@ def _row(stage: Stage, mean: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def run_evaluation(candidate: Candidate, dataset: Path, options: Options, say: Say = print) -> Path:
+def run_evaluation(candidate: Candidate, dataset: Path, options: Options, on_message: OnMessage = print) -> Path:
     """Evaluate a stage in a process of its own; gives its evaluation.json. An interruption ends that process.
 
     Raises StageError for what a user must mend, StageCrashedError if the process died.
@@ -187,7 +187,7 @@ def run_evaluation(candidate: Candidate, dataset: Path, options: Options, say: S
             "options": asdict(options),
         },
         f"the evaluation of {candidate.stage.name}",
-        say,
+        on_message,
     )
     return candidate.folder / EVALUATION
 
@@ -197,7 +197,7 @@ def run_report(
     dataset: Path | None = None,
     plan: Mapping[str, Stage] | None = None,
     skipped: Sequence[str] = (),
-    say: Say = print,
+    on_message: OnMessage = print,
 ) -> Path:
     """Write RUN/report.html and RUN/summary.md in a process of its own; gives the page. Raises as `run_evaluation`."""
     _run(
@@ -209,14 +209,16 @@ def run_report(
             "skipped": list(skipped),
         },
         "the report",
-        say,
+        on_message,
     )
     return run / PAGE
 
 
-def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
+def _run(job: Mapping[str, Any], what: str, on_message: OnMessage) -> None:
     command = [*python(), "-m", "patina.training.jobs.evaluation"]
-    ended = run_process(command, lambda line: None if line.startswith(TOLD) else say(line), text=json.dumps(job))
+    ended = run_process(
+        command, lambda line: None if line.startswith(ERROR_PREFIX) else on_message(line), text=json.dumps(job)
+    )
     if ended.status != 0:
         raise ended.error(what)
 
@@ -244,7 +246,7 @@ class _Meter:
         if self._stop.asked:
             sys.exit("nobody waits for this evaluation any more")
         now = time.monotonic()
-        if now - self._told >= SPEAKS or done == total:
+        if now - self._told >= PROGRESS_SECONDS or done == total:
             self._told = now
             rate = done / max(1e-9, now - self._begun)
             left = (total - done) / rate
@@ -325,7 +327,7 @@ def main() -> int:
     try:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)
     except (TrainingError, PipelineError, OSError) as error:
-        print(f"{TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
+        print(f"{ERROR_PREFIX}{str(error).replace(os.linesep, ' ')}", flush=True)
         return REFUSED
     return 0
 

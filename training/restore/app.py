@@ -20,7 +20,7 @@ from patina.pipeline.errors import BadImageError
 from patina.training.diffusion.samplers import SAMPLERS, SamplingError
 from patina.training.errors import MissingTorchError, ModelInputError, RunFailedError
 from patina.training.images import Pixels
-from patina.training.restore.files import BARELY
+from patina.training.restore.files import MIN_PROBABILITY_NAMED
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Restorer
@@ -75,7 +75,7 @@ def make_app(restorer: Restorer) -> gr.Blocks:
         degradations = {
             degradation: share
             for i, (degradation, share) in enumerate(condition.degradations.items())
-            if i == 0 or share >= BARELY
+            if i == 0 or share >= MIN_PROBABILITY_NAMED
         }
         told = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
         button = gr.DownloadButton(value=str(result), interactive=True)
@@ -142,16 +142,16 @@ def shown(image: Pixels) -> Pixels:
     return reduced.astype(image.dtype, copy=False)
 
 
-def serve(restorer: Restorer, port: int, *, share: bool = False, told: Callable[[str], None] = print) -> None:
+def serve(restorer: Restorer, port: int, *, share: bool = False, on_message: Callable[[str], None] = print) -> None:
     """Serve the page until the process is interrupted. Raises MissingTorchError, ModelInputError for a port in use."""
     page = make_app(restorer)
     try:
         _, local, public = launch(page, port, share=share)
     except OSError as error:
         raise ModelInputError(f"port {port} cannot be served ({error}); choose another --port") from error
-    told(local)
+    on_message(local)
     if public:
-        told(public)
+        on_message(public)
     page.block_thread()
 
 

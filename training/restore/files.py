@@ -28,10 +28,10 @@ from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Progress, Restorer
 
-BARELY = 0.005
-"""Shares below it are not named."""
+MIN_PROBABILITY_NAMED = 0.005
+"""Probabilities below it are not named."""
 
-Told = Callable[["Restored"], None]
+OnRestored = Callable[["Restored"], None]
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,17 @@ class Restored:
         name = printable(str(self.source))
         if self.out is None:
             return f"{name}: {self.error}"
-        found = spoken(self.degradations)
-        told = f"{name}{': ' if found else ''}{found} → {printable(str(self.out))}, {self.seconds:.1f} s"
-        return "; ".join([told, *self.notes])
+        found = probabilities_line(self.degradations)
+        line = f"{name}{': ' if found else ''}{found} → {printable(str(self.out))}, {self.seconds:.1f} s"
+        return "; ".join([line, *self.notes])
 
 
-def spoken(degradations: Mapping[str, float], most: int = 2) -> str:
+def probabilities_line(degradations: Mapping[str, float], most: int = 2) -> str:
     """The likeliest degradations in percent: the first, and others that are not nearly nothing."""
     chosen = [
-        (degradation, share) for i, (degradation, share) in enumerate(degradations.items()) if i == 0 or share >= BARELY
+        (degradation, share)
+        for i, (degradation, share) in enumerate(degradations.items())
+        if i == 0 or share >= MIN_PROBABILITY_NAMED
     ]
     return ", ".join(f"{degradation} {100 * share:.0f} %" for degradation, share in chosen[:most])
 
@@ -167,11 +169,11 @@ def restore_files(
     options: RestoreOptions | None = None,
     *,
     progress: Progress | None = None,
-    told: Told | None = None,
+    on_restored: OnRestored | None = None,
 ) -> list[Restored]:
     """Restore photographs, or folders of them, into the folder `out`.
 
-    progress  in network calls, of all photographs together. told: of each file as soon as it is done.
+    progress  in network calls, of all photographs together. on_restored: called with each file as soon as it is done.
 
     A file that cannot be read or restored has its `error` in the result. Raises, before anything is done, SourceError
     and ModelInputError; later CheckpointError for a place that takes no files, RunFailedError for lack of memory.
@@ -185,8 +187,8 @@ def restore_files(
         result = _restored(job, photo_restorer, meter.part(count))
         meter.finish(count)
         done.append(result)
-        if told:
-            told(result)
+        if on_restored:
+            on_restored(result)
     return done
 
 
@@ -220,8 +222,8 @@ def _restored(job: RestoreJob, photo_restorer: PhotoRestorer, progress: Progress
         options = photo_restorer.options
         data, left_out = encode_photo(image, photo, quality=options.quality, strip=options.strip)
     except (BadImageError, OSError, ModelInputError, SamplingError) as error:
-        told = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(told))
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(reason))
     write_photo(job.out, data)
     notes = [*photo.notes, *notes, *left_out]
     return Restored(job.source, job.out, condition.degradations, time.monotonic() - start, tuple(notes))

@@ -140,7 +140,7 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
         stage = _stage("described", "vlunet-7", "adapter")
         clip, _ = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
         wanted = {settings.width}
-        told = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
+        conditioner = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
         degradations: tuple[str, ...] = clip_adapter.PROMPTS
     elif module in ("unet", "nafnet"):
         if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
@@ -150,15 +150,20 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
             raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
         clip, _ = official.load(steering, "daclip")
         wanted = {settings.image_context, settings.degradation_context} - {None}
-        told, degradations = Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")), daclip.DEGRADATIONS
+        conditioner, degradations = (
+            Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")),
+            daclip.DEGRADATIONS,
+        )
     else:
         raise CheckpointError(f"{path} is {found.network}, which restores nothing")
-    if wanted != {told.width}:
+    if wanted != {conditioner.width}:
         raise CheckpointError(
-            f"{steering or path} gives embeddings of {told.width} numbers, and {path} takes "
+            f"{steering or path} gives embeddings of {conditioner.width} numbers, and {path} takes "
             f"{' and '.join(map(str, sorted(wanted)))}; give the file that it was trained with"
         )
-    return Restorer(net, told, stage, degradations=degradations, texts=text_features(clip, degradations), device=device)
+    return Restorer(
+        net, conditioner, stage, degradations=degradations, texts=text_features(clip, degradations), device=device
+    )
 
 
 def _stage(

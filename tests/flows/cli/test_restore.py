@@ -147,10 +147,10 @@ def test_app_without_gradio_says_what_installs_it_before_a_model_is_read(
 def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[Restorer, int, bool]] = []
 
-    def serve(restorer: Restorer, port: int, *, share: bool, told: object) -> None:
+    def serve(restorer: Restorer, port: int, *, share: bool, on_message: object) -> None:
         served.append((restorer, port, share))
-        assert callable(told)
-        told(f"http://127.0.0.1:{port}/")
+        assert callable(on_message)
+        on_message(f"http://127.0.0.1:{port}/")
 
     monkeypatch.setattr(app, "expect_gradio", lambda: None)
     monkeypatch.setattr(app, "serve", serve)

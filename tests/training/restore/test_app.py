@@ -27,7 +27,7 @@ import torch
 from patina.training.errors import MissingTorchError, ModelInputError
 from patina.training.images import to_bytes
 from patina.training.restore import app
-from patina.training.restore.files import BARELY
+from patina.training.restore.files import MIN_PROBABILITY_NAMED
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.restorer import Restorer
 from tests.pipeline.making import photo, picture
@@ -112,7 +112,9 @@ def test_the_button_gives_both_images_the_degradations_and_the_file(gradio: Any,
     assert np.array_equal(after, expected)
     every = restorer.look(picture(50, 40)).degradations
     assert next(iter(degradations)) == next(iter(every))
-    assert degradations == {degradation: share for degradation, share in every.items() if share >= BARELY}
+    assert degradations == {
+        degradation: share for degradation, share in every.items() if share >= MIN_PROBABILITY_NAMED
+    }
     with PIL.Image.open(button.value["path"]) as written:
         assert np.array_equal(np.array(written), expected)
     assert told == "50×40 px"
