@@ -37,7 +37,7 @@ from patina.training.evaluation.evaluate import evaluate
 from patina.training.evaluation.metrics import psnr
 from patina.training.jobs.stage import LaunchOptions, run_stage
 from patina.training.restore.load import load_restorer
-from patina.training.restore.options import usual_tile
+from patina.training.restore.options import default_tile_side
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.plan import load_plan, parse_file_table
 
@@ -125,7 +125,7 @@ def table_of(degradation: str, dataset: Path, run: Path, seconds: float, size: s
         done = train(table, dataset, run, cpu)
         device = "cpu" if cpu else "cuda"
         net = load_restorer(run / name, device=device)
-        tiling = Tiling(usual_tile(net) if net.is_diffusion and size == "tiny" else 0, 32)
+        tiling = Tiling(default_tile_side(net) if net.is_diffusion and size == "tiny" else 0, 32)
         found = evaluate(
             net,
             dataset,

@@ -36,7 +36,7 @@ from patina.training.jobs.evaluation import (
     summary_rows,
 )
 
-HELD = "its evaluation is of the same model, dataset and options"
+UP_TO_DATE = "its evaluation is of the same model, dataset and options"
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def evaluate_finished(
     for candidate in found:
         name = candidate.stage.name
         if candidate.held and not again:
-            log_line(f"{name}: skipped, as {HELD}")
-            skip_stage(f"skip the evaluation of {name}", HELD)
+            log_line(f"{name}: skipped, as {UP_TO_DATE}")
+            skip_stage(f"skip the evaluation of {name}", UP_TO_DATE)
             skipped.append(name)
             continue
         log_line(f"evaluate {name} on {options.split}")

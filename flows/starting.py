@@ -18,7 +18,7 @@ from patina.flows.errors import RunError
 from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.text import nearest
 
-FILES = frozenset({"recipe", "out", "dataset", "run", "plan"})
+PATH_PARAMETERS = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""
 
 
@@ -40,7 +40,7 @@ def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with absolute paths; addresses, and names of recipes that come with patina, stay as they are."""
 
     def absolute(name: str, value: Any) -> Any:
-        if name not in FILES or not isinstance(value, str) or not value or is_remote(value):
+        if name not in PATH_PARAMETERS or not isinstance(value, str) or not value or is_remote(value):
             return value
         is_name = name in ("recipe", "plan") and not Path(value).suffix and not Path(value).exists()
         return value if is_name else str(Path(value).absolute())

@@ -175,7 +175,7 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
     ]
     if missing or surplus or shapes:
         told = "; ".join(
-            f"{len(names)} {what}: {shown(names)}"
+            f"{len(names)} {what}: {first_names(names)}"
             for what, names in (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
             if names
         )
@@ -244,7 +244,7 @@ def write_in_one_step(path: Path, write_to: Callable[[Path], object]) -> None:
         raise CheckpointError(f"{path}: could not be written ({reason}); make room or choose another place") from error
 
 
-def shown(names: Collection[str], most: int = 8) -> str:
+def first_names(names: Collection[str], most: int = 8) -> str:
     """The first few of a list of names, for a message."""
     return ", ".join(list(names)[:most]) + (", …" if len(names) > most else "")
 

@@ -10,7 +10,7 @@ from typing import Any
 from patina.pipeline.report.table import Cell, Column, Head
 from patina.training.errors import StageError
 from patina.training.evaluation import paper_tables as published
-from patina.training.evaluation.layout import EVALUATED, MEAN, PAPERS, Results, complete_table
+from patina.training.evaluation.layout import MEAN, MEASURES_BY_METRIC, PAPERS, Results, complete_table
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Evaluation:
         results = _results(self.rows, self.mean)
         tables = [
             complete_table(measure, results, papers.get(metric)).markdown("###")
-            for metric, measure in EVALUATED.items()
+            for metric, measure in MEASURES_BY_METRIC.items()
             if any(getattr(row, metric) is not None for row in self.rows)
         ]
         return "\n\n".join([self._head(), *tables, _listed([*self._caution(), *self.notes])]) + "\n"
@@ -156,7 +156,7 @@ class Classification:
         """The table in the papers' order, with what was taken for what."""
         results = _results(self.rows, self.mean)
         papers = published.tables("daclip", [row.entry for row in self.rows]).get("accuracy")
-        table = complete_table(EVALUATED["accuracy"], results, papers, self._taken_for())
+        table = complete_table(MEASURES_BY_METRIC["accuracy"], results, papers, self._taken_for())
         what = f"{len(self.degradations)} names to choose from"
         head = f"**{self.stage}** on {self.mean.count:,} images of `{self.split}`, {what}"
         parts = [head, table.markdown("###")]

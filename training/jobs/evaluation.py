@@ -25,12 +25,12 @@ from patina.children import python
 from patina.pipeline.errors import PipelineError
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
-from patina.training.errors import REFUSED, StageError, TrainingError
+from patina.training.errors import EXIT_REFUSED, StageError, TrainingError
 from patina.training.jobs.process import ERROR_PREFIX, OnMessage, run_process
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Stage
 
-EVALUATION, PICTURES, EVALUATED = "evaluation.json", "evaluation", "evaluated.json"
+EVALUATION, PICTURES, EVALUATION_INPUTS = "evaluation.json", "evaluation", "evaluated.json"
 PAGE, SUMMARY = "report.html", "summary.md"
 
 PROGRESS_SECONDS = 2.0
@@ -130,7 +130,7 @@ def candidates(run: Path, dataset: Path, options: Options, stages: Sequence[str]
     listed = []
     for name in dict.fromkeys(stages or found):
         stage = parse_table(read_table(found[name] / STAGE)["stage"], name)
-        made = read_table(found[name] / EVALUATED).get("fingerprint")
+        made = read_table(found[name] / EVALUATION_INPUTS).get("fingerprint")
         fingerprint = fingerprint_of(stage, model_digest(found[name]), digest, options)
         listed.append(Candidate(stage, found[name], made == fingerprint and (found[name] / EVALUATION).exists()))
     return sorted(listed, key=lambda candidate: (bool(candidate.stage.after), candidate.stage.name))
@@ -300,13 +300,15 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 pictures=fresh,
                 progress=meter,
             ).to_json()
-        (folder / EVALUATED).unlink(missing_ok=True)  # so that a death before the last line leaves one to make again
+        (folder / EVALUATION_INPUTS).unlink(
+            missing_ok=True
+        )  # so that a death before the last line leaves one to make again
         shutil.rmtree(folder / PICTURES, ignore_errors=True)
         if fresh.is_dir():
             fresh.rename(folder / PICTURES)
         write_text(folder / EVALUATION, text)
         made = {"fingerprint": fingerprint, "model": model, "options": options.deciding(stage)}
-        write_text(folder / EVALUATED, json.dumps(made, indent=1, sort_keys=True) + "\n")
+        write_text(folder / EVALUATION_INPUTS, json.dumps(made, indent=1, sort_keys=True) + "\n")
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -328,7 +330,7 @@ def main() -> int:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)
     except (TrainingError, PipelineError, OSError) as error:
         print(f"{ERROR_PREFIX}{str(error).replace(os.linesep, ' ')}", flush=True)
-        return REFUSED
+        return EXIT_REFUSED
     return 0
 
 

@@ -12,7 +12,7 @@ from patina.children import python
 from patina.pipeline.machine import usable_cores
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import STOPPED, StageCrashedError
+from patina.training.errors import EXIT_STOPPED, StageCrashedError
 from patina.training.jobs.process import Ended, OnMessage, run_process
 from patina.training.stages.stage import Stage
 
@@ -127,6 +127,6 @@ class _Patience:
 def _outcome(ended: Ended, stage: Stage, folder: Path) -> Path:
     if ended.status == 0 and (folder / MODEL).exists():
         return folder / MODEL
-    if ended.status == STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
+    if ended.status == EXIT_STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
         raise StageCrashedError(f"stage {stage.name} was asked to stop; it left a state to go on from")
     raise ended.error(f"stage {stage.name}")

@@ -30,7 +30,14 @@ from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
 from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import REFUSED, STOPPED, CheckpointError, RunFailedError, StageError, TrainingError
+from patina.training.errors import (
+    EXIT_REFUSED,
+    EXIT_STOPPED,
+    CheckpointError,
+    RunFailedError,
+    StageError,
+    TrainingError,
+)
 from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
@@ -394,13 +401,13 @@ def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the job of a JSON file; STOPPED if asked to stop, 1 with one line for an error that a user can mend."""
+    """Train the job of a JSON file; EXIT_STOPPED if asked to stop, 1 with one line for an error that a user can mend."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     path = Path((arguments or sys.argv[1:])[0])
     try:
         result = train(Job.load(path))
     except (TrainingError, PipelineError) as error:
         print(f"patina: {error}", file=sys.stderr)
-        return REFUSED
+        return EXIT_REFUSED
     print(json.dumps({"seen": result.seen, "finished": result.finished, "seconds": result.seconds}), flush=True)
-    return 0 if result.finished else STOPPED
+    return 0 if result.finished else EXIT_STOPPED

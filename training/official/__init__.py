@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from patina.training.checkpoints.model import shown
+from patina.training.checkpoints.model import first_names
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 from patina.training.models.keymap import KeyMap, KeyMapError
@@ -276,7 +276,7 @@ def _stranger(contents: Contents) -> str:
     names = [prefix + name for prefix, state in contents.parts.items() for name in state]
     if {"visual.conv1.weight", "token_embedding.weight"} <= set(names):
         return "a CLIP alone, on which DA-CLIP stands: give it to patina.training.models.daclip.load_clip"
-    return f"tensors of no network that patina knows ({len(names)}: {shown(names, 4)})"
+    return f"tensors of no network that patina knows ({len(names)}: {first_names(names, 4)})"
 
 
 def _adapters() -> KeyMap:

@@ -31,10 +31,10 @@ from patina.training.stages.stage import Stage
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
-FEW = 10
+FEW_STEPS = 10
 """Network calls of the samplers that need few, unless told otherwise."""
 
-LOOKS = 16
+MAX_SQUARES = 16
 """Squares at most that a CLIP of squares looks at in one photograph."""
 
 
@@ -82,7 +82,7 @@ class Restorer:
         """What the CLIP makes of a degraded photograph, H x W x 3 uint8."""
         if self.conditioner is None:
             return Condition({}, {})
-        contexts = self.conditioner.contexts(looks(photo, self.conditioner).to(self.device))
+        contexts = self.conditioner.contexts(conditioner_views(photo, self.conditioner).to(self.device))
         contexts = {name: value.mean(dim=0, keepdim=True) for name, value in contexts.items()}
         return Condition(contexts, self._named(contexts))
 
@@ -147,21 +147,21 @@ class Restorer:
         if chosen not in SAMPLERS:
             raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
         few = isinstance(SAMPLERS[chosen], FewSteps)
-        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW if few else self.sde.steps)
+        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW_STEPS if few else self.sde.steps)
         if steps < 1 or (not few and steps > self.sde.steps):
             most = "" if few else f" to {self.sde.steps}, all of its schedule"
             raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{most or ' or more'}")
         return steps
 
 
-def looks(photo: Pixels, conditioner: Conditioner) -> Tensor:
+def conditioner_views(photo: Pixels, conditioner: Conditioner) -> Tensor:
     """The views of one photograph: the whole one, or evenly spread squares of the side that it was trained with."""
     if not conditioner.side and conditioner.view == "patch-floats":
         return tensor_views(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255, conditioner.view_side)
     if not conditioner.side:
         return clip_view(photo, conditioner.view_side)[None]
     side = min(conditioner.side, *photo.shape[:2])
-    grid = int(LOOKS**0.5)
+    grid = int(MAX_SQUARES**0.5)
     tops, lefts = (sorted({round(i * (n - side) / (grid - 1)) for i in range(grid)}) for n in photo.shape[:2])
     patches = [photo[top : top + side, left : left + side] for top, left in product(tops, lefts)]
     if conditioner.view == "patch-floats":

@@ -70,8 +70,8 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_shown_is_reduced_only_where_it_is_large() -> None:
     small = picture(64, 48)
-    assert app.shown(small) is small
-    assert app.shown(np.full((1000, 4096, 3), 7, np.uint8)).shape == (500, 2048, 3)
+    assert app.page_image(small) is small
+    assert app.page_image(np.full((1000, 4096, 3), 7, np.uint8)).shape == (500, 2048, 3)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from patina.training.restore.load import (
     load_restorer,
     text_features,
 )
-from patina.training.restore.restorer import Restorer, looks
+from patina.training.restore.restorer import Restorer, conditioner_views
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import picture
@@ -203,7 +203,7 @@ def test_the_stages_own_schedule_is_used() -> None:
 @pytest.mark.parametrize("view", ["photo", "patch", "patch-floats"])
 def test_photographs_smaller_than_the_squares_are_looked_at(width: int, height: int, view: str) -> None:
     conditioner = seeing(view, 0 if view == "photo" else 64)
-    views = looks(picture(width, height), conditioner)
+    views = conditioner_views(picture(width, height), conditioner)
     assert views.shape[1:] == (3, CLIP.image_size, CLIP.image_size)
     assert torch.isfinite(views).all()
     if view == "photo" or width == height:
@@ -213,11 +213,11 @@ def test_photographs_smaller_than_the_squares_are_looked_at(width: int, height: 
 def test_squares_are_spread_over_the_photograph_to_its_edges() -> None:
     conditioner = seeing("patch", 32)
     image = np.zeros((100, 200, 3), np.uint8)
-    assert len(looks(image, conditioner)) == 16
+    assert len(conditioner_views(image, conditioner)) == 16
     for corner in (np.s_[:1, :1], np.s_[:1, -1:], np.s_[-1:, :1], np.s_[-1:, -1:]):
         marked = image.copy()
         marked[corner] = 255
-        changed = (looks(marked, conditioner) != looks(image, conditioner)).flatten(1).any(1)
+        changed = (conditioner_views(marked, conditioner) != conditioner_views(image, conditioner)).flatten(1).any(1)
         assert changed.sum() == 1
 
 
