@@ -81,7 +81,7 @@ def evaluate(
     index = uncached(read_index(dataset, split, entries))
     notes = Notes()
     measures = Measures(protocol, lpips, fid, restorer.device, notes)
-    how = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
+    settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
     if side:
         notes.add(f"restored and measured: squares of at most {side} px from the middle")
     taken = rows_by_entry(index, per_entry)
@@ -89,7 +89,7 @@ def evaluate(
     for entry, chosen in taken:
         found = EntryResults(index.names[entry], index.degradations[entry])
         for row in chosen:
-            found.add(*restore_row(restorer, index, int(row), how, measures))
+            found.add(*restore_row(restorer, index, int(row), settings, measures))
             done += 1
             if progress:
                 progress(done, total)
@@ -113,7 +113,7 @@ def evaluate(
         seed,
         tuple(rows),
         mean_row(rows),
-        tuple(notes.told),
+        tuple(notes.texts),
     )
 
 

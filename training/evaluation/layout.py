@@ -1,7 +1,7 @@
 """How results are laid out beside the papers' figures: the tables of an evaluation, for its Markdown and for a report.
 
-Both have the same tables. Markdown (`EVALUATED`) shows every column of a few measures; a report (`REPORTED`) shows all
-that was measured, and leaves out what is empty.
+Both have the same tables. Markdown (`MEASURES_BY_METRIC`) shows every column of a few measures; a report
+(`REPORT_MEASURES`) shows all that was measured, and leaves out what is empty.
 """
 
 from __future__ import annotations

@@ -64,12 +64,12 @@ class Notes:
     """Notes, each once, in the order in which they came up."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
 
     def add(self, note: str) -> None:
         """Add a note that is not there yet."""
-        if note and note not in self.told:
-            self.told.append(note)
+        if note and note not in self.texts:
+            self.texts.append(note)
 
 
 @dataclass(frozen=True)
@@ -146,16 +146,21 @@ class _Image:
 
 
 def restore_row(
-    restorer: Restorer, index: Index, row: int, how: RestoreSettings, measures: Measures
+    restorer: Restorer, index: Index, row: int, settings: RestoreSettings, measures: Measures
 ) -> tuple[_Image, Pixels]:
     """One image, measured, and its strip."""
     key = str(index.keys[row])
     lq, gt = read_pair(index, row)
     began = time.perf_counter()
     condition = restorer.look(lq)
-    lq, gt = centre(lq, how.side), centre(gt, how.side)
+    lq, gt = centre(lq, settings.side), centre(gt, settings.side)
     restored = restorer.restore(
-        lq, condition=condition, seed=image_seed(how.seed, key), sampler=how.sampler, steps=how.steps, tiling=how.tiling
+        lq,
+        condition=condition,
+        seed=image_seed(settings.seed, key),
+        sampler=settings.sampler,
+        steps=settings.steps,
+        tiling=settings.tiling,
     )
     seconds = time.perf_counter() - began
     try:

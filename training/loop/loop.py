@@ -257,19 +257,19 @@ class _Loop:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         size = batch // (world * self.gradient_accumulation)
-        told = f"stage {self.stage.name}: out of memory with {size} images at a time"
+        problem = f"stage {self.stage.name}: out of memory with {size} images at a time"
         if self.stage.objective == "contrastive" and (not self.stage.data.group or size // 2 % self.stage.data.group):
             raise RunFailedError(
-                f"{told}; a contrastive batch cannot be split, as its images are compared with each other: lower "
+                f"{problem}; a contrastive batch cannot be split, as its images are compared with each other: lower "
                 "data.batch, train in bf16, or take more GPUs"
             ) from error
         if size % 2 or world > 1:
             raise RunFailedError(
-                f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = "
+                f"{problem}; lower data.batch or data.crop, train in bf16, or start with pieces = "
                 f"{2 * self.gradient_accumulation}"
             ) from error
         self.gradient_accumulation *= 2
-        self.notes.append(f"{told}: goes on with {size // 2} at a time, {self.gradient_accumulation} accumulated")
+        self.notes.append(f"{problem}: goes on with {size // 2} at a time, {self.gradient_accumulation} accumulated")
         log.warning(self.notes[-1])
 
     # States

@@ -102,15 +102,15 @@ class Found:
     def lines(self) -> list[str]:
         """The same in plain sentences."""
         c = self.contents
-        told = [f"{c.path.name} is {self.network}: {self.settings}"]
-        told += [f"{n} tensors were {kind} and are float32 now" for kind, n in c.converted.items()]
+        sentences = [f"{c.path.name} is {self.network}: {self.settings}"]
+        sentences += [f"{n} tensors were {kind} and are float32 now" for kind, n in c.converted.items()]
         if self.others:
-            told.append(f"the file also holds {', '.join(self.others)}; load it by that word")
+            sentences.append(f"the file also holds {', '.join(self.others)}; load it by that word")
         if self.unread:
-            told.append(f"{self.unread} tensors of the file belong to no network that is known")
+            sentences.append(f"{self.unread} tensors of the file belong to no network that is known")
         if c.left_out:
-            told.append(f"of other libraries, neither imported nor run: {', '.join(c.left_out)}")
-        return told + [f"{name}: {note}" for name, note in c.notes.items() if note != ""]
+            sentences.append(f"of other libraries, neither imported nor run: {', '.join(c.left_out)}")
+        return sentences + [f"{name}: {note}" for name, note in c.notes.items() if note != ""]
 
 
 def recognise(state: Mapping[str, Tensor]) -> str | None:

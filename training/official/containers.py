@@ -197,8 +197,8 @@ def _program(archive: zipfile.ZipFile, path: Path) -> str:
     records = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(records) != 1 or members[records[0]].compress_type != zipfile.ZIP_STORED:
         raise CheckpointError(
-            f"{path}: a zip archive, but not one of torch: it holds {first_names(members, 4)}; if the checkpoint is in it, "
-            "unpack it first"
+            f"{path}: a zip archive, but not one of torch: it holds {first_names(members, 4)}; if the checkpoint is "
+            "in it, unpack it first"
         )
     return records[0]
 

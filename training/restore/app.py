@@ -77,9 +77,9 @@ def make_app(restorer: Restorer) -> gr.Blocks:
             for i, (degradation, share) in enumerate(condition.degradations.items())
             if i == 0 or share >= MIN_PROBABILITY_NAMED
         }
-        told = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
+        remarks = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
         button = gr.DownloadButton(value=str(result), interactive=True)
-        return (page_image(photo.image), page_image(restored)), degradations, button, told
+        return (page_image(photo.image), page_image(restored)), degradations, button, remarks
 
     named = restorer.conditioner is not None
     with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=CACHE_CLEANUP_SECONDS) as page:
@@ -95,12 +95,12 @@ def make_app(restorer: Restorer) -> gr.Blocks:
                 slider = gr.ImageSlider(
                     label="Before and after", format="png", interactive=False, max_height=640, elem_id="result"
                 )
-                told = gr.Markdown(elem_id="told")
+                remarks = gr.Markdown(elem_id="told")
                 label = gr.Label(
                     label="Degradations found", num_top_classes=MAX_DEGRADATIONS_NAMED, visible=named, elem_id="found"
                 )
                 download = gr.DownloadButton("Download", interactive=False, elem_id="download")
-        button.click(restore, asked, [slider, label, download, told], concurrency_limit=1, api_name="restore")
+        button.click(restore, asked, [slider, label, download, remarks], concurrency_limit=1, api_name="restore")
     page.queue(default_concurrency_limit=1)
     return page
 

@@ -91,9 +91,9 @@ def restore_jobs(paths: Sequence[Path], out: Path) -> list[RestoreJob]:
     for path in paths:
         for source, name in _photographs(path, out):
             found.setdefault((os.path.realpath(source), name), source)
-    made = [_restore_job(source, out / name) for (_, name), source in found.items()]
-    _check_places(made)
-    return made
+    jobs = [_restore_job(source, out / name) for (_, name), source in found.items()]
+    _check_places(jobs)
+    return jobs
 
 
 def _photographs(path: Path, out: Path) -> list[tuple[Path, Path]]:
@@ -135,11 +135,11 @@ def _restore_job(source: Path, out: Path) -> RestoreJob:
     return RestoreJob(source, out, height, width)
 
 
-def _check_places(made: Sequence[RestoreJob]) -> None:
+def _check_places(jobs: Sequence[RestoreJob]) -> None:
     """Raise SourceError where a file would be written over an input, or two to one place."""
-    inputs = {_identity(job.source): job.source for job in made}
+    inputs = {_identity(job.source): job.source for job in jobs}
     takers: dict[Path, Path] = {}
-    for job in made:
+    for job in jobs:
         there = _identity(job.out)
         if there and there in inputs:
             raise SourceError(

@@ -122,12 +122,12 @@ class Restorer:
         generator = torch.Generator().manual_seed(noise_seed(seed, 0))
         noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
         tiling = tiling or Tiling()
-        told = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
+        count_call = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
         if noise is None:
-            return in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, told)[0].cpu()
+            return in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, count_call)[0].cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
-            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, told)
+            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, count_call)
 
         restored = SAMPLERS[sampler or self.stage.validation.sampler](
             estimate,

@@ -20,7 +20,7 @@ def lineage(path: Path) -> list[str]:
         )
     stage = json.loads(notes["stage"])
     degradations = json.loads(notes.get("words", "[]"))
-    told = {
+    facts = {
         "model": f"{header['word']} ({stage['size']}), digest {header['digest']}",
         "stage": f"{stage['name']} ({stage['objective']}), {int(notes['seen']):,} of {stage['images']:,} images seen",
         "dataset": f"{notes['dataset']} ({notes.get('dataset_folder', '')})",
@@ -31,5 +31,5 @@ def lineage(path: Path) -> list[str]:
         "fingerprint": notes["fingerprint"],
     }
     if header.get("base_name"):
-        told["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
-    return [f"{name:15} {value}" for name, value in told.items()]
+        facts["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
+    return [f"{name:15} {value}" for name, value in facts.items()]
