@@ -1,6 +1,6 @@
 """Each network beside its published structure: same weights, same inputs, same precision, turn by turn in one process.
 
-    python -m benchmarks.models [WORD …] [--device cuda] [--images 2x64 1x256] [--save models]
+    python -m benchmarks.models [NETWORK …] [--device cuda] [--images 2x64 1x256] [--save models]
 
 published  benchmarks/published/: the structure that the released code has, re-stated.
 patina     training/models/, its exact path, and on a GPU also bfloat16 autocast and torch.compile for both alike.
@@ -35,7 +35,7 @@ from patina.training.models import CATALOGUE, Published
 from patina.training.models.daclip import joint_loss
 
 STRUCTURES = {"daclip": "daclip", "unet": "unet", "nafnet": "nafnet", "vlunet": "vlunet"}
-WORDS = ("daclip-b32", "unet-daclip", "unet-no-context", "unet-irsde", "nafnet-refusion", "vlunet-7")
+NETWORKS = ("daclip-b32", "unet-daclip", "unet-no-context", "unet-irsde", "nafnet-refusion", "vlunet-7")
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def made(entry: Published, structure: str, device: str, batch: int, side: int) -
     tokens = torch.randint(1, 49_000, (2, batch, 77), generator=generator)
     ends = torch.randint(6, 16, (2, batch, 1), generator=generator)
     tokens = torch.where(torch.arange(77) < ends, tokens, 0).scatter(2, ends, 49_407)
-    words = torch.randint(0, min(10, batch), (batch,), generator=generator)  # ten degradations recur in a batch
-    captions, degradations = tokens[0].to(device), tokens[1][words].to(device)
+    recurring = torch.randint(0, min(10, batch), (batch,), generator=generator)  # ten degradations recur in a batch
+    captions, degradations = tokens[0].to(device), tokens[1][recurring].to(device)
     images = inputs["images"]
     return {
         "published": Case(
@@ -148,17 +148,17 @@ def compare(cases: dict[str, Case], bench: Bench, rounds: int, repeats: int) -> 
     return times
 
 
-def peak(word: str, name: str, batch: int, side: int, device: str, precision: str) -> float:
+def peak(network: str, name: str, batch: int, side: int, device: str, precision: str) -> float:
     """MB that two training steps need, in a process of its own."""
-    call = [sys.executable, "-m", "benchmarks.models", word, "--peak", name, "--precision", precision]
+    call = [sys.executable, "-m", "benchmarks.models", network, "--peak", name, "--precision", precision]
     call += ["--device", device, "--images", f"{batch}x{side}"]
     return float(json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout))
 
 
-def measure_peak(word: str, name: str, batch: int, side: int, device: str, precision: str) -> float:
+def measure_peak(network: str, name: str, batch: int, side: int, device: str, precision: str) -> float:
     """The same, in this process."""
-    entry = CATALOGUE[word]
-    case = made(entry, STRUCTURES[entry.network.partition(":")[0]], device, batch, side)[name]
+    entry = CATALOGUE[network]
+    case = made(entry, STRUCTURES[entry.class_path.partition(":")[0]], device, batch, side)[name]
     bench, optimiser = Bench(device, precision), optimiser_of(case.net, device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -188,7 +188,7 @@ def difference(cases: dict[str, Case]) -> float:
     return float((outs[0] - outs[1]).abs().max() / outs[0].abs().max())
 
 
-def report(words: list[str], options: argparse.Namespace) -> list[str]:
+def report(networks: list[str], options: argparse.Namespace) -> list[str]:
     """The table's lines."""
     lines = [
         "| network | images | precision | inference, ms: published | patina | times | training, ms: published | "
@@ -199,9 +199,9 @@ def report(words: list[str], options: argparse.Namespace) -> list[str]:
     ways = [("float32", False)] if options.device == "cpu" else [("float32", False), ("bfloat16", False)]
     if options.compile:
         ways.append((ways[-1][0], True))
-    for word in words:
-        entry = CATALOGUE[word]
-        structure = STRUCTURES[entry.network.partition(":")[0]]
+    for network in networks:
+        entry = CATALOGUE[network]
+        structure = STRUCTURES[entry.class_path.partition(":")[0]]
         images = options.images[:1] if structure == "daclip" else options.images
         for (batch, side), (precision, compiled) in itertools.product(images, ways):
             cases = made(entry, structure, options.device, batch, side)
@@ -211,7 +211,7 @@ def report(words: list[str], options: argparse.Namespace) -> list[str]:
                     case.net.compile()
             times = compare(cases, Bench(options.device, precision), options.rounds, options.repeats)
             shown = 224 if structure == "daclip" else side
-            cells = [word, f"{batch}×{shown}²", precision + (", compiled" if compiled else "")]
+            cells = [network, f"{batch}×{shown}²", precision + (", compiled" if compiled else "")]
             for kind in ("inference", "training"):
                 theirs, ours = times[kind]["published"], times[kind]["patina"]
                 cells += [f"{middle(theirs):.1f}", f"{middle(ours):.1f}"]
@@ -219,7 +219,9 @@ def report(words: list[str], options: argparse.Namespace) -> list[str]:
             cells += (
                 ["–", "–"]
                 if compiled
-                else [f"{peak(word, n, batch, side, options.device, precision):.0f}" for n in ("published", "patina")]
+                else [
+                    f"{peak(network, n, batch, side, options.device, precision):.0f}" for n in ("published", "patina")
+                ]
             )
             lines.append("| " + " | ".join([*cells, f"{apart:.0e}"]) + " |")
             print(lines[-1], file=sys.stderr, flush=True)
@@ -236,7 +238,7 @@ def sizes(text: str) -> tuple[int, int]:
 def main() -> None:
     """Print the table; with --save, keep it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", choices=[*WORDS, []], default=[])
+    parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], default=[])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--images", type=sizes, nargs="+", default=[(2, 64)], metavar="BATCHxSIDE")
     parser.add_argument("--rounds", type=int, default=5)
@@ -246,17 +248,17 @@ def main() -> None:
     parser.add_argument("--peak", default="", help=argparse.SUPPRESS)
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/NAME.md")
     options = parser.parse_args()
-    words = options.words or list(WORDS)
+    networks = options.networks or list(NETWORKS)
     if options.peak:
-        print(measure_peak(words[0], options.peak, *options.images[0], options.device, options.precision))
+        print(measure_peak(networks[0], options.peak, *options.images[0], options.device, options.precision))
         return
-    lines = report(words, options)
+    lines = report(networks, options)
     where = (
         torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
     )
     images = " ".join(f"{batch}x{side}" for batch, side in options.images)
     settings = f"--device {options.device} --images {images} --rounds {options.rounds}"
-    command = " ".join(["python -m benchmarks.models", *options.words, settings])
+    command = " ".join(["python -m benchmarks.models", *options.networks, settings])
     text = "\n".join(
         [
             *lines,

@@ -73,15 +73,15 @@ NEAREST: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def albumentations_of(word: str) -> dict[str, Callable[[Image], Any]]:
+def albumentations_of(degradation: str) -> dict[str, Callable[[Image], Any]]:
     """The nearest transform of albumentations, if it is installed."""
     try:
         import albumentations
     except ImportError:
         return {}
-    if word not in NEAREST:
+    if degradation not in NEAREST:
         return {}
-    name, settings = NEAREST[word]
+    name, settings = NEAREST[degradation]
     transform = getattr(albumentations, name)(p=1, **settings)
     return {f"albumentations {name}": lambda image: transform(image=image)["image"]}
 
@@ -106,12 +106,12 @@ def main() -> None:
     image = np.asarray(cv2.resize(skimage.data.coffee(), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), np.uint8)
     lines = ["| degradation, at its defaults | min, ms | median, ms | images/s/core | beside it: median, ms |"]
     lines.append("|---|---|---|---|---|")
-    for word in CATALOGUE:
-        times = milliseconds(partial(ours, CATALOGUE[word](), image, iter(range(2 * RUNS))))
-        beside = USUAL.get(word, {}) | albumentations_of(word)
+    for degradation in CATALOGUE:
+        times = milliseconds(partial(ours, CATALOGUE[degradation](), image, iter(range(2 * RUNS))))
+        beside = USUAL.get(degradation, {}) | albumentations_of(degradation)
         others = [f"{n} {statistics.median(milliseconds(partial(work, image))):.1f}" for n, work in beside.items()]
         median = statistics.median(times)
-        lines.append(f"| {word} | {min(times):.1f} | {median:.1f} | {1000 / median:.0f} | {'; '.join(others)} |")
+        lines.append(f"| {degradation} | {min(times):.1f} | {median:.1f} | {1000 / median:.0f} | {'; '.join(others)} |")
     lines += ["", f"CPU ms for a {WIDTH}×{HEIGHT} image, {RUNS} runs, `python -m benchmarks.synth_speed`"]
     text = "\n".join([*lines, f"on {machine()}."])
     print(text)

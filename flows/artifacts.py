@@ -23,7 +23,7 @@ from patina.pipeline.report.check import Checked
 
 R = TypeVar("R")
 
-SHOWN = 200
+MAX_FINDINGS_SHOWN = 200
 """Findings in a table at the most."""
 
 
@@ -108,13 +108,14 @@ def record_check(checked: Checked) -> None:
     """What a check found: a sentence, and a table of the findings if there are any."""
     notes = "".join(f"\n- not checked: {reason}" for reason in checked.skipped)
     create_markdown_artifact(
-        ("ok" if checked.ok else "\n".join(f"- {finding}" for finding in checked.findings[:SHOWN])) + notes,
+        ("ok" if checked.ok else "\n".join(f"- {finding}" for finding in checked.findings[:MAX_FINDINGS_SHOWN]))
+        + notes,
         key="check",
         description=checked.summary,
     )
     if not checked.ok:
         create_table_artifact(
-            [{"where": finding.where, "what": finding.what} for finding in checked.findings[:SHOWN]],
+            [{"where": finding.where, "what": finding.what} for finding in checked.findings[:MAX_FINDINGS_SHOWN]],
             key="findings",
             description=f"{len(checked.findings)} findings",
         )

@@ -19,11 +19,11 @@ PHOTOS = {
     "skimage": ("data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
     "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
 }
-MORE = {"skimage": ("data", ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png"))}
+GREY_PHOTOS = {"skimage": ("data", ("brick.png", "camera.png", "coins.png", "grass.png", "gravel.png", "moon.png"))}
 """Grey ones, which only the training has use for: the more it sees, the more it learns of what is no degradation."""
 
 
-WHY = {
+CAPTION_REMARKS = {
     "csv": "captions of the demo come from captions.csv, sentences written for its six photographs, so that every "
     "machine builds the same dataset and needs no model; with --captions blip they are BLIP's",
     "blip": "captions of the demo are made by BLIP, as --captions blip asks; where BLIP refuses, from captions.csv",
@@ -31,8 +31,8 @@ WHY = {
 """Which captioner the demo runs, and why, by the word that chooses it."""
 
 
-WRITTEN = '[captions]\nkind = "sidecar"\npath = "captions.csv"\n'
-BY_BLIP = '[captions]\nkind = "blip"\nfallback = {kind = "sidecar", path = "captions.csv"}\n'
+CSV_CAPTIONS = '[captions]\nkind = "sidecar"\npath = "captions.csv"\n'
+BLIP_CAPTIONS = '[captions]\nkind = "blip"\nfallback = {kind = "sidecar", path = "captions.csv"}\n'
 
 
 def lay_out(out: Path, captions: str = "csv") -> tuple[Path, Path]:
@@ -48,7 +48,7 @@ def lay_out(out: Path, captions: str = "csv") -> tuple[Path, Path]:
         return out / "recipe.toml", out / "dataset"
     recipe = out / f"recipe-{captions}.toml"
     if not recipe.exists():
-        recipe.write_text((RECIPES / "demo.toml").read_text("utf-8").replace(WRITTEN, BY_BLIP), "utf-8")
+        recipe.write_text((RECIPES / "demo.toml").read_text("utf-8").replace(CSV_CAPTIONS, BLIP_CAPTIONS), "utf-8")
     return recipe, out / f"dataset-{captions}"
 
 
@@ -70,7 +70,7 @@ class Training:
 
 def lay_out_training(out: Path) -> Training:
     """Make what the training wants beside what `lay_out` makes. Raises RecipeError as that."""
-    _copy_photographs(MORE, out / "more")
+    _copy_photographs(GREY_PHOTOS, out / "more")
     _copy(RECIPES / "demo-training.toml", out / "training.toml")
     return Training(out / "training.toml", out / "training-set", out / "run")
 

@@ -83,7 +83,7 @@ class Offer:
 
     def deployment(self, schedules: Sequence[Schedule] = ()) -> RunnerDeployment:
         """The deployment, unpaused: a server remembers that an earlier process paused it when it ended."""
-        made = self.flow.to_deployment(
+        deployment = self.flow.to_deployment(
             name=self.name,
             parameters=dict(self.parameters),
             description=self.description,
@@ -93,8 +93,8 @@ class Offer:
             paused=False,
             entrypoint_type=EntrypointType.MODULE_PATH,  # a worker finds it wherever patina is installed
         )
-        assert isinstance(made, RunnerDeployment), "outside an event loop it is no coroutine"
-        return made
+        assert isinstance(deployment, RunnerDeployment), "outside an event loop it is no coroutine"
+        return deployment
 
 
 STAGES = ("controller", "adapter", "irsde", "nafnet", "vlunet")
@@ -170,10 +170,10 @@ def create_automations() -> list[str]:
     """Create those that the server does not have, by name; gives the names of the new ones."""
     from prefect.client.orchestration import get_client
 
-    made = []
+    created = []
     with get_client(sync_client=True) as client:
         for automation in automations():
             if not client.read_automations_by_name(automation.name):
                 client.create_automation(automation)
-                made.append(automation.name)
-    return made
+                created.append(automation.name)
+    return created

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from patina.pipeline.report.check import Checked
 
-NAMED = 5
+MAX_FINDINGS_NAMED = 5
 
 
 class FlowError(Exception):
@@ -33,7 +33,7 @@ def expect_ok(checked: Checked, place: str) -> None:
     count = len(checked.findings)
     if not count:
         return
-    more = f"; … and {count - NAMED} more" if count > NAMED else ""
-    named = "; ".join(map(str, checked.findings[:NAMED]))
+    more = f"; … and {count - MAX_FINDINGS_NAMED} more" if count > MAX_FINDINGS_NAMED else ""
+    named = "; ".join(map(str, checked.findings[:MAX_FINDINGS_NAMED]))
     found = f"{count} finding{'s' * (count != 1)}"
     raise FindingsError(f"{place}: {found}: {named}{more}; `patina build` mends the dataset")

@@ -22,7 +22,7 @@ from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
 from patina.flows.train_stages import PAUSE, RETRIES, after_crash, report, skip_stage
-from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, tell
+from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, log_line
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageError
 from patina.training.jobs.evaluation import (
@@ -36,7 +36,7 @@ from patina.training.jobs.evaluation import (
     summary_rows,
 )
 
-HELD = "its evaluation is of the same model, dataset and options"
+UP_TO_DATE = "its evaluation is of the same model, dataset and options"
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ def evaluate_finished(
     for candidate in found:
         name = candidate.stage.name
         if candidate.held and not again:
-            tell(f"{name}: skipped, as {HELD}")
-            skip_stage(f"skip the evaluation of {name}", HELD)
+            log_line(f"{name}: skipped, as {UP_TO_DATE}")
+            skip_stage(f"skip the evaluation of {name}", UP_TO_DATE)
             skipped.append(name)
             continue
-        tell(f"evaluate {name} on {options.split}")
+        log_line(f"evaluate {name} on {options.split}")
         evaluate_stage(f"evaluate {name} on {options.split}", candidate, dataset, options, warn=not waits)
         waits = True
     rows, notes = summary_rows(found)
@@ -160,7 +160,7 @@ def expect_evaluable(found: Sequence[Candidate], dataset: Path, options: Options
 )
 def evaluate_stage(label: str, candidate: Candidate, dataset: Path, options: Options, warn: bool = True) -> Path:
     """Evaluate one stage in a process of its own; gives its evaluation.json."""
-    with nullcontext() if options.cpu else lease("evaluating", say=warn):
+    with nullcontext() if options.cpu else lease("evaluating", warn=warn):
         lines = _Counted(label)
         found = run_evaluation(candidate, dataset, options, lines)
         lines.end()

@@ -34,15 +34,15 @@ SOURCES_CHANGED = "patina.sources.changed"
 DATASET_PUBLISHED = "patina.dataset.published"
 RESOURCE = "patina.dataset."
 
-ANNOUNCED = "announced.json"
+ANNOUNCED_FILE = "announced.json"
 
-NAMED = 200
+MAX_SHARDS_NAMED = 200
 """Names of shards in an event at the most: Prefect refuses large ones."""
 
-FORBIDDEN = frozenset("\n\r\t\0 #?&%\"'<>[]{}|\\^`")
+FORBIDDEN_IN_KEYS = frozenset("\n\r\t\0 #?&%\"'<>[]{}|\\^`")
 """What Prefect does not take in an asset's key."""
 
-LONGEST = 512
+MAX_KEY_LENGTH = 512
 """Characters of an asset's key at the most."""
 
 
@@ -90,11 +90,11 @@ def announce(report: BuildResult, out: str) -> bool:
             "shards": len(manifest.shards),
             "bytes": sum(shard.bytes for shard in manifest.shards),
             "splits": {split: sum(shard.count for shard in shards) for split, shards in splits.items()},
-            "changed": _changed(report)[:NAMED],
+            "changed": _changed(report)[:MAX_SHARDS_NAMED],
         },
     )
     body = {"digest": manifest.digest, "splits": digests}
-    announced = folder / PRIVATE / ANNOUNCED
+    announced = folder / PRIVATE / ANNOUNCED_FILE
     announced.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(announced, json.dumps(body), durable=False)
     return True
@@ -111,8 +111,8 @@ def asset_key(place: str, split: str) -> str:
     Characters that Prefect forbids are written as `_`; of a path that is too long, a digest stands for the beginning.
     """
     start = place if locations.is_remote(place) else f"patina://{place.lstrip('/')}"
-    key = "".join("_" if c in FORBIDDEN else c for c in f"{start}/{split}")
-    if len(key) > LONGEST:
+    key = "".join("_" if c in FORBIDDEN_IN_KEYS else c for c in f"{start}/{split}")
+    if len(key) > MAX_KEY_LENGTH:
         name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         key = f"patina://{name}/{key[len(key) - 200 :].partition('/')[2]}"
     return key
@@ -166,7 +166,7 @@ def _materialize(key: str, split: str, shards: Sequence[ShardEntry], manifest: s
 def _announced(folder: Path) -> tuple[str, Mapping[str, str]]:
     """Digests of the manifest that was announced last, and of its splits."""
     try:
-        body = json.loads((folder / PRIVATE / ANNOUNCED).read_text("utf-8"))
+        body = json.loads((folder / PRIVATE / ANNOUNCED_FILE).read_text("utf-8"))
         return str(body["digest"]), {str(split): str(digest) for split, digest in body["splits"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "", {}

@@ -49,17 +49,17 @@ class WithGpuLease:
         return self._inner.map(step, function, items, finished)
 
     def _leased(self, function: Callable[[], R]) -> R:
-        with lease("captioning", say=not self._said) as held:
+        with lease("captioning", warn=not self._said) as held:
             self._said |= not held
             return function()
 
 
 @contextmanager
-def lease(what: str, say: bool = True) -> Iterator[bool]:
+def lease(what: str, warn: bool = True) -> Iterator[bool]:
     """Within it a slot of the limit is held, which is waited for. On a server without the limit nobody waits; gives
-    False then, and `say` tells what to do about it."""
+    False then, and `warn` says whether the log tells what to do about it."""
     if not limit_exists():
-        if say:
+        if warn:
             get_run_logger().warning(
                 "this server has no concurrency limit %r, so %s waits for nobody else's model; to make it: "
                 "prefect gcl create %s --limit 1",

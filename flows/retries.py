@@ -23,10 +23,10 @@ BACKOFF = 2.0
 JITTER = 0.5
 """A delay varies by that share, so that tasks that failed together do not all come back together."""
 
-ONCE = frozenset({"publish"})
+STEPS_RUN_ONCE = frozenset({"publish"})
 """Steps that are not begun again: what a publication has left half done, the next build finishes by its journal."""
 
-PASSING = frozenset(
+TRANSIENT_ERRNOS = frozenset(
     {
         errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.EPIPE, errno.ETIMEDOUT,
         errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN,
@@ -35,10 +35,10 @@ PASSING = frozenset(
 )  # fmt: skip
 """Of a disk, a network file system or a connection. Not of it: no such file, no permission, no space, read-only."""
 
-BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRANSIENT_HTTP_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What an HTTP server answers when asking again may help."""
 
-CONNECTIONS = {
+CONNECTION_ERRORS = {
     "aiohttp": ("ClientConnectionError", "ClientPayloadError"),
     "botocore": ("HTTPClientError", "ConnectionError", "IncompleteReadError"),
     "requests": ("ConnectionError", "Timeout", "ChunkedEncodingError"),
@@ -46,7 +46,7 @@ CONNECTIONS = {
 }
 """Errors of connections that are no OSError, by library: what fsspec's file systems let through."""
 
-OURS = (LocationError, RemoteOutputError, SourceError, OutputError)
+PATINA_ERRORS = (LocationError, RemoteOutputError, SourceError, OutputError)
 """Errors of patina that may have a connection's error behind them."""
 
 
@@ -55,7 +55,7 @@ def is_transient(error: BaseException) -> bool:
 
     An error of patina's own is judged by what stands behind it; a recipe that is wrong stays wrong.
     """
-    if isinstance(error, OURS):
+    if isinstance(error, PATINA_ERRORS):
         return any(_passes(cause) for cause in _behind(error))
     return isinstance(error, OSError) and _passes(error)
 
@@ -63,7 +63,7 @@ def is_transient(error: BaseException) -> bool:
 def retry_io(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """A task's `retry_condition_fn`: its error is transient, and its step may be begun again."""
     del task
-    return run.name not in ONCE and isinstance(state.data, BaseException) and is_transient(state.data)
+    return run.name not in STEPS_RUN_ONCE and isinstance(state.data, BaseException) and is_transient(state.data)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -82,14 +82,16 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
 def _passes(error: BaseException) -> bool:
     status = _status(error)
     if status is not None:
-        return status in BUSY
+        return status in TRANSIENT_HTTP_STATUSES
     if isinstance(error, OSError) and error.errno is not None:
         if isinstance(error, socket.gaierror) or error.errno < 0:  # aiohttp keeps a resolver's number
             return error.errno == socket.EAI_AGAIN  # a name that does not exist stays so
-        return error.errno in PASSING
+        return error.errno in TRANSIENT_ERRNOS
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
-    return any(kind.__name__ in CONNECTIONS.get(kind.__module__.partition(".")[0], ()) for kind in type(error).__mro__)
+    return any(
+        kind.__name__ in CONNECTION_ERRORS.get(kind.__module__.partition(".")[0], ()) for kind in type(error).__mro__
+    )
 
 
 def _status(error: BaseException) -> int | None:

@@ -219,10 +219,10 @@ def _processes(workers: int) -> Engine:
         with ProcessPoolTaskRunner(max_workers=min(workers, count), initializer=end_with_parent) as runner:
             yield runner
 
-    return Engine(workers, start, (BrokenProcessPool,), KILLED)
+    return Engine(workers, start, (BrokenProcessPool,), KILLED_HINT)
 
 
-KILLED = "A worker is mostly killed for want of memory; fewer of them (--workers) need less."
+KILLED_HINT = "A worker is mostly killed for want of memory; fewer of them (--workers) need less."
 
 
 def end_with_parent() -> None:
@@ -263,7 +263,7 @@ def _dask(workers: int, address: str) -> Engine:
             ):
                 yield runner
 
-        return Engine(workers, start, lost, KILLED)
+        return Engine(workers, start, lost, KILLED_HINT)
 
     try:
         with Client(address, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
@@ -311,7 +311,7 @@ def _ray(workers: int, address: str) -> Engine:
             with RayTaskRunner("local", own) as runner, remote_options(max_retries=0):
                 yield runner
 
-        return Engine(workers, start, lost, KILLED)
+        return Engine(workers, start, lost, KILLED_HINT)
 
     joined = ray.is_initialized()
     try:

@@ -16,9 +16,9 @@ from patina.children import environment, python
 if TYPE_CHECKING:
     from patina.flows.deployments import Watching
 
-LOCAL = "http://127.0.0.1:4200/api"
+LOCAL_API_URL = "http://127.0.0.1:4200/api"
 
-LASTING = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+LEASES_ON_DISK = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 """Leases outlive the server. In its memory, where they are by default, a slot held at a restart stays taken."""
 
 
@@ -56,18 +56,18 @@ def _server() -> Iterator[str]:
             raise OSError(f"PREFECT_API_URL is {named}, and nothing answers there; start `prefect server start`")
         yield named
         return
-    if _answers(LOCAL):
-        yield LOCAL
+    if _answers(LOCAL_API_URL):
+        yield LOCAL_API_URL
         return
     command = [*python(), "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-    process = subprocess.Popen(command, env={**LASTING, **environment()})
+    process = subprocess.Popen(command, env={**LEASES_ON_DISK, **environment()})
     try:
         deadline = time.monotonic() + 120
-        while not _answers(LOCAL):
+        while not _answers(LOCAL_API_URL):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise OSError(f"the local Prefect server did not start (exit code {process.poll()})")
             time.sleep(0.5)
-        yield LOCAL
+        yield LOCAL_API_URL
     finally:
         process.terminate()
         process.wait(timeout=30)

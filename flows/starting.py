@@ -18,7 +18,7 @@ from patina.flows.errors import RunError
 from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.text import nearest
 
-FILES = frozenset({"recipe", "out", "dataset", "run", "plan"})
+PATH_PARAMETERS = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""
 
 
@@ -40,7 +40,7 @@ def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with absolute paths; addresses, and names of recipes that come with patina, stay as they are."""
 
     def absolute(name: str, value: Any) -> Any:
-        if name not in FILES or not isinstance(value, str) or not value or is_remote(value):
+        if name not in PATH_PARAMETERS or not isinstance(value, str) or not value or is_remote(value):
             return value
         is_name = name in ("recipe", "plan") and not Path(value).suffix and not Path(value).exists()
         return value if is_name else str(Path(value).absolute())
@@ -71,7 +71,7 @@ def start(name: str, parameters: Mapping[str, Any]) -> FlowRun:
         raise RunError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}") from None
 
 
-def follow(run: FlowRun, tell: Callable[[str], None], every: float = 1.0) -> str:
+def follow(run: FlowRun, on_message: Callable[[str], None], every: float = 1.0) -> str:
     """Wait until the run has ended, and tell each of its states; gives the last one's type, such as COMPLETED."""
     last = ""
     with get_client(sync_client=True) as client:
@@ -79,7 +79,7 @@ def follow(run: FlowRun, tell: Callable[[str], None], every: float = 1.0) -> str
             state = client.read_flow_run(run.id).state
             if state is not None and state.name != last:
                 last = state.name or ""
-                tell(f"{state.name}{f': {state.message}' if state.message else ''}")
+                on_message(f"{state.name}{f': {state.message}' if state.message else ''}")
             if state is not None and state.is_final():
                 return state.type.value
             time.sleep(every)

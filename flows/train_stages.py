@@ -29,7 +29,7 @@ from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
 from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
-from patina.flows.training_log import Lines, TrainingEvents, tell
+from patina.flows.training_log import Lines, TrainingEvents, log_line
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageCrashedError, StageError
 from patina.training.jobs.evaluation import Outcome, outcome, run_report
@@ -117,11 +117,11 @@ def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: Lau
         # asked anew: a stage before it may have come out as it was
         item = next(item for item in plan_stages(plan, dataset, run) if item.stage.name == name)
         if item.what == "done":
-            tell(f"{name}: skipped, as its {item.why}")
+            log_line(f"{name}: skipped, as its {item.why}")
             skip_stage(f"skip {name}", item.why)
             skipped.append(name)
         else:
-            tell(f"{label(item)}: {item.why}")
+            log_line(f"{label(item)}: {item.why}")
             train_stage(label(item), item, dataset=dataset, run=run, options=options, warn=not waits)
             waits = True
         announce(stage, dataset, run)
@@ -182,7 +182,7 @@ def train_stage(
 ) -> Path:
     """Train one stage in a process of its own, from where it stands; gives its model."""
     stage = item.stage
-    with nullcontext() if options.cpu else lease("training", say=warn):
+    with nullcontext() if options.cpu else lease("training", warn=warn):
         (now,) = plan_stages({stage.name: stage}, dataset, run)  # a further try goes on from a later state
         events = TrainingEvents(watcher())
         events.begin(label, max(1, stage.max_images - now.seen), "images")

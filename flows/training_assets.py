@@ -20,7 +20,7 @@ from patina.training.stages.stage import Stage
 
 STAGE_TRAINED = "patina.stage.trained"
 RESOURCE = "patina.run."
-ANNOUNCED = "announced.json"
+ANNOUNCED_FILE = "announced.json"
 
 
 def announce(stage: Stage, dataset: Path, run: Path) -> bool:
@@ -47,7 +47,7 @@ def announce(stage: Stage, dataset: Path, run: Path) -> bool:
     _materialize(stage, asset_key(place, stage.name), _parents(stage, dataset, place), facts)
     resource = {"prefect.resource.id": f"{RESOURCE}{place}", "prefect.resource.name": run.name or place}
     emit_event(STAGE_TRAINED, resource=resource, payload=facts)
-    write_text(folder / ANNOUNCED, json.dumps({"digest": digest}))
+    write_text(folder / ANNOUNCED_FILE, json.dumps({"digest": digest}))
     return True
 
 
@@ -78,6 +78,6 @@ def _materialize(stage: Stage, key: str, parents: Sequence[str], facts: Mapping[
 def _announced(folder: Path) -> str:
     """Digest of the model that was announced last."""
     try:
-        return str(json.loads((folder / ANNOUNCED).read_text("utf-8"))["digest"])
+        return str(json.loads((folder / ANNOUNCED_FILE).read_text("utf-8"))["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

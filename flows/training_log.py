@@ -25,19 +25,19 @@ PROGRESS = re.compile(r"(?P<what>.+) (?P<seen>[\d,]+) of (?P<total>[\d,]+) image
 RESULT = '{"seen": '
 """How the loop's last line begins, which is for programs."""
 
-Hear: TypeAlias = Callable[[str], None]
+Listener: TypeAlias = Callable[[str], None]
 
-_hearer: ContextVar[Hear | None] = ContextVar("hearer", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def heard_by(hear: Hear) -> Iterator[None]:
-    """Within it `hear` gets the lines of the processes that flows of this process start, from any thread."""
-    token = _hearer.set(hear)
+def listened_by(listen: Listener) -> Iterator[None]:
+    """Within it `listen` gets the lines of the processes that flows of this process start, from any thread."""
+    token = _listener.set(listen)
     try:
         yield
     finally:
-        _hearer.reset(token)
+        _listener.reset(token)
 
 
 class TrainingEvents(PrefectEvents):
@@ -47,11 +47,11 @@ class TrainingEvents(PrefectEvents):
 
 
 class Lines:
-    """The lines of a stage's or an evaluation's process, to a log and to whom `heard_by` named; and how far it is, to
-    `events`. Of lines of progress at most one in `INTERVAL` seconds."""
+    """The lines of a stage's or an evaluation's process, to a log and to whom `listened_by` named; and how far it is,
+    to `events`. Of lines of progress at most one in `INTERVAL` seconds."""
 
     def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], events: Events, seen: int = 0) -> None:
-        self._log, self._events, self._hear = log, events, _hearer.get()
+        self._log, self._events, self._listen = log, events, _listener.get()
         self._seen, self._told = seen, -math.inf
 
     def __call__(self, line: str) -> None:
@@ -67,12 +67,12 @@ class Lines:
         if line.startswith(RESULT):
             return
         self._log.info("%s", line)
-        if self._hear:
-            self._hear(line)
+        if self._listen:
+            self._listen(line)
 
 
-def tell(line: str) -> None:
-    """A line of a flow's own, to its log and to whom `heard_by` named."""
+def log_line(line: str) -> None:
+    """A line of a flow's own, to its log and to whom `listened_by` named."""
     get_run_logger().info("%s", line)
-    if hear := _hearer.get():
-        hear(line)
+    if listen := _listener.get():
+        listen(line)

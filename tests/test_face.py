@@ -459,7 +459,7 @@ def test_a_restorer_takes_arrays_and_pillow_images_and_gives_the_same_kind(run: 
     assert np.array_equal(clean, before) and (restored.shape, restored.dtype) == (clean.shape, np.uint8)
     levels = (own.restore(clean).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     assert np.array_equal(restored, levels)
-    assert found == own.look(clean).words and abs(sum(found.values()) - 1) < 1e-4
+    assert found == own.look(clean).degradations and abs(sum(found.values()) - 1) < 1e-4
     as_picture, also = restorer.restore(PIL.Image.fromarray(clean))
     assert as_picture.mode == "RGB" and np.array_equal(np.asarray(as_picture), restored) and also == found
     grey, _ = restorer.restore(PIL.Image.fromarray(clean[..., 0]))

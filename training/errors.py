@@ -32,10 +32,10 @@ class RunFailedError(TrainingError, RuntimeError):
     what to do."""
 
 
-STOPPED = 3
+EXIT_STOPPED = 3
 """Exit status of a loop that was asked to stop and left a state."""
 
-REFUSED = 1
+EXIT_REFUSED = 1
 """Exit status of a loop that met something a user must mend; its last line says what."""
 
 

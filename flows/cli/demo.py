@@ -27,11 +27,11 @@ def demo(
     """Build a dataset from photographs that come inside scikit-image and scikit-learn, show it, train."""
     if train:
         expect_torch()
-    from patina.flows.demo import WHY, lay_out
+    from patina.flows.demo import CAPTION_REMARKS, lay_out
     from patina.pipeline.report.gallery import write_gallery
 
     recipe, dataset = lay_out(out, captions.value)
-    console.print(escape(WHY[captions.value]))
+    console.print(escape(CAPTION_REMARKS[captions.value]))
     report = run_build(
         recipe, str(dataset), workers=workers, strict=True, max_set_aside=0.0, paranoid=False, replay=10**6
     )

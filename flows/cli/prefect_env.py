@@ -51,13 +51,13 @@ def training_shown() -> Iterator[None]:
     tell_of_start()
     from patina.flows.build_dataset import watched_by
     from patina.flows.terminal import TerminalEvents
-    from patina.flows.training_log import PROGRESS, heard_by
+    from patina.flows.training_log import PROGRESS, listened_by
     from patina.pipeline.progress import Silent
 
     class Bar(TerminalEvents):
         """A bar that also shows the loss; lines that tell of something else go above it."""
 
-        def hear(self, line: str) -> None:
+        def listen(self, line: str) -> None:
             """One line of a process."""
             if not PROGRESS.match(line):
                 console.print(escape(line))
@@ -68,10 +68,10 @@ def training_shown() -> Iterator[None]:
     bar = Bar(console)
     with bar, _ended_in_words(), server_there("what was trained or evaluated is kept"):
         if console.is_terminal:
-            with watched_by(bar), heard_by(bar.hear):
+            with watched_by(bar), listened_by(bar.listen):
                 yield
         else:
-            with watched_by(Silent()), heard_by(lambda line: console.print(escape(line))):
+            with watched_by(Silent()), listened_by(lambda line: console.print(escape(line))):
                 yield
 
 

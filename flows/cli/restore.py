@@ -49,7 +49,7 @@ def restore(
     restore_jobs(photos, out)
     restorer = load_model(model, steering=steering, stage=stage, device=device)
     with TerminalEvents(console) as events, Meter(events, "restoring", "network calls") as meter:
-        done = restore_files(photos, out, restorer, options, progress=meter, told=print_restored)
+        done = restore_files(photos, out, restorer, options, progress=meter, on_restored=print_restored)
     if lost := sum(1 for result in done if result.error):
         errors.print(f"[red]error[/]  {lost} of {len(done)} could not be restored, see above")
         raise typer.Exit(1)
@@ -73,4 +73,4 @@ def web_page(
 
     expect_gradio()
     restorer = load_model(model, steering=steering, stage=stage, device=device)
-    serve(restorer, port, share=share, told=lambda address: console.print(f"page     {escape(address)}"))
+    serve(restorer, port, share=share, on_message=lambda address: console.print(f"page     {escape(address)}"))

@@ -84,7 +84,7 @@ def train(
         )
         skipped = _train(folder, run, plan, list(stage or ()), options)
     elif not (place / PAGE).exists():
-        run_report(place, dataset, plan=wanted, skipped=skipped, say=lambda line: None)
+        run_report(place, dataset, plan=wanted, skipped=skipped, on_message=lambda line: None)
     found = [outcome(place, one) for one in wanted.values()]
     print_table(
         [
@@ -174,13 +174,13 @@ def evaluate(
     expect_torch()
     from patina.training.jobs.evaluation import PAGE, Options, candidates, summary_rows
 
-    how: SamplerName = sampler.value if sampler else ""
+    sampler_name: SamplerName = sampler.value if sampler else ""
     options = Options(
         split=split.value,
         entries=tuple(entry or ()),
         per_entry=per_entry,
         protocol=protocol.value,
-        sampler=how,
+        sampler=sampler_name,
         steps=steps,
         seed=seed,
         tile=tile,
@@ -219,10 +219,10 @@ def lineage(
 ) -> None:
     """Print where a model comes from: dataset, settings, the model it starts from, seed, code."""
     from patina.flows.terminal import fitted
-    from patina.training.runs.lineage import lineage as told
+    from patina.training.runs.lineage import lineage as lineage_lines
 
     path = file / "model.safetensors" if file.is_dir() else file
-    console.print(escape("\n".join(fitted(console, told(path)))))
+    console.print(escape("\n".join(fitted(console, lineage_lines(path)))))
 
 
 def expect_torch() -> None:

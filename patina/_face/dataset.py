@@ -106,7 +106,7 @@ class Dataset(torch.utils.data.Dataset[Sample]):
 
     def __getitem__(self, number: int) -> Sample:
         index, row = self._index, range(len(self))[number]  # IndexError beyond the ends
-        word = index.words[index.entry[row]]
+        word = index.degradations[index.entry[row]]
         lq, gt = read_pair(index, row)
         maps = _maps(index, row) if self.truth else {}
         if self.crop:

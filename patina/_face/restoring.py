@@ -79,5 +79,5 @@ class Restorer:
         """
         restored, condition, _ = self._worker.restore(photo_of(photo))
         if isinstance(photo, PIL.Image.Image):
-            return PIL.Image.fromarray(restored).convert(photo.mode), dict(condition.words)
-        return restored, dict(condition.words)
+            return PIL.Image.fromarray(restored).convert(photo.mode), dict(condition.degradations)
+        return restored, dict(condition.degradations)

@@ -69,7 +69,7 @@ class Loop:
         self.lines = ["{name} 8 of 24 images, 5 img/s, 3 s left, loss 0.5", '{{"seen": 24}}', "{name}: names 80%"]
 
     def __call__(
-        self, stage: Stage, dataset: Path, run: Path, device: LaunchOptions, say: Callable[[str], None]
+        self, stage: Stage, dataset: Path, run: Path, device: LaunchOptions, on_message: Callable[[str], None]
     ) -> Path:
         self.trained.append(stage.name)
         self.devices.append(device)
@@ -78,7 +78,7 @@ class Loop:
         folder = StageFolder(run / stage.name)
         folder.open(stage, digest, start)
         for line in self.lines:
-            say(line.format(name=stage.name))
+            on_message(line.format(name=stage.name))
         import torch
 
         fingerprint = stage.fingerprint(digest, start)
@@ -99,7 +99,7 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
     stands_in = Loop()
 
-    def reported(run: Path, dataset: Path, plan: object, skipped: object, say: object) -> Path:
+    def reported(run: Path, dataset: Path, plan: object, skipped: object, on_message: object) -> Path:
         (run / "summary.md").write_text("all is well")
         (run / "report.html").write_text(f"skipped {skipped}")
         return run / "report.html"
@@ -120,10 +120,12 @@ class Judge:
         self.judged: list[str] = []
         self.before: Callable[[], None] = lambda: None
 
-    def __call__(self, candidate: Candidate, dataset: Path, options: Options, say: Callable[[str], None]) -> Path:
+    def __call__(
+        self, candidate: Candidate, dataset: Path, options: Options, on_message: Callable[[str], None]
+    ) -> Path:
         self.judged.append(candidate.stage.name)
         self.before()
-        say(f"{candidate.stage.name} 2 of 4 images, 1.0 img/s, 2 s left")
+        on_message(f"{candidate.stage.name} 2 of 4 images, 1.0 img/s, 2 s left")
         named = candidate.stage.names_degradations
         mean = {"count": 4, "accuracy": 0.75} if named else {"count": 4, "psnr": 27.0, "input_psnr": 24.5, "gain": 2.5}
         table = {"rows": [], "mean": mean, "notes": [] if named else ["LPIPS: not computed"]}
@@ -349,7 +351,7 @@ def test_lines_go_to_the_log_and_progress_seldom(
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     log, events = logging.getLogger("lines"), Counted()
-    with caplog.at_level(logging.INFO, "lines"), training_log.heard_by(heard.append):
+    with caplog.at_level(logging.INFO, "lines"), training_log.listened_by(heard.append):
         lines = training_log.Lines(log, events, seen=1000)
         for seen in range(1100, 2600, 100):  # one each second
             lines(f"my stage {seen:,} of 4,000 images, 100 img/s, 9 s left, loss 0.25")
@@ -667,7 +669,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Jobs of evaluations are done in this process."""
     import io
 
-    def run(job: dict[str, Any], what: str, say: Callable[[str], None]) -> None:
+    def run(job: dict[str, Any], what: str, on_message: Callable[[str], None]) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(job)))
         assert evaluating.main() == 0
 

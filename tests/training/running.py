@@ -16,7 +16,7 @@ from patina.training.stages.plan import parse_file_table
 from patina.training.stages.stage import Stage
 from tests.pipeline.making import photo
 
-WORDS = ("jpeg-compressed", "low-light", "noisy")
+DEGRADATIONS = ("jpeg-compressed", "low-light", "noisy")
 
 RECIPE = """
 name = "small"
@@ -29,13 +29,13 @@ kind = "template"
 """
 
 
-def small_dataset(folder: Path, photos: int = 8, side: int = 72, words: tuple[str, ...] = WORDS) -> Path:
+def small_dataset(folder: Path, photos: int = 8, side: int = 72, degradations: tuple[str, ...] = DEGRADATIONS) -> Path:
     """A dataset of made-up photographs in these degradations, some of them for validation."""
     source = folder / "photos"
     source.mkdir(parents=True)
     for k in range(photos):
         photo(source / f"{k}.png", seed=k, width=side + 8 * (k % 2), height=side)
-    text = RECIPE + "".join(f"[degradations.{word}]\n" for word in words)
+    text = RECIPE + "".join(f"[degradations.{degradation}]\n" for degradation in degradations)
     (folder / "recipe.toml").write_text(text, "utf-8")
     build(load_recipe(folder / "recipe.toml"), folder / "dataset", Options())
     return folder / "dataset"

@@ -44,7 +44,8 @@ Settings = TypeVar("Settings")
 class Checkpoint:
     """What one file holds.
 
-    word      the model's word in the catalogue (`patina.training.models`).
+    network   its name in the catalogue (`patina.training.models`).
+              The file's header calls it `word`.
     settings  the fields of the network's settings, as JSON values.
     tensors   its state dict, on the CPU; tensors that were one when saved are one again.
     notes     free strings: stage, manifest's digest, code version, seeds.
@@ -54,7 +55,7 @@ class Checkpoint:
     digest    of `tensors`: SHA-256 over names, types, shapes and bytes.
     """
 
-    word: str
+    network: str
     settings: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +69,7 @@ def save(
     model: nn.Module,
     path: Path,
     *,
-    word: str,
+    network: str,
     settings: object | None = None,
     notes: Mapping[str, str] | None = None,
     only: Literal["all", "trainable"] = "all",
@@ -85,7 +86,7 @@ def save(
     frozen = {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
     left_out = {name: t for name, t in state.items() if name in frozen} if only == "trainable" else {}
     checkpoint = Checkpoint(
-        word=word,
+        network=network,
         settings=settings_to_json(getattr(model, "settings", None) if settings is None else settings),
         tensors={name: t for name, t in state.items() if name not in left_out},
         notes=dict(notes or {}),
@@ -108,7 +109,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     digest = digest_of(checkpoint.tensors)
     body = {
         "version": VERSION,
-        "word": checkpoint.word,
+        "word": checkpoint.network,
         "settings": dict(checkpoint.settings),
         "notes": dict(checkpoint.notes),
         "without": list(checkpoint.without),
@@ -136,7 +137,7 @@ def load(path: Path) -> Checkpoint:
         tensors = {name: _from_bytes(t, *body["raw"].get(name, ())) for name, t in stored.items()}
         tensors.update({again: tensors[name] for again, name in body["repeats"].items()})
         checkpoint = Checkpoint(
-            word=body["word"],
+            network=body["word"],
             settings=body["settings"],
             tensors=tensors,
             notes=body["notes"],
@@ -174,24 +175,24 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
     ]
     if missing or surplus or shapes:
         told = "; ".join(
-            f"{len(names)} {what}: {shown(names)}"
+            f"{len(names)} {what}: {first_names(names)}"
             for what, names in (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
             if names
         )
-        raise CheckpointError(f"the checkpoint of {checkpoint.word!r} does not fit this network: {told}")
+        raise CheckpointError(f"the checkpoint of {checkpoint.network!r} does not fit this network: {told}")
     _expect_base(state, checkpoint)
     model.load_state_dict(dict(checkpoint.tensors), strict=False)
 
 
 def network_of(checkpoint: Checkpoint) -> nn.Module:
-    """The network that a checkpoint holds, built from its word and settings and filled, on the CPU.
+    """The network that a checkpoint holds, built from its name and settings and filled, on the CPU.
 
-    Raises CheckpointError for an unknown word, for settings that its network does not have, and for a checkpoint of
+    Raises CheckpointError for an unknown name, for settings that its network does not have, and for a checkpoint of
     trained tensors alone: build that network on its base and call `restore`.
     """
-    entry = CATALOGUE.get(checkpoint.word)
+    entry = CATALOGUE.get(checkpoint.network)
     if entry is None:
-        raise CheckpointError(f"no network is called {checkpoint.word!r}; known are {', '.join(CATALOGUE)}")
+        raise CheckpointError(f"no network is called {checkpoint.network!r}; known are {', '.join(CATALOGUE)}")
     settings = settings_from_json(type(entry.settings), checkpoint.settings)
     model = entry.build(settings)
     restore(model, checkpoint)
@@ -243,7 +244,7 @@ def write_in_one_step(path: Path, write_to: Callable[[Path], object]) -> None:
         raise CheckpointError(f"{path}: could not be written ({reason}); make room or choose another place") from error
 
 
-def shown(names: Collection[str], most: int = 8) -> str:
+def first_names(names: Collection[str], most: int = 8) -> str:
     """The first few of a list of names, for a message."""
     return ", ".join(list(names)[:most]) + (", …" if len(names) > most else "")
 
@@ -324,6 +325,7 @@ def _expect_base(state: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
     if found != checkpoint.base:
         named = f" ({checkpoint.base_name})" if checkpoint.base_name else ""
         raise CheckpointError(
-            f"this checkpoint of {checkpoint.word!r} holds the trained tensors alone, and belongs on the base with the "
-            f"digest {checkpoint.base[:16]}…{named}; this network stands on {found[:16]}…: build it on that base first"
+            f"this checkpoint of {checkpoint.network!r} holds the trained tensors alone, and belongs on the base with "
+            f"the digest {checkpoint.base[:16]}…{named}; this network stands on {found[:16]}…: build it on that base "
+            "first"
         )

@@ -88,11 +88,11 @@ class StageFolder:
         """Write done.json."""
         self._write(DONE, table)
 
-    def save(self, state: State, *, word: str, settings: Mapping[str, Any], keep: int) -> Path:
+    def save(self, state: State, *, network: str, settings: Mapping[str, Any], keep: int) -> Path:
         """Write a state, then remove those beyond the last `keep`. Raises CheckpointError; earlier states then stay."""
         path = self.path / f"state-{state.seen:012d}.safetensors"
         notes = {"seen": str(state.seen), "values": json.dumps(dict(state.values), sort_keys=True)}
-        checkpoint.write(Checkpoint(word, settings, state.tensors, notes), path)
+        checkpoint.write(Checkpoint(network, settings, state.tensors, notes), path)
         for old in self.states()[:-keep]:
             with suppress(OSError):
                 old.unlink()

@@ -64,13 +64,14 @@ class Kept:
 class Index:
     """The samples of one split that a stage takes, as columns.
 
-    names   of the entries, which `entry` counts; words: the degradation of each, such as `noisy` of `noisy-15`.
-    scene   one number for each clean photograph.
+    names         of the entries, which `entry` counts.
+    degradations  the degradation of each entry, such as `noisy` of `noisy-15`.
+    scene         one number for each clean photograph.
     """
 
     folder: Path
     names: tuple[str, ...]
-    words: tuple[str, ...]
+    degradations: tuple[str, ...]
     shards: tuple[str, ...]
     keys: NDArray[np.str_]
     shard: NDArray[np.int32]
@@ -95,7 +96,7 @@ class Index:
         return unpack(read_span(path, Span(int(self.offset[row]), int(self.size[row]))), path.name)[1]
 
 
-_WHOLE = ("folder", "names", "words", "shards", "kept")
+_WHOLE = ("folder", "names", "degradations", "shards", "kept")
 
 
 def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:

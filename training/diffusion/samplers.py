@@ -251,8 +251,8 @@ class FewSteps:
         ends = torch.tensor([sde.steps, self.last], dtype=torch.float64)
         snr = sde.log_snr(ends)
         if self.points == "information":
-            told = _even(torch.log1p(torch.exp(2 * snr)) / 2, steps)
-            times = sde.time_of(torch.log(torch.expm1(2 * told)) / 2)
+            information = _even(torch.log1p(torch.exp(2 * snr)) / 2, steps)
+            times = sde.time_of(torch.log(torch.expm1(2 * information)) / 2)
         elif self.points == "snr":
             times = sde.time_of(_even(snr, steps))
         else:

@@ -81,15 +81,15 @@ def evaluate(
     index = uncached(read_index(dataset, split, entries))
     notes = Notes()
     measures = Measures(protocol, lpips, fid, restorer.device, notes)
-    how = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
+    settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
     if side:
         notes.add(f"restored and measured: squares of at most {side} px from the middle")
     taken = rows_by_entry(index, per_entry)
     total, done, rows = sum(len(chosen) for _, chosen in taken), 0, []
     for entry, chosen in taken:
-        found = EntryResults(index.names[entry], index.words[entry])
+        found = EntryResults(index.names[entry], index.degradations[entry])
         for row in chosen:
-            found.add(*restore_row(restorer, index, int(row), how, measures))
+            found.add(*restore_row(restorer, index, int(row), settings, measures))
             done += 1
             if progress:
                 progress(done, total)
@@ -113,7 +113,7 @@ def evaluate(
         seed,
         tuple(rows),
         mean_row(rows),
-        tuple(notes.told),
+        tuple(notes.texts),
     )
 
 
@@ -139,22 +139,24 @@ def classify(
     digest = dataset_digest(dataset)
     index = uncached(read_index(dataset, split, entries))
     taken = rows_by_entry(index, per_entry)
-    total, done, rows, words = sum(len(chosen) for _, chosen in taken), 0, [], set[str]()
+    total, done, rows, degradations = sum(len(chosen) for _, chosen in taken), 0, [], set[str]()
     for entry, chosen in taken:
         names: Counter[str] = Counter()
         for row in chosen:
-            seen = looker.look(read_image(index, int(row), "")).words
-            words |= set(seen)
+            seen = looker.look(read_image(index, int(row), "")).degradations
+            degradations |= set(seen)
             names[next(iter(seen), "")] += 1
             done += 1
             if progress:
                 progress(done, total)
-        rows.append(named_row(index.names[entry], index.words[entry], names, words))
+        rows.append(named_row(index.names[entry], index.degradations[entry], names, degradations))
     unknown = [row.entry for row in rows if row.accuracy is None]
-    note = (f"{', '.join(unknown)}: unknown to the CLIP, which has {', '.join(sorted(words))}",) if unknown else ()
+    note = (
+        (f"{', '.join(unknown)}: unknown to the CLIP, which has {', '.join(sorted(degradations))}",) if unknown else ()
+    )
     known = [row.accuracy for row in rows if row.accuracy is not None]
     mean = NamedRow(MEAN, "", total, float(np.mean(known)) if known else None)
-    return Classification(looker.stage.name, digest, split, tuple(sorted(words)), tuple(rows), mean, note)
+    return Classification(looker.stage.name, digest, split, tuple(sorted(degradations)), tuple(rows), mean, note)
 
 
 def _check(protocol: str, sampler: str, per_entry: int, steps: int) -> None:
@@ -173,5 +175,5 @@ def _looker(path: Path, device: torch.device | str) -> Restorer:
         raise StageError(
             f"{path} restores; give the model of a controller or adapter, or evaluate this one, which names them too"
         )
-    conditioner, words, texts = load_conditioner(path)
-    return Restorer(nn.Identity(), conditioner, stage, words=words, texts=texts, device=device)
+    conditioner, degradations, texts = load_conditioner(path)
+    return Restorer(nn.Identity(), conditioner, stage, degradations=degradations, texts=texts, device=device)

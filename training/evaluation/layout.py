@@ -1,7 +1,7 @@
 """How results are laid out beside the papers' figures: the tables of an evaluation, for its Markdown and for a report.
 
-Both have the same tables. Markdown (`EVALUATED`) shows every column of a few measures; a report (`REPORTED`) shows all
-that was measured, and leaves out what is empty.
+Both have the same tables. Markdown (`MEASURES_BY_METRIC`) shows every column of a few measures; a report
+(`REPORT_MEASURES`) shows all that was measured, and leaves out what is empty.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _plain_signed(value: float) -> str:
     return f"{value:+.2f}"
 
 
-EVALUATED: Mapping[published.Metric, Measure] = {
+MEASURES_BY_METRIC: Mapping[published.Metric, Measure] = {
     "psnr": Measure(
         "PSNR, dB",
         {
@@ -71,7 +71,7 @@ EVALUATED: Mapping[published.Metric, Measure] = {
 }
 """What the Markdown of an evaluation shows, in the order of its tables."""
 
-REPORTED = (
+REPORT_MEASURES = (
     Measure(
         "PSNR, dB",
         {
@@ -84,7 +84,7 @@ REPORTED = (
         },
         "psnr",
     ),
-    EVALUATED["ssim"],
+    MEASURES_BY_METRIC["ssim"],
     Measure(
         "Luma",
         {
@@ -94,8 +94,8 @@ REPORTED = (
             "ssim_y": ("SSIM restored", thousandths),
         },
     ),
-    EVALUATED["lpips"],
-    EVALUATED["fid"],
+    MEASURES_BY_METRIC["lpips"],
+    MEASURES_BY_METRIC["fid"],
     Measure(
         "Degradation named, and time",
         {"accuracy": ("named rightly", percent), "seconds": ("seconds an image", lambda value: compact(value, 3))},

@@ -64,12 +64,12 @@ class Notes:
     """Notes, each once, in the order in which they came up."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
 
     def add(self, note: str) -> None:
         """Add a note that is not there yet."""
-        if note and note not in self.told:
-            self.told.append(note)
+        if note and note not in self.texts:
+            self.texts.append(note)
 
 
 @dataclass(frozen=True)
@@ -146,16 +146,21 @@ class _Image:
 
 
 def restore_row(
-    restorer: Restorer, index: Index, row: int, how: RestoreSettings, measures: Measures
+    restorer: Restorer, index: Index, row: int, settings: RestoreSettings, measures: Measures
 ) -> tuple[_Image, Pixels]:
     """One image, measured, and its strip."""
     key = str(index.keys[row])
     lq, gt = read_pair(index, row)
     began = time.perf_counter()
     condition = restorer.look(lq)
-    lq, gt = centre(lq, how.side), centre(gt, how.side)
+    lq, gt = centre(lq, settings.side), centre(gt, settings.side)
     restored = restorer.restore(
-        lq, condition=condition, seed=image_seed(how.seed, key), sampler=how.sampler, steps=how.steps, tiling=how.tiling
+        lq,
+        condition=condition,
+        seed=image_seed(settings.seed, key),
+        sampler=settings.sampler,
+        steps=settings.steps,
+        tiling=settings.tiling,
     )
     seconds = time.perf_counter() - began
     try:
@@ -171,8 +176,8 @@ def restore_row(
         measures.perceptual(restored, gt),
         measures.perceptual(torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255)), gt),
         (fid.features(picture), fid.features(gt)) if fid else None,
-        next(iter(condition.words), ""),
-        tuple(condition.words),
+        next(iter(condition.degradations), ""),
+        tuple(condition.degradations),
         seconds,
     )
     return image, np.concatenate([_shown_part(shown) for shown in (lq, picture, gt)], axis=1)
@@ -270,7 +275,7 @@ def uncached(index: Index) -> Index:
 
 def rows_by_entry(index: Index, per_entry: int) -> list[tuple[int, Rows]]:
     """The entries in the papers' order, with the rows to take: by key, so that they depend on no list's order."""
-    order = sorted(range(len(index.names)), key=lambda k: _papers_place(index.words[k], index.names[k]))
+    order = sorted(range(len(index.names)), key=lambda k: _papers_place(index.degradations[k], index.names[k]))
     taken = []
     for entry in order:
         rows = np.flatnonzero(index.entry == entry)

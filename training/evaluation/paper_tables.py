@@ -164,13 +164,13 @@ DESCRIBED_ORDER = ("noisy", "hazy", "rainy", "motion-blurry", "low-light")
 
 def in_papers_order(names: Iterable[str], objective: Objective | None = None) -> list[str]:
     """Entries such as `noisy-25` in the order of the paper that the objective is of: by their degradation, then by
-    name with numbers as numbers; unknown words and composites last."""
+    name with numbers as numbers; unknown names and composites last."""
     order = DESCRIBED_ORDER if objective in ("prompts", "described") else DEGRADATIONS
 
     def place(name: str) -> tuple[int, float, str]:
-        for k, word in enumerate(order):
-            if name == word or name.startswith(f"{word}-"):
-                tail = name[len(word) + 1 :]
+        for k, degradation in enumerate(order):
+            if name == degradation or name.startswith(f"{degradation}-"):
+                tail = name[len(degradation) + 1 :]
                 return k, float(tail) if tail.isdecimal() else 0.0, name
         return len(order), 0.0, name
 

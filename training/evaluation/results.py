@@ -10,7 +10,7 @@ from typing import Any
 from patina.pipeline.report.table import Cell, Column, Head
 from patina.training.errors import StageError
 from patina.training.evaluation import paper_tables as published
-from patina.training.evaluation.layout import EVALUATED, MEAN, PAPERS, Results, complete_table
+from patina.training.evaluation.layout import MEAN, MEASURES_BY_METRIC, PAPERS, Results, complete_table
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Evaluation:
         results = _results(self.rows, self.mean)
         tables = [
             complete_table(measure, results, papers.get(metric)).markdown("###")
-            for metric, measure in EVALUATED.items()
+            for metric, measure in MEASURES_BY_METRIC.items()
             if any(getattr(row, metric) is not None for row in self.rows)
         ]
         return "\n\n".join([self._head(), *tables, _listed([*self._caution(), *self.notes])]) + "\n"
@@ -120,21 +120,26 @@ class NamedRow:
     taken_for: tuple[tuple[str, int], ...] = ()
 
 
+_STORED_NAMES = {"degradations": "words"}
+"""Fields of `Classification` that its JSON calls otherwise."""
+
+
 @dataclass(frozen=True)
 class Classification:
-    """A CLIP's names for degradations on one split: DA-CLIP's Table 4. words: all that it could say."""
+    """A CLIP's names for degradations on one split: DA-CLIP's Table 4. degradations: all that it could name."""
 
     stage: str
     dataset: str
     split: str
-    words: tuple[str, ...]
+    degradations: tuple[str, ...]
     rows: tuple[NamedRow, ...]
     mean: NamedRow
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """All of it."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        table = {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Classification:
@@ -142,8 +147,8 @@ class Classification:
         table = _parsed(text, "a classification")
         try:
             rows = tuple(_parsed_named_row(row) for row in table["rows"])
-            held = {"rows": rows, "mean": _parsed_named_row(table["mean"])}
-            return cls(**{**table, **held, "words": tuple(table["words"]), "notes": tuple(table["notes"])})
+            held = {"rows": rows, "mean": _parsed_named_row(table["mean"]), "degradations": tuple(table.pop("words"))}
+            return cls(**{**table, **held, "notes": tuple(table["notes"])})
         except (KeyError, TypeError) as error:
             raise StageError(f"no classification that this patina wrote ({error}); classify again") from None
 
@@ -151,8 +156,8 @@ class Classification:
         """The table in the papers' order, with what was taken for what."""
         results = _results(self.rows, self.mean)
         papers = published.tables("daclip", [row.entry for row in self.rows]).get("accuracy")
-        table = complete_table(EVALUATED["accuracy"], results, papers, self._taken_for())
-        what = f"{len(self.words)} names to choose from"
+        table = complete_table(MEASURES_BY_METRIC["accuracy"], results, papers, self._taken_for())
+        what = f"{len(self.degradations)} names to choose from"
         head = f"**{self.stage}** on {self.mean.count:,} images of `{self.split}`, {what}"
         parts = [head, table.markdown("###")]
         return "\n\n".join([*parts, _listed(self.notes)] if self.notes else parts) + "\n"

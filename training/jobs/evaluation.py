@@ -25,19 +25,19 @@ from patina.children import python
 from patina.pipeline.errors import PipelineError
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
-from patina.training.errors import REFUSED, StageError, TrainingError
-from patina.training.jobs.process import TOLD, Say, run_process
+from patina.training.errors import EXIT_REFUSED, StageError, TrainingError
+from patina.training.jobs.process import ERROR_PREFIX, OnMessage, run_process
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Stage
 
-EVALUATION, PICTURES, EVALUATED = "evaluation.json", "evaluation", "evaluated.json"
+EVALUATION, PICTURES, EVALUATION_INPUTS = "evaluation.json", "evaluation", "evaluated.json"
 PAGE, SUMMARY = "report.html", "summary.md"
 
-SPEAKS = 2.0
+PROGRESS_SECONDS = 2.0
 """Seconds between two lines of an evaluation that say how far it is."""
 
 SamplerName: TypeAlias = Literal["", "posterior", "sde", "ode", "fast-ode", "fast-sde"]
-"""Words of `patina.training.diffusion.samplers`; empty: the stage's own."""
+"""Names in `patina.training.diffusion.samplers`; empty: the stage's own."""
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -130,7 +130,7 @@ def candidates(run: Path, dataset: Path, options: Options, stages: Sequence[str]
     listed = []
     for name in dict.fromkeys(stages or found):
         stage = parse_table(read_table(found[name] / STAGE)["stage"], name)
-        made = read_table(found[name] / EVALUATED).get("fingerprint")
+        made = read_table(found[name] / EVALUATION_INPUTS).get("fingerprint")
         fingerprint = fingerprint_of(stage, model_digest(found[name]), digest, options)
         listed.append(Candidate(stage, found[name], made == fingerprint and (found[name] / EVALUATION).exists()))
     return sorted(listed, key=lambda candidate: (bool(candidate.stage.after), candidate.stage.name))
@@ -173,7 +173,7 @@ def _row(stage: Stage, mean: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def run_evaluation(candidate: Candidate, dataset: Path, options: Options, say: Say = print) -> Path:
+def run_evaluation(candidate: Candidate, dataset: Path, options: Options, on_message: OnMessage = print) -> Path:
     """Evaluate a stage in a process of its own; gives its evaluation.json. An interruption ends that process.
 
     Raises StageError for what a user must mend, StageCrashedError if the process died.
@@ -187,7 +187,7 @@ def run_evaluation(candidate: Candidate, dataset: Path, options: Options, say: S
             "options": asdict(options),
         },
         f"the evaluation of {candidate.stage.name}",
-        say,
+        on_message,
     )
     return candidate.folder / EVALUATION
 
@@ -197,7 +197,7 @@ def run_report(
     dataset: Path | None = None,
     plan: Mapping[str, Stage] | None = None,
     skipped: Sequence[str] = (),
-    say: Say = print,
+    on_message: OnMessage = print,
 ) -> Path:
     """Write RUN/report.html and RUN/summary.md in a process of its own; gives the page. Raises as `run_evaluation`."""
     _run(
@@ -209,14 +209,16 @@ def run_report(
             "skipped": list(skipped),
         },
         "the report",
-        say,
+        on_message,
     )
     return run / PAGE
 
 
-def _run(job: Mapping[str, Any], what: str, say: Say) -> None:
+def _run(job: Mapping[str, Any], what: str, on_message: OnMessage) -> None:
     command = [*python(), "-m", "patina.training.jobs.evaluation"]
-    ended = run_process(command, lambda line: None if line.startswith(TOLD) else say(line), text=json.dumps(job))
+    ended = run_process(
+        command, lambda line: None if line.startswith(ERROR_PREFIX) else on_message(line), text=json.dumps(job)
+    )
     if ended.status != 0:
         raise ended.error(what)
 
@@ -244,7 +246,7 @@ class _Meter:
         if self._stop.asked:
             sys.exit("nobody waits for this evaluation any more")
         now = time.monotonic()
-        if now - self._told >= SPEAKS or done == total:
+        if now - self._told >= PROGRESS_SECONDS or done == total:
             self._told = now
             rate = done / max(1e-9, now - self._begun)
             left = (total - done) / rate
@@ -298,13 +300,15 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 pictures=fresh,
                 progress=meter,
             ).to_json()
-        (folder / EVALUATED).unlink(missing_ok=True)  # so that a death before the last line leaves one to make again
+        (folder / EVALUATION_INPUTS).unlink(
+            missing_ok=True
+        )  # so that a death before the last line leaves one to make again
         shutil.rmtree(folder / PICTURES, ignore_errors=True)
         if fresh.is_dir():
             fresh.rename(folder / PICTURES)
         write_text(folder / EVALUATION, text)
         made = {"fingerprint": fingerprint, "model": model, "options": options.deciding(stage)}
-        write_text(folder / EVALUATED, json.dumps(made, indent=1, sort_keys=True) + "\n")
+        write_text(folder / EVALUATION_INPUTS, json.dumps(made, indent=1, sort_keys=True) + "\n")
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -325,8 +329,8 @@ def main() -> int:
     try:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)
     except (TrainingError, PipelineError, OSError) as error:
-        print(f"{TOLD}{str(error).replace(os.linesep, ' ')}", flush=True)
-        return REFUSED
+        print(f"{ERROR_PREFIX}{str(error).replace(os.linesep, ' ')}", flush=True)
+        return EXIT_REFUSED
     return 0
 
 

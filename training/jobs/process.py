@@ -25,18 +25,18 @@ GRACE = 120.0
 POLL = 2.0
 """Seconds between two looks whether a process is still well."""
 
-KEPT, SHOWN = 200, 15
+LINES_KEPT, LINES_SHOWN = 200, 15
 """Lines that are kept of a process, the last ones; and how many of these an error shows."""
 
-TOLD = "patina: "
+ERROR_PREFIX = "patina: "
 """How the line begins in which a process says what a user must mend."""
 
-Say: TypeAlias = Callable[[str], None]
+OnMessage: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that is over: its exit status and its last lines, `KEPT` at the most."""
+    """A process that is over: its exit status and its last lines, `LINES_KEPT` at the most."""
 
     status: int
     lines: Sequence[str]
@@ -46,27 +46,33 @@ class Ended:
 
         what  the job, such as `stage irsde`, for the error's beginning.
         """
-        if told := next((line.removeprefix(TOLD) for line in reversed(self.lines) if line.startswith(TOLD)), ""):
-            return StageError(told)
+        if message := next(
+            (line.removeprefix(ERROR_PREFIX) for line in reversed(self.lines) if line.startswith(ERROR_PREFIX)), ""
+        ):
+            return StageError(message)
         return StageCrashedError(
-            f"{what}: its process ended with status {self.status}; its last lines:\n" + "\n".join(self.lines[-SHOWN:])
+            f"{what}: its process ended with status {self.status}; its last lines:\n"
+            + "\n".join(self.lines[-LINES_SHOWN:])
         )
 
 
 def run_process(
     command: Sequence[str],
-    say: Say,
+    on_message: OnMessage,
     *,
     more: Mapping[str, str] | None = None,
     text: str | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run a command to its end. `say` gets its lines, from another thread in the caller's context, one at a time.
+    """Run a command to its end.
+
+    `on_message` gets its lines, from another thread in the caller's context, one at a time.
 
     more   variables of its environment, beside those of every child.
     text   for its standard input; None: it has none.
     watch  called every `POLL` seconds; what it raises ends the process.
-    An interruption (cancelled, Ctrl-C, SIGTERM) and whatever `say` or `watch` raises end the process before they go on.
+    An interruption (cancelled, Ctrl-C, SIGTERM) and whatever `on_message` or `watch` raises end the process
+    before they go on.
     """
     process = subprocess.Popen(
         command,
@@ -79,29 +85,29 @@ def run_process(
         start_new_session=True,  # see above
     )
     assert process.stdout is not None
-    heard = _Heard(process.stdout, say)
-    listener = threading.Thread(target=contextvars.copy_context().run, args=(heard.listen,), daemon=True)
-    listener.start()
+    listener = _Listener(process.stdout, on_message)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(listener.listen,), daemon=True)
+    thread.start()
     try:
         if text is not None:
             _write(process, text)
         while not _is_over(process):
-            heard.raise_failure()
+            listener.raise_failure()
             watch()
     finally:
         end(process)
-        listener.join()
+        thread.join()
         process.stdout.close()
-    heard.raise_failure()
-    return Ended(process.returncode, heard.lines)
+    listener.raise_failure()
+    return Ended(process.returncode, listener.lines)
 
 
 @dataclass
-class _Heard:
-    """The last lines of a process, and what `say` raised, if it did."""
+class _Listener:
+    """The last lines of a process, and what `on_message` raised, if it did."""
 
     output: IO[str]
-    say: Say
+    on_message: OnMessage
     lines: list[str] = field(default_factory=list)
     failure: BaseException | None = None
 
@@ -109,15 +115,15 @@ class _Heard:
         """Read to the end, also once nobody can be told any more."""
         for line in self.output:
             self.lines.append(line.rstrip())
-            del self.lines[:-KEPT]
+            del self.lines[:-LINES_KEPT]
             if self.failure is None:
                 try:
-                    self.say(self.lines[-1])
+                    self.on_message(self.lines[-1])
                 except BaseException as error:
                     self.failure = error
 
     def raise_failure(self) -> None:
-        """Raise what `say` raised."""
+        """Raise what `on_message` raised."""
         if self.failure is not None:
             raise self.failure
 

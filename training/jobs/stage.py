@@ -12,8 +12,8 @@ from patina.children import python
 from patina.pipeline.machine import usable_cores
 from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import STOPPED, StageCrashedError
-from patina.training.jobs.process import Ended, Say, run_process
+from patina.training.errors import EXIT_STOPPED, StageCrashedError
+from patina.training.jobs.process import Ended, OnMessage, run_process
 from patina.training.stages.stage import Stage
 
 
@@ -83,10 +83,13 @@ def gpus() -> int:
     return len(listed)
 
 
-def run_stage(stage: Stage, dataset: Path, run: Path, options: LaunchOptions | None = None, say: Say = print) -> Path:
+def run_stage(
+    stage: Stage, dataset: Path, run: Path, options: LaunchOptions | None = None, on_message: OnMessage = print
+) -> Path:
     """Train a stage in a process of its own, from where it stands; gives its model file.
 
-    `say` gets its lines. If this is interrupted (cancelled, Ctrl-C, SIGTERM) the process is asked to end with a state.
+    `on_message` gets its lines. If this is interrupted (cancelled, Ctrl-C, SIGTERM) the process is asked to end
+    with a state.
     Raises StageError for what a user must mend, StageCrashedError if the process died or hung.
     """
     options = options or LaunchOptions()
@@ -97,7 +100,7 @@ def run_stage(stage: Stage, dataset: Path, run: Path, options: LaunchOptions | N
     write_text(job, json.dumps(job_of(stage, dataset, run, options), indent=1))
     ended = run_process(
         command(job, options),
-        say,
+        on_message,
         more={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
         watch=_Patience(stage, folder / HEARTBEAT, options.patience).expect_life,
     )
@@ -124,6 +127,6 @@ class _Patience:
 def _outcome(ended: Ended, stage: Stage, folder: Path) -> Path:
     if ended.status == 0 and (folder / MODEL).exists():
         return folder / MODEL
-    if ended.status == STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
+    if ended.status == EXIT_STOPPED or any('"finished": false' in line for line in ended.lines[-20:]):
         raise StageCrashedError(f"stage {stage.name} was asked to stop; it left a state to go on from")
     raise ended.error(f"stage {stage.name}")

@@ -30,7 +30,14 @@ from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
 from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import REFUSED, STOPPED, CheckpointError, RunFailedError, StageError, TrainingError
+from patina.training.errors import (
+    EXIT_REFUSED,
+    EXIT_STOPPED,
+    CheckpointError,
+    RunFailedError,
+    StageError,
+    TrainingError,
+)
 from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
@@ -250,19 +257,19 @@ class _Loop:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         size = batch // (world * self.gradient_accumulation)
-        told = f"stage {self.stage.name}: out of memory with {size} images at a time"
+        problem = f"stage {self.stage.name}: out of memory with {size} images at a time"
         if self.stage.objective == "contrastive" and (not self.stage.data.group or size // 2 % self.stage.data.group):
             raise RunFailedError(
-                f"{told}; a contrastive batch cannot be split, as its images are compared with each other: lower "
+                f"{problem}; a contrastive batch cannot be split, as its images are compared with each other: lower "
                 "data.batch, train in bf16, or take more GPUs"
             ) from error
         if size % 2 or world > 1:
             raise RunFailedError(
-                f"{told}; lower data.batch or data.crop, train in bf16, or start with pieces = "
+                f"{problem}; lower data.batch or data.crop, train in bf16, or start with pieces = "
                 f"{2 * self.gradient_accumulation}"
             ) from error
         self.gradient_accumulation *= 2
-        self.notes.append(f"{told}: goes on with {size // 2} at a time, {self.gradient_accumulation} accumulated")
+        self.notes.append(f"{problem}: goes on with {size // 2} at a time, {self.gradient_accumulation} accumulated")
         log.warning(self.notes[-1])
 
     # States
@@ -303,7 +310,7 @@ class _Loop:
         settings = checkpoint.settings_to_json(net.settings)
         try:
             path = self.folder.save(
-                State(self.seen, tensors, values), word=self.stage.network, settings=settings, keep=self.stage.keep
+                State(self.seen, tensors, values), network=self.stage.network, settings=settings, keep=self.stage.keep
             )
         except CheckpointError as error:
             kept = self.folder.states()
@@ -319,7 +326,7 @@ class _Loop:
             return checkpoint.save(
                 net,
                 self.folder.path / name,
-                word=self.stage.network,
+                network=self.stage.network,
                 notes=self._lineage(),
                 only="trainable" if self.stage.pretrained else "all",
                 base_name=self.stage.pretrained,
@@ -332,7 +339,7 @@ class _Loop:
         from importlib.metadata import version
 
         learner = self.learner
-        words = learner.words if isinstance(learner, Contrastive | Prompts) else []
+        texts = learner.degradation_texts if isinstance(learner, Contrastive | Prompts) else []
         return {
             "stage": json.dumps(self.stage.table(), sort_keys=True),
             "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
@@ -342,7 +349,7 @@ class _Loop:
             "seen": str(self.seen),
             "seed": str(self.stage.seed),
             "words": json.dumps(list(self.index.names)),
-            "texts": json.dumps(list(words)),
+            "texts": json.dumps(list(texts)),
             "patina": version("patina-ir"),
             "torch": torch.__version__,
         }
@@ -394,13 +401,13 @@ def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the job of a JSON file; STOPPED if asked to stop, 1 with one line for an error that a user can mend."""
+    """Train the job of a JSON file; EXIT_STOPPED if asked to stop, 1 with one line for an error that a user can mend."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     path = Path((arguments or sys.argv[1:])[0])
     try:
         result = train(Job.load(path))
     except (TrainingError, PipelineError) as error:
         print(f"patina: {error}", file=sys.stderr)
-        return REFUSED
+        return EXIT_REFUSED
     print(json.dumps({"seen": result.seen, "finished": result.finished, "seconds": result.seconds}), flush=True)
-    return 0 if result.finished else STOPPED
+    return 0 if result.finished else EXIT_STOPPED

@@ -83,11 +83,11 @@ def _named(
 ) -> Validated:
     conditioner = Conditioner.of(learner.net, stage)
     looker = Restorer(
-        nn.Identity(), conditioner, stage, words=index.names, texts=learner.texts().detach(), device=device
+        nn.Identity(), conditioner, stage, degradations=index.names, texts=learner.texts().detach(), device=device
     )
     hits: dict[str, list[float]] = {}
     for row in rows:
-        found = next(iter(looker.look(read_image(index, int(row), "")).words))
+        found = next(iter(looker.look(read_image(index, int(row), "")).degradations))
         name = index.names[index.entry[row]]
         hits.setdefault(name, []).append(float(found == name))
     each = {name: float(np.mean(found)) for name, found in sorted(hits.items())}

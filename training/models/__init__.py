@@ -1,6 +1,6 @@
 """The networks of DA-CLIP, IR-SDE, Refusion and VLU-Net, one file each, and the catalogue of their released sizes.
 
-`CATALOGUE` is a table of words. Networks are imported when an entry is asked for them, so reading it costs nothing.
+`CATALOGUE` is a table of names. Networks are imported when an entry is asked for them, so reading it costs nothing.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class Cost:
 class Published:
     """One network at the size of a paper.
 
-    network  module and class below `patina.training.models`.
-    size     the constant of settings in the same module.
-    tiny     the same of a network for a CPU, with the same words of conditions.
-    table    module and constant below `patina.training.official`: the names of its published tensors;
-             empty: never published.
-    inputs   of what is timed and counted, by name: shapes with B images of sides S, and numbers.
-    counted  the method that is meant: for a CLIP that of its image side.
-    cost     as published.
-    remark   what the cost's figures are of, where it is not the whole network.
+    class_path module and class below `patina.training.models`, such as `unet:UNet`.
+    size       the constant of settings in the same module.
+    tiny       the same of a network for a CPU, with the same names of conditions.
+    table      module and constant below `patina.training.official`: the names of its published tensors;
+               empty: never published.
+    inputs     of what is timed and counted, by name: shapes with B images of sides S, and numbers.
+    counted    the method that is meant: for a CLIP that of its image side.
+    cost       as published.
+    remark     what the cost's figures are of, where it is not the whole network.
     """
 
-    network: str
+    class_path: str
     size: str
     table: str
     inputs: Mapping[str, str]
@@ -67,12 +67,12 @@ class Published:
     @property
     def module(self) -> Any:
         """The network's module, imported."""
-        return import_module(f"{__name__}.{self.network.partition(':')[0]}")
+        return import_module(f"{__name__}.{self.class_path.partition(':')[0]}")
 
     @property
     def class_(self) -> Any:
         """The network's class."""
-        return getattr(self.module, self.network.partition(":")[2])
+        return getattr(self.module, self.class_path.partition(":")[2])
 
     @property
     def settings(self) -> Any:
@@ -102,7 +102,7 @@ _CONTEXTS = {"image_context": "B 512", "degradation_context": "B 512"}
 CATALOGUE: dict[str, Published] = {
     # DA-CLIP of the paper, and of its follow-up on photographs in the wild
     "daclip-b32": Published(
-        network="daclip:DaClip",
+        class_path="daclip:DaClip",
         size="VIT_B_32",
         table="daclip:DACLIP",
         inputs={"images": "B 3 224 224"},
@@ -111,7 +111,7 @@ CATALOGUE: dict[str, Published] = {
         remark="GMACs and the paper's figures are of the image side, which has 182 785 536 parameters",
     ),
     "daclip-l14": Published(
-        network="daclip:DaClip",
+        class_path="daclip:DaClip",
         size="VIT_L_14",
         table="daclip:DACLIP",
         inputs={"images": "B 3 224 224"},
@@ -121,7 +121,7 @@ CATALOGUE: dict[str, Published] = {
     ),
     # What tells VLU-Net the degradation
     "clip-adapter-b32": Published(
-        network="clip_adapter:AdaptedClip",
+        class_path="clip_adapter:AdaptedClip",
         size="VIT_B_32",
         table="clip_adapter:CLIP_ADAPTER",
         inputs={"images": "B 3 224 224"},
@@ -131,28 +131,28 @@ CATALOGUE: dict[str, Published] = {
     ),
     # Restorers by IR-SDE: with DA-CLIP; the same without ("IR-SDE" in its table); IR-SDE's own; the follow-up's
     "unet-daclip": Published(
-        network="unet:UNet",
+        class_path="unet:UNet",
         size="DACLIP",
         table="unet:UNET",
         inputs=_NOISE | _CONTEXTS,
         cost=Cost(48_975_747, 133.1, paper_parameters=48.9, paper_macs=118, hook_parameters=48.98, hook_macs=118.1),
     ),
     "unet-no-context": Published(
-        network="unet:UNet",
+        class_path="unet:UNet",
         size="NO_CONTEXT",
         table="unet:UNET",
         inputs=_NOISE,
         cost=Cost(36_236_419, 119.0, paper_parameters=36.2, paper_macs=117, hook_parameters=36.24, hook_macs=117.6),
     ),
     "unet-irsde": Published(
-        network="unet:UNet",
+        class_path="unet:UNet",
         size="IRSDE",
         table="unet:UNET",
         inputs=_NOISE,
         cost=Cost(137_147_523, 380.7, hook_parameters=137.1, hook_macs=379.3),
     ),
     "unet-wild": Published(
-        network="unet:UNet",
+        class_path="unet:UNet",
         size="WILD",
         table="unet:UNET",
         inputs=_NOISE | {"image_context": "B 768"},
@@ -160,14 +160,14 @@ CATALOGUE: dict[str, Published] = {
     ),
     # Refusion's restorer by IR-SDE; the direct one with DA-CLIP, on the same pyramid
     "nafnet-refusion": Published(
-        network="nafnet:NAFNet",
+        class_path="nafnet:NAFNet",
         size="REFUSION",
         table="nafnet:NAFNET",
         inputs=_NOISE,
         cost=Cost(76_608_387, 63.2, hook_parameters=76.58, hook_macs=63.2),
     ),
     "nafnet-direct": Published(
-        network="nafnet:DirectNAFNet",
+        class_path="nafnet:DirectNAFNet",
         size="DIRECT",
         table="",
         inputs={"lq": "B 3 S S"} | _CONTEXTS,
@@ -175,18 +175,18 @@ CATALOGUE: dict[str, Published] = {
     ),
     # VLU-Net: its all-in-one models, and those that know one task
     "vlunet-7": Published(
-        network="vlunet:VluNet",
+        class_path="vlunet:VluNet",
         size="SEVEN_PROMPTS",
         table="vlunet:VLUNET",
         inputs={"images": "B 3 S S", "degradation": "B 512"},
         cost=Cost(35_353_028, 186.3, hook_parameters=31.9, hook_macs=168.1),
     ),
     "vlunet-5": Published(
-        network="vlunet:VluNet",
+        class_path="vlunet:VluNet",
         size="FIVE_PROMPTS",
         table="vlunet:VLUNET",
         inputs={"images": "B 3 S S", "degradation": "B 512"},
         cost=Cost(34_364_852),  # two prompts of 489 984 numbers and 8 scores of 513 fewer than with seven
     ),
 }
-"""Word to network: what commands, stages and checkpoints call them."""
+"""Name to network: what commands, stages and checkpoints call them."""

@@ -40,7 +40,7 @@ DEGRADATIONS = (
     "snowy",
     "uncompleted",
 )
-"""The ten degradations of the paper, in its order. The bare words are the texts of the degradation term."""
+"""The ten degradations of the paper, in its order. The bare names are the texts of the degradation term."""
 
 MAX_LOGIT_SCALE = math.log(100)
 """Largest logarithm of the temperature's inverse; the smallest is 0."""
@@ -547,14 +547,14 @@ def loss_floor(shares: Sequence[float], batch: int) -> float:
     return math.fsum(share / total * math.log(batch * share / total) for share in shares if share)
 
 
-def degradation_probabilities(degra: Tensor, words: Tensor) -> Tensor:
-    """Zero-shot classification: softmax over K words of 100 times the cosine, B x E and K x E to B x K."""
-    return (100 * functional.normalize(degra, dim=-1) @ functional.normalize(words, dim=-1).T).softmax(dim=-1)
+def degradation_probabilities(degra: Tensor, degradations: Tensor) -> Tensor:
+    """Zero-shot classification: softmax over K degradations of 100 times the cosine, B x E and K x E to B x K."""
+    return (100 * functional.normalize(degra, dim=-1) @ functional.normalize(degradations, dim=-1).T).softmax(dim=-1)
 
 
-def degradation_accuracy(degra: Tensor, words: Tensor, labels: Tensor) -> Tensor:
-    """Share of B images, 0 to 1, whose nearest word is the one that their label (B integers) names."""
-    return (degradation_probabilities(degra, words).argmax(dim=-1) == labels).float().mean()
+def degradation_accuracy(degra: Tensor, degradations: Tensor, labels: Tensor) -> Tensor:
+    """Share of B images, 0 to 1, whose nearest degradation is the one that their label (B integers) names."""
+    return (degradation_probabilities(degra, degradations).argmax(dim=-1) == labels).float().mean()
 
 
 def parameter_groups(net: nn.Module, weight_decay: float = 0.05) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ SIDE = 256
 class Row:
     """One network. `macs` (10⁹) is what patina does for one image of 256 x 256, or for one view of a CLIP."""
 
-    word: str
+    network: str
     parameters: int
     trainable: int
     macs: float
@@ -36,9 +36,9 @@ class Row:
     remark: str = ""
 
 
-def model_table(words: Iterable[str] = tuple(CATALOGUE)) -> list[Row]:
-    """A row for each word of the catalogue. KeyError for a word that it does not have."""
-    return [_row(word, CATALOGUE[word]) for word in words]
+def model_table(networks: Iterable[str] = tuple(CATALOGUE)) -> list[Row]:
+    """A row for each network of these names. KeyError for a name that the catalogue does not have."""
+    return [_row(network, CATALOGUE[network]) for network in networks]
 
 
 def rendered(rows: Sequence[Row]) -> list[str]:
@@ -46,7 +46,7 @@ def rendered(rows: Sequence[Row]) -> list[str]:
     head = ("network", "parameters", "trainable", "GMACs", "published", "paper says", "by its counter")
     body = [
         (
-            row.word,
+            row.network,
             _thousands(row.parameters),
             _thousands(row.trainable),
             f"{row.macs:.1f}",
@@ -71,7 +71,7 @@ def rendered(rows: Sequence[Row]) -> list[str]:
         "                for each token; attention and bare parameters not at all.",
         "by its counter  the same, measured on the published code.",
     ]
-    remarks = [f"{row.word}: {row.remark}." for row in rows if row.remark]
+    remarks = [f"{row.network}: {row.remark}." for row in rows if row.remark]
     return [*(line.rstrip() for line in lines), "", *notes, *([""] if remarks else []), *remarks]
 
 
@@ -116,13 +116,13 @@ def example(entry: Published, side: int = SIDE, batch: int = 1) -> dict[str, Ten
     return {name: torch.empty(shape) for name, shape in shapes.items()}
 
 
-def _row(word: str, entry: Published) -> Row:
+def _row(network: str, entry: Published) -> Row:
     with torch.device("meta"):
         net, inputs = entry.build().eval(), example(entry)
         macs = count_macs(lambda: getattr(net, entry.counted)(**inputs))
     parameters = list(net.parameters())
     return Row(
-        word,
+        network,
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         macs=macs,

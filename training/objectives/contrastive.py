@@ -17,14 +17,14 @@ from patina.training.stages.stage import Stage
 
 
 class Contrastive(Learner):
-    """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and words go through the
-    text tower once."""
+    """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and degradations go
+    through the text tower once."""
 
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()
         self.net = self.clip = _clip(stage, daclip.DaClip)
-        self.words = class_texts(stage, index)
-        texts = [*index.captions, *self.words]
+        self.degradation_texts = class_texts(stage, index)
+        texts = [*index.captions, *self.degradation_texts]
         self._texts = Texts(self.clip.encode_text, self.clip.settings.context_length, texts)
         self.group = stage.data.group
 
@@ -42,14 +42,14 @@ class Contrastive(Learner):
         assert batch.view is not None
         image, degra = self.clip.encode_image(batch.view, normalize=True)
         caption = self._texts(batch.captions)
-        degradation = self._texts([self.words[entry] for entry in batch.entries.tolist()])
+        degradation = self._texts([self.degradation_texts[entry] for entry in batch.entries.tolist()])
         features = daclip.Features(image.float(), caption, degra.float(), degradation)
         scale, size = self.clip.logit_scale, self.group
-        _, captions, words = daclip.joint_loss(features, scale)
+        _, caption_loss, degradation_loss = daclip.joint_loss(features, scale)
         if size:
             parts = [(features.image[i : i + size], caption[i : i + size]) for i in range(0, len(caption), size)]
-            captions = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
-        return {"loss": captions + words, "caption": captions, "degradation": words}
+            caption_loss = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
+        return {"loss": caption_loss + degradation_loss, "caption": caption_loss, "degradation": degradation_loss}
 
     @override
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:
@@ -61,8 +61,8 @@ class Contrastive(Learner):
 
     @torch.no_grad()
     def texts(self) -> Tensor:
-        """Features of the entries' words, K x E."""
-        return self._texts(self.words)
+        """Features of the entries' degradations, K x E."""
+        return self._texts(self.degradation_texts)
 
     @override
     def saved(self) -> dict[str, float]:
@@ -75,7 +75,7 @@ class Prompts(Learner):
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()
         self.net = self.clip = _clip(stage, clip_adapter.AdaptedClip)
-        self.words = class_texts(stage, index)
+        self.degradation_texts = class_texts(stage, index)
         self._features: Tensor | None = None
 
     @property
@@ -87,7 +87,7 @@ class Prompts(Learner):
         """Features of the entries' prompts, K x E, by the adapter as it is."""
         device = next(self.clip.parameters()).device
         if self._features is None or self._features.device != device:
-            tokens = tokenize(self.words, self.clip.settings.context_length).to(device)
+            tokens = tokenize(self.degradation_texts, self.clip.settings.context_length).to(device)
             self._features = self.clip.clip_text(tokens).float()
         return self.clip.text_adapter(self._features)  # type: ignore[no-any-return]
 

@@ -55,10 +55,13 @@ class Texts:
 
 
 def class_texts(stage: Stage, index: Index) -> list[str]:
-    """The text of each entry of the index: the stage's, or the degradation's word, or for prompts a sentence of it."""
+    """The text of each entry of the index: the stage's, or the degradation's name, or for prompts a sentence of it."""
     if unknown := sorted(set(stage.prompts) - set(index.names)):
         raise StageError(
             f"stage {stage.name}: prompts of {', '.join(unknown)}; the dataset has {', '.join(index.names)}"
         )
     form = "{}" if stage.objective == "contrastive" else "image with {}"
-    return [stage.prompts.get(n, form.format(w)) for n, w in zip(index.names, index.words, strict=True)]
+    return [
+        stage.prompts.get(name, form.format(degradation))
+        for name, degradation in zip(index.names, index.degradations, strict=True)
+    ]

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from patina.training.checkpoints.model import shown
+from patina.training.checkpoints.model import first_names
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 from patina.training.models.keymap import KeyMap, KeyMapError
@@ -32,16 +32,16 @@ Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
 class Kind:
     """One network of the papers, at any size: where it is defined, and how it is published.
 
-    word      of the network whatever its size; released sizes have their own in `patina.training.models`.
-    network   module and class; imported when asked for, since CLIP brings open_clip.
-    table     the KeyMap, in `patina.training.official`.
-    settings  the function in `patina.training.official.settings`.
-    form      the file that the published code reads.
-    prefix    before its names in a file that holds two networks.
+    network    its name whatever its size; released sizes have their own in `patina.training.models`.
+    class_path module and class; imported when asked for, since CLIP brings open_clip.
+    table      the KeyMap, in `patina.training.official`.
+    settings   the function in `patina.training.official.settings`.
+    form       the file that the published code reads.
+    prefix     before its names in a file that holds two networks.
     """
 
-    word: str
     network: str
+    class_path: str
     table: str
     settings: str
     form: Form
@@ -49,7 +49,7 @@ class Kind:
 
     def class_(self) -> type[nn.Module]:
         """The network's class."""
-        return _named(f"patina.training.models.{self.network}")  # type: ignore[no-any-return]
+        return _named(f"patina.training.models.{self.class_path}")  # type: ignore[no-any-return]
 
     def names(self) -> KeyMap:
         """The table of its tensors' names."""
@@ -86,14 +86,14 @@ _ODD = (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError)
 class Found:
     """What a published file turned out to be.
 
-    word      of the released network in `patina.training.models`, or the kind's own word at any other size.
+    network   the released network's name in `patina.training.models`, or the kind's own name at any other size.
     settings  from the tensors' shapes.
     contents  of the file, without the tensors of this network: types converted, names left out, notes.
-    others    words of the other networks in the file.
+    others    names of the other networks in the file.
     unread    how many tensors of the file belong to no network that is known.
     """
 
-    word: str
+    network: str
     settings: object
     contents: Contents
     others: tuple[str, ...] = ()
@@ -102,43 +102,43 @@ class Found:
     def lines(self) -> list[str]:
         """The same in plain sentences."""
         c = self.contents
-        told = [f"{c.path.name} is {self.word}: {self.settings}"]
-        told += [f"{n} tensors were {kind} and are float32 now" for kind, n in c.converted.items()]
+        sentences = [f"{c.path.name} is {self.network}: {self.settings}"]
+        sentences += [f"{n} tensors were {kind} and are float32 now" for kind, n in c.converted.items()]
         if self.others:
-            told.append(f"the file also holds {', '.join(self.others)}; load it by that word")
+            sentences.append(f"the file also holds {', '.join(self.others)}; load it by that word")
         if self.unread:
-            told.append(f"{self.unread} tensors of the file belong to no network that is known")
+            sentences.append(f"{self.unread} tensors of the file belong to no network that is known")
         if c.left_out:
-            told.append(f"of other libraries, neither imported nor run: {', '.join(c.left_out)}")
-        return told + [f"{name}: {note}" for name, note in c.notes.items() if note != ""]
+            sentences.append(f"of other libraries, neither imported nor run: {', '.join(c.left_out)}")
+        return sentences + [f"{name}: {note}" for name, note in c.notes.items() if note != ""]
 
 
 def recognise(state: Mapping[str, Tensor]) -> str | None:
-    """The word of the network whose published state dict this is, None for a stranger's.
+    """The name of the network whose published state dict this is, None for a stranger's.
 
-    It is the word of `patina.training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of
+    It is the name in `patina.training.models` for a released network, and the kind's ("unet", "vlunet", …) for one of
     other sizes. Names decide; some may be missing or too many, as long as most are one network's.
     """
     kind = _kind_of(state)
-    return None if kind is None else _word(kind, state)
+    return None if kind is None else _network_name(kind, state)
 
 
-def load(path: Path, word: str | None = None, *, into: nn.Module | None = None) -> tuple[nn.Module, Found]:
+def load(path: Path, network: str | None = None, *, into: nn.Module | None = None) -> tuple[nn.Module, Found]:
     """The network in a published file, on the CPU in float32, and what was found.
 
-    word  which network is wanted, of the file's two or to be sure: a word of `patina.training.models`, or a kind's.
-    into  a network to fill in place of a new one: for settings that leave no trace in shapes (`quick_gelu`), and
-          for `clip_tuned.pth`, which holds the adapters without the CLIP that they stand on.
+    network  which one is wanted, of the file's two or to be sure: a name of `patina.training.models`, or a kind's.
+    into     a network to fill in place of a new one: for settings that leave no trace in shapes (`quick_gelu`), and
+             for `clip_tuned.pth`, which holds the adapters without the CLIP that they stand on.
 
     Raises CheckpointError for a file that is no checkpoint, that would run code or that is of another network (naming
     it), and with the lists of tensors that are missing, too many or of another shape.
     """
     contents = containers.read(path)
     kinds = {prefix: kind for prefix, state in contents.parts.items() if (kind := _kind_of(state)) is not None}
-    words = {prefix: _word(kind, contents.parts[prefix]) for prefix, kind in kinds.items()}
-    prefix = _choose(contents, kinds, words, word, into)
-    state, found = contents.parts[prefix], words[prefix]
-    others = tuple(other for p, other in words.items() if p != prefix)
+    networks = {prefix: _network_name(kind, contents.parts[prefix]) for prefix, kind in kinds.items()}
+    prefix = _choose(contents, kinds, networks, network, into)
+    state, found = contents.parts[prefix], networks[prefix]
+    others = tuple(other for p, other in networks.items() if p != prefix)
     try:
         net = _filled(kinds[prefix], state, into)
     except KeyMapError as error:
@@ -190,7 +190,7 @@ def _published(net: nn.Module, kind: Kind, path: Path) -> OrderedDict[str, Tenso
     try:
         return OrderedDict(kind.names().to_published(state))
     except KeyMapError as error:
-        raise CheckpointError(f"{path}: this {kind.word} has no published form: {error}") from None
+        raise CheckpointError(f"{path}: this {kind.network} has no published form: {error}") from None
 
 
 def _kind_of(state: Mapping[str, Tensor]) -> Kind | None:
@@ -201,7 +201,7 @@ def _kind_of(state: Mapping[str, Tensor]) -> Kind | None:
 
 
 def _kind_of_network(net: nn.Module, path: Path) -> Kind:
-    kind = next((kind for kind in KINDS if kind.network == _place(type(net))), None)
+    kind = next((kind for kind in KINDS if kind.class_path == _place(type(net))), None)
     if kind is None:
         raise CheckpointError(
             f"{path}: {type(net).__name__} has no published form; use patina.training.checkpoints.model.save"
@@ -209,33 +209,39 @@ def _kind_of_network(net: nn.Module, path: Path) -> Kind:
     return kind
 
 
-def _word(kind: Kind, state: Mapping[str, Tensor]) -> str:
-    """The released network's word, if the shapes are its, else the kind's."""
+def _network_name(kind: Kind, state: Mapping[str, Tensor]) -> str:
+    """The released network's name, if the shapes are its, else the kind's."""
     try:
         settings = kind.settings_of(state)
     except _ODD:
-        return kind.word
+        return kind.network
     released = (
-        word for word, entry in CATALOGUE.items() if entry.network == kind.network and entry.settings == settings
+        network
+        for network, entry in CATALOGUE.items()
+        if entry.class_path == kind.class_path and entry.settings == settings
     )
-    return next(released, kind.word)
+    return next(released, kind.network)
 
 
 def _choose(
-    contents: Contents, kinds: Mapping[str, Kind], words: Mapping[str, str], word: str | None, into: nn.Module | None
+    contents: Contents,
+    kinds: Mapping[str, Kind],
+    networks: Mapping[str, str],
+    network: str | None,
+    into: nn.Module | None,
 ) -> str:
     """The prefix of the network that is asked for; unasked, a restorer comes before what steers it."""
     path = contents.path
     if not kinds:
         raise CheckpointError(f"{path}: {_stranger(contents)}")
-    held = " and ".join(words.values())
-    if word is not None and word not in CATALOGUE and word not in {kind.word for kind in KINDS}:
-        raise CheckpointError(f"no network is called {word!r}; the file holds {held}")
-    wanted = [p for p in kinds if word in (None, words[p], kinds[p].word)]
+    held = " and ".join(networks.values())
+    if network is not None and network not in CATALOGUE and network not in {kind.network for kind in KINDS}:
+        raise CheckpointError(f"no network is called {network!r}; the file holds {held}")
+    wanted = [p for p in kinds if network in (None, networks[p], kinds[p].network)]
     if into is not None:
-        wanted = [p for p in wanted if kinds[p].network == _place(type(into))]
+        wanted = [p for p in wanted if kinds[p].class_path == _place(type(into))]
     if not wanted:
-        expected = word or type(into).__module__.rpartition(".")[2]
+        expected = network or type(into).__module__.rpartition(".")[2]
         raise CheckpointError(
             f"{path} holds {held}; expected {expected}: give its own file, or load this as what it is"
         )
@@ -270,7 +276,7 @@ def _stranger(contents: Contents) -> str:
     names = [prefix + name for prefix, state in contents.parts.items() for name in state]
     if {"visual.conv1.weight", "token_embedding.weight"} <= set(names):
         return "a CLIP alone, on which DA-CLIP stands: give it to patina.training.models.daclip.load_clip"
-    return f"tensors of no network that patina knows ({len(names)}: {shown(names, 4)})"
+    return f"tensors of no network that patina knows ({len(names)}: {first_names(names, 4)})"
 
 
 def _adapters() -> KeyMap:

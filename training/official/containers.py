@@ -36,7 +36,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from patina.training.checkpoints.model import shown, write_in_one_step
+from patina.training.checkpoints.model import first_names, write_in_one_step
 from patina.training.errors import CheckpointError
 from patina.training.official.pickles import STORAGES, Made, Name, Stored, follow, is_foreign, is_torchs
 
@@ -197,8 +197,8 @@ def _program(archive: zipfile.ZipFile, path: Path) -> str:
     records = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(records) != 1 or members[records[0]].compress_type != zipfile.ZIP_STORED:
         raise CheckpointError(
-            f"{path}: a zip archive, but not one of torch: it holds {shown(members, 4)}; if the checkpoint is in it, "
-            "unpack it first"
+            f"{path}: a zip archive, but not one of torch: it holds {first_names(members, 4)}; if the checkpoint is "
+            "in it, unpack it first"
         )
     return records[0]
 
@@ -219,7 +219,7 @@ def _open_pickles(path: Path) -> Iterator[tuple[object, set[str], Tensors]]:
             names |= follow(file, path)[1]
     if others := sorted(name for name in names if not is_torchs(name)):
         raise CheckpointError(
-            f"{path}: in the container of torch before 1.6, with objects of other libraries ({shown(others)}), so "
+            f"{path}: in the container of torch before 1.6, with objects of other libraries ({first_names(others)}), so "
             "nothing was loaded; whoever trusts the file can load it where they are installed and save its state dict"
         )
     yield _load(path), names, _tensor_itself
@@ -348,7 +348,7 @@ def _tensors(weights: Mapping[object, object], tensor: Tensors, path: Path) -> d
         else:
             others.append(f"{name!r} is {_kind(value)}")
     if others or not state:
-        raise CheckpointError(f"{path}: no state dict: {shown(others, 4) or 'it is empty'}")
+        raise CheckpointError(f"{path}: no state dict: {first_names(others, 4) or 'it is empty'}")
     return state
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from patina.pipeline.report.table import Cell, Column, Head, Table
 from patina.training.evaluation import paper_tables as published
-from patina.training.evaluation.layout import MEAN, NOTHING, PAPERS, REPORTED, Measure, table_without_gaps
+from patina.training.evaluation.layout import MEAN, NOTHING, PAPERS, REPORT_MEASURES, Measure, table_without_gaps
 from patina.training.evaluation.paper_tables import in_papers_order
 from patina.training.numbers import Row, as_number, as_texts, compact
 from patina.training.report.record import Record
@@ -30,10 +30,13 @@ def evaluation_tables(record: Record) -> list[Table]:
         results.append((MEAN, mean))
     protocol = held.get("protocol")
     papers = published.tables(protocol, rows) if isinstance(protocol, str) else {}
-    known = {"count", *(key for measure in REPORTED for key in measure.columns)}
+    known = {"count", *(key for measure in REPORT_MEASURES for key in measure.columns)}
     others = sorted({key for _, row in results for key, v in row.items() if as_number(v) is not None} - known)
     found = []
-    for measure in (*REPORTED, Measure("Other figures", {key: (key.replace("_", " "), compact) for key in others})):
+    for measure in (
+        *REPORT_MEASURES,
+        Measure("Other figures", {key: (key.replace("_", " "), compact) for key in others}),
+    ):
         taken = measure.papers == "accuracy" and any(row.get("taken_for") for _, row in results)
         more = [Column(Head("taken for", "text", "left"), tuple(Cell(_taken_for(row), "text") for _, row in results))]
         theirs = papers.get(measure.papers) if measure.papers else None

@@ -95,13 +95,13 @@ def summary_markdown(
     parts = [f"**{_text(run_name(run))}**: {_lead(records)}"]
     parts.append(stage_table(records, skipped).markdown(escape=_text))
     for record in records:
-        told = [*record.notes, *record.troubles]
+        notes = [*record.notes, *record.troubles]
         if record.evaluation is not None:
             parts.append(f"### {_text(record.name)}\n\n{_text(protocol_line(record.evaluation))}")
             parts += [table.markdown("####", _text) for table in evaluation_tables(record)]
-            told += evaluation_notes(record)
-        if told:
-            parts.append("\n".join(f"- {_text(record.name)}: {_text(note)}" for note in told))
+            notes += evaluation_notes(record)
+        if notes:
+            parts.append("\n".join(f"- {_text(record.name)}: {_text(note)}" for note in notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -22,12 +22,12 @@ WIDEST, NARROWEST = 1600, 240
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the page. uri: data:, empty if it could not be read or had no room, which `told` then says."""
+    """A picture in the page. uri: data:, empty if it could not be read or had no room, which `remark` then says."""
 
     uri: str
     width: int = 0
     height: int = 0
-    told: str = ""
+    remark: str = ""
 
 
 def encode_pictures(paths: Sequence[Path], room: int = PICTURE_BYTES) -> dict[Path, Picture]:
@@ -44,7 +44,7 @@ def _jpeg(path: Path, room: int) -> Picture:
     """A picture of at most `room` characters, as wide as that lets it be."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        return Picture("", told="could not be read")
+        return Picture("", remark="could not be read")
     height, width = image.shape[:2]
     across = min(width, WIDEST)
     while True:
@@ -54,9 +54,9 @@ def _jpeg(path: Path, room: int) -> Picture:
         how = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         uri = "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", scaled, how)[1].tobytes()).decode()
         if len(uri) <= room:
-            return Picture(uri, *size, told="" if across == width else f"scaled to {100 * across / width:.0f} %")
+            return Picture(uri, *size, remark="" if across == width else f"scaled to {100 * across / width:.0f} %")
         if across <= NARROWEST:
-            return Picture("", told="left out, as the page would be too large")
+            return Picture("", remark="left out, as the page would be too large")
         across = max(NARROWEST, min(int(across * 0.8), across - 1))
 
 
@@ -86,13 +86,13 @@ def pictured(record: Record, pictures: Mapping[Path, Picture]) -> Pictured | Non
     for path in record.pictures:
         picture, name = pictures[path], path.stem
         if not picture.uri:
-            missing.append((f"{path.parent.name}/{path.name} {picture.told}", "trouble"))
+            missing.append((f"{path.parent.name}/{path.name} {picture.remark}", "trouble"))
             continue
         if path.parent.name == SAMPLES:
             what = f"validation after {int(name):,} images" if name.isdecimal() else f"validation, {name}"
         else:
             what = name + gains.get(name, "")
-        caption = ", ".join(filter(None, (what, picture.told)))
+        caption = ", ".join(filter(None, (what, picture.remark)))
         figures.append(Figure(picture.uri, picture.width, picture.height, what, caption))
     if not figures and not missing:
         return None

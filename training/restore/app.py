@@ -20,7 +20,7 @@ from patina.pipeline.errors import BadImageError
 from patina.training.diffusion.samplers import SAMPLERS, SamplingError
 from patina.training.errors import MissingTorchError, ModelInputError, RunFailedError
 from patina.training.images import Pixels
-from patina.training.restore.files import BARELY
+from patina.training.restore.files import MIN_PROBABILITY_NAMED
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Restorer
@@ -28,13 +28,13 @@ from patina.training.restore.restorer import Restorer
 if TYPE_CHECKING:
     import gradio as gr  # type: ignore[import-not-found,unused-ignore]
 
-SHOWN = 2048
+MAX_SHOWN_SIDE = 2048
 """Longer side up to which the page shows photographs as they are; the file to download is always whole. px"""
 
-NAMED = 4
+MAX_DEGRADATIONS_NAMED = 4
 """Degradations that the page names."""
 
-KEPT = (600, 3600)
+CACHE_CLEANUP_SECONDS = (600, 3600)
 """Every so many seconds the page's own copies of photographs go that are older than so many."""
 
 
@@ -72,13 +72,17 @@ def make_app(restorer: Restorer) -> gr.Blocks:
         except (ModelInputError, SamplingError, RunFailedError, OSError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
         result = _written(Path(place.name), Path(file), photo.format, data)
-        words = {word: share for i, (word, share) in enumerate(condition.words.items()) if i == 0 or share >= BARELY}
-        told = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
+        degradations = {
+            degradation: share
+            for i, (degradation, share) in enumerate(condition.degradations.items())
+            if i == 0 or share >= MIN_PROBABILITY_NAMED
+        }
+        remarks = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
         button = gr.DownloadButton(value=str(result), interactive=True)
-        return (shown(photo.image), shown(restored)), words, button, told
+        return (page_image(photo.image), page_image(restored)), degradations, button, remarks
 
     named = restorer.conditioner is not None
-    with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=KEPT) as page:
+    with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=CACHE_CLEANUP_SECONDS) as page:
         gr.Markdown("# Restore a photograph")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
@@ -91,10 +95,12 @@ def make_app(restorer: Restorer) -> gr.Blocks:
                 slider = gr.ImageSlider(
                     label="Before and after", format="png", interactive=False, max_height=640, elem_id="result"
                 )
-                told = gr.Markdown(elem_id="told")
-                label = gr.Label(label="Degradations found", num_top_classes=NAMED, visible=named, elem_id="found")
+                remarks = gr.Markdown(elem_id="told")
+                label = gr.Label(
+                    label="Degradations found", num_top_classes=MAX_DEGRADATIONS_NAMED, visible=named, elem_id="found"
+                )
                 download = gr.DownloadButton("Download", interactive=False, elem_id="download")
-        button.click(restore, asked, [slider, label, download, told], concurrency_limit=1, api_name="restore")
+        button.click(restore, asked, [slider, label, download, remarks], concurrency_limit=1, api_name="restore")
     page.queue(default_concurrency_limit=1)
     return page
 
@@ -128,26 +134,26 @@ def writable_as(suffix: str, format: str) -> bool:
     return known == format or (writable(known) == format == "PPM")
 
 
-def shown(image: Pixels) -> Pixels:
+def page_image(image: Pixels) -> Pixels:
     """An image as the page shows it: H x W x 3 uint8, reduced if it is large."""
     height, width = image.shape[:2]
-    scale = SHOWN / max(height, width)
+    scale = MAX_SHOWN_SIDE / max(height, width)
     if scale >= 1:
         return image
     reduced = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
     return reduced.astype(image.dtype, copy=False)
 
 
-def serve(restorer: Restorer, port: int, *, share: bool = False, told: Callable[[str], None] = print) -> None:
+def serve(restorer: Restorer, port: int, *, share: bool = False, on_message: Callable[[str], None] = print) -> None:
     """Serve the page until the process is interrupted. Raises MissingTorchError, ModelInputError for a port in use."""
     page = make_app(restorer)
     try:
         _, local, public = launch(page, port, share=share)
     except OSError as error:
         raise ModelInputError(f"port {port} cannot be served ({error}); choose another --port") from error
-    told(local)
+    on_message(local)
     if public:
-        told(public)
+        on_message(public)
     page.block_thread()
 
 

@@ -17,7 +17,7 @@ from patina.pipeline.files import write_atomically
 from patina.pipeline.sources.reader import Refusal, image_files
 from patina.training.errors import TrainingError
 
-FARTHEST = 65.535
+MAX_DEPTH = 65.535
 """Metres: the largest depth that a 16-bit PNG in millimetres holds. What lies farther is written as this."""
 
 

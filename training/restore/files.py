@@ -28,19 +28,19 @@ from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Progress, Restorer
 
-BARELY = 0.005
-"""Shares below it are not named."""
+MIN_PROBABILITY_NAMED = 0.005
+"""Probabilities below it are not named."""
 
-Told = Callable[["Restored"], None]
+OnRestored = Callable[["Restored"], None]
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of a file. words: how much it looked like each degradation, 0 to 1; error: why there is no `out`."""
+    """What became of a file. degradations: the probability of each, 0 to 1; error: why there is no `out`."""
 
     source: Path
     out: Path | None
-    words: Mapping[str, float] = field(default_factory=dict)
+    degradations: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: str = ""
@@ -51,15 +51,19 @@ class Restored:
         name = printable(str(self.source))
         if self.out is None:
             return f"{name}: {self.error}"
-        found = spoken(self.words)
-        told = f"{name}{': ' if found else ''}{found} → {printable(str(self.out))}, {self.seconds:.1f} s"
-        return "; ".join([told, *self.notes])
+        found = probabilities_line(self.degradations)
+        line = f"{name}{': ' if found else ''}{found} → {printable(str(self.out))}, {self.seconds:.1f} s"
+        return "; ".join([line, *self.notes])
 
 
-def spoken(words: Mapping[str, float], most: int = 2) -> str:
+def probabilities_line(degradations: Mapping[str, float], most: int = 2) -> str:
     """The likeliest degradations in percent: the first, and others that are not nearly nothing."""
-    chosen = [(word, share) for i, (word, share) in enumerate(words.items()) if i == 0 or share >= BARELY]
-    return ", ".join(f"{word} {100 * share:.0f} %" for word, share in chosen[:most])
+    chosen = [
+        (degradation, share)
+        for i, (degradation, share) in enumerate(degradations.items())
+        if i == 0 or share >= MIN_PROBABILITY_NAMED
+    ]
+    return ", ".join(f"{degradation} {100 * share:.0f} %" for degradation, share in chosen[:most])
 
 
 # Files
@@ -87,9 +91,9 @@ def restore_jobs(paths: Sequence[Path], out: Path) -> list[RestoreJob]:
     for path in paths:
         for source, name in _photographs(path, out):
             found.setdefault((os.path.realpath(source), name), source)
-    made = [_restore_job(source, out / name) for (_, name), source in found.items()]
-    _check_places(made)
-    return made
+    jobs = [_restore_job(source, out / name) for (_, name), source in found.items()]
+    _check_places(jobs)
+    return jobs
 
 
 def _photographs(path: Path, out: Path) -> list[tuple[Path, Path]]:
@@ -131,11 +135,11 @@ def _restore_job(source: Path, out: Path) -> RestoreJob:
     return RestoreJob(source, out, height, width)
 
 
-def _check_places(made: Sequence[RestoreJob]) -> None:
+def _check_places(jobs: Sequence[RestoreJob]) -> None:
     """Raise SourceError where a file would be written over an input, or two to one place."""
-    inputs = {_identity(job.source): job.source for job in made}
+    inputs = {_identity(job.source): job.source for job in jobs}
     takers: dict[Path, Path] = {}
-    for job in made:
+    for job in jobs:
         there = _identity(job.out)
         if there and there in inputs:
             raise SourceError(
@@ -165,11 +169,11 @@ def restore_files(
     options: RestoreOptions | None = None,
     *,
     progress: Progress | None = None,
-    told: Told | None = None,
+    on_restored: OnRestored | None = None,
 ) -> list[Restored]:
     """Restore photographs, or folders of them, into the folder `out`.
 
-    progress  in network calls, of all photographs together. told: of each file as soon as it is done.
+    progress  in network calls, of all photographs together. on_restored: called with each file as soon as it is done.
 
     A file that cannot be read or restored has its `error` in the result. Raises, before anything is done, SourceError
     and ModelInputError; later CheckpointError for a place that takes no files, RunFailedError for lack of memory.
@@ -183,8 +187,8 @@ def restore_files(
         result = _restored(job, photo_restorer, meter.part(count))
         meter.finish(count)
         done.append(result)
-        if told:
-            told(result)
+        if on_restored:
+            on_restored(result)
     return done
 
 
@@ -218,11 +222,11 @@ def _restored(job: RestoreJob, photo_restorer: PhotoRestorer, progress: Progress
         options = photo_restorer.options
         data, left_out = encode_photo(image, photo, quality=options.quality, strip=options.strip)
     except (BadImageError, OSError, ModelInputError, SamplingError) as error:
-        told = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(told))
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(reason))
     write_photo(job.out, data)
     notes = [*photo.notes, *notes, *left_out]
-    return Restored(job.source, job.out, condition.words, time.monotonic() - start, tuple(notes))
+    return Restored(job.source, job.out, condition.degradations, time.monotonic() - start, tuple(notes))
 
 
 def write_photo(path: Path, data: bytes) -> None:

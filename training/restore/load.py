@@ -48,7 +48,7 @@ def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
     origin, held = origin_of(path)
     if not held.without:
         return checkpoint.network_of(held), origin.stage, origin.notes
-    entry = CATALOGUE[held.word]
+    entry = CATALOGUE[held.network]
     settings = checkpoint.settings_from_json(type(entry.settings), held.settings)
     net = entry.class_.pretrained(daclip.OPEN_CLIP[entry.size], held.base_name)
     assert net.settings == settings or entry.module is clip_adapter
@@ -68,15 +68,15 @@ def load_restorer(where: Path, *, stage: str = "", best: bool = False, device: t
         raise StageError(f"{path} names degradations and restores nothing; choose a restorer's stage of the run")
     if not trained.after:
         return Restorer(net, None, trained, device=device)
-    conditioner, words, texts = load_conditioner(conditioner_file(path, trained.after, notes))
-    return Restorer(net, conditioner, trained, words=words, texts=texts, device=device)
+    conditioner, degradations, texts = load_conditioner(conditioner_file(path, trained.after, notes))
+    return Restorer(net, conditioner, trained, degradations=degradations, texts=texts, device=device)
 
 
 def load_conditioner(path: Path) -> tuple[Conditioner, tuple[str, ...], Tensor]:
     """What steers restorers, the degradations it was trained on, and the features of their texts."""
     net, stage, notes = load_network(path)
-    words, texts = json.loads(notes["words"]), json.loads(notes["texts"])
-    return Conditioner(net, stage), tuple(words), text_features(net, texts)
+    degradations, texts = json.loads(notes["words"]), json.loads(notes["texts"])
+    return Conditioner(net, stage), tuple(degradations), text_features(net, texts)
 
 
 @torch.no_grad()
@@ -134,31 +134,36 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
     Raises CheckpointError, also if it needs what steers it and none is given.
     """
     net, found = official.load(path)
-    entry, settings = CATALOGUE.get(found.word), cast(Any, found.settings)
-    module = (entry.network if entry else found.word).partition(":")[0]
+    entry, settings = CATALOGUE.get(found.network), cast(Any, found.settings)
+    module = (entry.class_path if entry else found.network).partition(":")[0]
     if module == "vlunet":
         stage = _stage("described", "vlunet-7", "adapter")
         clip, _ = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
         wanted = {settings.width}
-        told = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
-        words: tuple[str, ...] = clip_adapter.PROMPTS
+        conditioner = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
+        degradations: tuple[str, ...] = clip_adapter.PROMPTS
     elif module in ("unet", "nafnet"):
         if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
-            return Restorer(net, None, _stage("sde", found.word), device=device)
+            return Restorer(net, None, _stage("sde", found.network), device=device)
         stage = _stage("sde", "unet-daclip", "controller")
         if steering is None:
             raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
         clip, _ = official.load(steering, "daclip")
         wanted = {settings.image_context, settings.degradation_context} - {None}
-        told, words = Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")), daclip.DEGRADATIONS
+        conditioner, degradations = (
+            Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")),
+            daclip.DEGRADATIONS,
+        )
     else:
-        raise CheckpointError(f"{path} is {found.word}, which restores nothing")
-    if wanted != {told.width}:
+        raise CheckpointError(f"{path} is {found.network}, which restores nothing")
+    if wanted != {conditioner.width}:
         raise CheckpointError(
-            f"{steering or path} gives embeddings of {told.width} numbers, and {path} takes "
+            f"{steering or path} gives embeddings of {conditioner.width} numbers, and {path} takes "
             f"{' and '.join(map(str, sorted(wanted)))}; give the file that it was trained with"
         )
-    return Restorer(net, told, stage, words=words, texts=text_features(clip, words), device=device)
+    return Restorer(
+        net, conditioner, stage, degradations=degradations, texts=text_features(clip, degradations), device=device
+    )
 
 
 def _stage(

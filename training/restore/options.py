@@ -14,13 +14,13 @@ from patina.training.models.unet import UNet
 from patina.training.restore.restorer import Condition, Progress, Restorer
 from patina.training.restore.tiles import Tiling
 
-WHOLE = 1_000_000
+MAX_WHOLE_PIXELS = 1_000_000
 """Pixels up to which a network of one pass gets the whole photograph, unless told otherwise."""
 
 TILE, OVERLAP = 512, 32
 """Tiles of larger ones, and of all by a sampler, px."""
 
-REACH = 32
+ATTENTION_TILE_MULTIPLES = 32
 """Times a U-Net's multiple: tiles of those with attention. 512 px at the published depth, where the lowest level has
 64 x 64 positions; a shallower one has more of them, and attention takes the square of their number."""
 
@@ -57,24 +57,26 @@ class RestoreOptions:
             raise ModelInputError(f"tiles of {self.tile} px; expected {SMALLEST_TILE} or more, or 0 for none")
         if not 1 <= self.quality <= 100:
             raise ModelInputError(f"quality {self.quality}; expected 1 to 100")
-        self.tiling(WHOLE, WHOLE, restorer)
+        self.tiling(MAX_WHOLE_PIXELS, MAX_WHOLE_PIXELS, restorer)
 
     def tiling(self, height: int, width: int, restorer: Restorer, most: int = 0) -> Tiling:
         """The tiles of a photograph of this size. most: side that memory allows, 0: any."""
         side = self.tile
         if side is None:
-            side = 0 if not restorer.is_diffusion and height * width <= WHOLE else usual_tile(restorer)
+            side = (
+                0 if not restorer.is_diffusion and height * width <= MAX_WHOLE_PIXELS else default_tile_side(restorer)
+            )
         overlap = min(OVERLAP, side // 4) if self.overlap is None else self.overlap
         if most and (side == 0 or side > most):
             side, overlap = most, min(OVERLAP if self.overlap is None else self.overlap, most // 4)
         return Tiling(side, overlap)
 
 
-def usual_tile(restorer: Restorer) -> int:
+def default_tile_side(restorer: Restorer) -> int:
     """Side of the tiles that suit a network, px."""
     net = restorer.net
     if isinstance(net, UNet) and net.settings.image_context is not None:
-        return min(TILE, REACH * net.settings.multiple)
+        return min(TILE, ATTENTION_TILE_MULTIPLES * net.settings.multiple)
     return TILE
 
 

@@ -22,7 +22,7 @@ LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_defl
 DESCRIPTIVE = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
 """TIFF's tags that describe a photograph rather than how it is stored."""
 
-LONGEST = 65533
+MAX_EXIF_BYTES = 65533
 """Bytes that a JPEG file takes of EXIF data."""
 
 EXIF_FOLDERS = (0x8769, 0x8825)
@@ -173,7 +173,7 @@ def encode_photo(image: Pixels, photo: Photo, *, quality: int = 95, strip: bool 
     strip  leave EXIF data out. JPEG with full chroma.
     """
     notes, options, exif = [], dict(photo.options), b"" if strip else photo.exif
-    if photo.format == "JPEG" and len(exif) > LONGEST:
+    if photo.format == "JPEG" and len(exif) > MAX_EXIF_BYTES:
         exif = b""
         notes.append("its EXIF data is too long for a JPEG file and is left out")
     if photo.format in ("JPEG", "WEBP", "AVIF"):

@@ -31,10 +31,10 @@ from patina.training.stages.stage import Stage
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
-FEW = 10
+FEW_STEPS = 10
 """Network calls of the samplers that need few, unless told otherwise."""
 
-LOOKS = 16
+MAX_SQUARES = 16
 """Squares at most that a CLIP of squares looks at in one photograph."""
 
 
@@ -42,12 +42,12 @@ LOOKS = 16
 class Condition:
     """What a restorer is told of one photograph.
 
-    contexts  the network's inputs, 1 x width each.
-    words     how much it looks like each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
+    contexts      the network's inputs, 1 x width each.
+    degradations  the probability of each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
     """
 
     contexts: dict[str, Tensor]
-    words: dict[str, float]
+    degradations: dict[str, float]
 
 
 class Restorer:
@@ -59,16 +59,16 @@ class Restorer:
         conditioner: Conditioner | None,
         stage: Stage,
         *,
-        words: Sequence[str] = (),
+        degradations: Sequence[str] = (),
         texts: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """`words`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
+        """`degradations`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
         self.net = net.eval().to(device)
         self.conditioner = conditioner.to(device) if conditioner else None
         self.stage = stage
         self.device = torch.device(device)
-        self._words, self._texts = tuple(words), texts
+        self._degradations, self._texts = tuple(degradations), texts
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
 
@@ -82,7 +82,7 @@ class Restorer:
         """What the CLIP makes of a degraded photograph, H x W x 3 uint8."""
         if self.conditioner is None:
             return Condition({}, {})
-        contexts = self.conditioner.contexts(looks(photo, self.conditioner).to(self.device))
+        contexts = self.conditioner.contexts(conditioner_views(photo, self.conditioner).to(self.device))
         contexts = {name: value.mean(dim=0, keepdim=True) for name, value in contexts.items()}
         return Condition(contexts, self._named(contexts))
 
@@ -94,7 +94,7 @@ class Restorer:
             chances = (contexts["degradation"] @ texts.T).softmax(dim=-1)
         else:
             chances = daclip.degradation_probabilities(contexts["degradation_context"], texts)
-        found = dict(zip(self._words, chances[0].tolist(), strict=True))
+        found = dict(zip(self._degradations, chances[0].tolist(), strict=True))
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @torch.no_grad()
@@ -122,12 +122,12 @@ class Restorer:
         generator = torch.Generator().manual_seed(noise_seed(seed, 0))
         noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
         tiling = tiling or Tiling()
-        told = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
+        count_call = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
         if noise is None:
-            return in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, told)[0].cpu()
+            return in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, count_call)[0].cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
-            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, told)
+            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, count_call)
 
         restored = SAMPLERS[sampler or self.stage.validation.sampler](
             estimate,
@@ -147,21 +147,21 @@ class Restorer:
         if chosen not in SAMPLERS:
             raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
         few = isinstance(SAMPLERS[chosen], FewSteps)
-        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW if few else self.sde.steps)
+        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW_STEPS if few else self.sde.steps)
         if steps < 1 or (not few and steps > self.sde.steps):
             most = "" if few else f" to {self.sde.steps}, all of its schedule"
             raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{most or ' or more'}")
         return steps
 
 
-def looks(photo: Pixels, conditioner: Conditioner) -> Tensor:
+def conditioner_views(photo: Pixels, conditioner: Conditioner) -> Tensor:
     """The views of one photograph: the whole one, or evenly spread squares of the side that it was trained with."""
     if not conditioner.side and conditioner.view == "patch-floats":
         return tensor_views(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255, conditioner.view_side)
     if not conditioner.side:
         return clip_view(photo, conditioner.view_side)[None]
     side = min(conditioner.side, *photo.shape[:2])
-    grid = int(LOOKS**0.5)
+    grid = int(MAX_SQUARES**0.5)
     tops, lefts = (sorted({round(i * (n - side) / (grid - 1)) for i in range(grid)}) for n in photo.shape[:2])
     patches = [photo[top : top + side, left : left + side] for top, left in product(tops, lefts)]
     if conditioner.view == "patch-floats":

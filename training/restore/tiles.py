@@ -45,12 +45,12 @@ class Tiling:
         return [(..., slice(top, top + side), slice(left, left + side)) for top, left in places]
 
 
-def in_tiles(call: Callable[[Window], Tensor], like: Tensor, tiling: Tiling, told: Callable[[], None]) -> Tensor:
+def in_tiles(call: Callable[[Window], Tensor], like: Tensor, tiling: Tiling, on_tile: Callable[[], None]) -> Tensor:
     """What `call` makes of each window of images shaped `like`, joined: B x C x H x W float32."""
     windows = tiling.windows(*like.shape[-2:])
     if len(windows) == 1:
         whole = call(windows[0]).float()
-        told()
+        on_tile()
         return whole
     total, weight = torch.zeros_like(like, dtype=torch.float32), like.new_zeros(like.shape[-2:], dtype=torch.float32)
     for window in windows:
@@ -59,7 +59,7 @@ def in_tiles(call: Callable[[Window], Tensor], like: Tensor, tiling: Tiling, tol
         ramp = ramp.to(like.device)
         total[window] += piece * ramp
         weight[window] += ramp
-        told()
+        on_tile()
     return total / weight
 
 

@@ -19,17 +19,17 @@ def lineage(path: Path) -> list[str]:
             f"{path}: a checkpoint that no stage of patina wrote; expected a model.safetensors of a run"
         )
     stage = json.loads(notes["stage"])
-    words = json.loads(notes.get("words", "[]"))
-    told = {
+    degradations = json.loads(notes.get("words", "[]"))
+    facts = {
         "model": f"{header['word']} ({stage['size']}), digest {header['digest']}",
         "stage": f"{stage['name']} ({stage['objective']}), {int(notes['seen']):,} of {stage['images']:,} images seen",
         "dataset": f"{notes['dataset']} ({notes.get('dataset_folder', '')})",
-        "degradations": ", ".join(words),
+        "degradations": ", ".join(degradations),
         "starts from": f"{stage['after']}, digest {notes['start']}" if notes.get("start") else "nothing",
         "seed": notes["seed"],
         "code": f"patina {notes['patina']}, torch {notes['torch']}",
         "fingerprint": notes["fingerprint"],
     }
     if header.get("base_name"):
-        told["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
-    return [f"{name:15} {value}" for name, value in told.items()]
+        facts["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
+    return [f"{name:15} {value}" for name, value in facts.items()]

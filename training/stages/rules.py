@@ -59,8 +59,8 @@ def _data_rules(stage: Stage) -> _Rules:
         f"group = {data.group}; expected 0, or what divides the batch of {data.batch}",
     )
     yield bool(data.weights and data.repeats), "weights and repeats; write one of them"
-    for word, weight in (data.weights | data.repeats).items():
-        yield weight < 0, f"weight of {word} is {weight}; expected 0 or more"
+    for entry, weight in (data.weights | data.repeats).items():
+        yield weight < 0, f"weight of {entry} is {weight}; expected 0 or more"
     square = data.square_probability
     yield not 0 <= square <= 1, f"square_probability = {square}; expected a probability"
 
@@ -68,7 +68,7 @@ def _data_rules(stage: Stage) -> _Rules:
 def _other_rules(stage: Stage) -> _Rules:
     optimiser = stage.optimiser
     yield stage.network not in CATALOGUE, f"network = {stage.network!r}; expected one of {', '.join(CATALOGUE)}"
-    module = CATALOGUE[stage.network].network.partition(":")[0]
+    module = CATALOGUE[stage.network].class_path.partition(":")[0]
     yield (
         module not in NETWORKS[stage.objective],
         f"`{stage.objective}` trains {' or '.join(NETWORKS[stage.objective])}; network = {stage.network!r}",

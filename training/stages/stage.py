@@ -172,7 +172,7 @@ class Stage:
 
     name        of the file.
     objective   what it learns.
-    network     a word of `patina models`; `size` names its settings: `paper`, those of the word, or `tiny`.
+    network     a name of `patina models`; `size` names its settings: `paper`, those of that name, or `tiny`.
     settings    fields of the network's settings that differ from these.
     after       the stage whose network steers this one, or nothing.
     pretrained  for a CLIP: open_clip's tag or a file of pretrained weights; empty: random ones.

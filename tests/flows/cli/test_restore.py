@@ -61,8 +61,8 @@ def test_restore_says_what_was_found_and_where_it_went(patina: Patina, models: P
     code, out, err = patina("restore", tmp_path / "in", "--model", models / "vlunet.ckpt", "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     restorer = load_published(models / "vlunet.ckpt", None)
-    word, share = next(iter(restorer.look(picture()).words.items()))
-    assert f"{tmp_path / 'in' / 'a.png'}: {word} {100 * share:.0f} %" in out
+    degradation, share = next(iter(restorer.look(picture()).degradations.items()))
+    assert f"{tmp_path / 'in' / 'a.png'}: {degradation} {100 * share:.0f} %" in out
     assert f"→ {tmp_path / 'out' / 'deep' / 'b.jpg'}, " in out
     assert "restoring: 2 of 2 network calls" in out
     assert np.array_equal(
@@ -147,10 +147,10 @@ def test_app_without_gradio_says_what_installs_it_before_a_model_is_read(
 def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[Restorer, int, bool]] = []
 
-    def serve(restorer: Restorer, port: int, *, share: bool, told: object) -> None:
+    def serve(restorer: Restorer, port: int, *, share: bool, on_message: object) -> None:
         served.append((restorer, port, share))
-        assert callable(told)
-        told(f"http://127.0.0.1:{port}/")
+        assert callable(on_message)
+        on_message(f"http://127.0.0.1:{port}/")
 
     monkeypatch.setattr(app, "expect_gradio", lambda: None)
     monkeypatch.setattr(app, "serve", serve)

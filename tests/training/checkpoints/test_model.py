@@ -127,9 +127,9 @@ def test_tied_tensors_are_stored_once_and_are_one_again(tmp_path: Path) -> None:
 def test_a_network_comes_back_with_all_that_was_said_of_it(tmp_path: Path) -> None:
     net, path = Net(3), tmp_path / "net.safetensors"
     notes = {"stage": "restorer", "manifest": "ab" * 32, "code": "0.1.0", "seeds": "1 2", "ü": "naïve “words”"}
-    digest = save(net, path, word="unet", notes=notes)
+    digest = save(net, path, network="unet", notes=notes)
     found = load(path)
-    assert (found.word, found.notes, found.digest, found.without) == ("unet", notes, digest, ())
+    assert (found.network, found.notes, found.digest, found.without) == ("unet", notes, digest, ())
     assert settings_from_json(Settings, found.settings) == net.settings
     other = Net(4)
     restore(other, found)
@@ -140,7 +140,7 @@ def test_a_network_comes_back_with_all_that_was_said_of_it(tmp_path: Path) -> No
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save(Net(1), tmp_path / name, word="unet", notes={"y": "1", "x": "2"})
+        save(Net(1), tmp_path / name, network="unet", notes={"y": "1", "x": "2"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -162,7 +162,7 @@ def test_trained_tensors_alone_go_back_on_their_base_and_on_no_other(tmp_path: P
     net, path = Net(0), tmp_path / "trained.safetensors"
     with torch.no_grad():
         net.head.weight.add_(1)
-    save(net, path, word="daclip", only="trainable", base_name="laion2b_s34b_b79k")
+    save(net, path, network="daclip", only="trainable", base_name="laion2b_s34b_b79k")
     found = load(path)
     assert found.without == ("base.bias", "base.weight")
     assert not any(name.startswith("base") for name in found.tensors)
@@ -176,7 +176,7 @@ def test_trained_tensors_alone_go_back_on_their_base_and_on_no_other(tmp_path: P
 
 
 def test_another_network_is_refused_with_the_lists(tmp_path: Path) -> None:
-    save(Net(), tmp_path / "a", word="unet")
+    save(Net(), tmp_path / "a", network="unet")
     found = load(tmp_path / "a")
     other = nn.Linear(4, 4)
     with pytest.raises(CheckpointError, match=r"'unet' does not fit .*: 2 missing: bias, weight; 8 surplus: base"):
@@ -189,16 +189,16 @@ def test_another_network_is_refused_with_the_lists(tmp_path: Path) -> None:
 
 def test_a_network_of_the_catalogue_is_built_from_its_file_alone(tmp_path: Path) -> None:
     net = nafnet.NAFNet(nafnet.TINY)
-    save(net, tmp_path / "a", word="nafnet-refusion")
+    save(net, tmp_path / "a", network="nafnet-refusion")
     found = load(tmp_path / "a")
     back = network_of(found)
     assert isinstance(back, nafnet.NAFNet)
     assert back.settings == nafnet.TINY
     assert digest_of(back.state_dict()) == digest_of(net.state_dict())
     with pytest.raises(CheckpointError, match=r"no network is called 'nafnet'; known are .*nafnet-refusion"):
-        network_of(replace(found, word="nafnet"))
+        network_of(replace(found, network="nafnet"))
     with pytest.raises(CheckpointError, match="VluNetSettings has no decoder_blocks"):
-        network_of(replace(found, word="vlunet-7"))
+        network_of(replace(found, network="vlunet-7"))
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:

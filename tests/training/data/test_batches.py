@@ -13,7 +13,7 @@ from patina.training.data.order import of_image
 from patina.training.errors import StageError
 from patina.training.stages.stage import Data
 from tests.pipeline.making import pixels, read_built
-from tests.training.running import WORDS, small_dataset
+from tests.training.running import DEGRADATIONS, small_dataset
 
 DATA = Data(batch=4, crop=32, augment="symmetries", view="patch")
 
@@ -39,7 +39,7 @@ def joined(found: list[Batch]) -> tuple[torch.Tensor, torch.Tensor, list[str], l
 
 def test_samples_are_those_of_the_shards(dataset: Path) -> None:
     index = read_index(dataset, "train")
-    assert index.names == index.words == WORDS
+    assert index.names == index.degradations == DEGRADATIONS
     stored = {(s.shard, s.key): s for samples in read_built(dataset).samples.values() for s in samples}
     for row in range(len(index)):
         sample = stored[index.shards[index.shard[row]], str(index.keys[row])]

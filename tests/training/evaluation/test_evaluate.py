@@ -87,7 +87,7 @@ def doing(what: Callable[[Tensor], Tensor], names: tuple[str, str] | None = None
     if names is None:
         return Restorer(Does(what), None, STAGE)
     sees: Any = Sees(above)
-    return Restorer(Does(what), sees, STAGE, words=names, texts=torch.eye(2))
+    return Restorer(Does(what), sees, STAGE, degradations=names, texts=torch.eye(2))
 
 
 def towards_truth(dataset: Path, share: float) -> Restorer:
@@ -200,7 +200,7 @@ def stochastic(tmp_path: Path) -> Path:
 def saved(run: Path, stage: Stage, net: nn.Module, **notes: str) -> Path:
     path = run / stage.name / "model.safetensors"
     path.parent.mkdir(parents=True)
-    checkpoint.save(net, path, word=stage.network, notes={"stage": json.dumps(stage.table()), **notes})
+    checkpoint.save(net, path, network=stage.network, notes={"stage": json.dumps(stage.table()), **notes})
     (path.parent / "done.json").write_text("{}")
     return path
 
@@ -248,7 +248,7 @@ def test_the_middle_is_restored_and_the_whole_looked_at(dataset: Path) -> None:
         return lq
 
     looks: Any = Looks()
-    restorer = Restorer(Does(restored), looks, STAGE, words=("noisy", "uncompleted"), texts=torch.eye(2))
+    restorer = Restorer(Does(restored), looks, STAGE, degradations=("noisy", "uncompleted"), texts=torch.eye(2))
     found = evaluate.evaluate(restorer, dataset, entries=["noisy-15"], side=24, **PLAIN)
     assert set(given) == {(24, 24)} and len(seen) == len(given) == 4
     expected = mean_over(dataset, "noisy-15", lambda lq, gt: psnr(centre(lq, 24), centre(gt, 24), border=4))
@@ -425,10 +425,10 @@ def controller(tmp_path: Path, kind: Literal["contrastive", "prompts"]) -> Path:
     """A model file of a controller or of adapters, as it starts."""
     torch.manual_seed(1)
     daclip_net = kind == "contrastive"
-    word = "daclip-b32" if daclip_net else "clip-adapter-b32"
+    network = "daclip-b32" if daclip_net else "clip-adapter-b32"
     net: nn.Module = daclip.DaClip(daclip.TINY) if daclip_net else clip_adapter.AdaptedClip(clip_adapter.TINY)
     data = Data(1, order="scenes", view="photo") if daclip_net else Data(1, view="patch-floats", crop=32)
-    stage = replace(STAGE, name="clip", objective=kind, network=word, size="tiny", data=data)
+    stage = replace(STAGE, name="clip", objective=kind, network=network, size="tiny", data=data)
     words = ["jpeg-compressed", "noisy", "uncompleted"]
     return saved(tmp_path / "run", stage, net, words=json.dumps(words), texts=json.dumps(words))
 
@@ -437,12 +437,12 @@ def controller(tmp_path: Path, kind: Literal["contrastive", "prompts"]) -> Path:
 def test_a_stages_clip_is_asked_alone(dataset: Path, tmp_path: Path, kind: Literal["contrastive", "prompts"]) -> None:
     path = controller(tmp_path, kind)
     found = classify(path, dataset)
-    conditioner, words, texts = evaluate.load_conditioner(path)
+    conditioner, degradations, texts = evaluate.load_conditioner(path)
     assert isinstance(conditioner, Conditioner)
-    assert found.words == words
-    looker = Restorer(nn.Identity(), conditioner, STAGE, words=words, texts=texts)
+    assert found.degradations == degradations
+    looker = Restorer(nn.Identity(), conditioner, STAGE, degradations=degradations, texts=texts)
     index = read_index(dataset, "val")
-    said = [next(iter(looker.look(read_pair(index, row)[0]).words)) for row in range(len(index))]
+    said = [next(iter(looker.look(read_pair(index, row)[0]).degradations)) for row in range(len(index))]
     for row in found.rows:
         own = [name for name, entry in zip(said, index.entry, strict=True) if index.names[entry] == row.entry]
         assert row.accuracy == own.count(row.degradation) / 4

@@ -118,14 +118,14 @@ def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatc
     assert time.monotonic() - began < 60
 
 
-HEARER: ContextVar[str] = ContextVar("hearer", default="nobody")
+LISTENER: ContextVar[str] = ContextVar("listener", default="nobody")
 
 
 def test_lines_are_said_in_the_context_of_the_caller() -> None:
     heard: list[str] = []
-    token = HEARER.set("the flow")
+    token = LISTENER.set("the flow")
     try:
-        run_process(python("print(1)"), lambda line: heard.append(HEARER.get()))
+        run_process(python("print(1)"), lambda line: heard.append(LISTENER.get()))
     finally:
-        HEARER.reset(token)
+        LISTENER.reset(token)
     assert heard == ["the flow"]

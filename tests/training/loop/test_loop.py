@@ -221,8 +221,8 @@ def test_a_restorer_restores_and_its_controller_names(run: Path, dataset: Path) 
     for name in ("irsde", "nafnet", "vlunet"):
         restorer = load_restorer(run, stage=name)
         condition = restorer.look(picture)
-        assert sum(condition.words.values()) == pytest.approx(1, abs=1e-4)
-        assert set(condition.words) == {"jpeg-compressed", "low-light", "noisy"}
+        assert sum(condition.degradations.values()) == pytest.approx(1, abs=1e-4)
+        assert set(condition.degradations) == {"jpeg-compressed", "low-light", "noisy"}
         restored = restorer.restore(picture, condition=condition, seed=1)
         assert restored.shape == (3, 40, 52)
         assert torch.equal(restored, restorer.restore(picture, seed=1))
@@ -441,7 +441,7 @@ def test_captions_are_compared_within_groups_and_degradations_over_the_batch(dat
     (batch,) = load(index, made.data, Plan(0, 4, 4), seed=0, view_side=64)
     found = learner(batch)
     image, degra = learner.net.encode_image(batch.view, normalize=True)  # type: ignore[operator]
-    texts = [learner._texts(t) for t in (batch.captions, [learner.words[e] for e in batch.entries])]  # type: ignore[attr-defined]
+    texts = [learner._texts(t) for t in (batch.captions, [learner.degradation_texts[e] for e in batch.entries])]  # type: ignore[attr-defined]
     features, scale = Features(image, texts[0], degra, texts[1]), learner.net.logit_scale
     halves = [joint_loss(Features(*(f[part] for f in features)), scale) for part in (slice(0, 2), slice(2, 4))]  # type: ignore[arg-type]
     assert found["caption"].item() == pytest.approx(np.mean([half.caption.item() for half in halves]), rel=1e-5)
@@ -450,6 +450,6 @@ def test_captions_are_compared_within_groups_and_degradations_over_the_batch(dat
 
 
 def test_steering_is_frozen(run: Path) -> None:
-    conditioner, words, texts = load_conditioner(run / "controller" / "model.safetensors")
+    conditioner, degradations, texts = load_conditioner(run / "controller" / "model.safetensors")
     assert not any(p.requires_grad for p in conditioner.net.parameters())
-    assert texts.shape == (len(words), conditioner.width)
+    assert texts.shape == (len(degradations), conditioner.width)

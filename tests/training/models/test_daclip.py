@@ -92,8 +92,8 @@ def full() -> Iterator[DaClip]:
 
 def batch(size: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     images = torch.randn(size, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-    words = [DEGRADATIONS[i % 3] for i in range(size)]
-    return images, tokenize([CAPTIONS[i % 4] for i in range(size)]), tokenize(words)
+    degradations = [DEGRADATIONS[i % 3] for i in range(size)]
+    return images, tokenize([CAPTIONS[i % 4] for i in range(size)]), tokenize(degradations)
 
 
 # ---------------------------------------------------------------------------------------------------- published tensors
@@ -344,12 +344,12 @@ def test_the_floor_is_that_of_the_paper_s_counts_and_of_a_perfect_model() -> Non
 
 
 def test_classification_takes_the_nearest_word() -> None:
-    words = torch.eye(4, 16) * torch.tensor([1.0, 5.0, 0.2, 3.0])[:, None]
+    degradations = torch.eye(4, 16) * torch.tensor([1.0, 5.0, 0.2, 3.0])[:, None]
     labels = torch.tensor([2, 0, 3, 1, 1])
     degra = torch.eye(4, 16)[labels] + 0.1
-    assert float(degradation_accuracy(degra, words, labels)) == 1
-    assert float(degradation_accuracy(degra, words, torch.tensor([2, 0, 3, 1, 0]))) == pytest.approx(0.8)
-    probabilities = daclip.degradation_probabilities(degra, words)
+    assert float(degradation_accuracy(degra, degradations, labels)) == 1
+    assert float(degradation_accuracy(degra, degradations, torch.tensor([2, 0, 3, 1, 0]))) == pytest.approx(0.8)
+    probabilities = daclip.degradation_probabilities(degra, degradations)
     torch.testing.assert_close(probabilities.sum(dim=-1), torch.ones(5))
 
 
@@ -531,18 +531,18 @@ def test_tiny_learns_eight_pairs_by_heart() -> None:
     images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         captions = net.encode_text(tokenize([f"{CAPTIONS[i % 4]} and {i} birds" for i in range(8)]), normalize=True)
-        words = net.encode_text(tokenize(DEGRADATIONS), normalize=True)
-    assert float(degradation_accuracy(net.encode_image(images)[1], words, labels)) < 0.5
+        degradations = net.encode_text(tokenize(DEGRADATIONS), normalize=True)
+    assert float(degradation_accuracy(net.encode_image(images)[1], degradations, labels)) < 0.5
     optimiser = torch.optim.AdamW(parameter_groups(net), lr=3e-4, betas=(0.9, 0.98), eps=1e-6)
     began, steps, accuracy, excess = time.perf_counter(), 0, 0.0, math.inf
     while (accuracy <= 0.99 or excess > 0.1) and steps < 400:
         image, degra = net.encode_image(images, normalize=True)
-        losses = joint_loss(Features(image, captions, degra, words[labels]), net.logit_scale)
+        losses = joint_loss(Features(image, captions, degra, degradations[labels]), net.logit_scale)
         optimiser.zero_grad()
         losses.total.backward()
         optimiser.step()
         net.clamp_logit_scale()
-        accuracy = float(degradation_accuracy(degra.detach(), words, labels))
+        accuracy = float(degradation_accuracy(degra.detach(), degradations, labels))
         excess = losses.degradation.item() - loss_floor([1] * 8, 8)
         steps += 1
     took = time.perf_counter() - began

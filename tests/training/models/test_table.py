@@ -30,33 +30,33 @@ LONG = (
 )
 
 
-def marked(words: Iterable[str]) -> list[Any]:
-    return [pytest.param(word, marks=pytest.mark.slow) if word in LONG else word for word in words]
+def marked(networks: Iterable[str]) -> list[Any]:
+    return [pytest.param(network, marks=pytest.mark.slow) if network in LONG else network for network in networks]
 
 
-WORDS = marked(CATALOGUE)
+NETWORKS = marked(CATALOGUE)
 # VLU-Net's adapted CLIP is left out: it is a CLIP's image tower, which the DA-CLIP is counted with.
 RESTATED = marked(w for w, e in CATALOGUE.items() if e.cost.hook_macs is not None)
 
 
 @cache
-def row_of(word: str) -> Row:
-    (row,) = model_table([word])
+def row_of(network: str) -> Row:
+    (row,) = model_table([network])
     return row
 
 
 @cache
-def built(word: str) -> Any:
+def built(network: str) -> Any:
     """The network on the meta device."""
     with torch.device("meta"):
-        return CATALOGUE[word].build().eval()
+        return CATALOGUE[network].build().eval()
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_an_entry_is_built_and_takes_its_inputs(word: str) -> None:
-    entry = CATALOGUE[word]
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_entry_is_built_and_takes_its_inputs(network: str) -> None:
+    entry = CATALOGUE[network]
     assert is_dataclass(entry.settings)
-    net = built(word)
+    net = built(network)
     with torch.device("meta"), torch.no_grad():
         inputs = example(entry, side=64, batch=2)
         found = getattr(net, entry.counted)(**inputs)
@@ -67,12 +67,12 @@ def test_an_entry_is_built_and_takes_its_inputs(word: str) -> None:
     assert set(inputs) <= set(accepted)
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_every_tensor_has_one_published_place(word: str) -> None:
-    entry = CATALOGUE[word]
-    own = built(word).state_dict()
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_tensor_has_one_published_place(network: str) -> None:
+    entry = CATALOGUE[network]
+    own = built(network).state_dict()
     if entry.keys is None:
-        assert word == "nafnet-direct"
+        assert network == "nafnet-direct"
         return
     published = entry.keys.to_published(own)
     back = entry.keys.from_published({name: torch.zeros(()).expand(t.shape) for name, t in published.items()}, own)
@@ -82,9 +82,9 @@ def test_every_tensor_has_one_published_place(word: str) -> None:
         entry.keys.from_published({name: t for name, t in published.items() if name != one}, own)
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_parameters_are_the_published_ones_and_macs_at_most(word: str) -> None:
-    row = row_of(word)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_parameters_are_the_published_ones_and_macs_at_most(network: str) -> None:
+    row = row_of(network)
     if row.published.parameters is not None:
         assert row.parameters == row.published.parameters
     assert 0 < row.trainable <= row.parameters
@@ -93,14 +93,14 @@ def test_parameters_are_the_published_ones_and_macs_at_most(word: str) -> None:
         assert 0.8 * row.published.macs < row.macs < 1.005 * row.published.macs
 
 
-@pytest.mark.parametrize("word", RESTATED)
-def test_costs_of_the_published_structure_by_both_counters(word: str) -> None:
+@pytest.mark.parametrize("network", RESTATED)
+def test_costs_of_the_published_structure_by_both_counters(network: str) -> None:
     """The catalogue's figures, from the re-stated published code: all MACs within 1 %, the papers' counter to 0.2 %."""
-    entry = CATALOGUE[word]
-    name = entry.network.partition(":")[0]
+    entry = CATALOGUE[network]
+    name = entry.class_path.partition(":")[0]
     assert entry.keys is not None
     with torch.device("meta"):
-        state = entry.keys.to_published(built(word).state_dict())
+        state = entry.keys.to_published(built(network).state_dict())
         net: Any = import_module(f"benchmarks.published.{name}").build(state).eval()
         inputs = example(entry).values()
     run = lambda: getattr(net, entry.counted)(*inputs)  # noqa: E731
@@ -161,7 +161,7 @@ def test_a_strange_word_is_a_key_error() -> None:
 
 def test_lines_hold_figures_beside_the_papers() -> None:
     row = Row("unet-daclip", 48_975_747, 48_975_747, 122.44, CATALOGUE["unet-daclip"].cost)
-    bare = replace(row, word="nafnet-direct", published=Cost(), remark="an own size")
+    bare = replace(row, network="nafnet-direct", published=Cost(), remark="an own size")
     head, first, second, *notes = rendered([row, bare])
     assert first.split("  ")[0] == "unet-daclip"
     assert ("48 975 747" in first) and ("122.4" in first) and ("133.1" in first) and ("48.9 M, 118 G" in first)

@@ -448,24 +448,26 @@ def same_network(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
+def named_network(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
     torch.manual_seed(5)
     return request.param, NETWORKS[request.param]()
 
 
-def test_a_network_goes_to_a_published_file_and_comes_back(tmp_path: Path, network: tuple[str, nn.Module]) -> None:
-    word, net = network
+def test_a_network_goes_to_a_published_file_and_comes_back(
+    tmp_path: Path, named_network: tuple[str, nn.Module]
+) -> None:
+    name, net = named_network
     official.save(net, tmp_path / "a.pth")
     back, found = official.load(tmp_path / "a.pth")
     assert same_network(back, net)
-    assert (found.settings, found.word, found.others) == (net.settings, word, ())
-    assert same_network(official.load(tmp_path / "a.pth", word)[0], net)
-    assert found.lines()[0] == f"a.pth is {word}: {net.settings}"
+    assert (found.settings, found.network, found.others) == (net.settings, name, ())
+    assert same_network(official.load(tmp_path / "a.pth", name)[0], net)
+    assert found.lines()[0] == f"a.pth is {name}: {net.settings}"
 
 
 @pytest.mark.parametrize("how", ["module.", "half", "pickles", "state_dict"])
-def test_as_others_leave_it_it_loads_too(tmp_path: Path, network: tuple[str, nn.Module], how: str) -> None:
-    word, net = network
+def test_as_others_leave_it_it_loads_too(tmp_path: Path, named_network: tuple[str, nn.Module], how: str) -> None:
+    name, net = named_network
     official.save(net, tmp_path / "a.pth")
     tensors = {
         prefix + n: t for prefix, part in containers.read(tmp_path / "a.pth").parts.items() for n, t in part.items()
@@ -480,7 +482,7 @@ def test_as_others_leave_it_it_loads_too(tmp_path: Path, network: tuple[str, nn.
         case "state_dict":
             save({"epoch": 1, "state_dict": tensors}, tmp_path / "a.pth")
     back, found = official.load(tmp_path / "a.pth")
-    assert found.word == word
+    assert found.network == name
     if how == "half":
         assert equal(
             back.state_dict(),
@@ -524,14 +526,14 @@ def test_both_networks_of_a_lightning_file_are_found(both: tuple[Path, nn.Module
     path, restorer, adapted = both
     net, found = official.load(path)
     assert same_network(net, restorer)
-    assert (found.word, found.others) == ("vlunet", ("clip-adapter",))
+    assert (found.network, found.others) == ("vlunet", ("clip-adapter",))
     assert "the file also holds clip-adapter; load it by that word" in found.lines()
     for other, found in (
         official.load(path, "clip-adapter"),
         official.load(path, into=clip_adapter.AdaptedClip(ADAPTED)),
     ):
         assert same_network(other, adapted)
-        assert (found.word, found.others) == ("clip-adapter", ("vlunet",))
+        assert (found.network, found.others) == ("clip-adapter", ("vlunet",))
 
 
 def test_tensors_beside_the_networks_are_counted(tmp_path: Path, both: tuple[Path, nn.Module, nn.Module]) -> None:
@@ -631,10 +633,10 @@ def test_every_released_network_is_told_by_its_tensors_names_and_shapes(name: st
 
 def test_a_large_clip_and_five_prompts_are_told_too() -> None:
     with torch.device("meta"):
-        nets = {word: CATALOGUE[word].build() for word in ("daclip-l14", "vlunet-5")}
-    for word, net in nets.items():
-        kind = official.recognise(CATALOGUE[word].keys.to_published(net.state_dict()))  # type: ignore[union-attr]
-        assert kind == word
+        nets = {name: CATALOGUE[name].build() for name in ("daclip-l14", "vlunet-5")}
+    for name, net in nets.items():
+        kind = official.recognise(CATALOGUE[name].keys.to_published(net.state_dict()))  # type: ignore[union-attr]
+        assert kind == name
 
 
 @pytest.mark.slow
@@ -643,7 +645,7 @@ def test_a_released_file_gives_the_released_network_s_numbers(tmp_path: Path) ->
     shapes = fill.load_shapes(KEYS / "nafnet_refusion.keys.json")
     weights = {f"module.{key}": torch.from_numpy(value) for key, value in fill.fill(shapes).items()}
     net, found = official.load(save(weights, tmp_path / "700000_G.pth"))
-    assert (found.word, found.contents.prefix) == ("nafnet-refusion", "module.")
+    assert (found.network, found.contents.prefix) == ("nafnet-refusion", "module.")
     expected = torch.from_numpy(np.load(KEYS.parent / "golden" / "nafnet_refusion.npz")["a_t1"])
     x_t, mu = (torch.from_numpy(fill.image(f"unet.a.{name}", (1, 3, 64, 64))) for name in ("xt", "mu"))
     with torch.no_grad():

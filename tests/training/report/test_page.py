@@ -567,14 +567,14 @@ def test_pictures_share_the_room_there_is(tmp_path: Path) -> None:
     found = encode_pictures(paths, room=900_000)
     assert sum(len(p.uri) for p in found.values()) <= 900_000
     small, large, wide = found.values()
-    assert (small.width, small.height, small.told) == (300, 100, "")
+    assert (small.width, small.height, small.remark) == (300, 100, "")
     assert large.width < 1500
-    assert large.told == f"scaled to {100 * large.width / 1500:.0f} %"
+    assert large.remark == f"scaled to {100 * large.width / 1500:.0f} %"
     assert large.height == pytest.approx(large.width / 3, abs=1)
     assert wide.width <= 1600
     none = encode_pictures(paths, room=1000)
     assert {p.uri for p in none.values()} == {""}
-    assert {p.told for p in none.values()} == {"left out, as the page would be too large"}
+    assert {p.remark for p in none.values()} == {"left out, as the page would be too large"}
 
 
 # Lineage

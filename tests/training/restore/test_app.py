@@ -27,7 +27,7 @@ import torch
 from patina.training.errors import MissingTorchError, ModelInputError
 from patina.training.images import to_bytes
 from patina.training.restore import app
-from patina.training.restore.files import BARELY
+from patina.training.restore.files import MIN_PROBABILITY_NAMED
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.restorer import Restorer
 from tests.pipeline.making import photo, picture
@@ -70,8 +70,8 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_shown_is_reduced_only_where_it_is_large() -> None:
     small = picture(64, 48)
-    assert app.shown(small) is small
-    assert app.shown(np.full((1000, 4096, 3), 7, np.uint8)).shape == (500, 2048, 3)
+    assert app.page_image(small) is small
+    assert app.page_image(np.full((1000, 4096, 3), 7, np.uint8)).shape == (500, 2048, 3)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,15 @@ def test_the_button_gives_both_images_the_degradations_and_the_file(gradio: Any,
     restorer = diffusion()
     source = photo(tmp_path / "a.png", 50, 40)
     page = app.make_app(restorer)
-    (before, after), words, button, told = restoring(page)(str(source), "fast-sde", 2, 7, lambda *a, **k: None)
+    (before, after), degradations, button, told = restoring(page)(str(source), "fast-sde", 2, 7, lambda *a, **k: None)
     expected = to_bytes(restorer.restore(picture(50, 40), sampler="fast-sde", steps=2, seed=7))
     assert np.array_equal(before, picture(50, 40))
     assert np.array_equal(after, expected)
-    every = restorer.look(picture(50, 40)).words
-    assert next(iter(words)) == next(iter(every))
-    assert words == {word: share for word, share in every.items() if share >= BARELY}
+    every = restorer.look(picture(50, 40)).degradations
+    assert next(iter(degradations)) == next(iter(every))
+    assert degradations == {
+        degradation: share for degradation, share in every.items() if share >= MIN_PROBABILITY_NAMED
+    }
     with PIL.Image.open(button.value["path"]) as written:
         assert np.array_equal(np.array(written), expected)
     assert told == "50×40 px"
@@ -291,7 +293,7 @@ def test_from_upload_to_download_in_a_browser(gradio: Any, browser: Browser, tmp
 
 
 def found_in(restorer: Restorer) -> dict[str, float]:
-    return restorer.look(picture(96, 64, 3)).words
+    return restorer.look(picture(96, 64, 3)).degradations
 
 
 def opened(address: str, url: str) -> np.ndarray[Any, Any]:

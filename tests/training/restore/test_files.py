@@ -24,7 +24,7 @@ from patina.pipeline.errors import BadImageError, SourceError
 from patina.training.errors import CheckpointError, ModelInputError, RunFailedError
 from patina.training.images import to_bytes
 from patina.training.models import unet
-from patina.training.restore.files import Restored, restore_files, restore_jobs, spoken
+from patina.training.restore.files import Restored, probabilities_line, restore_files, restore_jobs
 from patina.training.restore.load import load_model
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import Photo, encode_photo, read_photo, upright_exif
@@ -343,9 +343,9 @@ def test_what_cannot_be_read_is_told_and_the_rest_restored(tmp_path: Path) -> No
     (tmp_path / "in" / "c.jpg").write_bytes(b"no picture")
     photo(tmp_path / "in" / "d.png", 12, 12)
     os.mkfifo(tmp_path / "in" / "e.png")
-    told: list[Restored] = []
-    results = restore_files([tmp_path / "in"], tmp_path / "out", darkening(), told=told.append)
-    assert told == results
+    restored: list[Restored] = []
+    results = restore_files([tmp_path / "in"], tmp_path / "out", darkening(), on_restored=restored.append)
+    assert restored == results
     assert [(r.source.name, bool(r.error), r.out is None) for r in results] == [
         ("a.png", True, True),
         ("b.png", False, False),
@@ -450,7 +450,7 @@ def test_sampler_steps_seed_and_tiles_reach_the_restorer(tmp_path: Path) -> None
     same = restorer.restore(image, sampler="fast-sde", steps=2, seed=9, tiling=Tiling(64, 8))
     assert result.out
     assert np.array_equal(decode(result.out.read_bytes()).image, to_bytes(same))
-    assert result.words == restorer.look(image).words
+    assert result.degradations == restorer.look(image).degradations
 
 
 def test_progress_counts_the_calls_of_all_photographs(tmp_path: Path) -> None:
@@ -527,13 +527,13 @@ def test_a_network_that_gives_no_numbers_is_told(tmp_path: Path) -> None:
 
 
 def test_lines_and_shares() -> None:
-    words = {"noisy": 0.931, "jpeg-compressed": 0.044, "hazy": 0.02}
-    done = Restored(Path("photo.jpg"), Path("out/photo.jpg"), words, 1.23)
+    degradations = {"noisy": 0.931, "jpeg-compressed": 0.044, "hazy": 0.02}
+    done = Restored(Path("photo.jpg"), Path("out/photo.jpg"), degradations, 1.23)
     assert done.line == "photo.jpg: noisy 93 %, jpeg-compressed 4 % → out/photo.jpg, 1.2 s"
     assert Restored(Path("a"), Path("b"), {}, 0.04, ("told",)).line == "a → b, 0.0 s; told"
     assert Restored(Path("a"), None, error="the file is empty (0 bytes)").line == "a: the file is empty (0 bytes)"
-    assert spoken({"noisy": 0.999, "hazy": 0.001}) == "noisy 100 %"
-    assert spoken({"noisy": 0.001}) == "noisy 0 %"
+    assert probabilities_line({"noisy": 0.999, "hazy": 0.001}) == "noisy 100 %"
+    assert probabilities_line({"noisy": 0.001}) == "noisy 0 %"
 
 
 # Models

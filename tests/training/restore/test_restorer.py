@@ -28,7 +28,7 @@ from patina.training.restore.load import (
     load_restorer,
     text_features,
 )
-from patina.training.restore.restorer import Restorer, looks
+from patina.training.restore.restorer import Restorer, conditioner_views
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import picture
@@ -58,17 +58,19 @@ def diffusion(*, steered: bool = True, steps: int = 2) -> Restorer:
         return Restorer(net, None, made_up("sde", steps=steps))
     conditioner = seeing()
     texts = text_features(conditioner.net, daclip.DEGRADATIONS)
-    net, words = unet.UNet(UNET), daclip.DEGRADATIONS
-    return Restorer(net, conditioner, made_up("sde", "controller", steps=steps), words=words, texts=texts)
+    net, degradations = unet.UNet(UNET), daclip.DEGRADATIONS
+    return Restorer(net, conditioner, made_up("sde", "controller", steps=steps), degradations=degradations, texts=texts)
 
 
 def described() -> Restorer:
     """A tiny VLU-Net of random weights."""
     clip = clip_adapter.AdaptedClip(ADAPTED)
     conditioner = Conditioner(clip, made_up("contrastive", view="patch-floats"))
-    words = clip_adapter.PROMPTS
+    degradations = clip_adapter.PROMPTS
     stage = made_up("described", "adapter")
-    return Restorer(vlunet.VluNet(VLUNET), conditioner, stage, words=words, texts=text_features(clip, words))
+    return Restorer(
+        vlunet.VluNet(VLUNET), conditioner, stage, degradations=degradations, texts=text_features(clip, degradations)
+    )
 
 
 class Pointwise(nn.Module):
@@ -201,7 +203,7 @@ def test_the_stages_own_schedule_is_used() -> None:
 @pytest.mark.parametrize("view", ["photo", "patch", "patch-floats"])
 def test_photographs_smaller_than_the_squares_are_looked_at(width: int, height: int, view: str) -> None:
     conditioner = seeing(view, 0 if view == "photo" else 64)
-    views = looks(picture(width, height), conditioner)
+    views = conditioner_views(picture(width, height), conditioner)
     assert views.shape[1:] == (3, CLIP.image_size, CLIP.image_size)
     assert torch.isfinite(views).all()
     if view == "photo" or width == height:
@@ -211,27 +213,27 @@ def test_photographs_smaller_than_the_squares_are_looked_at(width: int, height: 
 def test_squares_are_spread_over_the_photograph_to_its_edges() -> None:
     conditioner = seeing("patch", 32)
     image = np.zeros((100, 200, 3), np.uint8)
-    assert len(looks(image, conditioner)) == 16
+    assert len(conditioner_views(image, conditioner)) == 16
     for corner in (np.s_[:1, :1], np.s_[:1, -1:], np.s_[-1:, :1], np.s_[-1:, -1:]):
         marked = image.copy()
         marked[corner] = 255
-        changed = (looks(marked, conditioner) != looks(image, conditioner)).flatten(1).any(1)
+        changed = (conditioner_views(marked, conditioner) != conditioner_views(image, conditioner)).flatten(1).any(1)
         assert changed.sum() == 1
 
 
 @pytest.mark.parametrize("make", [diffusion, described])
 def test_words_are_shares_of_one_the_likeliest_first(make: Callable[[], Restorer]) -> None:
     condition = make().look(picture(50, 40))
-    shares = list(condition.words.values())
+    shares = list(condition.degradations.values())
     assert sum(shares) == pytest.approx(1, abs=1e-5)
     assert shares == sorted(shares, reverse=True)
-    assert set(condition.words) in (set(daclip.DEGRADATIONS), set(clip_adapter.PROMPTS))
+    assert set(condition.degradations) in (set(daclip.DEGRADATIONS), set(clip_adapter.PROMPTS))
     assert all(context.shape[0] == 1 for context in condition.contexts.values())
 
 
 def test_without_a_clip_nothing_is_seen() -> None:
     condition = diffusion(steered=False).look(picture())
-    assert (condition.contexts, condition.words) == ({}, {})
+    assert (condition.contexts, condition.degradations) == ({}, {})
 
 
 def test_what_was_seen_steers() -> None:
@@ -274,7 +276,7 @@ def test_of_a_run_the_last_restorer_or_the_one_asked_for(run: Path) -> None:
     assert load_restorer(run, stage="nafnet").stage.name == "nafnet"
     assert load_restorer(run / "nafnet").stage.name == "nafnet"
     restorer = load_restorer(run / "irsde" / "model.safetensors")
-    assert set(restorer.look(picture()).words) == {"jpeg-compressed", "low-light", "noisy"}
+    assert set(restorer.look(picture()).degradations) == {"jpeg-compressed", "low-light", "noisy"}
     assert torch.equal(restorer.restore(picture(40, 40)), load_restorer(run).restore(picture(40, 40)))
 
 
@@ -308,8 +310,10 @@ def test_a_restorer_is_steered_only_by_what_it_was_trained_on(run: Path, tmp_pat
 
 def test_steering_is_frozen_and_brings_its_texts(run: Path) -> None:
     model = run / "irsde" / "model.safetensors"
-    conditioner, words, texts = load_conditioner(conditioner_file(model, "controller", checkpoint.load(model).notes))
-    assert words == ("jpeg-compressed", "low-light", "noisy")
+    conditioner, degradations, texts = load_conditioner(
+        conditioner_file(model, "controller", checkpoint.load(model).notes)
+    )
+    assert degradations == ("jpeg-compressed", "low-light", "noisy")
     assert texts.shape == (3, conditioner.width)
     assert not any(p.requires_grad for p in conditioner.net.parameters())
 
@@ -326,7 +330,7 @@ def test_a_published_unet_is_steered_by_daclips_file(tmp_path: Path) -> None:
     restorer = load_published(tmp_path / "universal-ir.pth", tmp_path / "daclip.pt")
     image = picture(40, 30)
     condition = restorer.look(image)
-    assert set(condition.words) == set(daclip.DEGRADATIONS)
+    assert set(condition.degradations) == set(daclip.DEGRADATIONS)
     conditioner = Conditioner(clip, made_up("contrastive", view="photo"))
     own = Restorer(net, conditioner, made_up("sde", "controller"))
     assert torch.equal(restorer.restore(image, steps=2, sampler="fast-ode"), own.restore(image))
@@ -347,7 +351,7 @@ def test_a_published_vlunet_brings_what_steers_it(tmp_path: Path) -> None:
     image = picture(40, 30)
     own = Restorer(net, Conditioner(clip, made_up("contrastive", view="patch-floats")), made_up("described", "adapter"))
     assert torch.equal(restorer.restore(image), own.restore(image))
-    assert set(restorer.look(image).words) == set(clip_adapter.PROMPTS)
+    assert set(restorer.look(image).degradations) == set(clip_adapter.PROMPTS)
 
 
 def test_a_published_restorer_without_a_clip_needs_none(tmp_path: Path) -> None:
