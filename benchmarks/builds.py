@@ -56,10 +56,10 @@ def spent(command: Sequence[str], environment: dict[str, str]) -> tuple[float, f
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
-def write_recipe(folder: Path, words: Sequence[str], photos: str = "photos") -> Path:
+def write_recipe(folder: Path, degradations: Sequence[str], photos: str = "photos") -> Path:
     """A recipe of one shard a degradation."""
-    path = folder / f"{photos}-{len(words)}-{words[0]}.toml"
-    tables = "".join(f"[degradations.{word}]\n" for word in words)
+    path = folder / f"{photos}-{len(degradations)}-{degradations[0]}.toml"
+    tables = "".join(f"[degradations.{degradation}]\n" for degradation in degradations)
     path.write_text(f"name = 'timed'\n[[sources]]\npath = '{photos}'\n{tables}", "utf-8")
     return path
 
@@ -87,14 +87,14 @@ def whole(timed: Timed, count: int, rounds: int) -> list[str]:
     ]
     groups = {"noisy": ("noisy",), "jpeg-compressed": ("jpeg-compressed",), "mean of all ten": tuple(CATALOGUE)}
     photos = {}
-    for share in {-(-count // len(words)) for words in groups.values()}:
+    for share in {-(-count // len(degradations)) for degradations in groups.values()}:
         photos[share] = (
             _copied(laid_out[:share], folder / f"few-{share}"),
             _copied(laid_out[: 3 * share], folder / f"many-{share}"),
         )
     timed.build(write_recipe(folder, ("noisy",), f"few-{min(photos)}"), folder / "warm")  # makes Prefect's database
-    for name, words in groups.items():
-        share = -(-count // len(words))  # as many tuples of each kind
+    for name, degradations in groups.items():
+        share = -(-count // len(degradations))  # as many tuples of each kind
         paths = photos[share][1]
         tuples, sums, overheads, fixed = [], [], [], []
         for _ in range(rounds):
@@ -102,14 +102,14 @@ def whole(timed: Timed, count: int, rounds: int) -> list[str]:
             for kind in ("few", "many"):
                 out = folder / "out"
                 shutil.rmtree(out, ignore_errors=True)
-                recipe = write_recipe(folder, words, f"{kind}-{share}")
+                recipe = write_recipe(folder, degradations, f"{kind}-{share}")
                 spans.append(timed.build(recipe, out, "--workers", "1", "--replay", "0")[0])
-            alone = [parts(paths[:share], word) for word in words]
-            once = cpu(partial(_look_over, paths[:share])) / share / len(words)
-            took = 1e3 * (spans[1] - spans[0]) / (2 * share * len(words))
+            alone = [parts(paths[:share], degradation) for degradation in degradations]
+            once = cpu(partial(_look_over, paths[:share])) / share / len(degradations)
+            took = 1e3 * (spans[1] - spans[0]) / (2 * share * len(degradations))
             tuples.append(took)
-            sums.append(once + sum(sum(part.values()) for part in alone) / len(words))
-            image = sum(sum(v for k, v in part.items() if k not in OVERHEAD) for part in alone) / len(words)
+            sums.append(once + sum(sum(part.values()) for part in alone) / len(degradations))
+            image = sum(sum(v for k, v in part.items() if k not in OVERHEAD) for part in alone) / len(degradations)
             overheads.append((took - once - image) / took)
             fixed.append(spans[0] - (spans[1] - spans[0]) / 2)
         ratio = statistics.median(t / s for t, s in zip(tuples, sums, strict=True))

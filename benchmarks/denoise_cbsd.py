@@ -41,7 +41,7 @@ from patina.training.restore.options import usual_tile
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.plan import load_plan, parse_file_table
 
-WORDS = ("noisy", "jpeg-compressed")
+DEGRADATIONS = ("noisy", "jpeg-compressed")
 RESTORERS = ("vlunet", "nafnet", "irsde")
 STEERING = ("controller", "adapter")
 HELD_OUT = 20
@@ -55,24 +55,24 @@ def build(photos: Path, folder: Path) -> Path:
         split.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, split / path.name)
     sources = "".join(f"[[sources]]\npath = '{split}'\nsplit = '{split}'\n" for split in ("train", "val"))
-    return build_dataset(folder, "".join(f"[degradations.{word}]\n" for word in WORDS), sources)
+    return build_dataset(folder, "".join(f"[degradations.{degradation}]\n" for degradation in DEGRADATIONS), sources)
 
 
 def steered(size: str, crop: int) -> Iterator[dict[str, Any]]:
     """The stages that steer, tiny ones, which look at squares as the restorers are trained on."""
     for name in STEERING:
         table = load_plan("tiny")[name].file_table()
-        table["data"].update(crop=crop, group=0, entries=list(WORDS))
+        table["data"].update(crop=crop, group=0, entries=list(DEGRADATIONS))
         table["validation"]["every"] = 0
         if size == "tiny":
             table["max_images"] = table["max_images"] // 4
         yield table
 
 
-def restorer(name: str, word: str, size: str) -> dict[str, Any]:
+def restorer(name: str, degradation: str, size: str) -> dict[str, Any]:
     """A restorer's stage on one degradation, without looks in between."""
     table = load_plan(size)[name].file_table()
-    table["data"].update(entries=[word], weights={}, repeats={})
+    table["data"].update(entries=[degradation], weights={}, repeats={})
     table["validation"]["every"] = 0
     table["save_every"] = 0
     return table
@@ -95,31 +95,31 @@ def rate_of(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> float
     return float(np.median(rates))
 
 
-def pairs(dataset: Path, split: str, word: str, count: int = 0) -> list[tuple[Any, Any]]:
+def pairs(dataset: Path, split: str, degradation: str, count: int = 0) -> list[tuple[Any, Any]]:
     """LQ and GT of a split's first samples; 0: of all."""
-    index = read_index(dataset, split, (word,))
+    index = read_index(dataset, split, (degradation,))
     return [read_pair(index, row) for row in range(count or len(index))]
 
 
-def non_local_means(dataset: Path, word: str) -> tuple[float, int, float]:
+def non_local_means(dataset: Path, degradation: str) -> tuple[float, int, float]:
     """PSNR on the split val, the strength, and seconds a photograph."""
 
     def score(some: Sequence[tuple[Any, Any]], strength: int) -> float:
         done = (cv2.fastNlMeansDenoisingColored(lq, None, strength, strength, 7, 21) for lq, _ in some)
         return float(np.mean([psnr(out, gt) for out, (_, gt) in zip(done, some, strict=True)]))
 
-    learnt = pairs(dataset, "train", word, 6)
+    learnt = pairs(dataset, "train", degradation, 6)
     strength = max(STRENGTHS, key=lambda s: score(learnt, s))
-    held = pairs(dataset, "val", word)
+    held = pairs(dataset, "val", degradation)
     began = time.perf_counter()
     return score(held, strength), strength, (time.perf_counter() - began) / len(held)
 
 
-def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu: bool) -> list[str]:
+def table_of(degradation: str, dataset: Path, run: Path, seconds: float, size: str, cpu: bool) -> list[str]:
     """A degradation's table."""
     rows, given, count = [], 0.0, 0
     for name in RESTORERS:
-        table = restorer(name, word, size)
+        table = restorer(name, degradation, size)
         batch = table["data"]["batch"]
         table["max_images"] = max(1, round(rate_of(table, dataset, run, cpu) * seconds / batch)) * batch
         done = train(table, dataset, run, cpu)
@@ -127,7 +127,14 @@ def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu
         net = load_restorer(run / name, device=device)
         tiling = Tiling(usual_tile(net) if net.is_diffusion and size == "tiny" else 0, 32)
         found = evaluate(
-            net, dataset, entries=(word,), protocol="vlunet", tiling=tiling, lpips=False, fid=False, device=device
+            net,
+            dataset,
+            entries=(degradation,),
+            protocol="vlunet",
+            tiling=tiling,
+            lpips=False,
+            fid=False,
+            device=device,
         ).mean
         given, count = found.input_psnr, found.count
         rows.append(
@@ -136,12 +143,12 @@ def table_of(word: str, dataset: Path, run: Path, seconds: float, size: str, cpu
         )
         print(rows[-1], file=sys.stderr)
         shutil.rmtree(run / name)
-    means, strength, took = non_local_means(dataset, word)
+    means, strength, took = non_local_means(dataset, degradation)
     rows.append(f"| non-local means, h = {strength} | {means:.2f} | {means - given:+.2f} | – | – | – | {took:.2f} |")
-    papers = published.tables("vlunet", published.NHR)["psnr"] if word == "noisy" else None
+    papers = published.tables("vlunet", published.NHR)["psnr"] if degradation == "noisy" else None
     printed = ", ".join(f"{row.method} {row.of('noisy-50')}" for row in papers.rows) if papers else ""
     return [
-        f"## {word}\n",
+        f"## {degradation}\n",
         f"{count} held-out photographs; degraded {given:.2f} dB.\n",
         "| restored by | PSNR, dB | gain | SSIM | images seen | trained, s | s a photograph |",
         "|---|---|---|---|---|---|---|",
@@ -155,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--seconds", type=float, default=120, help="of training, each restorer on each degradation")
-    parser.add_argument("--words", nargs="+", choices=WORDS, default=list(WORDS))
+    parser.add_argument("--words", nargs="+", choices=DEGRADATIONS, default=list(DEGRADATIONS))
     parser.add_argument("--size", choices=("tiny", "paper"), default="tiny")
     parser.add_argument("--save", action="store_true", help="write benchmarks/denoise_cbsd.md")
     options = parser.parse_args()
@@ -165,11 +172,11 @@ def main() -> None:
         folder = Path(temporary)
         dataset = build(options.photos, folder)
         run = folder / "run"
-        crop = restorer(RESTORERS[0], WORDS[0], options.size)["data"]["crop"]
+        crop = restorer(RESTORERS[0], DEGRADATIONS[0], options.size)["data"]["crop"]
         for table in steered(options.size, crop):
             train(table, dataset, run, cpu)
-        for word in options.words:
-            lines += table_of(word, dataset, run, options.seconds, options.size, cpu)
+        for degradation in options.words:
+            lines += table_of(degradation, dataset, run, options.seconds, options.size, cpu)
     where = machine() if cpu else f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {platform.platform()}"
     lines.append(
         f"\nMeasured by `python -m benchmarks.denoise_cbsd PHOTOS --seconds {options.seconds:.0f} "

@@ -116,7 +116,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder) / "photos", PHOTOS)
-        dataset = build_dataset(Path(folder), "".join(f"[degradations.{word}]\n" for word in CATALOGUE))
+        dataset = build_dataset(Path(folder), "".join(f"[degradations.{degradation}]\n" for degradation in CATALOGUE))
         index = read_index(dataset, "train")
         conditioners: dict[str, Conditioner] = {}
         for name, stage in load_plan("tiny").items():

@@ -26,7 +26,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.source import ImageInfo, Source
 from patina.synth.degradations import CATALOGUE
 
-WORDS = ("noisy", "jpeg-compressed", "hazy")
+DEGRADATIONS = ("noisy", "jpeg-compressed", "hazy")
 A_SHARD = 1000  # photographs
 
 
@@ -36,7 +36,7 @@ def recipe_of(count: int) -> Recipe:
         "sources": [{"path": "photos"}],
         "buckets": max(1, count // A_SHARD),
         "split": {"val": 0.01},
-        "degradations": {word: {} for word in WORDS},
+        "degradations": {degradation: {} for degradation in DEGRADATIONS},
     }
     return parse_recipe(table, Path("/"), "scale")
 
@@ -101,7 +101,7 @@ def report(counts: list[int]) -> str:
     for count in counts:
         call = [sys.executable, "-m", "benchmarks.plan_scale", "--one", str(count)]
         found = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
-        samples = count * len(WORDS)
+        samples = count * len(DEGRADATIONS)
         lines.append(
             f"| {count:,} | {samples:,} | {found['shards']:,} | {found['first']:.1f} | {found['again']:.1f} | "
             f"{found['again'] / samples * 1e6:.1f} | {found['peak_mb']:.0f} | {found['manifest_mb']:.2f} |"

@@ -41,8 +41,8 @@ def per_photograph(count: int, rounds: int) -> tuple[float, float, float]:
         for round_number in range(rounds + 1):
             read = cpu(lambda: [inspect(path.read_bytes()) for path in paths]) / count
             took = size = 0.0
-            for word in CATALOGUE:
-                took += whole(folder, word, count)
+            for degradation in CATALOGUE:
+                took += whole(folder, degradation, count)
                 size += sum(path.stat().st_size for path in (folder / "out").rglob("*.tar*")) / count
             if round_number:
                 reads.append(read)

@@ -99,10 +99,10 @@ def figures(tree: Path) -> dict[str, str]:
 def milliseconds(tree: Path, code: str) -> float:
     """CPU time of a fresh interpreter that runs this, less that of one that runs nothing: median of `ROUNDS`."""
 
-    def once(words: str) -> float:
+    def once(program: str) -> float:
         before = os.times()
         environment = {**os.environ, "PYTHONPATH": str(tree)}
-        subprocess.run([sys.executable, "-P", "-c", words], env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-P", "-c", program], env=environment, check=True, stdout=subprocess.DEVNULL)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 

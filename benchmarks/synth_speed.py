@@ -52,7 +52,7 @@ def opencv_jpeg(image: Image) -> Any:
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
-# What stands beside a degradation, by its word.
+# What stands beside a degradation, by its name.
 USUAL: dict[str, dict[str, Callable[[Image], Any]]] = {
     "noisy": {"NumPy normal, clip": numpy_normal, "OpenCV randn, add": opencv_randn},
     "jpeg-compressed": {"OpenCV imencode, imdecode": opencv_jpeg},
@@ -73,17 +73,17 @@ NEAREST: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def albumentations_of(word: str) -> dict[str, Callable[[Image], Any]]:
+def albumentations_of(name: str) -> dict[str, Callable[[Image], Any]]:
     """The nearest transform of albumentations, if it is installed."""
     try:
         import albumentations
     except ImportError:
         return {}
-    if word not in NEAREST:
+    if name not in NEAREST:
         return {}
-    name, settings = NEAREST[word]
-    transform = getattr(albumentations, name)(p=1, **settings)
-    return {f"albumentations {name}": lambda image: transform(image=image)["image"]}
+    transform_name, settings = NEAREST[name]
+    transform = getattr(albumentations, transform_name)(p=1, **settings)
+    return {f"albumentations {transform_name}": lambda image: transform(image=image)["image"]}
 
 
 def milliseconds(work: Callable[[], object]) -> list[float]:
@@ -106,12 +106,12 @@ def main() -> None:
     image = np.asarray(cv2.resize(skimage.data.coffee(), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), np.uint8)
     lines = ["| degradation, at its defaults | min, ms | median, ms | images/s/core | beside it: median, ms |"]
     lines.append("|---|---|---|---|---|")
-    for word in CATALOGUE:
-        times = milliseconds(partial(ours, CATALOGUE[word](), image, iter(range(2 * RUNS))))
-        beside = USUAL.get(word, {}) | albumentations_of(word)
+    for name in CATALOGUE:
+        times = milliseconds(partial(ours, CATALOGUE[name](), image, iter(range(2 * RUNS))))
+        beside = USUAL.get(name, {}) | albumentations_of(name)
         others = [f"{n} {statistics.median(milliseconds(partial(work, image))):.1f}" for n, work in beside.items()]
         median = statistics.median(times)
-        lines.append(f"| {word} | {min(times):.1f} | {median:.1f} | {1000 / median:.0f} | {'; '.join(others)} |")
+        lines.append(f"| {name} | {min(times):.1f} | {median:.1f} | {1000 / median:.0f} | {'; '.join(others)} |")
     lines += ["", f"CPU ms for a {WIDTH}×{HEIGHT} image, {RUNS} runs, `python -m benchmarks.synth_speed`"]
     text = "\n".join([*lines, f"on {machine()}."])
     print(text)

@@ -52,9 +52,9 @@ def cpu(function: Callable[[], object]) -> float:
     return 1e3 * (time.process_time() - start)
 
 
-def whole(folder: Path, word: str, count: int) -> float:
+def whole(folder: Path, name: str, count: int) -> float:
     """Milliseconds a tuple of `build_shard`, all in one shard."""
-    table = {"sources": [{"path": "photos"}], "degradations": {word: {}}}
+    table = {"sources": [{"path": "photos"}], "degradations": {name: {}}}
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     with Workspace(out) as workspace, Stores.open(out) as stores:
@@ -64,18 +64,18 @@ def whole(folder: Path, word: str, count: int) -> float:
         return cpu(lambda: build_shard(job)) / count
 
 
-def parts(paths: Sequence[Path], word: str) -> dict[str, float]:
+def parts(paths: Sequence[Path], name: str) -> dict[str, float]:
     """Milliseconds a tuple of each part, on its own."""
-    degradation = CATALOGUE[word]()
+    degradation = CATALOGUE[name]()
     files = [path.read_bytes() for path in paths]
     images = [decode(data).image for data in files]
     rngs = [Rng(f"{i:032x}") for i in range(len(paths))]
     count = len(paths)
     seconds: dict[str, float] = {}
 
-    def part(name: str, function: Callable[[], list[object]]) -> list[object]:
+    def part(step: str, function: Callable[[], list[object]]) -> list[object]:
         kept: list[object] = []
-        seconds[name] = cpu(lambda: kept.extend(function())) / count
+        seconds[step] = cpu(lambda: kept.extend(function())) / count
         return kept
 
     part("read and verify", lambda: [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
@@ -115,7 +115,7 @@ def parts(paths: Sequence[Path], word: str) -> dict[str, float]:
     return seconds
 
 
-def loop(paths: Sequence[Path], folder: Path, word: str) -> float:
+def loop(paths: Sequence[Path], folder: Path, name: str) -> float:
     """Milliseconds a tuple of the loop that people use."""
     target = folder / "loop"
     shutil.rmtree(target, ignore_errors=True)
@@ -124,9 +124,9 @@ def loop(paths: Sequence[Path], folder: Path, word: str) -> float:
     random = np.random.default_rng(0)
 
     def degrade(image: np.ndarray) -> np.ndarray:
-        if word == "noisy":
+        if name == "noisy":
             return np.clip(image + random.normal(0, 50, image.shape), 0, 255).astype(np.uint8)
-        if word == "jpeg-compressed":
+        if name == "jpeg-compressed":
             return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 10])[1], cv2.IMREAD_COLOR)
         mask = np.full(image.shape[:2], 255, np.uint8)
         for _ in range(30):
@@ -160,13 +160,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = lay_out(folder / "photos", options.count)
-        for word in CATALOGUE:
+        for degradation in CATALOGUE:
             wholes, sums, loops = [], [], []
             every: dict[str, list[float]] = {}
             for round_number in range(options.rounds + 1):
-                took = whole(folder, word, options.count)
-                alone = parts(paths, word)
-                usual = loop(paths, folder, word) if word in USUAL else 0.0
+                took = whole(folder, degradation, options.count)
+                alone = parts(paths, degradation)
+                usual = loop(paths, folder, degradation) if degradation in USUAL else 0.0
                 if round_number == 0:  # the first fills caches, tables and scratch buffers
                     continue
                 wholes.append(took)
@@ -178,17 +178,17 @@ def main() -> None:
             ratio = middle(w / s for w, s in zip(wholes, sums, strict=True))
             size = sum(path.stat().st_size for path in (folder / "out").rglob("*.tar*")) / options.count / 1000
             against = "– | –"
-            if word in USUAL:
+            if degradation in USUAL:
                 share = middle(u / w for w, u in zip(wholes, loops, strict=True))
                 against = f"{middle(loops):.1f} | 1/{share:.1f}"
             lines.append(
-                f"| {word} | {middle(wholes):.2f} | {middle(sums):.2f} | {ratio:.2f} | {against} | "
+                f"| {degradation} | {middle(wholes):.2f} | {middle(sums):.2f} | {ratio:.2f} | {against} | "
                 f"{1000 / middle(wholes):.0f} | {size:.0f} |"
             )
             mean_whole.append(middle(wholes))
             mean_parts.append(middle(sums))
             mean_bytes.append(size)
-            details.append(f"{word}: " + ", ".join(f"{p} {middle(v):.2f}" for p, v in every.items()))
+            details.append(f"{degradation}: " + ", ".join(f"{p} {middle(v):.2f}" for p, v in every.items()))
     took, alone_took, size = (statistics.mean(values) for values in (mean_whole, mean_parts, mean_bytes))
     lines.append(
         f"| mean of all ten | {took:.2f} | {alone_took:.2f} | {took / alone_took:.2f} | – | – | {1000 / took:.0f} | "

@@ -186,7 +186,7 @@ class FromDepth(Rendered, Protocol):
         return self._depths.digest_for(name)
 
     def settings(self) -> dict[str, Any]:
-        """As the protocol says; of the folder of depth maps only that there is one: `side_input_digest` tells each map."""
+        """As the protocol says; of the depth maps only that there is a folder: `side_input_digest` tells each map."""
         return {**super().settings(), "depth": "maps" if self.depth else ""}
 
 

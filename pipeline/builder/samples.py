@@ -106,7 +106,7 @@ class SampleMaker:
             "key": sample.key,
             "entry": sample.entry,
             "degradation": sample.label,
-            "degradations": list(sample.words),
+            "degradations": list(sample.degradations),
             "params": canonical_json(params),
             "seed": sample.seed,
             "variant": sample.variant,
@@ -173,7 +173,7 @@ def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
     small = measure(at_clip_size(clean), at_clip_size(degraded))
     return {
         **asdict(full),
-        "word": full.word,
+        "word": full.level,
         **{f"clip_{name}": value for name, value in asdict(small).items()},
-        "clip_word": small.word,
+        "clip_word": small.level,
     }

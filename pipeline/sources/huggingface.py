@@ -209,11 +209,11 @@ class HuggingFace:
         data = data.select_columns(list(dict.fromkeys(own)))
         for column in (*roles.gt, *roles.lq):
             data = data.cast_column(column, datasets.Image(decode=False))
-        words = _class_names(features.get(roles.label))
+        class_names = _class_names(features.get(roles.label))
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
         for number, row in enumerate(data):
-            found = self._candidate(number, row, roles, words)
+            found = self._candidate(number, row, roles, class_names)
             if isinstance(found, Refusal):
                 refusals.append(found)
                 continue
@@ -226,7 +226,7 @@ class HuggingFace:
         return Found(_distinct(candidates), refusals)
 
     def _candidate(
-        self, number: int, row: Mapping[str, Any], roles: _Roles, words: Sequence[str]
+        self, number: int, row: Mapping[str, Any], roles: _Roles, class_names: Sequence[str]
     ) -> Candidate | Refusal:
         split = re.sub(r"[^\w-]+", "-", self.split_name).strip("-")  # it may be a part, train[:10%]
         nameless = f"{split}-{number:06d}"
@@ -242,7 +242,7 @@ class HuggingFace:
                 sides.append(self._image(row[present[0]], nameless + mark))
             except OSError as error:
                 return Refusal(nameless, f"its image in the column {present[0]!r} cannot be read: {error}")
-        label = "" if self.degradation else _text_of(_within(row, roles.label), words)
+        label = "" if self.degradation else _text_of(_within(row, roles.label), class_names)
         if roles.lq and not self.degradation:
             label = columns.label_of(label)
             problem = columns.label_problem(label) if label else f"has no text in its column {roles.label!r}"
@@ -455,12 +455,12 @@ def _class_names(feature: Any) -> Sequence[str]:
     return tuple(getattr(feature, "names", None) or ())
 
 
-def _text_of(value: Any, words: Sequence[str]) -> str:
+def _text_of(value: Any, class_names: Sequence[str]) -> str:
     """A cell as text: the first of a list, the word of a class; empty for anything else."""
     if isinstance(value, list):
         value = value[0] if value else ""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
-        return words[value]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(class_names):
+        return class_names[value]
     return value if isinstance(value, str) else ""
 
 

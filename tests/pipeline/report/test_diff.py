@@ -132,7 +132,7 @@ def test_a_caption_is_told_once_for_its_photograph(tmp_path: Path) -> None:
     write()
     one = found(old, made(tmp_path, "new", captions=captions))
     assert one.captions == Listed(1, ('good-001.png: "number 1" → "number one"',))
-    assert [(e.captions, e.pixels, e.words, e.same) for e in one.samples] == [(1, 0, 0, 2)] * 2
+    assert [(e.captions, e.pixels, e.reworded, e.same) for e in one.samples] == [(1, 0, 0, 2)] * 2
     assert not one.recipe
 
 
@@ -142,7 +142,7 @@ def test_a_captioners_name_alone_is_no_other_caption(old: Path, tmp_path: Path) 
     text = "".join(json.dumps({"name": names[d], "caption": c}) + "\n" for d, c in lines.items())
     (tmp_path / "captions.jsonl").write_text(text, "utf-8")
     one = found(old, made(tmp_path, "new", captions={"kind": "sidecar", "path": "captions.jsonl"}))
-    assert [(e.captions, e.pixels, e.words) for e in one.samples] == [(0, 0, 4)] * 2
+    assert [(e.captions, e.pixels, e.reworded) for e in one.samples] == [(0, 0, 4)] * 2
     assert not one.captions.total
 
 
