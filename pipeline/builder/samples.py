@@ -49,7 +49,7 @@ class SampleMaker:
         if found:
             _, members = found
             fact = {**json.loads(members["json"]), "key": sample.key}
-            fact |= _worded(sample, json.loads(fact["params"]), fact["severity"])
+            fact |= _text_facts(sample, json.loads(fact["params"]), fact["severity"])
             kept = [(e, body) for e, body in members.items() if e not in {"txt", "json"}]
             self.captioned += 1
             return pack(sample.key, _ordered(kept, sample.caption, fact)), fact
@@ -118,7 +118,7 @@ class SampleMaker:
             "height": height,
             "severity": severity,
             "pixels": sample.pixels,
-            **_worded(sample, params, severity),
+            **_text_facts(sample, params, severity),
         }
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
 
@@ -133,7 +133,7 @@ class SampleMaker:
         self._source = source.digest
 
 
-def _worded(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
+def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
     """What KEY.json says in words, and the fingerprint that covers it."""
     caption = sample.caption
     return {

@@ -93,7 +93,7 @@ def expect_writable(address: str) -> None:
 def pull(address: str, events: Events) -> Path:
     """Make the mirror of an address what the address holds, and give its folder. What is there already is not fetched.
 
-    A mirror that is ahead, because an earlier run built and could not upload, stays: its next upload mends the rest. A
+    A mirror that is ahead, because an earlier run built and could not upload, stays: its next upload fixes the rest. A
     shard that is not what its manifest names, as an upload that broke off leaves it, is left out: the next build makes
     it again. So does a build with everything where the manifest cannot be read. Raises RemoteOutputError, LockedError.
     """

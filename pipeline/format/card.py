@@ -76,7 +76,7 @@ MEMBERS = (
 )
 """Files of a sample, in Markdown, explained; truth maps come after them."""
 
-TOLD = (
+FIELD_ROWS = (
     ("key",), ("degradation",), ("degradations",), ("entry",), ("params",), ("seed",), ("source", "content"),
     ("x", "y", "width", "height"), ("variant",), ("severity",), ("text",), ("caption", "captioner"),
     ("pixels", "fingerprint"),
@@ -310,7 +310,7 @@ def _loading(manifest: Manifest) -> list[str]:
 def _columns(truth: Sequence[str]) -> list[str]:
     """Tables of a sample's files and of KEY.json's keys; their cells are Markdown already."""
     members = [("member", "holds"), *MEMBERS, *(_truth(name) for name in truth)]
-    keys = [(", ".join(f"`{name}`" for name in names), _meaning(names[0])) for names in TOLD]
+    keys = [(", ".join(f"`{name}`" for name in names), _meaning(names[0])) for names in FIELD_ROWS]
     return [
         "## What a sample holds",
         "",
@@ -404,8 +404,8 @@ def _making(manifest: Manifest, numbers: Statistics) -> list[str]:
         if manifest.duplicates
         else ""
     )
-    mended = manifest.recipe.get("split", {}).get("leaks") == "mend"
-    scenes = ", and photographs of one scene are kept on one side" if mended else ""
+    one_side = manifest.recipe.get("split", {}).get("leaks") == "mend"
+    scenes = ", and photographs of one scene are kept on one side" if one_side else ""
     return [
         "## How it was made",
         "",

@@ -30,7 +30,7 @@ COLUMNS = (
 BATCH = 1 << 20
 """Rows compared at a time."""
 
-KEPT = 200
+MAX_LISTED = 200
 """Items of a list that are kept; all are counted."""
 
 SHOWN = 12
@@ -260,7 +260,7 @@ def _count(one: Snapshot) -> tuple[int, int]:
 
 def _listed(items: Iterable[str]) -> Listed:
     found = sorted(items)
-    return Listed(len(found), tuple(found[:KEPT]))
+    return Listed(len(found), tuple(found[:MAX_LISTED]))
 
 
 def _shards(old: Manifest, new: Manifest) -> dict[str, Listed]:
@@ -353,7 +353,7 @@ def _captions(old: Snapshot, new: Snapshot, both: tuple[Rows, Rows], differ: NDA
     for name, one, rows in (("old", old, both[0]), ("new", new, both[1])):
         columns[name] = one.samples["caption"].take(rows[differ])
     found = pa.table(columns).group_by(list(columns)).aggregate([]).sort_by([(n, "ascending") for n in columns])
-    first = found.slice(0, KEPT).to_pylist()
+    first = found.slice(0, MAX_LISTED).to_pylist()
     digests = pa.array([row["digest"] for row in first], pa.string())
     named = new.sources.filter(pc.is_in(new.sources["digest"], digests)).select(["digest", "names"]).to_pylist()
     names = {row["digest"]: row["names"][0] for row in named}
@@ -375,7 +375,8 @@ def _sources(old: pa.Table, new: pa.Table) -> dict[str, Listed]:
 
     def listed(where: NDArray[np.bool_], line_of: Callable[[dict[str, Any], dict[str, Any]], str]) -> Listed:
         sides = ((old, both[0]), (new, both[1]))
-        first = [table.take(rows[where][:KEPT]).to_pylist() for table, rows in sides]  # a million of them need not be
+        # of a million of them not all need be
+        first = [table.take(rows[where][:MAX_LISTED]).to_pylist() for table, rows in sides]
         return Listed(int(where.sum()), tuple(sorted(line_of(was, now) for was, now in zip(*first, strict=True))))
 
     def other_facts(was: dict[str, Any], now: dict[str, Any]) -> str:

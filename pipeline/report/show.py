@@ -29,10 +29,10 @@ def find_samples(folder: Path, query: str) -> list[SampleRow]:
     return found
 
 
-def _spoken(params: Mapping[str, Any]) -> list[str]:
+def _parameter_lines(params: Mapping[str, Any]) -> list[str]:
     """Parameters for people: a line, of a composite one for each part; KEY.json has them in full."""
     if "parts" in params:
-        return [f"{name}: {line}" for name, part in params["parts"] for line in _spoken(part)]
+        return [f"{name}: {line}" for name, part in params["parts"] for line in _parameter_lines(part)]
     return [", ".join(f"{name} {_value(value)}" for name, value in params.items()) or "none are known"]
 
 
@@ -59,7 +59,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "tile": f"{row.width}×{row.height} at ({row.x}, {row.y}) of {source['width']}×{source['height']} px",
         "caption": f"{row.caption}   [{fact['captioner']}]",
         "degradation": row.degradation + (f", variant {row.variant}" if row.variant else ""),
-        "parameters": f"\n{' ':12} ".join(_spoken(json.loads(row.params))),
+        "parameters": f"\n{' ':12} ".join(_parameter_lines(json.loads(row.params))),
         "seed": row.seed or "none: the degraded image came with the clean one",
         "in words": row.sentence,
         "severity": f"{row.severity:.0f} of 100, {fact['severity']['word']}; at 224 px {row.clip_severity:.0f}, "

@@ -80,13 +80,13 @@ def scan(
     dropped = {s.digest for s in small}
     usable = [s for s in kept if s.digest not in dropped]
     leaks = _find_leaks(usable, recipe, store, workers, comparing)
-    mend = recipe.split.leaks == "mend"
-    if mend:
+    fixes_leaks = recipe.split.leaks == "mend"
+    if fixes_leaks:
         usable = _on_one_side(usable, leaks)
     return Scan(
         tuple(usable),
         tuple(sorted(refusals, key=lambda r: (r.name, r.reason))),
-        (*notes, *pair_notes, *split_notes, *leaks.lines(mended=mend)),
+        (*notes, *pair_notes, *split_notes, *leaks.lines(fixed=fixes_leaks)),
         seen,
         ignored,
         hashed,

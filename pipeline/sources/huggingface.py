@@ -138,7 +138,7 @@ class HuggingFace:
                 raise self._explained(error) from None
             rights = rights_in(self._home) if roles.source else Rights()
             index = self._index(roles, fingerprint, rights)
-            found = _kept(index) if index else None
+            found = _cached_scan(index) if index else None
             if found is None:
                 try:
                     found = self._read(datasets, data, roles, features, rights)
@@ -148,7 +148,9 @@ class HuggingFace:
                     _keep(index, found)
         if not found.candidates:
             first = f"; the first: {found.refusals[0].name} {found.refusals[0].reason}" if found.refusals else ""
-            raise SourceError(f"path: none of the {len(found.refusals)} rows of {self._spoken} can be used{first}")
+            raise SourceError(
+                f"path: none of the {len(found.refusals)} rows of {self._display_name} can be used{first}"
+            )
         return replace(found, notes=rights.notes)
 
     def _load(self, datasets: ModuleType) -> Any:
@@ -308,7 +310,7 @@ class HuggingFace:
         return locations.cache_folder() / "huggingface" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     @property
-    def _spoken(self) -> str:
+    def _display_name(self) -> str:
         return f"{self.path}, split {self.split_name}"
 
     def _explained(self, error: Exception) -> SourceError:
@@ -349,7 +351,7 @@ class HuggingFace:
                 "or give the path of a copy, begun with ./",
             ),
         )
-        return SourceError(next((said for holds, said in sentences if holds), f"path: {self._spoken}: {words}"))
+        return SourceError(next((said for holds, said in sentences if holds), f"path: {self._display_name}: {words}"))
 
 
 @dataclass(frozen=True)
@@ -491,7 +493,7 @@ def _state_of(folder: str) -> str:
     return digest.hexdigest() if time.time_ns() - newest >= RECENT_NS else ""
 
 
-def _kept(index: Path) -> Found | None:
+def _cached_scan(index: Path) -> Found | None:
     """What an earlier scan found, if all its files are still there."""
     try:
         record = json.loads(index.read_bytes())

@@ -15,7 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.format.card import HUB_LICENCES, TOLD, TRUTH, card, hub_licence, public, shown_recipe
+from patina.pipeline.format.card import FIELD_ROWS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import Manifest, ShardEntry, load_manifest, read_samples
 from patina.pipeline.format.sample_schema import FIELDS
@@ -218,7 +218,7 @@ def test_every_truth_map_of_the_catalogue_is_explained(dataset: Path) -> None:
 
 
 def test_every_key_of_the_facts_is_explained() -> None:
-    explained = {name for names in TOLD for name in names}
+    explained = {name for names in FIELD_ROWS for name in names}
     assert explained == {field.name for field in FIELDS} - {"schema"}
 
 

@@ -20,7 +20,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import read_samples
 from patina.pipeline.plan.planning import Options
-from patina.pipeline.report.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
+from patina.pipeline.report.diff import MAX_LISTED, Diff, EntryChange, Listed, diff, read_snapshot, settings
 from patina.pipeline.report.diff_page import CROP, _compared, _readable, write_diff_page
 from patina.pipeline.report.pictures import strongest
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
@@ -196,7 +196,7 @@ def test_other_tools_explain_and_do_not_count(old: Path, tmp_path: Path) -> None
 
 
 def test_long_lists_are_counted_whole_and_shown_in_part() -> None:
-    lines = _with_shards(Listed(1000, tuple(f"{i:04d}.tar" for i in range(KEPT)))).lines(3)
+    lines = _with_shards(Listed(1000, tuple(f"{i:04d}.tar" for i in range(MAX_LISTED)))).lines(3)
     shown = lines.index("shards   1,000 added")
     assert lines[shown + 1 :] == ["  added 0000.tar", "  added 0001.tar", "  added 0002.tar", "  … and 997 more added"]
 
