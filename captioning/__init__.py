@@ -1,6 +1,6 @@
 """A clean image becomes a sentence. Knows no other package of patina.
 
-The catalogue of captioners is a literal table, word to class: registration and documentation at once. Adding one is
+The catalogue of captioners is a literal table, kind to class: registration and documentation at once. Adding one is
 one file in this folder, its test, and its line here; recipes and the command line read this table.
 """
 

@@ -30,8 +30,8 @@ from patina.captioning.devices import (
     joined,
     moved,
     require,
-    sent,
     single_threaded,
+    to_device,
     whole_digits,
     within_memory,
 )
@@ -187,7 +187,7 @@ def _replica(captioner: Blip, device: str) -> Replica:
 
     processor = _fetch(captioner)
     precision = _precision(captioner.precision, device)
-    with _told(captioner), _quietly():
+    with _explain_model_errors(captioner), _quietly():
         network: Any = AutoModelForImageTextToText.from_pretrained(
             _place(captioner), revision=captioner.revision, dtype=getattr(torch, precision)
         )
@@ -207,7 +207,7 @@ def _fetch(captioner: Blip) -> Any:
             f"model: {captioner.model!r} is a folder here, and could be a name on the hub; write './{captioner.model}' "
             "for the folder, or run elsewhere"
         )
-    with _told(captioner), _quietly():
+    with _explain_model_errors(captioner), _quietly():
         processor: Any = AutoProcessor.from_pretrained(place, **options)  # type: ignore[no-untyped-call]
         if not hasattr(processor, "image_processor"):  # ViT-GPT2's kind, which has its two parts and no class for both
             images: Any = AutoImageProcessor.from_pretrained(place, **options)  # type: ignore[no-untyped-call]
@@ -251,7 +251,7 @@ def _place(captioner: Blip) -> str:
 
 
 @contextmanager
-def _told(captioner: Blip) -> Iterator[None]:
+def _explain_model_errors(captioner: Blip) -> Iterator[None]:
     """Turn what transformers raises for a model that it cannot have into a sentence."""
     try:
         yield
@@ -408,7 +408,7 @@ class BlipEngine:
         choice = Choice(settings, self.replica.device, items)
         with torch.inference_mode(), whole_digits():
             ids: torch.Tensor = self.replica.network.generate(
-                **sent(features, self.replica.device),
+                **to_device(features, self.replica.device),
                 logits_processor=[choice],
                 do_sample=False,  # where tokens are drawn, `choice` draws them
                 num_beams=settings.beams,

@@ -87,7 +87,7 @@ class Caption:
 class Captioner(Protocol):
     """Makes sentences about images. A dataclass whose fields are its settings, with defaults.
 
-    name     the word that recipes use for it.
+    name     what recipes call it.
     version  raised whenever the same image may get another sentence under the same settings.
     stored   whether its captions are worth keeping in the store: true for a model, false where looking one up or
              making one costs less than the store does (and where an edited caption file must show at once).

@@ -20,8 +20,8 @@ from patina.captioning.devices import (
     joined,
     moved,
     require,
-    sent,
     single_threaded,
+    to_device,
     whole_digits,
     within_memory,
 )
@@ -197,7 +197,7 @@ class ClipEngine:
         import torch
 
         tokens = self.clip.tokenizer([text for _, text in items])
-        batch = sent({**features, "tokens": tokens}, self.clip.device)
+        batch = to_device({**features, "tokens": tokens}, self.clip.device)
         with torch.inference_mode(), whole_digits():
             images = self.clip.network.encode_image(batch["image"], normalize=True)  # batch × width
             texts = self.clip.network.encode_text(batch["tokens"], normalize=True)

@@ -93,7 +93,7 @@ def joined(features: Sequence[dict[str, torch.Tensor]], device: str) -> dict[str
         return batch
 
 
-def sent(batch: dict[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
+def to_device(batch: dict[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
     """The batch on its device; the copy runs while this process goes on."""
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 

@@ -26,7 +26,7 @@ for name, settings in {
 }.items():
     lq, params = patina.degrade(photo, name, seed=123, **settings)
     found = patina.severity(photo, lq)
-    print(f"{name}: {found.word}, {found.psnr:.1f} dB")
+    print(f"{name}: {found.level}, {found.psnr:.1f} dB")
     PIL.Image.fromarray(lq).save(out / f"{name}.png")
     (out / f"{name}.json").write_text(json.dumps(params), "utf-8")
 

@@ -19,7 +19,7 @@ model, photo, out = sys.argv[1:4]
 with PIL.Image.open(photo) as opened:
     image = PIL.ImageOps.exif_transpose(opened).convert("RGB")  # upright
 restored, found = patina.Restorer.load(model).restore(image)
-for word, probability in list(found.items())[:3]:
-    print(f"{word}: {100 * probability:.0f} %")
+for degradation, probability in list(found.items())[:3]:
+    print(f"{degradation}: {100 * probability:.0f} %")
 restored.save(out)
 print(f"{photo} → {out}, {restored.width}×{restored.height}")

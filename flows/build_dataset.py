@@ -105,7 +105,7 @@ def build_dataset(
         run_step("try the output", lambda: expect_writable(out))
     folder = run_step("fetch", lambda: pull(out, events)) if is_remote(out) else Path(out)
     report = build(loaded, folder, options, batches, events)
-    mended = loaded.split.leaks == "mend"  # else the notes tell of copies, and leaving them is what was asked for
+    fixes_leaks = loaded.split.leaks == "mend"  # else the notes tell of copies, and leaving them is what was asked for
     checked = run_step(
         "check",
         lambda: check(  # images were decoded and measured when they were made, and their shards digested
@@ -113,7 +113,7 @@ def build_dataset(
             replay,
             workers=workers,
             recipe_folder=loaded.folder,
-            copies=mended,
+            copies=fixes_leaks,
             depth="digests" if paranoid or runner in ("dask", "ray") else "sizes",
         ),
     )

@@ -135,8 +135,8 @@ def _digest(shards: Sequence[ShardEntry]) -> str:
 
 def _changed(report: BuildResult) -> list[str]:
     """Names of the shards that were written or dropped."""
-    written = [result.entry.name for result in report.results]
-    return sorted([*written, *(entry.name for entry, _ in report.planned.plan.drop)])
+    written = [result.shard.name for result in report.results]
+    return sorted([*written, *(shard.name for shard, _ in report.planned.plan.drop)])
 
 
 def _materialize(key: str, split: str, shards: Sequence[ShardEntry], manifest: str, digest: str) -> None:

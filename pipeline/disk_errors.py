@@ -60,14 +60,14 @@ def explain_disk_errors(out: Path, *, building: bool = True) -> Iterator[None]:
     except OutputError:
         raise
     except Exception as error:
-        words, place = _explained(error, building), ""
+        reason, place = _explained(error, building), ""
         if was_there and not _is_there(out):  # whatever went wrong then
-            words = VANISHED
+            reason = VANISHED
         elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
             place = f" (at {printable(os.fsdecode(error.filename))})"
-        if not words:
+        if not reason:
             raise
-        raise OutputError(f"{printable(str(out))}{place}: {words}") from error
+        raise OutputError(f"{printable(str(out))}{place}: {reason}") from error
 
 
 def _explained(error: Exception, building: bool) -> str:
@@ -122,10 +122,10 @@ def explaining_errors(
 
     def decorated(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
         @wraps(function)
-        def told(out: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        def explained(out: Path, /, *args: P.args, **kwargs: P.kwargs) -> R:
             with explain_errors(out, less_memory):
                 return function(out, *args, **kwargs)
 
-        return told
+        return explained
 
     return decorated

@@ -12,7 +12,7 @@ import numpy as np
 
 from patina.pipeline.errors import BuildError
 
-SAID = (
+OUT_OF_MEMORY_TEXTS = (
     (OSError, "out of memory"),  # Pillow's
     (RuntimeError, "can't start new thread"),  # Python's
     (RuntimeError, "can't allocate memory"),  # torch's, on the CPU
@@ -27,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return getattr(error, "code", 0) == cv2.Error.StsNoMem
     return (
         isinstance(error, MemoryError)
-        or any(isinstance(error, kind) and words in str(error) for kind, words in SAID)
+        or any(isinstance(error, kind) and text in str(error) for kind, text in OUT_OF_MEMORY_TEXTS)
         # torch is known by name, since a dataset is built without it
         or any(kind.__name__ == "OutOfMemoryError" and kind.__module__ == "torch" for kind in type(error).__mro__)
     )

@@ -42,9 +42,9 @@ def printable(name: str) -> str:
     return plain(text)
 
 
-def counted(number: int, word: str) -> str:
+def counted(number: int, noun: str) -> str:
     """`1 sample`, `2,000 samples`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def decibels(psnr: float) -> str:
@@ -54,7 +54,7 @@ def decibels(psnr: float) -> str:
     return "identical" if psnr == CEILING else f"{psnr:.2f} dB"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """For an error message about an unknown `word`: the nearest known one if any is near, and all of them."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """For an error message about an unknown `name`: the nearest known one if any is near, and all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return (f"did you mean {close[0]!r}? " if close else "") + f"known: {', '.join(sorted(known))}"

@@ -25,14 +25,14 @@ from patina.synth.image import FloatImage, Image, Map, to_float, to_uint8
 from patina.synth.rng import Rng
 
 JOINT = "+"
-"""Between the words of a composite's name: `low-light+hazy`, in the order in which they are applied."""
+"""Between the names of a composite's name: `low-light+hazy`, in the order in which they are applied."""
 
 
 @dataclass(frozen=True)
 class Composite(Degradation):
     """Applies `parts` one after another, sorted by stage; those of one stage in the order given.
 
-    parts  degradations by word, two at least.
+    parts  degradations by name, two at least.
     steps  whether the image after each part but the last is kept too, as an intermediate target: what is left to
            restore when the later parts are undone.
 
@@ -53,13 +53,13 @@ class Composite(Degradation):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """The parts' words in the order in which they are applied, joined by `+`."""
+        """The parts' names in the order in which they are applied, joined by `+`."""
         return JOINT.join(self.parts)
 
     @property
     def truth(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The parts' truth maps, each under its part's word: `hazy-transmission`."""
-        return tuple(f"{word}-{name}" for word, part in self.parts.items() for name in part.truth)
+        """The parts' truth maps, each under its part's name: `hazy-transmission`."""
+        return tuple(f"{degradation}-{name}" for degradation, part in self.parts.items() for name in part.truth)
 
     def missing_input(self, name: str) -> str:
         """What the first part that lacks something does."""
@@ -71,14 +71,14 @@ class Composite(Degradation):
 
     def settings(self) -> dict[str, Any]:
         """Each part's version and settings."""
-        parts = {word: {"version": p.version, **p.settings()} for word, p in self.parts.items()}
+        parts = {name: {"version": p.version, **p.settings()} for name, p in self.parts.items()}
         return {"parts": parts, "steps": self.steps}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`parts`: word and parameters of each, in order. Each has a generator of its own: one more part, or another
+        """`parts`: name and parameters of each, in order. Each has a generator of its own: one more part, or another
         setting of one, leaves the others as they were."""
-        seeds = {word: rng.seed() for word in sorted(self.parts)}
-        drawn = [[word, part.draw(Rng(seeds[word]), image, place)] for word, part in self.parts.items()]
+        seeds = {name: rng.seed() for name in sorted(self.parts)}
+        drawn = [[name, part.draw(Rng(seeds[name]), image, place)] for name, part in self.parts.items()]
         return {"parts": drawn, "steps": self.steps}
 
     def apply(self, image: Image, params: Params) -> Degraded:
@@ -87,9 +87,9 @@ class Composite(Degradation):
         truth: dict[str, Map] = {}
         steps: dict[str, Image] = {}
         file = None
-        for i, (word, drawn) in enumerate(params["parts"]):
-            maps, file = chain.add(self.parts[word], drawn)
-            truth |= {f"{word}-{name}": values for name, values in maps.items()}
+        for i, (degradation, drawn) in enumerate(params["parts"]):
+            maps, file = chain.add(self.parts[degradation], drawn)
+            truth |= {f"{degradation}-{name}": values for name, values in maps.items()}
             if params["steps"] and i + 1 < len(params["parts"]):
                 steps[f"step-{i + 1}"] = chain.levels()
         return Degraded(chain.levels(), truth, file, steps)

@@ -45,14 +45,14 @@ class SettingInfo:
 class DegradationInfo:
     """One degradation of the catalogue.
 
-    word         the field's word for it, also in recipes, labels and shard names.
+    name         the field's word for it, also in recipes, labels and shard names.
     description  one sentence.
     version      raised whenever the same parameters give other pixels.
     truth        names of the truth maps that each result carries.
     settings     in the order of the class.
     """
 
-    word: str
+    name: str
     description: str
     version: int
     truth: tuple[str, ...]
@@ -66,16 +66,16 @@ class DegradationInfo:
 
 def describe() -> list[DegradationInfo]:
     """Every degradation of the catalogue, in its order."""
-    return [_described(word, kind) for word, kind in CATALOGUE.items()]
+    return [_described(name, kind) for name, kind in CATALOGUE.items()]
 
 
-def _described(word: str, kind: type[Degradation]) -> DegradationInfo:
+def _described(name: str, kind: type[Degradation]) -> DegradationInfo:
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     texts = setting_texts(kind, fields)
     default = kind()
     turned = default.knob.setting if default.knob else ""
     settings = tuple(SettingInfo(n, getattr(default, n), texts.get(n, ""), n == turned) for n in fields)
-    return DegradationInfo(word, _sentence(word, kind), kind.version, tuple(default.truth), settings)
+    return DegradationInfo(name, _sentence(name, kind), kind.version, tuple(default.truth), settings)
 
 
 def setting_texts(kind: type[Degradation], names: Iterable[str]) -> dict[str, str]:
@@ -92,10 +92,10 @@ def setting_texts(kind: type[Degradation], names: Iterable[str]) -> dict[str, st
     return texts
 
 
-def _sentence(word: str, kind: type[Degradation]) -> str:
-    """The first line of the class's module, without the word before it."""
+def _sentence(name: str, kind: type[Degradation]) -> str:
+    """The first line of the class's module, without the name before it."""
     first = (sys.modules[kind.__module__].__doc__ or "").strip().partition("\n")[0]
-    text = first.removeprefix(f"`{word}`: ").rstrip(".")
+    text = first.removeprefix(f"`{name}`: ").rstrip(".")
     return text[:1].upper() + text[1:]
 
 
@@ -105,12 +105,12 @@ def story(one: DegradationInfo) -> list[str]:
     width = max((len(text) for text in written.values() if len(text) <= WIDEST), default=0)
     knob = f'{one.knob.name}: `severity = "mild..severe"` turns it instead of a number' if one.knob else "none"
     return [
-        f"{one.word}: {one.description}",
+        f"{one.name}: {one.description}",
         f"version  {one.version}",
         f"truth    {', '.join(one.truth) or 'none'}",
         f"knob     {knob}",
         "",
-        f"[degradations.{one.word}]",
+        f"[degradations.{one.name}]",
         *(f"{written[setting.name]:{width}}  {setting.text}" for setting in one.settings),
     ]
 

@@ -21,12 +21,12 @@ CLOSE_ENOUGH = 1.0
 class Graded(Degradation):
     """`base`, with its knob set for each image so that severity falls into a band; its other settings stay.
 
-    severity  a word of `patina.synth.severity.WORDS`, or two as in `mild..severe`.
+    severity  a level of `patina.synth.severity.LEVELS`, or two as in `mild..severe`.
 
     A target is drawn uniformly from the band and the knob found by halving, with everything else that is drawn held
     fixed: up to seven trials on the image itself, so a sample takes that many times as long. Where the whole range of
     the knob does not reach the target (a black photograph hardly gets darker), the nearest that it can do is taken;
-    what was measured is stored with the sample in any case. Raises SettingError for other words, or a degradation
+    what was measured is stored with the sample in any case. Raises SettingError for other levels, or a degradation
     without a knob.
     """
 
@@ -47,7 +47,7 @@ class Graded(Degradation):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """The base's word."""
+        """The base's name."""
         return self.base.name
 
     @property

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from patina.synth.image import Image
 
-WORDS = ("slight", "mild", "moderate", "severe", "extreme")
+LEVELS = ("slight", "mild", "moderate", "severe", "extreme")
 """Equal fifths of the scale from 0 to 100."""
 
 VERSION = 1
@@ -48,23 +48,25 @@ class Measured:
     score: float
 
     @property
-    def word(self) -> str:
-        """The score in one of five words."""
-        return word_of(self.score)
+    def level(self) -> str:
+        """The score as one of five levels."""
+        return level_of(self.score)
 
 
-def word_of(score: float) -> str:
-    """The word for a severity from 0 to 100."""
-    return WORDS[min(int(score / 20), len(WORDS) - 1)]
+def level_of(score: float) -> str:
+    """The level of a severity from 0 to 100."""
+    return LEVELS[min(int(score / 20), len(LEVELS) - 1)]
 
 
-def band_of(words: str) -> tuple[float, float]:
-    """The scores that `mild` or `mild..severe` mean. Raises ValueError for other words or an empty range."""
-    first, _, last = words.partition("..")
+def band_of(levels: str) -> tuple[float, float]:
+    """The scores that `mild` or `mild..severe` mean. Raises ValueError for other levels or an empty range."""
+    first, _, last = levels.partition("..")
     last = last or first
-    if first not in WORDS or last not in WORDS or WORDS.index(first) > WORDS.index(last):
-        raise ValueError(f"severity: expected one of {', '.join(WORDS)}, or two as in 'mild..severe', found {words!r}")
-    return 20.0 * WORDS.index(first), 20.0 * (WORDS.index(last) + 1)
+    if first not in LEVELS or last not in LEVELS or LEVELS.index(first) > LEVELS.index(last):
+        raise ValueError(
+            f"severity: expected one of {', '.join(LEVELS)}, or two as in 'mild..severe', found {levels!r}"
+        )
+    return 20.0 * LEVELS.index(first), 20.0 * (LEVELS.index(last) + 1)
 
 
 def measure(gt: Image, lq: Image) -> Measured:

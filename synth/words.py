@@ -1,6 +1,6 @@
 """Words from truth: sentences that say what was done to an image, and how badly. A synthesiser knows; no model guesses.
 
-The bare word (`hazy`) stays the label, as DA-CLIP has it. Beside it stand a sentence ("dense haze, visibility about
+The bare name (`hazy`) stays the label, as DA-CLIP has it. Beside it stand a sentence ("dense haze, visibility about
 40 m; light JPEG blocking"), an instruction ("remove the haze, keep the rain"), and VLU-Net's fixed prompt.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from patina.synth.degradation import Params
 from patina.synth.rng import Rng
-from patina.synth.severity import WORDS, word_of
+from patina.synth.severity import LEVELS, level_of
 
 VERSION = 1
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
@@ -23,7 +23,7 @@ class Wording:
     """How to speak of one degradation.
 
     noun    what it is, as in "remove the …".
-    grades  a phrase for each of the five words of severity, mildest first.
+    grades  a phrase for each of the five levels of severity, mildest first.
     undo    instructions that ask for its removal.
     detail  what the parameters add, in words and units; empty if nothing.
     """
@@ -142,30 +142,30 @@ class Text:
 
 
 def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str) -> Text:
-    """The words for a sample that underwent `parts` (word and parameters, in order) and measures `score` (0..100).
+    """The words for a sample that underwent `parts` (name and parameters, in order) and measures `score` (0..100).
 
     `seed` (32 hex digits) chooses among paraphrases: the same sample, the same words. The score of a composite is that
-    of all parts together, so its parts are named with what is known of each and not graded. Words that are not among
-    DA-CLIP's ten are named as they are.
+    of all parts together, so its parts are named with what is known of each and not graded. Names that are not among
+    DA-CLIP's ten are taken as they are.
     """
     rng = Rng(seed)
-    phrases = [_phrase(word, params, score if len(parts) == 1 else None) for word, params in parts]
+    phrases = [_phrase(name, params, score if len(parts) == 1 else None) for name, params in parts]
     sentence = rng.choice(FRAMES).format("; ".join(phrases))
     undone = rng.integer(0, len(parts) - 1)
-    requests = [rng.choice(WORDINGS[w].undo) if w in WORDINGS else f"remove what is {w}" for w, _ in parts]
+    requests = [rng.choice(WORDINGS[name].undo) if name in WORDINGS else f"remove what is {name}" for name, _ in parts]
     if len(parts) == 1 or rng.uniform() < 0.5:
         instruction = ", ".join(requests)
     else:
-        kept = [WORDINGS[w].noun if w in WORDINGS else w for i, (w, _) in enumerate(parts) if i != undone]
+        kept = [WORDINGS[name].noun if name in WORDINGS else name for i, (name, _) in enumerate(parts) if i != undone]
         instruction = f"{requests[undone]}, keep the {' and the '.join(kept)}"
     return Text(sentence, instruction, _prompt(parts))
 
 
-def _phrase(word: str, params: Params, score: float | None) -> str:
-    if word not in WORDINGS:
-        return word if score is None else f"{word_of(score)} {word}"
-    wording = WORDINGS[word]
-    phrase = wording.noun if score is None else wording.grades[WORDS.index(word_of(score))]
+def _phrase(name: str, params: Params, score: float | None) -> str:
+    if name not in WORDINGS:
+        return name if score is None else f"{level_of(score)} {name}"
+    wording = WORDINGS[name]
+    phrase = wording.noun if score is None else wording.grades[LEVELS.index(level_of(score))]
     detail = wording.detail(params)
     return f"{phrase}, {detail}" if detail else phrase
 
@@ -173,18 +173,18 @@ def _phrase(word: str, params: Params, score: float | None) -> str:
 def _prompt(parts: Sequence[tuple[str, Params]]) -> str:
     if len(parts) != 1:
         return ""
-    word, params = parts[0]
-    if word == "noisy":
+    name, params = parts[0]
+    if name == "noisy":
         sigma: Any = params.get("sigma", 50.0)
         level = float(sigma) if isinstance(sigma, int | float) else 50.0  # an ingested pair may tell anything
         return next((prompt for limit, prompt in VLU_NOISE if level < limit), VLU_NOISE[-1][1])
-    return VLU_PROMPTS.get(word, "")
+    return VLU_PROMPTS.get(name, "")
 
 
 def parts_of(label: str, params: Mapping[str, Any]) -> list[tuple[str, Params]]:
-    """Word and parameters of each part, from a sample's label and parameters: a composite stores a list of them; of an
-    ingested pair with several degradations no more than their words is known."""
+    """Name and parameters of each part, from a sample's label and parameters: a composite stores a list of them; of an
+    ingested pair with several degradations no more than their names is known."""
     if "parts" in params:
-        return [(str(word), drawn) for word, drawn in params["parts"]]
-    words = label.split("+")
-    return [(word, params if len(words) == 1 else {}) for word in words]
+        return [(str(name), drawn) for name, drawn in params["parts"]]
+    names = label.split("+")
+    return [(name, params if len(names) == 1 else {}) for name in names]

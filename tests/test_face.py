@@ -26,7 +26,7 @@ from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.errors import ManifestError, RecipeError, SourceError
 from patina.synth.degradations import CATALOGUE
 from patina.synth.image import Image
-from patina.synth.severity import WORDS
+from patina.synth.severity import LEVELS
 from patina.training.errors import StageError
 from patina.training.restore.load import load_restorer
 from tests.captioning import tiny_models
@@ -212,11 +212,11 @@ def test_it_makes_what_the_pipeline_stores(tmp_path: Path) -> None:
 
 def test_severity_is_what_was_asked_for() -> None:
     clean = picture(256, 192)
-    for word in ("mild", "moderate"):
-        lq, _ = patina.degrade(clean, "noisy", severity=word)
-        assert patina.severity(clean, lq).word == word
+    for level in ("mild", "moderate"):
+        lq, _ = patina.degrade(clean, "noisy", severity=level)
+        assert patina.severity(clean, lq).level == level
     assert patina.severity(clean, clean).score == 0
-    assert patina.severity(clean, 255 - clean).word == WORDS[-1]
+    assert patina.severity(clean, 255 - clean).level == LEVELS[-1]
 
 
 def test_settings_may_be_tuples_paths_and_tables(tmp_path: Path) -> None:

@@ -110,11 +110,11 @@ def degradations(
 
     every = describe()
     if not word:
-        width = max(len(one.word) for one in every)
-        lines = [f"{one.word:{width}}  {one.description}" for one in every]
+        width = max(len(one.name) for one in every)
+        lines = [f"{one.name:{width}}  {one.description}" for one in every]
         console.print(escape("\n".join([*fitted(console, lines), "", "all about one: patina degradations WORD"])))
         return
     if word not in CATALOGUE:
         raise SettingError(f"no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
-    chosen = next(one for one in every if one.word == word)
+    chosen = next(one for one in every if one.name == word)
     console.print(escape("\n".join(fitted(console, story(chosen)))))

@@ -73,8 +73,8 @@ def recipe_of(given: AnyRecipe) -> Recipe:
     raise TypeError(f"recipe: expected a path, a name, a table or a Recipe, found {type(given).__name__}")
 
 
-def one_of(what: str, word: str, known: tuple[str, ...]) -> str:
-    """`word`, if it is known. Raises ValueError that names the nearest."""
-    if word not in known:
-        raise ValueError(f"{what}: there is no {word!r}; {nearest(str(word), known)}")
-    return word
+def one_of(what: str, name: str, known: tuple[str, ...]) -> str:
+    """`name`, if it is known. Raises ValueError that names the nearest."""
+    if name not in known:
+        raise ValueError(f"{what}: there is no {name!r}; {nearest(str(name), known)}")
+    return name

@@ -37,7 +37,7 @@ class Dataset(torch.utils.data.Dataset[Sample]):
 
     path          the dataset's folder.
     split         "train", "val" or "test".
-    degradations  those to take, by their words ("noisy", "hazy+rainy") or by the recipe's names for them ("noisy-15"),
+    degradations  those to take, by their names ("noisy", "hazy+rainy") or by the recipe's names for them ("noisy-15"),
                   one or a list; None: all.
     crop          side of the square that is cut out, px: in the training split another one in each epoch, elsewhere the
                   middle. An image with a shorter side is reflected to it. None: whole images, which are of many sizes,
@@ -49,7 +49,7 @@ class Dataset(torch.utils.data.Dataset[Sample]):
     An item is a dict:
 
     lq, gt        degraded and clean image, 3×H×W float32 RGB in 0..1, sRGB-encoded, cut alike.
-    caption       of the clean image. degradation: its word or words, such as "hazy+rainy".
+    caption       of the clean image. degradation: its name or names, such as "hazy+rainy".
     severity      0 to 100, psnr in dB and ssim, of the whole image, float64.
     key, params   the sample's key, and its parameters as JSON, which `patina.degrade` takes.
     truth         if asked for: maps by name, 1×H×W float32 in 0..1 (of 255, or of 65535 where a map has 16 bits), cut
@@ -106,7 +106,7 @@ class Dataset(torch.utils.data.Dataset[Sample]):
 
     def __getitem__(self, number: int) -> Sample:
         index, row = self._index, range(len(self))[number]  # IndexError beyond the ends
-        word = index.degradations[index.entry[row]]
+        degradation = index.degradations[index.entry[row]]
         lq, gt = read_pair(index, row)
         maps = _maps(index, row) if self.truth else {}
         if self.crop:
@@ -118,7 +118,7 @@ class Dataset(torch.utils.data.Dataset[Sample]):
             "lq": _tensor(lq),
             "gt": _tensor(gt),
             "caption": str(index.captions[row]),
-            "degradation": word,
+            "degradation": degradation,
             **{name: float(values[row]) for name, values in self._facts.items()},
             "key": str(index.keys[row]),
             "params": str(self._params[row]),
@@ -148,12 +148,12 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
         )
     if degradations is None:
         return table
-    words = [degradations] if isinstance(degradations, str) else list(degradations)
+    names = [degradations] if isinstance(degradations, str) else list(degradations)
     known = {*table["entry"].to_pylist(), *table["degradation"].to_pylist()}
-    for word in words:
-        if word not in known:
-            raise ValueError(f"{path}: no {word!r} in the split {split!r}; {nearest(str(word), known)}")
-    wanted = pa.array(words, pa.string())
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{path}: no {name!r} in the split {split!r}; {nearest(str(name), known)}")
+    wanted = pa.array(names, pa.string())
     table = table.filter(pc.or_(pc.is_in(table["entry"], wanted), pc.is_in(table["degradation"], wanted)))
     if not len(table):
         raise ValueError(f"degradations: expected one at least, found {degradations!r}; None takes all")

@@ -63,8 +63,8 @@ def degrade(
     """Degrade one image, as a dataset's samples are.
 
     image        H×W×3 uint8 RGB, sRGB-encoded, 16 px a side at least. It is not changed.
-    degradation  a word of `patina.degradations()`, such as "rainy", or several as in "hazy+rainy": those are applied in
-                 the order in which light meets them, not in the order of writing.
+    degradation  a name from `patina.degradations()`, such as "rainy", or several as in "hazy+rainy": those are applied
+                 in the order in which light meets them, not in the order of writing.
     seed         a whole number or any text. What is drawn depends on the seed, the degradation, its settings and the
                  image. Images that are to get their own rain need their own seeds. A seed that a dataset stores (32
                  hexadecimal digits) draws what that sample drew.
@@ -155,14 +155,14 @@ def severity(clean: Image, degraded: Image) -> Measured:
 
     clean, degraded  H×W×3 uint8 RGB, of one size, 16 px a side at least.
 
-    Gives `score`, 0 (equal) to 100; `word`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
+    Gives `score`, 0 (equal) to 100; `level`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
     `psnr` in dB, 100 for equal images; `ssim` of luma; `residual_mean` and `residual_std` of degraded − clean, in
     levels. Raises TypeError and ValueError.
 
     >>> import numpy as np, patina
     >>> image = np.full((64, 96, 3), 120, np.uint8)
     >>> found = patina.severity(image, image + np.uint8(30))
-    >>> found.word, found.score, found.psnr, found.residual_mean
+    >>> found.level, found.score, found.psnr, found.residual_mean
     ('mild', 34.23, 18.5884, 30.0)
     """
     one, other = image_of(clean, "clean"), image_of(degraded, "degraded")
@@ -172,14 +172,14 @@ def severity(clean: Image, degraded: Image) -> Measured:
 
 
 def degradations() -> list[DegradationInfo]:
-    """Every degradation that patina knows, in the order of DA-CLIP's words.
+    """Every degradation that patina knows, in the order of DA-CLIP's ten.
 
-    Each has its `word`, a `description`, a `version`, the names of its `truth` maps, its `settings` and its `knob`. A
+    Each has its `name`, a `description`, a `version`, the names of its `truth` maps, its `settings` and its `knob`. A
     setting has a `name`, a `default`, a `text` that says what it means, in what unit and range, and `is_knob`: whether
     it is what `severity` turns.
 
     >>> import patina
-    >>> rainy = next(one for one in patina.degradations() if one.word == "rainy")
+    >>> rainy = next(one for one in patina.degradations() if one.name == "rainy")
     >>> rainy.description
     'Rain that falls through the picture while the shutter is open'
     >>> rainy.knob.name, rainy.knob.default

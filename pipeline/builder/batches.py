@@ -136,10 +136,10 @@ def expect_staged(results: Iterable[ShardResult]) -> None:
         except OSError as error:
             size, why = -1, error.strerror or str(error)
         else:
-            why = f"{size} bytes, not {result.entry.bytes}"
-        if size != result.entry.bytes:
+            why = f"{size} bytes, not {result.shard.bytes}"
+        if size != result.shard.bytes:
             raise BuildError(
-                f"a worker made {result.entry.name}, but {result.staged} is not there as seen from {_here()} ({why}); "
+                f"a worker made {result.shard.name}, but {result.staged} is not there as seen from {_here()} ({why}); "
                 "every worker needs the dataset's folder under that very path, on a file system that all machines share"
             )
 

@@ -54,9 +54,9 @@ def build(
             )
             check_budget(planned, options)
             for _ in range(2 * len(chain_of(recipe))):  # what one captioner was refused goes to the next, to be judged
-                if not planned.words.pending:
+                if not planned.captions.pending:
                     break
-                make = partial(generate_captions, recipe, planned.words, stores.captions, options.captioning, events)
+                make = partial(generate_captions, recipe, planned.captions, stores.captions, options.captioning, events)
                 found = runner.call("caption", make)
                 _keep_problems(planned, found, stores.scans)
                 made += found.captions

@@ -29,7 +29,7 @@ class ShardJob:
     """
 
     split: str
-    word: str
+    entry: str
     bucket: int
     fingerprint: str
     samples: tuple[WantedSample, ...] = field(repr=False)
@@ -43,7 +43,7 @@ class ShardJob:
     @property
     def name(self) -> str:
         """File name of the shard."""
-        return ShardEntry(self.split, self.word, self.bucket, "", "", 0, 0).name
+        return ShardEntry(self.split, self.entry, self.bucket, "", "", 0, 0).name
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ShardResult:
     seconds and megapixels are those of synthesis alone, for the estimate of the next plan.
     """
 
-    entry: ShardEntry
+    shard: ShardEntry
     rows: tuple[SampleRow, ...] = field(repr=False)
     staged: str
     synthesised: int = 0

@@ -33,7 +33,7 @@ def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
     plan, built = planned.plan, planned.built
     if not plan.build:
         return []
-    have = {entry.name: entry for entry in built.shards} if built else {}
+    have = {shard.name: shard for shard in built.shards} if built else {}
     names = reusable_shards(planned.recipe, built, [step.shard for step in plan.build])
     same: dict[tuple[str, str], Copy] = {}
     same_pixels: dict[str, Copy] = {}
@@ -63,7 +63,7 @@ def _job(
     synthesis = planned.recipe.degradations.get(shard.degradation)
     return ShardJob(
         split=shard.split,
-        word=shard.degradation,
+        entry=shard.degradation,
         bucket=shard.bucket,
         fingerprint=shard.fingerprint,
         samples=samples,

@@ -26,8 +26,8 @@ from patina.synth.degradation import Degradation
 def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[ShardResult], stores: Stores) -> Manifest:
     """Put finished shards, tables, card and manifest in place in one step, and say what the dataset now is."""
     plan, recipe = planned.plan, planned.recipe
-    shards = sorted([*plan.keep, *(r.entry for r in results)], key=lambda entry: entry.name)
-    kept = [entry.name for entry in plan.keep]
+    shards = sorted([*plan.keep, *(r.shard for r in results)], key=lambda shard: shard.name)
+    kept = [shard.name for shard in plan.keep]
     samples, sources = workspace.staging / SAMPLES, workspace.staging / SOURCES
     made = [row for result in results for row in result.rows]
     if planned.built and is_sound(planned.out, planned.built, SAMPLES):
@@ -56,11 +56,11 @@ def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[Shard
     kinds = (s.degradation for s in recipe.degradations.values())
     truth = {name for degradation in kinds for name in (*degradation.truth, *step_names(degradation))}
     truth |= {name for s in planned.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
-    sizes = canonical_json({entry.name: entry.count for entry in shards})
+    sizes = canonical_json({shard.name: shard.count for shard in shards})
     numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
     workspace.publish(
-        {r.entry.name: Path(r.staged) for r in results},
+        {r.shard.name: Path(r.staged) for r in results},
         {
             SAMPLES: samples,
             SOURCES: sources,
@@ -69,7 +69,7 @@ def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[Shard
             f"{SHARDS}/sizes.json": sizes,
             MANIFEST: manifest.to_json(),
         },
-        [entry.name for entry, _ in plan.drop],
+        [shard.name for shard, _ in plan.drop],
     )
     _remember(planned, results, stores)
     return manifest
@@ -84,13 +84,13 @@ def step_names(degradation: Degradation) -> tuple[str, ...]:
 
 def _remember(planned: PlannedBuild, results: Sequence[ShardResult], stores: Stores) -> None:
     """Keep the digests of the new shards, and how long and how large each degradation was."""
-    paths = [(planned.out / SHARDS / r.entry.name, r.entry.sha256) for r in results]
+    paths = [(planned.out / SHARDS / r.shard.name, r.shard.sha256) for r in results]
     stores.scans.put([(str(path), path.stat(), digest) for path, digest in paths], settled=True)
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for result in results:
         if result.megapixels and not result.copied and not result.captioned:
-            total = totals[result.entry.degradation]
+            total = totals[result.shard.degradation]
             total[0] += result.seconds
-            total[1] += result.entry.bytes
+            total[1] += result.shard.bytes
             total[2] += result.megapixels
-    stores.scans.put_rates((word, s / mp, b / mp, mp) for word, (s, b, mp) in totals.items())
+    stores.scans.put_rates((entry, s / mp, b / mp, mp) for entry, (s, b, mp) in totals.items())

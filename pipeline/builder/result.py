@@ -27,4 +27,4 @@ class BuildResult:
     @property
     def samples_written(self) -> int:
         """Samples in the shards that were written, copied ones included."""
-        return sum(result.entry.count for result in self.results)
+        return sum(result.shard.count for result in self.results)

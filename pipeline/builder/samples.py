@@ -49,7 +49,7 @@ class SampleMaker:
         if found:
             _, members = found
             fact = {**json.loads(members["json"]), "key": sample.key}
-            fact |= _worded(sample, json.loads(fact["params"]), fact["severity"])
+            fact |= _text_facts(sample, json.loads(fact["params"]), fact["severity"])
             kept = [(e, body) for e, body in members.items() if e not in {"txt", "json"}]
             self.captioned += 1
             return pack(sample.key, _ordered(kept, sample.caption, fact)), fact
@@ -106,7 +106,7 @@ class SampleMaker:
             "key": sample.key,
             "entry": sample.entry,
             "degradation": sample.label,
-            "degradations": list(sample.words),
+            "degradations": list(sample.degradations),
             "params": canonical_json(params),
             "seed": sample.seed,
             "variant": sample.variant,
@@ -118,7 +118,7 @@ class SampleMaker:
             "height": height,
             "severity": severity,
             "pixels": sample.pixels,
-            **_worded(sample, params, severity),
+            **_text_facts(sample, params, severity),
         }
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
 
@@ -133,7 +133,7 @@ class SampleMaker:
         self._source = source.digest
 
 
-def _worded(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
+def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
     """What KEY.json says in words, and the fingerprint that covers it."""
     caption = sample.caption
     return {
@@ -173,7 +173,7 @@ def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
     small = measure(at_clip_size(clean), at_clip_size(degraded))
     return {
         **asdict(full),
-        "word": full.word,
+        "word": full.level,
         **{f"clip_{name}": value for name, value in asdict(small).items()},
-        "clip_word": small.word,
+        "clip_word": small.level,
     }

@@ -61,14 +61,14 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
                 shutil.rmtree(path)
         with replacing(staged) as half:  # `write_shard` forces it to the disk
             written = write_shard(half, packed())
-        entry = ShardEntry(
-            job.split, job.word, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples)
+        shard = ShardEntry(
+            job.split, job.entry, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples)
         )
         rows = tuple(
             sample_row(sample.key, fact, span, job.name, job.split)
             for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
         )
-        body = json.dumps({"entry": asdict(entry), "rows": [asdict(row) for row in rows]})
+        body = json.dumps({"entry": asdict(shard), "rows": [asdict(row) for row in rows]})
         text = f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
         write_atomically(index, text, durable=False)  # last: an index stands for a shard that is whole
     except Exception as error:
@@ -78,7 +78,7 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
         size = f"{sample.tile[2]}×{sample.tile[3]} px of {sample.source.names[0]}"
         raise BuildError(f"{job.name}: too little memory for {size}; {LESS_MEMORY}") from error
     return ShardResult(
-        entry, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds, maker.megapixels
+        shard, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds, maker.megapixels
     )
 
 
@@ -90,9 +90,9 @@ def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
         if hashlib.sha256(text.encode()).hexdigest() != digest:
             return None
         body = json.loads(text)
-        entry = ShardEntry(**body["entry"])
-        if entry.fingerprint != job.fingerprint or file_sha256(staged) != entry.sha256:
+        shard = ShardEntry(**body["entry"])
+        if shard.fingerprint != job.fingerprint or file_sha256(staged) != shard.sha256:
             return None
-        return ShardResult(entry, tuple(SampleRow(**row) for row in body["rows"]), str(staged), copied=entry.count)
+        return ShardResult(shard, tuple(SampleRow(**row) for row in body["rows"]), str(staged), copied=shard.count)
     except (OSError, ValueError, KeyError, TypeError):
         return None

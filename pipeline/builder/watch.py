@@ -27,7 +27,7 @@ from patina.pipeline.scan.digests import ASKED_AT_ONCE
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.locations import LocationError
 
-TOLD = "watch.json"
+STATE_FILE = "watch.json"
 
 
 class Verdict(StrEnum):
@@ -83,7 +83,7 @@ def watch(
             pass
     except LockedError:
         return replace(second, verdict=Verdict.building)
-    told, when = _told(out)
+    told, when = _read_state(out)
     if told == second.signature and 0 <= now() - when < again:
         return replace(second, verdict=Verdict.told)
     return second
@@ -91,9 +91,9 @@ def watch(
 
 def note_told(out: Path, signature: str, now: Callable[[], float] = time.time) -> None:
     """Remember that the change of that signature was told."""
-    told = out / PRIVATE / TOLD
-    told.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(told, json.dumps({"signature": signature, "at": now()}), durable=False)
+    path = out / PRIVATE / STATE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"signature": signature, "at": now()}), durable=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,10 +144,10 @@ def _stamp(path: str) -> str:
     return f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
-def _told(out: Path) -> tuple[str, float]:
+def _read_state(out: Path) -> tuple[str, float]:
     """The signature of the change that was told last, and when, in seconds since 1970."""
     try:
-        note = json.loads((out / PRIVATE / TOLD).read_text("utf-8"))
+        note = json.loads((out / PRIVATE / STATE_FILE).read_text("utf-8"))
         return str(note["signature"]), float(note["at"])
     except (OSError, ValueError, KeyError, TypeError):
         return "", 0.0

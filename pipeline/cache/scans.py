@@ -151,7 +151,7 @@ class ScanStore:
         """Seconds of one core and bytes per megapixel for each degradation, as the last build measured them."""
         with self._lock:
             rows = self._connection.execute("SELECT degradation, seconds, bytes FROM rates").fetchall()
-        return {str(word): (float(seconds), float(size)) for word, seconds, size in rows}
+        return {str(degradation): (float(seconds), float(size)) for degradation, seconds, size in rows}
 
     def put_rates(self, rates: Iterable[tuple[str, float, float, float]]) -> None:
         """Keep what a build measured: (degradation, seconds per megapixel, bytes per megapixel, megapixels)."""

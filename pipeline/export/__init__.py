@@ -1,4 +1,4 @@
-"""The catalogue of export formats: a literal table, word to class. A new one is one file here, its test, its line."""
+"""The catalogue of export formats: a literal table, name to class. A new one is one file here, its test, its line."""
 
 from patina.pipeline.export.daclip import DaClip
 from patina.pipeline.export.folders import Folders

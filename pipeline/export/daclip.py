@@ -42,10 +42,10 @@ class DaClip:
         return _Writer(folder, self.prefix, view.shared)
 
 
-def title(caption: str, words: list[str]) -> str:
+def title(caption: str, degradations: list[str]) -> str:
     """The text of one row: exactly one ": " in it, between caption and label."""
     # ", " and no dash: "a:: b" would keep a ": " if another space came before what replaces it
-    return f"{one_line(caption).replace(': ', ', ')}: {', '.join(words)}"
+    return f"{one_line(caption).replace(': ', ', ')}: {', '.join(degradations)}"
 
 
 class _Writer:
@@ -58,7 +58,7 @@ class _Writer:
         row = sample.row
         stem = stem_of(sample, self._shared)
         lq, _ = put_pair(self._folder, sample, f"{row.split}/{row.degradation}", stem, ("LQ", "GT"))
-        line = cells((self._prefix + lq, title(row.caption, sample.words)), "\t")
+        line = cells((self._prefix + lq, title(row.caption, sample.degradations)), "\t")
         return lambda: self._lists.add(f"daclip_{row.split}.csv", line, HEAD)
 
     def close(self) -> None:

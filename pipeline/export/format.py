@@ -36,7 +36,7 @@ class Sample:
     source: Mapping[str, Any] = field(repr=False)
 
     @property
-    def words(self) -> list[str]:
+    def degradations(self) -> list[str]:
         """The degradations that it underwent, in order."""
         return self.row.degradation.split(JOINT)
 
@@ -76,7 +76,7 @@ class Writer(Protocol):
 class Format(Protocol):
     """One way to lay a dataset out for others. A frozen dataclass whose fields are its settings, with defaults.
 
-    name     the word for it on the command line.
+    name     its name on the command line.
     version  raised whenever the same dataset gives other files, so that earlier exports count as stale.
     """
 

@@ -111,7 +111,7 @@ def _row(sample: Sample) -> dict[str, Any]:
         **{name: getattr(row, name) for name in same},
         **{name: fact["text"][name] for name in ("sentence", "instruction", "prompt")},
         **{name: source[name] for name in ("licence", "attribution", "names")},
-        "words": sample.words,
+        "words": sample.degradations,
         "psnr": severity["psnr"],
         "ssim": severity["ssim"],
         "severity": severity["score"],

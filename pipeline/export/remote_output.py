@@ -93,7 +93,7 @@ def expect_writable(address: str) -> None:
 def pull(address: str, events: Events) -> Path:
     """Make the mirror of an address what the address holds, and give its folder. What is there already is not fetched.
 
-    A mirror that is ahead, because an earlier run built and could not upload, stays: its next upload mends the rest. A
+    A mirror that is ahead, because an earlier run built and could not upload, stays: its next upload fixes the rest. A
     shard that is not what its manifest names, as an upload that broke off leaves it, is left out: the next build makes
     it again. So does a build with everything where the manifest cannot be read. Raises RemoteOutputError, LockedError.
     """
@@ -124,8 +124,8 @@ def _fetch(address: str, there: Manifest, text: bytes, workspace: Workspace, eve
     """Make the mirror what `there` says, whose text is given. The manifest comes last here as well."""
     folder = workspace.out
     here = _manifest_here(folder)
-    known = {entry.name: entry.sha256 for entry in here.shards} if here else {}
-    sums = {entry.name: entry.sha256 for entry in there.shards}
+    known = {shard.name: shard.sha256 for shard in here.shards} if here else {}
+    sums = {shard.name: shard.sha256 for shard in there.shards}
     wanted = [name for name, digest in sums.items() if known.get(name) != digest]
     events.begin("fetching the dataset", len(wanted), "shards")
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
@@ -169,8 +169,8 @@ def _send(address: str, folder: Path, events: Events) -> int:
     if found and found[1] == (folder / MANIFEST).read_bytes() and not unsure and not _strays(address, here):
         _note(folder, here.digest)
         return 0
-    known = {entry.name: entry.sha256 for entry in found[0].shards if entry.name not in unsure} if found else {}
-    changed = [entry.name for entry in here.shards if known.get(entry.name) != entry.sha256]
+    known = {shard.name: shard.sha256 for shard in found[0].shards if shard.name not in unsure} if found else {}
+    changed = [shard.name for shard in here.shards if known.get(shard.name) != shard.sha256]
     events.begin("uploading", len(changed), "shards")
     _write(address, JOURNAL, json.dumps(sorted({*unsure, *changed})).encode())
 
@@ -283,7 +283,7 @@ def _expect_ours(address: str) -> None:
 
 def _strays(address: str, manifest: Manifest) -> list[str]:
     """Shards at the address that the manifest does not name: a reader that takes *.tar would train on them."""
-    known = {entry.name for entry in manifest.shards}
+    known = {shard.name for shard in manifest.shards}
     return sorted(name for name in _names_at(address, SHARDS) if A_SHARD.fullmatch(name) and name not in known)
 
 

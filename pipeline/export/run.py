@@ -44,15 +44,15 @@ class Exported:
     fresh: bool
 
 
-def choose(word: str, **settings: str) -> Format:
+def choose(format_name: str, **settings: str) -> Format:
     """The format of that name, with those of `settings` that are not empty. Raises ExportError."""
-    if word not in EXPORTS:
-        raise ExportError(f"--to: there is no format {word!r}; {nearest(word, EXPORTS)}")
-    kind = EXPORTS[word]
+    if format_name not in EXPORTS:
+        raise ExportError(f"--to: there is no format {format_name!r}; {nearest(format_name, EXPORTS)}")
+    kind = EXPORTS[format_name]
     given = {name: value for name, value in settings.items() if value}
     if unknown := sorted(given.keys() - {field.name for field in fields(kind)}):
         takers = [name for name, other in EXPORTS.items() if unknown[0] in {f.name for f in fields(other)}]
-        raise ExportError(f"--{unknown[0]}: {word} does not take it, only {', '.join(takers) or 'none'} does")
+        raise ExportError(f"--{unknown[0]}: {format_name} does not take it, only {', '.join(takers) or 'none'} does")
     return kind(**given)
 
 
@@ -100,7 +100,7 @@ def export(
 
 
 def _chosen(manifest: Manifest, splits: Sequence[str], degradations: Sequence[str]) -> tuple[ShardEntry, ...]:
-    """The shards to export. Raises ExportError for words that the dataset does not have."""
+    """The shards to export. Raises ExportError for names that the dataset does not have."""
     labels = {
         shard.degradation: {
             shard.degradation,
@@ -108,10 +108,10 @@ def _chosen(manifest: Manifest, splits: Sequence[str], degradations: Sequence[st
         }
         for shard in manifest.shards
     }
-    for word in degradations:
-        if not any(word in names for names in labels.values()):
+    for name in degradations:
+        if not any(name in names for names in labels.values()):
             raise ExportError(
-                f"--degradation: the dataset has no {word!r}; {nearest(word, set().union(*labels.values()))}"
+                f"--degradation: the dataset has no {name!r}; {nearest(name, set().union(*labels.values()))}"
             )
     have = {shard.split for shard in manifest.shards}
     for split in splits:

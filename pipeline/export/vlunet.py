@@ -58,12 +58,12 @@ class _Writer:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, sample: Sample) -> Callable[[], None]:
-        split, word = sample.row.split, class_of(sample)
-        lq, gt = put_pair(self._folder, sample, f"{split}/{word}", stem_of(sample, self._shared), ("LQ", "GT"))
+        split, class_name = sample.row.split, class_of(sample)
+        lq, gt = put_pair(self._folder, sample, f"{split}/{class_name}", stem_of(sample, self._shared), ("LQ", "GT"))
 
         def then() -> None:
-            self._lists.add(f"{word}_{split}_paths.txt", f"./{lq},./{gt}\n")
-            self._counts[split, word] += 1
+            self._lists.add(f"{class_name}_{split}_paths.txt", f"./{lq},./{gt}\n")
+            self._counts[split, class_name] += 1
 
         return then
 
@@ -71,9 +71,9 @@ class _Writer:
         self._lists.close()
         for split in {split for split, _ in self._counts}:
             known = [
-                {"sentence": sentence, "paths": f"./datasets/{word}_{split}_paths.txt", "samples": count}
-                for sentence, word in CLASSES.items()
-                if (count := self._counts[split, word])
+                {"sentence": sentence, "paths": f"./datasets/{class_name}_{split}_paths.txt", "samples": count}
+                for sentence, class_name in CLASSES.items()
+                if (count := self._counts[split, class_name])
             ]
             if known:
                 text = json.dumps(known, indent=2, ensure_ascii=False) + "\n"

@@ -24,7 +24,7 @@ from patina.pipeline.markdown import markdown_line, markdown_table, markdown_tex
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
-from patina.synth.degradations import WORDS
+from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 CARD = "README.md"
 
@@ -76,7 +76,7 @@ MEMBERS = (
 )
 """Files of a sample, in Markdown, explained; truth maps come after them."""
 
-TOLD = (
+FIELD_ROWS = (
     ("key",), ("degradation",), ("degradations",), ("entry",), ("params",), ("seed",), ("source", "content"),
     ("x", "y", "width", "height"), ("variant",), ("severity",), ("text",), ("caption", "captioner"),
     ("pixels", "fingerprint"),
@@ -176,16 +176,16 @@ def public(text: str) -> str:
 
 
 def _head(manifest: Manifest, truth: Sequence[str], numbers: Statistics) -> list[str]:
-    words = sorted({shard.degradation for shard in manifest.shards})
+    degradations = sorted({shard.degradation for shard in manifest.shards})
     total = sum(shard.count for shard in manifest.shards)
-    labels = sorted({word for label in numbers.labels.counts for word in label.split(JOINT)})
+    labels = sorted({name for label in numbers.labels.counts for name in label.split(JOINT)})
     tags = dict.fromkeys(["image-restoration", "image-degradation", "image-text", *labels, "webdataset", "croissant"])
-    size = next((word for word, below in SIZES if total < below), "n>1T" if total >= 10**12 else "other")
+    size = next((name for name, below in SIZES if total < below), "n>1T" if total >= 10**12 else "other")
     lines = ["---", f"pretty_name: {_yaml(manifest.recipe['name'])}", "language:", "- en"]
     lines += _licence_lines(numbers)
     lines += ["task_categories:", "- image-to-image", "- image-to-text", "size_categories:", f"- {size}"]
     lines += ["tags:", *(f"- {_yaml(tag)}" for tag in [*tags, "patina"])]
-    return [*lines, *_configs(manifest, words, truth), "---"]
+    return [*lines, *_configs(manifest, degradations, truth), "---"]
 
 
 def _licence_lines(numbers: Statistics) -> list[str]:
@@ -202,22 +202,22 @@ def _licence_lines(numbers: Statistics) -> list[str]:
     return ["license: other", f"license_name: {_yaml(name)}", f"license_details: {_yaml(details)}"]
 
 
-def _configs(manifest: Manifest, words: Sequence[str], truth: Sequence[str]) -> list[str]:
+def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[str]) -> list[str]:
     splits = [s for s in SPLITS if any(shard.split == s for shard in manifest.shards)]
     lines = ["configs:"]
-    for word in ["default", *words]:
-        pattern = "*" if word == "default" else f"{word}-*"
+    for config in ["default", *degradations]:
+        pattern = "*" if config == "default" else f"{config}-*"
         have = [
             s
             for s in splits
-            if word == "default" or any((e.split, e.degradation) == (s, word) for e in manifest.shards)
+            if config == "default" or any((e.split, e.degradation) == (s, config) for e in manifest.shards)
         ]
-        lines += [f"- config_name: {word}", "  data_files:"]
+        lines += [f"- config_name: {config}", "  data_files:"]
         for split in have:
             lines += [f"  - split: {split}", f"    path: {SHARDS}/{split}-{pattern}.tar"]
     lines.append("dataset_info:")
-    for word in ["default", *words]:
-        lines += [f"- config_name: {word}", "  features:"]
+    for config in ["default", *degradations]:
+        lines += [f"- config_name: {config}", "  features:"]
         for name in (*IMAGES, *(f"{t}.png" for t in truth)):
             lines += [f"  - name: {name}", "    dtype: image"]
         lines += ["  - name: txt", "    dtype: string", "  - name: json"]
@@ -264,12 +264,12 @@ def _loading(manifest: Manifest) -> list[str]:
     """How to read it, in code that runs."""
     first = next((s.split for s in manifest.shards if s.split == "train"), manifest.shards[0].split)
     shards = [s for s in manifest.shards if s.split == first]
-    word = shards[0].degradation
-    of_word = [s for s in shards if s.degradation == word]
-    low, high = of_word[0].bucket, of_word[-1].bucket
-    whole = [s.bucket for s in of_word] == list(range(low, high + 1)) and low < high
+    name = shards[0].degradation
+    same = [s for s in shards if s.degradation == name]
+    low, high = same[0].bucket, same[-1].bucket
+    whole = [s.bucket for s in same] == list(range(low, high + 1)) and low < high
     number = f"{{{low:04d}..{high:04d}}}" if whole else f"{low:04d}"
-    count = sum(s.count for s in of_word) if whole else of_word[0].count
+    count = sum(s.count for s in same) if whole else same[0].count
     return [
         "## How to load it",
         "",
@@ -278,7 +278,7 @@ def _loading(manifest: Manifest) -> list[str]:
         "```python",
         "import datasets",
         "",
-        f'rows = datasets.load_dataset("FOLDER", "default", split="{first}")  # or one degradation, such as "{word}"',
+        f'rows = datasets.load_dataset("FOLDER", "default", split="{first}")  # or one degradation, such as "{name}"',
         'lq, gt = rows[0]["png"] or rows[0]["jpg"], rows[0]["gt.png"] or rows[0]["gt.jpg"]',
         "```",
         "",
@@ -301,7 +301,7 @@ def _loading(manifest: Manifest) -> list[str]:
         "",
         "```sh",
         f"python -m open_clip_train.main --dataset-type webdataset --train-num-samples {count} \\",
-        f'    --train-data "FOLDER/{SHARDS}/{first}-{word}-{number}.tar" --model ViT-B-32',
+        f'    --train-data "FOLDER/{SHARDS}/{first}-{name}-{number}.tar" --model ViT-B-32',
         "```",
         "",
     ]
@@ -310,7 +310,7 @@ def _loading(manifest: Manifest) -> list[str]:
 def _columns(truth: Sequence[str]) -> list[str]:
     """Tables of a sample's files and of KEY.json's keys; their cells are Markdown already."""
     members = [("member", "holds"), *MEMBERS, *(_truth(name) for name in truth)]
-    keys = [(", ".join(f"`{name}`" for name in names), _meaning(names[0])) for names in TOLD]
+    keys = [(", ".join(f"`{name}`" for name in names), _meaning(names[0])) for names in FIELD_ROWS]
     return [
         "## What a sample holds",
         "",
@@ -335,9 +335,10 @@ def _truth(name: str) -> tuple[str, str]:
     file = f"`KEY.{name}.png`"
     if name.startswith("step-"):
         return file, f"the image after part {name.removeprefix('step-')} of a composite; RGB, 8 bits"
-    word = next((w for w in sorted(WORDS, key=len, reverse=True) if name.startswith(f"{w}-")), "")
-    meaning, levels = TRUTH.get(name.removeprefix(f"{word}-") if word else name, ("a map of what was done", "grey"))
-    return file, f"{f'{word}: ' if word else ''}{meaning}; {levels}"
+    longest_first = sorted(DACLIP_DEGRADATIONS, key=len, reverse=True)
+    part = next((label for label in longest_first if name.startswith(f"{label}-")), "")
+    meaning, levels = TRUTH.get(name.removeprefix(f"{part}-") if part else name, ("a map of what was done", "grey"))
+    return file, f"{f'{part}: ' if part else ''}{meaning}; {levels}"
 
 
 def _numbers(numbers: Statistics) -> list[str]:
@@ -403,8 +404,8 @@ def _making(manifest: Manifest, numbers: Statistics) -> list[str]:
         if manifest.duplicates
         else ""
     )
-    mended = manifest.recipe.get("split", {}).get("leaks") == "mend"
-    scenes = ", and photographs of one scene are kept on one side" if mended else ""
+    one_side = manifest.recipe.get("split", {}).get("leaks") == "mend"
+    scenes = ", and photographs of one scene are kept on one side" if one_side else ""
     return [
         "## How it was made",
         "",
@@ -501,10 +502,10 @@ PLAIN = frozenset(("template", "sidecar", "source", ""))
 
 
 def _citation(manifest: Manifest, numbers: Statistics) -> list[str]:
-    labels = {word for label in numbers.labels.counts for word in label.split(JOINT)}
+    labels = {name for label in numbers.labels.counts for name in label.split(JOINT)}
     captions = manifest.recipe.get("captions", {})
     model = str(captions.get("model", "")).lower().replace("-", "") if captions.get("kind") == "blip" else ""
-    works = ["daclip"] if labels & set(WORDS) else []
+    works = ["daclip"] if labels & set(DACLIP_DEGRADATIONS) else []
     works += ["blip2"] if "blip2" in model else ["blip"] if "blip" in model else []
     if not works:
         return []

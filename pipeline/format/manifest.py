@@ -214,7 +214,7 @@ def parse_manifest(text: str, path: str) -> Manifest:
         found = body.get("format") if isinstance(body, dict) else type(body).__name__
         raise ManifestError(f"{path}: expected format {FORMAT}, found {found!r}")
     try:
-        shards = tuple(ShardEntry(**{k: v for k, v in entry.items() if k != "name"}) for entry in body["shards"])
+        shards = tuple(ShardEntry(**{k: v for k, v in shard.items() if k != "name"}) for shard in body["shards"])
         plain = {k: body[k] for k in ("recipe", "recipe_digest", "codec", "identities", "captioner", "sources")}
         rest = {k: body[k] for k in ("duplicates", "sources_digest", "captioners", "leaks", "tables", "versions")}
         manifest = Manifest(

@@ -42,10 +42,10 @@ def known_rows(out: Path, built: Manifest | None, names: Iterable[str]) -> list[
     if is_sound(out, built, SAMPLES):
         return read_samples(out, names)
     found = []
-    for entry in built.shards:
-        if entry.name in names:
+    for shard in built.shards:
+        if shard.name in names:
             try:
-                found += rows_of_shard(out / SHARDS / entry.name, entry.split)
+                found += rows_of_shard(out / SHARDS / shard.name, shard.split)
             except (DamagedShardError, OSError):
                 continue
     return found

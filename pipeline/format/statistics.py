@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 
 from patina.pipeline.format.layout import SAMPLES, SPLITS
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_sources, read_table
-from patina.synth.severity import WORDS
+from patina.synth.severity import LEVELS
 
 BATCHES = (784, 3136)
 """Batch sizes for which the floor of DA-CLIP's loss is told: one of its GPUs, and its four."""
 
 STEP = 5
-"""Points of severity to a bar: 20 bars from 0 to 100, four to a word."""
+"""Points of severity to a bar: 20 bars from 0 to 100, four to a level."""
+
+STORED = {"levels": "words"}
+"""Fields of Measures that `statistics.json` calls otherwise, by their names here."""
 
 FREQUENT = 30
 """Words that are listed, and sizes."""
@@ -64,13 +67,13 @@ class Spread:
 class Measures:
     """What was measured on the samples of one entry.
 
-    words  samples in each of the five words of severity, mildest first. bars: in each STEP of its scale.
+    levels  samples at each of the five levels of severity, mildest first. bars: in each STEP of its scale.
     severity, and the median at CLIP's 224 px, are scores from 0 to 100; psnr (dB, 100 = identical) and ssim medians.
     """
 
     entry: str
     count: int
-    words: tuple[int, ...]
+    levels: tuple[int, ...]
     bars: tuple[int, ...]
     severity: Spread
     clip_severity: float
@@ -161,18 +164,19 @@ class Statistics:
         for name in ("samples", "sources"):
             sizes = body[name]
             body[name] = {**sizes, "different": len(sizes["sides"]), "sides": sizes["sides"][:FREQUENT]}
+        body["measures"] = [{STORED.get(key, key): value for key, value in m.items()} for m in body["measures"]]
         body["captions"]["lengths"] = {str(n): count for n, count in self.captions.lengths.items()}
         body["labels"]["floors"] = {str(n): nats for n, nats in self.labels.floors.items()}
         return _plain(body)  # type: ignore[no-any-return]
 
     def severity_rows(self) -> list[list[str]]:
-        """A row an entry, headed: samples, share of each word, median and quartiles, at 224 px, PSNR, SSIM."""
-        head = ["degradation", "samples", *WORDS, "severity", "quartiles", "at 224 px", "PSNR, dB", "SSIM"]
+        """A row an entry, headed: samples, share of each level, median and quartiles, at 224 px, PSNR, SSIM."""
+        head = ["degradation", "samples", *LEVELS, "severity", "quartiles", "at 224 px", "PSNR, dB", "SSIM"]
         return [head] + [
             [
                 m.entry,
                 f"{m.count:,}",
-                *(f"{n / m.count:.0%}" if n else "–" for n in m.words),
+                *(f"{n / m.count:.0%}" if n else "–" for n in m.levels),
                 f"{m.severity.median:.0f}",
                 f"{m.severity.quarter:.0f}–{m.severity.three_quarters:.0f}",
                 f"{m.clip_severity:.0f}",
@@ -264,11 +268,11 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
 def _codes(samples: pa.Table, name: str) -> tuple[NDArray[np.int64], list[str]]:
     """A column of texts as numbers, and what they stand for, in order of the alphabet."""
     encoded = _encoded(samples[name])
-    words: list[str] = encoded.dictionary.to_pylist()
-    order = sorted(range(len(words)), key=words.__getitem__)
-    rank = np.empty(len(words), np.int64)
-    rank[order] = np.arange(len(words))
-    return rank[encoded.indices.to_numpy()], [words[i] for i in order]
+    texts: list[str] = encoded.dictionary.to_pylist()
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    rank = np.empty(len(texts), np.int64)
+    rank[order] = np.arange(len(texts))
+    return rank[encoded.indices.to_numpy()], [texts[i] for i in order]
 
 
 def _measures(samples: pa.Table) -> Iterable[Measures]:
@@ -285,7 +289,7 @@ def _measures(samples: pa.Table) -> Iterable[Measures]:
         yield Measures(
             entry,
             len(rows),
-            tuple(bars.reshape(len(WORDS), -1).sum(axis=1).tolist()),
+            tuple(bars.reshape(len(LEVELS), -1).sum(axis=1).tolist()),
             tuple(bars.tolist()),
             Spread.of(severity),
             round(float(np.median(small)), 4),

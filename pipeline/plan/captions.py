@@ -1,4 +1,4 @@
-"""The words of every photograph: which captioner's sentence it gets, what a model has yet to make, what was refused."""
+"""The caption of every photograph: whose sentence it gets, what a model has yet to make, what was refused."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Problems = Mapping[tuple[str, str], str]
 class CaptionState:
     """The caption of every source as far as it is known.
 
-    worded      by source digest; None where a model has yet to make or to judge it.
+    assigned    by source digest; None where a model has yet to make or to judge it.
     similarity  cosine similarity of image and caption by source digest, where the recipe asks for it.
     refusals    sources without a usable caption, with reasons.
     to_caption  sources that a captioner has yet to see, by its place in the recipe's chain; to_score: sources and the
                 captions that are yet to be judged.
     """
 
-    worded: Mapping[str, AssignedCaption | None] = field(repr=False)
+    assigned: Mapping[str, AssignedCaption | None] = field(repr=False)
     similarity: Mapping[str, float] = field(repr=False)
     refusals: tuple[Refusal, ...]
     to_caption: Mapping[int, tuple[Source, ...]] = field(repr=False)
@@ -104,32 +104,32 @@ class CaptioningResult:
 
 
 def generate_captions(
-    recipe: Recipe, words: CaptionState, store: CaptionStore, run: Run, events: Events
+    recipe: Recipe, captions: CaptionState, store: CaptionStore, run: Run, events: Events
 ) -> CaptioningResult:
     """Let models make the captions and similarities that are pending; each batch is stored when it is done.
 
     Raises CaptionError, before any work, if a model cannot be had.
     """
     chain = chain_of(recipe)
-    first_last = [chain[place] for place in sorted(words.to_caption, reverse=True)]
+    first_last = [chain[place] for place in sorted(captions.to_caption, reverse=True)]
     _expect_ready([*([recipe.similarity] if recipe.similarity else []), *first_last], run)
-    captions = 0
+    count = 0
     problems: dict[tuple[str, str], str] = {}
-    for place, sources in words.to_caption.items():
+    for place, sources in captions.to_caption.items():
         photos = list({s.content: photos_of(s)[0] for s in sources}.values())
         with Meter(events, "captioning", "photographs") as meter:
             made = caption_all(chain[place], photos, store, run=run, progress=meter)
         key = fingerprint(chain[place])
         failed = {(key, content): caption.problem for content, caption in made.items() if caption.problem}
-        captions += len(made) - len(failed)
+        count += len(made) - len(failed)
         problems |= failed
-    if recipe.similarity and words.to_score:
-        items = list({(s.content, text): (photos_of(s)[0], text) for s, text in words.to_score}.values())
+    if recipe.similarity and captions.to_score:
+        items = list({(s.content, text): (photos_of(s)[0], text) for s, text in captions.to_score}.values())
         with Meter(events, "comparing captions", "photographs") as meter:
             scores = score_all(recipe.similarity, items, store, run=run, progress=meter)
         key = fingerprint(recipe.similarity)
         problems |= {(key, content): score for (content, _), score in scores.items() if isinstance(score, str)}
-    return CaptioningResult(captions, problems)
+    return CaptioningResult(count, problems)
 
 
 def _expect_ready(models: Sequence[Captioner | ClipScore], run: Run) -> None:

@@ -19,11 +19,11 @@ def size_warnings(wanted: Wanted) -> tuple[str, ...]:
     warnings = []
     for split in dict.fromkeys(shard.split for shard in wanted.shards):
         shards = [s for s in wanted.shards if s.split == split]
-        per_word: Counter[str] = Counter()
+        per_degradation: Counter[str] = Counter()
         for shard in shards:
             per_byte = FIRST_RATES.get(shard.degradation, OTHER_RATE)[1]
-            per_word[shard.degradation] += int(shard.pixels / 1e6 * per_byte)
-        largest = max(per_word.values())
+            per_degradation[shard.degradation] += int(shard.pixels / 1e6 * per_byte)
+        largest = max(per_degradation.values())
         buckets = wanted.recipe.buckets[split]
         if largest / buckets > LARGE_SHARD:
             better = -(-largest // (512 << 20))

@@ -85,12 +85,12 @@ def make_plan(
     rows_of  rows of samples.parquet for shards by name; asked once, for the stale ones.
     rates    (seconds, bytes) per megapixel and degradation, from an earlier build.
     """
-    have = {entry.name: entry for entry in built.shards} if built else {}
+    have = {shard.name: shard for shard in built.shards} if built else {}
     stale, keep = [], []
     for shard in wanted.shards:
-        entry = have.get(shard.name)
-        if entry and shard.fingerprint == entry.fingerprint and shard.name not in damage:
-            keep.append(entry)
+        existing = have.get(shard.name)
+        if existing and shard.fingerprint == existing.fingerprint and shard.name not in damage:
+            keep.append(existing)
         else:
             stale.append(shard)
     names = {shard.name for shard in wanted.shards}
@@ -126,7 +126,7 @@ def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[Want
         return []
     moved = any(built.recipe[part] != recipe.table[part] for part in ("buckets", "split"))
     names = {shard.name for shard in stale}
-    return [entry.name for entry in built.shards if moved or entry.name in names]
+    return [shard.name for shard in built.shards if moved or shard.name in names]
 
 
 def _step(
@@ -159,14 +159,14 @@ def _step(
             else:
                 synthesised += 1
     counts["removed"] = len(set(old) - keys)
-    entry = have.get(shard.name)
-    if entry is None:
+    existing = have.get(shard.name)
+    if existing is None:
         kind, reason = "added", f"new: {shard.count} sample{'s' * (shard.count != 1)}"
     elif shard.name in damage:
         kind, reason = "damaged", damage[shard.name]
     else:
-        words = [f"{n} sample{'s' * (n != 1)} {what}" for what, n in sorted(counts.items()) if n]
+        changes = [f"{n} sample{'s' * (n != 1)} {what}" for what, n in sorted(counts.items()) if n]
         why = why_changed(shard.degradation, wanted, built) if counts["changed"] else ""
         kind = why or "changed"
-        reason = ", ".join(words) or "its order or layout changed"
+        reason = ", ".join(changes) or "its order or layout changed"
     return Step(shard, kind, reason, synthesised, captioned, copied)

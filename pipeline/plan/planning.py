@@ -64,7 +64,7 @@ class PlannedBuild:
 
     out: Path
     scan: Scan
-    words: CaptionState
+    captions: CaptionState
     wanted: Wanted
     plan: BuildPlan
     built: Manifest | None
@@ -137,15 +137,15 @@ def plan_from_stores(
     lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
     usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
     problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
-    words = resolve_captions(recipe, usable, stores.captions, problems)
-    if words.pending and recall_captions(recipe, out, built, usable, stores.captions):
-        words = resolve_captions(recipe, usable, stores.captions, problems)
-    sources = tuple(s for s in usable if s.digest in words.worded)
-    wanted = Wanted(recipe, codec_fingerprint(), words.worded, sources)
+    captions = resolve_captions(recipe, usable, stores.captions, problems)
+    if captions.pending and recall_captions(recipe, out, built, usable, stores.captions):
+        captions = resolve_captions(recipe, usable, stores.captions, problems)
+    sources = tuple(s for s in usable if s.digest in captions.assigned)
+    wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
     damage = _damage(out, built, stores.scans, options.paranoid)
     found = replace(found, notes=(*found.notes, *_unused(recipe, sources)))
-    rows = tuple(_source_row(recipe, source, words.similarity.get(source.digest)) for source in sources)
-    refusals = tuple(sorted([*found.refusals, *lacking, *words.refusals], key=lambda r: (r.name, r.reason)))
+    rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
+    refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
     facts = rows_digest([*rows, *map(refusal_record, refusals), found.leaks.facts(), told])
     plan = make_plan(
@@ -153,7 +153,7 @@ def plan_from_stores(
     )
     if built and not _papers_are_there(out, built):
         plan = replace(plan, relabel=True)
-    return PlannedBuild(out, found, words, wanted, plan, built, damage, refusals, rows, facts)
+    return PlannedBuild(out, found, captions, wanted, plan, built, damage, refusals, rows, facts)
 
 
 def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> PlannedBuild:
@@ -231,29 +231,29 @@ def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool)
     damage: dict[str, str] = {}
     fresh: list[tuple[str, os.stat_result, str]] = []
     begun_ns = time.time_ns()
-    for entry in built.shards if built else ():
-        path = out / SHARDS / entry.name
+    for shard in built.shards if built else ():
+        path = out / SHARDS / shard.name
         try:
             stat = path.stat()
         except OSError:
-            damage[entry.name] = "the file is missing"
+            damage[shard.name] = "the file is missing"
             continue
         if not S_ISREG(stat.st_mode):
-            damage[entry.name] = "there is no plain file of that name"
+            damage[shard.name] = "there is no plain file of that name"
             continue
-        if stat.st_size != entry.bytes:
-            damage[entry.name] = f"the file has {stat.st_size} bytes, not {entry.bytes}"
+        if stat.st_size != shard.bytes:
+            damage[shard.name] = f"the file has {stat.st_size} bytes, not {shard.bytes}"
             continue
         digest = None if paranoid else store.trusted_digest(str(path), stat)
         if digest is None:
             try:
                 digest = file_sha256(path)
             except OSError as error:
-                damage[entry.name] = f"the file cannot be read: {error.strerror}"
+                damage[shard.name] = f"the file cannot be read: {error.strerror}"
                 continue
             fresh.append((str(path), stat, digest))
-        if digest != entry.sha256:
-            damage[entry.name] = "its bytes are not those that were written"
+        if digest != shard.sha256:
+            damage[shard.name] = "its bytes are not those that were written"
     if damage:
         expect_there(out)
     store.put(fresh, begun_ns=begun_ns)
@@ -266,7 +266,7 @@ def refusal_record(refusal: Refusal) -> dict[str, str]:
 
 
 def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dict[str, Any]:
-    reader = recipe.sources[source.entry]
+    reader = recipe.sources[source.source_index]
     return {
         "digest": source.digest,
         "content": source.content,

@@ -18,18 +18,18 @@ CAUSES = {
 """Why all samples of a degradation may be stale, by the key of its identity that tells."""
 
 
-def why_changed(word: str, wanted: Wanted, built: Manifest | None) -> str:
+def why_changed(entry: str, wanted: Wanted, built: Manifest | None) -> str:
     """The one cause that all samples of a degradation share, in words; empty if only single sources changed."""
-    was = dict(built.identities.get(word, {})) if built else {}
-    now = json.loads(json.dumps(wanted.identities[word]))  # as the manifest keeps it: lists for tuples
+    was = dict(built.identities.get(entry, {})) if built else {}
+    now = json.loads(json.dumps(wanted.identities[entry]))  # as the manifest keeps it: lists for tuples
     if not was or was == now:
         return ""
     for key, cause in CAUSES.items():
         if was.get(key) != now.get(key):
             return f"because {cause}"
     if was.get("version") != now.get("version"):
-        return f"because {word} is now version {now.get('version')}"
-    return f"because {word} changed ({', '.join(_differences(was.get('settings'), now.get('settings')))})"
+        return f"because {entry} is now version {now.get('version')}"
+    return f"because {entry} changed ({', '.join(_differences(was.get('settings'), now.get('settings')))})"
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
@@ -38,7 +38,7 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
         return []
     if isinstance(old, dict) and isinstance(new, dict) and "min" not in (old | new):
         parts = [_differences(old.get(k), new.get(k), f"{name} {k}".lstrip()) for k in sorted(old | new)]
-        return [words for part in parts for words in part]
+        return [texts for part in parts for texts in part]
     return [f"{name} {_spelt(old)} → {_spelt(new)}".lstrip()]
 
 
@@ -48,10 +48,10 @@ def _spelt(value: Any) -> str:
     return str(value)
 
 
-def why_dropped(entry: ShardEntry, wanted: Wanted) -> str:
+def why_dropped(shard: ShardEntry, wanted: Wanted) -> str:
     """Why a shard is no longer wanted, in words."""
-    if entry.degradation not in wanted.identities:
-        return f"{entry.degradation} is no longer in the recipe"
-    if entry.bucket >= wanted.recipe.buckets[entry.split]:
-        return f"the recipe has {wanted.recipe.buckets[entry.split]} buckets for {entry.split} now"
+    if shard.degradation not in wanted.identities:
+        return f"{shard.degradation} is no longer in the recipe"
+    if shard.bucket >= wanted.recipe.buckets[shard.split]:
+        return f"the recipe has {wanted.recipe.buckets[shard.split]} buckets for {shard.split} now"
     return "no source falls into it any more"

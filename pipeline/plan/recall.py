@@ -34,7 +34,7 @@ def recall_captions(
     if not mine and not scorer:
         return 0
     contents = {source.digest: source.content for source in sources}
-    rows = [row for row in known_rows(out, built, [entry.name for entry in built.shards]) if row.source in contents]
+    rows = [row for row in known_rows(out, built, [shard.name for shard in built.shards]) if row.source in contents]
     count = 0
     for captioner in mine:
         key = fingerprint(captioner)

@@ -37,8 +37,8 @@ class AssignedCaption:
 class WantedSample:
     """One sample that shall exist. `pixels` is the digest of all that decides its images, `fingerprint` of all of it.
 
-    entry  the recipe's name for the degradation, which names its shards; label is what the sample is called, and words
-           are the degradations that it underwent, in order. All three agree unless a recipe says otherwise.
+    entry  the recipe's name for the degradation, which names its shards; label is what the sample is called, and
+           degradations are those that it underwent, in order. All three agree unless a recipe says otherwise.
     tile   (x, y, width, height) in pixels of the source.
     """
 
@@ -46,7 +46,7 @@ class WantedSample:
     source: Source
     entry: str
     label: str
-    words: tuple[str, ...]
+    degradations: tuple[str, ...]
     variant: int
     tile: tuple[int, int, int, int]
     seed: str
@@ -104,23 +104,23 @@ class Wanted:
         shared = self._shared
         pairs = {source.degradation for source in self.sources if source.is_pair}
         made = {
-            word: {
+            entry: {
                 **shared,
                 "seed": self.recipe.seed,
                 **synthesis.identity(),
             }
-            for word, synthesis in self.recipe.degradations.items()
+            for entry, synthesis in self.recipe.degradations.items()
         }
-        for word in sorted(pairs):
-            made.setdefault(word, {**shared, "recovery": RECOVERY})
+        for entry in sorted(pairs):
+            made.setdefault(entry, {**shared, "recovery": RECOVERY})
         return dict(sorted(made.items()))
 
     @cached_property
     def _prefixes(self) -> dict[tuple[str, bool], Hash]:
         """SHA-256 of what the samples of a degradation share, made and paired, to go on from."""
-        prefixes = {(w, False): canonical_json([w, body]).encode() for w, body in self.identities.items()}
+        prefixes = {(entry, False): canonical_json([entry, body]).encode() for entry, body in self.identities.items()}
         pair = {**self._shared, "recovery": RECOVERY}
-        prefixes |= {(w, True): canonical_json(["pair", w, pair]).encode() for w in self.identities}
+        prefixes |= {(entry, True): canonical_json(["pair", entry, pair]).encode() for entry in self.identities}
         return {key: hashlib.sha256(prefix) for key, prefix in prefixes.items()}
 
     def sample_ids(self, source: Source, degradation: str) -> Iterator[SampleId]:
@@ -152,7 +152,7 @@ class Wanted:
                 source=source,
                 entry=degradation,
                 label=synthesis.label if synthesis else degradation,
-                words=synthesis.words if synthesis else tuple(degradation.split(JOINT)),
+                degradations=synthesis.degradations if synthesis else tuple(degradation.split(JOINT)),
                 variant=variant,
                 tile=tile,
                 seed=sample_seed(self.recipe.seed, source.digest, degradation, variant, tile) if synthesis else "",
@@ -168,18 +168,18 @@ class Wanted:
         for source in self.sources:
             bucket = bucket_of(source.digest, self.recipe.buckets[source.split])
             entries = source.entries or tuple(self.recipe.degradations)
-            for word in (source.degradation,) if source.is_pair else entries:
-                groups.setdefault((source.split, word, bucket), []).append(source)
+            for entry in (source.degradation,) if source.is_pair else entries:
+                groups.setdefault((source.split, entry, bucket), []).append(source)
         return tuple(self._shard(*group, tuple(groups[group])) for group in sorted(groups))
 
-    def _shard(self, split: str, word: str, bucket: int, sources: tuple[Source, ...]) -> WantedShard:
+    def _shard(self, split: str, entry: str, bucket: int, sources: tuple[Source, ...]) -> WantedShard:
         digest = hashlib.sha256()
         count = pixels = uncaptioned = 0
         for source in sources:
-            for key, tile, _, _, fingerprint in self.sample_ids(source, word):
+            for key, tile, _, _, fingerprint in self.sample_ids(source, entry):
                 digest.update(f"{key} {fingerprint}\n".encode())
                 count += 1
                 pixels += tile[2] * tile[3]
             uncaptioned += self.captions[source.digest] is None
         fingerprint = "" if uncaptioned else digest.hexdigest()
-        return WantedShard(split, word, bucket, fingerprint, count, pixels, uncaptioned, sources)
+        return WantedShard(split, entry, bucket, fingerprint, count, pixels, uncaptioned, sources)

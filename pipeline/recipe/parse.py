@@ -161,15 +161,15 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
             f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
         )
         composite, resolved = _composite(what, named, settings, folder, ("parts", "variants"))
-        words = tuple(composite.parts)
-        return Synthesis(composite, variants, composite.name, words), {**resolved, "variants": variants}
-    word = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
-    degradation, resolved = _degradation(what, word, settings, folder, ("variants", "use", "parts"))
-    return Synthesis(degradation, variants, word, (word,)), {"use": word, **resolved, "variants": variants}
+        degradations = tuple(composite.parts)
+        return Synthesis(composite, variants, composite.name, degradations), {**resolved, "variants": variants}
+    name = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
+    degradation, resolved = _degradation(what, name, settings, folder, ("variants", "use", "parts"))
+    return Synthesis(degradation, variants, name, (name,)), {"use": name, **resolved, "variants": variants}
 
 
 def parse_degradation(name: str, settings: Mapping[str, Any], folder: Path) -> Degradation:
-    """A degradation of the catalogue by its word, or a composite such as `hazy+rainy`, with settings as a recipe has
+    """A degradation of the catalogue by its name, or a composite such as `hazy+rainy`, with settings as a recipe has
     them. Raises RecipeError."""
     if JOINT in name:
         return _composite(name, name.split(JOINT), dict(settings), folder)[0]
@@ -177,13 +177,13 @@ def parse_degradation(name: str, settings: Mapping[str, Any], folder: Path) -> D
 
 
 def _degradation(
-    what: str, word: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
+    what: str, name: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
 ) -> tuple[Degradation, dict[str, Any]]:
     """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
-    if word not in CATALOGUE:
-        raise RecipeError(f"{what}: no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
+    if name not in CATALOGUE:
+        raise RecipeError(f"{what}: no degradation is called {name!r}; {nearest(name, CATALOGUE)}")
     severity = expect_type(f"{what} severity", settings.pop("severity", ""), str, "words such as 'mild..severe'")
-    degradation, resolved = construct(what, CATALOGUE[word], settings, folder, (*also, "severity"))
+    degradation, resolved = construct(what, CATALOGUE[name], settings, folder, (*also, "severity"))
     if not severity:
         return degradation, resolved
     knob = degradation.knob
@@ -202,16 +202,16 @@ def _composite(
     steps = expect_type(f"{what} steps", settings.pop("steps", False), bool, "true or false")
     refuse_unknown(what, settings, [*named, "steps", *also])
     parts, tables = {}, {}
-    for word in named:
-        own = dict(expect_type(f"{what} {word}", settings.get(word, {}), dict, "a table"))
-        parts[word], tables[word] = _degradation(f"{what} {word}", word, own, folder)
+    for name in named:
+        own = dict(expect_type(f"{what} {name}", settings.get(name, {}), dict, "a table"))
+        parts[name], tables[name] = _degradation(f"{what} {name}", name, own, folder)
     composite, _ = construct(what, Composite, {"parts": parts, "steps": steps}, folder)
     return composite, {"parts": list(parts), "steps": steps, **tables}
 
 
-def _expect_split(word: str) -> None:
-    if word and word not in SPLITS:
-        raise RecipeError(f"[[sources]] split: expected one of {', '.join(SPLITS)}, found {word!r}")
+def _expect_split(split: str) -> None:
+    if split and split not in SPLITS:
+        raise RecipeError(f"[[sources]] split: expected one of {', '.join(SPLITS)}, found {split!r}")
 
 
 def _buckets(raw: Any) -> dict[str, int]:

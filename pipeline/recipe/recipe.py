@@ -84,14 +84,14 @@ class Split:
 class Synthesis:
     """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time.
 
-    label  what its samples are called: the degradation's word; for a composite its parts' words joined by `+`.
-    words  the set of words that apply.
+    label         what its samples are called: the degradation's name; for a composite its parts' names joined by `+`.
+    degradations  the set of names that apply.
     """
 
     degradation: Degradation
     variants: int
     label: str
-    words: tuple[str, ...]
+    degradations: tuple[str, ...]
 
     def identity(self) -> dict[str, Any]:
         """All about it that decides a sample's bytes, as JSON gives it back: a list where a tuple was."""

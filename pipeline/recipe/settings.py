@@ -66,13 +66,13 @@ def _plain(value: Any) -> Any:
 def kind_of(
     what: str, table: Any, kinds: Mapping[str, type[T]], folder: Path, default: str
 ) -> tuple[T, dict[str, Any]]:
-    """A member of a family by its word in `kind`."""
+    """A member of a family by its `kind`."""
     settings = dict(expect_type(what, table, dict, "a table"))
-    word = expect_type(f"{what} kind", settings.pop("kind", default), str, "a word")
-    if word not in kinds:
-        raise RecipeError(f"{what}: there is no kind {word!r}; {nearest(word, kinds)}")
-    made, resolved = construct(f"{what} of kind {word}", kinds[word], settings, folder, ("kind",))
-    return made, {"kind": word, **resolved}
+    kind = expect_type(f"{what} kind", settings.pop("kind", default), str, "a word")
+    if kind not in kinds:
+        raise RecipeError(f"{what}: there is no kind {kind!r}; {nearest(kind, kinds)}")
+    made, resolved = construct(f"{what} of kind {kind}", kinds[kind], settings, folder, ("kind",))
+    return made, {"kind": kind, **resolved}
 
 
 def refuse_unknown(what: str, table: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from patina.pipeline.sources.reader import image_files
 from patina.synth.degradations import CATALOGUE
 from patina.synth.image import Image
 from patina.synth.rng import Rng, sample_seed
-from patina.synth.severity import Measured, at_clip_size, measure, word_of
+from patina.synth.severity import Measured, at_clip_size, level_of, measure
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ ANCHORS: dict[str, tuple[Anchor, ...]] = {
 class Calibrated:
     """One degradation at its defaults over all photographs: means, and the standard deviation of PSNR."""
 
-    word: str
+    name: str
     psnr: float
     psnr_std: float
     ssim: float
@@ -78,14 +78,14 @@ class Calibrated:
     def row(self) -> dict[str, str]:
         """The figures as text, beside the anchors."""
         anchors = "; ".join(
-            f"{a.name} {a.psnr:.2f}{f'/{a.ssim:.3f}' if a.ssim else ''} ({a.known})" for a in ANCHORS.get(self.word, ())
+            f"{a.name} {a.psnr:.2f}{f'/{a.ssim:.3f}' if a.ssim else ''} ({a.known})" for a in ANCHORS.get(self.name, ())
         )
         return {
-            "degradation": self.word,
+            "degradation": self.name,
             "PSNR, dB": f"{self.psnr:.2f} ± {self.psnr_std:.2f}",
             "SSIM": f"{self.ssim:.3f}",
-            "severity": f"{self.score:.0f} {word_of(self.score)}",
-            "at 224 px": f"{self.clip_score:.0f} {word_of(self.clip_score)}",
+            "severity": f"{self.score:.0f} {level_of(self.score)}",
+            "at 224 px": f"{self.clip_score:.0f} {level_of(self.clip_score)}",
             "published inputs, PSNR/SSIM": anchors,
         }
 
@@ -106,7 +106,7 @@ def calibrate(
             image = decode(Path(item[1]).read_bytes()).image
         except BadImageError:
             return {}
-        return {word: _measured(word, image, item[0]) for word in CATALOGUE}
+        return {name: _measured(name, image, item[0]) for name in CATALOGUE}
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         found = []
@@ -114,22 +114,22 @@ def calibrate(
             if progress:
                 progress(i + 1, len(chosen))
             found += [figures] if figures else []
-    return [_mean(word, [figures[word] for figures in found]) for word in CATALOGUE if found]
+    return [_mean(name, [figures[name] for figures in found]) for name in CATALOGUE if found]
 
 
-def _measured(word: str, image: Image, name: str) -> tuple[Measured, Measured]:
+def _measured(name: str, image: Image, photo: str) -> tuple[Measured, Measured]:
     height, width = image.shape[:2]
-    degradation = CATALOGUE[word]()
-    params = degradation.draw(Rng(sample_seed(0, name, word, 0, (0, 0, width, height))), image)
+    degradation = CATALOGUE[name]()
+    params = degradation.draw(Rng(sample_seed(0, photo, name, 0, (0, 0, width, height))), image)
     degraded = degradation.apply(image, params).image
     return measure(image, degraded), measure(at_clip_size(image), at_clip_size(degraded))
 
 
-def _mean(word: str, figures: Sequence[tuple[Measured, Measured]]) -> Calibrated:
+def _mean(name: str, figures: Sequence[tuple[Measured, Measured]]) -> Calibrated:
     full = [one for one, _ in figures]
     mean = statistics.fmean
     return Calibrated(
-        word,
+        name,
         mean(m.psnr for m in full),
         statistics.pstdev(m.psnr for m in full),
         mean(m.ssim for m in full),

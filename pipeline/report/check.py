@@ -123,15 +123,15 @@ def check(
     if chosen and manifest.codec != codec_fingerprint():
         skipped.append("replay: built with other image codecs than are installed here, so bytes may differ")
 
-    def one(entry: ShardEntry) -> tuple[list[Finding], int]:
+    def one(shard: ShardEntry) -> tuple[list[Finding], int]:
         cv2.setNumThreads(1)
-        listed = by_shard.get(entry.name, []) if rows else None
-        found = list(_shard(out, entry, listed) if depth == "images" else _bytes(out, entry, listed, depth))
+        listed = by_shard.get(shard.name, []) if rows else None
+        found = list(_shard(out, shard, listed) if depth == "images" else _bytes(out, shard, listed, depth))
         replayed = 0
-        for row in chosen.get(entry.name, ()) if not found else ():
+        for row in chosen.get(shard.name, ()) if not found else ():
             problem = _replay(out, row, degradations)
             replayed += problem is not None
-            found += [Finding(f"{entry.name} {row.key}", problem)] if problem else []
+            found += [Finding(f"{shard.name} {row.key}", problem)] if problem else []
         if progress:
             progress(1)
         return found, replayed
@@ -154,7 +154,7 @@ def check(
             findings += _copies(out, sources, readable, workers)
     return Checked(
         len(manifest.shards),
-        sum(entry.count for entry in manifest.shards),
+        sum(shard.count for shard in manifest.shards),
         sum(replayed for _, replayed in outcomes),
         tuple(findings),
         tuple(skipped),
@@ -171,36 +171,36 @@ def _tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
             yield Finding(name, "its bytes are not those that were written; `patina build` makes it again")
 
 
-def _bytes(out: Path, entry: ShardEntry, rows: list[SampleRow] | None, depth: Depth = "digests") -> Iterator[Finding]:
+def _bytes(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, depth: Depth = "digests") -> Iterator[Finding]:
     """A shard from outside: there, with the bytes that were written, and with as many samples as the table has."""
-    path = out / SHARDS / entry.name
+    path = out / SHARDS / shard.name
     if not path.exists():
-        yield Finding(entry.name, "is missing; `patina build` makes it again")
-    elif path.stat().st_size != entry.bytes or (depth != "sizes" and not is_intact(path, entry.sha256)):
-        yield Finding(entry.name, "its bytes are not those that were written; `patina build` makes it again")
-    elif rows is not None and len(rows) != entry.count:
-        yield Finding(entry.name, f"expected {entry.count} samples, found {len(rows)} in {SAMPLES}")
+        yield Finding(shard.name, "is missing; `patina build` makes it again")
+    elif path.stat().st_size != shard.bytes or (depth != "sizes" and not is_intact(path, shard.sha256)):
+        yield Finding(shard.name, "its bytes are not those that were written; `patina build` makes it again")
+    elif rows is not None and len(rows) != shard.count:
+        yield Finding(shard.name, f"expected {shard.count} samples, found {len(rows)} in {SAMPLES}")
 
 
-def _shard(out: Path, entry: ShardEntry, rows: list[SampleRow] | None) -> Iterator[Finding]:
+def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None) -> Iterator[Finding]:
     """A shard and all that lies in it."""
-    if outside := list(_bytes(out, entry, None)):
+    if outside := list(_bytes(out, shard, None)):
         yield from outside
         return
-    path = out / SHARDS / entry.name
+    path = out / SHARDS / shard.name
     try:
         found: list[SampleRow] = []
         wrong: list[Finding] = []
         for key, members, span in read_shard(path):
-            found.append(row_of(key, members, span, path.name, entry.split))
-            wrong += _sample(f"{entry.name} {key}", members)
-        if len(found) != entry.count:
-            yield Finding(entry.name, f"expected {entry.count} samples, found {len(found)}")
+            found.append(row_of(key, members, span, path.name, shard.split))
+            wrong += _sample(f"{shard.name} {key}", members)
+        if len(found) != shard.count:
+            yield Finding(shard.name, f"expected {shard.count} samples, found {len(found)}")
         if rows is not None and [asdict(r) for r in found] != [asdict(r) for r in rows]:
-            yield Finding(entry.name, f"its samples are not those that {SAMPLES} lists")
+            yield Finding(shard.name, f"its samples are not those that {SAMPLES} lists")
         yield from wrong
     except DamagedShardError as error:
-        yield Finding(entry.name, str(error))
+        yield Finding(shard.name, str(error))
 
 
 def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
@@ -288,7 +288,7 @@ def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) 
 
 def _strays(out: Path, manifest: Manifest) -> list[Finding]:
     """Files among the shards that the manifest does not know: a reader that takes *.tar would train on them."""
-    known = {entry.name for entry in manifest.shards} | {"sizes.json"}
+    known = {shard.name for shard in manifest.shards} | {"sizes.json"}
     there = sorted(path.name for path in (out / SHARDS).iterdir()) if (out / SHARDS).is_dir() else []
     return [Finding(f"{SHARDS}/{name}", "is not in the manifest") for name in there if name not in known]
 

@@ -30,7 +30,7 @@ COLUMNS = (
 BATCH = 1 << 20
 """Rows compared at a time."""
 
-KEPT = 200
+MAX_LISTED = 200
 """Items of a list that are kept; all are counted."""
 
 SHOWN = 12
@@ -59,8 +59,8 @@ class Listed:
 class EntryChange:
     """The samples of one entry of the recipe, matched by their keys.
 
-    pixels    what decides their images changed. captions: their captions did. words: only how they are worded, or the
-              captioner's name. moved: they are in another split. same: nothing of this.
+    pixels    what decides their images changed. captions: their captions did. reworded: only how they are worded, or
+              the captioner's name. moved: they are in another split. same: nothing of this.
     severity  the median before and after, 0 to 100; nan where there is no sample.
     """
 
@@ -69,7 +69,7 @@ class EntryChange:
     dropped: int
     pixels: int
     captions: int
-    words: int
+    reworded: int
     moved: int
     same: int
     severity: tuple[float, float]
@@ -77,17 +77,17 @@ class EntryChange:
     @property
     def is_same(self) -> bool:
         """Whether no sample came, went or changed."""
-        return not (self.added or self.dropped or self.pixels or self.captions or self.words or self.moved)
+        return not (self.added or self.dropped or self.pixels or self.captions or self.reworded or self.moved)
 
     @property
-    def words_for_it(self) -> str:
+    def changes(self) -> str:
         """What happened to it, in words."""
         counts = {
             "added": self.added,
             "dropped": self.dropped,
             "with other pixels": self.pixels,
             "with another caption": self.captions,
-            "worded anew": self.words,
+            "worded anew": self.reworded,
             "in another split": self.moved,
             "as before": self.same,
         }
@@ -142,7 +142,7 @@ class Diff:
         lines += _section("tools", [("", Listed(len(self.tools), self.tools))], shown)
         lines += _section("shards", self.shards.items(), shown)
         lines += _section("sources", self.sources.items(), shown)
-        entries = [f"{entry.entry}: {entry.words_for_it}" for entry in self.samples if not entry.is_same]
+        entries = [f"{entry.entry}: {entry.changes}" for entry in self.samples if not entry.is_same]
         lines += _section("samples", [("", Listed(len(entries), tuple(entries)))], len(entries))
         lines += _section("captions", [("", self.captions)], shown)
         lines += _section("set aside", self.set_aside.items(), shown)
@@ -260,7 +260,7 @@ def _count(one: Snapshot) -> tuple[int, int]:
 
 def _listed(items: Iterable[str]) -> Listed:
     found = sorted(items)
-    return Listed(len(found), tuple(found[:KEPT]))
+    return Listed(len(found), tuple(found[:MAX_LISTED]))
 
 
 def _shards(old: Manifest, new: Manifest) -> dict[str, Listed]:
@@ -330,7 +330,7 @@ def _entries(
             "dropped": was[dropped],
             "pixels": matched & differ["pixels"],
             "captions": matched & differ["caption"],
-            "words": matched & plain & differ["fingerprint"],
+            "reworded": matched & plain & differ["fingerprint"],
             "moved": matched & differ["split"],
             "same": matched & plain & ~differ["fingerprint"] & ~differ["split"],
         }
@@ -342,9 +342,9 @@ def _entries(
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[dict[str, int], NDArray[np.int32]]:
-    """A column of few different words as numbers, and the number of each word."""
+    """A column of few different texts as numbers, and the number of each text."""
     encoded = column.combine_chunks().dictionary_encode()
-    return {word: i for i, word in enumerate(encoded.dictionary.to_pylist())}, encoded.indices.to_numpy()
+    return {value: i for i, value in enumerate(encoded.dictionary.to_pylist())}, encoded.indices.to_numpy()
 
 
 def _captions(old: Snapshot, new: Snapshot, both: tuple[Rows, Rows], differ: NDArray[np.bool_]) -> Listed:
@@ -353,7 +353,7 @@ def _captions(old: Snapshot, new: Snapshot, both: tuple[Rows, Rows], differ: NDA
     for name, one, rows in (("old", old, both[0]), ("new", new, both[1])):
         columns[name] = one.samples["caption"].take(rows[differ])
     found = pa.table(columns).group_by(list(columns)).aggregate([]).sort_by([(n, "ascending") for n in columns])
-    first = found.slice(0, KEPT).to_pylist()
+    first = found.slice(0, MAX_LISTED).to_pylist()
     digests = pa.array([row["digest"] for row in first], pa.string())
     named = new.sources.filter(pc.is_in(new.sources["digest"], digests)).select(["digest", "names"]).to_pylist()
     names = {row["digest"]: row["names"][0] for row in named}
@@ -373,10 +373,11 @@ def _sources(old: pa.Table, new: pa.Table) -> dict[str, Listed]:
     for name in facts:
         other |= differ[name]
 
-    def listed(where: NDArray[np.bool_], word: Callable[[dict[str, Any], dict[str, Any]], str]) -> Listed:
+    def listed(where: NDArray[np.bool_], line_of: Callable[[dict[str, Any], dict[str, Any]], str]) -> Listed:
         sides = ((old, both[0]), (new, both[1]))
-        first = [table.take(rows[where][:KEPT]).to_pylist() for table, rows in sides]  # a million of them need not be
-        return Listed(int(where.sum()), tuple(sorted(word(was, now) for was, now in zip(*first, strict=True))))
+        # of a million of them not all need be
+        first = [table.take(rows[where][:MAX_LISTED]).to_pylist() for table, rows in sides]
+        return Listed(int(where.sum()), tuple(sorted(line_of(was, now) for was, now in zip(*first, strict=True))))
 
     def other_facts(was: dict[str, Any], now: dict[str, Any]) -> str:
         return f"{_name(now)}: {', '.join(settings({n: was[n] for n in facts}, {n: now[n] for n in facts}))}"

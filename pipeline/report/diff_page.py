@@ -22,7 +22,7 @@ from patina.pipeline.report.pictures import Box, busiest, data_uri, jpeg, lq_and
 from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted, decibels
 from patina.synth.image import Image
-from patina.synth.severity import word_of
+from patina.synth.severity import level_of
 
 CROP = (320, 240)
 """Width and height in pixels of the part that is shown: where most changed, or where the picture is busiest."""
@@ -102,7 +102,7 @@ def _entries(found: Diff) -> _Section | None:
         "dropped": lambda e: e.dropped,
         "other pixels": lambda e: e.pixels,
         "other caption": lambda e: e.captions,
-        "other words": lambda e: e.words,
+        "other words": lambda e: e.reworded,
         "other split": lambda e: e.moved,
         "as before": lambda e: e.same,
     }
@@ -140,7 +140,7 @@ def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) 
         same = (pc.field("entry") == now.entry) & (pc.field("key") == now.key)
         was = SampleRow(**before.filter(same).to_pylist()[0])
         facts = [
-            f"severity {word_of(was.severity)} {was.severity:.0f} → {word_of(now.severity)} {now.severity:.0f}, "
+            f"severity {level_of(was.severity)} {was.severity:.0f} → {level_of(now.severity)} {now.severity:.0f}, "
             f"PSNR {decibels(was.psnr)} → {decibels(now.psnr)}",
             *settings(_readable(json.loads(was.params)), _readable(json.loads(now.params))),
         ]
@@ -174,7 +174,7 @@ def _alone(one: Snapshot, rows: Rows, limit: int) -> list[_Shown]:
         return []
     shown = []
     for row in spread(read_samples_table(one.folder).take(rows), limit):
-        facts = [f"severity {word_of(row.severity)} {row.severity:.0f}, PSNR {decibels(row.psnr)}", row.sentence]
+        facts = [f"severity {level_of(row.severity)} {row.severity:.0f}, PSNR {decibels(row.psnr)}", row.sentence]
         pair = _open(one.folder, row)
         pictures = {}
         if pair:

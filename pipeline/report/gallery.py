@@ -29,7 +29,7 @@ from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.report.gallery_page import LARGEST, Shown, page
 from patina.pipeline.report.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
 from patina.synth.image import Image
-from patina.synth.severity import word_of
+from patina.synth.severity import level_of
 
 DETAIL = (192, 140)
 """Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""
@@ -65,8 +65,8 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
     """At most `limit` rows of the samples' table: as many of each degradation in each split as there is room for, at
     equal distances, so that they show the same photographs under every degradation. Always the same ones."""
     cells: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for i, (split, word) in enumerate(zip(table["split"].to_pylist(), table["entry"].to_pylist(), strict=True)):
-        cells[SPLITS.index(split), word].append(i)
+    for i, (split, entry) in enumerate(zip(table["split"].to_pylist(), table["entry"].to_pylist(), strict=True)):
+        cells[SPLITS.index(split), entry].append(i)
     order = sorted(cells)
     share = dict.fromkeys(order, 0)
     left = min(limit, table.num_rows)
@@ -107,21 +107,21 @@ def _broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
 @explaining_errors(LESS)
 def ladder_sheet(folder: Path) -> bytes:
     """A JPEG picture of one photograph: a row for each degradation, GT first, then its LQs from mild to strong as
-    measured, each with its word and score. Raises like `write_gallery`."""
+    measured, each with its level and score. Raises like `write_gallery`."""
     rows = read_samples(folder, _first_shards(_manifest(folder)))
     most = Counter(row.source for row in rows).most_common(1)[0][0]
     labels = sorted({row.degradation for row in rows if row.source == most})
     lines = []
     for label in labels:
         same = sorted((r for r in rows if (r.source, r.degradation) == (most, label)), key=lambda r: r.severity)
-        cells = _cells(folder, {f"{word_of(row.severity)} {row.severity:.0f}": row for row in same}, RUNG)
+        cells = _cells(folder, {f"{level_of(row.severity)} {row.severity:.0f}": row for row in same}, RUNG)
         lines.append([(label, cells[0][1]), *cells[1:]])
     return _sheet(lines)
 
 
 def _sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
     """Rows of images on white, each with its label above; labels that repeat those of the row above are left out."""
-    labels = [[word for word, _ in line] for line in lines]
+    labels = [[text for text, _ in line] for line in lines]
     headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
     side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
     step = side + GUTTER
@@ -130,10 +130,10 @@ def _sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
     draw, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(size=15)
     top = 0
     for line, with_heading in zip(lines, headed, strict=True):
-        for column, (word, image) in enumerate(line):
+        for column, (text, image) in enumerate(line):
             left = column * step
             if with_heading:
-                draw.text((left, top + HEADING // 2 - 1), word, "#333333", font, "lm")
+                draw.text((left, top + HEADING // 2 - 1), text, "#333333", font, "lm")
             x, y = (side - image.shape[1]) // 2, (side - image.shape[0]) // 2  # a smaller one stands in the middle
             sheet.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
         top += step + with_heading * HEADING
@@ -246,10 +246,10 @@ def _fullest(views: Sequence[dict[str, SampleRow]]) -> dict[str, SampleRow]:
 def _cells(folder: Path, view: Mapping[str, SampleRow], side: int) -> list[tuple[str, Image]]:
     """GT and every LQ of one photograph, cut to the same square."""
     cells: list[tuple[str, Image]] = []
-    for word, row in view.items():
+    for text, row in view.items():
         lq, gt = lq_and_gt(read_members(folder, row), row)
         if not cells:
             box = busiest(gt, side, side)
             cells.append(("GT", cut_out(gt, box)))
-        cells.append((word, cut_out(lq, box)))
+        cells.append((text, cut_out(lq, box)))
     return cells

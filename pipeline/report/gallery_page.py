@@ -20,7 +20,7 @@ from patina.pipeline.report.html import escaped, is_digest, render
 from patina.pipeline.report.pictures import Box
 from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted, decibels, human_bytes
-from patina.synth.severity import CEILING, WORDS, word_of
+from patina.synth.severity import CEILING, LEVELS, level_of
 
 LARGEST = 768
 """Pixels a side up to which an image is shown as a whole; of a larger one, its middle."""
@@ -153,10 +153,10 @@ class _Photograph:
 
 def _filters(shown: Sequence[Shown]) -> list[_Filter]:
     """Two rows of buttons: degradations and splits that are among the samples shown."""
-    words = Counter(s.row.entry for s in shown)
+    entries = Counter(s.row.entry for s in shown)
     splits = Counter(s.row.split for s in shown)
     return [
-        _Filter("degradation", dict(sorted(words.items()))),
+        _Filter("degradation", dict(sorted(entries.items()))),
         _Filter("split", {split: splits[split] for split in SPLITS if split in splits}),
     ]
 
@@ -196,7 +196,7 @@ def _sample(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) ->
     return _Sample(
         row=row,
         what=f"{row.entry}, {name}",
-        severity=f"{word_of(row.severity)} · {decibels(row.psnr)}",
+        severity=f"{level_of(row.severity)} · {decibels(row.psnr)}",
         width=width,
         height=height,
         lq=_picture(one.lq, one, pictures),
@@ -221,9 +221,9 @@ def _parameters(params: str) -> list[tuple[str, list[str]]]:
     if not values:
         return [("parameters", ["none: the degraded image came with the clean one"])]
     rows = []
-    for word, drawn in values.get("parts", [("", values)]):
+    for part, drawn in values.get("parts", [("", values)]):
         order = sorted(drawn.items(), key=lambda item: is_digest(item[1]))  # what tells a reader least comes last
-        rows += [(f"{word} {name}".strip().replace("_", " "), _values(value)) for name, value in order]
+        rows += [(f"{part} {name}".strip().replace("_", " "), _values(value)) for name, value in order]
     return rows
 
 
@@ -256,13 +256,13 @@ def _counts(manifest: Manifest) -> Table:
     """Samples by degradation and split."""
     counts: Counter[tuple[str, str]] = Counter()
     for shard in manifest.shards:
-        for word in (shard.degradation, "all"):
-            counts[word, shard.split] += shard.count
-            counts[word, "all"] += shard.count
+        for degradation in (shard.degradation, "all"):
+            counts[degradation, shard.split] += shard.count
+            counts[degradation, "all"] += shard.count
     splits = [s for s in SPLITS if counts["all", s]]
     columns = [*splits, "all"] if len(splits) > 1 else splits
-    words = [*sorted({s.degradation for s in manifest.shards}), "all"]
-    rows = [[word, *(f"{counts[word, s]:,}" for s in columns)] for word in words]
+    degradations = [*sorted({s.degradation for s in manifest.shards}), "all"]
+    rows = [[degradation, *(f"{counts[degradation, s]:,}" for s in columns)] for degradation in degradations]
     return Table.of_texts("Samples", ["degradation", *columns], rows)
 
 
@@ -294,29 +294,29 @@ class _Described:
 
 
 def _severity(numbers: Statistics) -> _Plots:
-    """How many samples of each degradation are how severe: bars of STEP points, a dashed line between two words."""
+    """How many samples of each degradation are how severe: bars of STEP points, a dashed line between two levels."""
     rows = []
     for m in numbers.measures:
-        said = ", ".join(f"{n:,} {word}" for word, n in zip(WORDS, m.words, strict=True) if n)
+        said = ", ".join(f"{n:,} {level}" for level, n in zip(LEVELS, m.levels, strict=True) if n)
         label = f"Severity of {m.entry}: {said}; median {m.severity.median:.0f}"
-        figure = _bars(m.bars, m.severity.median / 100, label, len(WORDS))
-        rows.append(_Plot(m.entry, figure, f"{m.severity.median:.0f} {word_of(m.severity.median)}"))
-    return _Plots(rows, (WORDS[0], WORDS[-1]))
+        figure = _bars(m.bars, m.severity.median / 100, label, len(LEVELS))
+        rows.append(_Plot(m.entry, figure, f"{m.severity.median:.0f} {level_of(m.severity.median)}"))
+    return _Plots(rows, (LEVELS[0], LEVELS[-1]))
 
 
 def _psnr(samples: pa.Table) -> _Plots:
     """A distribution for each degradation, all on one axis."""
-    values, words = samples["psnr"].to_numpy(), np.array(samples["entry"].to_pylist(), object)
+    values, entries = samples["psnr"].to_numpy(), np.array(samples["entry"].to_pylist(), object)
     real = values[values != CEILING]
     low, high = (float(np.floor(real.min())), float(np.ceil(real.max()))) if real.size else (0.0, 1.0)
     rows = []
-    for word in sorted(set(words)):
-        every = values[words == word]
+    for entry in sorted(set(entries)):
+        every = values[entries == entry]
         found = every[every != CEILING]
         same = f"{counted(every.size - found.size, 'sample')} identical" if found.size < every.size else ""
         numbers = " / ".join(f"{v:.1f}" for v in _three(found)) if found.size else ""
-        figure = _distribution(found, low, high, f"PSNR of {word} in dB: min, median, max {numbers}")
-        rows.append(_Plot(word, figure, " ".join(filter(None, (numbers, same)))))
+        figure = _distribution(found, low, high, f"PSNR of {entry} in dB: min, median, max {numbers}")
+        rows.append(_Plot(entry, figure, " ".join(filter(None, (numbers, same)))))
     return _Plots(rows, (f"{low:.0f} dB", f"{high:.0f} dB"))
 
 

@@ -13,26 +13,26 @@ from patina.pipeline.format.manifest import SampleRow, read_members, read_sample
 from patina.pipeline.text import human_bytes, nearest
 
 
-def find_samples(folder: Path, word: str) -> list[SampleRow]:
-    """The samples whose key begins with `word`, or whose photograph has that name. Raises ManifestError if none."""
+def find_samples(folder: Path, query: str) -> list[SampleRow]:
+    """The samples whose key begins with `query`, or whose photograph has that name. Raises ManifestError if none."""
     rows = read_samples(folder)
-    found = [row for row in rows if row.key.startswith(word)]
+    found = [row for row in rows if row.key.startswith(query)]
     if found:
         return found
     sources = read_sources(folder)
-    digests = {s["digest"] for s in sources if any(word in {n, Path(n).name, Path(n).stem} for n in s["names"])}
+    digests = {s["digest"] for s in sources if any(query in {n, Path(n).name, Path(n).stem} for n in s["names"])}
     found = [row for row in rows if row.source in digests]
     if not found:
         names = [row.key for row in rows] + [name for source in sources for name in source["names"]]
-        hint = nearest(word, names).partition("known:")[0].strip() or "`samples.parquet` lists all keys"
-        raise ManifestError(f"{folder}: no sample's key begins with {word!r} and no photograph has this name; {hint}")
+        hint = nearest(query, names).partition("known:")[0].strip() or "`samples.parquet` lists all keys"
+        raise ManifestError(f"{folder}: no sample's key begins with {query!r} and no photograph has this name; {hint}")
     return found
 
 
-def _spoken(params: Mapping[str, Any]) -> list[str]:
+def _parameter_lines(params: Mapping[str, Any]) -> list[str]:
     """Parameters for people: a line, of a composite one for each part; KEY.json has them in full."""
     if "parts" in params:
-        return [f"{word}: {line}" for word, part in params["parts"] for line in _spoken(part)]
+        return [f"{name}: {line}" for name, part in params["parts"] for line in _parameter_lines(part)]
     return [", ".join(f"{name} {_value(value)}" for name, value in params.items()) or "none are known"]
 
 
@@ -59,7 +59,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "tile": f"{row.width}×{row.height} at ({row.x}, {row.y}) of {source['width']}×{source['height']} px",
         "caption": f"{row.caption}   [{fact['captioner']}]",
         "degradation": row.degradation + (f", variant {row.variant}" if row.variant else ""),
-        "parameters": f"\n{' ':12} ".join(_spoken(json.loads(row.params))),
+        "parameters": f"\n{' ':12} ".join(_parameter_lines(json.loads(row.params))),
         "seed": row.seed or "none: the degraded image came with the clean one",
         "in words": row.sentence,
         "severity": f"{row.severity:.0f} of 100, {fact['severity']['word']}; at 224 px {row.clip_severity:.0f}, "

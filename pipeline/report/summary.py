@@ -20,7 +20,7 @@ def plan_lines(planned: PlannedBuild) -> list[str]:
         work = [(step.synthesised, "made"), (step.captioned, "with a new caption"), (step.copied, "copied")]
         parts = ", ".join(f"{count} {what}" for count, what in work if count)
         lines.append(f"build {step.shard.name}: {step.reason} ({parts})")
-    lines += [f"drop {entry.name}: {reason}" for entry, reason in plan.drop]
+    lines += [f"drop {shard.name}: {reason}" for shard, reason in plan.drop]
     return lines
 
 
@@ -34,7 +34,7 @@ def plan_markdown(planned: PlannedBuild) -> str:
 
 def caption_line(planned: PlannedBuild) -> str:
     """Which captioner's sentence how many photographs got."""
-    counts = Counter(worded.captioner for worded in planned.wanted.captions.values() if worded)
+    counts = Counter(caption.captioner for caption in planned.wanted.captions.values() if caption)
     parts = [f"{count} by {captioner}" for captioner, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
     return f"captions of {sum(counts.values())} photographs: {', '.join(parts)}"
 
@@ -45,7 +45,7 @@ def summary_rows(report: BuildResult) -> list[dict[str, Any]]:
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
     shards: Counter[tuple[str, str]] = Counter()
-    written = {result.entry.name for result in report.results}
+    written = {result.shard.name for result in report.results}
     fresh: Counter[tuple[str, str]] = Counter()
     for shard in manifest.shards:
         group = (shard.split, shard.degradation)
@@ -56,11 +56,11 @@ def summary_rows(report: BuildResult) -> list[dict[str, Any]]:
     return [
         {
             "split": split,
-            "degradation": word,
-            "samples": counts[split, word],
-            "bytes": human_bytes(sizes[split, word]),
-            "shards": shards[split, word],
-            "rebuilt": fresh[split, word],
+            "degradation": degradation,
+            "samples": counts[split, degradation],
+            "bytes": human_bytes(sizes[split, degradation]),
+            "shards": shards[split, degradation],
+            "rebuilt": fresh[split, degradation],
         }
-        for split, word in counts
+        for split, degradation in counts
     ]

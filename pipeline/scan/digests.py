@@ -135,7 +135,7 @@ def _read(path: str, store: ScanStore) -> _Read:
     try:
         info = _stored_info(known) if known else inspect(data)
     except MemoryError:
-        raise MemoryError(printable(locations.spoken(path))) from None
+        raise MemoryError(printable(locations.display_address(path))) from None
     return _Read(path, "", stat, digest, len(data), info, not known)
 
 

@@ -41,9 +41,9 @@ def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[
     keys: dict[str, str] = {}
     for digest in sorted(groups):
         side = sides[groups[digest][0].content]
-        same = sorted(groups[digest], key=lambda s: (s.split != side, s.entry, s.names, s.lq_name))
+        same = sorted(groups[digest], key=lambda s: (s.split != side, s.source_index, s.names, s.lq_name))
         first = same[0]
-        for gone in {(title(s.entry), s.split, side) for s in same if s.split != side}:
+        for gone in {(title(s.source_index), s.split, side) for s in same if s.split != side}:
             left[gone] += 1
             example.setdefault(gone, first.names[0])
         if all(s.split != side and (s.named or held[first.content]) for s in same):
@@ -79,7 +79,7 @@ def _shared(occurrences: Iterable[list[Source]], title: Callable[[int], str]) ->
     counts: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
     for same in occurrences:
-        sets = sorted({title(s.entry) for s in same if s.named and s.split == "test"})
+        sets = sorted({title(s.source_index) for s in same if s.named and s.split == "test"})
         for i, one in enumerate(sets):
             for other in sets[i + 1 :]:
                 counts[one, other] += 1

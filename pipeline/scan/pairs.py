@@ -73,11 +73,11 @@ def check_pair(lq: Image, gt: Image) -> PairCheck:
     return PairCheck(problem, round(dx, 2), round(dy, 2), ratio)
 
 
-def swapped(word: str, check: PairCheck) -> bool:
-    """Whether, for the degradation `word`, the LQ looks like the clean one of the two."""
-    if word in BLUNTED:
+def swapped(degradation: str, check: PairCheck) -> bool:
+    """Whether, for `degradation`, the LQ looks like the clean one of the two."""
+    if degradation in BLUNTED:
         return check.ratio > 1.1
-    return word in SHARPENED and check.ratio < 1 / 1.1
+    return degradation in SHARPENED and check.ratio < 1 / 1.1
 
 
 def _shift(lq: Image, gt: Image) -> tuple[float, float, float]:
@@ -132,7 +132,7 @@ def check_pairs(
             store.put_pairs([(*keys[i], inspector_id(), r) for i, r in zip(batch, records, strict=True) if r])
     bad: dict[int, str] = {}
     notes: list[str] = []
-    by_entry: dict[int, list[tuple[int, PairCheck]]] = defaultdict(list)
+    by_source: dict[int, list[tuple[int, PairCheck]]] = defaultdict(list)
     for i in pairs:
         record = store.pair(*keys[i], inspector_id())
         if record is None:
@@ -142,14 +142,15 @@ def check_pairs(
         if check.problem:
             bad[i] = check.problem
         else:
-            by_entry[sources[i].entry].append((i, check))
-    for entry, checks in by_entry.items():
+            by_source[sources[i].source_index].append((i, check))
+    for source_index, checks in by_source.items():
         wrong = [i for i, check in checks if swapped(sources[i].degradation, check)]
         names = [display_name(sources[i].names[0], sources[i].lq_name) for i in wrong]
         if len(wrong) * 2 > len(checks):
             raise SourceError(
-                f"[[sources]] {entry + 1}: in {len(wrong)} of {len(checks)} pairs the `lq` image looks like the clean "
-                f"one for {sources[wrong[0]].degradation!r}, as in {names[0]}; are the folders `lq` and `gt` swapped?"
+                f"[[sources]] {source_index + 1}: in {len(wrong)} of {len(checks)} pairs the `lq` image looks like the "
+                f"clean one for {sources[wrong[0]].degradation!r}, as in {names[0]}; are the folders `lq` and `gt` "
+                "swapped?"
             )
         notes += [f"{name}: its degraded image looks like the cleaner one of the two" for name in names]
     return bad, notes

@@ -47,4 +47,4 @@ class SourceChangedError(PipelineError, RuntimeError):
         self.path, self.what = path, what
 
     def __str__(self) -> str:
-        return f"{printable(locations.spoken(self.path))}: {self.what}"
+        return f"{printable(locations.display_address(self.path))}: {self.what}"

@@ -39,12 +39,12 @@ def scan(
     refusals: list[Refusal] = []
     notes: list[str] = []
     ignored = 0
-    for entry, reader in enumerate(recipe.sources):
+    for source_index, reader in enumerate(recipe.sources):
         try:
             found = reader.find()
         except SourceError as error:
-            raise SourceError(f"[[sources]] {entry + 1}: {error}") from None
-        candidates += [(entry, candidate) for candidate in found.candidates]
+            raise SourceError(f"[[sources]] {source_index + 1}: {error}") from None
+        candidates += [(source_index, candidate) for candidate in found.candidates]
         refusals += found.refusals
         notes += found.notes
         ignored += found.ignored
@@ -54,12 +54,12 @@ def scan(
 
     sources: list[Source] = []
     to_check: list[tuple[int, str]] = []
-    for entry, candidate in candidates:
-        reader = recipe.sources[entry]
+    for source_index, candidate in candidates:
+        reader = recipe.sources[source_index]
         if reason := _refused(candidate, files, unread):
             refusals.append(Refusal(display_name(candidate.name, lq_display_name(candidate)), reason))
             continue
-        source = _source(candidate, entry, reader, recipe, files)
+        source = _source(candidate, source_index, reader, recipe, files)
         if source.is_pair:
             to_check.append((len(sources), candidate.name))
         sources.append(source)
@@ -69,7 +69,7 @@ def scan(
         Refusal(display_name(sources[i].names[0], sources[i].lq_name), reason) for i, reason in bad_pairs.items()
     ]
     good = [s for i, s in enumerate(sources) if i not in bad_pairs]
-    kept, clashes, split_notes = merge(good, lambda entry: recipe.sources[entry].title)
+    kept, clashes, split_notes = merge(good, lambda source_index: recipe.sources[source_index].title)
     refusals += clashes
     small = [s for s in kept if not recipe.cut(s.info.width, s.info.height)]
     if recipe.tiles:
@@ -80,13 +80,13 @@ def scan(
     dropped = {s.digest for s in small}
     usable = [s for s in kept if s.digest not in dropped]
     leaks = _find_leaks(usable, recipe, store, workers, comparing)
-    mend = recipe.split.leaks == "mend"
-    if mend:
+    fixes_leaks = recipe.split.leaks == "mend"
+    if fixes_leaks:
         usable = _on_one_side(usable, leaks)
     return Scan(
         tuple(usable),
         tuple(sorted(refusals, key=lambda r: (r.name, r.reason))),
-        (*notes, *pair_notes, *split_notes, *leaks.lines(mended=mend)),
+        (*notes, *pair_notes, *split_notes, *leaks.lines(fixed=fixes_leaks)),
         seen,
         ignored,
         hashed,
@@ -104,7 +104,7 @@ def _refused(candidate: Candidate, files: Mapping[str, ScannedFile], unread: Map
 
 
 def _source(
-    candidate: Candidate, entry: int, reader: Reader, recipe: Recipe, files: Mapping[str, ScannedFile]
+    candidate: Candidate, source_index: int, reader: Reader, recipe: Recipe, files: Mapping[str, ScannedFile]
 ) -> Source:
     """A candidate whose files can be read and decoded, with its digest and its side."""
     gt = files[candidate.path]
@@ -128,7 +128,7 @@ def _source(
         names=(candidate.name,),
         roots=(reader.root,),
         path=gt.path,
-        entry=entry,
+        source_index=source_index,
         split=split or recipe.split.side(gt.digest),
         bytes=gt.size + (lq.size if lq else 0),
         info=info,
@@ -183,7 +183,7 @@ def _scenes(sources: Sequence[Source], recipe: Recipe) -> list[Scene]:
                 info.height + 2 * source.border,
                 source.split,
                 source.named,
-                recipe.sources[source.entry].title,
+                recipe.sources[source.source_index].title,
                 partial(load_clean, source.path, source.content),
             ),
         )

@@ -31,16 +31,19 @@ class ImageInfo:
 class Source:
     """One clean image, or one LQ/GT pair, that may be used.
 
-    digest    SHA-256 of the clean image's bytes; for a pair, of its label and both files' digests. Names the source.
-    content   SHA-256 of the clean image's bytes. Decides the split, so that one clean image never stands on two sides.
-    names     every relative name under which these bytes were found, in order; `path` is the first one's location.
-    roots     the folder that each of the names is relative to; captions: what the source itself brings for each.
-    entry     which [[sources]] table it came from, counted from 0.
-    named     whether its split was named by that table or by the source, and not drawn from its digest.
-    entries   the recipe's degradations that apply to it; empty: all.
-    lq        location of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
-    degradation  the pair's label, and `params` what its source tells of it.
-    border    pixels to cut from every side of the clean image, so that it fits the degraded one; `info` is after that.
+    digest        SHA-256 of the clean image's bytes; for a pair, of its label and both files' digests. Names
+                  the source.
+    content       SHA-256 of the clean image's bytes. Decides the split, so that one clean image never stands on
+                  two sides.
+    names         every relative name under which these bytes were found, in order; `path` is the first one's location.
+    roots         the folder that each of the names is relative to; captions: what the source itself brings for each.
+    source_index  which [[sources]] table it came from, counted from 0.
+    named         whether its split was named by that table or by the source, and not drawn from its digest.
+    entries       the recipe's degradations that apply to it; empty: all.
+    lq            location of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
+    degradation   the pair's label, and `params` what its source tells of it.
+    border        pixels to cut from every side of the clean image, so that it fits the degraded one; `info` is after
+                  that.
     licence, attribution  what its source states of it; what the recipe states stands above it.
     """
 
@@ -49,7 +52,7 @@ class Source:
     names: tuple[str, ...]
     roots: tuple[str, ...]
     path: str
-    entry: int
+    source_index: int
     split: str
     bytes: int
     info: ImageInfo

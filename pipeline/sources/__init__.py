@@ -1,4 +1,4 @@
-"""The catalogue of source readers: a literal table, word to class. A new one is one file here, its test, its line."""
+"""The catalogue of source readers: a literal table, kind to class. A new one is one file here, its test, its line."""
 
 from patina.pipeline.sources.folder import Folder
 from patina.pipeline.sources.huggingface import HuggingFace

@@ -31,10 +31,10 @@ SPLITS = {
 """What tables write, and the split that it means."""
 
 
-def held_out(word: str) -> str:
-    """The side that `word` keeps away from training, val or test; "" for a training split, which the recipe may divide,
-    and for any other word."""
-    side = SPLITS.get(word.lower(), "")
+def held_out(name: str) -> str:
+    """The side that `name` keeps away from training, val or test; "" for a training split, which the recipe may divide,
+    and for any other name."""
+    side = SPLITS.get(name.lower(), "")
     return "" if side == "train" else side
 
 

@@ -138,7 +138,7 @@ class HuggingFace:
                 raise self._explained(error) from None
             rights = rights_in(self._home) if roles.source else Rights()
             index = self._index(roles, fingerprint, rights)
-            found = _kept(index) if index else None
+            found = _cached_scan(index) if index else None
             if found is None:
                 try:
                     found = self._read(datasets, data, roles, features, rights)
@@ -148,7 +148,9 @@ class HuggingFace:
                     _keep(index, found)
         if not found.candidates:
             first = f"; the first: {found.refusals[0].name} {found.refusals[0].reason}" if found.refusals else ""
-            raise SourceError(f"path: none of the {len(found.refusals)} rows of {self._spoken} can be used{first}")
+            raise SourceError(
+                f"path: none of the {len(found.refusals)} rows of {self._display_name} can be used{first}"
+            )
         return replace(found, notes=rights.notes)
 
     def _load(self, datasets: ModuleType) -> Any:
@@ -209,11 +211,11 @@ class HuggingFace:
         data = data.select_columns(list(dict.fromkeys(own)))
         for column in (*roles.gt, *roles.lq):
             data = data.cast_column(column, datasets.Image(decode=False))
-        words = _class_names(features.get(roles.label))
+        class_names = _class_names(features.get(roles.label))
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
         for number, row in enumerate(data):
-            found = self._candidate(number, row, roles, words)
+            found = self._candidate(number, row, roles, class_names)
             if isinstance(found, Refusal):
                 refusals.append(found)
                 continue
@@ -226,7 +228,7 @@ class HuggingFace:
         return Found(_distinct(candidates), refusals)
 
     def _candidate(
-        self, number: int, row: Mapping[str, Any], roles: _Roles, words: Sequence[str]
+        self, number: int, row: Mapping[str, Any], roles: _Roles, class_names: Sequence[str]
     ) -> Candidate | Refusal:
         split = re.sub(r"[^\w-]+", "-", self.split_name).strip("-")  # it may be a part, train[:10%]
         nameless = f"{split}-{number:06d}"
@@ -242,7 +244,7 @@ class HuggingFace:
                 sides.append(self._image(row[present[0]], nameless + mark))
             except OSError as error:
                 return Refusal(nameless, f"its image in the column {present[0]!r} cannot be read: {error}")
-        label = "" if self.degradation else _text_of(_within(row, roles.label), words)
+        label = "" if self.degradation else _text_of(_within(row, roles.label), class_names)
         if roles.lq and not self.degradation:
             label = columns.label_of(label)
             problem = columns.label_problem(label) if label else f"has no text in its column {roles.label!r}"
@@ -308,7 +310,7 @@ class HuggingFace:
         return locations.cache_folder() / "huggingface" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     @property
-    def _spoken(self) -> str:
+    def _display_name(self) -> str:
         return f"{self.path}, split {self.split_name}"
 
     def _explained(self, error: Exception) -> SourceError:
@@ -349,7 +351,7 @@ class HuggingFace:
                 "or give the path of a copy, begun with ./",
             ),
         )
-        return SourceError(next((said for holds, said in sentences if holds), f"path: {self._spoken}: {words}"))
+        return SourceError(next((said for holds, said in sentences if holds), f"path: {self._display_name}: {words}"))
 
 
 @dataclass(frozen=True)
@@ -455,12 +457,12 @@ def _class_names(feature: Any) -> Sequence[str]:
     return tuple(getattr(feature, "names", None) or ())
 
 
-def _text_of(value: Any, words: Sequence[str]) -> str:
+def _text_of(value: Any, class_names: Sequence[str]) -> str:
     """A cell as text: the first of a list, the word of a class; empty for anything else."""
     if isinstance(value, list):
         value = value[0] if value else ""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
-        return words[value]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(class_names):
+        return class_names[value]
     return value if isinstance(value, str) else ""
 
 
@@ -491,7 +493,7 @@ def _state_of(folder: str) -> str:
     return digest.hexdigest() if time.time_ns() - newest >= RECENT_NS else ""
 
 
-def _kept(index: Path) -> Found | None:
+def _cached_scan(index: Path) -> Found | None:
     """What an earlier scan found, if all its files are still there."""
     try:
         record = json.loads(index.read_bytes())

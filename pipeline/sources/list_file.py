@@ -22,7 +22,7 @@ from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below
 from patina.pipeline.text import printable
 from patina.synth.compose import JOINT
-from patina.synth.degradations import WORDS
+from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 FORMATS = ("auto", "lines", "table", "jsonl", "daclip")
 BY_SUFFIX = {".csv": "table", ".tsv": "table", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -317,16 +317,18 @@ def _json_rows(text: str) -> tuple[list[str], list[_Row]]:
 
 
 def _is_daclip(header: Sequence[str], rows: Sequence[_Row]) -> bool:
-    """Whether it has DA-CLIP's columns, and most titles end in one of its ten words."""
+    """Whether it has DA-CLIP's columns, and most titles end in one of its ten names."""
     if not {"filepath", "title"} <= set(header) or columns.pick(header, "", "", columns.LQ):
         return False
-    labelled = sum(set(_daclip_label(row.cells.get("title", "")).split(JOINT)) <= set(WORDS) for row in rows)
+    labelled = sum(
+        set(_daclip_label(row.cells.get("title", "")).split(JOINT)) <= set(DACLIP_DEGRADATIONS) for row in rows
+    )
     return labelled > 0 and labelled * 2 >= len(rows)
 
 
 def _daclip_label(title: str) -> str:
-    """The label that a title ends in; a composite's words, which it sets apart by commas, are joined."""
-    return JOINT.join(columns.label_of(word) for word in title.rpartition(": ")[2].split(","))
+    """The label that a title ends in; a composite's names, which it sets apart by commas, are joined."""
+    return JOINT.join(columns.label_of(name) for name in title.rpartition(": ")[2].split(","))
 
 
 def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str) -> Iterator[_Entry]:

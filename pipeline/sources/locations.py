@@ -72,7 +72,7 @@ def base_name(location: str) -> str:
     return unquote(urlsplit(path).path if path.startswith(WEB) else path).rpartition("/")[2]
 
 
-def spoken(location: str) -> str:
+def display_address(location: str) -> str:
     """A location for people."""
     path, found, span = location.partition(PART)
     offset, _, size = span.partition("+")
@@ -112,7 +112,7 @@ def fetch(location: str) -> tuple[bytes, str]:
     try:
         data: bytes = _patiently(lambda: system_of(location).cat_file(within(location)))
     except Exception as error:  # each file system of fsspec has its own kinds
-        raise _told(f"cannot be read: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot be read: {_why(error)}", error) from error
     digest = hashlib.sha256(data).hexdigest()
     keep(data, digest, anew=True)
     return data, digest
@@ -126,7 +126,7 @@ def tag(location: str) -> tuple[str, int]:
     try:
         info: Mapping[str, Any] = _patiently(lambda: system_of(location).info(within(location)))
     except Exception as error:
-        raise _told(f"cannot be read: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot be read: {_why(error)}", error) from error
     size = info.get("size")
     found = next((f"{name} {info[name]}" for name in TAGS if info.get(name)), "")
     return found, -1 if size is None else int(size)
@@ -145,7 +145,7 @@ def list_remote(folder: str) -> list[str]:
         # `ls` fails where nothing is there
         found = _patiently(lambda: system.find(within(folder)) or system.ls(within(folder), detail=False))
     except Exception as error:
-        raise _told(f"cannot list {folder}: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot list {folder}: {_why(error)}", error) from error
     return sorted(system.unstrip_protocol(path) for path in found)
 
 
@@ -202,7 +202,7 @@ def local_copy(location: str) -> Path:
         with caching(target) as half:
             _patiently(lambda: system_of(location).get_file(within(location), str(half)))
     except Exception as error:
-        raise _told(f"cannot fetch {location}: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot fetch {location}: {_why(error)}", error) from error
     return target
 
 
@@ -260,19 +260,19 @@ def _patiently(ask: Callable[[], R]) -> R:
         try:
             return ask()
         except Exception as error:
-            status = getattr(error, "status", 0)  # of an HTTP answer: 4xx is ours to mend, but for "too slow, too many"
+            status = getattr(error, "status", 0)  # of an HTTP answer: 4xx is ours to fix, but for "too slow, too many"
             if isinstance(error, (*FINAL, LocationError)) or (400 <= status < 500 and status not in {408, 429}):
                 raise
             time.sleep(pause)
     return ask()
 
 
-def _told(what: str, error: Exception) -> OSError:
+def _error_to_raise(what: str, error: Exception) -> OSError:
     """The error to raise: one that is this machine's own stays what it is, and sets no source aside."""
     return error if isinstance(error, OSError) and error.errno in OURS else LocationError(what)
 
 
 def _why(error: BaseException) -> str:
     """An error in words, without the queries of addresses: they may hold a key, and this is stored with the dataset."""
-    words = re.sub(r"\?[^\s'\")]+", "?…", str(error).strip()) or type(error).__name__
-    return words if len(words) < 300 else words[:297] + "…"
+    text = re.sub(r"\?[^\s'\")]+", "?…", str(error).strip()) or type(error).__name__
+    return text if len(text) < 300 else text[:297] + "…"

@@ -12,22 +12,24 @@ from typing import ClassVar
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, image_files
 from patina.synth.compose import JOINT
-from patina.synth.degradations import WORDS
+from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 RULES = ("name", "stem", "regex")
-WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 SIDES = frozenset({"gt", "hq", "clean", "clear", "sharp", "norain", "target", "groundtruth"})
 
 
 def check_label(label: str) -> None:
-    """Raise SourceError unless `label` can name degradations: words of letters and digits, several joined by +. A word
-    that is nearly one of the ten is taken for a slip."""
-    for word in label.split(JOINT):
-        close = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.75)
-        if not WORD.fullmatch(word) or (close and word not in WORDS):
+    """Raise SourceError unless `label` can name degradations: letters and digits, joined by -, and several by +. A
+    name that is nearly one of the ten is taken for a slip."""
+    for name in label.split(JOINT):
+        close = difflib.get_close_matches(name, DACLIP_DEGRADATIONS, n=1, cutoff=0.75)
+        if not NAME.fullmatch(name) or (close and name not in DACLIP_DEGRADATIONS):
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise SourceError(
-                f"degradation: expected a word such as {', '.join(WORDS)}, found {word!r}; {hint}".strip("; ")
+                f"degradation: expected a word such as {', '.join(DACLIP_DEGRADATIONS)}, found {name!r}; {hint}".strip(
+                    "; "
+                )
             )
 
 

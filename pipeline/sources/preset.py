@@ -48,7 +48,7 @@ class FromPreset:
                 f"name: {self.name} holds masks of holes and no photographs; take no [[sources]] table for it, but "
                 f'name its folder where holes are made: [degradations.uncompleted] masks = "{self.path}/{first}"'
             )
-        variants = [variant.word for variant in self.preset.variants]
+        variants = [variant.name for variant in self.preset.variants]
         if self.variant and self.variant not in variants:
             known = f"expected one of {', '.join(variants)}" if variants else f"{self.name} has none"
             raise SourceError(f"variant: {known}, found {self.variant!r}")
@@ -138,7 +138,7 @@ def unrecognised(
     preset: Preset, names: Sequence[str], folder: str, parts: Sequence[Part], variant: Variant | None
 ) -> str:
     """The message that none of these parts is there: what was found, what was expected, what to do."""
-    what = f"{preset.title} ({', '.join(part.name for part in parts)}{f'; {variant.word}' if variant else ''})"
+    what = f"{preset.title} ({', '.join(part.name for part in parts)}{f'; {variant.name}' if variant else ''})"
     found = f"{in_number(len(names), 'images')} in none of its known layouts:" if names else "no image at all"
     lines = [f"path: expected {what} below {folder}, found {found}"]
     halves = look(preset, names, folder, parts, variant).halves

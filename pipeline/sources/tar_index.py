@@ -93,7 +93,7 @@ def uncompressed(path: Path) -> Path:
     copy = locations.cache_folder() / "tars" / f"{_state(path, stat)}.tar"
     if _is_newer(copy, stat):
         return copy
-    with path.open("rb") as file, COMPRESSED[suffix](file, "rb") as packed, _kept(copy, path) as write:
+    with path.open("rb") as file, COMPRESSED[suffix](file, "rb") as packed, _open_copy(copy, path) as write:
         written = 0
         while data := _more(packed, written):
             written += len(data)
@@ -107,7 +107,7 @@ def uncompressed(path: Path) -> Path:
 
 
 @contextmanager
-def _kept(copy: Path, path: Path) -> Iterator[Callable[[bytes], None]]:
+def _open_copy(copy: Path, path: Path) -> Iterator[Callable[[bytes], None]]:
     """What writes the bytes of `copy`, which appears whole at the end, its time that at which it was begun."""
     begun_ns = time.time_ns()
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The catalogue of degradations: a literal table, word to class. Registration and documentation at once.
+"""The catalogue of degradations: a literal table, name to class. Registration and documentation at once.
 
 Adding one is one file in this folder, its test, and its line here; recipes, the command line, the gallery and the
 contract tests read this table.
@@ -31,8 +31,8 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
 }
 
-# The ten words of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
-WORDS = (
+# The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
+DACLIP_DEGRADATIONS = (
     "motion-blurry",
     "hazy",
     "jpeg-compressed",

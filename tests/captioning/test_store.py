@@ -188,9 +188,9 @@ def test_problems_are_not_stored_and_come_up_again() -> None:
     with CaptionStore(None) as store:
         made = caption_all(Model(fails_on=("001.jpg",)), album(3), store)
         assert made[album(3)[1].digest] == Caption("", "001.jpg is beyond me") and store.count() == 2
-        mended = Model()
-        assert not caption_all(mended, album(3), store)[album(3)[1].digest].problem
-        assert mended.asked == ["001.jpg"]
+        fixed = Model()
+        assert not caption_all(fixed, album(3), store)[album(3)[1].digest].problem
+        assert fixed.asked == ["001.jpg"]
 
 
 def test_what_is_not_stored_leaves_the_store_alone() -> None:
@@ -291,9 +291,9 @@ def test_a_photo_that_cannot_be_compared_is_a_problem_that_is_not_stored() -> No
     with CaptionStore(None) as store:
         made = score_all(Judge(fails_on="001.jpg"), items, store, Run(batch=2))
         assert list(made.values()) == [0.03, "beyond me", 0.03]
-        mended = Judge()
-        assert set(score_all(mended, items, store, Run(batch=2)).values()) == {0.03}
-        assert mended.asked == [("001.jpg", "one"), ("released", "")]
+        fixed = Judge()
+        assert set(score_all(fixed, items, store, Run(batch=2)).values()) == {0.03}
+        assert fixed.asked == [("001.jpg", "one"), ("released", "")]
         assert score_all(Judge(crashes_at=0), items, store, Run(batch=2), lambda *_: pytest.fail("nothing to do"))
 
 

@@ -1,4 +1,4 @@
-"""Errors that are worth another try: input and output that may recover, and nothing that a user must mend."""
+"""Errors that are worth another try: input and output that may recover, and nothing that a user must fix."""
 
 from __future__ import annotations
 

@@ -115,8 +115,8 @@ def read_built(out: Path) -> Built:
     assert manifest is not None
     names = {row["digest"][:16]: row["names"] for row in read_sources(out)}
     samples: dict[str, list[Stored]] = {}
-    for entry in manifest.shards:
-        for key, members, _ in read_shard(out / SHARDS / entry.name):
+    for shard in manifest.shards:
+        for key, members, _ in read_shard(out / SHARDS / shard.name):
             for name in names[key[:16]]:
-                samples.setdefault(name, []).append(Stored(key, entry.name, members))
+                samples.setdefault(name, []).append(Stored(key, shard.name, members))
     return Built(manifest, samples, {r["name"]: r["reason"] for r in manifest.set_aside})

@@ -49,13 +49,13 @@ class Lift(Dim):
 
 
 def composite(**parts: Any) -> Composite:
-    return Composite({word.replace("_", "-"): part for word, part in parts.items()})
+    return Composite({name.replace("_", "-"): part for name, part in parts.items()})
 
 
 def test_parts_follow_light_whatever_the_order_they_are_written_in() -> None:
     parts = {"uncompleted": Uncompleted(), "jpeg-compressed": JpegCompressed(), "lift": Lift(), "dim": Dim()}
     for order in (list(parts), list(reversed(parts))):
-        made = Composite({word: parts[word] for word in order})
+        made = Composite({name: parts[name] for name in order})
         assert made.name == "dim+lift+jpeg-compressed+uncompleted"
         assert made.truth == ("dim-shade", "lift-shade", "uncompleted-mask")
 

@@ -27,10 +27,10 @@ from patina.synth.rng import Rng, sample_seed
 from tests.synth.pictures import cut, flat, photo, psnr
 
 TESTS: dict[str, Any] = {
-    word: importlib.import_module(f"tests.synth.test_{word.replace('-', '_')}") for word in CATALOGUE
+    name: importlib.import_module(f"tests.synth.test_{name.replace('-', '_')}") for name in CATALOGUE
 }
 
-every = pytest.mark.parametrize("word", CATALOGUE)
+every = pytest.mark.parametrize("name", CATALOGUE)
 IMAGES = {
     "smallest": cut(16, 16),
     "flat strip": cut(17, 501),
@@ -41,8 +41,8 @@ IMAGES = {
 }
 
 
-def seed_of(word: str, variant: int) -> str:
-    return sample_seed(0, "digest", word, variant, (0, 0, 512, 512))
+def seed_of(name: str, variant: int) -> str:
+    return sample_seed(0, "digest", name, variant, (0, 0, 512, 512))
 
 
 def same(one: Degraded, other: Degraded) -> bool:
@@ -67,46 +67,46 @@ def another_process() -> Iterator[ProcessPoolExecutor]:
 
 
 @every
-def test_the_word_is_the_fields_and_the_class_is_frozen(word: str) -> None:
-    assert CATALOGUE[word].name == word
-    assert CATALOGUE[word].version >= 1
-    degradation = CATALOGUE[word]()
-    assert pickle.loads(pickle.dumps(degradation)) == degradation == CATALOGUE[word]()
+def test_the_word_is_the_fields_and_the_class_is_frozen(name: str) -> None:
+    assert CATALOGUE[name].name == name
+    assert CATALOGUE[name].version >= 1
+    degradation = CATALOGUE[name]()
+    assert pickle.loads(pickle.dumps(degradation)) == degradation == CATALOGUE[name]()
     with pytest.raises(dataclasses.FrozenInstanceError):
         degradation.name = "other"  # type: ignore[misc]
 
 
 @every
-def test_settings_are_json(word: str) -> None:
-    settings = TESTS[word].WIDE.settings()
+def test_settings_are_json(name: str) -> None:
+    settings = TESTS[name].WIDE.settings()
     assert json.loads(json.dumps(settings)) == settings
-    assert settings == TESTS[word].WIDE.settings()
+    assert settings == TESTS[name].WIDE.settings()
 
 
 @every
 @pytest.mark.parametrize("kind", IMAGES)
-def test_any_image_works(word: str, kind: str) -> None:
+def test_any_image_works(name: str, kind: str) -> None:
     """Read-only images, so a write to the input would raise."""
-    image, degradation = IMAGES[kind], CATALOGUE[word]()
+    image, degradation = IMAGES[kind], CATALOGUE[name]()
     before = image.copy()
-    check(degradation, image, seed_of(word, 0))
+    check(degradation, image, seed_of(name, 0))
     assert np.array_equal(image, before)
 
 
 @every
 @given(height=st.integers(16, 80), width=st.integers(16, 80), variant=st.integers(0, 10**6))
-def test_any_size_works(word: str, height: int, width: int, variant: int) -> None:
-    check(TESTS[word].WIDE, cut(height, width), seed_of(word, variant))
+def test_any_size_works(name: str, height: int, width: int, variant: int) -> None:
+    check(TESTS[name].WIDE, cut(height, width), seed_of(name, variant))
 
 
 @every
 @pytest.mark.parametrize("x", [0, 448, 960])
 @pytest.mark.parametrize("y", [0, 224, 704])
-def test_a_tile_from_anywhere_works(word: str, x: int, y: int) -> None:
+def test_a_tile_from_anywhere_works(name: str, x: int, y: int) -> None:
     """The sky's corner, the middle and the ground: what looks at the whole photograph knows only its place."""
     place = Place("there/photo.jpg", x, y, 64, 64, 1024, 768)
     for variant in range(3):
-        check(CATALOGUE[word](), cut(64, 64), seed_of(word, variant), place)
+        check(CATALOGUE[name](), cut(64, 64), seed_of(name, variant), place)
 
 
 def check(degradation: Degradation, image: Image, seed: str, place: Place | None = None) -> None:
@@ -127,9 +127,9 @@ def check(degradation: Degradation, image: Image, seed: str, place: Place | None
 
 
 @every
-def test_the_same_parameters_give_the_same_pixels_anywhere(word: str, another_process: ProcessPoolExecutor) -> None:
-    degradation, image = TESTS[word].WIDE, photo()
-    drawn = [degradation.draw(Rng(seed_of(word, variant)), image) for variant in range(6)]
+def test_the_same_parameters_give_the_same_pixels_anywhere(name: str, another_process: ProcessPoolExecutor) -> None:
+    degradation, image = TESTS[name].WIDE, photo()
+    drawn = [degradation.draw(Rng(seed_of(name, variant)), image) for variant in range(6)]
     here = [degradation.apply(image, params) for params in drawn]
     with ThreadPoolExecutor(3) as threads:
         there = list(threads.map(lambda params: degradation.apply(image, params), drawn))
@@ -138,10 +138,10 @@ def test_the_same_parameters_give_the_same_pixels_anywhere(word: str, another_pr
 
 
 @every
-def test_results_are_independent(word: str) -> None:
+def test_results_are_independent(name: str) -> None:
     """The next image, or a change to this result, changes no earlier result: no buffer is handed out."""
-    degradation, image = CATALOGUE[word](), cut(64, 48)
-    first, second = (degradation.draw(Rng(seed_of(word, variant)), image) for variant in (0, 1))
+    degradation, image = CATALOGUE[name](), cut(64, 48)
+    first, second = (degradation.draw(Rng(seed_of(name, variant)), image) for variant in (0, 1))
     result = degradation.apply(image, first)
     kept = pickle.loads(pickle.dumps(result))
     other = degradation.apply(image, second)
@@ -152,28 +152,28 @@ def test_results_are_independent(word: str) -> None:
 
 
 @every
-def test_drawing_depends_on_the_seed_alone_and_varies(word: str) -> None:
-    degradation, image = TESTS[word].WIDE, cut(64, 48)
-    drawn = [degradation.draw(Rng(seed_of(word, variant)), image) for variant in range(8)]
-    again = [degradation.draw(Rng(seed_of(word, variant)), image) for variant in reversed(range(8))]
+def test_drawing_depends_on_the_seed_alone_and_varies(name: str) -> None:
+    degradation, image = TESTS[name].WIDE, cut(64, 48)
+    drawn = [degradation.draw(Rng(seed_of(name, variant)), image) for variant in range(8)]
+    again = [degradation.draw(Rng(seed_of(name, variant)), image) for variant in reversed(range(8))]
     assert drawn == again[::-1]
     assert len({json.dumps(params) for params in drawn}) >= 7
 
 
 @every
-def test_stronger_is_never_better(word: str) -> None:
-    degradation, image = CATALOGUE[word](), photo()
-    params = degradation.draw(Rng(seed_of(word, 0)), image)
+def test_stronger_is_never_better(name: str) -> None:
+    degradation, image = CATALOGUE[name](), photo()
+    params = degradation.draw(Rng(seed_of(name, 0)), image)
     figures = [
-        psnr(image, degradation.apply(image, {**params, **strength}).image) for strength in TESTS[word].STRENGTHS
+        psnr(image, degradation.apply(image, {**params, **strength}).image) for strength in TESTS[name].STRENGTHS
     ]
     assert len(figures) >= 4
     assert figures == sorted(figures, reverse=True)
     assert figures[-1] < figures[0] - 3
 
 
-@pytest.mark.parametrize(("word", "settings", "says"), [(word, *bad) for word in CATALOGUE for bad in TESTS[word].BAD])
-def test_bad_settings_are_refused_in_words(word: str, settings: dict[str, Any], says: str) -> None:
+@pytest.mark.parametrize(("name", "settings", "says"), [(name, *bad) for name in CATALOGUE for bad in TESTS[name].BAD])
+def test_bad_settings_are_refused_in_words(name: str, settings: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingError) as raised:
-        CATALOGUE[word](**settings)
+        CATALOGUE[name](**settings)
     assert says in str(raised.value)

@@ -24,10 +24,10 @@ class Grainy(Noisy):
     knob: ClassVar[Knob | None] = Knob("sigma", 1, 200)
 
 
-@pytest.mark.parametrize("words", ["slight", "mild", "moderate", "severe", "mild..severe"])
-def test_the_result_measures_as_asked(words: str) -> None:
-    graded, image = Graded(Grainy(), words), photo()
-    low, high = band_of(words)
+@pytest.mark.parametrize("severity", ["slight", "mild", "moderate", "severe", "mild..severe"])
+def test_the_result_measures_as_asked(severity: str) -> None:
+    graded, image = Graded(Grainy(), severity), photo()
+    low, high = band_of(severity)
     for variant in range(4):
         params = graded.draw(Rng(f"{variant:x}"), image)
         assert low - 1 <= measure(image, graded.apply(image, params).image).score <= high + 1

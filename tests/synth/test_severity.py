@@ -11,14 +11,14 @@ import pytest
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.noisy import Noisy
 from patina.synth.rng import Rng
-from patina.synth.severity import WORDS, at_clip_size, band_of, measure, word_of
+from patina.synth.severity import LEVELS, at_clip_size, band_of, level_of, measure
 from tests.synth.pictures import flat, photo
 
 
 def test_nothing_done_measures_nothing() -> None:
     measured = measure(photo(), photo())
     assert (measured.psnr, measured.ssim, measured.residual_std, measured.score) == (100.0, 1.0, 0.0, 0.0)
-    assert measured.word == "slight"
+    assert measured.level == "slight"
 
 
 @pytest.mark.parametrize("difference", [1, 5, 100])
@@ -74,10 +74,10 @@ def test_a_small_image_is_not_enlarged() -> None:
 
 
 def test_words_are_equal_fifths() -> None:
-    assert [word_of(score) for score in (0, 19.9, 20, 45, 61, 80, 100)] == [
+    assert [level_of(score) for score in (0, 19.9, 20, 45, 61, 80, 100)] == [
         *("slight", "slight", "mild", "moderate", "severe", "extreme", "extreme")
     ]
-    assert [band_of(word) for word in WORDS] == [(0, 20), (20, 40), (40, 60), (60, 80), (80, 100)]
+    assert [band_of(level) for level in LEVELS] == [(0, 20), (20, 40), (40, 60), (60, 80), (80, 100)]
     assert band_of("mild..severe") == (20, 80)
     for wrong in ("severe..mild", "bad", "mild...severe", ""):
         with pytest.raises(ValueError, match=r"expected one of slight, .*found"):

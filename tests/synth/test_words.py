@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from patina.synth.degradations import WORDS as DEGRADATIONS
-from patina.synth.severity import WORDS
+from patina.synth.degradations import DACLIP_DEGRADATIONS as DEGRADATIONS
+from patina.synth.severity import LEVELS
 from patina.synth.words import WORDINGS, parts_of, text_of
 
 
@@ -16,13 +16,13 @@ def seed(number: int) -> str:
 def test_every_degradation_has_words() -> None:
     assert set(WORDINGS) == set(DEGRADATIONS)
     for wording in WORDINGS.values():
-        assert len(set(wording.grades)) == len(WORDS)
+        assert len(set(wording.grades)) == len(LEVELS)
 
 
-@pytest.mark.parametrize("word", DEGRADATIONS)
-def test_sentences_are_one_line_and_say_what_and_how_much(word: str) -> None:
-    for score, expected in zip((5, 30, 50, 70, 95), WORDINGS[word].grades, strict=True):
-        text = text_of([(word, {})], score, seed(1))
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_sentences_are_one_line_and_say_what_and_how_much(name: str) -> None:
+    for score, expected in zip((5, 30, 50, 70, 95), WORDINGS[name].grades, strict=True):
+        text = text_of([(name, {})], score, seed(1))
         assert expected in text.sentence
         assert text.sentence == " ".join(text.sentence.split())
 
@@ -51,7 +51,7 @@ def test_composites_name_all_parts_and_may_keep_some() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "params", "prompt"),
+    ("name", "params", "prompt"),
     [
         ("noisy", {"sigma": 15.0}, "image with noise"),
         ("noisy", {"sigma": 25.0}, "image with many noise"),
@@ -63,8 +63,8 @@ def test_composites_name_all_parts_and_may_keep_some() -> None:
         ("snowy", {}, ""),
     ],
 )
-def test_vlu_nets_prompts(word: str, params: dict[str, float], prompt: str) -> None:
-    assert text_of([(word, params)], 50, seed(1)).prompt == prompt
+def test_vlu_nets_prompts(name: str, params: dict[str, float], prompt: str) -> None:
+    assert text_of([(name, params)], 50, seed(1)).prompt == prompt
 
 
 def test_a_users_own_word_is_named_as_it_is() -> None:

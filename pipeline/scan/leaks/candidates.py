@@ -70,7 +70,7 @@ def with_like_thumbs(
     thumbs = np.zeros((len(scenes), THUMB * THUMB), np.float32)
     places = [int(i) for i in np.unique(pairs)]
 
-    def made(place: int) -> tuple[str, str, str] | None:
+    def thumbnail_record(place: int) -> tuple[str, str, str] | None:
         scene = scenes[place]
         record = store.inspection(scene.content, f"thumb-{matcher_id()}")
         body = bytes.fromhex(record) if record else thumbnail(scene.load()).tobytes()
@@ -79,7 +79,7 @@ def with_like_thumbs(
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for start in range(0, len(places), 256):
-            records = pool.map(made, places[start : start + 256])
+            records = pool.map(thumbnail_record, places[start : start + 256])
             store.put([], [record for record in records if record])
             if progress:
                 progress(min(start + 256, len(places)), len(places))

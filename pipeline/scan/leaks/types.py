@@ -146,13 +146,13 @@ class Leaks:
             ],
         }
 
-    def lines(self, *, mended: bool = True) -> list[str]:
+    def lines(self, *, fixed: bool = True) -> list[str]:
         """Sentences for the terminal and the dataset's card; none if there is nothing to say.
 
-        `mended`: whether what follows was done, or is only told.
+        `fixed`: whether what follows was done, or is only told.
         """
         lines = []
-        moved, left_out = ("moved", "left out") if mended else ("to be moved", "to be left out")
+        moved, left_out = ("moved", "left out") if fixed else ("to be moved", "to be left out")
         for shared in self.shared:
             first, second = f"{shared.first} ({shared.first_split})", f"{shared.second} ({shared.second_split})"
             example = " and ".join(shared.examples[0])

@@ -1,4 +1,4 @@
-"""The catalogue of public sets: a literal table, word to what is known of it. A new one is one entry in a file here,
+"""The catalogue of public sets: a literal table, name to what is known of it. A new one is one entry in a file here,
 its line, and a miniature of each of its layouts in the tests."""
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ BSDS_CITATION = (
 )
 
 DIV2K = Preset(
-    word="div2k",
+    name="div2k",
     title="DIV2K",
     what="clean photographs of 2K resolution",
     page="https://data.vision.ee.ethz.ch/cvl/DIV2K/",
@@ -35,7 +35,7 @@ DIV2K = Preset(
 )
 
 FLICKR2K = Preset(
-    word="flickr2k",
+    name="flickr2k",
     title="Flickr2K",
     what="clean photographs of 2K resolution from Flickr",
     page="https://github.com/limbee/NTIRE2017",
@@ -66,7 +66,7 @@ def _faces(name: str, split: str, number: str, example: str, count: int) -> Part
 
 
 CELEBA_HQ = Preset(
-    word="celeba-hq",
+    name="celeba-hq",
     title="CelebA-HQ",
     what="clean photographs of faces; DA-CLIP takes them at 256×256",
     page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
@@ -91,7 +91,7 @@ CELEBA_HQ = Preset(
 )
 
 BSD400 = Preset(
-    word="bsd400",
+    name="bsd400",
     title="BSD400",
     what="400 of the 500 photographs of BSDS500, for training denoisers; 481×321",
     page=BSDS_PAGE,
@@ -124,7 +124,7 @@ BSD400 = Preset(
 )
 
 WED = Preset(
-    word="wed",
+    name="wed",
     title="WED",
     what="the Waterloo Exploration Database's pristine images",
     page="https://ece.uwaterloo.ca/~k29ma/exploration/",
@@ -152,7 +152,7 @@ WED = Preset(
 )
 
 CBSD68 = Preset(
-    word="cbsd68",
+    name="cbsd68",
     title="CBSD68",
     what="68 photographs of BSDS500, the usual test of denoisers; 481×321",
     page="https://github.com/clausmichele/CBSD68-dataset",
@@ -194,7 +194,7 @@ CBSD68 = Preset(
 )
 
 LIVE1 = Preset(
-    word="live1",
+    name="live1",
     title="LIVE1",
     what="29 photographs, the usual test of JPEG restoration",
     page="https://live.ece.utexas.edu/research/quality/subjective.htm",
@@ -218,7 +218,7 @@ LIVE1 = Preset(
 )
 
 KODAK24 = Preset(
-    word="kodak24",
+    name="kodak24",
     title="Kodak24",
     what="24 photographs from film; 768×512",
     page="https://r0k.us/graphics/kodak/",
@@ -230,7 +230,7 @@ KODAK24 = Preset(
 )
 
 URBAN100 = Preset(
-    word="urban100",
+    name="urban100",
     title="Urban100",
     what="100 photographs of buildings",
     page="https://github.com/jbhuang0604/SelfExSR",
@@ -261,7 +261,7 @@ def _masks(folder: str, count: int | None) -> Part:
 
 
 REPAINT = Preset(
-    word="repaint-masks",
+    name="repaint-masks",
     title="RePaint's masks",
     what="masks of holes, 256×256: thin and thick strokes, half, every second line, one pixel in four, a small centre",
     page="https://github.com/andreas128/RePaint",

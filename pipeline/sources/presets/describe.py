@@ -19,7 +19,7 @@ def rows(presets: Mapping[str, Preset]) -> list[dict[str, str]]:
     """One row a set, for a table of all."""
     return [
         {
-            "name": preset.word,
+            "name": preset.name,
             "what": "masks" if preset.masks else ", ".join(labels(preset)) or "clean images",
             "images": " + ".join(f"{part.count or '?'} {part.name}" for part in preset.parts if not part.asked),
             "licence": (preset.licence or "unknown") + PASSED_ON[preset.redistributable],
@@ -37,7 +37,7 @@ def labels(preset: Preset) -> list[str]:
 def story(preset: Preset) -> list[str]:
     """All that is known of a set."""
     lines = [
-        f"{preset.title} ({preset.word})",
+        f"{preset.title} ({preset.name})",
         f"what      {preset.what}",
         f"page      {preset.page}",
         f"licence   {preset.terms}; redistributable: {REDISTRIBUTABLE[preset.redistributable]}",
@@ -46,7 +46,7 @@ def story(preset: Preset) -> list[str]:
         *(f"  {_part(part)}" for part in preset.parts),
     ]
     if preset.variants:
-        lines += ["variants", *(f"  {variant.word}: {variant.what}" for variant in preset.variants)]
+        lines += ["variants", *(f"  {variant.name}: {variant.what}" for variant in preset.variants)]
     lines += ["known layouts, below any folder, with any image suffix", *layouts(preset.parts, preset.variant(""))]
     if preset.traps:
         lines += ["beware", *(f"  {trap}" for trap in preset.traps)]
@@ -71,12 +71,12 @@ def table(preset: Preset, path: str) -> list[str]:
         first = preset.parts[0].name
         return ["[degradations.uncompleted]", f"masks = {json.dumps(f'{path}/{first}')}", 'masks_keep = "white"']
     names = [part.name for part in preset.parts]
-    lines = ["[[sources]]", 'kind = "preset"', f"name = {json.dumps(preset.word)}", f"path = {json.dumps(path)}"]
+    lines = ["[[sources]]", 'kind = "preset"', f"name = {json.dumps(preset.name)}", f"path = {json.dumps(path)}"]
     if len(names) > 1:
         lines.append(f'# part = "{names[0]}"   # or {", ".join(names[1:])}, or a list; without it, all')
     if preset.variants:
-        words = [variant.word for variant in preset.variants]
-        lines.append(f'# variant = "{words[0]}"   # or {", ".join(words[1:])}')
+        names = [variant.name for variant in preset.variants]
+        lines.append(f'# variant = "{names[0]}"   # or {", ".join(names[1:])}')
     if not all(part.paired for part in preset.parts):
         lines.append('# degradations = ["noisy"]   # which of the recipe\'s [degradations]; without it, all')
     return lines
@@ -90,7 +90,7 @@ def inventory(preset: Preset, names: Sequence[str], place: str) -> tuple[list[st
         recognition = recognise(preset, names, place, preset.parts, variant)
         found = found or bool(recognition.matches)
         if variant:
-            lines.append(f"variant {variant.word}")
+            lines.append(f"variant {variant.name}")
         for match in recognition.matches:
             lines += _counted(preset, match, variant)
         for part in recognition.missing:

@@ -13,7 +13,7 @@ OUTDOOR = "{id:\\d+}_{airlight:\\d[\\d.]*}_{beta:\\d[\\d.]*}"
 """RESIDE's outdoor names: number of the clean image, airlight 0..1, and β, the scattering coefficient."""
 
 RESIDE_6K = Preset(
-    word="reside-6k",
+    name="reside-6k",
     title="RESIDE-6K",
     what="indoor and outdoor pairs from RESIDE with synthetic haze, as DehazeFormer chose them; DA-CLIP's hazy task",
     page="https://github.com/IDKiro/DehazeFormer",
@@ -45,7 +45,7 @@ RESIDE_6K = Preset(
 )
 
 OTS = Preset(
-    word="ots",
+    name="ots",
     title="RESIDE OTS",
     what="2061 outdoor photographs, each in 35 synthetic hazes",
     page=f"{PAGE}/reside-%CE%B2",
@@ -94,7 +94,7 @@ OTS = Preset(
 )
 
 ITS = Preset(
-    word="its",
+    name="its",
     title="RESIDE ITS",
     what="1399 indoor photographs with depth, each in ten synthetic hazes; 620×460",
     page=f"{PAGE}/reside-standard",
@@ -129,7 +129,7 @@ ITS = Preset(
 )
 
 SOTS = Preset(
-    word="sots",
+    name="sots",
     title="RESIDE SOTS",
     what="RESIDE's test set: 500 indoor and 500 outdoor images with synthetic haze",
     page=f"{PAGE}/reside-standard",

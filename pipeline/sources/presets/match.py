@@ -88,7 +88,7 @@ def in_number(count: int, unit: str) -> str:
 
 
 def _holds(layout: Layout, variant: Variant | None) -> bool:
-    return variant is None or not layout.variants or variant.word in layout.variants
+    return variant is None or not layout.variants or variant.name in layout.variants
 
 
 def _match(part: Part, layout: Layout, texts: Mapping[str, str], variant: Variant | None) -> Match:
@@ -169,7 +169,7 @@ def notes(preset: Preset, recognition: Recognition, variant: Variant | None) -> 
     """Things to know about what was found: other numbers than published, copies, parts that are not there."""
     told = []
     for match in recognition.matches:
-        part, where = match.part, f"{preset.word}, part {match.part.name}"
+        part, where = match.part, f"{preset.name}, part {match.part.name}"
         expected = preset.expected(part, match.layout, variant)
         if expected is not None and expected != len(match.pairs):
             found = in_number(len(match.pairs), part.unit)
@@ -180,7 +180,7 @@ def notes(preset: Preset, recognition: Recognition, variant: Variant | None) -> 
             told.append(f"{where}: {passed_over(match)}")
     for part in recognition.missing:
         half = f", only {recognition.halves[part.name]}" if part.name in recognition.halves else ""
-        told.append(f"{preset.word}: its part {part.name} is not there{_of(part)}{half}")
+        told.append(f"{preset.name}: its part {part.name} is not there{_of(part)}{half}")
     return told
 
 

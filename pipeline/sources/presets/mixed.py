@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patina.pipeline.sources.presets.preset import Layout, Part, Preset
-from patina.synth.degradations import WORDS
+from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 # CDD-11's folders and, in physical order, what they are: air before sensor, so low light comes after haze.
 CDD11_LABELS = {
@@ -21,7 +21,7 @@ CDD11_LABELS = {
 }
 
 CDD11 = Preset(
-    word="cdd-11",
+    name="cdd-11",
     title="CDD-11",
     what="photographs with low light, haze, rain, snow and seven composites of them",
     page="https://huggingface.co/datasets/gy65896/CDD-11",
@@ -56,7 +56,7 @@ CDD11 = Preset(
 )
 
 DACLIP = Preset(
-    word="daclip",
+    name="daclip",
     title="DA-CLIP's ten tasks",
     what="the folders that DA-CLIP is trained from, where somebody has laid them out already",
     page="https://github.com/Algolzw/daclip-uir",
@@ -72,13 +72,13 @@ DACLIP = Preset(
         Part(
             name,
             split,
-            labels={word: word for word in WORDS},
+            labels={name: name for name in DACLIP_DEGRADATIONS},
             count=count,
             layouts=(
                 Layout(
                     "as its README lays it out",
-                    f"{folder}/{{kind:{'|'.join(WORDS)}}}/LQ/[rain-]{{id}}[_rain]",
-                    f"{folder}/{{kind:{'|'.join(WORDS)}}}/GT/[norain-]{{id}}[_(clean|no_shadow|free)]",
+                    f"{folder}/{{kind:{'|'.join(DACLIP_DEGRADATIONS)}}}/LQ/[rain-]{{id}}[_rain]",
+                    f"{folder}/{{kind:{'|'.join(DACLIP_DEGRADATIONS)}}}/GT/[norain-]{{id}}[_(clean|no_shadow|free)]",
                     (f"universal/{folder}/rainy/LQ/rain-001.png", f"universal/{folder}/rainy/GT/norain-001.png"),
                 ),
             ),

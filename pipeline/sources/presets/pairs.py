@@ -7,7 +7,7 @@ from patina.pipeline.sources.presets.preset import Layout, Part, Preset, Variant
 ORIGINAL = "as downloaded"
 
 GOPRO = Preset(
-    word="gopro",
+    name="gopro",
     title="GoPro",
     what="sharp frames of a 240 fps camera, and blurry ones that are means of several; 1280×720",
     page="https://seungjunnah.github.io/Datasets/gopro",
@@ -95,7 +95,7 @@ GOPRO = Preset(
 )
 
 LOL = Preset(
-    word="lol",
+    name="lol",
     title="LOL (v1)",
     what="indoor scenes photographed twice, with little and with enough exposure; 600×400",
     page="https://daooshee.github.io/BMVC2018website/",
@@ -162,7 +162,7 @@ LOL = Preset(
 )
 
 LOL_V2_REAL = Preset(
-    word="lol-v2-real",
+    name="lol-v2-real",
     title="LOL-v2, real part",
     what="the larger set of real low-light pairs; 600×400",
     page="https://github.com/flyywh/CVPR-2020-Semi-Low-Light",
@@ -220,7 +220,7 @@ def _drops(folder: str, split: str, count: int | None) -> Part:
 
 
 RAINDROP = Preset(
-    word="raindrop",
+    name="raindrop",
     title="RainDrop",
     what="scenes photographed through glass with and without drops; 720×480",
     page="https://github.com/rui1996/DeRaindrop",
@@ -266,7 +266,7 @@ def _shadows(split: str, ending: str) -> Part:
 
 
 SRD = Preset(
-    word="srd",
+    name="srd",
     title="SRD",
     what="scenes with and without the shadow that something out of view casts; 840×640",
     page="https://github.com/Liangqiong/DeShadowNet",
@@ -293,7 +293,7 @@ def _triples(split: str, count: int) -> Part:
 
 
 ISTD = Preset(
-    word="istd",
+    name="istd",
     title="ISTD",
     what="scenes with shadow (A), the shadow's mask (B) and without it (C); 640×480",
     page="https://github.com/DeepInsight-PCALab/ST-CGAN",
@@ -321,7 +321,7 @@ def _flakes(name: str, split: str, folder: str, count: int) -> Part:
 
 
 SNOW100K = Preset(
-    word="snow100k",
+    name="snow100k",
     title="Snow100K",
     what="photographs with painted snow: small flakes (S), small and middle ones (M), all sizes (L)",
     page="https://sites.google.com/view/yunfuliu/desnownet",

@@ -47,7 +47,7 @@ class Layout:
 class Part:
     """A part of a set that stands on one side: its training pairs, one of its test sets.
 
-    label    the pairs' degradations as words; composites in the order in which light meets them.
+    label    the pairs' degradations by name; composites in the order in which light meets them.
     labels   instead, the label by what the template's {kind} matched.
     count    the published number of pairs, or of clean images; None: not known.
     border   the clean images may be larger by so many pixels on every side.
@@ -89,7 +89,7 @@ class Variant:
     counts  the published number by part, where it is known and another than the part's own; None: not known.
     """
 
-    word: str
+    name: str
     what: str
     folder: str = ""
     only: str = ""
@@ -100,7 +100,7 @@ class Variant:
 class Preset:
     """A public set.
 
-    word             its name in recipes.
+    name             its name in recipes.
     title, what      its name among people, and what it holds.
     page             where to get it.
     licence          what its page or card states; None: nothing that we could find.
@@ -113,7 +113,7 @@ class Preset:
     masks            it holds masks of holes and no photographs; `parts` are its folders.
     """
 
-    word: str
+    name: str
     title: str
     what: str
     page: str
@@ -135,11 +135,11 @@ class Preset:
         """The part of that name. Raises KeyError."""
         return {part.name: part for part in self.parts}[name]
 
-    def variant(self, word: str) -> Variant | None:
+    def variant(self, name: str) -> Variant | None:
         """The variant of that name, or the first one; None for a set that has no variants. Raises KeyError."""
-        if not word:
+        if not name:
             return self.variants[0] if self.variants else None
-        return {variant.word: variant for variant in self.variants}[word]
+        return {variant.name: variant for variant in self.variants}[name]
 
     def expected(self, part: Part, layout: Layout | None, variant: Variant | None) -> int | None:
         """The published number of pairs or images; None where none is known."""

@@ -84,7 +84,7 @@ def _rain100(letter: str, kind: str, what: str, count: int, trap: str, *layouts:
     """One of the two sets; `layouts` are further ones of its training part."""
     every = (_first_training(letter, kind), *layouts, _later(kind, "train", 1800), _joined(letter, "train", 1800))
     return Preset(
-        word=f"rain100{letter.lower()}",
+        name=f"rain100{letter.lower()}",
         title=f"Rain100{letter}",
         what=what,
         page=PAGE,

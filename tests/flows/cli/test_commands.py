@@ -20,7 +20,7 @@ from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import read_samples
 from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.recipe.shipped import FOLDER
-from patina.pipeline.report.show import _spoken
+from patina.pipeline.report.show import _parameter_lines
 
 
 def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,7 @@ def test_lines_are_fitted_to_a_terminal_below_their_own_beginning_and_to_nothing
 
 def test_a_composites_parameters_are_told_part_by_part_in_six_digits() -> None:
     params = {"parts": [["hazy", {"beta": 0.0186482119, "airlight": [1.0, 0.5], "depth": ""}], ["noisy", {}]]}
-    assert _spoken(params) == ["hazy: beta 0.0186482, airlight [1 0.5], depth –", "noisy: none are known"]
+    assert _parameter_lines(params) == ["hazy: beta 0.0186482, airlight [1 0.5], depth –", "noisy: none are known"]
 
 
 def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:

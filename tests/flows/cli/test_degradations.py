@@ -15,7 +15,7 @@ from patina.synth.degradations import CATALOGUE
 from patina.synth.describe import DegradationInfo, describe, setting_texts
 from tests.flows.cli.test_commands import patina as command
 
-every = pytest.mark.parametrize("one", describe(), ids=lambda one: one.word)
+every = pytest.mark.parametrize("one", describe(), ids=lambda one: one.name)
 
 
 def printed(*words: str) -> str:
@@ -27,22 +27,22 @@ def printed(*words: str) -> str:
 def test_all_are_listed_with_a_sentence_each() -> None:
     text = printed("degradations")
     for one in describe():
-        assert re.search(rf"^{one.word} +{re.escape(one.description)}$", text, re.MULTILINE)
-    assert [one.word for one in describe()] == list(CATALOGUE)
+        assert re.search(rf"^{one.name} +{re.escape(one.description)}$", text, re.MULTILINE)
+    assert [one.name for one in describe()] == list(CATALOGUE)
 
 
 @every
 def test_every_setting_of_every_class_is_described(one: DegradationInfo) -> None:
-    assert {s.name for s in one.settings} == {f.name for f in dataclasses.fields(CATALOGUE[one.word])}  # type: ignore[arg-type]
+    assert {s.name for s in one.settings} == {f.name for f in dataclasses.fields(CATALOGUE[one.name])}  # type: ignore[arg-type]
     for setting in one.settings:
-        assert len(setting.text) > 10, f"{one.word}: its docstring has no line for {setting.name}"
+        assert len(setting.text) > 10, f"{one.name}: its docstring has no line for {setting.name}"
         assert "  " not in setting.text and setting.text.endswith((".", '"'))
     assert one.description and one.description[0].isupper()
 
 
 @every
 def test_it_is_what_the_class_is(one: DegradationInfo) -> None:
-    default = CATALOGUE[one.word]()
+    default = CATALOGUE[one.name]()
     assert (one.version, one.truth) == (default.version, default.truth)
     for setting in one.settings:
         assert setting.default == getattr(default, setting.name)
@@ -53,11 +53,11 @@ def test_it_is_what_the_class_is(one: DegradationInfo) -> None:
 
 @every
 def test_the_block_of_settings_can_be_copied_into_a_recipe(one: DegradationInfo) -> None:
-    head, _, block = printed("degradations", one.word).partition(f"[degradations.{one.word}]\n")
+    head, _, block = printed("degradations", one.name).partition(f"[degradations.{one.name}]\n")
     assert one.description in head and f"knob     {one.knob.name if one.knob else ''}" in head
     lines = [line.partition("  ")[0] for line in block.rstrip().splitlines()]
     table = tomllib.loads("\n".join(lines))
-    assert CATALOGUE[one.word](**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}) is not None
+    assert CATALOGUE[one.name](**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}) is not None
     for setting in one.settings:
         default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
         assert table[setting.name] == default
@@ -82,7 +82,7 @@ def test_a_docstrings_block_of_settings_ends_where_other_text_begins() -> None:
 
 def test_ranges_are_those_that_are_refused() -> None:
     """The text's range is the one that the class holds its setting to: a spot check of the layout `low..high`."""
-    rainy = {s.name: s.text for one in describe() if one.word == "rainy" for s in one.settings}
+    rainy = {s.name: s.text for one in describe() if one.name == "rainy" for s in one.settings}
     assert "mm/h, 0.1..300" in rainy["rate"]
     CATALOGUE["rainy"](rate=300)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match=r"rate: expected 0\.1 to 300, found 301"):

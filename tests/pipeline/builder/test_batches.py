@@ -158,9 +158,9 @@ def test_batches_hold_every_job_once_and_are_of_about_one_size(jobs: list[ShardJ
 
 def test_a_batch_mixes_degradations() -> None:
     """Ten shards of each bucket come in the same order; every tenth would be the same degradation's, the slowest."""
-    jobs = [ShardJob("train", word, b, "", (), None, {}, {}, {}, "", "") for b in range(8) for word in "abcdefghij"]
+    jobs = [ShardJob("train", entry, b, "", (), None, {}, {}, {}, "", "") for b in range(8) for entry in "abcdefghij"]
     for batch in make_batches(jobs, 20):
-        assert len({job.word for job in batch}) == 2
+        assert len({job.entry for job in batch}) == 2
 
 
 def test_a_batch_comes_back_as_it_went(jobs: list[ShardJob], tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_torn_shard_is_not_taken_for_a_whole_one(recipe: Recipe, tmp_path: Pat
     report = build(recipe, tmp_path / "out")
     shard = tmp_path / "shard.tar"
     shard.write_bytes(b"0" * 100)
-    with pytest.raises(BuildError, match=rf"100 bytes, not {report.results[0].entry.bytes}"):
+    with pytest.raises(BuildError, match=rf"100 bytes, not {report.results[0].shard.bytes}"):
         expect_staged([dataclasses.replace(report.results[0], staged=str(shard))])
 
 

@@ -306,7 +306,7 @@ def test_damaged_staged_files_are_made_again(
         harm(index, chance)
     report = build(first.recipe, out)
     assert public_files(out) == first.good
-    assert {r.entry.name for r in report.results if r.synthesised} == {p.name[:-17] for p in staged[:2]}, "no other"
+    assert {r.shard.name for r in report.results if r.synthesised} == {p.name[:-17] for p in staged[:2]}, "no other"
     assert list((out / PRIVATE / "staging").iterdir()) == []
 
 

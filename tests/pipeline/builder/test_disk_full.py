@@ -1,4 +1,4 @@
-"""A disk that takes no more, or nothing: a clear error, the earlier dataset as it was, and on once it is mended."""
+"""A disk that takes no more, or nothing: a clear error, the earlier dataset as it was, and on once it is fixed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class World:
         return ended
 
     def goes_on(self, out: Path) -> None:
-        """Once it is mended, the next build ends where an untroubled one would have."""
+        """Once it is fixed, the next build ends where an untroubled one would have."""
         ended = self.forks.build(self.folder, "second", out)
         assert ended.status == 0, ended
         seen = self.forks.look(out)

@@ -32,7 +32,7 @@ from patina.pipeline.report.check import check
 from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.making import photo, tiny_recipe
 
-WORDS = ("jpeg-compressed", "noisy", "uncompleted")
+DEGRADATIONS = ("jpeg-compressed", "noisy", "uncompleted")
 
 
 @dataclass
@@ -47,7 +47,7 @@ class World:
             "split": {"val": 0.25},
             "sources": [{"path": "photos"}],
             "captions": {"kind": "sidecar", "path": "captions.csv"},
-            "degradations": {word: {} for word in WORDS},
+            "degradations": {name: {} for name in DEGRADATIONS},
         }
     )
     captions: dict[str, str] = field(default_factory=dict)
@@ -464,7 +464,7 @@ def test_photographs_that_swap_their_names_swap_their_depth_maps(tmp_path: Path)
     (folder / "far.png").rename(folder / "near.png")
     (tmp_path / "held").rename(folder / "far.png")
     report = build(recipe, tmp_path / "out")
-    assert [r.entry.degradation for r in report.results] == ["hazy"], "noise does not care what a file is called"
+    assert [r.shard.degradation for r in report.results] == ["hazy"], "noise does not care what a file is called"
     build(recipe, tmp_path / "fresh")
     assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")
 
@@ -480,7 +480,7 @@ def test_another_depth_map_makes_the_samples_of_its_photograph_alone(tmp_path: P
     assert build(tiny_recipe(tmp_path, degradations=table), tmp_path / "out").results == ()
     np.save(tmp_path / "depth" / "1.npy", np.full((48, 64), 60, np.float32))
     report = build(tiny_recipe(tmp_path, degradations=table), tmp_path / "out")
-    assert {r.entry.degradation for r in report.results} == {"hazy", "hazy+rainy"}
+    assert {r.shard.degradation for r in report.results} == {"hazy", "hazy+rainy"}
     assert [(r.synthesised, r.copied) for r in report.results] == [(1, 2), (1, 2)]
     build(tiny_recipe(tmp_path, degradations=table), tmp_path / "fresh")
     assert public_files(tmp_path / "out") == public_files(tmp_path / "fresh")

@@ -83,8 +83,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(folder / "out", {(row.entry, row.key): row for row in read_samples(folder / "out")})
 
 
-def to(made: Made, out: Path, word: str, **how: Any) -> Exported:
-    return export(made.folder, out, EXPORTS[word](), **how)
+def to(made: Made, out: Path, format_name: str, **how: Any) -> Exported:
+    return export(made.folder, out, EXPORTS[format_name](), **how)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -108,9 +108,9 @@ def test_daclips_table_is_read_by_pandas_as_it_was_meant(made: Made, tmp_path: P
     seen = set()
     for path, title in titles.items():
         caption, label = str(title).split(": ")  # as the published trainer does: exactly two parts
-        split, word, role, name = path.split("/")
+        split, degradation, role, name = path.split("/")
         key, _, _ = name.partition(".")
-        row = next(r for (e, k), r in made.rows.items() if key in {k, f"{k}-{e}"} and r.degradation == word)
+        row = next(r for (e, k), r in made.rows.items() if key in {k, f"{k}-{e}"} and r.degradation == degradation)
         assert (split, role) == (row.split, "LQ")
         assert caption == row.caption.replace(": ", ", ")
         assert label == row.degradation.replace("+", ", ")
@@ -179,11 +179,11 @@ def test_vlunets_lists_lead_to_every_pair_as_its_reader_goes(made: Made, tmp_pat
     to(made, tmp_path / "x", "vlunet")
     pairs = {}
     for path in sorted((tmp_path / "x" / "datasets").glob("*_paths.txt")):
-        word, split, _ = path.name.rsplit("_", 2)
+        class_name, split, _ = path.name.rsplit("_", 2)
         for line in path.read_text().splitlines():
             lq, gt = (part.strip().replace(".", "./datasets", 1) for part in line.split(","))
-            assert lq.startswith(f"./datasets/{split}/{word}/LQ/")
-            pairs[lq] = (word, (tmp_path / "x" / lq).read_bytes(), (tmp_path / "x" / gt).read_bytes())
+            assert lq.startswith(f"./datasets/{split}/{class_name}/LQ/")
+            pairs[lq] = (class_name, (tmp_path / "x" / lq).read_bytes(), (tmp_path / "x" / gt).read_bytes())
     expected = sorted(
         ({"noisy": "noisy-25", "noisy-50": "noisy-50"}.get(row.entry, row.degradation), *made.pair(row))
         for row in made.rows.values()
@@ -230,15 +230,17 @@ def test_folders_hold_every_member_and_every_fact(made: Made, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("word", "lq", "gt"),
+    ("format_name", "lq", "gt"),
     [
         ("folders", "train/{}/lq", "train/{}/gt"),
         ("daclip", "train/{}/LQ", "train/{}/GT"),
         ("vlunet", "datasets/train/{}/LQ", "datasets/train/{}/GT"),
     ],
 )
-def test_a_dataset_can_be_built_again_from_its_export(made: Made, tmp_path: Path, word: str, lq: str, gt: str) -> None:
-    to(made, tmp_path / "x", word)
+def test_a_dataset_can_be_built_again_from_its_export(
+    made: Made, tmp_path: Path, format_name: str, lq: str, gt: str
+) -> None:
+    to(made, tmp_path / "x", format_name)
     to(made, tmp_path / "words", "folders")
     pairs = {"kind": "pairs", "degradation": "jpeg-compressed", "split": "train"}
     sources = [
@@ -312,32 +314,32 @@ def test_parquet_keeps_bytes_and_bounds_row_groups_and_files(made: Made, tmp_pat
 # all of them
 
 
-@pytest.mark.parametrize("word", EXPORTS)
-def test_several_workers_give_the_same_files(made: Made, tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("format_name", EXPORTS)
+def test_several_workers_give_the_same_files(made: Made, tmp_path: Path, format_name: str) -> None:
     calls: list[tuple[int, int]] = []
-    one = to(made, tmp_path / "x", word, progress=lambda *call: calls.append(call))
-    many = to(made, tmp_path / "y", word, workers=3)
+    one = to(made, tmp_path / "x", format_name, progress=lambda *call: calls.append(call))
+    many = to(made, tmp_path / "y", format_name, workers=3)
     assert files(tmp_path / "x") == files(tmp_path / "y")
     assert one.samples == many.samples == len(made.rows)
     assert calls == [(done, len(made.rows)) for done in range(1, len(made.rows) + 1)]
     assert one.files == len(files(tmp_path / "x"))
 
 
-@pytest.mark.parametrize("word", EXPORTS)
-def test_an_equal_export_is_left_alone_and_another_one_replaced(made: Made, tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("format_name", EXPORTS)
+def test_an_equal_export_is_left_alone_and_another_one_replaced(made: Made, tmp_path: Path, format_name: str) -> None:
     out = tmp_path / "x"
-    assert to(made, out, word).fresh
+    assert to(made, out, format_name).fresh
     inode = out.stat().st_ino
-    assert not to(made, out, word).fresh
+    assert not to(made, out, format_name).fresh
     assert out.stat().st_ino == inode
     whole = files(out)
-    assert to(made, out, word, splits=["val"]).fresh
+    assert to(made, out, format_name, splits=["val"]).fresh
     val = files(out)
     assert len(val) < len(whole)
-    assert to(made, out, word).fresh
+    assert to(made, out, format_name).fresh
     assert files(out) == whole
     next(p for p in out.rglob("*") if p.suffix in {".png", ".parquet"}).unlink()
-    assert to(made, out, word).fresh, "an export that lost a file is no equal one"
+    assert to(made, out, format_name).fresh, "an export that lost a file is no equal one"
     assert files(out) == whole
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x"]
 
@@ -453,17 +455,17 @@ def own(tmp_path: Path) -> Iterator[Made]:
     yield Made(tmp_path / "out", {(row.entry, row.key): row for row in read_samples(tmp_path / "out")})
 
 
-@pytest.mark.parametrize("word", EXPORTS)
-def test_a_damaged_shard_stops_the_export_with_a_remedy(own: Made, tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("format_name", EXPORTS)
+def test_a_damaged_shard_stops_the_export_with_a_remedy(own: Made, tmp_path: Path, format_name: str) -> None:
     shard = next((own.folder / SHARDS).glob("*.tar"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     with pytest.raises(ExportError, match="not those that were written; `patina build` makes it again"):
-        to(own, tmp_path / "x", word)
+        to(own, tmp_path / "x", format_name)
     shard.unlink()
     with pytest.raises(ExportError, match="patina build` makes it again"):
-        to(own, tmp_path / "x", word)
+        to(own, tmp_path / "x", format_name)
     assert not (tmp_path / "x").exists()
 
 

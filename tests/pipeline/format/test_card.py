@@ -15,7 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.format.card import HUB_LICENCES, TOLD, TRUTH, card, hub_licence, public, shown_recipe
+from patina.pipeline.format.card import FIELD_ROWS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import Manifest, ShardEntry, load_manifest, read_samples
 from patina.pipeline.format.sample_schema import FIELDS
@@ -149,8 +149,8 @@ def test_the_licence_is_one_only_if_all_agree(licences: list[str], expected: dic
     ("count", "size"), [(999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (5_000_000, "1M<n<10M")]
 )
 def test_size_categories(count: int, size: str, dataset: Path) -> None:
-    entry = ShardEntry("train", "noisy", 0, "f", "0" * 64, 1, count)
-    text = card(manifest(dataset, shards=(entry,)), (), numbers(dataset))
+    shard = ShardEntry("train", "noisy", 0, "f", "0" * 64, 1, count)
+    text = card(manifest(dataset, shards=(shard,)), (), numbers(dataset))
     assert f"\n- {size}\n" in text
 
 
@@ -207,8 +207,8 @@ def test_its_command_names_shards_that_are_there(dataset: Path) -> None:
 
 
 def test_every_truth_map_of_the_catalogue_is_explained(dataset: Path) -> None:
-    for word, kind in CATALOGUE.items():
-        assert set(kind.truth) <= set(TRUTH), word
+    for name, kind in CATALOGUE.items():
+        assert set(kind.truth) <= set(TRUTH), name
     _, body = parts(dataset)
     text, _ = shown(body)
     for name in ("mask", "hazy-transmission", "hazy-depth", "rainy-streaks", "step-1"):
@@ -218,7 +218,7 @@ def test_every_truth_map_of_the_catalogue_is_explained(dataset: Path) -> None:
 
 
 def test_every_key_of_the_facts_is_explained() -> None:
-    explained = {name for names in TOLD for name in names}
+    explained = {name for names in FIELD_ROWS for name in names}
     assert explained == {field.name for field in FIELDS} - {"schema"}
 
 

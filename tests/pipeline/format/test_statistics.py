@@ -25,8 +25,8 @@ from patina.pipeline.format.statistics import (
     read_statistics,
     statistics,
 )
-from patina.synth.degradations import WORDS as LABELS
-from patina.synth.severity import WORDS, word_of
+from patina.synth.degradations import DACLIP_DEGRADATIONS as LABELS
+from patina.synth.severity import LEVELS, level_of
 from tests.pipeline.making import photos, tiny_recipe
 
 PUBLISHED = (2103, 6000, 3550, 485, 3550, 861, 1800, 2680, 1872, 29900)
@@ -106,8 +106,8 @@ def test_severity_is_counted_in_the_same_words_as_samples_have() -> None:
     assert [m.entry for m in found.measures] == ["hazy", "noisy", "rainy"]
     for m in found.measures:
         mine = entry == m.entry
-        words = Counter(word_of(score) for score in scores[mine])
-        assert m.words == tuple(words[word] for word in WORDS)
+        levels = Counter(level_of(score) for score in scores[mine])
+        assert m.levels == tuple(levels[level] for level in LEVELS)
         assert sum(m.bars) == m.count == mine.sum()
         assert m.severity.median == pytest.approx(float(np.median(scores[mine])), abs=1e-4)
         assert m.severity.quarter == pytest.approx(float(np.quantile(scores[mine], 0.25)), abs=1e-4)
@@ -228,7 +228,7 @@ def test_a_built_dataset(tmp_path: Path) -> None:
     found, rows = read_statistics(tmp_path / "out"), read_samples(tmp_path / "out")
     assert found.counts == {"train": {"hazy": 3, "noisy": 6}}
     assert {m.entry: m.psnr for m in found.measures} == {
-        word: pytest.approx(float(np.median([r.psnr for r in rows if r.entry == word])), abs=1e-4) for word in words
+        entry: pytest.approx(float(np.median([r.psnr for r in rows if r.entry == entry])), abs=1e-4) for entry in words
     }
     assert [(r.set, r.photographs, r.samples) for r in found.rights] == [("photos", 3, 9)]
     assert sum(found.captions.captioners.values()) == 3

@@ -203,17 +203,17 @@ def test_a_recipe_needs_a_source_and_something_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "word"), [(family, word) for family in (READERS, CAPTIONERS, CATALOGUE) for word in family]
+    ("family", "member"), [(family, member) for family in (READERS, CAPTIONERS, CATALOGUE) for member in family]
 )
-def test_every_text_setting_refuses_what_is_no_text(family: dict[str, type], word: str) -> None:
+def test_every_text_setting_refuses_what_is_no_text(family: dict[str, type], member: str) -> None:
     """Whatever a class checks by itself: a number for a licence would stop a build at its very end."""
     needed = {"path": "photos", "lq": "lq", "gt": "gt", "degradation": "hazy"}
-    fields = {f.name: f for f in dataclasses.fields(family[word]) if f.init}
+    fields = {f.name: f for f in dataclasses.fields(family[member]) if f.init}
     given = {name: needed[name] for name, f in fields.items() if f.default is dataclasses.MISSING and name in needed}
     for name, f in fields.items():
         if f.type == "str":
             with pytest.raises(RecipeError, match=f"{name}: expected .*, found 5"):
-                construct(word, family[word], {**given, name: 5}, HERE)
+                construct(member, family[member], {**given, name: 5}, HERE)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

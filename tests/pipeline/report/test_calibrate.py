@@ -8,7 +8,7 @@ import pytest
 
 from patina.pipeline.errors import SourceError
 from patina.pipeline.report.calibrate import ANCHORS, calibrate
-from patina.synth.degradations import CATALOGUE, WORDS
+from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
 from tests.pipeline.making import photos
 
 
@@ -17,13 +17,13 @@ def test_every_degradation_is_measured_and_has_its_anchors(tmp_path: Path) -> No
     (tmp_path / "photos" / "bad.jpg").write_bytes(b"nothing")
     seen: list[tuple[int, int]] = []
     found = calibrate(tmp_path / "photos", 6, 2, lambda done, total: seen.append((done, total)))
-    assert [figures.word for figures in found] == list(CATALOGUE)
+    assert [figures.name for figures in found] == list(CATALOGUE)
     assert {figures.photographs for figures in found} == {5}
     assert seen[-1] == (6, 6)
-    noisy = next(figures for figures in found if figures.word == "noisy")
+    noisy = next(figures for figures in found if figures.name == "noisy")
     assert 13.5 < noisy.psnr < 17
     assert noisy.row["published inputs, PSNR/SSIM"] == "CBSD68, σ = 50 15.00/0.219 (measured)"
-    assert set(ANCHORS) == set(WORDS)
+    assert set(ANCHORS) == set(DACLIP_DEGRADATIONS)
 
 
 def test_the_same_photographs_give_the_same_figures(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import read_samples
 from patina.pipeline.plan.planning import Options
-from patina.pipeline.report.diff import KEPT, Diff, EntryChange, Listed, diff, read_snapshot, settings
+from patina.pipeline.report.diff import MAX_LISTED, Diff, EntryChange, Listed, diff, read_snapshot, settings
 from patina.pipeline.report.diff_page import CROP, _compared, _readable, write_diff_page
 from patina.pipeline.report.pictures import strongest
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
@@ -132,7 +132,7 @@ def test_a_caption_is_told_once_for_its_photograph(tmp_path: Path) -> None:
     write()
     one = found(old, made(tmp_path, "new", captions=captions))
     assert one.captions == Listed(1, ('good-001.png: "number 1" → "number one"',))
-    assert [(e.captions, e.pixels, e.words, e.same) for e in one.samples] == [(1, 0, 0, 2)] * 2
+    assert [(e.captions, e.pixels, e.reworded, e.same) for e in one.samples] == [(1, 0, 0, 2)] * 2
     assert not one.recipe
 
 
@@ -142,7 +142,7 @@ def test_a_captioners_name_alone_is_no_other_caption(old: Path, tmp_path: Path) 
     text = "".join(json.dumps({"name": names[d], "caption": c}) + "\n" for d, c in lines.items())
     (tmp_path / "captions.jsonl").write_text(text, "utf-8")
     one = found(old, made(tmp_path, "new", captions={"kind": "sidecar", "path": "captions.jsonl"}))
-    assert [(e.captions, e.pixels, e.words) for e in one.samples] == [(0, 0, 4)] * 2
+    assert [(e.captions, e.pixels, e.reworded) for e in one.samples] == [(0, 0, 4)] * 2
     assert not one.captions.total
 
 
@@ -196,7 +196,7 @@ def test_other_tools_explain_and_do_not_count(old: Path, tmp_path: Path) -> None
 
 
 def test_long_lists_are_counted_whole_and_shown_in_part() -> None:
-    lines = _with_shards(Listed(1000, tuple(f"{i:04d}.tar" for i in range(KEPT)))).lines(3)
+    lines = _with_shards(Listed(1000, tuple(f"{i:04d}.tar" for i in range(MAX_LISTED)))).lines(3)
     shown = lines.index("shards   1,000 added")
     assert lines[shown + 1 :] == ["  added 0000.tar", "  added 0001.tar", "  added 0002.tar", "  … and 997 more added"]
 

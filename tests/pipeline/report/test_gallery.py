@@ -35,7 +35,7 @@ from patina.pipeline.report.gallery import (
 )
 from patina.pipeline.report.gallery_page import _bars
 from patina.synth.image import Image
-from patina.synth.severity import WORDS, measure, word_of
+from patina.synth.severity import LEVELS, level_of, measure
 from tests.pipeline.making import photo, photos, picture, pixels, save, tiny_recipe
 
 BOTH = {"noisy": {"sigma": 25}, "jpeg-compressed": {}}
@@ -251,9 +251,9 @@ def test_statistics_are_drawn_and_told(tmp_path: Path) -> None:
     page, numbers = page_of(out), read_statistics(out)
     figures = {found["aria-label"] for tag, found in page.tags if tag == "svg" and "aria-label" in found}
     for m in numbers.measures:
-        said = ", ".join(f"{n} {word}" for word, n in zip(WORDS, m.words, strict=True) if n)
+        said = ", ".join(f"{n} {level}" for level, n in zip(LEVELS, m.levels, strict=True) if n)
         assert f"Severity of {m.entry}: {said}; median {m.severity.median:.0f}" in figures
-        assert f"{m.severity.median:.0f} {word_of(m.severity.median)}" in page.text
+        assert f"{m.severity.median:.0f} {level_of(m.severity.median)}" in page.text
     assert "Lengths of captions in words" in figures
     assert any(label.startswith("Widths and heights of 5 photographs") for label in figures)
     assert "5 different captions of 4 to 4 words" in page.text
@@ -331,11 +331,13 @@ def test_the_contact_sheet_shows_where_the_detail_is(tmp_path: Path) -> None:
 
 def test_the_contact_sheet_shows_every_degradation_of_pairs(tmp_path: Path) -> None:
     sources = []
-    for i, word in enumerate(("hazy", "low-light", "raindrop", "shadowed")):
+    for i, degradation in enumerate(("hazy", "low-light", "raindrop", "shadowed")):
         clean = picture(64, 48, seed=20 + i)
-        save(tmp_path / word / "gt" / "a.png", clean)
-        save(tmp_path / word / "lq" / "a.png", clean // 4 * 3 + 9 * i)
-        sources.append({"kind": "pairs", "lq": f"{word}/lq", "gt": f"{word}/gt", "degradation": word})
+        save(tmp_path / degradation / "gt" / "a.png", clean)
+        save(tmp_path / degradation / "lq" / "a.png", clean // 4 * 3 + 9 * i)
+        sources.append(
+            {"kind": "pairs", "lq": f"{degradation}/lq", "gt": f"{degradation}/gt", "degradation": degradation}
+        )
     image = sheet(dataset(tmp_path, sources=sources, degradations={}))
     step, middle = SMALLEST_CELL + GUTTER, SMALLEST_CELL // 2
     assert image.shape == (3 * (step + HEADING) - GUTTER, 4 * step - GUTTER, 3), "two photographs in the first row"

@@ -23,13 +23,13 @@ def nothing() -> Image:
     raise AssertionError("sides are decided without pixels")
 
 
-def source(content: int, pair: int, entry: int, table: str, drawn: str) -> Source:
+def source(content: int, pair: int, source_index: int, table: str, drawn: str) -> Source:
     """A photograph (`pair` 0) or a pair of clean image number `content`; `table` names its split, or nothing does."""
     digest = f"{content + 100 * pair:064x}"[::-1]
-    name = f"{content}-{pair}-{entry}.png"
+    name = f"{content}-{pair}-{source_index}.png"
     lq = f"lq/{name}" if pair else ""
     return Source(
-        digest, f"{content:064x}", (name,), (TITLES[entry],), name, entry, table or drawn, 1, ImageInfo(),
+        digest, f"{content:064x}", (name,), (TITLES[source_index],), name, source_index, table or drawn, 1, ImageInfo(),
         named=bool(table), lq=lq, lq_name=lq,
     )  # fmt: skip
 
@@ -41,7 +41,10 @@ def worlds(draw: st.DrawFn) -> tuple[list[Source], list[tuple[int, int]]]:
     kinds = st.tuples(
         st.integers(0, 5), st.integers(0, 2), st.integers(0, 2), st.sampled_from(["", "", "train", "val", "test"])
     )
-    found = [source(c, pair, entry, table, drawn[c]) for c, pair, entry, table in draw(st.lists(kinds, min_size=1))]
+    found = [
+        source(c, pair, source_index, table, drawn[c])
+        for c, pair, source_index, table in draw(st.lists(kinds, min_size=1))
+    ]
     near = draw(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=5))
     return found, [(min(p), max(p)) for p in near if p[0] != p[1]]
 
@@ -50,7 +53,7 @@ def placed(sources: Sequence[Source], near: list[tuple[int, int]]) -> dict[str, 
     """Side of every source that is left after both, by digest."""
     kept = merge(sources, TITLES.__getitem__)[0]
     scenes = {
-        s.content: Scene(s.content, s.names[0], "0" * 16, 1, 1, s.split, s.named, TITLES[s.entry], nothing)
+        s.content: Scene(s.content, s.names[0], "0" * 16, 1, 1, s.split, s.named, TITLES[s.source_index], nothing)
         for s in reversed(kept)
     }
     links = [Link(f"{i:064x}", f"{j:064x}", Match(1.0)) for i, j in near]
@@ -103,7 +106,7 @@ def test_the_order_of_the_sources_changes_nothing(world: tuple[list[Source], lis
 
 
 def test_the_example_of_shared_images_is_the_same_in_any_order() -> None:
-    sources = [source(content, 0, entry, "test", "test") for content in (0, 1) for entry in (0, 1)]
+    sources = [source(content, 0, source_index, "test", "test") for content in (0, 1) for source_index in (0, 1)]
     notes = merge(sources, TITLES.__getitem__)[2]
     assert notes == ["A (test) and B (test) share 2 clean images, such as 0-0-0.png"]
     assert merge(sources[::-1], TITLES.__getitem__)[2] == notes
@@ -125,7 +128,7 @@ def test_a_table_that_loses_a_photograph_has_no_say_in_what_it_undergoes() -> No
     test = replace(source(1, 0, 1, "test", "train"), entries=("rainy",))
     also = replace(source(1, 0, 2, "test", "train"), entries=("hazy",))
     (kept,) = merge([train, test, also], TITLES.__getitem__)[0]
-    assert (kept.split, kept.entry, kept.entries) == ("test", 1, ("hazy", "rainy"))
+    assert (kept.split, kept.source_index, kept.entries) == ("test", 1, ("hazy", "rainy"))
     assert kept.names == ("1-0-1.png", "1-0-2.png", "1-0-0.png")
 
 

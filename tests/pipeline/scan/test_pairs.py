@@ -78,9 +78,9 @@ TRUE_PAIRS: dict[str, Callable[[Image, Rng], Image]] = {
 }
 
 
-def pairs_recipe(folder: Path, word: str = "hazy", **settings: Any) -> Recipe:
+def pairs_recipe(folder: Path, degradation: str = "hazy", **settings: Any) -> Recipe:
     """The pairs in `folder`/lq and `folder`/gt, and no degradation of our own."""
-    source = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": word, **settings}
+    source = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": degradation, **settings}
     return tiny_recipe(folder, sources=[source], degradations={})
 
 
@@ -207,22 +207,22 @@ def test_no_pair_at_all_is_an_error_with_an_example(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"),
+    ("degradation", "hint"),
     [
         ("nosy", "did you mean 'noisy'"),
         ("motion-blurred", "did you mean 'motion-blurry'"),
         ("Hazy", "did you mean 'hazy'"),
     ],
 )
-def test_a_misspelt_label_is_refused_with_a_hint(tmp_path: Path, word: str, hint: str) -> None:
-    with pytest.raises(RecipeError, match=f"degradation: expected a word such as .*, found {word!r}; {hint}"):
-        pairs_recipe(tmp_path, word)
+def test_a_misspelt_label_is_refused_with_a_hint(tmp_path: Path, degradation: str, hint: str) -> None:
+    with pytest.raises(RecipeError, match=f"degradation: expected a word such as .*, found {degradation!r}; {hint}"):
+        pairs_recipe(tmp_path, degradation)
 
 
-@pytest.mark.parametrize("word", ["", "two words", "a/b", "a.b", "-x", 5])
-def test_a_label_must_be_fit_for_a_file_name(tmp_path: Path, word: Any) -> None:
+@pytest.mark.parametrize("degradation", ["", "two words", "a/b", "a.b", "-x", 5])
+def test_a_label_must_be_fit_for_a_file_name(tmp_path: Path, degradation: Any) -> None:
     with pytest.raises(RecipeError, match="degradation: expected a"):
-        pairs_recipe(tmp_path, word)
+        pairs_recipe(tmp_path, degradation)
 
 
 def test_a_label_of_ones_own_is_welcome(tmp_path: Path) -> None:
@@ -251,22 +251,22 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, settings: dict[st
 # What the pixels say
 
 
-@pytest.mark.parametrize("word", TRUE_PAIRS)
+@pytest.mark.parametrize("degradation", TRUE_PAIRS)
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (96, 160), (256, 192)])
-def test_no_false_alarm_on_true_pairs(word: str, width: int, height: int) -> None:
+def test_no_false_alarm_on_true_pairs(degradation: str, width: int, height: int) -> None:
     for seed in range(6):
         clean = picture(width, height, seed)
-        check = check_pair(TRUE_PAIRS[word](clean, np.random.default_rng(seed)), clean)
+        check = check_pair(TRUE_PAIRS[degradation](clean, np.random.default_rng(seed)), clean)
         assert check.problem == "", f"seed {seed}"
-        assert not swapped(word, check), f"seed {seed}: sharpness ratio {check.ratio}"
+        assert not swapped(degradation, check), f"seed {seed}: sharpness ratio {check.ratio}"
 
 
-@pytest.mark.parametrize("word", sorted(set(TRUE_PAIRS) - {"motion-blurry"}))
-def test_a_shift_is_found_and_told(word: str) -> None:
+@pytest.mark.parametrize("degradation", sorted(set(TRUE_PAIRS) - {"motion-blurry"}))
+def test_a_shift_is_found_and_told(degradation: str) -> None:
     """The LQ lies 6 px to the right of the GT and 4 px above it: the scene in it is cut that much to the left."""
     for seed in range(6):
         scene = picture(180, 140, seed)
-        degraded = TRUE_PAIRS[word](scene, np.random.default_rng(seed))
+        degraded = TRUE_PAIRS[degradation](scene, np.random.default_rng(seed))
         check = check_pair(degraded[14:134, 4:164], scene[10:130, 10:170])
         assert (check.shift_x, check.shift_y) == (pytest.approx(6, abs=0.5), pytest.approx(-4, abs=0.5)), f"seed {seed}"
         told = r"its degraded image is shifted by \(\+[56].\d, -[34].\d\) px against the clean one; align them first"
@@ -338,20 +338,20 @@ def test_a_pair_says_which_of_its_images_is_bad(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("word", ["motion-blurry", "noisy"])
-def test_swapped_folders_are_an_error(tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("degradation", ["motion-blurry", "noisy"])
+def test_swapped_folders_are_an_error(tmp_path: Path, degradation: str) -> None:
     for seed in range(4):
         clean = picture(96, 72, seed)
-        save(tmp_path / "gt" / f"{seed}.png", TRUE_PAIRS[word](clean, np.random.default_rng(seed)))
+        save(tmp_path / "gt" / f"{seed}.png", TRUE_PAIRS[degradation](clean, np.random.default_rng(seed)))
         save(tmp_path / "lq" / f"{seed}.png", clean)
     with pytest.raises(SourceError) as caught:
-        build(pairs_recipe(tmp_path, word), tmp_path / "out")
+        build(pairs_recipe(tmp_path, degradation), tmp_path / "out")
     assert str(caught.value) == (
-        f"[[sources]] 1: in 4 of 4 pairs the `lq` image looks like the clean one for {word!r}, as in 0.png with 0.png; "
-        "are the folders `lq` and `gt` swapped?"
+        f"[[sources]] 1: in 4 of 4 pairs the `lq` image looks like the clean one for {degradation!r}, as in "
+        "0.png with 0.png; are the folders `lq` and `gt` swapped?"
     )
     assert load_manifest(tmp_path / "out") is None
-    source = {"kind": "pairs", "lq": "gt", "gt": "lq", "degradation": word}  # as the message asks
+    source = {"kind": "pairs", "lq": "gt", "gt": "lq", "degradation": degradation}  # as the message asks
     report = build(tiny_recipe(tmp_path, sources=[source], degradations={}), tmp_path / "out")
     assert (report.planned.refusals, report.planned.notes) == ((), ())
 

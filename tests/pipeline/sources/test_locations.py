@@ -202,4 +202,4 @@ def test_a_very_long_name_has_a_place_in_the_cache(site: Site) -> None:
 
 
 def test_a_part_in_words() -> None:
-    assert locations.spoken(locations.part("a.tar", 512, 100)) == "a.tar (100 bytes from 512 on)"
+    assert locations.display_address(locations.part("a.tar", 512, 100)) == "a.tar (100 bytes from 512 on)"

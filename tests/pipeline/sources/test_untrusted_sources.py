@@ -538,9 +538,9 @@ def test_pages_cards_and_tables_are_free_of_them(talking: Path) -> None:
         no_control_character(text)
     assert "<script>alert(1)" not in page.replace("&lt;", "&#60;")
     assert "<b>bold" not in page
-    for word in ("daclip", "vlunet", "folders"):
-        export(out, talking / word, choose(word, prefix=""))
-        tables = [p for p in (talking / word).rglob("*") if p.suffix in {".csv", ".txt", ".tsv", ".jsonl"}]
+    for format_name in ("daclip", "vlunet", "folders"):
+        export(out, talking / format_name, choose(format_name, prefix=""))
+        tables = [p for p in (talking / format_name).rglob("*") if p.suffix in {".csv", ".txt", ".tsv", ".jsonl"}]
         assert tables
         for table in tables:
             text = table.read_text("utf-8")
@@ -548,4 +548,4 @@ def test_pages_cards_and_tables_are_free_of_them(talking: Path) -> None:
             if table.name == "daclip_train.csv":
                 rows = list(csv.reader(text.splitlines(), delimiter="\t"))
                 assert [len(row) for row in rows] == [2] * (1 + samples), "a line a sample"
-        assert all(p.name.isprintable() and not set(p.name) & set("\n<>=") for p in (talking / word).rglob("*"))
+        assert all(p.name.isprintable() and not set(p.name) & set("\n<>=") for p in (talking / format_name).rglob("*"))

@@ -307,7 +307,7 @@ def test_drawn_copies_follow_the_drawn_side(store: ScanStore) -> None:
     assert found.moved == {scenes[0].content: ("train", "val", "b.png"), scenes[2].content: ("train", "val", "b.png")}
     assert found.left_out == {}
     assert "2 photographs moved from train to val, beside a copy there, such as " in found.lines()[1]
-    assert "2 photographs to be moved from train to val" in found.lines(mended=False)[1]
+    assert "2 photographs to be moved from train to val" in found.lines(fixed=False)[1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

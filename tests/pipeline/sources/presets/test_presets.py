@@ -24,7 +24,7 @@ from patina.pipeline.sources.presets.preset import UNKNOWN, Layout, Part, Preset
 from patina.pipeline.sources.reader import Candidate, Found, image_files
 from patina.synth.compose import JOINT
 from patina.synth.degradation import STAGES
-from patina.synth.degradations import CATALOGUE, WORDS
+from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
 from tests.pipeline.making import photo, picture, pixels, read_built, save, tiny_recipe
 
 Names = tuple[str, str]
@@ -35,7 +35,7 @@ class Miniature:
     """A part of a set in one of its layouts, a few files of it: names of LQ and GT (clean images: GT alone), what they
     become, and files that lie beside them."""
 
-    word: str
+    preset: str
     part: str
     layout: str
     split: str
@@ -46,11 +46,11 @@ class Miniature:
 
     @property
     def id(self) -> str:
-        return f"{self.word}-{self.part}-{self.layout}{'-' if self.variant else ''}{self.variant}".replace(" ", "_")
+        return f"{self.preset}-{self.part}-{self.layout}{'-' if self.variant else ''}{self.variant}".replace(" ", "_")
 
 
-def _clean(word: str, part: str, layout: str, split: str, *names: str, beside: tuple[str, ...] = ()) -> Miniature:
-    return Miniature(word, part, layout, split, "", tuple(("", name) for name in names), beside)
+def _clean(preset: str, part: str, layout: str, split: str, *names: str, beside: tuple[str, ...] = ()) -> Miniature:
+    return Miniature(preset, part, layout, split, "", tuple(("", name) for name in names), beside)
 
 
 ORIGINAL = "as downloaded"
@@ -424,7 +424,7 @@ def find(folder: Path, name: str, *names: str, part: str = "", variant: str = ""
 @pytest.mark.parametrize("miniature", MINIATURES, ids=lambda miniature: miniature.id)
 def test_every_layout_is_recognised_and_paired_as_its_names_say(miniature: Miniature, tmp_path: Path) -> None:
     folder = lay_out(tmp_path, miniature)
-    preset = PRESETS[miniature.word]
+    preset = PRESETS[miniature.preset]
     names = [name for name, _ in image_files(str(folder), "path")[0]]
     recognition = look(preset, names, str(folder), [preset.part(miniature.part)], preset.variant(miniature.variant))
     assert [match.layout.title for match in recognition.matches] == [miniature.layout]
@@ -433,7 +433,7 @@ def test_every_layout_is_recognised_and_paired_as_its_names_say(miniature: Minia
     if preset.masks:
         assert [pair.gt for pair in recognition.matches[0].pairs] == [gt for _, gt in miniature.files]
         return
-    found = FromPreset(miniature.word, str(folder), miniature.part, miniature.variant).find()
+    found = FromPreset(miniature.preset, str(folder), miniature.part, miniature.variant).find()
     assert [seen(candidate, folder) for candidate in found.candidates] == sorted(
         miniature.files, key=lambda pair: (pair[1], pair[0])
     )
@@ -444,18 +444,18 @@ def test_every_layout_is_recognised_and_paired_as_its_names_say(miniature: Minia
 
 def test_there_is_a_miniature_of_every_layout() -> None:
     every = {(w, p.name, layout.title) for w, preset in PRESETS.items() for p in preset.parts for layout in p.layouts}
-    assert {(m.word, m.part, m.layout) for m in MINIATURES} == every
+    assert {(m.preset, m.part, m.layout) for m in MINIATURES} == every
 
 
 def test_each_part_keeps_its_own_side_and_several_sets_may_lie_in_one_folder(tmp_path: Path) -> None:
     for miniature in MINIATURES:
-        if not miniature.variant and not PRESETS[miniature.word].masks:
-            lay_out(tmp_path / miniature.word, miniature)
-    for word, parts in {"gopro": 2, "raindrop": 3, "snow100k": 4, "cbsd68": 1, "div2k": 2}.items():
-        found = FromPreset(word, str(tmp_path / word)).find()
-        preset = PRESETS[word]
+        if not miniature.variant and not PRESETS[miniature.preset].masks:
+            lay_out(tmp_path / miniature.preset, miniature)
+    for name, parts in {"gopro": 2, "raindrop": 3, "snow100k": 4, "cbsd68": 1, "div2k": 2}.items():
+        found = FromPreset(name, str(tmp_path / name)).find()
+        preset = PRESETS[name]
         assert {c.split for c in found.candidates} == {part.split for part in preset.parts}
-        wanted = [m for m in MINIATURES if m.word == word and not m.variant and not preset.part(m.part).asked]
+        wanted = [m for m in MINIATURES if m.preset == name and not m.variant and not preset.part(m.part).asked]
         assert len({m.part for m in wanted}) == parts
         chosen = {(m.part, m.layout): len(m.files) for m in wanted}
         most = {part: max(n for (p, _), n in chosen.items() if p == part) for part, _ in chosen}
@@ -472,22 +472,22 @@ EVERY_PART = [(preset, part) for preset in PRESETS.values() for part in preset.p
 EVERY_LAYOUT = [(preset, part, layout) for preset, part in EVERY_PART for layout in part.layouts]
 
 
-@pytest.mark.parametrize(("word", "preset"), PRESETS.items())
-def test_every_preset_says_where_it_is_from_and_what_may_be_done_with_it(word: str, preset: Preset) -> None:
-    assert preset.word == word
+@pytest.mark.parametrize(("name", "preset"), PRESETS.items())
+def test_every_preset_says_where_it_is_from_and_what_may_be_done_with_it(name: str, preset: Preset) -> None:
+    assert preset.name == name
     assert preset.page.startswith("https://")
     assert all([preset.title, preset.what, preset.citation, preset.facts])
     assert preset.licence is None or len(preset.licence) > 5
     assert not (preset.redistributable and preset.licence is None), "nobody allows it"
     assert preset.terms == (preset.licence or UNKNOWN)
     assert len({part.name for part in preset.parts}) == len(preset.parts)
-    assert len({variant.word for variant in preset.variants}) == len(preset.variants)
+    assert len({variant.name for variant in preset.variants}) == len(preset.variants)
     for variant in preset.variants:
         assert set(variant.counts) <= {part.name for part in preset.parts}
         assert variant.what
 
 
-@pytest.mark.parametrize(("preset", "part"), EVERY_PART, ids=lambda one: getattr(one, "word", getattr(one, "name", "")))
+@pytest.mark.parametrize(("preset", "part"), EVERY_PART, ids=lambda one: getattr(one, "name", ""))
 def test_every_parts_labels_and_sides_are_ones_that_a_dataset_has(preset: Preset, part: Part) -> None:
     assert part.split in SPLITS or (preset.masks and part.split == "")
     assert part.count is None or part.count > 0
@@ -495,16 +495,16 @@ def test_every_parts_labels_and_sides_are_ones_that_a_dataset_has(preset: Preset
     for label in part.every_label():
         check_label(label)
         words = label.split(JOINT)
-        assert set(words) <= set(WORDS)
-        stages = [STAGES.index(CATALOGUE[word].stage) for word in words]
+        assert set(words) <= set(DACLIP_DEGRADATIONS)
+        stages = [STAGES.index(CATALOGUE[name].stage) for name in words]
         assert stages == sorted(stages), "not in physical order, as the same composite made here is called"
     for layout in part.layouts:
         assert bool(layout.lq) == part.paired
-        assert set(layout.variants) <= {variant.word for variant in preset.variants}
+        assert set(layout.variants) <= {variant.name for variant in preset.variants}
 
 
 @pytest.mark.parametrize(
-    ("preset", "part", "layout"), EVERY_LAYOUT, ids=[f"{p.word}-{part.name}-{at.title}" for p, part, at in EVERY_LAYOUT]
+    ("preset", "part", "layout"), EVERY_LAYOUT, ids=[f"{p.name}-{part.name}-{at.title}" for p, part, at in EVERY_LAYOUT]
 )
 def test_every_layouts_example_fits_its_own_templates_and_no_other(preset: Preset, part: Part, layout: Layout) -> None:
     variant = preset.variant(layout.variants[0] if layout.variants else "")
@@ -571,13 +571,13 @@ def test_cdd11s_eleven_folders_have_labels_in_physical_order(tmp_path: Path) -> 
 
 def test_daclips_own_folders_are_labelled_by_their_names_and_paired_by_names_not_by_order(tmp_path: Path) -> None:
     names = []
-    for word in WORDS:
-        names += [f"universal/train/{word}/{side}/{i}.png" for side in ("LQ", "GT") for i in (1, 2)]
+    for name in DACLIP_DEGRADATIONS:
+        names += [f"universal/train/{name}/{side}/{i}.png" for side in ("LQ", "GT") for i in (1, 2)]
     names += ["universal/train/rainy/LQ/rain-007.png", "universal/train/rainy/GT/norain-007.png"]
     names += ["universal/train/hazy/LQ/0048_0.9_0.2.jpg"]  # its clean image is missing: sorted lists would shift
     found = find(tmp_path, "daclip", *names)
-    assert {c.degradation for c in found.candidates} == set(WORDS)
-    assert len(found.candidates) == 2 * len(WORDS) + 1
+    assert {c.degradation for c in found.candidates} == set(DACLIP_DEGRADATIONS)
+    assert len(found.candidates) == 2 * len(DACLIP_DEGRADATIONS) + 1
     assert ("rain-007.png", "norain-007.png") in {(Path(c.lq).name, Path(c.path).name) for c in found.candidates}
     assert [r.name for r in found.refusals] == ["universal/train/hazy/LQ/0048_0.9_0.2.jpg"]
 
@@ -728,7 +728,7 @@ def test_a_layouts_own_number_counts_and_so_does_a_variants() -> None:
 
 
 def test_the_numbers_of_daclips_ten_tasks_are_those_of_its_table() -> None:
-    counts = {word: [part.count for part in PRESETS[word].parts] for word in PRESETS}
+    counts = {name: [part.count for part in PRESETS[name].parts] for name in PRESETS}
     assert counts["gopro"] == [2103, 1111]
     assert counts["reside-6k"] == [6000, 1000]
     assert counts["lol"] == [485, 15]
@@ -858,7 +858,7 @@ def test_a_sets_story_has_all_that_is_known_and_a_table_that_a_recipe_takes(pres
             load_text(tmp_path, '[[sources]]\npath = "photos"\n' + "\n".join(pasted))
         return
     recipe = load_text(tmp_path, "\n".join(pasted) + "\n[degradations.noisy]\n")
-    assert recipe == FromPreset(preset.word, str(tmp_path / "data/set"))
+    assert recipe == FromPreset(preset.name, str(tmp_path / "data/set"))
     uncommented = "\n".join(line.removeprefix("# ") for line in pasted)
     assert isinstance(load_text(tmp_path, uncommented + "\n[degradations.noisy]\n"), FromPreset)
 
@@ -968,7 +968,7 @@ def test_the_recipes_of_public_sets_can_be_read_without_the_sets(own: Path, monk
     brought = {label for reader in readers for part in reader.parts for label in part.every_label()}
     assert not made & brought
     if own.stem == "daclip":
-        assert made | brought == set(WORDS)
+        assert made | brought == set(DACLIP_DEGRADATIONS)
 
 
 def test_there_are_recipes_of_public_sets() -> None:
