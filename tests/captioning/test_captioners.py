@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from patina.captioning import CAPTIONERS
 from patina.captioning.captioner import Caption, CaptionError, Run, is_folder, one_line
 from patina.captioning.sidecar import Sidecar
-from patina.flows.demo import MORE, PHOTOS
+from patina.flows.demo import GREY_PHOTOS, PHOTOS
 from patina.pipeline.recipe.shipped import FOLDER
 from tests.captioning.doubles import photo
 
@@ -107,7 +107,7 @@ def test_what_nobody_sees_goes_and_what_is_seen_stays(text: str, line: str) -> N
 
 
 def test_the_demo_has_a_caption_for_each_photograph() -> None:
-    names = [name for packages in (PHOTOS, MORE) for _, names in packages.values() for name in names]
+    names = [name for packages in (PHOTOS, GREY_PHOTOS) for _, names in packages.values() for name in names]
     captions = Sidecar(str(DEMO_CAPTIONS)).caption([photo(name) for name in names])
     with DEMO_CAPTIONS.open(encoding="utf-8", newline="") as file:
         assert {row["name"]: row["caption"] for row in csv.DictReader(file)} == {
