@@ -401,7 +401,8 @@ def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the job of a JSON file; EXIT_STOPPED if asked to stop, 1 with one line for an error that a user can mend."""
+    """Train the job of a JSON file; EXIT_STOPPED if asked to stop, EXIT_REFUSED with one line for an error that
+    a user can mend."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     path = Path((arguments or sys.argv[1:])[0])
     try:
