@@ -116,6 +116,9 @@ def test_severity_is_counted_in_the_same_words_as_samples_have() -> None:
         assert m.clip_severity == pytest.approx(float(np.median(small[mine])), abs=1e-4)
         assert m.psnr == pytest.approx(float(np.median(psnr[mine])), abs=1e-4)
         assert m.ssim == pytest.approx(float(np.median(ssim[mine])), abs=1e-4)
+    for m, stored in zip(found.measures, found.facts()["measures"], strict=True):  # the file keeps its keys
+        names = ["entry", "count", "words", "bars", "severity", "clip_severity", "psnr", "ssim"]
+        assert (list(stored), stored["words"]) == (names, list(m.levels))
 
 
 def test_each_photographs_caption_counts_once() -> None:
