@@ -220,7 +220,8 @@ def _open_pickles(path: Path) -> Iterator[tuple[object, set[str], Tensors]]:
     if others := sorted(name for name in names if not is_torchs(name)):
         raise CheckpointError(
             f"{path}: in the container of torch before 1.6, with objects of other libraries ({first_names(others)}), "
-            "so nothing was loaded; whoever trusts the file can load it where they are installed and save its state dict"
+            "so nothing was loaded; whoever trusts the file can load it where they are installed and save its "
+            "state dict"
         )
     yield _load(path), names, _tensor_itself
 
