@@ -33,8 +33,8 @@ class RestoreOptions:
     """How photographs are restored.
 
     sampler  of `patina.training.diffusion.samplers`, steps: its network calls; empty and 0: as the stage has it.
-    tile     side, px; 0: never in tiles; None: whole if it is small, see `MAX_WHOLE_PIXELS`. overlap: None: 32, or less if tiles
-             are small.
+    tile     side, px; 0: never in tiles; None: whole if it is small, see `MAX_WHOLE_PIXELS`.
+    overlap  of tiles, px; None: 32, or less if tiles are small.
     strip    leave EXIF data out. quality: of JPEG, WebP and AVIF files, 1 to 100.
     """
 

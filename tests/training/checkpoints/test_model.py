@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -130,6 +131,8 @@ def test_a_network_comes_back_with_all_that_was_said_of_it(tmp_path: Path) -> No
     digest = save(net, path, network="unet", notes=notes)
     found = load(path)
     assert (found.network, found.notes, found.digest, found.without) == ("unet", notes, digest, ())
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["patina"])["word"] == "unet", "as the first version stored it"
     assert settings_from_json(Settings, found.settings) == net.settings
     other = Net(4)
     restore(other, found)

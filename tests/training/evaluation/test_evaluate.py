@@ -440,6 +440,7 @@ def test_a_stages_clip_is_asked_alone(dataset: Path, tmp_path: Path, kind: Liter
     conditioner, degradations, texts = evaluate.load_conditioner(path)
     assert isinstance(conditioner, Conditioner)
     assert found.degradations == degradations
+    assert json.loads(found.to_json())["words"] == list(degradations), "as the first version stored them"
     looker = Restorer(nn.Identity(), conditioner, STAGE, degradations=degradations, texts=texts)
     index = read_index(dataset, "val")
     said = [next(iter(looker.look(read_pair(index, row)[0]).degradations)) for row in range(len(index))]
