@@ -17,8 +17,8 @@ from patina.pipeline.files import write_atomically
 from patina.pipeline.sources.reader import Refusal, image_files
 from patina.training.errors import TrainingError
 
-MAX_DEPTH = 65.535
-"""Metres: the largest depth that a 16-bit PNG in millimetres holds. What lies farther is written as this."""
+MAX_MILLIMETRES = 65_535
+"""The largest depth that a 16-bit PNG in millimetres holds. What lies farther is written as this."""
 
 
 class DepthModelError(TrainingError, ValueError):
@@ -63,7 +63,7 @@ def write_depths(
             metres = depth if metric else _metres(depth, near, far)
             target = _target(out, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            millimetres = np.clip(np.rint(metres * 1000), 1, 65535).astype(np.uint16)  # 0 would mean unknown
+            millimetres = np.clip(np.rint(metres * 1000), 1, MAX_MILLIMETRES).astype(np.uint16)  # 0 would mean unknown
             write_atomically(target, encode_png(millimetres), durable=False)
         done += len(group)
         if progress:
