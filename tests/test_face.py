@@ -260,16 +260,51 @@ def test_a_seed_may_be_any_text() -> None:
         (image(), {"rate": -1}, "rate: expected 0.1 to 300, found -1"),
         (image(), {"severity": "much"}, "expected one of slight, mild"),
         (image(), {"severity": "mild", "rate": 5}, "severity sets rate itself"),
-        (image(), {"degradation": "hazy+rainy", "severity": "mild"}, "has no key 'severity'"),
+        (image(), {"degradation": "hazy+rainy", "severity": "mild"}, "given by part, as in hazy="),
+        (image(), {"rate": {4: 5}}, "settings: expected texts as keys, found 4"),
         (image(), {"degradation": "hazy+rainy", "parts": ["noisy", "hazy"]}, "has no key 'parts'"),
         (image(), {"params": {"sigma": 3}}, "expected what was drawn for rainy, found sigma, and no '"),
         (image(), {"params": "{"}, "expected a table or JSON"),
         (image(), {"params": 3}, "expected a table or JSON, found int"),
+        (image(), {"params": {"rate": float("nan")}}, "params: expected what JSON keeps, and finite numbers"),
+        (image(), {"params": {"rate": object()}}, "params: expected what JSON keeps"),
     ],
 )
 def test_what_cannot_be_degraded_is_refused_in_words(given: Any, words: dict[str, Any], says: str) -> None:
     with pytest.raises((TypeError, ValueError), match=says):
         patina.degrade(given, **({"degradation": "rainy"} | words))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("hazy", {"background": 0}),
+        ("low-light", {"shot": "x"}),
+        ("low-light", {"bits": 0}),
+        ("motion-blurry", {"seed": "x"}),
+        ("jpeg-compressed", {"quality": "x"}),
+    ],
+)
+def test_parameters_that_nobody_drew_are_refused_by_name(name: str, wrong: dict[str, Any]) -> None:
+    _, params = patina.degrade(image(), name)
+    with pytest.raises(ValueError, match=f"params: expected what was drawn for {name}, found "):
+        patina.degrade(image(), name, params=params | wrong)
+
+
+def test_numbers_of_numpy_count_as_numbers() -> None:
+    one, _ = patina.degrade(image(), "noisy", seed=3, sigma=[5, 10, 15])
+    two, _ = patina.degrade(image(), "noisy", seed=np.int64(3), sigma=np.arange(5, 20, 5))
+    assert np.array_equal(one, two)
+    assert patina.degrade(image(), "jpeg-compressed", quality=np.int64(10))[1]["quality"] == 10
+    assert patina.degrade(image(), "noisy", sigma=np.float32(25))[1]["sigma"] == 25
+
+
+def test_parts_of_one_stage_are_applied_in_the_order_of_writing_and_others_by_stage() -> None:
+    def parts(name: str) -> list[str]:
+        return [part for part, _ in patina.degrade(image(), name)[1]["parts"]]
+
+    assert (parts("hazy+rainy"), parts("rainy+hazy")) == (["hazy", "rainy"], ["rainy", "hazy"])
+    assert parts("jpeg-compressed+rainy") == parts("rainy+jpeg-compressed") == ["rainy", "jpeg-compressed"]
 
 
 def test_two_images_of_other_sizes_cannot_be_compared() -> None:
@@ -314,7 +349,36 @@ def test_wrong_recipes_sources_and_datasets_are_told(tmp_path: Path, monkeypatch
     for call in (patina.check, patina.read_samples, lambda place: patina.diff(place, place)):
         with pytest.raises(ManifestError, match=r"expected a (patina )?dataset"):
             call(tmp_path / "none")
+    for wrong, says in (
+        (lambda: patina.plan("daclip", None), "out: expected a path, as a text or a Path, found NoneType"),
+        (lambda: patina.plan("daclip", ""), "out: expected a path, found an empty text"),
+        (lambda: patina.build("daclip", "out", workers=-1), "workers: expected a whole number from 0, found -1"),
+        (lambda: patina.build("daclip", "out", workers=1.5), "workers: expected a whole number from 0, found 1.5"),
+        (
+            lambda: patina.build("daclip", "out", max_set_aside=5),
+            "max_set_aside: expected a number from 0 to 1, found 5",
+        ),
+        (lambda: patina.check("out", replay="all"), "replay: None for all of them, or: expected a whole number"),
+        (lambda: patina.plan({"degradations": {3: {}}}, "out"), "recipe: expected texts as keys, found 3"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=says):
+            wrong()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_takes_paths_tuples_and_numbers_of_numpy(folder: Path, tmp_path: Path) -> None:
+    table = {"sources": ({"path": folder / "photos"},), "degradations": {"noisy": {"sigma": np.int64(9)}}}
+    assert not patina.plan(table, tmp_path / "new").plan.is_empty
+
+
+def test_rows_of_named_shards_alone(folder: Path) -> None:
+    rows = patina.read_samples(folder / "OUT")
+    name = rows[0].shard
+    some = [row for row in rows if row.shard == name]
+    assert 0 < len(some) < len(rows)
+    assert patina.read_samples(folder / "OUT", name) == patina.read_samples(folder / "OUT", [name]) == some
+    with pytest.raises(ValueError, match=r"shards: there is no 'train-nosy-0000\.tar'; did you mean '"):
+        patina.read_samples(folder / "OUT", ["train-nosy-0000.tar"])
 
 
 # Dataset
@@ -436,11 +500,11 @@ def test_what_a_dataset_does_not_have_is_told(mixed: Path, folder: Path, tmp_pat
         ({"split": "test"}, "no samples in the split 'test', only in train, val"),
         ({"degradations": "noizy"}, "no 'noizy' in the split 'train'; did you mean 'noisy'"),
         ({"degradations": []}, "expected one at least"),
-        ({"crop": 0}, "crop: expected the side of a square"),
-        ({"crop": 32.0}, "crop: expected the side of a square"),
+        ({"crop": 0}, "crop: expected a whole number from 1, found 0"),
+        ({"crop": 32.0}, "crop: expected a whole number from 1, found 32.0"),
         ({"seed": -1}, "seed: expected a whole number from 0"),
     ):
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises((TypeError, ValueError), match=says):
             patina.Dataset(mixed, **words)  # type: ignore[arg-type]
     with pytest.raises(StageError, match="no patina dataset"):
         patina.Dataset(tmp_path)

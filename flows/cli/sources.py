@@ -100,10 +100,11 @@ def degradations(
 ) -> None:
     """List the degradations; or tell of one its settings, with defaults, units and ranges, and the one it is graded by.
 
-    Defaults are as a recipe writes them, below [degradations.WORD]; `patina.degrade` takes the same names.
+    Defaults are as a recipe writes them, in the table of the degradation; `patina.degrade` takes the same names.
     """
     from patina.flows.terminal import fitted
     from patina.pipeline.text import nearest
+    from patina.synth.compose import JOINT
     from patina.synth.degradation import SettingError
     from patina.synth.degradations import CATALOGUE
     from patina.synth.describe import describe, story
@@ -114,6 +115,9 @@ def degradations(
         lines = [f"{one.name:{width}}  {one.description}" for one in every]
         console.print(escape("\n".join([*fitted(console, lines), "", "all about one: patina degradations WORD"])))
         return
+    if JOINT in word and all(part in CATALOGUE for part in word.split(JOINT)):
+        each = ", ".join(f"patina degradations {part}" for part in word.split(JOINT))
+        raise SettingError(f"{word} is a composite, whose parts have settings of their own: see {each}")
     if word not in CATALOGUE:
         raise SettingError(f"no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
     chosen = next(one for one in every if one.name == word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,10 +68,53 @@ def recipe_of(given: AnyRecipe) -> Recipe:
     if isinstance(given, Recipe):
         return given
     if isinstance(given, Mapping):
-        return parse_recipe(given, Path.cwd())
+        return parse_recipe(plain(given, "recipe"), Path.cwd())
     if isinstance(given, str | os.PathLike):
         return find_recipe(Path(given))
     raise TypeError(f"recipe: expected a path, a name, a table or a Recipe, found {type(given).__name__}")
+
+
+def plain(value: Any, what: str) -> Any:
+    """A value as a recipe's file would give it: paths are texts, tuples lists, NumPy's numbers and arrays Python's.
+
+    Raises TypeError for a table whose keys are no texts; `what` names it.
+    """
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"{what}: expected texts as keys, found {odd[0]!r}")
+        return {key: plain(part, what) for key, part in value.items()}
+    return [plain(part, what) for part in value] if isinstance(value, tuple | list) else value
+
+
+def whole(value: Any, what: str, least: int = 0) -> int:
+    """A whole number, Python's or NumPy's. Raises TypeError for anything else, ValueError for one below `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what}: expected a whole number from {least}, found {value!r}")
+    if (number := operator.index(value)) < least:
+        raise ValueError(f"{what}: expected a whole number from {least}, found {number}")
+    return number
+
+
+def share(value: Any, what: str) -> float:
+    """A number from 0 to 1. Raises TypeError, ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{what}: expected a number from 0 to 1, found {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{what}: expected a number from 0 to 1, found {value}")
+    return float(value)
+
+
+def path_of(value: Any, what: str) -> str:
+    """A path or an address as a text. Raises TypeError, and ValueError for an empty one."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{what}: expected a path, as a text or a Path, found {type(value).__name__}")
+    if not (text := os.fspath(value)):
+        raise ValueError(f'{what}: expected a path, found an empty text; "." is the working folder')
+    return text
 
 
 def one_of(what: str, name: str, known: tuple[str, ...]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from patina._face.arguments import AnyPath, AnyRecipe, recipe_of
+from patina._face.arguments import AnyPath, AnyRecipe, path_of, recipe_of, share, whole
 from patina.pipeline.builder.build import build as build_folder
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Threads
@@ -32,6 +31,7 @@ def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = 
 
     Of what it gives, `plan.summary()` is one line in words, `plan.is_empty` whether there is nothing to do, `refusals`
     are the inputs that would be set aside, each with its `name` and `reason`, and `notes` what else there is to know.
+    Look at `refusals` first: the summary tells of shards alone.
 
     Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError (a RuntimeError), OSError.
 
@@ -40,10 +40,10 @@ def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = 
     >>> planned.plan.is_empty, len(planned.plan.build), len(planned.refusals)
     (False, 4, 0)
     """
-    loaded = recipe_of(recipe)
+    loaded, named = recipe_of(recipe), path_of(out, "out")
+    options = Options(whole(workers, "workers") or usable_cores(), paranoid=paranoid)
     expect_sources(loaded.sources)
-    folder = dataset_folder_of(os.fspath(out), Silent())
-    return plan_build(loaded, folder, Options(workers or usable_cores(), paranoid=paranoid))
+    return plan_build(loaded, dataset_folder_of(named, Silent()), options)
 
 
 def build(
@@ -81,10 +81,11 @@ def build(
     >>> patina.build("recipe.toml", "OUT").samples_written
     0
     """
-    loaded, named = recipe_of(recipe), os.fspath(out)
+    loaded, named = recipe_of(recipe), path_of(out, "out")
+    workers = whole(workers, "workers") or usable_cores()
+    options = Options(workers, strict, share(max_set_aside, "max_set_aside"), paranoid)
     expect_sources(loaded.sources)
-    workers = workers or usable_cores()
-    options, runner = Options(workers, strict, max_set_aside, paranoid), Threads(workers)
+    runner = Threads(workers)
     if not is_remote(named):
         return build_folder(loaded, Path(named), options, runner)
     expect_writable(named)
@@ -110,8 +111,11 @@ def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None 
     '4 shards, 8 samples, 8 replayed'
     """
     folder = None if recipe is None else recipe_of(recipe).folder
-    place = dataset_at(os.fspath(dataset), Silent())
-    return check_folder(place, replay, workers=workers or usable_cores(), recipe_folder=folder)
+    workers = whole(workers, "workers") or usable_cores()
+    if replay is not None:
+        replay = whole(replay, "replay: None for all of them, or")
+    place = dataset_at(path_of(dataset, "dataset"), Silent())
+    return check_folder(place, replay, workers=workers, recipe_folder=folder)
 
 
 def diff(old: AnyPath, new: AnyPath) -> Diff:
@@ -127,4 +131,5 @@ def diff(old: AnyPath, new: AnyPath) -> Diff:
     >>> patina.diff("OUT", "OUT").is_empty
     True
     """
-    return compare(read_snapshot(Path(old).absolute()), read_snapshot(Path(new).absolute()))
+    sides = (Path(path_of(old, "old")), Path(path_of(new, "new")))
+    return compare(*(read_snapshot(side.absolute()) for side in sides))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patina._face.arguments import AnyPath, one_of
+from patina._face.arguments import AnyPath, one_of, path_of, whole
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.format.manifest import read_samples_table
@@ -84,11 +84,9 @@ class Dataset(torch.utils.data.Dataset[Sample]):
         seed: int = 0,
         truth: bool = False,
     ) -> None:
-        if crop is not None and (isinstance(crop, bool) or not isinstance(crop, int) or crop < 1):
-            raise ValueError(f"crop: expected the side of a square in px, or None for whole images, found {crop!r}")
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"seed: expected a whole number from 0, found {seed!r}")
-        open_dataset(path := Path(path))
+        crop = None if crop is None else whole(crop, "crop", 1)
+        seed = whole(seed, "seed")
+        open_dataset(path := Path(path_of(path, "path")))
         table = _rows(path, one_of("split", split, SPLITS), degradations)
         self.split, self.crop, self.seed, self.truth = split, crop, seed, truth
         self._index: Index = replace(index_of(path, table), kept=Kept(0))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import operator
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
-from patina._face.arguments import image_of
+import cv2
+
+from patina._face.arguments import image_of, plain
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.recipe.parse import parse_degradation
-from patina.synth.degradation import Degraded
+from patina.synth.compose import JOINT
+from patina.synth.degradation import Degraded, SettingError
 from patina.synth.describe import DegradationInfo, describe
 from patina.synth.image import Image, Map
 from patina.synth.rng import Rng, sample_seed
@@ -63,15 +65,19 @@ def degrade(
     """Degrade one image, as a dataset's samples are.
 
     image        H×W×3 uint8 RGB, sRGB-encoded, 16 px a side at least. It is not changed.
-    degradation  a name from `patina.degradations()`, such as "rainy", or several as in "hazy+rainy": those are applied
-                 in the order in which light meets them, not in the order of writing.
+    degradation  a name from `patina.degradations()`, such as "rainy", or several as in "low-light+rainy": those are
+                 applied in the order in which light meets them (scene, air, lens, sensor, file), and those of one
+                 stage, such as "hazy+rainy", in the order of writing.
     seed         a whole number or any text. What is drawn depends on the seed, the degradation, its settings and the
                  image. Images that are to get their own rain need their own seeds. A seed that a dataset stores (32
                  hexadecimal digits) draws what that sample drew.
     severity     "slight", "mild", "moderate", "severe" or "extreme", or two as in "mild..severe": the degradation's
-                 knob is turned until the result measures so, as far as it can. See `patina.severity`.
+                 knob is turned until the result measures so. Smooth and small images often cannot reach a level, and
+                 get the nearest: `patina.severity(image, lq)` tells. Of a composite by its parts, as in
+                 `hazy={"severity": "mild"}`.
     params       parameters that an earlier call gave, or a sample's, as a table or as JSON: they are applied to this
-                 image, and nothing is drawn. Then seed and severity say nothing, and of settings only folders matter.
+                 image, and nothing is drawn. Then seed and severity say nothing, of a composite the parts and their
+                 order are those of the parameters, and of settings only folders matter.
     truth        whether to give the truth maps too.
     settings     as in a recipe: a number, a list to choose from, or a range {"min": 5, "max": 55}. Those of a composite
                  go by its parts: `hazy={"beta": 0.02}`; `steps=True` adds the image after each part to the truth maps.
@@ -98,7 +104,12 @@ def degrade(
     pixels = image_of(image)
     if not isinstance(degradation, str):
         raise TypeError(f"degradation: expected a word such as 'rainy', found {type(degradation).__name__}")
-    written = {name: _plain(value) for name, value in settings.items()}
+    written = plain(settings, "settings")
+    if severity and JOINT in degradation:
+        raise ValueError(
+            f"severity: that of a composite is given by part, as in {degradation.partition(JOINT)[0]}="
+            f'{{"severity": {severity!r}}}'
+        )
     if params is None and severity:
         written["severity"] = severity
     chosen = parse_degradation(degradation, written, Path.cwd())
@@ -108,7 +119,11 @@ def degrade(
         drawn = _parameters(params)
     try:
         made: Degraded = chosen.apply(pixels, drawn)
-    except (KeyError, TypeError, IndexError) as error:
+    except SettingError:  # of a folder: it says all
+        raise
+    except (KeyError, TypeError, IndexError, ValueError, ArithmeticError, cv2.error) as error:
+        if params is None:
+            raise
         found, lack = ", ".join(map(str, drawn)), f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"params: expected what was drawn for {chosen.name}, found {found or 'nothing'}, and {lack}"
@@ -116,15 +131,6 @@ def degrade(
     if not truth:
         return made.image, drawn
     return made.image, drawn, {**made.truth, **made.steps}
-
-
-def _plain(value: Any) -> Any:
-    """A setting as a recipe writes it: paths are texts, tuples are lists."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def _seed(given: Seed, name: str) -> str:
@@ -147,6 +153,10 @@ def _parameters(given: Mapping[str, Any] | str) -> Params:
         raise ValueError(f"params: expected a table or JSON, found a text that is neither: {error}") from None
     if not isinstance(found, Mapping):
         raise TypeError(f"params: expected a table or JSON, found {type(found).__name__}")
+    try:
+        json.dumps(found := plain(found, "params"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"params: expected what JSON keeps, and finite numbers: {error}") from None
     return dict(found)
 
 

@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patina._face.arguments import AnyPath
+from patina._face.arguments import AnyPath, one_of, path_of
 from patina.pipeline.format import manifest
 from patina.pipeline.format.manifest import SampleRow
 
 
-def read_samples(dataset: AnyPath, shards: Sequence[str] | None = None) -> list[SampleRow]:
+def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) -> list[SampleRow]:
     """The samples of a dataset, a row each, by shard and offset.
 
     dataset  its folder.
-    shards   names of shards, such as "train-noisy-0000.tar", to read the rows of those alone.
+    shards   the name of a shard, such as "train-noisy-0000.tar", or several, to read the rows of those alone.
 
     A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
     (what was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (at CLIP's 224 px),
     `source`, `variant`, `x`, `y`, `width` and `height` in px of the photograph; its place is `shard`, `offset`, `size`.
 
-    Raises ManifestError (a ValueError) where there is no dataset, or a damaged one.
+    Raises ManifestError (a ValueError) where there is no dataset, or a damaged one; ValueError for an unknown shard.
 
     >>> import patina
     >>> rows = patina.read_samples("OUT")
     >>> len(rows), rows[0].degradation, (rows[0].width, rows[0].height)
     (8, 'jpeg-compressed', (64, 48))
     """
-    return manifest.read_samples(manifest.dataset_folder(Path(dataset)), shards)
+    folder = manifest.dataset_folder(Path(path_of(dataset, "dataset")))
+    if shards is None:
+        return manifest.read_samples(folder)
+    rows = manifest.read_samples(folder)
+    known = tuple(dict.fromkeys(row.shard for row in rows))
+    wanted = {one_of("shards", name, known) for name in ([shards] if isinstance(shards, str) else shards)}
+    return [row for row in rows if row.shard in wanted]
 
 
 def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
@@ -43,4 +49,4 @@ def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
     >>> sorted(files)
     ['gt.png', 'jpg', 'json', 'txt']
     """
-    return manifest.read_members(Path(dataset), row)
+    return manifest.read_members(Path(path_of(dataset, "dataset")), row)

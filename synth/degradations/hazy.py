@@ -38,7 +38,7 @@ WAVELENGTHS = (610.0, 550.0, 465.0)
 class Hazy(FromDepth):
     """I = J·t + A·(1 − t) in each channel, with t = exp(−β·d): Koschmieder's law, d being the way through the air.
 
-    beta      extinction of green light **per metre** near the ground, 0..1. Visibility is 3.912/beta metres.
+    beta      extinction of green light, per metre, near the ground, 0..1. Visibility is 3.912/beta metres.
     airlight  brightness of the air A, sRGB-encoded, 0..1, by day. Where the photograph is dark, so is its air: see
               `patina.synth.depth.brightness`.
     warmth    colour of A, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.

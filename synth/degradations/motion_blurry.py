@@ -34,7 +34,7 @@ class MotionBlurry(Rendered):
 
     length      px that a point travels over the whole movement, for an image of 512 px short side; 0..300.
     exposure    the share of the movement that the open shutter sees, 0..1.
-    shake       0 is a straight line, 1 their usual hand, 4 a shiver: stronger shake keeps the path closer together.
+    shake       0..4: 0 is a straight line, 1 their usual hand, 4 a shiver; the stronger, the closer together the path.
     rotation    degrees between the extremes of the roll while the shutter is open, 0..2. 0: one kernel for all.
     highlights  stops by which what the photograph shows as white was brighter, 0..6, so that lamps and glints leave
                 streaks. What is white amid bright things, such as a cloud, is left as it is.

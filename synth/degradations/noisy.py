@@ -41,7 +41,7 @@ class Noisy(Rendered):
     """lq = clip(gt + n), n ~ N(0, σ²) drawn for each pixel and channel on its own, in sRGB levels.
 
     sigma         σ in 8-bit levels, 0..255. 50 as in DA-CLIP (arXiv 2310.01018); 15, 25 and 50 in three-task work.
-    legacy_floor  True rounds down, as the truncating cast of most published sets does: half a level too dark.
+    legacy_floor  `true` rounds down, as the truncating cast of most published sets does: half a level too dark.
     model         "gaussian" for the above, or "sensor": gt is taken back to raw light, noise that grows with the light
                   is added there, and the camera's processing makes coloured grain of it (`patina.synth.sensor`). Then σ
                   and legacy_floor say nothing, and the two settings below decide.

@@ -59,11 +59,14 @@ def parse_stage(text: str, name: str) -> Stage:
 def parse_file_table(table: Mapping[str, Any], name: str) -> Stage:
     """A stage from the table of a stage file, `name` in it or not. Raises StageError; for keys of the first version it
     names those that took their place."""
-    for part, names in STORED_NAMES.items():
-        for new, old in names.items():
-            if old in _part(table, part):
-                where = f"[{part}] has" if part else "there is"
-                raise StageError(f"stage {name}: {where} no key {old!r}; it is called {new} now")
+    renamed = [
+        f"{f'[{part}] has' if part else 'there is'} no key {old!r}; it is called {new} now"
+        for part, names in STORED_NAMES.items()
+        for new, old in names.items()
+        if old in _part(table, part)
+    ]
+    if renamed:
+        raise StageError(f"stage {name}: {'; '.join(renamed)}")
     return _parsed(table, name)
 
 

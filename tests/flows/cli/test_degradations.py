@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import patina
 from patina.flows.cli.main import app
+from patina.synth.degradation import SettingError
 from patina.synth.degradations import CATALOGUE
 from patina.synth.describe import DegradationInfo, describe, setting_texts
 from tests.flows.cli.test_commands import patina as command
@@ -99,3 +100,12 @@ def test_an_unknown_word_is_told_with_the_nearest_and_exit_code_1() -> None:
 def test_the_version_is_the_packages() -> None:
     assert printed("--version") == f"patina {patina.__version__}\n"
     assert command("--version").stdout == f"patina {patina.__version__}\n"
+
+
+def test_a_composite_is_told_where_its_settings_stand() -> None:
+    done = CliRunner().invoke(app, ["degradations", "hazy+rainy"])
+    assert isinstance(done.exception, SettingError)
+    assert str(done.exception) == (
+        "hazy+rainy is a composite, whose parts have settings of their own: see patina degradations hazy, "
+        "patina degradations rainy"
+    )

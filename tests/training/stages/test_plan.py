@@ -95,6 +95,11 @@ def test_a_table_read_again_is_the_same_stage() -> None:
         (TEXT + "clip = 1.0\n", "[optimiser] has no key 'clip'; it is called max_grad_norm now"),
         (TEXT + "[sde]\nstart = 'noise'\n", "[sde] has no key 'start'; it is called init now"),
         (TEXT + "[sde]\nfirst = 0.3\n", "[sde] has no key 'first'; it is called terminal_share now"),
+        (
+            TEXT.replace("max_images", "images") + "last = 1e-5\n",
+            "there is no key 'images'; it is called max_images now; "
+            "[optimiser] has no key 'last'; it is called min_lr now",
+        ),
     ],
 )
 def test_a_key_of_the_first_version_is_told_with_its_new_name(text: str, told: str) -> None:
