@@ -358,7 +358,10 @@ def test_wrong_recipes_sources_and_datasets_are_told(tmp_path: Path, monkeypatch
             lambda: patina.build("daclip", "out", max_set_aside=5),
             "max_set_aside: expected a number from 0 to 1, found 5",
         ),
-        (lambda: patina.check("out", replay="all"), "replay: None for all of them, or: expected a whole number"),
+        (
+            lambda: patina.check("out", replay="all"),
+            r"replay \(None makes all samples again\): expected a whole number from 0, found 'all'",
+        ),
         (lambda: patina.plan({"degradations": {3: {}}}, "out"), "recipe: expected texts as keys, found 3"),
     ):
         with pytest.raises((TypeError, ValueError), match=says):

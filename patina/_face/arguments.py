@@ -68,13 +68,13 @@ def recipe_of(given: AnyRecipe) -> Recipe:
     if isinstance(given, Recipe):
         return given
     if isinstance(given, Mapping):
-        return parse_recipe(plain(given, "recipe"), Path.cwd())
+        return parse_recipe(as_written(given, "recipe"), Path.cwd())
     if isinstance(given, str | os.PathLike):
         return find_recipe(Path(given))
     raise TypeError(f"recipe: expected a path, a name, a table or a Recipe, found {type(given).__name__}")
 
 
-def plain(value: Any, what: str) -> Any:
+def as_written(value: Any, what: str) -> Any:
     """A value as a recipe's file would give it: paths are texts, tuples lists, NumPy's numbers and arrays Python's.
 
     Raises TypeError for a table whose keys are no texts; `what` names it.
@@ -86,8 +86,8 @@ def plain(value: Any, what: str) -> Any:
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str)]:
             raise TypeError(f"{what}: expected texts as keys, found {odd[0]!r}")
-        return {key: plain(part, what) for key, part in value.items()}
-    return [plain(part, what) for part in value] if isinstance(value, tuple | list) else value
+        return {key: as_written(part, what) for key, part in value.items()}
+    return [as_written(part, what) for part in value] if isinstance(value, tuple | list) else value
 
 
 def whole(value: Any, what: str, least: int = 0) -> int:

@@ -113,7 +113,7 @@ def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None 
     folder = None if recipe is None else recipe_of(recipe).folder
     workers = whole(workers, "workers") or usable_cores()
     if replay is not None:
-        replay = whole(replay, "replay: None for all of them, or")
+        replay = whole(replay, "replay (None makes all samples again)")
     place = dataset_at(path_of(dataset, "dataset"), Silent())
     return check_folder(place, replay, workers=workers, recipe_folder=folder)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
 import cv2
 
-from patina._face.arguments import image_of, plain
+from patina._face.arguments import as_written, image_of
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.recipe.parse import parse_degradation
 from patina.synth.compose import JOINT
@@ -104,13 +104,13 @@ def degrade(
     pixels = image_of(image)
     if not isinstance(degradation, str):
         raise TypeError(f"degradation: expected a word such as 'rainy', found {type(degradation).__name__}")
-    written = plain(settings, "settings")
-    if severity and JOINT in degradation:
-        raise ValueError(
-            f"severity: that of a composite is given by part, as in {degradation.partition(JOINT)[0]}="
-            f'{{"severity": {severity!r}}}'
-        )
+    written = as_written(settings, "settings")
     if params is None and severity:
+        if JOINT in degradation:
+            raise ValueError(
+                f"severity: that of a composite is given by part, as in {degradation.partition(JOINT)[0]}="
+                f'{{"severity": {severity!r}}}'
+            )
         written["severity"] = severity
     chosen = parse_degradation(degradation, written, Path.cwd())
     if params is None:
@@ -154,7 +154,7 @@ def _parameters(given: Mapping[str, Any] | str) -> Params:
     if not isinstance(found, Mapping):
         raise TypeError(f"params: expected a table or JSON, found {type(found).__name__}")
     try:
-        json.dumps(found := plain(found, "params"), allow_nan=False)
+        json.dumps(found := as_written(found, "params"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"params: expected what JSON keeps, and finite numbers: {error}") from None
     return dict(found)

@@ -30,10 +30,10 @@ def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) ->
     folder = manifest.dataset_folder(Path(path_of(dataset, "dataset")))
     if shards is None:
         return manifest.read_samples(folder)
-    rows = manifest.read_samples(folder)
-    known = tuple(dict.fromkeys(row.shard for row in rows))
-    wanted = {one_of("shards", name, known) for name in ([shards] if isinstance(shards, str) else shards)}
-    return [row for row in rows if row.shard in wanted]
+    built = manifest.load_manifest(folder)
+    known = tuple(shard.name for shard in built.shards) if built else ()
+    names = [shards] if isinstance(shards, str) else shards
+    return manifest.read_samples(folder, [one_of("shards", name, known) for name in names])
 
 
 def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
