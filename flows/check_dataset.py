@@ -12,8 +12,8 @@ from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.build_dataset import watcher
 from patina.flows.errors import expect_ok
 from patina.flows.runners import run_step
-from patina.pipeline.export.remote_output import dataset_folder_of
-from patina.pipeline.format.manifest import dataset_folder, load_manifest
+from patina.pipeline.export.remote_output import dataset_at
+from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.progress import Events
 from patina.pipeline.report.check import Checked, check
@@ -30,24 +30,25 @@ def check_dataset(
     """Check that a dataset is, byte for byte, what its manifest says, and its samples what they say they are.
 
     Args:
-        dataset: The dataset's folder, or its address such as s3://bucket/name, which is fetched first.
+        dataset: The dataset's folder, a version of it such as OUT@3, or its address such as s3://bucket/name, which is
+            fetched first.
         replay: Samples, spread over the dataset, to make again and compare pixel by pixel.
         replay_all: Whether every sample is made again, whatever the number above says.
         recipe: The recipe's file, if it names folders of masks; without it, those samples are not made again.
         workers: Shards checked side by side; 0 for one on each core.
     """
     events = PrefectEvents(watcher())
-    folder = dataset_folder(run_step("fetch", lambda: dataset_folder_of(dataset, events)))
-    checked = run_step(
-        "check",
-        lambda: _check(
-            folder,
-            replay=None if replay_all else replay,
-            recipe=recipe,
-            workers=workers or usable_cores(),
-            events=events,
-        ),
-    )
+    with run_step("fetch", lambda: dataset_at(dataset, events)) as opened:
+        checked = run_step(
+            "check",
+            lambda: _check(
+                opened.folder,
+                replay=None if replay_all else replay,
+                recipe=recipe,
+                workers=workers or usable_cores(),
+                events=events,
+            ),
+        )
     run_step("artifacts", lambda: record("what was found", lambda: record_check(checked)))
     expect_ok(checked, dataset)
     return checked

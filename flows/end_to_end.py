@@ -79,11 +79,8 @@ def train_end_to_end(
         raise StageError(f"{out}: train from a folder here; build there with `patina build`, then copy the dataset")
     if recipe:
         _build(recipe, out, cpu)
-    else:
-        open_dataset(out)
-    dataset, folder = Path(out), Path(run)
+    folder = Path(run)
     launch = LaunchOptions(processes=processes, workers=workers, cpu=cpu, compile=compile)
-    skipped = train_plan(wanted, dataset, folder, launch)
     options = evaluating.Options(
         split=split,
         per_entry=per_entry,
@@ -96,8 +93,10 @@ def train_end_to_end(
         fid=fid,
         cpu=cpu,
     )
-    rows, notes, held = evaluate_finished(folder, dataset, options, list(wanted))
-    page = report(run=folder, dataset=dataset, plan=wanted, skipped=skipped)
+    with open_dataset(out) as opened:  # one version for all of it, whatever is published meanwhile
+        skipped = train_plan(wanted, opened.folder, folder, launch)
+        rows, notes, held = evaluate_finished(folder, opened.folder, options, list(wanted))
+        page = report(run=folder, dataset=opened.folder, plan=wanted, skipped=skipped)
     return Evaluated(run=folder, rows=rows, notes=notes, skipped=held, report=page)
 
 

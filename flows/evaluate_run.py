@@ -23,6 +23,7 @@ from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
 from patina.flows.train_stages import PAUSE, RETRIES, after_crash, report, skip_stage
 from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, log_line
+from patina.pipeline.versions.version import home_of
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageError
 from patina.training.jobs.evaluation import (
@@ -75,7 +76,7 @@ def evaluate_run(
 
     Args:
         run: The folder of the run.
-        dataset: The dataset's folder.
+        dataset: The dataset's folder, or a version of it, such as OUT@3 or OUT@previous.
         split: The split to restore.
         stages: Finished stages to evaluate; empty for all.
         entries: Entries of the recipe, such as noisy; empty for those that a stage learnt from.
@@ -92,7 +93,6 @@ def evaluate_run(
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
-    open_dataset(dataset)  # as it was given: a path would make a folder's name of an address
     options = Options(
         split=split,
         entries=tuple(entries),
@@ -108,8 +108,9 @@ def evaluate_run(
         fid=fid,
         cpu=cpu,
     )
-    rows, notes, skipped = evaluate_finished(Path(run), Path(dataset), options, stages=stages, again=again)
-    page = report(run=Path(run), dataset=Path(dataset))
+    with open_dataset(dataset) as opened:
+        rows, notes, skipped = evaluate_finished(Path(run), opened.folder, options, stages=stages, again=again)
+        page = report(run=Path(run), dataset=opened.folder)
     return Evaluated(run=Path(run), rows=rows, notes=notes, skipped=skipped, report=page)
 
 
@@ -134,7 +135,7 @@ def evaluate_finished(
         evaluate_stage(f"evaluate {name} on {options.split}", candidate, dataset, options, warn=not waits)
         waits = True
     rows, notes = summary_rows(found)
-    words = f"{run.name} on {options.split} of {dataset}"
+    words = f"{run.name} on {options.split} of {home_of(dataset)}"
     record("the figures", lambda: create_table_artifact([*rows], key="evaluation", description=words))
     return tuple(rows), tuple(notes), tuple(skipped)
 

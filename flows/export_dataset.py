@@ -14,9 +14,8 @@ from patina.flows.artifacts import PrefectEvents, record
 from patina.flows.build_dataset import watcher
 from patina.flows.runners import run_step
 from patina.pipeline.export.format import ExportError, Format
-from patina.pipeline.export.remote_output import dataset_folder_of
+from patina.pipeline.export.remote_output import dataset_at
 from patina.pipeline.export.run import Exported, choose, export
-from patina.pipeline.format.manifest import dataset_folder
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.progress import Events, Meter
 
@@ -39,7 +38,8 @@ def export_dataset(
     """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes.
 
     Args:
-        dataset: The dataset's folder, or its address such as s3://bucket/name, which is fetched first.
+        dataset: The dataset's folder, a version of it such as OUT@3, or its address such as s3://bucket/name, which is
+            fetched first.
         to: Whose layout - DA-CLIP's, VLU-Net's, plain folders, or Parquet tables for `datasets`.
         out: The folder to write. An earlier export in it is replaced.
         splits: What to export; empty for every split.
@@ -53,19 +53,19 @@ def export_dataset(
     target = Path(out).absolute()
     layout = choose(to, prefix=str(target) if absolute else prefix)
     events = PrefectEvents(watcher())
-    folder = dataset_folder(run_step("fetch", lambda: dataset_folder_of(dataset, events)))
-    done = run_step(
-        "export",
-        lambda: _export(
-            folder,
-            target,
-            layout,
-            splits=splits,
-            degradations=degradations,
-            workers=workers or usable_cores(),
-            events=events,
-        ),
-    )
+    with run_step("fetch", lambda: dataset_at(dataset, events)) as opened:
+        done = run_step(
+            "export",
+            lambda: _export(
+                opened.folder,
+                target,
+                layout,
+                splits=splits,
+                degradations=degradations,
+                workers=workers or usable_cores(),
+                events=events,
+            ),
+        )
     run_step("artifacts", lambda: record("what was written", lambda: _artifact(done, layout)))
     return done
 

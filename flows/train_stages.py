@@ -30,6 +30,7 @@ from patina.flows.gpu import lease
 from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
 from patina.flows.training_log import Lines, TrainingEvents, log_line
+from patina.pipeline.versions.version import home_of
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageCrashedError, StageError
 from patina.training.jobs.evaluation import Outcome, outcome, run_report
@@ -74,7 +75,7 @@ def train_stages(
     """Train the stages of a plan that are not finished, each from where it stands, and report.
 
     Args:
-        dataset: The dataset's folder.
+        dataset: The dataset's folder, or a version of it, such as OUT@3 or OUT@previous.
         run: The folder of the run, with a folder for each stage.
         plan: One that comes with patina, such as tiny or paper, a folder of TOML files, or one file.
         stages: Stages to train, with those that they start from; empty for all.
@@ -87,7 +88,6 @@ def train_stages(
         patience: Seconds without a sign of life after which a stage's process is taken for hung and ended.
     """
     wanted = chosen(load_plan(plan), stages)
-    open_dataset(dataset)  # as it was given: a path would make a folder's name of an address
     options = LaunchOptions(
         processes=processes,
         workers=workers,
@@ -97,8 +97,9 @@ def train_stages(
         gradient_accumulation=pieces,
         patience=patience,
     )
-    skipped = train_plan(wanted, Path(dataset), Path(run), options)
-    page = report(run=Path(run), dataset=Path(dataset), plan=wanted, skipped=skipped)
+    with open_dataset(dataset) as opened:  # all stages see one version, whatever is published meanwhile
+        skipped = train_plan(wanted, opened.folder, Path(run), options)
+        page = report(run=Path(run), dataset=opened.folder, plan=wanted, skipped=skipped)
     outcomes = tuple(outcome(Path(run), stage) for stage in wanted.values())
     return Trained(run=Path(run), outcomes=outcomes, skipped=skipped, report=page)
 
@@ -158,8 +159,8 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, options: LaunchO
             raise StageError(f"stage {stage.name}: {error}") from None
         if data.batch > len(index):
             raise StageError(
-                f"stage {stage.name}: a batch of {data.batch}, and {dataset} has {len(index)} samples to train on; "
-                "lower data.batch, or build more"
+                f"stage {stage.name}: a batch of {data.batch}, and {home_of(dataset)} has {len(index)} samples to train "
+                "on; lower data.batch, or build more"
             )
 
 

@@ -17,6 +17,7 @@ from prefect.artifacts import (
 )
 
 from patina.pipeline.text import human_seconds
+from patina.pipeline.versions.version import home_of
 from patina.training.checkpoints.files import DONE
 from patina.training.jobs.evaluation import PICTURES, SUMMARY, Outcome
 from patina.training.runs.plan import StagePlan
@@ -43,7 +44,7 @@ def plan_rows(items: Sequence[StagePlan]) -> list[dict[str, str]]:
 def plan_artifact(items: Sequence[StagePlan], dataset: Path, run: Path) -> None:
     """The plan of a run as a table."""
     stale = sum(item.what != "done" for item in items)
-    words = f"{stale} of {len(items)} stages to train on {dataset} in {run}"
+    words = f"{stale} of {len(items)} stages to train on {home_of(dataset)} in {run}"
     create_table_artifact(plan_rows(items), key="training-plan", description=words)
 
 

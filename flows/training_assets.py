@@ -14,8 +14,9 @@ from prefect.logging import get_run_logger
 
 from patina.flows.artifacts import server_answers
 from patina.flows.events import absolute, asset_key
+from patina.pipeline.versions.version import home_of
 from patina.training.checkpoints.files import DONE, MODEL, model_digest, write_text
-from patina.training.data.dataset import open_dataset
+from patina.training.data.dataset import dataset_manifest
 from patina.training.stages.stage import Stage
 
 STAGE_TRAINED = "patina.stage.trained"
@@ -40,8 +41,8 @@ def announce(stage: Stage, dataset: Path, run: Path) -> bool:
         "stage": stage.name,
         "model": str((folder / MODEL).absolute()),
         "digest": digest,
-        "dataset": absolute(str(dataset)),
-        "manifest": open_dataset(dataset).digest,
+        "dataset": absolute(str(home_of(dataset))),
+        "manifest": dataset_manifest(dataset).digest,
         **{key: done.get(key) for key in ("seen", "seconds", "best")},
     }
     _materialize(stage, asset_key(place, stage.name), _parents(stage, dataset, place), facts)
@@ -53,7 +54,10 @@ def announce(stage: Stage, dataset: Path, run: Path) -> bool:
 
 def _parents(stage: Stage, dataset: Path, run: str) -> list[str]:
     """Keys of the assets that a model is made from."""
-    return [asset_key(absolute(str(dataset)), "train"), *([asset_key(run, stage.after)] if stage.after else [])]
+    return [
+        asset_key(absolute(str(home_of(dataset))), "train"),
+        *([asset_key(run, stage.after)] if stage.after else []),
+    ]
 
 
 def _materialize(stage: Stage, key: str, parents: Sequence[str], facts: Mapping[str, Any]) -> None:

@@ -61,14 +61,14 @@ def train(
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
     expect_torch()
     from patina.pipeline.text import human_seconds
-    from patina.training.data.dataset import open_dataset
+    from patina.training.data.dataset import dataset_manifest
     from patina.training.jobs.evaluation import PAGE, outcome, run_report
     from patina.training.jobs.stage import LaunchOptions
     from patina.training.runs.plan import plan_stages
     from patina.training.stages.plan import chosen, load_plan
 
     wanted = chosen(load_plan(plan), stage or ())
-    open_dataset(folder)
+    dataset_manifest(folder)
     dataset, place = Path(folder), Path(run)
     items = plan_stages(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]

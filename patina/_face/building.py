@@ -18,6 +18,7 @@ from patina.pipeline.report.diff import Diff, read_snapshot
 from patina.pipeline.report.diff import diff as compare
 from patina.pipeline.sources.expect import expect_sources
 from patina.pipeline.sources.locations import is_remote
+from patina.pipeline.versions.removal import KEEP
 
 
 def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = False) -> PlannedBuild:
@@ -54,6 +55,7 @@ def build(
     strict: bool = False,
     max_set_aside: float = 0.05,
     paranoid: bool = False,
+    keep: int = KEEP,
 ) -> BuildResult:
     """Build a dataset, or rebuild what is stale: shards of LQ, GT, caption and parameters. Prints nothing.
 
@@ -65,6 +67,7 @@ def build(
     workers        shards built side by side, on threads of this process; 0: one on each core.
     strict         whether an input that must be set aside is an error.
     max_set_aside  share of unusable inputs, 0 to 1, above which nothing is built.
+    keep           versions that stay, this one among them: OUT@previous is the one before.
     paranoid       whether every photograph and shard is read and hashed, whatever its times say.
 
     Of what it gives, `manifest` is the dataset's (`manifest.digest` names its bytes, `manifest.shards` have `split`,
@@ -83,7 +86,7 @@ def build(
     """
     loaded, named = recipe_of(recipe), path_of(out, "out")
     workers = whole(workers, "workers") or usable_cores()
-    options = Options(workers, strict, share(max_set_aside, "max_set_aside"), paranoid)
+    options = Options(workers, strict, share(max_set_aside, "max_set_aside"), paranoid, keep=whole(keep, "keep", 1))
     expect_sources(loaded.sources)
     runner = Threads(workers)
     if not is_remote(named):
@@ -97,7 +100,8 @@ def build(
 def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None = None, workers: int = 0) -> Checked:
     """Check that a dataset is, byte for byte, what its manifest says: hashes, counts, tables, images, copies.
 
-    dataset  its folder, or an address such as s3://bucket/name, which is fetched first.
+    dataset  its folder, a version of it such as "OUT@3" or "OUT@previous", or an address such as s3://bucket/name,
+             which is fetched first.
     replay   samples to make again from GT and parameters and to compare with the stored LQ; None: all of them.
     recipe   as `plan` takes it; needed for replaying if it names folders, such as one of masks.
     workers  shards checked side by side; 0: one on each core.
@@ -114,14 +118,15 @@ def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None 
     workers = whole(workers, "workers") or usable_cores()
     if replay is not None:
         replay = whole(replay, "replay (None makes all samples again)")
-    place = dataset_at(path_of(dataset, "dataset"), Silent())
-    return check_folder(place, replay, workers=workers, recipe_folder=folder)
+    with dataset_at(path_of(dataset, "dataset"), Silent()) as opened:
+        return check_folder(opened.folder, replay, workers=workers, recipe_folder=folder)
 
 
 def diff(old: AnyPath, new: AnyPath) -> Diff:
     """Say what changed between two datasets, or one at two times, from their manifests and tables.
 
-    old, new  folders of datasets, or manifest.json files with both tables beside them.
+    old, new  folders of datasets, versions of one such as "OUT@previous", or manifest.json files with both tables
+              beside them.
 
     Of what it gives, `is_empty` is whether the two are equal, and `lines()` all of it in words.
 

@@ -35,7 +35,8 @@ _NO_MAPS = frozenset({"png", "jpg", "gt.png", "gt.jpg", "txt", "json"})
 class Dataset(torch.utils.data.Dataset[Sample]):
     """The samples of one split of a dataset, in the order of its table, for a DataLoader or by number.
 
-    path          the dataset's folder.
+    path          the dataset's folder, or a version of it, such as "OUT@3" or "OUT@previous". One version is read,
+                  whatever is published meanwhile.
     split         "train", "val" or "test".
     degradations  those to take, by their names ("noisy", "hazy+rainy") or by the recipe's names for them ("noisy-15"),
                   one or a list; None: all.
@@ -86,10 +87,10 @@ class Dataset(torch.utils.data.Dataset[Sample]):
     ) -> None:
         crop = None if crop is None else whole(crop, "crop", 1)
         seed = whole(seed, "seed")
-        open_dataset(path := Path(path_of(path, "path")))
-        table = _rows(path, one_of("split", split, SPLITS), degradations)
+        opened = open_dataset(path_of(path, "path"))
+        table = _rows(opened.folder, one_of("split", split, SPLITS), degradations)
         self.split, self.crop, self.seed, self.truth = split, crop, seed, truth
-        self._index: Index = replace(index_of(path, table), kept=Kept(0))
+        self._index: Index = replace(index_of(opened, table), kept=Kept(0))
         self._facts: dict[str, NDArray[np.float64]] = {name: table[name].to_numpy() for name in _FACTS}
         self._params: NDArray[np.object_] = np.array(table["params"].to_pylist(), object)
         self._epoch = torch.zeros(1, dtype=torch.int64)

@@ -8,12 +8,13 @@ from pathlib import Path
 from patina._face.arguments import AnyPath, one_of, path_of
 from patina.pipeline.format import manifest
 from patina.pipeline.format.manifest import SampleRow
+from patina.pipeline.versions.lease import members_of, open_built, open_dataset
 
 
 def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) -> list[SampleRow]:
     """The samples of a dataset, a row each, by shard and offset.
 
-    dataset  its folder.
+    dataset  its folder, or a version of it, such as "OUT@3" or "OUT@previous".
     shards   the name of a shard, such as "train-noisy-0000.tar", or several, to read the rows of those alone.
 
     A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
@@ -27,20 +28,22 @@ def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) ->
     >>> len(rows), rows[0].degradation, (rows[0].width, rows[0].height)
     (8, 'jpeg-compressed', (64, 48))
     """
-    folder = manifest.dataset_folder(Path(path_of(dataset, "dataset")))
-    if shards is None:
-        return manifest.read_samples(folder)
-    built = manifest.load_manifest(folder)
-    known = tuple(shard.name for shard in built.shards) if built else ()
-    names = [shards] if isinstance(shards, str) else shards
-    return manifest.read_samples(folder, [one_of("shards", name, known) for name in names])
+    with open_built(Path(path_of(dataset, "dataset"))) as opened:
+        if shards is None:
+            return manifest.read_samples(opened.folder)
+        built = manifest.load_manifest(opened.folder)
+        known = tuple(shard.name for shard in built.shards) if built else ()
+        names = [shards] if isinstance(shards, str) else shards
+        return manifest.read_samples(opened.folder, [one_of("shards", name, known) for name in names])
 
 
 def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
     """The files of one sample by extension, as bytes: "png" or "jpg" is LQ, "gt.png" or "gt.jpg" GT, "txt" the caption,
     "json" all facts, others such as "mask.png" the truth maps.
 
-    dataset  its folder. row: one of `read_samples`.
+    dataset  as `read_samples` takes it. row: one that it gave. If the dataset was published anew since, the sample is
+             read from the version that the row is of, as long as that is kept; name one version in both calls to be
+             sure of it.
 
     Raises DamagedShardError (a ValueError) if other bytes lie there, OSError if none do.
 
@@ -49,4 +52,5 @@ def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
     >>> sorted(files)
     ['gt.png', 'jpg', 'json', 'txt']
     """
-    return manifest.read_members(Path(path_of(dataset, "dataset")), row)
+    with open_dataset(Path(path_of(dataset, "dataset"))) as opened:
+        return members_of(opened, row)

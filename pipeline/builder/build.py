@@ -26,6 +26,7 @@ from patina.pipeline.progress import Events, Silent
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.reading import SourceChangedError, load_clean
 from patina.pipeline.text import printable
+from patina.pipeline.versions.version import built_folder, expect_home
 
 
 def build(
@@ -41,10 +42,12 @@ def build(
     LockedError, ManifestError or OSError; whatever it raises, the dataset is as it was before.
     """
     options, runner, events = options or Options(), runner or Threads(), events or Silent()
+    expect_home(out)
     start = time.monotonic()
     with explain_disk_errors(out):
         _adopt(out)
-    with within_memory(), explain_disk_errors(out), Workspace(out) as workspace, Stores.open(workspace.out) as stores:
+    workplace = Workspace(out, without_links=options.without_links)
+    with within_memory(), explain_disk_errors(out), workplace as workspace, Stores.open(workspace.out) as stores:
         made, changed_path = 0, ""
         problems: dict[tuple[str, str], str] = {}
         read_once = replace(options, paranoid=False)  # every byte was read by the first plan
@@ -85,14 +88,14 @@ def build(
             raise BuildError(
                 f"sources keep changing while they are read, such as {printable(changed_path)}; build when they rest"
             )
-        manifest = runner.call("publish", partial(publish, planned, workspace, results, stores))
+        manifest = runner.call("publish", partial(publish, planned, workspace, results, stores, options.keep))
         return BuildResult(manifest, planned, tuple(results), time.monotonic() - start, made)
 
 
 def result_if_idle(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> BuildResult | None:
     """The report of a build that has nothing to do; None if there is something. Far quicker than finding out with
     locks and an orchestrator. Raises like `build`."""
-    if not (out / MANIFEST).exists() or not is_tidy(out):
+    if not (built_folder(out) / MANIFEST).exists() or not is_tidy(out):
         return None
     start = time.monotonic()
     planned = plan_build(recipe, out, options, events)

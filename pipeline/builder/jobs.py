@@ -37,9 +37,9 @@ def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
     names = reusable_shards(planned.recipe, built, [step.shard for step in plan.build])
     same: dict[tuple[str, str], Copy] = {}
     same_pixels: dict[str, Copy] = {}
-    for row in known_rows(planned.out, built, names):
+    for row in known_rows(planned.built_in, built, names):
         if row.shard not in planned.damage:
-            copy = Copy(str(planned.out / SHARDS / row.shard), row.span)
+            copy = Copy(str(planned.built_in / SHARDS / row.shard), row.span)
             same.setdefault((row.key, row.fingerprint), copy)
             same_pixels.setdefault(row.pixels, copy)
     jobs = [_job(step.shard, planned, workspace, same, same_pixels, have) for step in plan.build]

@@ -1,9 +1,9 @@
-"""Putting finished shards, tables, card and manifest in place."""
+"""Putting finished shards, tables, card and manifest together, and publishing them as a version."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from patina.pipeline.builder.job import ShardResult
@@ -19,21 +19,26 @@ from patina.pipeline.plan.captions import label
 from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
 from patina.pipeline.plan.recall import captioner_fingerprints
 from patina.pipeline.scan.recovered import TRUTH
+from patina.pipeline.text import counted
+from patina.pipeline.versions.removal import KEEP
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
 
 
-def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[ShardResult], stores: Stores) -> Manifest:
-    """Put finished shards, tables, card and manifest in place in one step, and say what the dataset now is."""
+def publish(
+    planned: PlannedBuild, workspace: Workspace, results: Sequence[ShardResult], stores: Stores, keep: int = KEEP
+) -> Manifest:
+    """Publish finished shards, tables, card and manifest as a version, and say what the dataset now is. Of the versions
+    before, the last ones stay, `keep` with this one."""
     plan, recipe = planned.plan, planned.recipe
     shards = sorted([*plan.keep, *(r.shard for r in results)], key=lambda shard: shard.name)
     kept = [shard.name for shard in plan.keep]
     samples, sources = workspace.staging / SAMPLES, workspace.staging / SOURCES
     made = [row for result in results for row in result.rows]
-    if planned.built and is_sound(planned.out, planned.built, SAMPLES):
-        write_samples(samples, planned.out, kept, made)
+    if planned.built and is_sound(planned.built_in, planned.built, SAMPLES):
+        write_samples(samples, planned.built_in, kept, made)
     else:  # the old table is lost: the shards say all that it said
-        again = [row for e in plan.keep for row in rows_of_shard(planned.out / SHARDS / e.name, e.split)]
+        again = [row for e in plan.keep for row in rows_of_shard(planned.built_in / SHARDS / e.name, e.split)]
         write_samples(samples, planned.out / PRIVATE, [], [*again, *made])
     write_sources(sources, planned.source_rows)
     manifest = Manifest(
@@ -59,8 +64,9 @@ def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[Shard
     sizes = canonical_json({shard.name: shard.count for shard in shards})
     numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
+    known = _trusted(planned, stores)
     workspace.publish(
-        {r.shard.name: Path(r.staged) for r in results},
+        {name: planned.built_in / SHARDS / name for name in kept} | {r.shard.name: Path(r.staged) for r in results},
         {
             SAMPLES: samples,
             SOURCES: sources,
@@ -69,9 +75,13 @@ def publish(planned: PlannedBuild, workspace: Workspace, results: Sequence[Shard
             f"{SHARDS}/sizes.json": sizes,
             MANIFEST: manifest.to_json(),
         },
-        [shard.name for shard, _ in plan.drop],
+        manifest.digest,
+        _change(planned, results),
     )
-    _remember(planned, results, stores)
+    workspace.remove_old(keep)
+    known |= {r.shard.name: r.shard.sha256 for r in results}
+    remember_shards(planned.out, known, stores)
+    _remember_rates(results, stores)
     return manifest
 
 
@@ -82,10 +92,38 @@ def step_names(degradation: Degradation) -> tuple[str, ...]:
     return ()
 
 
-def _remember(planned: PlannedBuild, results: Sequence[ShardResult], stores: Stores) -> None:
-    """Keep the digests of the new shards, and how long and how large each degradation was."""
-    paths = [(planned.out / SHARDS / r.shard.name, r.shard.sha256) for r in results]
+def _change(planned: PlannedBuild, results: Sequence[ShardResult]) -> str:
+    """What a version changed, in words."""
+    if not planned.built:
+        return f"first built: {counted(len(results), 'shard')}"
+    counts = {
+        "written": len(results),
+        "dropped": len(planned.plan.drop),
+        "kept": len(planned.plan.keep),
+    }
+    told = ", ".join(f"{counted(n, 'shard')} {what}" for what, n in counts.items() if n)
+    return told if results or planned.plan.drop else f"facts of sources or recipe; {told}"
+
+
+def _trusted(planned: PlannedBuild, stores: Stores) -> dict[str, str]:
+    """Digests of the kept shards whose times say that they are as they were when they were last read. A second name
+    changes a file's ctime, so this must be asked before."""
+    trusted = {}
+    for shard in planned.plan.keep:
+        name, stat = str(planned.out / SHARDS / shard.name), (planned.built_in / SHARDS / shard.name).stat()
+        if stores.scans.trusted_digest(name, stat) == shard.sha256:
+            trusted[shard.name] = shard.sha256
+    return trusted
+
+
+def remember_shards(out: Path, digests: Mapping[str, str], stores: Stores) -> None:
+    """Keep the digests of published shards, by file name, with their times as they are now."""
+    paths = [(out / SHARDS / name, digest) for name, digest in digests.items()]
     stores.scans.put([(str(path), path.stat(), digest) for path, digest in paths], settled=True)
+
+
+def _remember_rates(results: Sequence[ShardResult], stores: Stores) -> None:
+    """Keep how long and how large each degradation was."""
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for result in results:
         if result.megapixels and not result.copied and not result.captioned:

@@ -2,37 +2,62 @@
 
 OUT/.patina/lock           held by the one build that may write here
 OUT/.patina/staging/       shards that are finished but not published, and what is half written
-OUT/.patina/journal.json   a publication under way; whoever finds one finishes it
+OUT/.patina/versions/      what was published, see `patina.pipeline.versions.version`; OUT/.patina/current: the version
+                           that is current
+OUT/.patina/aside/         what somebody else put where a build writes: nothing is ever removed there
 OUT/.patina/scan.sqlite    digests and inspections, OUT/.patina/captions.sqlite  captions that models made
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 
 from patina.pipeline.cache.database import is_blank
 from patina.pipeline.errors import LockedError, ManifestError
-from patina.pipeline.files import lock, sync, write_atomically
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS, STORES
+from patina.pipeline.files import lock
+from patina.pipeline.format.layout import CURRENT, PRIVATE, STORES
+from patina.pipeline.versions.publication import (
+    add_version,
+    assemble,
+    expect_links,
+    finish_names,
+    has_names,
+    make_free_names,
+    make_names,
+    put_aside,
+    switch,
+    take_over,
+    unpublished,
+)
+from patina.pipeline.versions.removal import KEEP, remove_old
+from patina.pipeline.versions.version import Version, current_or_none
+
+OLD_JOURNAL = "journal.json"
+"""Of a publication that a release before versions began and did not finish."""
 
 
 class Workspace:
-    """The folder `out` under its lock. Entering makes the folder, takes the lock and finishes a broken publication; an
-    error within it removes what entering made, unless something that is worth keeping lies there by then.
+    """The folder `out` under its lock. Entering makes the folder, takes the lock and removes what a run that was cut
+    short left; an error within it removes what entering made, unless something that is worth keeping lies there.
 
-    Raises LockedError if another live process holds the lock, OSError if the folder cannot be written.
+    without_links  whether to publish by copies where the file system has no links.
+
+    Raises LockedError if another live process holds the lock, OSError if the folder cannot be written, OutputError if
+    its file system has no links.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, without_links: bool = False) -> None:
         self.out = out.absolute()
+        self.without_links = without_links
         self.private = self.out / PRIVATE
         self.staging = self.private / "staging"
+        self.aside = self.private / "aside"
         self._held = ExitStack()
         self._lock: int | None = None
         self._made: list[Path] = []
@@ -45,7 +70,8 @@ class Workspace:
         try:
             if not self.staging.is_dir():  # a run that failed removed it before this one had the lock
                 self._make()
-            self._finish_publication()
+            expect_links(self.out, self.staging, without_links=self.without_links)
+            self._recover()
         except BaseException:
             self._release()
             raise
@@ -96,105 +122,65 @@ class Workspace:
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def publish(self, staged: Mapping[str, Path], texts: Mapping[str, str | bytes | Path], drop: Sequence[str]) -> None:
-        """Replace the dataset in one step: readers see the old one or the new one, and never half a shard.
+    def publish(
+        self, shards: Mapping[str, Path], papers: Mapping[str, str | bytes | Path], digest: str, change: str
+    ) -> Version:
+        """Publish a version in one step: readers see the dataset as it was or as it is now, and never half of either.
 
-        staged  finished shards by file name. texts: other files by path relative to the folder, in the order in which
-        they are to be replaced, manifest last. drop: file names of shards to remove. What is in the staging folder
-        and not published is removed.
+        shards  where each shard lies, by file name: in the staging folder, or in the version before. papers: all other
+        files by their path in the dataset; one that is given as a path is moved. digest: of the manifest. change: what
+        changed, in words. What is in the staging folder is removed.
         """
-        fresh = self.staging / "publish"
-        shutil.rmtree(fresh, ignore_errors=True)
-        moves = [[str(path.relative_to(self.private)), f"{SHARDS}/{name}"] for name, path in staged.items()]
-        folders = {self.staging}
-        for name, content in texts.items():
-            path = fresh / name
-            folders.add(path.parent)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, Path):
-                content.replace(path)
-            else:
-                path.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-            sync(path)
-            moves.append([str(path.relative_to(self.private)), name])
-        for folder in folders:  # a journal must not outlive, in a power cut, the names that it speaks of
-            sync(folder)
-        journal = self.private / "journal.json"
-        body = json.dumps({"moves": moves, "drop": [f"{SHARDS}/{name}" for name in drop]})
-        write_atomically(journal, body, durable=True, temporary=journal.with_suffix(".tmp"))  # by its name it is swept
-        self._finish_publication()
+        self._tell(take_over(self.out, self.staging, self.aside))
+        assembled = self.staging / "version"
+        assemble(assembled, shards, papers)
+        version = add_version(self.out, assembled, digest, change)
+        if current_or_none(self.out) is None:
+            make_free_names(self.out)
+        switch(version)
+        if not has_names(self.out) or self.without_links:
+            self._tell(make_names(self.out, self.aside))
         self.sweep(())
+        return version
 
-    def _finish_publication(self) -> None:
-        """Carry out the journal, from whatever point an earlier run left it at."""
-        journal = self.private / "journal.json"
-        try:
-            moves, drop = _read_journal(journal.read_bytes())
-        except FileNotFoundError:
-            return
-        except (ValueError, IsADirectoryError) as error:
-            # Whatever was moved already does not fit the old manifest's digests, so it is found and made again.
-            logging.getLogger(__name__).warning("%s is damaged (%s): put aside", journal, error)
-            self._put_aside(journal)
-            return
-        self._expect_folder(self.out / SHARDS)
-        *others, manifest = moves
-        for staged, final in others:
-            self._move(staged, final)
-        for name in drop:
-            if (self.out / name).is_dir():
-                self._put_aside(self.out / name)
-            (self.out / name).unlink(missing_ok=True)
-        sync(self.out / SHARDS)
-        self._move(*manifest)
-        sync(self.out)
-        journal.unlink()
-        sync(self.private)
+    def remove_old(self, keep: int = KEEP) -> list[Version]:
+        """Remove the versions before the last `keep` that nobody reads; gives them."""
+        return remove_old(self.out, keep, self.staging, self.aside)
 
-    def _move(self, staged: str, final: str) -> None:
-        source, target = self.private / staged, self.out / final
-        if source.exists():  # else it was moved before the run was cut short
-            if target.is_dir():  # nothing replaces a folder
-                self._put_aside(target)
-            source.replace(target)
+    def _recover(self) -> None:
+        """Remove what a run that was cut short left, and give public names what a copy or a kill took from them."""
+        if (self.private / OLD_JOURNAL).exists():
+            # Whatever was moved already does not fit the manifest's digests, so it is found and made again.
+            put_aside(self.private / OLD_JOURNAL, self.aside)
+        pointer = self.private / CURRENT
+        if pointer.is_dir() and not pointer.is_symlink():  # made by a copy that followed links
+            put_aside(pointer, self.aside)
+        self._tell(finish_names(self.out, self.aside))
+        for version in unpublished(self.out):
+            shutil.rmtree(version.folder)
+            version.record.unlink(missing_ok=True)
+        if current_or_none(self.out) and not has_names(self.out):
+            self._tell(make_names(self.out, self.aside))
 
-    def _expect_folder(self, path: Path) -> None:
-        if path.exists() and not path.is_dir():
-            self._put_aside(path)
-        path.mkdir(exist_ok=True)
-
-    def _put_aside(self, path: Path) -> None:
-        """Move what is no file of ours out of the way, into a folder of the private one where nothing is removed."""
-        aside = self.private / "aside"
-        aside.mkdir(exist_ok=True)
-        free = next(p for i in range(1 << 20) if not (p := aside / f"{path.name}.{i}").exists())
-        path.replace(free)
+    def _tell(self, moved: Iterable[Path]) -> None:
+        for path in moved:
+            logging.getLogger(__name__).warning("moved away, since no build wrote it: now at %s", path)
 
     def sweep(self, keep: Iterable[str]) -> None:
         """Empty the staging folder but for the files named: leftovers of runs that were cut short."""
         kept = set(keep)
-        self.private.joinpath("journal.tmp").unlink(missing_ok=True)
         for path in self.staging.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _read_journal(data: bytes) -> tuple[list[tuple[str, str]], list[str]]:
-    """Moves and names to drop. Raises ValueError for what `publish` would not have written, such as a way out."""
-    try:
-        body = json.loads(data)
-        moves, drop = [(str(staged), str(final)) for staged, final in body["moves"]], [str(n) for n in body["drop"]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no journal: {error}") from None
-    paths = [PurePosixPath(path) for path in (*(p for move in moves for p in move), *drop)]
-    outside = [path for path in paths if path.is_absolute() or ".." in path.parts or not path.parts]
-    if outside or not moves or moves[-1][1] != MANIFEST or any(not s.startswith("staging/") for s, _ in moves):
-        raise ValueError(f"no journal of a publication: {outside or moves[-1:]}")
-    return moves, drop
-
-
 def is_tidy(out: Path) -> bool:
     """Whether no earlier run left anything in the folder `out` for the next one to finish or to remove."""
     private = out / PRIVATE
-    left = any((private / name).exists() for name in ("journal.json", "journal.tmp"))
-    return not left and not ((private / "staging").is_dir() and any((private / "staging").iterdir()))
+    if (private / OLD_JOURNAL).exists() or any(private.glob("*.tmp")):
+        return False
+    if (private / "staging").is_dir() and any((private / "staging").iterdir()):
+        return False
+    if current_or_none(out) is None:
+        return not os.path.lexists(private / CURRENT)  # a plain dataset: a build with nothing to do leaves it alone
+    return has_names(out) and not any(unpublished(out))

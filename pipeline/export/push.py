@@ -22,12 +22,14 @@ from urllib.parse import parse_qsl, urlsplit
 from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.format.card import CARD, hub_licence, public
 from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.sources.presets import PRESETS
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
+from patina.pipeline.versions.lease import open_dataset
+from patina.pipeline.versions.version import home_of
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -132,7 +134,7 @@ def push(
     progress: Callable[[int, int], None] | None = None,
     api: HfApi | None = None,
 ) -> Pushed:
-    """Bring the dataset in `folder` to the hub's repository `repo_id` (OWNER/NAME), which is created if need be.
+    """Bring the dataset in `folder`, or a version of it (OUT@VERSION), to the hub's repository `repo_id` (OWNER/NAME), which is created if need be.
 
     private           of a repository that is created; one that exists stays as it is.
     revision          a branch, created if need be; default: main.
@@ -142,7 +144,20 @@ def push(
     Raises PushError before anything is uploaded if the folder is not a whole dataset, its licences do not allow it, or
     the hub holds something else there; and if the hub cannot be reached or refuses.
     """
-    api = api or _api(token)
+    with open_dataset(folder) as opened:  # one version to the end, whatever is published meanwhile
+        return _push(opened.folder, repo_id, private, revision, message, may_redistribute, progress, api or _api(token))
+
+
+def _push(
+    folder: Path,
+    repo_id: str,
+    private: bool,
+    revision: str | None,
+    message: str | None,
+    may_redistribute: bool,
+    progress: Callable[[int, int], None] | None,
+    api: HfApi,
+) -> Pushed:
     plan = plan_push(folder, repo_id, revision=revision, may_redistribute=may_redistribute, api=api)
     url = f"{getattr(api, 'endpoint', 'https://huggingface.co')}/datasets/{repo_id}"
     if plan.is_empty:
@@ -155,8 +170,8 @@ def push(
         if revision and not plan.parent:
             api.create_branch(repo_id, branch=revision, repo_type=KIND, exist_ok=True)
     additions = _upload(folder, plan, api, progress)
-    if load_manifest(folder) != plan.manifest:
-        raise PushError(f"{folder} was built anew while it was uploaded; run the push again")
+    if load_manifest(folder) != plan.manifest:  # of a plain copy that was replaced
+        raise PushError(f"{home_of(folder)} was built anew while it was uploaded; run the push again")
     return Pushed(plan, _commit(folder, plan, additions, message, api), url)
 
 
@@ -172,11 +187,15 @@ def plan_push(
     """What a push would do. Asks the hub and changes nothing there. Raises PushError like `push`."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id, re.ASCII):
         raise PushError(f"expected a repository as OWNER/NAME, found {repo_id!r}")
+    with open_dataset(folder) as opened:
+        return _plan_push(opened.folder, repo_id, revision, may_redistribute, api or _api(token))
+
+
+def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribute: bool, api: HfApi) -> PushPlan:
     manifest = check_folder(folder)
     sources = read_sources(folder)
     if not may_redistribute:
         check_licences(sources, manifest.recipe)
-    api = api or _api(token)
     there, parent, has_repository = _on_hub(api, repo_id, revision)
     shards = {f"{SHARDS}/{s.name}": s for s in manifest.shards}
     _expect_ours(api, repo_id, parent, there, shards)
@@ -206,9 +225,7 @@ def check_folder(folder: Path) -> Manifest:
     except ManifestError as error:
         raise PushError(str(error)) from None
     if manifest is None:
-        raise PushError(f"{folder}: expected a dataset, found no {MANIFEST}; build one with `patina build`")
-    if (folder / PRIVATE / "journal.json").exists():
-        raise PushError(f"{folder}: a build was cut short while it published; run `patina build` to finish it")
+        raise PushError(f"{home_of(folder)}: expected a dataset, found no {MANIFEST}; build one with `patina build`")
     wrong = []
     for shard in manifest.shards:
         path = folder / SHARDS / shard.name
@@ -224,7 +241,7 @@ def check_folder(folder: Path) -> Manifest:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise PushError(
-            f"{folder}: its files are not those of its manifest: {'; '.join(wrong[:3])}{more}; run `patina check`, "
+            f"{home_of(folder)}: its files are not those of its manifest: {'; '.join(wrong[:3])}{more}; run `patina check`, "
             "then `patina build`"
         )
     secret = next((text for text in _texts(manifest.recipe) if _is_secret(text)), None)

@@ -21,10 +21,11 @@ from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.export.push import FACTS
 from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
-from patina.pipeline.format.manifest import Manifest, dataset_folder, load_manifest, parse_manifest
+from patina.pipeline.format.manifest import Manifest, NoDatasetError, load_manifest, parse_manifest
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.progress import Events
 from patina.pipeline.sources import locations
+from patina.pipeline.versions.lease import OpenDataset, open_built
 
 SIDE_BY_SIDE = 8
 """Transfers under way at a time: they wait for the network, and not for this machine."""
@@ -63,12 +64,14 @@ def dataset_folder_of(out: str, events: Events) -> Path:
     return pull(out, events)
 
 
-def dataset_at(named: str, events: Events) -> Path:
-    """The folder of a dataset that is named by a path or an address. Raises ManifestError if it holds none."""
-    folder = dataset_folder_of(named, events)
-    if locations.is_remote(named) and load_manifest(folder) is None:
-        raise ManifestError(f"{named}: expected a patina dataset, found no {MANIFEST}")
-    return dataset_folder(folder)
+def dataset_at(named: str, events: Events) -> OpenDataset:
+    """Open a dataset that is named by a path, OUT@VERSION, or an address. Raises ManifestError if it holds none."""
+    try:
+        return open_built(dataset_folder_of(named, events))
+    except NoDatasetError:
+        if not locations.is_remote(named):
+            raise
+        raise ManifestError(f"{named}: expected a patina dataset, found no {MANIFEST}") from None
 
 
 def expect_writable(address: str) -> None:

@@ -26,6 +26,7 @@ from patina.pipeline.format.rows import row_of
 from patina.pipeline.format.shard import read_shard
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.text import human_bytes, nearest
+from patina.pipeline.versions.lease import OpenDataset, open_dataset
 
 MARKER = ".patina-export.json"
 """In every export: of what dataset it is, and how it was made. Hidden, so that readers of folders pass it over."""
@@ -68,6 +69,7 @@ def export(
 ) -> Exported:
     """Write the samples of `dataset` into the folder `out`, laid out as the format says; images keep their bytes.
 
+    dataset               its folder, or a version of it (OUT@VERSION).
     splits, degradations  what to export, the latter by entry or label; empty: all. workers: threads that write files.
     `progress` is called after every sample with (done, total). Memory does not grow with the dataset.
 
@@ -75,12 +77,26 @@ def export(
     written; any other folder with files in it is refused; and an interruption leaves what was there. Raises
     ExportError, ManifestError, DamagedShardError, OSError.
     """
-    manifest = load_manifest(dataset)
+    with open_dataset(dataset) as opened:  # one version to the end, whatever is published meanwhile
+        return _export(opened, out, to, splits, degradations, workers, progress or (lambda done, total: None))
+
+
+def _export(
+    opened: OpenDataset,
+    out: Path,
+    to: Format,
+    splits: Sequence[str],
+    degradations: Sequence[str],
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> Exported:
+    dataset, home = opened.home, opened.home.resolve()
+    manifest = load_manifest(opened.folder)
     if manifest is None:
         raise ManifestError(f"{dataset}: expected a patina dataset, found no manifest.json")
-    view = View(dataset, manifest, _chosen(manifest, splits, degradations))
+    view = View(opened.folder, manifest, _chosen(manifest, splits, degradations))
     target = out.resolve()
-    if target == dataset.resolve() or target in dataset.resolve().parents or dataset.resolve() in target.parents:
+    if target == home or target in home.parents or home in target.parents:
         raise ExportError(f"{out}: expected a folder apart from the dataset {dataset}, found one inside or around it")
     marker = json.loads(canonical_json(_marker(view, to, splits, degradations)))
     less = "export with fewer --workers, or where there is more"
@@ -89,8 +105,8 @@ def export(
         if earlier is not None and {**marker, **_counts(earlier)} == earlier and _files(target) == earlier["files"]:
             return Exported(out, earlier["samples"], earlier["files"], fresh=False)
         _expect_room(half, view)
-        samples = _write(half, view, to, workers, progress or (lambda done, total: None))
-        if load_manifest(dataset) != manifest:
+        samples = _write(half, view, to, workers, progress)
+        if load_manifest(opened.folder) != manifest:  # of a plain copy that was replaced
             raise ExportError(f"{dataset} was rebuilt while it was exported; export it again")
         marker |= {"samples": samples, "files": _files(half) + 1}
         (half / MARKER).write_text(json.dumps(marker, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")

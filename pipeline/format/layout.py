@@ -15,4 +15,6 @@ def shard_name(split: str, degradation: str, bucket: int) -> str:
 
 
 PRIVATE = ".patina"
+VERSIONS = "versions"
+CURRENT = "current"
 STORES = ("scan.sqlite", "captions.sqlite")

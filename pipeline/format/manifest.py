@@ -311,9 +311,13 @@ def rows_digest(rows: Sequence[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
+class NoDatasetError(ManifestError):
+    """A folder that holds no dataset."""
+
+
 def dataset_folder(path: Path) -> Path:
-    """`path`, if it holds a dataset. Raises ManifestError otherwise."""
+    """`path`, if it holds a dataset. Raises NoDatasetError if not, ManifestError for a damaged one."""
     if not (path / MANIFEST).exists():
-        raise ManifestError(f"{path}: expected a patina dataset, found no {MANIFEST}; build one with `patina build`")
+        raise NoDatasetError(f"{path}: expected a patina dataset, found no {MANIFEST}; build one with `patina build`")
     load_manifest(path)
     return path

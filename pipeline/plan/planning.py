@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,9 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.scan import scan
 from patina.pipeline.scan.source import Scan, Source
 from patina.pipeline.sources.reader import Refusal
+from patina.pipeline.versions.lease import open_dataset
+from patina.pipeline.versions.removal import KEEP
+from patina.pipeline.versions.version import VersionError, built_folder, expect_home
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,11 @@ class Stores:
 
 @dataclass(frozen=True)
 class PlannedBuild:
-    """A plan and all that it was made from."""
+    """A plan and all that it was made from. `built_in`: the folder where `built` and its shards lie, which is that of a
+    version of the dataset in `out`."""
 
     out: Path
+    built_in: Path
     scan: Scan
     captions: CaptionState
     wanted: Wanted
@@ -96,6 +102,8 @@ class Options:
     max_set_aside  share of the inputs, 0 to 1, above which a build stops: then the sources are broken as a whole.
     paranoid       whether every source and every shard is read and hashed, whatever its times say.
     captioning     on what devices, and how many photographs at a time, a captioner's model runs.
+    keep           versions of the dataset that stay beside those that somebody reads: the newest ones, from 1.
+    without_links  whether to publish by copies where the file system has no hard or symbolic links.
     """
 
     workers: int = 1
@@ -103,6 +111,8 @@ class Options:
     max_set_aside: float = 0.05
     paranoid: bool = False
     captioning: Run = field(default_factory=Run)
+    keep: int = KEEP
+    without_links: bool = False
 
 
 def plan_from_stores(
@@ -118,6 +128,8 @@ def plan_from_stores(
     `problems`: what models could not caption or judge; such images are set aside, unless a fallback has words for them.
     Raises SourceError for a source that is unusable as a whole.
     """
+    expect_home(out)
+    place = built_folder(out)
     events = events or Silent()
     reading = Meter(events, "reading new photographs", "files")
     comparing = Meter(events, "looking for copies", "steps")
@@ -131,29 +143,29 @@ def plan_from_stores(
             comparing=comparing,
         )
     try:
-        built = load_manifest(out)
+        built = load_manifest(place)
     except ManifestError:
         built = None  # the build makes it again; `check` has named what is wrong with it
     lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
     usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
     problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
     captions = resolve_captions(recipe, usable, stores.captions, problems)
-    if captions.pending and recall_captions(recipe, out, built, usable, stores.captions):
+    if captions.pending and recall_captions(recipe, place, built, usable, stores.captions):
         captions = resolve_captions(recipe, usable, stores.captions, problems)
     sources = tuple(s for s in usable if s.digest in captions.assigned)
     wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
-    damage = _damage(out, built, stores.scans, options.paranoid)
+    damage = _damage(out, place, built, stores.scans, options.paranoid)
     found = replace(found, notes=(*found.notes, *_unused(recipe, sources)))
     rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
     facts = rows_digest([*rows, *map(refusal_record, refusals), found.leaks.facts(), told])
     plan = make_plan(
-        wanted, built, damage, partial(known_rows, out, built), sources_digest=facts, rates=stores.scans.rates()
+        wanted, built, damage, partial(known_rows, place, built), sources_digest=facts, rates=stores.scans.rates()
     )
-    if built and not _papers_are_there(out, built):
+    if built and not _papers_are_there(place, built):
         plan = replace(plan, relabel=True)
-    return PlannedBuild(out, found, captions, wanted, plan, built, damage, refusals, rows, facts)
+    return PlannedBuild(out, place, found, captions, wanted, plan, built, damage, refusals, rows, facts)
 
 
 def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> PlannedBuild:
@@ -161,7 +173,11 @@ def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | Non
 
     Raises SourceError, ManifestError, BuildError, OSError.
     """
-    with explain_errors(out, "plan with fewer --workers, or where there is more"), Stores.open(out) as stores:
+    expect_home(out)
+    less = "plan with fewer --workers, or where there is more"
+    with explain_errors(out, less), Stores.open(out) as stores, ExitStack() as reading:
+        with suppress(VersionError):  # a damaged one is built anew
+            reading.enter_context(open_dataset(out))
         return plan_from_stores(recipe, out, stores, options, events)
 
 
@@ -224,15 +240,16 @@ def _papers_are_there(out: Path, built: Manifest) -> bool:
     return all(is_sound(out, built, name) for name in built.tables)
 
 
-def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:
-    """Shards that are not as the manifest says, with what is wrong. One whose stat did not change is trusted.
+def _damage(out: Path, place: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:
+    """Shards in the folder `place` that are not as the manifest says, with what is wrong. One whose stat did not change
+    is trusted; the store knows it by its public name.
 
     Raises OutputError if the dataset's folder is gone as a whole."""
     damage: dict[str, str] = {}
     fresh: list[tuple[str, os.stat_result, str]] = []
     begun_ns = time.time_ns()
     for shard in built.shards if built else ():
-        path = out / SHARDS / shard.name
+        path, name = place / SHARDS / shard.name, str(out / SHARDS / shard.name)
         try:
             stat = path.stat()
         except OSError:
@@ -244,14 +261,14 @@ def _damage(out: Path, built: Manifest | None, store: ScanStore, paranoid: bool)
         if stat.st_size != shard.bytes:
             damage[shard.name] = f"the file has {stat.st_size} bytes, not {shard.bytes}"
             continue
-        digest = None if paranoid else store.trusted_digest(str(path), stat)
+        digest = None if paranoid else store.trusted_digest(name, stat)
         if digest is None:
             try:
                 digest = file_sha256(path)
             except OSError as error:
                 damage[shard.name] = f"the file cannot be read: {error.strerror}"
                 continue
-            fresh.append((str(path), stat, digest))
+            fresh.append((name, stat, digest))
         if digest != shard.sha256:
             damage[shard.name] = "its bytes are not those that were written"
     if damage:

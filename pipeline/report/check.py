@@ -38,6 +38,9 @@ from patina.pipeline.recipe.parse import parse_synthesis
 from patina.pipeline.scan.leaks.candidates import candidates, with_like_thumbs
 from patina.pipeline.scan.leaks.registration import register
 from patina.pipeline.scan.leaks.types import Scene
+from patina.pipeline.versions.lease import OpenDataset, open_dataset
+from patina.pipeline.versions.publication import has_names, lost_names
+from patina.pipeline.versions.version import current_or_none
 from patina.synth.degradation import Degradation
 from patina.synth.image import Image
 from patina.synth.severity import psnr_of
@@ -94,7 +97,7 @@ def check(
     depth: Depth = "images",
     progress: Callable[[int], None] | None = None,
 ) -> Checked:
-    """Check the dataset in `out`: hashes, counts, readability, tables, duplicates across splits; and replay samples.
+    """Check the dataset in `out`, or a version of it (OUT@VERSION): hashes, counts, readability, tables, duplicates across splits; and replay samples.
 
     replay         how many samples to make again from their stored GT and parameters and to compare pixel by pixel
                    with the stored LQ, spread evenly over the dataset; None for all of them.
@@ -108,10 +111,24 @@ def check(
     Raises ManifestError if there is no manifest to check against, OutputError if the dataset's disk fails or vanishes,
     BuildError for too little memory.
     """
+    with open_dataset(out) as opened:
+        return _check(opened, replay, workers, recipe_folder or Path(), copies, depth, progress or (lambda _: None))
+
+
+def _check(
+    opened: OpenDataset,
+    replay: int | None,
+    workers: int,
+    recipe_folder: Path,
+    copies: bool,
+    depth: Depth,
+    progress: Callable[[int], object],
+) -> Checked:
+    out = opened.folder
     manifest = load_manifest(out)
     if manifest is None:
         raise ManifestError(f"{out}: expected a dataset, found no manifest.json")
-    findings = [*_tables(out, manifest), *_stores(out)]
+    findings = [*_tables(out, manifest), *_stores(opened.home), *_names(opened)]
     rows: list[SampleRow] = []
     if not any(f.where == SAMPLES for f in findings):
         rows = read_samples(out)
@@ -119,7 +136,7 @@ def check(
     for row in rows:
         by_shard[row.shard].append(row)
     chosen = _chosen(rows, replay)
-    degradations, skipped = _degradations(manifest, recipe_folder or Path())
+    degradations, skipped = _degradations(manifest, recipe_folder)
     if chosen and manifest.codec != codec_fingerprint():
         skipped.append("replay: built with other image codecs than are installed here, so bytes may differ")
 
@@ -132,8 +149,7 @@ def check(
             problem = _replay(out, row, degradations)
             replayed += problem is not None
             found += [Finding(f"{shard.name} {row.key}", problem)] if problem else []
-        if progress:
-            progress(1)
+        progress(1)
         return found, replayed
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -141,9 +157,9 @@ def check(
     damaged = [str(out / SHARDS / e.name) for e, (found, _) in zip(manifest.shards, outcomes, strict=True) if found]
     if damaged:
         expect_there(out)
-    if damaged and os.access(out / PRIVATE, os.W_OK):
-        with ScanStore(out / PRIVATE / "scan.sqlite") as store:
-            store.forget(damaged)
+    if damaged and os.access(opened.home / PRIVATE, os.W_OK):
+        with ScanStore(opened.home / PRIVATE / "scan.sqlite") as store:  # which knows shards by their public names
+            store.forget(str(opened.home / SHARDS / Path(path).name) for path in damaged)
     findings += [finding for found, _ in outcomes for finding in found]
     findings += _strays(out, manifest)
     if not any(f.where in {SAMPLES, SOURCES} for f in findings):
@@ -291,6 +307,13 @@ def _strays(out: Path, manifest: Manifest) -> list[Finding]:
     known = {shard.name for shard in manifest.shards} | {"sizes.json"}
     there = sorted(path.name for path in (out / SHARDS).iterdir()) if (out / SHARDS).is_dir() else []
     return [Finding(f"{SHARDS}/{name}", "is not in the manifest") for name in there if name not in known]
+
+
+def _names(opened: OpenDataset) -> Iterator[Finding]:
+    """Public names that do not lead to the current version: other readers find something else than patina does."""
+    if opened.version and opened.version == current_or_none(opened.home) and not has_names(opened.home):
+        lost = ", ".join(lost_names(opened.home))
+        yield Finding(lost, "does not lead to the current version; `patina build` mends it, and keeps what is there")
 
 
 def _stores(out: Path) -> Iterator[Finding]:

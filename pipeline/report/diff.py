@@ -18,6 +18,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, load_manifest, read_table
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.versions.lease import OpenDataset, open_dataset
 
 Rows: TypeAlias = NDArray[np.int64]
 """Places of rows in a table."""
@@ -39,12 +40,14 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A dataset as its manifest and its tables say it is; `samples` has COLUMNS, in the file's order."""
+    """A dataset as its manifest and its tables say it is; `samples` has COLUMNS, in the file's order. `opened` holds
+    the version that `folder` is."""
 
     folder: Path
     manifest: Manifest
     samples: pa.Table = field(repr=False)
     sources: pa.Table = field(repr=False)
+    opened: OpenDataset = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -167,11 +170,13 @@ def _section(name: str, groups: Iterable[tuple[str, Listed]], shown: int) -> lis
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """A dataset's manifest and tables, from its folder or from its manifest.json with both tables beside it.
+    """A dataset's manifest and tables, from its folder, from a version of it (OUT@VERSION), or from its manifest.json
+    with both tables beside it.
 
     Raises ManifestError if one is missing or damaged, or if the tables are not the manifest's.
     """
-    folder = path.parent if path.name == MANIFEST and not path.is_dir() else path
+    opened = open_dataset(path.parent if path.name == MANIFEST and not path.is_dir() else path)
+    folder = opened.folder
     manifest = load_manifest(folder)
     if manifest is None:
         raise ManifestError(f"{path}: expected a dataset's folder or its {MANIFEST}, found none")
@@ -182,7 +187,7 @@ def read_snapshot(path: Path) -> Snapshot:
             raise ManifestError(f"{folder / name} is not the table that its {MANIFEST} was written with; copy both")
     columns = pa.schema([SAMPLE_SCHEMA.field(name) for name in COLUMNS])
     return Snapshot(
-        folder, manifest, read_table(folder / SAMPLES, columns), read_table(folder / SOURCES, SOURCE_SCHEMA)
+        folder, manifest, read_table(folder / SAMPLES, columns), read_table(folder / SOURCES, SOURCE_SCHEMA), opened
     )
 
 

@@ -28,6 +28,8 @@ from patina.pipeline.format.manifest import Manifest, SampleRow, load_manifest, 
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.report.gallery_page import LARGEST, Shown, page
 from patina.pipeline.report.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
+from patina.pipeline.versions.lease import OpenDataset, open_dataset
+from patina.pipeline.versions.version import current_or_none
 from patina.synth.image import Image
 from patina.synth.severity import level_of
 
@@ -48,17 +50,25 @@ LESS = "show fewer samples (--limit, --rows), or work where there is more"
 def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     """Write one self-contained HTML page about the dataset in `folder`, with `limit` of its samples at the most.
 
-    It goes to `out`, or to gallery.html in the dataset, and appears there whole. Gives its path. Raises ManifestError
+    `folder` may name a version (OUT@VERSION). The page goes to `out`, or to gallery.html in the dataset's folder, of an
+    earlier version to gallery-NUMBER.html there, and appears there whole. Gives its path. Raises ManifestError
     or DamagedShardError for a dataset that cannot be read.
     """
-    manifest = _manifest(folder)
-    table = read_samples_table(folder)
-    sources = {source["digest"]: source for source in read_sources(folder)}
-    previews = _Previews(folder, sources)
-    text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
-    place = out if out is not None else folder / "gallery.html"
+    with open_dataset(folder) as opened:
+        manifest = _manifest(opened.folder)
+        table = read_samples_table(opened.folder)
+        sources = {source["digest"]: source for source in read_sources(opened.folder)}
+        previews = _Previews(opened.folder, sources)
+        text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
+        place = out if out is not None else _page_of(opened)
     with explain_errors(place, LESS):
         return write_page(place, text)
+
+
+def _page_of(opened: OpenDataset) -> Path:
+    current = current_or_none(opened.home)
+    earlier = opened.version is not None and opened.version != current
+    return opened.home / (f"gallery-{opened.version.number}.html" if earlier and opened.version else "gallery.html")
 
 
 def spread(table: pa.Table, limit: int) -> list[SampleRow]:
@@ -90,6 +100,11 @@ def contact_sheet(folder: Path, rows: int = 3) -> bytes:
     them the same square at 1:1, where the photograph has most detail. Where no photograph has all degradations
     (pairs have one each), a row holds several photographs; one that is longer than COLUMNS is broken into several.
     Raises like `write_gallery`."""
+    with open_dataset(folder) as opened:
+        return _contact_sheet(opened.folder, rows)
+
+
+def _contact_sheet(folder: Path, rows: int) -> bytes:
     views = _views(folder, rows)
     lines: list[list[tuple[str, Image]]] = [[] for _ in range(min(rows, len(views)))]
     for i, view in enumerate(views):
@@ -108,6 +123,11 @@ def _broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
 def ladder_sheet(folder: Path) -> bytes:
     """A JPEG picture of one photograph: a row for each degradation, GT first, then its LQs from mild to strong as
     measured, each with its level and score. Raises like `write_gallery`."""
+    with open_dataset(folder) as opened:
+        return _ladder_sheet(opened.folder)
+
+
+def _ladder_sheet(folder: Path) -> bytes:
     rows = read_samples(folder, _first_shards(_manifest(folder)))
     most = Counter(row.source for row in rows).most_common(1)[0][0]
     labels = sorted({row.degradation for row in rows if row.source == most})

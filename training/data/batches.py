@@ -27,6 +27,7 @@ from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.layout import SAMPLES, SHARDS
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_table
 from patina.pipeline.format.shard import Span, read_span, unpack
+from patina.pipeline.versions.lease import OpenDataset
 from patina.training.data.dataset import open_dataset
 from patina.training.data.order import Balanced, Order, Rows, Scenes, of_image, shares_of
 from patina.training.data.views import clip_view, tensor_views, training_view
@@ -67,6 +68,7 @@ class Index:
     names         of the entries, which `entry` counts.
     degradations  the degradation of each entry, such as `noisy` of `noisy-15`.
     scene         one number for each clean photograph.
+    opened        holds the version that `folder` is, whatever is published meanwhile.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class Index:
     entry: NDArray[np.int32]
     scene: NDArray[np.int32]
     captions: NDArray[np.object_]
+    opened: OpenDataset = field(compare=False, repr=False)
     kept: Kept = field(default_factory=Kept, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -96,7 +99,7 @@ class Index:
         return unpack(read_span(path, Span(int(self.offset[row]), int(self.size[row]))), path.name)[1]
 
 
-_WHOLE = ("folder", "names", "degradations", "shards", "kept")
+_WHOLE = ("folder", "names", "degradations", "shards", "opened", "kept")
 
 
 def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
@@ -104,8 +107,8 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
 
     Raises StageError for a split without samples and for entries that the dataset does not have.
     """
-    open_dataset(folder)
-    table = read_table(folder / SAMPLES, SAMPLE_SCHEMA).select(_COLUMNS)
+    opened = open_dataset(folder)
+    table = read_table(opened.folder / SAMPLES, SAMPLE_SCHEMA).select(_COLUMNS)
     table = table.filter(pc.equal(table["split"], split))
     found = sorted(set(table["entry"].to_pylist()))
     if not found:
@@ -117,18 +120,18 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
             "to the recipe, or write the entries to take: [data] entries = [...]"
         )
     rows = np.flatnonzero(np.isin(np.array(table["entry"].to_pylist(), dtype=np.str_), names))
-    return index_of(folder, table.take(rows))
+    return index_of(opened, table.take(rows))
 
 
-def index_of(folder: Path, table: pa.Table) -> Index:
-    """The index of a dataset's samples that are rows of `table`, in its order; it has the columns of samples.parquet
+def index_of(opened: OpenDataset, table: pa.Table) -> Index:
+    """The index of an open dataset's samples that are rows of `table`, in its order; it has the columns of samples.parquet
     that an index is made of."""
     names = sorted(set(table["entry"].to_pylist()))
     shards, shard = np.unique(np.array(table["shard"].to_pylist(), np.str_), return_inverse=True)
     _, scene = np.unique(np.array(table["source"].to_pylist(), np.str_), return_inverse=True)
     word_of = dict(zip(table["entry"].to_pylist(), table["degradation"].to_pylist(), strict=True))
     return Index(
-        folder,
+        opened.folder,
         tuple(names),
         tuple(word_of[name] for name in names),
         tuple(map(str, shards)),
@@ -139,6 +142,7 @@ def index_of(folder: Path, table: pa.Table) -> Index:
         np.searchsorted(names, table["entry"].to_pylist()).astype(np.int32),
         scene.astype(np.int32),
         np.array(table["caption"].to_pylist(), dtype=object),
+        opened,
     )
 
 

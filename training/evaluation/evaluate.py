@@ -77,8 +77,8 @@ def evaluate(
     """
     _check(protocol, sampler, per_entry, steps)
     restorer = run if isinstance(run, Restorer) else load_restorer(run, stage=stage, best=best, device=device)
-    digest = dataset_digest(dataset)
     index = uncached(read_index(dataset, split, entries))
+    digest = dataset_digest(index.folder)
     notes = Notes()
     measures = Measures(protocol, lpips, fid, restorer.device, notes)
     settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
@@ -136,8 +136,8 @@ def classify(
     looker = model if isinstance(model, Restorer) else _looker(model, device)
     if looker.conditioner is None:
         raise StageError(f"{looker.stage.name} has no CLIP that names degradations; choose a controller or adapter")
-    digest = dataset_digest(dataset)
     index = uncached(read_index(dataset, split, entries))
+    digest = dataset_digest(index.folder)
     taken = rows_by_entry(index, per_entry)
     total, done, rows, degradations = sum(len(chosen) for _, chosen in taken), 0, [], set[str]()
     for entry, chosen in taken:

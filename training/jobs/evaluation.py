@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 from patina.children import python
 from patina.pipeline.errors import PipelineError
+from patina.pipeline.versions.lease import pinned
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
 from patina.training.errors import EXIT_REFUSED, StageError, TrainingError
@@ -260,7 +261,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
     from patina.training.evaluation.evaluate import classify, evaluate
     from patina.training.restore.tiles import Tiling
 
-    folder, dataset = Path(job["folder"]), Path(job["dataset"])
+    folder, dataset = Path(job["folder"]), pinned(Path(job["dataset"])).folder
     stage = parse_table(job["stage"], str(job["stage"]["name"]))
     options = Options(**{**job["options"], "entries": tuple(job["options"]["entries"])})
     entries = options.entries or stage.data.entries
@@ -318,7 +319,7 @@ def _report(job: Mapping[str, Any]) -> None:
     from patina.training.report.page import summary_markdown, write_report
 
     run, plan = Path(job["run"]), {name: parse_table(table, name) for name, table in job["plan"].items()}
-    dataset = Path(job["dataset"]) if job["dataset"] else None
+    dataset = pinned(Path(job["dataset"])).folder if job["dataset"] else None
     write_report(run, dataset, plan=plan or None, skipped=job["skipped"])
     write_text(run / SUMMARY, summary_markdown(run, plan=plan or None, skipped=job["skipped"]))
 

@@ -93,17 +93,17 @@ def run_stage(
     Raises StageError for what a user must mend, StageCrashedError if the process died or hung.
     """
     options = options or LaunchOptions()
-    open_dataset(dataset)
     folder = run / stage.name
-    folder.mkdir(parents=True, exist_ok=True)
-    job = folder / "job.json"
-    write_text(job, json.dumps(job_of(stage, dataset, run, options), indent=1))
-    ended = run_process(
-        command(job, options),
-        on_message,
-        more={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
-        watch=_Patience(stage, folder / HEARTBEAT, options.patience).expect_life,
-    )
+    with open_dataset(dataset) as opened:
+        folder.mkdir(parents=True, exist_ok=True)
+        job = folder / "job.json"
+        write_text(job, json.dumps(job_of(stage, opened.folder, run, options), indent=1))
+        ended = run_process(
+            command(job, options),
+            on_message,
+            more={"OMP_NUM_THREADS": str(_threads(options, processes_of(options)))},
+            watch=_Patience(stage, folder / HEARTBEAT, options.patience).expect_life,
+        )
     return _outcome(ended, stage, folder)
 
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from torch import Tensor
 
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.machine import is_out_of_memory, usable_cores
+from patina.pipeline.versions.version import home_of, version_of
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
 from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
-from patina.training.data.dataset import open_dataset
+from patina.training.data.dataset import dataset_manifest, open_dataset
 from patina.training.errors import (
     EXIT_REFUSED,
     EXIT_STOPPED,
@@ -57,12 +59,17 @@ def train(job: Job) -> Result:
 
     A stage that is finished with the same fingerprint is left alone.
     """
+    with open_dataset(job.dataset) as opened:  # one version to the end, whatever is published meanwhile
+        return _train(replace(job, dataset=str(opened.folder)))
+
+
+def _train(job: Job) -> Result:
     stage = parse_table(job.stage, str(job.stage["name"]))
     dataset, start = Path(job.dataset), Path(job.start) if job.start else None
     index = read_index(dataset, "train", stage.data.entries)
     if stage.validation.every:
         read_index(dataset, "val", stage.data.entries)
-    digests = (open_dataset(dataset).digest, checkpoint.load(start).digest if start else "")
+    digests = (dataset_manifest(dataset).digest, checkpoint.load(start).digest if start else "")
     folder = StageFolder(Path(job.run) / stage.name)
     if folder.finished(stage.fingerprint(*digests)):
         return Result(stage.max_images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
@@ -336,7 +343,7 @@ class _Loop:
                 self.ema.exchange(net)
 
     def _lineage(self) -> dict[str, str]:
-        from importlib.metadata import version
+        from importlib.metadata import version as installed
 
         learner = self.learner
         texts = learner.degradation_texts if isinstance(learner, Contrastive | Prompts) else []
@@ -344,13 +351,14 @@ class _Loop:
             "stage": json.dumps(self.stage.table(), sort_keys=True),
             "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
             "dataset": self.dataset_digest,
-            "dataset_folder": str(Path(self.job.dataset).resolve().name),
+            "dataset_folder": home_of(Path(self.job.dataset)).resolve().name,
+            "dataset_version": version.name if (version := version_of(Path(self.job.dataset))) else "",
             "start": self.start_digest,
             "seen": str(self.seen),
             "seed": str(self.stage.seed),
             "words": json.dumps(list(self.index.names)),
             "texts": json.dumps(list(texts)),
-            "patina": version("patina-ir"),
+            "patina": installed("patina-ir"),
             "torch": torch.__version__,
         }
 

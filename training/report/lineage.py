@@ -10,6 +10,7 @@ from patina.pipeline.format.manifest import Manifest
 from patina.training.checkpoints.files import DONE, MODEL
 from patina.training.report.record import Record
 from patina.training.restore.load import Origin, origin_of
+from patina.training.runs.lineage import how_to_get
 from patina.training.stages.stage import Stage
 
 DATASET_CHANGED = "the dataset has changed since; a start of the stage would train it anew"
@@ -58,15 +59,22 @@ def model_origins(
         origin, digest = model
         notes = {name: value for name, value in origin.notes.items() if name != "stage"}
         facts = [Fact("model", digest=digest), Fact("network", origin.stage.network)]
-        facts += [_fact(name, value, origin.stage) for name, value in notes.items()]
+        folder = origin.notes.get("dataset_folder", "")
+        facts += [
+            _fact(name, value, origin.stage, folder)
+            for name, value in notes.items()
+            if value or name != "dataset_version"
+        ]
         troubles = [(told, "trouble") for told in _disagreements(record, origin, digest, digests, manifest)]
         found.append(ModelOrigin(record.name, troubles, facts))
     return found
 
 
-def _fact(name: str, value: str, stage: Stage) -> Fact:
+def _fact(name: str, value: str, stage: Stage, folder: str) -> Fact:
     """A note for people: lists as words, numbers with separators."""
     term = name.replace("_", " ")
+    if name == "dataset_version" and value:
+        return Fact(term, f"{value}: {how_to_get(folder, value.partition('-')[0])}")
     if name in ("fingerprint", "dataset", "start"):
         of = stage.after if name == "start" and stage.after and value else ""
         return Fact(term, of, value)
@@ -91,5 +99,6 @@ def _disagreements(
     if after in digests and digests[after] != origin.notes.get("start", ""):
         found.append(f"it was trained on another {after} than the one in this run; train it again")
     if manifest and origin.notes.get("dataset") not in (None, manifest.digest):
-        found.append(DATASET_CHANGED)
+        name = origin.notes.get("dataset_version", "")
+        found.append(f"{DATASET_CHANGED}{f'; it was trained on version {name}' if name else ''}")
     return found

@@ -20,12 +20,12 @@ from functools import partial
 from pathlib import Path
 
 from patina.pipeline.files import write_page
-from patina.pipeline.format.manifest import Manifest, load_manifest
+from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.markdown import markdown_text
 from patina.pipeline.report.html import render
 from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted
-from patina.training.data.dataset import dataset_digest
+from patina.training.data.dataset import dataset_manifest
 from patina.training.numbers import Row, as_number, compact
 from patina.training.report.charts import Chart
 from patina.training.report.curves import SmallCurves, charts, charts_note, curves_in_numbers, small_curves
@@ -63,7 +63,7 @@ def write_report(
     skipped      stages that the latest start left alone, as they were finished.
     Raises StageError for a run or a dataset that is not there, OSError.
     """
-    manifest = load_manifest(dataset) if dataset and dataset_digest(dataset) else None
+    manifest = dataset_manifest(dataset) if dataset else None
     records = read_run(run, plan, evaluations)
     models = {record.name: read_origin(record) for record in records if record.model}
     pictures = encode_pictures([p for record in records for p in record.pictures])

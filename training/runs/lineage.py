@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from patina.training.checkpoints.files import read_header
@@ -24,6 +25,7 @@ def lineage(path: Path) -> list[str]:
         "model": f"{header['word']} ({stage['size']}), digest {header['digest']}",
         "stage": f"{stage['name']} ({stage['objective']}), {int(notes['seen']):,} of {stage['images']:,} images seen",
         "dataset": f"{notes['dataset']} ({notes.get('dataset_folder', '')})",
+        **_version(notes),
         "degradations": ", ".join(degradations),
         "starts from": f"{stage['after']}, digest {notes['start']}" if notes.get("start") else "nothing",
         "seed": notes["seed"],
@@ -33,3 +35,15 @@ def lineage(path: Path) -> list[str]:
     if header.get("base_name"):
         facts["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
     return [f"{name:15} {value}" for name, value in facts.items()]
+
+
+def _version(notes: Mapping[str, str]) -> dict[str, str]:
+    """Which version of its dataset a model was trained on, and how to get it back."""
+    name = notes.get("dataset_version", "")
+    number, folder = name.partition("-")[0], notes.get("dataset_folder", "")
+    return {"version": f"{name}, {how_to_get(folder, number)}"} if name else {}
+
+
+def how_to_get(folder: str, number: str) -> str:
+    """How people get at a version of a dataset, in words."""
+    return f"read as {folder}@{number}, published again by `patina rollback {folder} {number}`, while it is kept"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from patina.training.checkpoints.files import DONE, STAGE, model_digest, read_table
-from patina.training.data.dataset import open_dataset
+from patina.training.data.dataset import dataset_manifest
 from patina.training.stages.stage import Stage, from_stored
 
 
@@ -30,7 +30,7 @@ class StagePlan:
 
 def plan_stages(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[StagePlan]:
     """What a run would do now, without doing it. Raises StageError for a dataset that is none."""
-    digest = open_dataset(dataset).digest
+    digest = dataset_manifest(dataset).digest
     found: dict[str, StagePlan] = {}
     for name, stage in plan.items():
         folder, before = run / name, found.get(stage.after)

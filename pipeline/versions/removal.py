@@ -1,0 +1,82 @@
+"""Freeing the space of versions that nobody needs, and counting it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.files import sync
+from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.versions.publication import PUBLIC, put_aside
+from patina.pipeline.versions.version import Version, published_versions
+
+KEEP = 2
+"""Versions that stay unless told otherwise: the current one, and the one before."""
+
+
+def remove_old(home: Path, keep: int, staging: Path, aside: Path) -> list[Version]:
+    """Remove all published versions but the last `keep`, of which the current one is always one, and but those that
+    somebody reads. Gives those that were removed. Whoever calls holds the dataset's lock."""
+    old = published_versions(home)[: -max(keep, 1)]
+    return [version for version in old if remove(version, staging, aside)]
+
+
+def remove(version: Version, staging: Path, aside: Path) -> bool:
+    """Remove one version, unless somebody reads it; gives whether it was. A file in it that no build wrote is moved to
+    the folder `aside`."""
+    version.record.touch(exist_ok=True)  # lost, or not copied: readers lock it
+    descriptor = os.open(version.record, os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # the file system has no locks; the newest versions stay for those who read
+        _keep_strays(version, aside)
+        gone = staging / f"removed-{version.name}"
+        shutil.rmtree(gone, ignore_errors=True)
+        version.folder.replace(gone)  # at once: a reader finds all of it or nothing
+        version.record.unlink()
+        sync(version.folder.parent)
+    finally:
+        os.close(descriptor)
+    shutil.rmtree(gone)
+    return True
+
+
+def own_bytes(versions: Sequence[Version]) -> dict[int, int]:
+    """Bytes that each version alone holds, by number: what removing it would free. A file that two versions share
+    counts for neither."""
+    inodes: Counter[tuple[int, int]] = Counter()
+    files: list[tuple[int, tuple[int, int], int]] = []
+    for version in versions:
+        for path in (*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")):
+            stat = path.stat()
+            if path.is_file():
+                inodes[stat.st_dev, stat.st_ino] += 1
+                files.append((version.number, (stat.st_dev, stat.st_ino), stat.st_size))
+    found = dict.fromkeys((version.number for version in versions), 0)
+    for number, inode, size in files:
+        found[number] += size if inodes[inode] == 1 else 0
+    return found
+
+
+def _keep_strays(version: Version, aside: Path) -> None:
+    """Move away what people put into a version's folder, mostly by its public name OUT/shards."""
+    try:
+        manifest = load_manifest(version.folder)
+    except ManifestError:
+        manifest = None
+    if manifest is None:  # nothing says what was written; all that has a shard's name goes with it
+        return
+    known = {shard.name for shard in manifest.shards} | {"sizes.json"}
+    for path in [*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")]:
+        if path.name not in known and path.name not in PUBLIC:
+            put_aside(path, aside)
