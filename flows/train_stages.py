@@ -159,8 +159,8 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, options: LaunchO
             raise StageError(f"stage {stage.name}: {error}") from None
         if data.batch > len(index):
             raise StageError(
-                f"stage {stage.name}: a batch of {data.batch}, and {home_of(dataset)} has {len(index)} samples to train "
-                "on; lower data.batch, or build more"
+                f"stage {stage.name}: a batch of {data.batch}, and {home_of(dataset)} has {len(index)} samples to "
+                "train on; lower data.batch, or build more"
             )
 
 

@@ -134,7 +134,8 @@ def push(
     progress: Callable[[int, int], None] | None = None,
     api: HfApi | None = None,
 ) -> Pushed:
-    """Bring the dataset in `folder`, or a version of it (OUT@VERSION), to the hub's repository `repo_id` (OWNER/NAME), which is created if need be.
+    """Bring the dataset in `folder`, or a version of it (OUT@VERSION), to the hub's repository `repo_id` (OWNER/NAME),
+    which is created if need be.
 
     private           of a repository that is created; one that exists stays as it is.
     revision          a branch, created if need be; default: main.
@@ -241,8 +242,8 @@ def check_folder(folder: Path) -> Manifest:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise PushError(
-            f"{home_of(folder)}: its files are not those of its manifest: {'; '.join(wrong[:3])}{more}; run `patina check`, "
-            "then `patina build`"
+            f"{home_of(folder)}: its files are not those of its manifest: {'; '.join(wrong[:3])}{more}; run `patina "
+            "check`, then `patina build`"
         )
     secret = next((text for text in _texts(manifest.recipe) if _is_secret(text)), None)
     if secret:

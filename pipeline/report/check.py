@@ -97,7 +97,8 @@ def check(
     depth: Depth = "images",
     progress: Callable[[int], None] | None = None,
 ) -> Checked:
-    """Check the dataset in `out`, or a version of it (OUT@VERSION): hashes, counts, readability, tables, duplicates across splits; and replay samples.
+    """Check the dataset in `out`, or a version of it (OUT@VERSION): hashes, counts, readability, tables, duplicates
+    across splits; and replay samples.
 
     replay         how many samples to make again from their stored GT and parameters and to compare pixel by pixel
                    with the stored LQ, spread evenly over the dataset; None for all of them.

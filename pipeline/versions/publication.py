@@ -198,7 +198,7 @@ def make_names(home: Path, aside: Path) -> list[Path]:
 
 def _leads(home: Path, name: str) -> bool:
     try:
-        return os.readlink(home / name) == f"{PRIVATE}/{CURRENT}/{name}"
+        return str((home / name).readlink()) == f"{PRIVATE}/{CURRENT}/{name}"
     except OSError:
         return False
 

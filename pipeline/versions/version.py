@@ -89,7 +89,7 @@ def current_version(home: Path) -> Version | None:
     copy of one. Raises VersionError if what should name it names something else, or what is not there."""
     pointer = home / PRIVATE / CURRENT
     try:
-        target = os.readlink(pointer)
+        target = str(pointer.readlink())
     except OSError as error:
         if error.errno != errno.EINVAL or pointer.is_dir():  # EINVAL: no link; a folder is a link that was copied
             return None

@@ -124,8 +124,8 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
 
 
 def index_of(opened: OpenDataset, table: pa.Table) -> Index:
-    """The index of an open dataset's samples that are rows of `table`, in its order; it has the columns of samples.parquet
-    that an index is made of."""
+    """The index of an open dataset's samples that are rows of `table`, in its order; it has the columns of
+    samples.parquet that an index is made of."""
     names = sorted(set(table["entry"].to_pylist()))
     shards, shard = np.unique(np.array(table["shard"].to_pylist(), np.str_), return_inverse=True)
     _, scene = np.unique(np.array(table["source"].to_pylist(), np.str_), return_inverse=True)

@@ -33,3 +33,8 @@ def dataset_manifest(dataset: Path | str) -> Manifest:
         manifest = load_manifest(opened.folder)
     assert manifest is not None, "it was there, and a version never changes"
     return manifest
+
+
+def dataset_digest(dataset: Path | str) -> str:
+    """The digest that names a dataset. Raises StageError where there is none."""
+    return dataset_manifest(dataset).digest
