@@ -22,6 +22,7 @@ from patina.pipeline.cache.database import is_blank
 from patina.pipeline.errors import LockedError, ManifestError
 from patina.pipeline.files import lock
 from patina.pipeline.format.layout import CURRENT, PRIVATE, STORES
+from patina.pipeline.versions import KEEP
 from patina.pipeline.versions.publication import (
     add_version,
     assemble,
@@ -35,7 +36,7 @@ from patina.pipeline.versions.publication import (
     take_over,
     unpublished,
 )
-from patina.pipeline.versions.removal import KEEP, remove_old
+from patina.pipeline.versions.removal import remove_old
 from patina.pipeline.versions.version import Version, current_or_none
 
 OLD_JOURNAL = "journal.json"
