@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.disk_errors import explain_disk_errors
 from patina.pipeline.format.layout import PRIVATE, SHARDS
 from patina.pipeline.format.manifest import Manifest, load_manifest
+from patina.pipeline.hashing import is_intact
 from patina.pipeline.plan.planning import Stores
 from patina.pipeline.text import counted
 from patina.pipeline.versions.publication import PUBLIC, place
@@ -46,6 +47,8 @@ def rollback(out: Path, spec: str) -> Version:
             raise VersionError(f"{out}: version {spec} is the current one; `patina versions {out}` lists those before")
         manifest = _whole_manifest(version)
         known = trusted_shards(workspace.out, version.folder, manifest.shards, stores)
+        _expect_sound(version, manifest, known)
+        known = {shard.name: shard.sha256 for shard in manifest.shards}
         shards = {shard.name: version.folder / SHARDS / shard.name for shard in manifest.shards}
         papers: dict[str, str | bytes | Path] = {}
         for name in PUBLIC:
@@ -98,6 +101,16 @@ def _whole_manifest(version: Version) -> Manifest:
             "choose another version"
         )
     return manifest
+
+
+def _expect_sound(version: Version, manifest: Manifest, known: Mapping[str, str]) -> None:
+    """Raise VersionError if a file of a version is not what was written. `known`: shards that need not be read."""
+    digests = {f"{SHARDS}/{s.name}": s.sha256 for s in manifest.shards if s.name not in known} | dict(manifest.tables)
+    for name, digest in digests.items():
+        if not is_intact(version.folder / name, digest):
+            raise VersionError(
+                f"{version.folder / name}: its bytes are not those that were written; choose another version"
+            )
 
 
 def _size(versions: Iterable[Version]) -> int:

@@ -75,5 +75,6 @@ def _keep_strays(version: Version, aside: Path) -> None:
         return
     known = {shard.name for shard in manifest.shards} | {"sizes.json"}
     for path in [*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")]:
-        if path.name not in known and path.name not in PUBLIC:
+        foreign = path.is_dir() and path.name != SHARDS
+        if foreign or (path.name not in known and path.name not in PUBLIC):
             put_aside(path, aside)
