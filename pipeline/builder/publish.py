@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.builder.workspace import Workspace
+from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.card import CARD, card
 from patina.pipeline.format.croissant import CROISSANT, croissant
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
@@ -35,9 +37,12 @@ def publish(
     kept = [shard.name for shard in plan.keep]
     samples, sources = workspace.staging / SAMPLES, workspace.staging / SOURCES
     made = [row for result in results for row in result.rows]
+    written = False
     if planned.built and is_sound(planned.built_in, planned.built, SAMPLES):
-        write_samples(samples, planned.built_in, kept, made)
-    else:  # the old table is lost: the shards say all that it said
+        with suppress(ManifestError):  # of an earlier release that had fewer columns
+            write_samples(samples, planned.built_in, kept, made)
+            written = True
+    if not written:  # the old table is lost: the shards say all that it said
         again = [row for e in plan.keep for row in rows_of_shard(planned.built_in / SHARDS / e.name, e.split)]
         write_samples(samples, planned.out / PRIVATE, [], [*again, *made])
     write_sources(sources, planned.source_rows)

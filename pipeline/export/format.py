@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any, ClassVar, Protocol, TextIO
 
 from patina.pipeline.errors import DamagedShardError, PipelineError
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
+from patina.pipeline.format.sample_schema import checked
+from patina.pipeline.format.untrusted import facts_of, is_finite
 from patina.synth.compose import JOINT
 
 
@@ -98,12 +99,25 @@ def sample_of(row: SampleRow, members: Mapping[str, bytes], source: Mapping[str,
     rest = {name: body for name, body in members.items() if name not in {lq, gt, "txt", "json"}}
     return Sample(
         row=row,
-        fact=json.loads(members["json"]),
+        fact=_facts(row, members),
         lq=(lq, members[lq]),
         gt=(gt.removeprefix("gt."), members[gt]),
         maps={name.removesuffix(".png"): body for name, body in rest.items()},
         source=source,
     )
+
+
+def _facts(row: SampleRow, members: Mapping[str, bytes]) -> dict[str, Any]:
+    """KEY.json as patina writes it. Raises DamagedShardError for any other."""
+    where = f"{row.shard} {row.key}"
+    fact = facts_of(members, where)
+    try:
+        checked(fact)
+    except TypeError as error:
+        raise DamagedShardError(f"{where}: {error}; run `patina check`") from None
+    if not is_finite(fact):
+        raise DamagedShardError(f"{where}: its .json holds what is no number; run `patina check`")
+    return fact
 
 
 ROLES = {"lq": ("png", "jpg"), "gt": ("gt.png", "gt.jpg")}

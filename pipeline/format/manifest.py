@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, shard_name
 from patina.pipeline.format.shard import Span, read_span, unpack
+from patina.pipeline.format.untrusted import MANIFEST_KINDS, expect_kinds, expect_values
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.tables import read_columns
 
@@ -214,6 +215,12 @@ def parse_manifest(text: str, path: str) -> Manifest:
         found = body.get("format") if isinstance(body, dict) else type(body).__name__
         raise ManifestError(f"{path}: expected format {FORMAT}, found {found!r}")
     try:
+        expect_kinds(body, MANIFEST_KINDS, path)
+    except (TypeError, RecursionError) as error:
+        raise ManifestError(f"{error}; it was edited or damaged, and `patina build` makes it again") from None
+    if other := sorted(body["tables"].keys() - {SAMPLES, SOURCES}):  # names become paths, as those of shards below
+        raise ManifestError(f"{path}: {other[0]!r} is no table of a dataset; it was edited, and not by patina")
+    try:
         shards = tuple(ShardEntry(**{k: v for k, v in shard.items() if k != "name"}) for shard in body["shards"])
         plain = {k: body[k] for k in ("recipe", "recipe_digest", "codec", "identities", "captioner", "sources")}
         rest = {k: body[k] for k in ("duplicates", "sources_digest", "captioners", "leaks", "tables", "versions")}
@@ -255,11 +262,14 @@ def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """The columns of `schema` out of one of a dataset's tables. Raises ManifestError, MemoryError."""
     try:
-        return read_columns(path, schema)
+        table = read_columns(path, schema)
     except MemoryError:  # pyarrow's own is also an ArrowException
         raise
     except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+        why = " ".join(str(error).split())  # some of them end in a line feed
+        raise ManifestError(f"{path}: cannot be read: {why}; `patina build` makes it again") from None
+    expect_values(table, str(path))
+    return table
 
 
 def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[SampleRow]:
@@ -298,9 +308,21 @@ def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_sources(folder: Path) -> list[dict[str, Any]]:
-    """Rows of sources.parquet, in digest order."""
+    """Rows of sources.parquet, in digest order. Raises ManifestError."""
     rows: list[dict[str, Any]] = read_table(folder / SOURCES, SOURCE_SCHEMA).to_pylist()
     return rows
+
+
+class SourceRows(dict[str, dict[str, Any]]):
+    """Rows of sources.parquet by digest. Asking for one that is not there raises ManifestError."""
+
+    def __missing__(self, digest: str) -> dict[str, Any]:
+        raise ManifestError(f"{SOURCES} lacks the source {digest[:64]}; `patina build` makes it again")
+
+
+def sources_by_digest(folder: Path) -> SourceRows:
+    """The sources of a dataset. Raises ManifestError."""
+    return SourceRows((row["digest"], row) for row in read_sources(folder))
 
 
 def rows_digest(rows: Sequence[Mapping[str, Any]]) -> str:

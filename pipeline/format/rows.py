@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline.errors import DamagedShardError
+from patina.pipeline.errors import DamagedShardError, ManifestError
 from patina.pipeline.format.layout import SAMPLES, SHARDS
 from patina.pipeline.format.manifest import Manifest, SampleRow, read_samples
-from patina.pipeline.format.sample_schema import COLUMNS, value_at
+from patina.pipeline.format.sample_schema import COLUMNS, fitting_value
 from patina.pipeline.format.shard import Span, read_shard
+from patina.pipeline.format.untrusted import facts_of
 from patina.pipeline.hashing import is_intact
 
 
 def sample_row(key: str, fact: Mapping[str, Any], span: Span, shard: str, split: str) -> SampleRow:
     """The row of one sample: what KEY.json says of it, and where it lies."""
-    told = {column: value_at(fact, path) for column, path in COLUMNS.items() if column != "key"}
+    told = {column: fitting_value(fact, path) for column, path in COLUMNS.items() if column != "key"}
     return SampleRow(key=key, shard=shard, offset=span.offset, size=span.size, split=split, **told)
 
 
@@ -29,8 +30,8 @@ def rows_of_shard(path: Path, split: str) -> list[SampleRow]:
 def row_of(key: str, members: Mapping[str, bytes], span: Span, shard: str, split: str) -> SampleRow:
     """The row of samples.parquet for one sample, from its KEY.json. Raises DamagedShardError."""
     try:
-        return sample_row(key, json.loads(members["json"]), span, shard, split)
-    except (KeyError, ValueError, TypeError) as error:
+        return sample_row(key, facts_of(members, f"{shard} {key}"), span, shard, split)
+    except (KeyError, TypeError) as error:
         raise DamagedShardError(f"{shard}: {key}.json is missing or not as written ({error})") from None
 
 
@@ -40,7 +41,8 @@ def known_rows(out: Path, built: Manifest | None, names: Iterable[str]) -> list[
     if not built or not names:
         return []
     if is_sound(out, built, SAMPLES):
-        return read_samples(out, names)
+        with suppress(ManifestError):  # of an earlier release that had fewer columns
+            return read_samples(out, names)
     found = []
     for shard in built.shards:
         if shard.name in names:

@@ -6,6 +6,7 @@ samples.parquet are taken from them, and Croissant describes those rows' columns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -149,6 +150,9 @@ def leaves(fields: Sequence[Field] = FIELDS, above: tuple[str, ...] = ()) -> Ite
 COLUMNS: Mapping[str, tuple[str, ...]] = {field.column: path for path, field in leaves() if field.column}
 """Columns of samples.parquet that repeat a field, and the paths of these."""
 
+KINDS: Mapping[tuple[str, ...], Kind] = {path: field.kind for path, field in leaves()}
+"""The kinds of all fields that hold a value."""
+
 MEANINGS: Mapping[str, str] = {field.column: field.meaning for _, field in leaves() if field.column}
 """The meanings of these columns."""
 
@@ -158,6 +162,20 @@ def value_at(fact: Mapping[str, Any], path: Sequence[str]) -> Any:
     value: Any = fact
     for name in path:
         value = value[name]
+    return value
+
+
+def fitting_value(fact: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """As `value_at`. Raises TypeError also for a value of another kind, and for a number that is none."""
+    value, kind = value_at(fact, path), KINDS[tuple(path)]
+    if not isinstance(value, _PYTHON[kind]) or isinstance(value, bool):
+        raise TypeError(f"its {'.'.join(path)} is of the type {kind}, found {str(value)[:60]!r}")
+    if kind == "float64":
+        value = float(str(value))  # a whole number beyond all floats becomes infinity
+        if not math.isfinite(value):
+            raise TypeError(f"its {'.'.join(path)} is no number")
+    if kind == "int64" and not 0 <= value < 2**50:
+        raise TypeError(f"its {'.'.join(path)} cannot be {str(value)[:60]}")
     return value
 
 

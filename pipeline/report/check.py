@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.disk_errors import expect_there, explaining_errors
-from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError, RecipeError
+from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError, PipelineError, RecipeError
 from patina.pipeline.format.layout import PRIVATE, SAMPLES, SHARDS, SOURCES, STORES
 from patina.pipeline.format.manifest import (
     Manifest,
@@ -32,7 +31,9 @@ from patina.pipeline.format.manifest import (
     read_sources,
 )
 from patina.pipeline.format.rows import row_of
+from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import read_shard
+from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.hashing import canonical_json, is_intact
 from patina.pipeline.recipe.parse import parse_synthesis
 from patina.pipeline.scan.leaks.candidates import candidates, with_like_thumbs
@@ -225,7 +226,11 @@ def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
     if len(lq) != 1 or len(gt) != 1 or "txt" not in members:
         yield Finding(where, f"expected one LQ, one GT and a caption, found {', '.join(members)}")
         return
-    fact = json.loads(members["json"])
+    try:
+        fact = dict(checked(facts_of(members, "it")))
+    except (TypeError, DamagedShardError) as error:
+        yield Finding(where, str(error))
+        return
     if members["txt"].decode("utf-8", "replace") != fact["caption"]:
         yield Finding(where, "its .txt is not the caption in its .json")
     try:
@@ -281,13 +286,22 @@ def _degradations(manifest: Manifest, folder: Path) -> tuple[dict[str, Degradati
 
 def _replay(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) -> str | None:
     """Make a sample's LQ again. Empty if it is as stored, a problem if not, None if it cannot be replayed."""
+    try:
+        return _replayed(out, row, degradations)
+    except (MemoryError, OSError, PipelineError):
+        raise
+    except Exception as error:  # whatever a degradation says to parameters that it would never draw
+        return f"its parameters cannot be applied ({type(error).__name__}: {error})"
+
+
+def _replayed(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]) -> str | None:
     degradation = degradations.get(row.entry)
     if degradation is None or not row.seed:
         return None
     members = read_members(out, row)
     lq, gt = _pair(members)
     clean: Image = decode(members[gt[0]]).image
-    params: dict[str, Any] = json.loads(row.params)
+    params = params_of(row.params, row.key)
     result = degradation.apply(clean, params)
     if canonical_json(params) != row.params or not np.array_equal(result.image, decode(members[lq[0]]).image):
         return "its LQ is not what its GT and parameters give"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.files import write_page
 from patina.pipeline.format.manifest import SampleRow, read_members
 from patina.pipeline.format.statistics import read_samples_table
+from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.report.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
 from patina.pipeline.report.gallery import spread
 from patina.pipeline.report.html import is_digest, render
@@ -142,7 +142,7 @@ def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) 
         facts = [
             f"severity {level_of(was.severity)} {was.severity:.0f} → {level_of(now.severity)} {now.severity:.0f}, "
             f"PSNR {decibels(was.psnr)} → {decibels(now.psnr)}",
-            *settings(_readable(json.loads(was.params)), _readable(json.loads(now.params))),
+            *settings(*(_readable(params_of(row.params, f"{row.shard} {row.key}")) for row in (was, now))),
         ]
         pairs = [_open(one.folder, row) for one, row in ((old, was), (new, now))]
         pictures: dict[str, tuple[str, Box]] = {}
@@ -188,15 +188,15 @@ def _alone(one: Snapshot, rows: Rows, limit: int) -> list[_Shown]:
 
 def _head(one: Snapshot, row: SampleRow) -> str:
     """What a sample is called on the page: entry, photograph, key."""
-    source = one.sources.filter(pc.field("digest") == row.source).to_pylist()[0]
-    return f"{row.entry} · {source['names'][0]} · {row.key}"
+    found = one.sources.filter(pc.field("digest") == row.source).to_pylist()
+    return f"{row.entry} · {found[0]['names'][0] if found else 'an unknown photograph'} · {row.key}"
 
 
 def _open(folder: Path, row: SampleRow) -> tuple[Image, Image] | None:
     """A sample's LQ and GT; None where its shard is gone, damaged, or of another time than the tables."""
     try:
         members = read_members(folder, row)
-        if json.loads(members["json"])["fingerprint"] != row.fingerprint:
+        if facts_of(members, row.shard).get("fingerprint") != row.fingerprint:
             return None
         return lq_and_gt(members, row)
     except (DamagedShardError, OSError, KeyError):

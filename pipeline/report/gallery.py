@@ -24,7 +24,14 @@ from patina.pipeline.disk_errors import explain_errors, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError
 from patina.pipeline.files import write_page
 from patina.pipeline.format.layout import SPLITS
-from patina.pipeline.format.manifest import Manifest, SampleRow, load_manifest, read_members, read_samples, read_sources
+from patina.pipeline.format.manifest import (
+    Manifest,
+    SampleRow,
+    load_manifest,
+    read_members,
+    read_samples,
+    sources_by_digest,
+)
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.report.gallery_page import LARGEST, Shown, page
 from patina.pipeline.report.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
@@ -57,7 +64,7 @@ def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
     with open_dataset(folder) as opened:
         manifest = _manifest(opened.folder)
         table = read_samples_table(opened.folder)
-        sources = {source["digest"]: source for source in read_sources(opened.folder)}
+        sources = sources_by_digest(opened.folder)
         previews = _Previews(opened.folder, sources)
         text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
         place = out if out is not None else _page_of(opened)
@@ -230,11 +237,11 @@ def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
     """A row by degradation for each of a few photographs: first one that has most degradations, then those that add
     some; at least `count` of them, if there are, and as many as show all degradations."""
     manifest = _manifest(folder)
-    content = {source["digest"]: source["content"] for source in read_sources(folder)}
+    sources = sources_by_digest(folder)
     photographs: dict[str, dict[Box, dict[str, SampleRow]]] = defaultdict(lambda: defaultdict(dict))
     for row in read_samples(folder, _first_shards(manifest)):
         tile = (row.x, row.y, row.width, row.height)
-        photographs[content[row.source]][tile].setdefault(row.entry, row)  # the first of its variants
+        photographs[sources[row.source]["content"]][tile].setdefault(row.entry, row)  # the first of its variants
     left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(photographs.items())}
     missing = {shard.degradation for shard in manifest.shards}
     chosen: list[dict[str, SampleRow]] = []

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.format.manifest import Manifest, SampleRow
 from patina.pipeline.format.statistics import Captions, Statistics, statistics
+from patina.pipeline.format.untrusted import params_of
 from patina.pipeline.report.html import escaped, is_digest, render
 from patina.pipeline.report.pictures import Box
 from patina.pipeline.report.table import Table
@@ -217,7 +218,7 @@ def _picture(uri: str, one: Shown, pictures: dict[str, str]) -> _Picture:
 
 def _parameters(params: str) -> list[tuple[str, list[str]]]:
     """A degradation's parameters by name, in the order of the page."""
-    values = json.loads(params)
+    values = params_of(params, "a sample")
     if not values:
         return [("parameters", ["none: the degraded image came with the clean one"])]
     rows = []

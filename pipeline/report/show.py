@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import SHARDS
-from patina.pipeline.format.manifest import SampleRow, read_members, read_samples, read_sources
+from patina.pipeline.format.manifest import SampleRow, read_members, read_samples, read_sources, sources_by_digest
+from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.text import human_bytes, nearest
 
 
@@ -44,11 +44,18 @@ def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value) or "–"
 
 
+def _word(fact: Mapping[str, Any], name: str) -> str:
+    """A severity's word, which the table does not repeat."""
+    severity = fact.get("severity")
+    return str(severity.get(name, "unknown")) if isinstance(severity, dict) else "unknown"
+
+
 def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
     """All that is known of a sample, as text of a line each; with `extract`, its files are written there too."""
-    source = next(s for s in read_sources(folder) if s["digest"] == row.source)
+    source = sources_by_digest(folder)[row.source]
     members = read_members(folder, row)
-    fact = json.loads(members["json"])
+    fact = facts_of(members, f"{row.shard} {row.key}")
+    words = {name: _word(fact, name) for name in ("word", "clip_word")}
     files = ", ".join(f"{row.key}.{name} ({human_bytes(len(body))})" for name, body in members.items())
     lines = {
         "key": row.key,
@@ -57,13 +64,13 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "source": row.source,
         "split": row.split,
         "tile": f"{row.width}×{row.height} at ({row.x}, {row.y}) of {source['width']}×{source['height']} px",
-        "caption": f"{row.caption}   [{fact['captioner']}]",
+        "caption": f"{row.caption}   [{row.captioner}]",
         "degradation": row.degradation + (f", variant {row.variant}" if row.variant else ""),
-        "parameters": f"\n{' ':12} ".join(_parameter_lines(json.loads(row.params))),
+        "parameters": f"\n{' ':12} ".join(_parameter_lines(params_of(row.params, f"{row.shard} {row.key}"))),
         "seed": row.seed or "none: the degraded image came with the clean one",
         "in words": row.sentence,
-        "severity": f"{row.severity:.0f} of 100, {fact['severity']['word']}; at 224 px {row.clip_severity:.0f}, "
-        f"{fact['severity']['clip_word']}",
+        "severity": f"{row.severity:.0f} of 100, {words['word']}; at 224 px {row.clip_severity:.0f}, "
+        f"{words['clip_word']}",
         "PSNR, SSIM": f"{row.psnr:.2f} dB, {row.ssim:.3f}",
         "shard": f"{SHARDS}/{row.shard}, {row.size} bytes from {row.offset}",
         "files": files,
