@@ -19,6 +19,7 @@ from patina.pipeline.format.shard import pack, read_shard, write_shard
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.report.check import check
+from patina.pipeline.versions.version import built_folder
 from patina.synth.image import Image
 from tests.pipeline.making import photos, picture, save, tiny_recipe
 
@@ -133,7 +134,7 @@ def test_strays_are_named_since_a_reader_would_train_on_them(dataset: Path) -> N
 
 
 def test_tables_are_checked(dataset: Path) -> None:
-    (dataset / "sources.parquet").unlink()
+    (built_folder(dataset) / "sources.parquet").unlink()
     (dataset / "samples.parquet").write_bytes(b"PAR1")
     assert "sources.parquet: is missing" in told(dataset)
     assert "samples.parquet: its bytes are not those that were written" in told(dataset)

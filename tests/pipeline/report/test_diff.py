@@ -23,6 +23,7 @@ from patina.pipeline.plan.planning import Options
 from patina.pipeline.report.diff import MAX_LISTED, Diff, EntryChange, Listed, diff, read_snapshot, settings
 from patina.pipeline.report.diff_page import CROP, _compared, _readable, write_diff_page
 from patina.pipeline.report.pictures import strongest
+from patina.pipeline.versions.version import built_folder
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
 
 BOTH: dict[str, Any] = {"noisy": {"sigma": 25}, "jpeg-compressed": {"quality": 10}}
@@ -228,7 +229,7 @@ def test_a_table_of_another_time_is_refused(old: Path, tmp_path: Path) -> None:
     shutil.copy(old / SAMPLES, new)
     with pytest.raises(ManifestError, match="is not the table that its manifest"):
         read_snapshot(new)
-    (new / SAMPLES).unlink()
+    (built_folder(new) / SAMPLES).unlink()
     with pytest.raises(ManifestError, match="is missing: a comparison needs"):
         read_snapshot(new)
     with pytest.raises(ManifestError, match="expected a dataset's folder"):
