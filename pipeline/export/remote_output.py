@@ -107,7 +107,7 @@ def expect_writable(address: str) -> None:
         )
     _expect_ours(place)
     try:
-        place.make_folders([""])
+        place.make_folders([PRIVATE])
         place.put(PROBE, b"")
         place.remove(PROBE)
     except RemoteOutputError as error:
