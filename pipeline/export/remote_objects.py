@@ -29,7 +29,8 @@ TABLES = (SAMPLES, SOURCES)
 PAPERS = (SAMPLES, SOURCES, CARD, CROISSANT)
 """What a dataset holds beside shards and manifest, and what cannot be told from these."""
 
-FOR_PEOPLE = (SIZES, *PAPERS)
+FOR_PEOPLE = (*PAPERS, SIZES)
+"""What is written under plain names, in this order: where sizes.json names a dataset's shards, the rest is there."""
 
 A_SHARD = re.compile(r"(train|val|test)-[a-z0-9+-]+-\d{4,}(\.[0-9a-f]{16})?\.tar")
 """A shard's object; without a digest, as earlier releases called it."""

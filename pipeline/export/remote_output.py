@@ -5,16 +5,17 @@ that says what is in it (see `patina.pipeline.export.remote_objects`), and an up
 
 1. What the address lacks goes there, under names that nothing there has: no object that somebody may read changes.
 2. manifest.json is replaced. This one request publishes: patina's readers find all that it names, and nothing else.
-3. The files for people and other tools (sizes.json, samples.parquet, README.md, …) are written anew.
-4. What neither needs any more is removed.
+3. The files for people and other tools (samples.parquet, README.md, …) are written anew, sizes.json last.
+4. What is not needed any more is removed.
 
-Cut short in the first step, an upload leaves the earlier dataset, and after it the new one; the next upload does the
-rest. A reader that meets an object's absence reads manifest.json again, and begins anew if that changed. Whoever lists
-`*.tar` instead may find shards of both datasets between the first step and the end of the last: sizes.json names those
-of one. In step 3 the files for people are of two datasets until the last is written.
+Cut short before the second step, an upload leaves the earlier dataset, and else the new one; the next upload does the
+rest. A reader that does not find an object reads manifest.json again, and begins anew if that changed. Other readers
+that list `*.tar` may find shards of both datasets from the first step to the end of the last; sizes.json always names
+those of one, and they are there. In step 3 the other files for people are of two datasets.
 
-Two machines may upload one after the other: the later one's dataset stays. At the same time they should not: each
-sends again what the other one removed, and only the one whose manifest stays says that all is well.
+Two machines may upload one after the other: the later one's dataset stays. At the same time they should not: each sends
+again what the other one removed, so that patina's readers find a whole dataset, and the one whose manifest was replaced
+is told so; but the files for people may be of two datasets until the next upload.
 
 A machine without the folder fetches the dataset first and goes on from there. Addresses that earlier releases wrote,
 where shards have plain names, are read, and taken over by the next upload.
@@ -213,6 +214,8 @@ def _fetch_what(
             papers[name] = path
         elif not old or name in TABLES:
             lost.add(name)
+    if old:
+        _drop_unsure(place, found, papers, lost)
     return shards, papers, lost
 
 
@@ -232,6 +235,17 @@ def _fetch_paper(
         return path, False
     path = _fetch_any(place, [name], target, digest)
     return path, path is not None
+
+
+def _drop_unsure(place: Place, found: _Found, papers: dict[str, str | bytes | Path], lost: set[str]) -> None:
+    """Card and Croissant file have no digest in the manifest. Under plain names they are its own if it is still there,
+    since they are replaced after it; and if no upload of an earlier release broke off, which replaced them before."""
+    if place.read(MANIFEST) != found.text:
+        lost.add(MANIFEST)
+    if _journal_at(place):
+        for name in PAPERS:
+            if name not in TABLES:
+                papers.pop(name, None)  # the next build writes it again
 
 
 def _fetch_any(place: Place, names: list[str], target: Path, sha256: str) -> Path | None:
@@ -263,27 +277,23 @@ def _still(place: Place) -> _Found:
 # From the mirror to the address
 
 
-@dataclass(frozen=True)
-class _There:
-    """What lies at the address before an upload: the manifest, and every object's size by its name."""
-
-    found: _Found | None
-    sizes: Mapping[str, int | None]
+class _Sizes(dict[str, int | None]):
+    """What lies at an address: every object's size by its name; None where that is unknown."""
 
     def fits(self, name: str, size: int) -> bool:
         """Whether an object is there and has that many bytes, as far as the address tells."""
-        return name in self.sizes and self.sizes[name] in {size, None}
+        return name in self and self[name] in {size, None}
 
     def has(self, item: Object) -> bool:
+        """Whether an object is there, as large as it must be."""
         return self.fits(item.name, item.size)
 
 
-def _look(place: Place) -> _There:
-    folders = {folder: place.sizes(folder) for folder in ("", SHARDS, PRIVATE)}
-    found = _readable_at(place)
-    return _There(
-        found, {f"{f}/{name}".lstrip("/"): size for f, sizes in folders.items() for name, size in sizes.items()}
-    )
+def _sizes_at(place: Place) -> _Sizes:
+    found = _Sizes(place.sizes())
+    for folder in (SHARDS, PRIVATE):
+        found |= {f"{folder}/{name}": size for name, size in place.sizes(folder).items()}
+    return found
 
 
 def _send(place: Place, opened: OpenDataset, events: Events) -> int:
@@ -294,31 +304,35 @@ def _send(place: Place, opened: OpenDataset, events: Events) -> int:
     _expect_whole(folder, manifest, home)
     shards, papers = shards_of(folder, manifest), papers_of(folder, manifest, text)
     for_people = written_for_people(folder, manifest)
-    there = _look(place)
+    there, found = _sizes_at(place), _readable_at(place)
     torn = {*_noted(home)[1]}
     lacking = [name for name, item in shards.items() if name in torn or not there.has(item)]
     objects = {item.name for item in (*shards.values(), *papers.values())}
-    needless = [*strays(there.sizes, objects), *({JOURNAL} & there.sizes.keys())]
+    needless = [*strays(there, objects), *({JOURNAL} & there.keys())]
     lengths = {name: len(for_people[name]) if name in for_people else papers[name].size for name in FOR_PEOPLE}
     has_rest = all(map(there.has, papers.values())) and all(there.fits(name, size) for name, size in lengths.items())
-    is_there = there.found is not None and there.found.text == text
-    # An upload that broke off after its switch left something needless, or lacks a file for people.
-    if is_there and has_rest and not lacking and not needless:
+    is_there = found is not None and found.text == text
+    # An upload that broke off after its switch has left something needless, or lacks a file for people. Sizes do not
+    # tell what another machine wrote at the same time; sizes.json does, which every upload writes last.
+    is_complete = is_there and has_rest and not lacking and not needless
+    if is_complete and place.read(SIZES) == for_people[SIZES]:
         _note(home, manifest.digest, digest_of(text))
         return 0
     place.make_folders([SHARDS, PRIVATE])
-    sent = _send_shards(place, shards, lacking, _old_shards(place, there, torn), events)
+    sent = _send_shards(place, shards, lacking, _old_shards(place, there, found, torn), events)
     lacking_papers = [item for item in papers.values() if not there.has(item)]
     side_by_side(lambda item: _put(place, item), lacking_papers)
     if not is_there:
         place.put(MANIFEST, folder / MANIFEST)
-        _expect_ours_to_stay(place, text, [*shards.values(), *papers.values()])
+        _expect_no_other(place, text)
+        _send_again(place, [*shards.values(), *papers.values()])
     for name in FOR_PEOPLE:
         if name in for_people:
             place.put(name, for_people[name])
         else:
             place.copy(papers[name].name, name, papers[name].path)
     side_by_side(place.remove, needless)
+    _expect_no_other(place, text)
     _note(home, manifest.digest, digest_of(text))
     return sent
 
@@ -346,25 +360,28 @@ def _send_shards(
     return len(sent)
 
 
-def _old_shards(place: Place, there: _There, torn: Iterable[str]) -> dict[str, ShardEntry]:
+def _old_shards(place: Place, there: _Sizes, found: _Found | None, torn: Iterable[str]) -> dict[str, ShardEntry]:
     """Shards that an earlier release wrote under plain names, and that are what the manifest there says."""
-    if there.found is None:
+    if found is None:
         return {}
-    unsure = {*torn, *(_journal_at(place) if JOURNAL in there.sizes else [])}
+    unsure = {*torn, *(_journal_at(place) if JOURNAL in there else [])}
     return {
         shard.name: shard
-        for shard in there.found.manifest.shards
-        if there.sizes.get(f"{SHARDS}/{shard.name}") == shard.bytes and shard.name not in unsure
+        for shard in found.manifest.shards
+        if there.fits(f"{SHARDS}/{shard.name}", shard.bytes) and shard.name not in unsure
     }
 
 
-def _expect_ours_to_stay(place: Place, text: bytes, items: list[Object]) -> None:
-    """After the switch, send again what another machine's upload removed meanwhile, since no manifest named it yet.
-    Raises RemoteOutputError if that one has switched after us: then all that is there is its own."""
-    there = _look(place)
-    if there.found is None or there.found.text != text:
-        raise RemoteOutputError(f"{place.address}: another upload came in between; run it again when it has ended")
+def _send_again(place: Place, items: list[Object]) -> None:
+    """After the switch, bring again what another machine's upload removed before it, since no manifest named it yet."""
+    there = _sizes_at(place)
     side_by_side(lambda item: _put(place, item), [item for item in items if not there.has(item)])
+
+
+def _expect_no_other(place: Place, text: bytes) -> None:
+    """Raise RemoteOutputError if another machine has replaced the manifest meanwhile."""
+    if place.read(MANIFEST) != text:
+        raise RemoteOutputError(f"{place.address}: another upload came in between; run it again when it has ended")
 
 
 def _put(place: Place, item: Object) -> None:
