@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from patina.pipeline.export.push import SIZES
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.hashing import canonical_json
 
@@ -74,34 +74,55 @@ def paper_object(name: str, there: Manifest, text: bytes) -> str:
     return f"{PRIVATE}/{stem}.{(digest or digest_of(text))[:16]}.{suffix}"
 
 
-def shards_of(folder: Path, manifest: Manifest) -> dict[str, Object]:
-    """The objects of all shards, by the shards' names."""
-    return {
+@dataclass(frozen=True)
+class Delivery:
+    """All that must lie at an address for one dataset.
+
+    text        of manifest.json, which is at `folder`.
+    shards      objects by the shards' names; papers: those of tables, card and Croissant file by their names here.
+    for_people  what must lie under plain names, in the order in which it is written: a paper's object, or bytes.
+    """
+
+    folder: Path
+    manifest: Manifest
+    text: bytes
+    shards: Mapping[str, Object]
+    papers: Mapping[str, Object]
+    for_people: Mapping[str, Object | bytes]
+
+    @property
+    def objects(self) -> list[Object]:
+        """Shards and papers."""
+        return [*self.shards.values(), *self.papers.values()]
+
+
+def delivery_of(folder: Path, manifest: Manifest) -> Delivery:
+    """What must lie at an address for the dataset in `folder`, all of whose files are there."""
+    text = (folder / MANIFEST).read_bytes()
+    shards = {
         shard.name: Object(shard_object(shard), folder / SHARDS / shard.name, shard.bytes, shard.sha256)
         for shard in manifest.shards
     }
+    papers = {}
+    for name in PAPERS:
+        path = folder / name
+        digest = manifest.tables.get(name, "")
+        papers[name] = Object(paper_object(name, manifest, text), path, path.stat().st_size, digest)
+    own = {SIZES: _sizes_there(manifest), CROISSANT: _croissant_there(folder, manifest)}
+    return Delivery(
+        folder, manifest, text, shards, papers, {name: own.get(name) or papers[name] for name in FOR_PEOPLE}
+    )
 
 
-def papers_of(folder: Path, manifest: Manifest, text: bytes) -> dict[str, Object]:
-    """The objects of tables, card and Croissant file, by their names here."""
-    return {
-        name: Object(
-            paper_object(name, manifest, text),
-            folder / name,
-            (folder / name).stat().st_size,
-            manifest.tables.get(name, ""),
-        )
-        for name in PAPERS
-    }
+def _sizes_there(manifest: Manifest) -> bytes:
+    counts = {shard_object(shard).removeprefix(f"{SHARDS}/"): shard.count for shard in manifest.shards}
+    return canonical_json(counts).encode()
 
 
-def written_for_people(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Those of the files for people whose text names shards, as it must be at an address."""
+def _croissant_there(folder: Path, manifest: Manifest) -> bytes:
     objects = {f'"{SHARDS}/{shard.name}"': f'"{shard_object(shard)}"' for shard in manifest.shards}
     text = (folder / CROISSANT).read_text("utf-8")
-    text = re.sub(rf'"{SHARDS}/[^"]+"', lambda found: objects.get(found[0], found[0]), text)
-    counts = {shard_object(shard).removeprefix(f"{SHARDS}/"): shard.count for shard in manifest.shards}
-    return {SIZES: canonical_json(counts).encode(), CROISSANT: text.encode("utf-8")}
+    return re.sub(rf'"{SHARDS}/[^"]+"', lambda found: objects.get(found[0], found[0]), text).encode("utf-8")
 
 
 def sizes_here(manifest: Manifest) -> str:

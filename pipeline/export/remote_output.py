@@ -34,18 +34,16 @@ from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.export.push import FACTS, SIZES
 from patina.pipeline.export.remote_objects import (
-    FOR_PEOPLE,
     PAPERS,
     TABLES,
+    Delivery,
     Object,
+    delivery_of,
     digest_of,
     paper_object,
-    papers_of,
     shard_object,
-    shards_of,
     sizes_here,
     strays,
-    written_for_people,
 )
 from patina.pipeline.export.remote_place import FOLDERS, READ_ONLY, Place, RemoteOutputError, side_by_side
 from patina.pipeline.files import write_atomically
@@ -161,17 +159,17 @@ def _fetch(place: Place, found: _Found, workspace: Workspace, events: Events) ->
     before: tuple[bytes, set[str]] | None = None
     for _ in range(ATTEMPTS):
         shards, papers, lost = _fetch_what(place, found, workspace, events)
-        if lost and before != (found.text, lost):  # removed or replaced just then; looked at twice, it is damaged
+        # Removed or replaced just then; if it is so twice, it is damaged.
+        if MANIFEST in lost or (lost and before != (found.text, lost)):
             before = found.text, lost
             found = _still(place)
             continue
-        torn = sorted({shard.name for shard in found.manifest.shards} - shards.keys())
         # Before it is published, or a kill in between would have them count as fetched, and as whole at the address.
-        _note(workspace.out, *_noted(workspace.out)[0], torn)
+        _note(workspace.out, *_noted(workspace.out)[0], lost)
         papers |= {SIZES: sizes_here(found.manifest), MANIFEST: found.text}
         workspace.publish(shards, papers, found.manifest.digest, f"fetched from {place.address}")
         workspace.remove_old()
-        _note(workspace.out, found.manifest.digest, digest_of(found.text), torn)
+        _note(workspace.out, found.manifest.digest, digest_of(found.text), lost)
         return
     raise RemoteOutputError(f"{place.address} changes faster than it can be fetched; wait for the uploads")
 
@@ -297,55 +295,65 @@ def _sizes_at(place: Place) -> _Sizes:
 
 
 def _send(place: Place, opened: OpenDataset, events: Events) -> int:
-    folder, home = opened.folder, opened.home
-    manifest = load_manifest(folder)
-    assert manifest is not None, "it was there before"
-    text = (folder / MANIFEST).read_bytes()
-    _expect_whole(folder, manifest, home)
-    shards, papers = shards_of(folder, manifest), papers_of(folder, manifest, text)
-    for_people = written_for_people(folder, manifest)
+    wanted = delivery_of(opened.folder, _whole_dataset(opened))
     there, found = _sizes_at(place), _readable_at(place)
-    torn = {*_noted(home)[1]}
-    lacking = [name for name, item in shards.items() if name in torn or not there.has(item)]
-    objects = {item.name for item in (*shards.values(), *papers.values())}
-    needless = [*strays(there, objects), *({JOURNAL} & there.keys())]
-    lengths = {name: len(for_people[name]) if name in for_people else papers[name].size for name in FOR_PEOPLE}
-    has_rest = all(map(there.has, papers.values())) and all(there.fits(name, size) for name, size in lengths.items())
-    is_there = found is not None and found.text == text
-    # An upload that broke off after its switch has left something needless, or lacks a file for people. Sizes do not
-    # tell what another machine wrote at the same time; sizes.json does, which every upload writes last.
-    is_complete = is_there and has_rest and not lacking and not needless
-    if is_complete and place.read(SIZES) == for_people[SIZES]:
-        _note(home, manifest.digest, digest_of(text))
-        return 0
-    place.make_folders([SHARDS, PRIVATE])
-    sent = _send_shards(place, shards, lacking, _old_shards(place, there, found, torn), events)
-    lacking_papers = [item for item in papers.values() if not there.has(item)]
-    side_by_side(lambda item: _put(place, item), lacking_papers)
-    if not is_there:
-        place.put(MANIFEST, folder / MANIFEST)
-        _expect_no_other(place, text)
-        _send_again(place, [*shards.values(), *papers.values()])
-    for name in FOR_PEOPLE:
-        if name in for_people:
-            place.put(name, for_people[name])
-        else:
-            place.copy(papers[name].name, name, papers[name].path)
-    side_by_side(place.remove, needless)
-    _expect_no_other(place, text)
-    _note(home, manifest.digest, digest_of(text))
+    torn = {*_noted(opened.home)[1]}
+    lacking = [name for name, item in wanted.shards.items() if name in torn or not there.has(item)]
+    needless = [*strays(there, {item.name for item in wanted.objects}), *({JOURNAL} & there.keys())]
+    is_there = found is not None and found.text == wanted.text
+    sent = 0
+    if not is_there or lacking or needless or torn or not _is_complete(place, there, wanted):
+        place.make_folders([SHARDS, PRIVATE])
+        sent = _send_shards(place, wanted, lacking, _old_shards(place, there, found, torn), events)
+        papers = [item for name, item in wanted.papers.items() if name in torn or not there.has(item)]
+        side_by_side(lambda item: _put(place, item), papers)
+        if not is_there:
+            place.put(MANIFEST, wanted.folder / MANIFEST)
+            _expect_no_other(place, wanted)
+            _send_again(place, wanted)
+        _write_for_people(place, wanted)
+        side_by_side(place.remove, needless)
+        _expect_no_other(place, wanted)
+    _note(opened.home, wanted.manifest.digest, digest_of(wanted.text))
     return sent
 
 
+def _whole_dataset(opened: OpenDataset) -> Manifest:
+    """The manifest. Raises RemoteOutputError if a file is missing, such as a shard that could not be fetched."""
+    manifest = load_manifest(opened.folder)
+    names = [*FACTS, *(f"{SHARDS}/{shard.name}" for shard in manifest.shards)] if manifest else [MANIFEST]
+    missing = next((name for name in names if not (opened.folder / name).is_file()), None)
+    if missing or manifest is None:
+        raise RemoteOutputError(f"{opened.home}: {missing} is missing; build it again")
+    return manifest
+
+
+def _is_complete(place: Place, there: _Sizes, wanted: Delivery) -> bool:
+    """Whether papers and files for people are there. An upload that broke off before it had written these left
+    something needless, or they lack. Sizes do not tell what another machine wrote at the same time; sizes.json does,
+    which every upload writes last."""
+    lengths = {name: len(b) if isinstance(b, bytes) else b.size for name, b in wanted.for_people.items()}
+    has_all = all(map(there.has, wanted.papers.values())) and all(there.fits(n, size) for n, size in lengths.items())
+    return has_all and place.read(SIZES) == wanted.for_people[SIZES]
+
+
+def _write_for_people(place: Place, wanted: Delivery) -> None:
+    for name, body in wanted.for_people.items():
+        if isinstance(body, bytes):
+            place.put(name, body)
+        else:
+            place.copy(body.name, name, body.path)
+
+
 def _send_shards(
-    place: Place, shards: Mapping[str, Object], lacking: list[str], old: Mapping[str, ShardEntry], events: Events
+    place: Place, wanted: Delivery, lacking: list[str], old: Mapping[str, ShardEntry], events: Events
 ) -> int:
     """Bring shards to the address; gives how many were sent. One that lies there under its plain name is copied."""
     events.begin("uploading", len(lacking), "shards")
     sent: list[str] = []
 
     def bring(name: str) -> None:
-        item = shards[name]
+        item = wanted.shards[name]
         if name in old and old[name].sha256 == item.sha256:
             _expect_sound(item)
             if place.copy(f"{SHARDS}/{name}", item.name, item.path):
@@ -372,15 +380,15 @@ def _old_shards(place: Place, there: _Sizes, found: _Found | None, torn: Iterabl
     }
 
 
-def _send_again(place: Place, items: list[Object]) -> None:
+def _send_again(place: Place, wanted: Delivery) -> None:
     """After the switch, bring again what another machine's upload removed before it, since no manifest named it yet."""
     there = _sizes_at(place)
-    side_by_side(lambda item: _put(place, item), [item for item in items if not there.has(item)])
+    side_by_side(lambda item: _put(place, item), [item for item in wanted.objects if not there.has(item)])
 
 
-def _expect_no_other(place: Place, text: bytes) -> None:
+def _expect_no_other(place: Place, wanted: Delivery) -> None:
     """Raise RemoteOutputError if another machine has replaced the manifest meanwhile."""
-    if place.read(MANIFEST) != text:
+    if place.read(MANIFEST) != wanted.text:
         raise RemoteOutputError(f"{place.address}: another upload came in between; run it again when it has ended")
 
 
@@ -394,14 +402,6 @@ def _expect_sound(item: Object) -> None:
     there again."""
     if item.sha256 and not is_intact(item.path, item.sha256):
         raise RemoteOutputError(f"{item.path}: its bytes are not those that were written; build it again")
-
-
-def _expect_whole(folder: Path, manifest: Manifest, home: Path) -> None:
-    """Raise RemoteOutputError if a file is missing, such as a shard that could not be fetched."""
-    names = [*FACTS, *(f"{SHARDS}/{shard.name}" for shard in manifest.shards)]
-    missing = next((name for name in names if not (folder / name).is_file()), None)
-    if missing:
-        raise RemoteOutputError(f"{home}: {missing} is missing; build it again")
 
 
 def _expect_ours(place: Place) -> None:
@@ -470,7 +470,7 @@ def _is_current(folder: Path, there: _Found) -> bool:
 
 def _noted(folder: Path) -> tuple[tuple[str, str], list[str]]:
     """What this mirror and its address last had in common, as the dataset's digest and that of its manifest.json; and
-    the shards that were not as they should be there."""
+    the shards and tables that were not as they should be there."""
     try:
         body = json.loads((folder / PRIVATE / "uploaded.json").read_text("utf-8"))
         return (str(body["digest"]), str(body.get("manifest", ""))), [str(name) for name in body.get("torn", [])]
