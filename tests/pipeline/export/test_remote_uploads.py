@@ -524,6 +524,20 @@ def test_a_dataset_on_a_web_server_is_read_without_listing_anything(
         assert not [path for _, path in server.requests if path.endswith("/")]
 
 
+def test_a_copy_by_other_tools_is_a_dataset_once_the_digests_are_off_its_names(
+    tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    old, _ = recipes(tmp_path)
+    build(old, tmp_path / "old")
+    for name, body in objects(tmp_path / "old").items():
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / name).write_bytes(body)
+    rename = 'for f in shards/*.*.tar; do mv "$f" "${f%.*.tar}.tar"; done'
+    assert rename in (Path(__file__).parents[3] / "docs" / "addresses.md").read_text("utf-8")
+    subprocess.run(["sh", "-c", rename], cwd=tmp_path / "copy", check=True)
+    assert check(tmp_path / "copy", None).ok
+
+
 def test_a_shard_that_was_damaged_here_is_not_sent(tmp_path: Path, machine: Callable[[str], None]) -> None:
     old, _ = recipes(tmp_path)
     build(old, mirror_of(ADDRESS))
