@@ -36,6 +36,7 @@ from patina.pipeline.report.gallery import contact_sheet
 from patina.pipeline.report.summary import plan_markdown, summary_rows
 from patina.pipeline.sources.expect import expect_sources
 from patina.pipeline.sources.locations import is_remote
+from patina.pipeline.versions import KEEP
 
 _watcher: ContextVar[Events | None] = ContextVar("watcher", default=None)
 
@@ -70,6 +71,8 @@ def build_dataset(
     devices: Sequence[str] = (),
     runner: RunnerName = "threads",
     address: str = "",
+    keep: Annotated[int, Field(ge=1)] = KEEP,
+    without_links: bool = False,
 ) -> BuildResult:
     """Build or rebuild a dataset: only what is stale is made, and all of it appears at once.
 
@@ -86,6 +89,8 @@ def build_dataset(
         devices: Where a captioner's model runs, such as cuda:0; empty for every GPU, else the CPU.
         runner: What builds shards - threads or processes here, or a cluster of Dask or Ray.
         address: Of a Dask scheduler or a Ray cluster that runs already; empty for one of `workers` here.
+        keep: Versions of the dataset that stay, the new one among them.
+        without_links: Whether to publish by copies where the file system has no hard or symbolic links.
     """
     loaded = load_recipe(Path(recipe))
     expect_sources(loaded.sources)
@@ -99,6 +104,8 @@ def build_dataset(
         max_set_aside=max_set_aside,
         paranoid=paranoid,
         captioning=Run(batch=caption_batch, devices=tuple(devices), threads=caption_threads),
+        keep=keep,
+        without_links=without_links,
     )
     events = PrefectEvents(watcher())
     if is_remote(out):

@@ -15,6 +15,7 @@ from patina.flows.cli.options import (
     BatchOption,
     DeviceOption,
     FolderArgument,
+    KeepOption,
     ParanoidOption,
     RecipeArgument,
     RunnerChoice,
@@ -22,11 +23,13 @@ from patina.flows.cli.options import (
     StrictOption,
     TargetOption,
     ThreadsOption,
+    WithoutLinksOption,
     WorkersOption,
 )
 from patina.flows.cli.output import console, errors, escape, print_checked, print_plan, print_report
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
 from patina.flows.cli.user_errors import is_for_the_user
+from patina.pipeline.versions import KEEP
 
 if TYPE_CHECKING:
     from patina.captioning.captioner import Run
@@ -73,6 +76,8 @@ def build(
     device: DeviceOption = None,
     runner: RunnerOption = RunnerChoice.threads,
     address: AddressOption = "",
+    keep: KeepOption = KEEP,
+    without_links: WithoutLinksOption = False,
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
     from patina.captioning.captioner import Run
@@ -88,6 +93,8 @@ def build(
         captioning=Run(batch=caption_batch, devices=tuple(device or ()), threads=caption_threads),
         runner=runner.value,
         address=address,
+        keep=keep,
+        without_links=without_links,
     )
     print_report(report)
 
@@ -165,7 +172,7 @@ def show(
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="The dataset as it was: its folder, or its manifest.json.")],
+    old: Annotated[Path, typer.Argument(help="The dataset as it was: OUT@previous, OUT@3, a folder, a manifest.json.")],
     new: Annotated[Path, typer.Argument(help="The dataset as it is, likewise.")],
     html: Annotated[Path | None, typer.Option(help="Also write one HTML page about it, with pictures.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Changed, added, dropped samples on the page at the most.")] = 24,
@@ -173,8 +180,8 @@ def diff(
 ) -> None:
     """Say what changed between two datasets. Exit code 0 if nothing did, 1 if anything did, 2 on an error.
 
-    A build replaces a dataset in place, so copy it before: all of it (cp -r OUT OLD), or only manifest.json, \
-samples.parquet and sources.parquet, if pictures of the old samples are not wanted.
+    A build keeps the version before, so `patina diff OUT@previous OUT` says what the last one changed. Of a copy, all \
+of it or only manifest.json, samples.parquet and sources.parquet are needed, the latter if no pictures are wanted.
     """
     from patina.pipeline.report.diff import diff as compare
     from patina.pipeline.report.diff import read_snapshot
@@ -237,6 +244,8 @@ def run_build(
     captioning: Run | None = None,
     runner: RunnerName = "threads",
     address: str = "",
+    keep: int = KEEP,
+    without_links: bool = False,
 ) -> BuildResult:
     """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
     from patina.captioning.captioner import Run
@@ -275,5 +284,7 @@ def run_build(
                 devices=list(captioning.devices),
                 runner=runner,
                 address=address,
+                keep=keep,
+                without_links=without_links,
             )
     return report

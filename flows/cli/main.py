@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from patina import __version__
-from patina.flows.cli import dataset, demo, restore, serve, share, sources, training
+from patina.flows.cli import dataset, demo, restore, serve, share, sources, training, versions
 from patina.flows.cli.output import console, errors, escape
 from patina.flows.cli.user_errors import is_for_the_user
 
@@ -22,6 +22,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": dataset.show,
     "export": share.export,
     "diff": dataset.diff,
+    "versions": versions.versions,
+    "rollback": versions.rollback,
+    "gc": versions.gc,
     "push": share.push,
     "calibrate": dataset.calibrate,
     "depth": sources.depth,

@@ -58,7 +58,9 @@ DeviceOption = Annotated[
     list[str] | None,
     typer.Option(help="Where that model runs, such as cuda:0; repeatable. Default: every GPU, else the CPU."),
 ]
-FolderArgument = Annotated[str, typer.Argument(help="The dataset's folder, or its address, which is fetched first.")]
+FolderArgument = Annotated[
+    str, typer.Argument(help="The dataset's folder, a version of it (FOLDER@3), or its address, which is fetched.")
+]
 WorkersOption = Annotated[int, typer.Option(min=0, help="How much is done side by side; 0: one for each core.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="An input that must be set aside is an error.")]
 AsideOption = Annotated[float, typer.Option(min=0, max=1, help="Share of unusable inputs that stops a build.")]
@@ -67,6 +69,11 @@ RunnerOption = Annotated[
 ]
 AddressOption = Annotated[
     str, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already; without it, one of --workers here.")
+]
+KeepOption = Annotated[int, typer.Option(min=1, help="Versions of the dataset that stay, the new one among them.")]
+WithoutLinksOption = Annotated[
+    bool,
+    typer.Option("--without-links", help="Publish by copies where the file system has no hard or symbolic links."),
 ]
 ParanoidOption = Annotated[bool, typer.Option("--paranoid", help="Read and hash every source and shard.")]
 

@@ -18,7 +18,7 @@ from patina.pipeline.report.diff import Diff, read_snapshot
 from patina.pipeline.report.diff import diff as compare
 from patina.pipeline.sources.expect import expect_sources
 from patina.pipeline.sources.locations import is_remote
-from patina.pipeline.versions.removal import KEEP
+from patina.pipeline.versions import KEEP
 
 
 def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = False) -> PlannedBuild:

@@ -95,6 +95,7 @@ def build(
 def result_if_idle(recipe: Recipe, out: Path, options: Options, events: Events | None = None) -> BuildResult | None:
     """The report of a build that has nothing to do; None if there is something. Far quicker than finding out with
     locks and an orchestrator. Raises like `build`."""
+    expect_home(out)
     if not (built_folder(out) / MANIFEST).exists() or not is_tidy(out):
         return None
     start = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from patina.pipeline.builder.job import ShardResult
@@ -11,7 +11,7 @@ from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.format.card import CARD, card
 from patina.pipeline.format.croissant import CROISSANT, croissant
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
-from patina.pipeline.format.manifest import Manifest, versions, write_samples, write_sources
+from patina.pipeline.format.manifest import Manifest, ShardEntry, versions, write_samples, write_sources
 from patina.pipeline.format.rows import is_sound, rows_of_shard
 from patina.pipeline.format.statistics import read_samples_table, statistics
 from patina.pipeline.hashing import canonical_json, file_sha256
@@ -20,7 +20,7 @@ from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
 from patina.pipeline.plan.recall import captioner_fingerprints
 from patina.pipeline.scan.recovered import TRUTH
 from patina.pipeline.text import counted
-from patina.pipeline.versions.removal import KEEP
+from patina.pipeline.versions import KEEP
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
 
@@ -64,7 +64,7 @@ def publish(
     sizes = canonical_json({shard.name: shard.count for shard in shards})
     numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
-    known = _trusted(planned, stores)
+    known = trusted_shards(planned.out, planned.built_in, plan.keep, stores)
     workspace.publish(
         {name: planned.built_in / SHARDS / name for name in kept} | {r.shard.name: Path(r.staged) for r in results},
         {
@@ -105,12 +105,15 @@ def _change(planned: PlannedBuild, results: Sequence[ShardResult]) -> str:
     return told if results or planned.plan.drop else f"facts of sources or recipe; {told}"
 
 
-def _trusted(planned: PlannedBuild, stores: Stores) -> dict[str, str]:
-    """Digests of the kept shards whose times say that they are as they were when they were last read. A second name
-    changes a file's ctime, so this must be asked before."""
+def trusted_shards(out: Path, folder: Path, shards: Iterable[ShardEntry], stores: Stores) -> dict[str, str]:
+    """Digests of those shards in `folder` whose times say that they are as they were when they were last read. A second
+    name changes a file's ctime, so this is asked before, and `remember_shards` told after."""
     trusted = {}
-    for shard in planned.plan.keep:
-        name, stat = str(planned.out / SHARDS / shard.name), (planned.built_in / SHARDS / shard.name).stat()
+    for shard in shards:
+        name, path = str(out / SHARDS / shard.name), folder / SHARDS / shard.name
+        if not path.is_file():
+            continue
+        stat = path.stat()
         if stores.scans.trusted_digest(name, stat) == shard.sha256:
             trusted[shard.name] = shard.sha256
     return trusted

@@ -22,12 +22,15 @@ from patina.pipeline.cache.database import is_blank
 from patina.pipeline.errors import LockedError, ManifestError
 from patina.pipeline.files import lock
 from patina.pipeline.format.layout import CURRENT, PRIVATE, STORES
+from patina.pipeline.versions import KEEP
 from patina.pipeline.versions.publication import (
     add_version,
     assemble,
+    clear_copy,
     expect_links,
     finish_names,
     has_names,
+    leads,
     make_free_names,
     make_names,
     put_aside,
@@ -35,7 +38,7 @@ from patina.pipeline.versions.publication import (
     take_over,
     unpublished,
 )
-from patina.pipeline.versions.removal import KEEP, remove_old
+from patina.pipeline.versions.removal import remove_old
 from patina.pipeline.versions.version import Version, current_or_none
 
 OLD_JOURNAL = "journal.json"
@@ -73,7 +76,7 @@ class Workspace:
             expect_links(self.out, self.staging, without_links=self.without_links)
             self._recover()
         except BaseException:
-            self._release()
+            self._give_up()
             raise
         return self
 
@@ -81,17 +84,24 @@ class Workspace:
         """Raise ManifestError if the folder holds files, and none of ours."""
         names: list[str] = []
         with suppress(FileNotFoundError):  # one look, since another run may make or remove the folder just now
-            names = [path.name for path in self.out.iterdir()]
+            names = [path.name for path in self.out.iterdir() if not leads(self.out, path.name)]
         if names and PRIVATE not in names:
             raise ManifestError(
                 f"{self.out} holds files and is no patina dataset; name a new or empty folder with --out"
             )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is not None and self.private in self._made:
-            with suppress(OSError):  # the error that led here is the one to be told
-                self._remove_made()
+        if kind is not None:
+            self._give_up()
         self._release()
+
+    def _give_up(self) -> None:
+        try:
+            if self.private in self._made:
+                with suppress(OSError):  # the error that led here is the one to be told
+                    self._remove_made()
+        finally:
+            self._release()
 
     def _make(self) -> None:
         self.staging.mkdir(parents=True, exist_ok=True)
@@ -153,12 +163,11 @@ class Workspace:
             # Whatever was moved already does not fit the manifest's digests, so it is found and made again.
             put_aside(self.private / OLD_JOURNAL, self.aside)
         pointer = self.private / CURRENT
-        if pointer.is_dir() and not pointer.is_symlink():  # made by a copy that followed links
-            put_aside(pointer, self.aside)
+        if pointer.is_dir() and not pointer.is_symlink():  # a copy that followed links made it
+            self._tell(clear_copy(self.out, pointer, self.aside))
         self._tell(finish_names(self.out, self.aside))
-        for version in unpublished(self.out):
-            shutil.rmtree(version.folder)
-            version.record.unlink(missing_ok=True)
+        for path in unpublished(self.out):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if current_or_none(self.out) and not has_names(self.out):
             self._tell(make_names(self.out, self.aside))
 
@@ -183,4 +192,4 @@ def is_tidy(out: Path) -> bool:
         return False
     if current_or_none(out) is None:
         return not os.path.lexists(private / CURRENT)  # a plain dataset: a build with nothing to do leaves it alone
-    return has_names(out) and not any(unpublished(out))
+    return has_names(out) and not unpublished(out)

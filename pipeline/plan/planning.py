@@ -33,8 +33,8 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.scan import scan
 from patina.pipeline.scan.source import Scan, Source
 from patina.pipeline.sources.reader import Refusal
+from patina.pipeline.versions import KEEP
 from patina.pipeline.versions.lease import open_dataset
-from patina.pipeline.versions.removal import KEEP
 from patina.pipeline.versions.version import VersionError, built_folder, expect_home
 
 

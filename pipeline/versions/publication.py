@@ -12,7 +12,7 @@ import filecmp
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -126,7 +126,8 @@ def add_version(home: Path, assembled: Path, digest: str, change: str) -> Versio
     number = max((version.number for version in all_versions(home)), default=0) + 1
     version = Version(number, digest[:16], place / f"{number}-{digest[:16]}")
     record = Record(datetime.now(UTC).isoformat(timespec="seconds"), change, versions()["patina"])
-    write_atomically(version.record, json.dumps(asdict(record), indent=2) + "\n", durable=False)
+    half = home / PRIVATE / "record.tmp"  # by its name it is swept
+    write_atomically(version.record, json.dumps(asdict(record), indent=2) + "\n", durable=False, temporary=half)
     sync(version.record)
     assembled.replace(version.folder)
     sync(place)
@@ -158,7 +159,7 @@ def switch(version: Version) -> None:
 def lost_names(home: Path) -> list[str]:
     """Public names that do not lead through the current version; where there are no links, those of nothing."""
     if (home / PRIVATE / CURRENT).is_symlink():
-        return [name for name in PUBLIC if not _leads(home, name)]
+        return [name for name in PUBLIC if not leads(home, name)]
     return [name for name in PUBLIC if not (home / name).exists()]
 
 
@@ -190,13 +191,14 @@ def make_names(home: Path, aside: Path) -> list[Path]:
         _copy_names(home, version, aside, moved)
         return moved
     for name in PUBLIC:
-        if not _leads(home, name):
+        if not leads(home, name):
             _make_link(home, name, version, aside, moved)
     sync(home)
     return moved
 
 
-def _leads(home: Path, name: str) -> bool:
+def leads(home: Path, name: str) -> bool:
+    """Whether a name in `home` is a link through the current version, be there one or not."""
     try:
         return str((home / name).readlink()) == f"{PRIVATE}/{CURRENT}/{name}"
     except OSError:
@@ -277,6 +279,22 @@ def _copy_names(home: Path, version: Version, aside: Path, moved: list[Path]) ->
     sync(home)
 
 
+def clear_copy(home: Path, copy: Path, aside: Path) -> list[Path]:
+    """Remove what became of the link `current` in a copy that followed links: one more copy of what has public names.
+    What has none, or another size, is moved to `aside`; gives where to."""
+    moved: list[Path] = []
+    for path in sorted([*(copy / SHARDS).glob("*"), *copy.iterdir()]):
+        own = home / path.relative_to(copy)
+        if path.name == SHARDS and path.is_dir():
+            continue
+        if path.is_file() and own.is_file() and path.stat().st_size == own.stat().st_size:
+            path.unlink()
+        else:
+            moved.append(put_aside(path, aside))
+    shutil.rmtree(copy)
+    return moved
+
+
 def put_aside(path: Path, aside: Path) -> Path:
     """Move what is no file of ours out of the way, into a folder where nothing is ever removed; gives where to."""
     aside.mkdir(exist_ok=True)
@@ -324,7 +342,10 @@ def take_over(home: Path, staging: Path, aside: Path) -> list[Path]:
     return make_names(home, aside)
 
 
-def unpublished(home: Path) -> Iterable[Version]:
-    """Versions that a build made and could not publish any more."""
-    current = current_or_none(home)
-    return [version for version in all_versions(home) if current and version.number > current.number]
+def unpublished(home: Path) -> list[Path]:
+    """Folders and records of versions that a build made and could not publish any more."""
+    current, versions = current_or_none(home), all_versions(home)
+    late = [version for version in versions if current and version.number > current.number]
+    known = {version.record for version in versions}
+    alone = [path for path in (home / PRIVATE / VERSIONS).glob("*.json") if path not in known]
+    return [*(version.folder for version in late), *(version.record for version in late), *alone]

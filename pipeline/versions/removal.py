@@ -16,9 +16,6 @@ from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.versions.publication import PUBLIC, put_aside
 from patina.pipeline.versions.version import Version, published_versions
 
-KEEP = 2
-"""Versions that stay unless told otherwise: the current one, and the one before."""
-
 
 def remove_old(home: Path, keep: int, staging: Path, aside: Path) -> list[Version]:
     """Remove all published versions but the last `keep`, of which the current one is always one, and but those that
@@ -78,5 +75,6 @@ def _keep_strays(version: Version, aside: Path) -> None:
         return
     known = {shard.name for shard in manifest.shards} | {"sizes.json"}
     for path in [*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")]:
-        if path.name not in known and path.name not in PUBLIC:
+        foreign = path.is_dir() and path.name != SHARDS
+        if foreign or (path.name not in known and path.name not in PUBLIC):
             put_aside(path, aside)

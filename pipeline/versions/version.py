@@ -147,7 +147,7 @@ def published_versions(home: Path) -> list[Version]:
 def split_name(named: Path) -> tuple[Path, str]:
     """OUT@VERSION as OUT and VERSION; "" for what names no version, as does a folder that is called so."""
     home, at, spec = str(named).rpartition("@")
-    if not at or not home or not NAMED.fullmatch(spec) or os.path.lexists(named):
+    if not at or not home or home.endswith("/") or not NAMED.fullmatch(spec) or os.path.lexists(named):
         return named, ""
     return Path(home), spec
 

@@ -30,11 +30,13 @@ from patina.pipeline.builder.build import build
 from patina.pipeline.builder.runner import Threads
 from patina.pipeline.builder.samples import SampleMaker
 from patina.pipeline.codec.fingerprint import codec_fingerprint
-from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.format.layout import PRIVATE, VERSIONS
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import parse_recipe
+from patina.pipeline.versions.version import current_or_none
+from tests.pipeline.making import public_files
 
 BATCH = 2  # photographs that the captioner sees at once
 PATIENCE = 120  # seconds that a build may take; these take a tenth of one
@@ -149,7 +151,7 @@ def _before(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _instrument() -> None:
-    for name in ("write", "replace", "unlink", "fsync", "mkdir"):
+    for name in ("write", "replace", "unlink", "fsync", "mkdir", "link", "symlink", "rename", "rmdir"):
         setattr(os, name, _before(getattr(os, name), name))
     SampleMaker.sample = _before(SampleMaker.sample, "sample")  # type: ignore[method-assign]
     import patina.pipeline.cache.database as stores
@@ -206,11 +208,19 @@ def _fork(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _look(out: Path) -> dict[str, Any]:
-    files = [p for p in sorted(out.rglob("*")) if p.is_file()]
-    public = [p for p in files if PRIVATE not in p.parts]
-    own = {"lock", "scan.sqlite", "captions.sqlite"}
-    left = [str(p.relative_to(out)) for p in files if PRIVATE in p.parts and p.name not in own]
-    return {"public": {str(p.relative_to(out)): file_sha256(p) for p in public}, "left": left}
+    own = {"lock", "scan.sqlite", "captions.sqlite", "current"}
+    left = [p for p in sorted((out / PRIVATE).rglob("*")) if not p.is_dir() and p.name not in own]
+    current = current_or_none(out)
+    versions = [p for p in left if VERSIONS in p.parts and current and _number(p, out) <= current.number]
+    return {
+        "public": {name: file_sha256(path) for name, path in public_files(out).items()},
+        "left": [str(p.relative_to(out)) for p in left if p not in versions],
+    }
+
+
+def _number(path: Path, out: Path) -> int:
+    """The number of the version that a file lies in, or is the record of."""
+    return int(path.relative_to(out / PRIVATE / VERSIONS).parts[0].partition("-")[0])
 
 
 def _answers() -> Iterator[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,31 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.layout import PRIVATE, SHARDS
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
 from patina.pipeline.format.shard import read_shard
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
 from patina.synth.image import Image
+
+
+def public_files(out: Path) -> dict[str, Path]:
+    """Every file that a reader finds in a dataset's folder, through whatever links, by its name there; what lies in the
+    private folder is the builder's own."""
+    found: dict[str, Path] = {}
+    for place, folders, names in os.walk(out, followlinks=True):
+        folders[:] = sorted(name for name in folders if Path(place, name) != out / PRIVATE)
+        paths = [Path(place, name) for name in sorted(names)]
+        found |= {path.relative_to(out).as_posix(): path for path in paths if path.is_file()}
+    return found
+
+
+def make_plain(out: Path) -> None:
+    """Make a dataset what a copy of it is that follows links and leaves the private folder out."""
+    plain = out.with_name(f"{out.name}.plain")
+    shutil.copytree(out, plain, ignore=lambda _, names: {PRIVATE} & set(names))
+    shutil.rmtree(out)
+    plain.rename(out)
 
 
 def picture(width: int = 64, height: int = 48, seed: int = 0) -> Image:

@@ -336,7 +336,7 @@ def test_a_damaged_journal_is_put_aside_and_nothing_outside_is_touched(world: Wo
 
 def test_what_a_reverted_build_left_is_swept_by_the_next_one(world: World) -> None:
     """Half a build, and then the recipe is as it was: there is nothing to build, and yet something to do."""
-    left = [world.out / PRIVATE / "staging" / "train-noisy-0000.tar.0123.tmp", world.out / PRIVATE / "journal.tmp"]
+    left = [world.out / PRIVATE / "staging" / "train-noisy-0000.tar.0123.tmp", world.out / PRIVATE / "current.tmp"]
     for path in left:
         path.write_bytes(b"half")
         assert result_if_idle(world.recipe, world.out, Options()) is None
@@ -350,6 +350,7 @@ def test_what_a_reverted_build_left_is_swept_by_the_next_one(world: World) -> No
 LONG = """
 import sys, time
 from pathlib import Path
+from patina.pipeline.builder.history import free
 from patina.pipeline.builder.build import build
 from patina.pipeline.builder.runner import Threads
 from tests.pipeline.making import tiny_recipe

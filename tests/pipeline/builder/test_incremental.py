@@ -30,6 +30,7 @@ from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.report.check import check
 from patina.synth.degradations.noisy import Noisy
+from tests.pipeline import making
 from tests.pipeline.making import photo, tiny_recipe
 
 DEGRADATIONS = ("jpeg-compressed", "noisy", "uncompleted")
@@ -97,9 +98,8 @@ class World:
 
 
 def public_files(folder: Path) -> dict[str, str]:
-    """Every file that a reader sees, with its digest; what lies in .patina is the builder's own."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and ".patina" not in p.parts]
-    return {str(p.relative_to(folder)): file_sha256(p) for p in files}
+    """Every file that a reader sees, with its digest."""
+    return {name: file_sha256(path) for name, path in making.public_files(folder).items()}
 
 
 @pytest.fixture
@@ -425,7 +425,7 @@ def test_a_table_of_samples_from_another_build_is_not_believed(world: World) -> 
 
 def test_a_dataset_copied_without_its_private_folder_goes_on(world: World) -> None:
     before = public_files(world.out)
-    shutil.rmtree(world.out / ".patina")
+    making.make_plain(world.out)
     assert world.build().results == ()
     assert public_files(world.out) == before
     world.photo("more.png", 77)

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.format.layout import MANIFEST, SHARDS
+from patina.pipeline.format.layout import PRIVATE
 from tests.pipeline.forking import BATCH, Ended, Forks, asked
-from tests.pipeline.making import photo, photos
+from tests.pipeline.making import make_plain, photo, photos
 
-POINTS = ("write", "sample", "replace", "unlink", "fsync", "mkdir", "caption", "store")
+POINTS = ("write", "sample", "replace", "unlink", "fsync", "mkdir", "link", "symlink", "caption", "store")
 """In a shard, between samples, between two renames of any kind, while publishing, captioning, or storing."""
 
 
@@ -35,7 +35,7 @@ class World:
         """One unlucky build, from the first dataset or from nothing; gives how it ended before it was run again."""
         out, fresh = place / "dataset", chance.random() < 0.3
         if not fresh:
-            shutil.copytree(self.folder / "first", out)
+            shutil.copytree(self.folder / "first", out, symlinks=True)
         (self.folder / "asked.txt").unlink(missing_ok=True)
         kills, ended = 1 + (chance.random() < 0.25), Ended(0)
         for _ in range(kills):
@@ -45,7 +45,7 @@ class World:
                 how = {"at": (name, chance.randint(1, self.whole.passed[name]))}
             ended = self.forks.build(self.folder, "second", out, **how)
             assert ended.status in {0, -signal.SIGKILL}, ended
-            self.no_reader_sees_half_of_anything(out)
+            self.is_whole(out)
         again = self.forks.build(self.folder, "second", out)
         assert again.status == 0, again
         seen = self.forks.look(out)
@@ -57,13 +57,9 @@ class World:
         shutil.rmtree(out)
         return ended
 
-    def no_reader_sees_half_of_anything(self, out: Path) -> None:
-        """Whatever readers find is wholly the old or wholly the new one; a manifest only with all that it names."""
-        seen = self.forks.look(out).public if out.exists() else {}
-        for name, digest in seen.items():
-            assert digest in {self.built.get(name), self.expected.get(name)}, name
-        if seen.get(MANIFEST) == self.expected[MANIFEST]:
-            assert seen == self.expected
+    def is_whole(self, out: Path) -> None:
+        """Readers find all of the old dataset, all of the new one, or none, at once and with no build in between."""
+        assert (self.forks.look(out).public if out.exists() else {}) in ({}, self.built, self.expected)
 
 
 @pytest.fixture(scope="module")
@@ -120,20 +116,32 @@ def test_killed_at_a_hundred_random_moments_and_run_again(world: World, tmp_path
     assert ends.count(-signal.SIGKILL) > 60
 
 
-def test_killed_between_any_two_renames(world: World, tmp_path: Path) -> None:
-    """Publishing is where a dataset changes: every sixth of its renames, and removals, in turn."""
-    out = tmp_path / "dataset"
-    shutil.copytree(world.folder / "first", out)
+STEPS = (("link", 1, 1), ("symlink", 1, 1), ("replace", -8, 1), ("fsync", -16, 1), ("unlink", 1, 2), ("rmdir", 1, 1))
+"""What publishing does that reaches the disk: the operation, the first time that counts (from the last one, if below
+0), and in what steps."""
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["versions", "none yet"])
+def test_killed_at_any_step_of_publishing(world: World, tmp_path: Path, plain: bool) -> None:
+    """Also where an older dataset is taken over."""
+    start, out = tmp_path / "start", tmp_path / "dataset"
+    shutil.copytree(world.folder / "first", start, symlinks=True)
+    if plain:
+        make_plain(start)
+        (start / PRIVATE).mkdir()
+    shutil.copytree(start, out, symlinks=True)
     passed = world.forks.build(world.folder, "second", out).passed
     shutil.rmtree(out)
-    shards = [name for name in world.expected if name.startswith(SHARDS)]
-    assert passed["replace"] > 2 * len(shards)
-    for name, first, step in (("replace", passed["replace"] - len(shards) - 8, 6), ("unlink", 1, 5)):
-        for number in range(first, passed[name] + 1, step):
-            shutil.copytree(world.folder / "first", out)
+    kills = 0
+    for name, first, step in STEPS:
+        last = passed.get(name, 0)
+        for number in range(first if first > 0 else last + first, last + 1, step):
+            shutil.copytree(start, out, symlinks=True)
             assert world.forks.build(world.folder, "second", out, at=(name, number)).status == -signal.SIGKILL
-            world.no_reader_sees_half_of_anything(out)
+            world.is_whole(out)
+            kills += 1
             assert world.forks.build(world.folder, "second", out).status == 0
             seen = world.forks.look(out)
             assert (seen.public, seen.left) == (world.expected, [])
             shutil.rmtree(out)
+    assert kills > 15

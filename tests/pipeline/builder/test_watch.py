@@ -13,8 +13,8 @@ from patina.pipeline.builder.build import build
 from patina.pipeline.builder.watch import Verdict, Watched, note_told, watch
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import BuildError, ManifestError, SourceError
-from patina.pipeline.format.layout import MANIFEST, PRIVATE
-from tests.pipeline.making import photo, photos, tiny_recipe
+from patina.pipeline.format.layout import MANIFEST
+from tests.pipeline.making import make_plain, photo, photos, tiny_recipe
 from tests.pipeline.serving import serving
 
 
@@ -120,7 +120,7 @@ def test_a_dataset_that_is_not_there_yet_is_told_and_a_folder_of_others_refused(
 
 
 def test_a_dataset_that_was_copied_without_its_private_folder_is_watched(folder: Path) -> None:
-    shutil.rmtree(folder / "out" / PRIVATE)
+    make_plain(folder / "out")
     assert look(folder).verdict is Verdict.up_to_date
     photo(folder / "photos" / "new.png", seed=9)
     assert look(folder).verdict is Verdict.changed

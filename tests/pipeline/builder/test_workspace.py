@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import signal
@@ -23,7 +22,7 @@ from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.errors import BuildError, LockedError, ManifestError, SourceError
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
+from patina.pipeline.format.layout import MANIFEST, PRIVATE
 from patina.pipeline.format.manifest import dataset_folder
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options, Stores
@@ -87,23 +86,6 @@ def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
         pass
 
 
-def test_a_journal_that_cannot_be_carried_out_frees_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish_old(tmp_path)
-    half = tmp_path / PRIVATE / "staging" / "publish" / MANIFEST
-    half.parent.mkdir(parents=True)
-    half.write_bytes(NEW[MANIFEST])
-    (tmp_path / PRIVATE / "journal.json").write_text(
-        f'{{"moves": [["staging/publish/{MANIFEST}", "{MANIFEST}"]], "drop": []}}'
-    )
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
-        for _ in range(2):
-            with pytest.raises(OSError, match="Input/output error"), Workspace(tmp_path):
-                pass
-    with Workspace(tmp_path):
-        assert (tmp_path / MANIFEST).read_bytes() == NEW[MANIFEST]
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The folder
 
@@ -156,178 +138,6 @@ def test_sweeping_removes_leftovers_and_keeps_what_is_named(tmp_path: Path) -> N
         assert [path.name for path in workspace.staging.iterdir()] == ["kept"]
         workspace.sweep(())
         assert list(workspace.staging.iterdir()) == []
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Publishing
-
-OLD = {
-    f"{SHARDS}/a.tar": b"old a",
-    f"{SHARDS}/b.tar": b"old b",
-    f"{SHARDS}/gone.tar": b"old gone",
-    f"{SHARDS}/sizes.json": b"old sizes",
-    "samples.parquet": b"old samples",
-    MANIFEST: b"old manifest",
-}
-NEW = {
-    f"{SHARDS}/a.tar": b"old a",  # kept
-    f"{SHARDS}/b.tar": b"new b",
-    f"{SHARDS}/c.tar": b"new c",
-    f"{SHARDS}/sizes.json": b"new sizes",
-    "samples.parquet": b"new samples",
-    "README.md": b"new card \xed\xb3\xbf".replace(b"\xed\xb3\xbf", rb"\udcff"),
-    MANIFEST: b"new manifest",
-}
-
-
-def public(out: Path) -> dict[str, bytes]:
-    """Every file that a reader sees."""
-    paths = [path for path in out.rglob("*") if path.is_file() and PRIVATE not in path.parts]
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
-
-
-def publish_old(out: Path) -> None:
-    for name, data in OLD.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes(data)
-    (out / PRIVATE).mkdir()
-
-
-def publish_new(workspace: Workspace) -> None:
-    """Stage and publish what leads from OLD to NEW."""
-    staged = {}
-    for name in ("b.tar", "c.tar"):
-        staged[name] = workspace.staging / f"{name}.0123"
-        staged[name].write_bytes(NEW[f"{SHARDS}/{name}"])
-    (workspace.staging / "half.tmp").write_bytes(b"left by a run that was cut short")
-    samples = workspace.staging / "samples.parquet"
-    samples.write_bytes(NEW["samples.parquet"])
-    texts: dict[str, str | bytes | Path] = {
-        "samples.parquet": samples,
-        "README.md": "new card \udcff",  # a name that is no UTF-8 must not stop a build at its last step
-        f"{SHARDS}/sizes.json": "new sizes",
-        MANIFEST: b"new manifest",
-    }
-    workspace.publish(staged, texts, ["gone.tar"])
-
-
-class PowerCutError(BaseException):
-    """Nothing catches it, as nothing catches the real one."""
-
-
-class Disk:
-    """Counts the operations that change folders, and cuts the power before the nth one."""
-
-    OPERATIONS = ("replace", "unlink", "mkdir", "rmdir", "write_bytes", "write_text")
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.done, self.limit = 0, sys.maxsize
-        for name in self.OPERATIONS:
-            monkeypatch.setattr(Path, name, self._counted(getattr(Path, name)))
-
-    def _counted(self, operation: Any) -> Any:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if self.done == self.limit:
-                raise PowerCutError
-            self.done += 1
-            return operation(*args, **kwargs)
-
-        return counted
-
-    @contextlib.contextmanager
-    def cut_after(self, operations: int) -> Iterator[None]:
-        self.done, self.limit = 0, operations
-        try:
-            yield
-        finally:
-            self.limit = sys.maxsize
-
-
-def test_publishing_replaces_adds_drops_and_tidies_up(tmp_path: Path) -> None:
-    publish_old(tmp_path)
-    with Workspace(tmp_path) as workspace:
-        publish_new(workspace)
-        assert list(workspace.staging.iterdir()) == []
-        assert not (workspace.private / "journal.json").exists()
-    assert public(tmp_path) == NEW
-
-
-def test_publishing_cut_short_anywhere_is_finished_or_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the journal stands, nothing has changed; from then on, whoever enters next finishes it.
-
-    And at every moment a shard is wholly the old or wholly the new one, and the manifest is never ahead of a shard.
-    """
-    disk = Disk(monkeypatch)
-    ends = []
-    for operations in range(200):
-        out = tmp_path / str(operations)
-        publish_old(out)
-        with Workspace(out) as workspace:
-            try:
-                with disk.cut_after(operations):
-                    publish_new(workspace)
-            except PowerCutError:
-                pass
-            else:
-                break
-        seen = public(out)
-        assert all(data in (OLD.get(name), NEW.get(name)) for name, data in seen.items())
-        if seen[MANIFEST] == NEW[MANIFEST]:
-            assert seen == NEW
-        journal = (out / PRIVATE / "journal.json").exists()
-        if not journal and seen[MANIFEST] == OLD[MANIFEST]:
-            assert seen == OLD
-        with Workspace(out):  # the next run
-            pass
-        ends.append("new" if journal or seen == NEW else "old")
-        assert public(out) == {"old": OLD, "new": NEW}[ends[-1]]
-        with Workspace(out) as workspace:  # and from there, the same build ends where it would have
-            publish_new(workspace)
-            assert list(workspace.staging.iterdir()) == []
-        assert public(out) == NEW
-    assert ends == sorted(ends, reverse=True)  # old, old, …, new, new
-    assert ends.count("old") > 5 < ends.count("new")
-
-
-def test_finishing_cut_short_again_and_again_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every run is cut short after a few operations, some of which only find that they were done before."""
-    disk = Disk(monkeypatch)
-    publish_old(tmp_path)
-    with Workspace(tmp_path) as workspace:
-        journal = workspace.private / "journal.json"
-        operations = 0
-        while not journal.exists():
-            operations += 1
-            with contextlib.suppress(PowerCutError), disk.cut_after(operations):
-                publish_new(workspace)
-    attempts = 0
-    while journal.exists():
-        attempts += 1
-        assert attempts < 50
-        with contextlib.suppress(PowerCutError), disk.cut_after(4), Workspace(tmp_path):
-            pass
-    assert attempts > 3
-    assert public(tmp_path) == NEW
-
-
-def test_a_whole_build_cut_short_while_it_publishes_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same through `build`: the next run ends with the bytes of a run that nothing interrupted."""
-    photos(tmp_path / "photos", 4, 24, 16)
-    before = tiny_recipe(tmp_path, degradations={"noisy": {}})
-    after = tiny_recipe(tmp_path, degradations={"jpeg-compressed": {}, "noisy": {"sigma": 5}}, buckets=2)
-    build(before, tmp_path / "expected")
-    build(after, tmp_path / "expected")
-    expected = public(tmp_path / "expected")
-    disk = Disk(monkeypatch)
-    for operations in range(0, 200, 3):
-        out = tmp_path / f"out-{operations}"
-        build(before, out)
-        with contextlib.suppress(PowerCutError), disk.cut_after(operations):
-            build(after, out)
-            break
-        build(after, out)
-        assert public(out) == expected
-    assert operations > 20
 
 
 def test_a_lock_is_asked_for_and_not_waited_for(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.reading import SourceChangedError
 from tests.captioning.doubles import Model
-from tests.pipeline.making import photo, photos, read_built, tiny_recipe
+from tests.pipeline.making import make_plain, photo, photos, read_built, tiny_recipe
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def test_a_dataset_without_its_private_folder_keeps_its_similarities(folder: Pat
     model, judge = Model(), Judge()
     recipe = with_model(tiny_recipe(folder), model, similarity=judge)
     build(recipe, folder / "out")
-    shutil.rmtree(folder / "out" / PRIVATE)
+    make_plain(folder / "out")
     assert plan_of(recipe, folder / "out").is_empty
     photo(folder / "photos" / "more.png", seed=9)
     build(recipe, folder / "out")
@@ -226,7 +226,7 @@ def test_two_models_of_one_name_are_not_taken_for_one_another(folder: Path) -> N
     recipe = with_model(tiny_recipe(folder), first, fallback=second)
     report = build(recipe, folder / "out")
     assert len(report.manifest.captioners) == 2
-    shutil.rmtree(folder / "out" / PRIVATE)
+    make_plain(folder / "out")
     strict = replace(recipe, filters=Filters(min_words=5))
     report = build(strict, folder / "out")
     assert set(words_of(report, folder / "out").values()) == {f"rather a picture of good-00{i}.png" for i in range(4)}
