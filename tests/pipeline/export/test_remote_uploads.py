@@ -15,6 +15,7 @@ import fsspec
 import pytest
 
 from patina.pipeline.builder.build import Silent, build
+from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.export import remote_place
 from patina.pipeline.export.remote_output import JOURNAL, dataset_at, expect_writable, mirror_of, pull, push
 from patina.pipeline.export.remote_place import RemoteOutputError
@@ -364,6 +365,42 @@ def test_a_shard_that_is_not_as_it_should_be_there_is_made_and_sent_again(
     report = build(old, folder)
     assert len(report.results) == 1
     assert push(ADDRESS, Silent()) == 1
+    assert at(ADDRESS) == whole
+
+
+def test_a_torn_shard_stays_known_to_a_fetch_that_was_killed_once_it_had_published(
+    tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the shard that the build makes again would pass for the one at the address, by name and size."""
+    old, _ = recipes(tmp_path)
+    deliver(old, ADDRESS)
+    whole = at(ADDRESS)
+    name = next(name for name in sorted(whole) if name.endswith(".tar"))
+    lay({**whole, name: bytes(len(whole[name]))})
+    machine("other")
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Workspace, "remove_old", killed)
+        pull(ADDRESS, Silent())
+    assert deliver(old, ADDRESS) == 1
+    assert at(ADDRESS) == whole
+
+
+def test_a_list_of_shards_that_is_not_the_dataset_s_is_written_again(
+    tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    """As an upload from another machine at the same time may leave it: as long, and of other digests."""
+    old, _ = recipes(tmp_path)
+    deliver(old, ADDRESS)
+    whole = at(ADDRESS)
+    lay({**whole, "shards/sizes.json": bytes(len(whole["shards/sizes.json"])), "README.md": b"x"})
+    assert push(ADDRESS, Silent()) == 0
+    assert at(ADDRESS) == whole
+    lay({**whole, "shards/sizes.json": bytes(len(whole["shards/sizes.json"]))})
+    assert push(ADDRESS, Silent()) == 0
     assert at(ADDRESS) == whole
 
 
