@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patina.pipeline.disk_errors import OutputError
 from patina.pipeline.errors import SourceError
-from patina.pipeline.export.remote_output import RemoteOutputError
+from patina.pipeline.export.remote_place import RemoteOutputError
 from patina.pipeline.sources.locations import LocationError
 
 if TYPE_CHECKING:

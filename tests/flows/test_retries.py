@@ -13,7 +13,7 @@ from yarl import URL
 from patina.flows.retries import is_transient
 from patina.pipeline.disk_errors import OutputError
 from patina.pipeline.errors import BuildError, LockedError, ManifestError, RecipeError, SourceError
-from patina.pipeline.export.remote_output import RemoteOutputError
+from patina.pipeline.export.remote_place import RemoteOutputError
 from patina.pipeline.sources.locations import LocationError
 
 
