@@ -105,9 +105,13 @@ def expect_values(table: pa.Table, path: str) -> None:
                 raise _wrong(path, field.name, f"holds {least if least < 1 else most}, which cannot be")
         if field.name == "split" and not pc.all(pc.is_in(column, pa.array(SPLITS)), min_count=0).as_py():
             raise _wrong(path, field.name, f"holds another word than {', '.join(SPLITS)}")
-        if field.name == "names" and len(column):
-            if pc.min(pc.list_value_length(column)).as_py() < 1 or pc.list_flatten(column).null_count:
-                raise _wrong(path, field.name, "names nothing in some of its rows")
+        if field.name == "names" and len(column) and not _names_all(column):
+            raise _wrong(path, field.name, "names nothing in some of its rows")
+
+
+def _names_all(column: pa.ChunkedArray) -> bool:
+    """Whether every row of a column of lists holds one name at least, and nothing else."""
+    return pc.min(pc.list_value_length(column)).as_py() >= 1 and not pc.list_flatten(column).null_count
 
 
 def _wrong(path: str, column: str, what: str) -> ManifestError:
