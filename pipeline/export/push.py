@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.format.card import CARD, hub_licence, public
 from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.sources.presets import PRESETS
@@ -227,6 +227,8 @@ def check_folder(folder: Path) -> Manifest:
         raise PushError(str(error)) from None
     if manifest is None:
         raise PushError(f"{home_of(folder)}: expected a dataset, found no {MANIFEST}; build one with `patina build`")
+    if (folder / PRIVATE / "journal.json").exists():  # of an earlier release; a version is whole
+        raise PushError(f"{folder}: a build was cut short while it published; run `patina build` to mend it")
     wrong = []
     for shard in manifest.shards:
         path = folder / SHARDS / shard.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_a_licence_that_changes_there_changes_here_and_no_shard(made: Path, kind
 
 
 def test_shards_alone_state_nothing(made: Path) -> None:
-    (made / SHARDS).rename(made.parent / "copied")
+    shutil.copytree(made / SHARDS, made.parent / "copied")
     out = again(made.parent, {"kind": "webdataset", "path": "copied"})
     assert stated_of(out) == {("", "")}
     assert load_manifest(out).notes == ()  # type: ignore[union-attr]
