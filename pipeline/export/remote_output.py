@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from patina.pipeline.format.manifest import Manifest, dataset_folder, load_manif
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.progress import Events
 from patina.pipeline.sources import locations
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 
 SIDE_BY_SIDE = 8
 """Transfers under way at a time: they wait for the network, and not for this machine."""
@@ -198,8 +198,12 @@ def _within(address: str, name: str) -> str:
 
 
 def _each(function: Callable[[str], None], names: Sequence[str]) -> None:
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        for _ in pool.map(function, names):
+    def one(name: str) -> None:
+        expect_wanted()
+        function(name)
+
+    with stoppable_threads(SIDE_BY_SIDE) as pool:
+        for _ in pool.map(one, names):
             pass
 
 
