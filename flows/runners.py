@@ -297,7 +297,14 @@ def _dask(workers: int, address: str) -> Engine:
         @contextmanager
         def start(count: int) -> Iterator[AnyTaskRunner]:
             # On one machine a worker dies for want of memory, and so would the next one that gets its batch.
-            own = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+            own = {
+                "distributed.scheduler.allowed-failures": 0,
+                "distributed.scheduler.worker-saturation": 1.0,
+                "distributed.nanny.pre-spawn-environ": {
+                    **dask.config.get("distributed.nanny.pre-spawn-environ"),
+                    "DASK_LOGGING__DISTRIBUTED": "critical",  # here as above: a worker tells of every batch that it drops
+                },
+            }
             cluster = {
                 "n_workers": min(workers, count),
                 "threads_per_worker": 1,

@@ -64,8 +64,8 @@ def server_there(kept: str = "the dataset is whole, as it was or as it should be
     from patina.flows.errors import ServerAwayError
 
     try:
-        _start_api()
-        yield
+        with _embedded_api():
+            yield
     except httpx.TransportError as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
@@ -75,12 +75,20 @@ def server_there(kept: str = "the dataset is whole, as it was or as it should be
         ) from error
 
 
-def _start_api() -> None:
+@contextmanager
+def _embedded_api() -> Iterator[None]:
     """Start Prefect's embedded API, where no server is named, as a process that a terminal's Ctrl-C does not reach: how
-    the flow ended could not be told any more."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+    the flow ended could not be told any more. Nobody there listens to heartbeats, whose thread keeps a flow from ending
+    for a second."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
 
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        yield
         return
     from prefect.server.api.server import SubprocessASGIServer
 
@@ -93,6 +101,8 @@ def _start_api() -> None:
         thread.start()
     while thread.is_alive():
         thread.join(0.1)
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -116,4 +126,5 @@ def prepare_prefect(level: str = "WARNING") -> None:
         os.environ.setdefault(name, value)
     if "PREFECT_API_URL" not in os.environ:  # an embedded API that was ended would be asked for minutes
         os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
-    logging.getLogger("prefect").setLevel(level)
+    for logger in ("prefect", "EventsWorker", "APILogWorker"):  # of what Prefect has yet to send when it is ended
+        logging.getLogger(logger).setLevel(level)
