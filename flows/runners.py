@@ -13,9 +13,10 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import active_children, parent_process
+from multiprocessing.process import BaseProcess
 from threading import Thread, Timer
 from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -264,11 +265,16 @@ def _killed_if_slow() -> Iterator[None]:
     except (Exception, GeneratorExit):
         raise
     except BaseException:
-        started = set(active_children()) - before
-        timer = Timer(GRACE, lambda: [child.kill() for child in started if child.is_alive()])
+        timer = Timer(GRACE, _kill, (set(active_children()) - before,))
         timer.daemon = True
         timer.start()
         raise
+
+
+def _kill(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        with suppress(ValueError):  # closed meanwhile
+            process.kill()
 
 
 def end_with_parent() -> None:
@@ -302,7 +308,7 @@ def _dask(workers: int, address: str) -> Engine:
                 "distributed.scheduler.worker-saturation": 1.0,
                 "distributed.nanny.pre-spawn-environ": {
                     **dask.config.get("distributed.nanny.pre-spawn-environ"),
-                    "DASK_LOGGING__DISTRIBUTED": "critical",  # here as above: a worker tells of every batch that it drops
+                    "DASK_LOGGING__DISTRIBUTED": "critical",  # as above: a worker tells of each batch that it drops
                 },
             }
             cluster = {

@@ -91,14 +91,18 @@ def temporary_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
+LEFTOVER = re.compile(r"\.half-.*\.[0-9a-f]{8}\.tmp", re.DOTALL)
+"""The names of temporary files and folders."""
+
+
+def remove_leftovers(folder: Path, names: re.Pattern[str] = LEFTOVER) -> None:
     """Remove the temporary files and folders that killed processes left in `folder`, and none that a live one writes.
 
-    Where the file system has no locks, all stay.
+    names  which these are, where nothing of a user's lies. Where the file system has no locks, all stay.
     """
     try:
         with os.scandir(folder) as entries:
-            left = [Path(entry.path) for entry in entries if _LEFTOVER.fullmatch(entry.name)]
+            left = [Path(entry.path) for entry in entries if names.fullmatch(entry.name)]
     except OSError:  # whoever writes there will say why it cannot
         return
     for path in left:
@@ -116,9 +120,6 @@ def _remove_unless_held(path: Path) -> None:
     finally:
         os.close(descriptor)
 
-
-_LEFTOVER = re.compile(r"\.half-.*\.[0-9a-f]{8}\.tmp", re.DOTALL)
-"""Names that `_temporary` gives."""
 
 _LOOK_SECONDS = 30.0
 """Seconds between two looks for leftovers in a folder: a folder of a million files takes a second to list."""

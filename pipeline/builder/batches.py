@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import pickle
+import re
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,9 @@ MAX_BATCHES = 200
 
 BATCH_SECONDS = 5.0
 """What a batch should take at the least: handing one to another process costs up to 0.2 s."""
+
+HALF = re.compile(r".*\.tmp", re.DOTALL)
+"""Whatever is half written in the staging folder, where all is ours."""
 
 ROUNDS = 4
 """Batches for each worker at the least, so that all end at about the same time."""
@@ -70,7 +74,7 @@ def new_permit(staging: Path) -> Path:
     of a run that was killed thus stop where the next one begins."""
     for old in staging.glob("*.permit"):
         old.unlink(missing_ok=True)
-    remove_leftovers(staging)
+    remove_leftovers(staging, HALF)
     return staging / f"{secrets.token_hex(8)}.permit"
 
 
