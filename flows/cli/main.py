@@ -75,13 +75,13 @@ def main() -> None:
     """The console command. Errors that a user can mend are printed in words and exit with 1; others raise. A signal to
     end is told in one line, and its exit code is 128 and its number."""
     signals = Signals()
-    signals.listen()
-    try:
-        _run()
-    except BaseException as error:  # typer's SystemExit too, and whatever comes of an interruption in the middle
-        if not signals.received or (isinstance(error, SystemExit) and not error.code):
-            raise
-        signals.leave()
+    with signals.heeded():
+        try:
+            _run()
+        except BaseException as error:  # typer's SystemExit too, and whatever comes of an interruption in the middle
+            if not signals.received or (isinstance(error, SystemExit) and not error.code):
+                raise
+            signals.leave()
 
 
 def _run() -> None:

@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -32,12 +33,21 @@ class Signals:
     def __init__(self) -> None:
         self.received = 0
 
-    def listen(self) -> None:
-        """From now on, signals come here; but not those that whoever started the process had it ignore, as nohup."""
-        atexit.register(self._exit)  # first, so that it comes last
-        for number in ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Within it, signals come here; but not those that whoever started the process had it ignore, as nohup."""
+        before = {number: signal.getsignal(number) for number in ENDING}
+        atexit.register(self._exit)  # before libraries do, so that it comes last
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
                 signal.signal(number, self._come)
+        try:
+            yield
+        finally:
+            if not self.received:
+                atexit.unregister(self._exit)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     def _come(self, number: int, frame: FrameType | None) -> None:
         del frame
