@@ -200,16 +200,15 @@ def test_a_restoration_ends_between_two_photographs(dataset: Path, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_a_training_leaves_nothing_that_the_next_does_not_remove(
-    dataset: Path, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_training_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path, number: signal.Signals) -> None:
     from patina.training.checkpoints.resume import StageFolder
     from patina.training.loop.job import Job
-    from tests.training.running import stage
+    from tests.training.running import small_dataset, stage
 
-    table = stage("nafnet", max_images=4000, save_every=8, validation={"every": 0}).table()
+    dataset = small_dataset(tmp_path / "small")
+    table = stage("controller", max_images=4000, save_every=8, validation={"every": 0}).table()
     job = Job(table, str(dataset), str(tmp_path / "run"), "", 0, True).save(tmp_path / "job.json")
-    states = StageFolder(tmp_path / "run" / "nafnet")
+    states = StageFolder(tmp_path / "run" / "controller")
     command = [sys.executable, "-m", "patina.training.loop", str(job)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
@@ -225,7 +224,7 @@ def test_a_training_leaves_nothing_that_the_next_does_not_remove(
             process.send_signal(number)
             assert process.wait(PATIENCE) != 0
     assert "Traceback" not in (tmp_path / "stderr.txt").read_text()
-    left = tmp_path / "run" / "nafnet" / ".half-state.safetensors.0123abcd.tmp"
+    left = tmp_path / "run" / "controller" / ".half-state.safetensors.0123abcd.tmp"
     left.mkdir()  # what SIGKILL leaves in the middle of a write
     (left / ".tmpXYZ").write_text("half a state")
     seen = max(int(path.name[6:18]) for path in states.states())
