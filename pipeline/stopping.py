@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -71,8 +71,15 @@ def ask(*, for_good: bool = False) -> None:
     """
     _asked.event.set()
     _asked.for_good |= for_good
-    for path in tuple(_asked.permits):
-        path.unlink(missing_ok=True)
+    with _asked.lock:
+        permits = tuple(_asked.permits)
+    for path in permits:
+        _take_back(path)
+
+
+def _take_back(permit: Path) -> None:
+    with suppress(OSError):  # of a disk that is gone: what interrupted the work is the one to be told
+        permit.unlink()
 
 
 def expect_wanted() -> None:
@@ -124,15 +131,17 @@ def stoppable_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 def permitting(path: Path) -> Iterator[None]:
     """Within it the permit `path` lies there for workers. An interruption, or `ask`, removes it at once."""
     path.touch()
-    _asked.permits.add(path)
+    with _asked.lock:
+        _asked.permits.add(path)
     try:
         with stoppable():
             if _asked.event.is_set():
-                path.unlink(missing_ok=True)
+                _take_back(path)
             yield
     finally:
-        _asked.permits.discard(path)
-        path.unlink(missing_ok=True)
+        with _asked.lock:
+            _asked.permits.discard(path)
+        _take_back(path)
 
 
 @contextmanager
