@@ -51,6 +51,7 @@ class Ended:
 def begun(folder: Path, *words: object, module: bool = True) -> Iterator[subprocess.Popen[str]]:
     """A command in a group of its own, as a terminal starts it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("PREFECT_LOGGING_LEVEL")  # the command's own is what a user sees
     stopped = ["tests.flows.cli.stopped", str(folder / "mark")] if module else ["patina"]
     with (folder / "stderr.txt").open("w") as told:
         process = subprocess.Popen(
