@@ -217,7 +217,7 @@ def test_a_training_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path,
         with (tmp_path / "stderr.txt").open("a") as log:
             return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
 
-    for delay in (0.0, 0.05, 0.1):
+    for delay in (0.0, 0.1):
         with run() as process:
             first = states.states()
             wait_for(lambda first=first: states.states() != first, "a state", tmp_path)  # type: ignore[misc]
