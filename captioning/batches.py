@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from patina.captioning.captioner import CaptionError, Run
-from patina.children import inherited
+from patina.children import inherited, uninterrupted
 
 PREPARING = 2  # batches' worth of items that the threads may be at
 WINDOW = 4  # batches' worth of prepared items among which those of one shape are sought
@@ -383,7 +383,7 @@ def _started(work: Callable[[Connection], None], name: str) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,), name=f"captioning {name}", daemon=True)
     try:
-        with inherited(), _uninterrupted():
+        with inherited(), uninterrupted():
             process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()
@@ -394,22 +394,6 @@ def _started(work: Callable[[Connection], None], name: str) -> _Worker:
     finally:
         theirs.close()  # else nobody would notice that its other end is gone
     return _Worker(name, process, ours)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits; processes started meanwhile never get it: their parent does, and ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker  # not everywhere, like signal masks
-
-    resource_tracker.ensure_running()  # else the first start begins it, which ends the blocking
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _received(worker: _Worker) -> tuple[str, Any]:

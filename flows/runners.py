@@ -13,10 +13,11 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from threading import Thread
+from multiprocessing import active_children, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread, Timer
 from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -24,16 +25,19 @@ from prefect import Flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.exceptions import CancelledRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
-from patina.children import inherited
+from patina.children import inherited, uninterrupted
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.errors import BuildError
+from patina.pipeline.stopping import StoppedError, stoppable
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -43,6 +47,9 @@ AnyTaskRunner = TaskRunner[Any]
 
 PATIENCE = 15
 """Seconds that a cluster has to answer."""
+
+GRACE = 1.2
+"""Seconds that workers have to end the sample that they are at, once the build is asked to stop."""
 
 
 @task(
@@ -70,9 +77,13 @@ def run_step(step: str, function: Callable[[], R]) -> R:
     retry_condition_fn=retry_io,
 )
 def run_batch(step: str, batch: str, function: Callable[[Any], Any], item: Any) -> Any:
-    """One batch of a step's items. Safe to run again: what is finished is found finished."""
+    """One batch of a step's items. Safe to run again: what is finished is found finished. One that was asked to stop is
+    cancelled, and no failure."""
     del step, batch
-    return function(item)
+    try:
+        return function(item)
+    except StoppedError as error:
+        return Cancelled(message=str(error))
 
 
 def make_runner(name: RunnerName, workers: int, address: str = "") -> Runner:
@@ -112,7 +123,7 @@ class PrefectThreads:
     ) -> list[R]:
         """Run a function over all items as tasks, and read every one's result: waiting alone hides failures."""
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self.workers)
-        with pool as runner:
+        with stoppable(), pool as runner:
             # quoted: Prefect would otherwise search thousands of samples for futures
             results, errors = _gather(runner, step, function, items=items, finished=finished, shield=quote)
         for i in sorted(errors):
@@ -156,7 +167,7 @@ class PrefectWorkers:
         Raises BuildError if a worker died, once the others have ended.
         """
         # Prefect's embedded API is known to this process alone: without its address each worker would start its own.
-        with inherited(), _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
+        with stoppable(), inherited(), _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
             results, errors = _gather(runner, step, function, items=items, finished=finished)
         for i in sorted(errors):
             if isinstance(errors[i], self._engine.lost):
@@ -187,13 +198,28 @@ def _gather(
     finished: Callable[[A], None] | None,
     shield: Callable[[A], Any] = lambda item: item,
 ) -> tuple[dict[int, R], dict[int, Exception]]:
-    """Submit all items; results and errors of all, by place, once the last has ended."""
+    """Submit all items; results and errors of all, by place, once the last has ended. An interruption asks the work to
+    stop before it goes on to the runner, which waits for what is under way."""
+    with stoppable():
+        return _all_gathered(runner, step, function, items=items, finished=finished, shield=shield)
+
+
+def _all_gathered(
+    runner: AnyTaskRunner,
+    step: str,
+    function: Callable[[A], R],
+    *,
+    items: Sequence[A],
+    finished: Callable[[A], None] | None,
+    shield: Callable[[A], Any],
+) -> tuple[dict[int, R], dict[int, Exception]]:
     places: dict[Any, int] = {}
     futures: list[PrefectFuture[Any]] = []
     for i, item in enumerate(items):
         batch = f"{i + 1} of {len(items)}"
         parameters = {"step": step, "batch": batch, "function": function, "item": shield(item)}
-        futures.append(runner.submit(run_batch, parameters))
+        with uninterrupted():  # a worker that starts now and gets a terminal's Ctrl-C would print where it was
+            futures.append(runner.submit(run_batch, parameters))
         places[futures[-1].task_run_id] = i
     results: dict[int, R] = {}
     errors: dict[int, Exception] = {}
@@ -201,6 +227,9 @@ def _gather(
         i = places[future.task_run_id]
         try:
             results[i] = future.result()
+        except CancelledRun as error:
+            errors[i] = StoppedError(str(error))
+            continue
         except Exception as error:
             errors[i] = error
             continue
@@ -216,13 +245,36 @@ def _gather(
 def _processes(workers: int) -> Engine:
     @contextmanager
     def start(count: int) -> Iterator[AnyTaskRunner]:
-        with ProcessPoolTaskRunner(max_workers=min(workers, count), initializer=end_with_parent) as runner:
+        pool = ProcessPoolTaskRunner(max_workers=min(workers, count), initializer=end_with_parent)
+        with pool as runner, _killed_if_slow():  # in this order: leaving the pool waits for its processes
             yield runner
 
     return Engine(workers, start, (BrokenProcessPool,), KILLED_HINT)
 
 
 KILLED_HINT = "A worker is mostly killed for want of memory; fewer of them (--workers) need less."
+
+
+@contextmanager
+def _killed_if_slow() -> Iterator[None]:
+    """An interruption within it kills the processes that were started meanwhile, if they have not ended `GRACE` seconds
+    later: one that still imports its libraries would keep the pool, which waits for it, from ending."""
+    before = set(active_children())
+    try:
+        yield
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException:
+        timer = Timer(GRACE, _kill, (set(active_children()) - before,))
+        timer.daemon = True
+        timer.start()
+        raise
+
+
+def _kill(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        with suppress(ValueError):  # closed meanwhile
+            process.kill()
 
 
 def end_with_parent() -> None:
@@ -251,7 +303,14 @@ def _dask(workers: int, address: str) -> Engine:
         @contextmanager
         def start(count: int) -> Iterator[AnyTaskRunner]:
             # On one machine a worker dies for want of memory, and so would the next one that gets its batch.
-            own = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
+            own = {
+                "distributed.scheduler.allowed-failures": 0,
+                "distributed.scheduler.worker-saturation": 1.0,
+                "distributed.nanny.pre-spawn-environ": {
+                    **dask.config.get("distributed.nanny.pre-spawn-environ"),
+                    "DASK_LOGGING__DISTRIBUTED": "critical",  # as above: a worker tells of each batch that it drops
+                },
+            }
             cluster = {
                 "n_workers": min(workers, count),
                 "threads_per_worker": 1,

@@ -8,6 +8,7 @@ them. This module stands above the five folders, since captioning, which knows n
 from __future__ import annotations
 
 import os
+import signal
 import site
 import sys
 from collections.abc import Iterator
@@ -90,3 +91,19 @@ def inherited() -> Iterator[None]:
         yield
     finally:
         _inherited.leave()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits; processes and threads started meanwhile never get it: their parent does, and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker  # not everywhere, like signal masks
+
+    resource_tracker.ensure_running()  # else the first start begins it, which ends the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,12 +6,15 @@ import errno
 import fcntl
 import getpass
 import os
+import re
 import secrets
+import shutil
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 ATTEMPTS = 100
@@ -23,11 +26,14 @@ _BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Writing in one step
+#
+# A process that is killed leaves its temporary files. They have names by which they are known, and their writer holds a
+# lock on each (below), which ends with it: so whoever writes into that folder next removes those that nobody holds.
 
 
 @contextmanager
 def replacing(
-    path: Path, *, durable: bool = False, private: bool = False, temporary: Path | None = None
+    path: Path, *, durable: bool = False, private: bool = False, temporary: Path | None = None, apart: bool = False
 ) -> Iterator[Path]:
     """A temporary file, to be written within; at the end it takes the name `path`, over an earlier file of that name.
     After any failure it is removed, and `path` is what it was.
@@ -36,26 +42,127 @@ def replacing(
     private    only this user may read the file; else everyone whom the umask lets.
     temporary  its path, where someone looks for what a killed process left; else `.half-NAME.RANDOM.tmp` beside `path`:
                several threads, processes and machines may write the same file at the same time.
+    apart      it lies in a temporary folder of that name instead, for a library that makes temporary files of its own.
 
     Raises OSError.
     """
-    if temporary is None:  # a part of the name, since a name has at most 255 bytes, and a character up to four
-        temporary = path.with_name(f".half-{path.name[:56]}.{secrets.token_hex(4)}.tmp")
-    try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666))
-        mode = temporary.stat().st_mode
-        yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors makes files that only we may read
-            temporary.chmod(mode)
-        if durable:
-            sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):  # the error that led here is the one to be told
-            temporary.unlink()
-        raise
+    with ExitStack() as held:
+        if apart:
+            temporary = held.enter_context(temporary_folder(path, private=private)) / path.name
+        own = temporary is None
+        if temporary is None:
+            _remove_leftovers_now_and_then(path.parent)
+            temporary = _temporary(path)
+        try:
+            make = partial(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666)
+            held.callback(os.close, _held_anew(temporary, make) if own else make())
+            mode = temporary.stat().st_mode
+            yield temporary
+            if temporary.stat().st_mode != mode:  # safetensors makes files that only we may read
+                temporary.chmod(mode)
+            if durable:
+                sync(temporary)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):  # the error that led here is the one to be told
+                temporary.unlink()
+            raise
     if durable:
         sync(path.parent)
+
+
+@contextmanager
+def temporary_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """An empty folder `.half-NAME.RANDOM.tmp` beside `path`, to be filled within; at the end it is removed, unless it
+    was renamed. If this process is killed, whoever writes beside `path` next removes it. Raises OSError."""
+    _remove_leftovers_now_and_then(path.parent)
+    folder = _temporary(path)
+
+    def make() -> int:
+        folder.mkdir(0o700 if private else 0o777, exist_ok=True)
+        return os.open(folder, os.O_RDONLY)
+
+    descriptor = _held_anew(folder, make)
+    try:
+        yield folder
+    finally:
+        if still_names(folder, descriptor):
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+LEFTOVER = re.compile(r"\.half-.*\.[0-9a-f]{8}\.tmp", re.DOTALL)
+"""The names of temporary files and folders."""
+
+
+def remove_leftovers(folder: Path, names: re.Pattern[str] = LEFTOVER) -> None:
+    """Remove the temporary files and folders that killed processes left in `folder`, and none that a live one writes.
+
+    names  which these are, where nothing of a user's lies. Where the file system has no locks, all stay.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            left = [Path(entry.path) for entry in entries if names.fullmatch(entry.name)]
+    except OSError:  # whoever writes there will say why it cannot
+        return
+    for path in left:
+        with suppress(OSError):  # gone meanwhile, held, or another user's
+            _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    is_folder = path.is_dir()
+    descriptor = os.open(path, os.O_NOFOLLOW | (os.O_RDONLY if is_folder else os.O_RDWR))  # NFS locks what is writable
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if still_names(path, descriptor):
+            shutil.rmtree(path, ignore_errors=True) if is_folder else path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+_LOOK_SECONDS = 30.0
+"""Seconds between two looks for leftovers in a folder: a folder of a million files takes a second to list."""
+
+_looked: dict[Path, float] = {}
+
+
+def _remove_leftovers_now_and_then(folder: Path) -> None:
+    """Remove what killed processes left in `folder`, at the first call for it, and again after a while."""
+    now = time.monotonic()
+    if now - _looked.get(folder, float("-inf")) < _LOOK_SECONDS:
+        return
+    if len(_looked) > 10_000:  # folders of a cache, for one
+        _looked.clear()
+    _looked[folder] = now
+    remove_leftovers(folder)
+
+
+def _temporary(path: Path) -> Path:
+    # a part of the name, since a name has at most 255 bytes, and a character up to four
+    return path.with_name(f".half-{path.name[:56]}.{secrets.token_hex(4)}.tmp")
+
+
+def _held_anew(path: Path, make: Callable[[], int]) -> int:
+    """A descriptor that holds the lock of the temporary file or folder `path`, as `make` makes and opens it."""
+    for _ in range(ATTEMPTS):
+        try:
+            descriptor = make()
+        except FileNotFoundError:  # a folder that went as below; else its parent is not there
+            if not path.parent.is_dir():
+                raise
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # taken for a leftover before it was held, and removed just now
+            os.close(descriptor)
+            continue
+        except OSError:  # no locks here: nobody removes it either
+            return descriptor
+        if still_names(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+    raise OSError(f"{path} cannot be made and locked; remove what is in the way")
 
 
 def write_atomically(
@@ -65,7 +172,7 @@ def write_atomically(
 
     The rest is as `replacing` has it.
     """
-    with replacing(path, durable=durable, temporary=temporary) as half:
+    with replacing(path, durable=durable, temporary=temporary, apart=callable(content) and not temporary) as half:
         if callable(content):
             content(half)
         else:

@@ -12,6 +12,7 @@ import typer
 from patina import __version__
 from patina.flows.cli import dataset, demo, restore, serve, share, sources, training, versions
 from patina.flows.cli.output import console, errors, escape
+from patina.flows.cli.signals import Signals
 from patina.flows.cli.user_errors import is_for_the_user
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -74,14 +75,23 @@ for name, command in COMMANDS.items():
 
 
 def main() -> None:
-    """The console command. Errors that a user can mend are printed in words and exit with 1; others raise."""
+    """The console command. Errors that a user can mend are printed in words and exit with 1; others raise. A signal to
+    end is told in one line, and its exit code is 128 and its number."""
+    signals = Signals()
+    with signals.heeded():
+        try:
+            _run()
+        except BaseException as error:  # typer's SystemExit too, and whatever comes of an interruption in the middle
+            if not signals.received or (isinstance(error, SystemExit) and not error.code):
+                raise
+            signals.leave()
+
+
+def _run() -> None:
     from patina.flows.errors import ServerAwayError
 
     try:
         app()
-    except KeyboardInterrupt:
-        errors.print("\nstopped; nothing is lost, run it again to continue")
-        sys.exit(130)
     except Exception as error:
         if not is_for_the_user(error):
             raise

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from functools import cache
+from threading import Thread
 
-import typer
-
-from patina.children import inherit
-from patina.flows.cli.output import console, errors, escape
+from patina.children import inherit, uninterrupted
+from patina.flows.cli.output import console, escape
 
 
 @cache
@@ -24,25 +22,8 @@ def tell_of_start() -> None:
 
 
 def prepare_for_training() -> None:
-    """Prefect's settings, before it is imported. A terminal's Ctrl-C also ends the embedded API, which Prefect would
-    then ask for minutes, and tell of in a page of text, before it lets go."""
+    """Prefect's settings, before it is imported."""
     prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
-    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
-
-
-@contextmanager
-def _ended_in_words() -> Iterator[None]:
-    """Within it Ctrl-C says that nothing is lost, and SIGTERM also ends the embedded API, which would go on."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    except KeyboardInterrupt:  # typer would only give the exit code
-        errors.print("\nstopped; nothing is lost, run it again to continue")
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -66,7 +47,7 @@ def training_shown() -> Iterator[None]:
                 self._bar.update(self._bar.task_ids[0], description=escape(description))
 
     bar = Bar(console)
-    with bar, _ended_in_words(), server_there("what was trained or evaluated is kept"):
+    with bar, server_there("what was trained or evaluated is kept"):
         if console.is_terminal:
             with watched_by(bar), listened_by(bar.listen):
                 yield
@@ -83,7 +64,8 @@ def server_there(kept: str = "the dataset is whole, as it was or as it should be
     from patina.flows.errors import ServerAwayError
 
     try:
-        yield
+        with _embedded_api():
+            yield
     except httpx.TransportError as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
@@ -91,6 +73,36 @@ def server_there(kept: str = "the dataset is whole, as it was or as it should be
             f"the Prefect server at {os.environ.get('PREFECT_API_URL', 'an address of its own')} does not answer "
             f"({error}); {kept}: start the server and run it again"
         ) from error
+
+
+@contextmanager
+def _embedded_api() -> Iterator[None]:
+    """Start Prefect's embedded API, where no server is named, as a process that a terminal's Ctrl-C does not reach: how
+    the flow ended could not be told any more. Nobody there listens to heartbeats, whose thread keeps a flow from ending
+    for a second."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
+
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        yield
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    def start() -> None:
+        with suppress(Exception):  # Prefect asks for it again, and tells what is wrong
+            SubprocessASGIServer().start()
+
+    with uninterrupted():  # which goes on to the thread and to its children
+        thread = Thread(target=copy_context().run, args=(start,), daemon=True, name="start the API")
+        thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -109,6 +121,10 @@ def prepare_prefect(level: str = "WARNING") -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": level,
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_INTERNAL_LEVEL": level,
     }.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("prefect").setLevel(level)
+    if "PREFECT_API_URL" not in os.environ:  # an embedded API that was ended would be asked for minutes
+        os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
+    for logger in ("prefect", "EventsWorker", "APILogWorker"):  # of what Prefect has yet to send when it is ended
+        logging.getLogger(logger).setLevel(level)

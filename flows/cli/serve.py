@@ -9,6 +9,7 @@ import typer
 
 from patina.flows.cli.output import console, escape
 from patina.flows.cli.prefect_env import prepare_prefect
+from patina.flows.cli.signals import leave_signals_to_libraries
 
 
 def run(
@@ -43,6 +44,7 @@ def serve(
 
         find_recipe(Path(watch))
     prepare_prefect()
+    leave_signals_to_libraries()
     from patina.flows.deployments import Watching
     from patina.flows.serving import serve_deployments
     from patina.flows.starting import as_seen_from_anywhere

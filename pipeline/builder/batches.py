@@ -10,6 +10,8 @@ import hashlib
 import math
 import os
 import pickle
+import re
+import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from patina.pipeline.builder.job import ShardJob, ShardResult
 from patina.pipeline.errors import BuildError
+from patina.pipeline.files import remove_leftovers
 from patina.pipeline.format.manifest import versions
 from patina.pipeline.scan.reading import SourceChangedError, read_verified
 from patina.pipeline.scan.source import Source
@@ -29,6 +32,9 @@ MAX_BATCHES = 200
 BATCH_SECONDS = 5.0
 """What a batch should take at the least: handing one to another process costs up to 0.2 s."""
 
+HALF = re.compile(r".*\.tmp", re.DOTALL)
+"""Whatever is half written in the staging folder, where all is ours."""
+
 ROUNDS = 4
 """Batches for each worker at the least, so that all end at about the same time."""
 
@@ -39,6 +45,7 @@ class StoredBatch:
 
     path      the file that holds their jobs, and `sha256` of its bytes.
     samples   how many samples they hold together; shards: their files' names.
+    permit    a file: the batch is wanted as long as it lies there; empty: whatever happens.
     versions  of all that can change a sample's bytes, where the batch was planned; code: digest of patina's own.
     """
 
@@ -46,6 +53,7 @@ class StoredBatch:
     sha256: str
     samples: int
     shards: tuple[str, ...] = field(repr=False)
+    permit: str
     versions: tuple[tuple[str, str], ...]
     code: str
 
@@ -61,7 +69,18 @@ def batch_count(workers: int, seconds: float) -> int:
     return max(workers, min(enough, MAX_BATCHES))
 
 
-def store_batches(batches: Iterable[Sequence[ShardJob]], staging: Path) -> list[StoredBatch]:
+def new_permit(staging: Path) -> Path:
+    """A permit that no other run of a build gives; those of earlier runs, and what they left half written, go. Workers
+    of a run that was killed thus stop where the next one begins."""
+    for old in staging.glob("*.permit"):
+        old.unlink(missing_ok=True)
+    remove_leftovers(staging, HALF)
+    return staging / f"{secrets.token_hex(8)}.permit"
+
+
+def store_batches(
+    batches: Iterable[Sequence[ShardJob]], staging: Path, permit: Path | None = None
+) -> list[StoredBatch]:
     """Write each batch's jobs into a file of the staging folder; publishing removes them."""
     for old in staging.glob("batch-*.jobs"):  # of runs that were cut short
         old.unlink(missing_ok=True)
@@ -77,7 +96,7 @@ def store_batches(batches: Iterable[Sequence[ShardJob]], staging: Path) -> list[
             os.fsync(file.fileno())
         names = tuple(job.name for job in jobs)
         count = sum(len(job.samples) for job in jobs)
-        stored.append(StoredBatch(str(path), digest, count, names, here, code_digest()))
+        stored.append(StoredBatch(str(path), digest, count, names, str(permit or ""), here, code_digest()))
     return stored
 
 

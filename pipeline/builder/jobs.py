@@ -12,6 +12,7 @@ from patina.pipeline.builder.batches import (
     batch_count,
     expect_staged,
     load_batch,
+    new_permit,
     store_batches,
 )
 from patina.pipeline.builder.job import Copy, ShardJob, ShardResult
@@ -26,6 +27,7 @@ from patina.pipeline.plan.planning import PlannedBuild
 from patina.pipeline.plan.wanted import WantedShard
 from patina.pipeline.progress import Events
 from patina.pipeline.scan.reading import SourceChangedError
+from patina.pipeline.stopping import expect_wanted, permitted_by, permitting, stoppable
 
 
 def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
@@ -81,16 +83,18 @@ def build_shards(
 ) -> list[list[ShardResult | SourceChangedError]]:
     """Make all shards, batch by batch, where `runner` runs. `seconds`: what they take on one core, as far as is known.
 
-    Progress is told after every sample, or, by workers in other processes, after every batch.
+    Progress is told after every sample, or, by workers in other processes, after every batch. An interruption, which is
+    no Exception, ends the work between two samples; finished shards stay.
     """
     if not jobs:  # something is dropped or told anew: no reason to start workers
         return []
-    for half in staging.glob("*.tmp"):  # of workers that were killed; one that still writes it keeps its open file
-        half.unlink(missing_ok=True)
+    permit = new_permit(staging)
     if runner.shares_memory:
-        return runner.map("build shards", partial(build_batch, progress=events.advance), make_batches(jobs))
-    stored = store_batches(make_batches(jobs, batch_count(runner.workers, seconds)), staging)
-    batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
+        with stoppable():
+            return runner.map("build shards", partial(build_batch, progress=events.advance), make_batches(jobs))
+    with permitting(permit):
+        stored = store_batches(make_batches(jobs, batch_count(runner.workers, seconds)), staging, permit)
+        batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
     expect_staged(result for batch in batches for result in batch if isinstance(result, ShardResult))
     return batches
 
@@ -106,8 +110,11 @@ def make_batches(jobs: Sequence[ShardJob], most: int = MAX_BATCHES) -> list[list
 
 
 def build_stored(batch: StoredBatch) -> list[ShardResult | SourceChangedError]:
-    """Make the shards of a batch that was left in the dataset's folder. Raises BuildError beside what they raise."""
-    return build_batch(load_batch(batch))
+    """Make the shards of a batch that was left in the dataset's folder. Raises BuildError beside what they raise, and
+    StoppedError once the batch's permit is gone."""
+    with permitted_by(batch.permit):
+        expect_wanted()
+        return build_batch(load_batch(batch))
 
 
 def build_batch(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
+
+from patina.pipeline.stopping import stoppable_threads
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -53,7 +54,7 @@ class Threads:
         """Run it on a pool of threads."""
         del step
         results = []
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
+        with stoppable_threads(self.workers) as pool:
             for item, result in zip(items, pool.map(function, items), strict=True):
                 results.append(result)
                 if finished:

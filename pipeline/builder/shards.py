@@ -22,13 +22,15 @@ from patina.pipeline.format.rows import sample_row
 from patina.pipeline.format.shard import write_shard
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import LESS_MEMORY, is_out_of_memory, keep_freed_memory
+from patina.pipeline.stopping import expect_wanted
 
 
 def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) -> ShardResult:
     """Make one shard in the staging folder, or find it there finished by an earlier run.
 
     Samples that exist already are copied as bytes, once their old shard's digest was verified; the rest is made.
-    `progress` is called with 1 after every sample. Raises SourceChangedError, OSError, BuildError.
+    `progress` is called with 1 after every sample. Raises SourceChangedError, OSError, BuildError; StoppedError between
+    two samples.
     """
     staged = Path(job.staging) / f"{job.name}.{job.fingerprint[:16]}"
     earlier = _finished(staged, job)
@@ -48,6 +50,7 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
 
     def packed() -> Iterator[bytes]:
         for sample in job.samples:
+            expect_wanted()
             data, fact = maker.sample(sample)
             facts.append(fact)
             yield data

@@ -10,7 +10,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +25,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.digests import ASKED_AT_ONCE
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.locations import LocationError
+from patina.pipeline.stopping import stoppable_threads
 
 STATE_FILE = "watch.json"
 
@@ -126,7 +126,7 @@ def _signature(planned: PlannedBuild) -> str:
         for path in (candidate.path, candidate.lq)
         if path
     }
-    with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+    with stoppable_threads(ASKED_AT_ONCE) as pool:
         lines += pool.map(_stamp, sorted(paths))
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 

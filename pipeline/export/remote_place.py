@@ -7,13 +7,13 @@ first, and renamed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.sources import locations
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 
 T = TypeVar("T")
 
@@ -146,8 +146,13 @@ class Place:
 
 def side_by_side(function: Callable[[T], object], items: Sequence[T]) -> None:
     """Call the function with each item, several at a time; the first error is raised once those under way ended."""
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        futures = [pool.submit(function, item) for item in items]
+
+    def one(item: T) -> None:
+        expect_wanted()
+        function(item)
+
+    with stoppable_threads(SIDE_BY_SIDE) as pool:
+        futures = [pool.submit(one, item) for item in items]
         try:
             for future in futures:
                 future.result()

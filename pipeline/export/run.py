@@ -8,7 +8,7 @@ import shutil
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -25,6 +25,7 @@ from patina.pipeline.format.manifest import SOURCE_SCHEMA, Manifest, ShardEntry,
 from patina.pipeline.format.rows import row_of
 from patina.pipeline.format.shard import read_shard
 from patina.pipeline.hashing import canonical_json, file_sha256
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.pipeline.text import human_bytes, nearest
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 
@@ -273,7 +274,7 @@ def _in_order(
         yield from map(add, samples)
         return
     waiting: deque[Future[Callable[[], None]]] = deque()
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         for sample in samples:
             waiting.append(pool.submit(add, sample))
             if len(waiting) > 2 * workers:
@@ -291,6 +292,7 @@ def _samples(view: View) -> Iterator[Sample]:
             what = "its bytes are not those that were written" if path.exists() else "is missing"
             raise ExportError(f"{path}: {what}; `patina build` makes it again, and then export again")
         for key, members, span in read_shard(path):
+            expect_wanted()
             row = row_of(key, members, span, shard.name, shard.split)
             yield sample_of(row, members, sources.row(row.source))
 

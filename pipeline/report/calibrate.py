@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import cv2
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.sources.reader import image_files
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.degradations import CATALOGUE
 from patina.synth.image import Image
 from patina.synth.rng import Rng, sample_seed
@@ -101,6 +101,7 @@ def calibrate(
     chosen = [files[i * len(files) // min(limit, len(files))] for i in range(min(limit, len(files)))]
 
     def one(item: tuple[str, str]) -> dict[str, tuple[Measured, Measured]]:
+        expect_wanted()
         cv2.setNumThreads(1)
         try:
             image = decode(Path(item[1]).read_bytes()).image
@@ -108,7 +109,7 @@ def calibrate(
             return {}
         return {name: _measured(name, image, item[0]) for name in CATALOGUE}
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         found = []
         for i, figures in enumerate(pool.map(one, chosen)):
             if progress:

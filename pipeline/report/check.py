@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +38,7 @@ from patina.pipeline.recipe.parse import parse_synthesis
 from patina.pipeline.scan.leaks.candidates import candidates, with_like_thumbs
 from patina.pipeline.scan.leaks.registration import register
 from patina.pipeline.scan.leaks.types import Scene
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 from patina.pipeline.versions.publication import has_names, lost_names
 from patina.pipeline.versions.version import current_or_none
@@ -147,13 +147,14 @@ def _check(
         found = list(_shard(out, shard, told) if depth == "images" else _bytes(out, shard, told, depth))
         replayed = 0
         for row in chosen.get(shard.name, ()) if not found else ():
+            expect_wanted()
             problem = _replay(out, row, degradations)
             replayed += problem is not None
             found += [Finding(f"{shard.name} {row.key}", problem)] if problem else []
         progress(1)
         return found, replayed
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         outcomes = list(pool.map(one, manifest.shards))
     damaged = [str(out / SHARDS / e.name) for e, (found, _) in zip(manifest.shards, outcomes, strict=True) if found]
     if damaged:
@@ -209,6 +210,7 @@ def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None) -> Iterat
         found: list[SampleRow] = []
         wrong: list[Finding] = []
         for key, members, span in read_shard(path):
+            expect_wanted()
             found.append(row_of(key, members, span, path.name, shard.split))
             wrong += _sample(f"{shard.name} {key}", members)
         if len(found) != shard.count:
@@ -363,6 +365,7 @@ def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], wor
         pairs = with_like_thumbs(scenes, pairs, store, workers)
 
     def compare(pair: tuple[int, int]) -> Finding | None:
+        expect_wanted()
         cv2.setNumThreads(1)
         one, other = (scenes[place] for place in pair)
         if not register(one.load(), other.load()).same:
@@ -370,7 +373,7 @@ def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], wor
         names = f"{one.name} ({one.split}) and {other.name} ({other.split})"
         return Finding(names, "are near duplicates on two sides of a split; force one `split` for both sources")
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         return [finding for finding in pool.map(compare, pairs.tolist()) if finding]
 
 

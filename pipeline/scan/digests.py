@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from stat import S_ISREG
 
@@ -22,6 +21,7 @@ from patina.pipeline.machine import keep_freed_memory
 from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
 from patina.pipeline.scan.source import ImageInfo
 from patina.pipeline.sources import locations
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.pipeline.text import printable
 
 ASKED_AT_ONCE = 32
@@ -81,7 +81,7 @@ def find_digests(
     keep_freed_memory()
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
         batch, begun_ns = stale[start : start + 256], time.time_ns()
-        with ThreadPoolExecutor(max_workers=workers) as pool:
+        with stoppable_threads(workers) as pool:
             results = list(pool.map(lambda p: _read(p, store), batch))
         store.put(
             [(r.path, r.stat, r.digest) for r in results if r.stat],
@@ -118,6 +118,7 @@ class _Read:
 
 def _read(path: str, store: ScanStore) -> _Read:
     stat: os.stat_result | None = None
+    expect_wanted()
     try:
         if locations.is_remote(path):
             data, digest = locations.fetch(path)
@@ -159,6 +160,7 @@ def _tags(paths: Sequence[str]) -> dict[str, tuple[str, int] | str]:
     """Tag and size of each remote file, or why it cannot be had. They wait for servers, so many are asked at once."""
 
     def ask(path: str) -> tuple[str, int] | str:
+        expect_wanted()
         try:
             return locations.tag(path)
         except locations.LocationError as error:
@@ -166,7 +168,7 @@ def _tags(paths: Sequence[str]) -> dict[str, tuple[str, int] | str]:
 
     if not paths:
         return {}
-    with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+    with stoppable_threads(ASKED_AT_ONCE) as pool:
         return dict(zip(paths, pool.map(ask, paths), strict=True))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -19,6 +18,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.digests import inspector_id
 from patina.pipeline.scan.reading import SourceChangedError, load_clean, read_verified
 from patina.pipeline.scan.source import Source, display_name
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.image import Image
 
 MAX_SHIFT = 1.5
@@ -125,7 +125,7 @@ def check_pairs(
     pairs = [i for i, s in enumerate(sources) if s.is_pair]
     keys = {i: (_as_cut(sources[i]), sources[i].lq_digest) for i in pairs}
     new = [i for i in pairs if store.pair(*keys[i], inspector_id()) is None]
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         for start in range(0, len(new), 256):  # stored by the batch, as digests are
             batch = new[start : start + 256]
             records = list(pool.map(lambda i: _compare(sources[i]), batch))
@@ -162,6 +162,7 @@ def _as_cut(source: Source) -> str:
 
 def _compare(source: Source) -> str:
     """The record of one pair's check; empty if the files are no longer what the scan saw."""
+    expect_wanted()
     try:
         clean = load_clean(source.path, source.content, source.border)
         degraded: Image = decode(read_verified(source.lq, source.lq_digest)).image

@@ -16,7 +16,15 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.files import lock, replacing, still_names, write_atomically, write_page
+from patina.pipeline.files import (
+    lock,
+    remove_leftovers,
+    replacing,
+    still_names,
+    temporary_folder,
+    write_atomically,
+    write_page,
+)
 
 
 def mode(path: Path) -> int:
@@ -261,3 +269,77 @@ def test_what_is_in_the_way_of_the_lock_is_told(tmp_path: Path) -> None:
         lock(tmp_path / "lock", HeldError, make=make),
     ):
         pass
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What killed processes leave
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from patina.pipeline.files import replacing, temporary_folder
+folder, kind = Path(sys.argv[1]), sys.argv[2]
+with (temporary_folder if kind == "folder" else replacing)(folder / "a") as half:
+    (half / "part" if kind == "folder" else half).write_text("half of it")
+    print(half, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_writer_left_goes_and_what_a_live_one_writes_stays(tmp_path: Path, kind: str) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path), kind]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        halves = []
+        for writer in writers:
+            assert writer.stdout is not None
+            halves.append(Path(writer.stdout.readline().strip()))
+        remove_leftovers(tmp_path)
+        assert all(half.exists() for half in halves)
+        writers[0].kill()
+        writers[0].wait()
+        assert halves[0].exists(), "it could not remove it"
+        remove_leftovers(tmp_path)
+        assert [half.exists() for half in halves] == [False, True]
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+
+
+def test_whoever_writes_next_in_a_folder_removes_what_was_left_there(tmp_path: Path) -> None:
+    left = [tmp_path / ".half-a.0123abcd.tmp", tmp_path / ".half-b.png.89abcdef.tmp"]
+    others = [tmp_path / ".half-a.tmp", tmp_path / "half-a.0123abcd.tmp", tmp_path / ".half-a.0123abcd.tmp.png"]
+    for path in (*left, *others):
+        path.write_text("x")
+    folder = tmp_path / ".half-c.00000000.tmp"
+    (folder / "deep").mkdir(parents=True)
+    write_atomically(tmp_path / "a", b"x", durable=False)
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a", *others]), "users' own names are let be"
+
+
+def test_a_library_writes_into_a_folder_of_its_own(tmp_path: Path) -> None:
+    """safetensors writes another file first, whose name nobody knows, and gives it the name that it was told."""
+
+    def write(half: Path) -> None:
+        assert half.name == "a"
+        assert half.parent.parent == tmp_path
+        half.with_name(".tmp123").write_text("what it would leave if it were killed")
+        fresh = half.with_name("b")
+        fresh.write_text("whole")
+        fresh.replace(half)
+
+    write_atomically(tmp_path / "a", write, durable=True)
+    assert (tmp_path / "a").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_temporary_folder_that_is_renamed_stays(tmp_path: Path) -> None:
+    with temporary_folder(tmp_path / "a") as half:
+        (half / "x").touch()
+        half.rename(tmp_path / "a")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "x"]
+    with pytest.raises(ValueError), temporary_folder(tmp_path / "b"):
+        raise ValueError
+    assert not list(tmp_path.glob(".half-*"))

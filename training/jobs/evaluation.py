@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 from patina.children import python
 from patina.pipeline.errors import PipelineError
+from patina.pipeline.files import temporary_folder
 from patina.pipeline.versions.lease import pinned
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
 from patina.training.data.dataset import dataset_digest
@@ -269,8 +270,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
     fingerprint = fingerprint_of(stage, model, dataset_digest(dataset), options)
     device = "cuda" if torch.cuda.is_available() and not options.cpu else "cpu"
     meter = _Meter(stage.name)
-    fresh = folder / f".{PICTURES}.{os.getpid()}.tmp"  # a folder, which `write_atomically` does not write
-    try:
+    with temporary_folder(folder / PICTURES) as fresh:
         if stage.names_degradations:
             text = classify(
                 folder / MODEL,
@@ -282,7 +282,6 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 progress=meter,
             ).to_json()
         else:
-            fresh.mkdir()
             text = evaluate(
                 folder / MODEL,
                 dataset,
@@ -305,13 +304,11 @@ def _evaluate(job: Mapping[str, Any]) -> None:
             missing_ok=True
         )  # so that a death before the last line leaves one to make again
         shutil.rmtree(folder / PICTURES, ignore_errors=True)
-        if fresh.is_dir():
+        if not stage.names_degradations:
             fresh.rename(folder / PICTURES)
         write_text(folder / EVALUATION, text)
         made = {"fingerprint": fingerprint, "model": model, "options": options.deciding(stage)}
         write_text(folder / EVALUATION_INPUTS, json.dumps(made, indent=1, sort_keys=True) + "\n")
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _report(job: Mapping[str, Any]) -> None:

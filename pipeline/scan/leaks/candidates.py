@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.scan.leaks.thumbnails import NEAR_THUMBS, THUMB, normalised, thumbnail
 from patina.pipeline.scan.leaks.types import MATCHER, Scene
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 
 NEAR_BITS = 18
 """Perceptual hashes that differ in at most so many of 64 bits are candidates. A recompressed or resized copy differs in
@@ -38,6 +38,7 @@ def candidates(hashes: Sequence[str], *, sides: Sequence[str] | None = None, wor
         found = []
         block = numbers[top : top + rows, None]
         for left in range(top, len(numbers), columns):
+            expect_wanted()
             distances = np.bitwise_count(block ^ numbers[None, left : left + columns])
             at = np.flatnonzero(distances.ravel() <= NEAR_BITS)
             i, j = np.divmod(at, distances.shape[1])
@@ -46,7 +47,7 @@ def candidates(hashes: Sequence[str], *, sides: Sequence[str] | None = None, wor
             found.append(np.stack([places[i[wanted]], places[j[wanted]]], axis=1))
         return found
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         parts = [part for found in pool.map(near, range(0, len(numbers), rows)) for part in found]
     pairs = np.concatenate([np.zeros((0, 2), np.int32), *parts])
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
@@ -71,13 +72,14 @@ def with_like_thumbs(
     places = [int(i) for i in np.unique(pairs)]
 
     def thumbnail_record(place: int) -> tuple[str, str, str] | None:
+        expect_wanted()
         scene = scenes[place]
         record = store.inspection(scene.content, f"thumb-{matcher_id()}")
         body = bytes.fromhex(record) if record else thumbnail(scene.load()).tobytes()
         thumbs[place] = normalised(np.frombuffer(body, np.uint8))
         return None if record else (scene.content, f"thumb-{matcher_id()}", body.hex())
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         for start in range(0, len(places), 256):
             records = pool.map(thumbnail_record, places[start : start + 256])
             store.put([], [record for record in records if record])

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import cv2
@@ -32,6 +31,7 @@ from patina.pipeline.scan.leaks.candidates import as_numbers, candidates, matche
 from patina.pipeline.scan.leaks.clusters import DisjointSets, assign
 from patina.pipeline.scan.leaks.registration import match_from_record, match_record, reduced, registered
 from patina.pipeline.scan.leaks.types import Leaks, Link, Match, Scene
+from patina.pipeline.stopping import expect_wanted, stoppable_threads
 
 
 def find_leaks(
@@ -81,6 +81,7 @@ def links_between(
         return reduced(scenes[place].load())
 
     def compare(pair: tuple[int, int]) -> Match:
+        expect_wanted()
         cv2.setNumThreads(1)  # registrations run side by side
         first, second = (scenes[i] for i in pair)
         sizes = (first.width, first.height), (second.width, second.height)
@@ -88,7 +89,7 @@ def links_between(
 
     joined = DisjointSets(len(scenes))
     links: list[Link] = []
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with stoppable_threads(workers) as pool:
         for start in range(0, len(pairs), 64):  # of fixed size, or the links would depend on the workers
             batch = [(int(i), int(j)) for i, j in pairs[start : start + 64]]
             open_pairs = [(i, j) for i, j in batch if joined.root(i) != joined.root(j)]

@@ -1,0 +1,310 @@
+"""Commands that a signal ends: soon, with one line, leaving nothing that the next run does not remove, and losing
+nothing that was finished."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from patina.flows.cli.signals import WORDS, Signals
+from patina.pipeline import stopping
+from patina.pipeline.builder.build import build
+from patina.pipeline.format.layout import PRIVATE, SHARDS
+from patina.pipeline.format.manifest import load_manifest
+from patina.pipeline.recipe.parse import load_recipe
+from patina.pipeline.report.check import check
+from tests.pipeline.making import photos
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 60.0
+"""Seconds until which something must have happened, on a machine that others use too."""
+
+SOON = 20.0
+"""Seconds in which a command that was asked to stop has ended, likewise: alone on a machine it is one or two."""
+
+RECIPE = "buckets = 2\n[[sources]]\npath = 'photos'\n[degradations.noisy]\n[degradations.jpeg-compressed]\n"
+
+TEMPORARY = re.compile(r"\.half-.*|.*\.tmp|batch-.*\.jobs|.*\.permit|\..*\.patina-(half|old)|\.tmp.*")
+
+
+@dataclass
+class Ended:
+    """How a command ended: its exit code, what it printed to stderr, and how long after the signal."""
+
+    code: int
+    told: str
+    seconds: float
+
+
+@contextmanager
+def begun(folder: Path, *words: object, module: bool = True) -> Iterator[subprocess.Popen[str]]:
+    """A command in a group of its own, as a terminal starts it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("PREFECT_LOGGING_LEVEL")  # the command's own is what a user sees
+    stopped = ["tests.flows.cli.stopped", str(folder / "mark")] if module else ["patina"]
+    with (folder / "stderr.txt").open("w") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *stopped, *map(str, words)],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            text=True,
+            start_new_session=True,
+            # a child of a shell's background job ignores SIGINT
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(condition: Callable[[], bool], what: str, folder: Path, seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        told = (folder / "stderr.txt").read_text()[-2000:]
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s:\n{told}"
+        time.sleep(0.005)
+
+
+def stopped(folder: Path, number: signal.Signals, after: int, *words: object) -> Ended:
+    """A command that gets a signal, its whole group as from a terminal, once it has left so many marks."""
+    mark = folder / "mark"
+    mark.unlink(missing_ok=True)
+    with begun(folder, *words) as process:
+        wait_for(
+            lambda: process.poll() is not None or (mark.exists() and mark.stat().st_size >= after), "the work", folder
+        )
+        assert process.poll() is None, f"it ended by itself: {(folder / 'stderr.txt').read_text()}"
+        start = time.monotonic()
+        os.killpg(process.pid, number)
+        code = process.wait(PATIENCE)
+        return Ended(code, (folder / "stderr.txt").read_text(), time.monotonic() - start)
+
+
+def run_again(folder: Path, *words: object) -> None:
+    with begun(folder, *words) as process:
+        assert process.wait(PATIENCE) == 0, (folder / "stderr.txt").read_text()
+
+
+def temporaries(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if TEMPORARY.fullmatch(p.name))
+
+
+def expect_stopped(ended: Ended, number: signal.Signals) -> None:
+    if number is signal.SIGKILL:
+        assert ended.code == -number
+        return
+    assert ended.code == 128 + number
+    assert ended.told.splitlines() == [WORDS]
+    assert ended.seconds < SOON
+
+
+def staged(out: Path) -> set[int]:
+    """Inodes of the shards that lie finished in the staging folder."""
+    folder = out / PRIVATE / "staging"
+    return {path.with_suffix("").stat().st_ino for path in folder.glob("*.json")} if folder.is_dir() else set()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Without Prefect
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 80 samples, in the folder of its recipe."""
+    folder = tmp_path_factory.mktemp("stops")
+    photos(folder / "photos", 40, 40, 32)
+    (folder / "recipe.toml").write_text(RECIPE)
+    build(load_recipe(folder / "recipe.toml"), folder / "dataset")
+    return folder / "dataset"
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+
+def signals(*quick: signal.Signals) -> pytest.MarkDecorator:
+    """A test for each signal: each takes ten seconds, so those that are not `quick` are slow ones."""
+    each = [pytest.param(n, id=n.name, marks=() if n in quick else pytest.mark.slow) for n in (*SIGNALS, signal.SIGHUP)]
+    return pytest.mark.parametrize("number", each)
+
+
+@signals(signal.SIGINT, signal.SIGKILL)
+def test_a_build_ends_between_two_samples_and_goes_on_from_there(
+    dataset: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out, words = tmp_path / "out", ("build", dataset.parent / "recipe.toml", tmp_path / "out")
+    expect_stopped(stopped(tmp_path, number, 10, *words), number)  # while the photographs are read
+    marks = (tmp_path / "mark").stat().st_size
+    assert marks < 40
+    expect_stopped(stopped(tmp_path, number, 100, *words), number)  # in the second half of 80 samples
+    finished = staged(out)
+    assert finished, "whole shards are kept"
+    if number is not signal.SIGKILL:
+        assert [name for name in temporaries(out) if ".half" in name] == [], "nothing is half written"
+    run_again(tmp_path, *words)
+    assert temporaries(out) == []
+    assert finished <= {path.stat().st_ino for path in (out / SHARDS).glob("*.tar")}, "and not made again"
+    assert load_manifest(out).digest == load_manifest(dataset).digest  # type: ignore[union-attr]
+    assert list((out / PRIVATE / "staging").iterdir()) == []
+
+
+@signals(signal.SIGTERM)
+def test_a_check_ends_between_two_samples(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+    words = ("command", "check", dataset, "--replay", "all", "--workers", "2")
+    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if "sqlite" not in path.name}
+    expect_stopped(stopped(tmp_path, number, 20, *words), number)
+    assert (tmp_path / "mark").stat().st_size < 80
+    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if "sqlite" not in path.name} == before
+    run_again(tmp_path, *words)
+    assert temporaries(dataset) == []
+
+
+@pytest.mark.parametrize("to", ["folders", pytest.param("parquet", marks=pytest.mark.slow)])
+@signals(signal.SIGINT, signal.SIGKILL)
+def test_an_export_ends_between_two_samples(dataset: Path, tmp_path: Path, number: signal.Signals, to: str) -> None:
+    words = ("command", "export", dataset, "--to", to, "--out", tmp_path / "export", "--workers", "2")
+    expect_stopped(stopped(tmp_path, number, 20, *words), number)
+    assert not (tmp_path / "export").exists()
+    assert bool(temporaries(tmp_path)) == (number is signal.SIGKILL)
+    run_again(tmp_path, *words)
+    assert temporaries(tmp_path) == []
+    assert any((tmp_path / "export").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_restoration_ends_between_two_photographs(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+    words, out = ("restore", dataset.parent / "photos", tmp_path / "out"), tmp_path / "out"
+    expect_stopped(stopped(tmp_path, number, 5, *words), number)
+    made = len([path for path in out.iterdir() if path.suffix == ".png"])
+    assert 4 <= made < 40
+    (out / ".half-good-001.png.0123abcd.tmp").write_text("what SIGKILL leaves in the middle of a write")
+    run_again(tmp_path, *words)
+    assert temporaries(out) == []
+    assert len(list(out.iterdir())) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_training_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path, number: signal.Signals) -> None:
+    from patina.training.checkpoints.resume import StageFolder
+    from patina.training.loop.job import Job
+    from tests.training.running import small_dataset, stage
+
+    dataset = small_dataset(tmp_path / "small")
+    table = stage("controller", max_images=4000, save_every=8, validation={"every": 0}).table()
+    job = Job(table, str(dataset), str(tmp_path / "run"), "", 0, True).save(tmp_path / "job.json")
+    states = StageFolder(tmp_path / "run" / "controller")
+    command = [sys.executable, "-m", "patina.training.loop", str(job)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def run() -> subprocess.Popen[bytes]:
+        with (tmp_path / "stderr.txt").open("a") as log:
+            return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+
+    for delay in (0.0, 0.1):
+        with run() as process:
+            first = states.states()
+            wait_for(lambda first=first: states.states() != first, "a state", tmp_path)  # type: ignore[misc]
+            time.sleep(delay)
+            process.send_signal(number)
+            assert process.wait(PATIENCE) != 0
+    assert "Traceback" not in (tmp_path / "stderr.txt").read_text()
+    left = tmp_path / "run" / "controller" / ".half-state.safetensors.0123abcd.tmp"
+    left.mkdir()  # what SIGKILL leaves in the middle of a write
+    (left / ".tmpXYZ").write_text("half a state")
+    seen = max(int(path.name[6:18]) for path in states.states())
+    Job(table, str(dataset), str(tmp_path / "run"), "", 0, True, stop_at=seen + 8).save(tmp_path / "job.json")
+    with run() as process:
+        process.wait(PATIENCE)
+    assert max(int(path.name[6:18]) for path in states.states()) == seen + 8
+    assert temporaries(tmp_path / "run") == []
+
+
+def test_signals_that_are_ignored_stay_so_and_handlers_come_back() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signals = Signals()
+        with signals.heeded():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, "as nohup has it"
+            assert signal.getsignal(signal.SIGINT) != before[signal.SIGINT]
+        assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
+        assert not signals.received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_the_first_signal_asks_all_work_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_asked", stopping._Asked())
+    signals = Signals()
+    with pytest.raises(KeyboardInterrupt):
+        signals._come(signal.SIGTERM, None)
+    assert signals.received == signal.SIGTERM
+    with pytest.raises(stopping.StoppedError):
+        stopping.expect_wanted()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# With Prefect
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["threads", "processes", "dask"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_build_by_a_runner_ends_with_all_its_workers(tmp_path: Path, runner: str, number: signal.Signals) -> None:
+    photos(tmp_path / "photos", 60, 480, 320)
+    (tmp_path / "recipe.toml").write_text(RECIPE + "[degradations.rainy]\n[degradations.snowy]\n")
+    out = tmp_path / "out"
+    words = ("build", tmp_path / "recipe.toml", "--out", out, "--runner", runner, "--workers", "2")
+    staging = out / PRIVATE / "staging"
+    with begun(tmp_path, *words, module=False) as process:
+        wait_for(lambda: staging.is_dir() and any(staging.glob(".half-*")), "a shard under way", tmp_path, 180)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        start = time.monotonic()
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        code = process.wait(PATIENCE)
+        ended = Ended(code, (tmp_path / "stderr.txt").read_text(), time.monotonic() - start)
+        print(f"{runner} {number.name}: {ended.seconds:.1f} s")
+        expect_stopped(ended, number)
+        builders = [worker for worker in workers if not _is_api(worker)]
+        _, alive = psutil.wait_procs(builders, timeout=SOON)
+        assert not alive, "no worker outlives the build"
+        if number is signal.SIGKILL:
+            os.killpg(process.pid, signal.SIGKILL)  # Prefect's embedded API
+    finished = staged(out)
+    run_again_by(tmp_path, *words)
+    assert temporaries(out) == []
+    assert finished <= {path.stat().st_ino for path in (out / SHARDS).glob("*.tar")}
+    assert check(out).ok
+
+
+def run_again_by(folder: Path, *words: object) -> None:
+    with begun(folder, *words, module=False) as process:
+        assert process.wait(180) == 0, (folder / "stderr.txt").read_text()
+
+
+def _is_api(process: psutil.Process) -> bool:
+    try:
+        return "uvicorn" in process.cmdline()
+    except psutil.Error:
+        return False
