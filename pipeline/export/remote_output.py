@@ -24,7 +24,9 @@ from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
 from patina.pipeline.format.manifest import Manifest, dataset_folder, load_manifest, parse_manifest
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.progress import Events
+from patina.pipeline.redaction import holds_secret
 from patina.pipeline.sources import locations
+from patina.pipeline.sources.locations import cause_to_tell
 
 SIDE_BY_SIDE = 8
 """Transfers under way at a time: they wait for the network, and not for this machine."""
@@ -49,7 +51,11 @@ class RemoteOutputError(PipelineError, RuntimeError):
 def mirror_of(address: str) -> Path:
     """The folder of this machine where the dataset at an address is built; it lies in the cache."""
     name = re.sub(r"[^\w.-]", "_", locations.base_name(address))[:80] or "dataset"
-    return locations.cache_folder() / "outputs" / f"{name}-{hashlib.sha256(_plain(address).encode()).hexdigest()[:12]}"
+    return (
+        locations.cache_folder()
+        / "outputs"
+        / f"{name}-{hashlib.sha256(_plain(locations.place(address)).encode()).hexdigest()[:12]}"
+    )
 
 
 def dataset_folder_of(out: str, events: Events) -> Path:
@@ -71,9 +77,20 @@ def dataset_at(named: str, events: Events) -> Path:
     return dataset_folder(folder)
 
 
+def expect_no_secret(address: str) -> None:
+    """Raise RemoteOutputError for an address of an output with a password or a signature in it: orchestrators keep
+    what a run is called with, and no file system that can be written to reads it there."""
+    if locations.is_remote(address) and holds_secret(address):
+        raise RemoteOutputError(
+            f"{address}: an output's address was given with a password or a token in it; write it without, and give "
+            "the secret by environment variable or fsspec's configuration"
+        )
+
+
 def expect_writable(address: str) -> None:
     """Raise RemoteOutputError unless files can be written to the address, and none but a dataset's lie there. Leaves
     nothing there."""
+    expect_no_secret(address)
     protocol = address.partition("://")[0]
     if protocol in READ_ONLY:
         raise RemoteOutputError(
@@ -87,7 +104,7 @@ def expect_writable(address: str) -> None:
         system.rm_file(_within(address, PROBE))
     except Exception as error:
         what = f"{_plain(address)}/{PROBE}: cannot be written: {error}; check the address and its credentials"
-        raise RemoteOutputError(what) from error
+        raise RemoteOutputError(what) from cause_to_tell(error)
 
 
 def pull(address: str, events: Events) -> Path:
@@ -211,7 +228,9 @@ def _get(address: str, name: str, target: Path, *, needed: bool = True) -> bool:
         target.unlink(missing_ok=True)
         if isinstance(error, FileNotFoundError) and not needed:
             return False
-        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be fetched: {error}") from error
+        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be fetched: {error}") from locations.cause_to_tell(
+            error
+        )
     return True
 
 
@@ -222,21 +241,27 @@ def _put(address: str, name: str, source: Path) -> None:
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
         system.put_file(str(source), path)
     except Exception as error:
-        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be written: {error}; run it again") from error
+        raise RemoteOutputError(
+            f"{_plain(address)}/{name}: cannot be written: {error}; run it again"
+        ) from cause_to_tell(error)
 
 
 def _write(address: str, name: str, data: bytes) -> None:
     try:
         locations.system_of(address).pipe_file(_within(address, name), data)
     except Exception as error:
-        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be written: {error}; run it again") from error
+        raise RemoteOutputError(
+            f"{_plain(address)}/{name}: cannot be written: {error}; run it again"
+        ) from cause_to_tell(error)
 
 
 def _remove(address: str, name: str) -> None:
     try:
         locations.system_of(address).rm_file(_within(address, name))
     except Exception as error:
-        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be removed: {error}; run it again") from error
+        raise RemoteOutputError(
+            f"{_plain(address)}/{name}: cannot be removed: {error}; run it again"
+        ) from cause_to_tell(error)
 
 
 def _read(address: str, name: str) -> bytes | None:
@@ -248,7 +273,9 @@ def _read(address: str, name: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except Exception as error:
-        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be read: {error}") from error
+        raise RemoteOutputError(f"{_plain(address)}/{name}: cannot be read: {error}") from locations.cause_to_tell(
+            error
+        )
     return data
 
 
@@ -262,7 +289,9 @@ def _names_at(address: str, folder: str = "") -> set[str]:
     except FileNotFoundError:
         return set()
     except Exception as error:
-        raise RemoteOutputError(f"{_plain(address)}/{folder}: cannot be listed: {error}") from error
+        raise RemoteOutputError(f"{_plain(address)}/{folder}: cannot be listed: {error}") from locations.cause_to_tell(
+            error
+        )
     return {path.rpartition("/")[2] for path in found if path.strip("/") != place.strip("/")}
 
 

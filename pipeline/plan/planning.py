@@ -29,6 +29,7 @@ from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.progress import Events, Meter, Silent
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.scan.scan import scan
 from patina.pipeline.scan.source import Scan, Source
 from patina.pipeline.sources.reader import Refusal
@@ -276,8 +277,8 @@ def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dic
         "split": source.split,
         "degradation": source.degradation,
         "set": reader.title,
-        "licence": reader.licence or source.licence,
-        "attribution": reader.attribution or source.attribution,
+        "licence": without_secrets(reader.licence or source.licence),
+        "attribution": without_secrets(reader.attribution or source.attribution),
         "phash": source.info.phash,
         "bytes": source.bytes,
         "width": source.info.width,

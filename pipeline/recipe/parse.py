@@ -17,6 +17,7 @@ from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.recipe import shipped
 from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
 from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
+from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.sources import READERS
 from patina.pipeline.sources.reader import Reader
 from patina.pipeline.text import nearest
@@ -108,7 +109,8 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     }
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
-    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, resolved_table)
+    told = without_secrets_in(resolved_table)  # it is stored and published; the readers have the addresses whole
+    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told)
 
 
 def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:

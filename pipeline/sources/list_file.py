@@ -98,7 +98,8 @@ class ListFile:
     @property
     def root(self) -> str:
         """Where relative paths start."""
-        return self.folder or self.path.rpartition("/")[0] or "/"
+        path = self.path.partition("?")[0] if self.path.startswith(locations.WEB) else self.path
+        return self.folder or path.rpartition("/")[0] or "/"
 
     def find(self) -> Found:
         """Read the list. Local files must be there; remote ones are asked for when they are read.
@@ -377,12 +378,18 @@ class _Places:
     def names(self, paths: Sequence[str]) -> dict[str, str]:
         """What to call each of these locations: its path relative to the root, without `..` and never absolute.
 
-        What lies elsewhere is named relative to the folder that holds all such files.
+        What lies elsewhere is named relative to the folder that holds all such files. Addresses are named without
+        their secrets.
         """
-        inner = self._root if self._root.endswith("/") else self._root + "/"
-        inside = {path: path.removeprefix(inner) for path in paths if path.startswith(inner)}
-        others = [path for path in paths if path not in inside]
-        steps = {path: path.partition("://")[2] if locations.is_remote(path) else path.lstrip("/") for path in others}
+        root = locations.place(self._root)
+        inner = root if root.endswith("/") else root + "/"
+        plain = {path: locations.place(path) for path in paths}
+        inside = {path: there.removeprefix(inner) for path, there in plain.items() if there.startswith(inner)}
+        others = {path: there for path, there in plain.items() if path not in inside}
+        steps = {
+            path: there.partition("://")[2] if locations.is_remote(there) else there.lstrip("/")
+            for path, there in others.items()
+        }
         common = os.path.commonpath([posixpath.dirname(s) for s in steps.values()]) if others else ""
         outside = {path: posixpath.relpath(s, common) if common else s for path, s in steps.items()}
         return {path: printable(name) for path, name in (inside | outside).items()}

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, image_files
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS
@@ -35,6 +36,7 @@ def check_label(label: str) -> None:
 
 def set_name(folder: str) -> str:
     """What to call the set whose clean images lie in `folder`: the first name upwards that names no mere side."""
+    folder = locations.place(folder)
     steps = [step for step in folder.rstrip("/").split("/") if step]
     return next((step for step in reversed(steps) if step.lower() not in SIDES), steps[-1] if steps else folder)
 
