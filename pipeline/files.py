@@ -5,17 +5,26 @@ from __future__ import annotations
 import errno
 import fcntl
 import getpass
+import hashlib
 import os
+import re
 import secrets
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 ATTEMPTS = 100
 """Times that a lock is asked for again, where another process removes its file just then."""
+
+HALF = re.compile(r"\.half-.*\.([0-9a-f]{4})([0-9a-f]{6,})[0-9a-f]{8}\.tmp", re.DOTALL)
+"""The name of a file that is being written: of what machine and process."""
+
+ABANDONED_SECONDS = 3600
+"""After which a half file whose process cannot be asked is taken for left."""
 
 _BUSY = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 """What a file system answers where another process holds the lock."""
@@ -34,13 +43,14 @@ def replacing(
 
     durable    force the file and its folder to the disk, so that a power cut finds the earlier file or the new one.
     private    only this user may read the file; else everyone whom the umask lets.
-    temporary  its path, where someone looks for what a killed process left; else `.half-NAME.RANDOM.tmp` beside `path`:
-               several threads, processes and machines may write the same file at the same time.
+    temporary  its path, where someone looks for what a killed process left; else `.half-NAME.WHO.tmp` beside `path`:
+               several threads, processes and machines may write the same file at the same time. WHO names machine and
+               process, so that `remove_halves` knows whether anybody still writes it.
 
     Raises OSError.
     """
     if temporary is None:  # a part of the name, since a name has at most 255 bytes, and a character up to four
-        temporary = path.with_name(f".half-{path.name[:56]}.{secrets.token_hex(4)}.tmp")
+        temporary = path.with_name(f".half-{path.name[:56]}.{_machine()}{os.getpid():06x}{secrets.token_hex(4)}.tmp")
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666))
         mode = temporary.stat().st_mode
@@ -56,6 +66,45 @@ def replacing(
         raise
     if durable:
         sync(path.parent)
+
+
+def remove_halves(folder: Path) -> list[Path]:
+    """Remove what `replacing` left below a folder in processes that were killed; gives what it removed.
+
+    A file of a process that lives here stays. One of another machine, or of an earlier release, which did not say whose
+    it is, stays until nobody wrote to it for an hour.
+    """
+    removed = []
+    for path in sorted(folder.rglob(".half-*.tmp")):
+        who = HALF.fullmatch(path.name)
+        with suppress(OSError):  # it may have taken its name just now
+            if who and who[1] == _machine():
+                live = _lives(int(who[2], 16))
+            else:
+                live = time.time() - path.stat().st_mtime < ABANDONED_SECONDS
+            if not live:
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+@cache
+def _machine() -> str:
+    """Four hex digits for this machine since it was started: process numbers begin anew with it."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        name += Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+    return hashlib.sha256(name.encode()).hexdigest()[:4]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def write_atomically(

@@ -225,8 +225,8 @@ class HuggingFace:
                 printable(_text_of(_within(row, roles.licence), _class_names(features.get(roles.licence)))) or licence
             )
             owed = printable(_text_of(_within(row, roles.attribution), ())) or owed
-            stated = {"licence": without_secrets(licence), "attribution": without_secrets(owed)}
-            candidates.append(replace(found, **stated))  # what is found is kept in the cache
+            licence, owed = without_secrets(licence), without_secrets(owed)  # what is found is kept in the cache
+            candidates.append(replace(found, licence=licence, attribution=owed))
         return Found(_distinct(candidates), refusals)
 
     def _candidate(
