@@ -16,7 +16,15 @@ from typing import Any
 
 import pytest
 
-from patina.pipeline.files import lock, replacing, still_names, write_atomically, write_page
+from patina.pipeline.files import (
+    ABANDONED_SECONDS,
+    lock,
+    remove_halves,
+    replacing,
+    still_names,
+    write_atomically,
+    write_page,
+)
 
 
 def mode(path: Path) -> int:
@@ -89,6 +97,26 @@ def test_a_temporary_file_has_the_name_by_which_it_is_swept(tmp_path: Path) -> N
         assert half == tmp_path / "a.tmp"
         assert half.read_bytes() == b""
     assert not half.exists()
+
+
+def test_half_files_go_with_their_process(tmp_path: Path) -> None:
+    """This process lives; one whose number nobody has does not; whose it is cannot be told of other machines' files."""
+    with replacing(tmp_path / "mine") as half:
+        who = half.name.rsplit(".", 2)[1]
+        machine = who[:4]
+        assert int(who[4:-8], 16) == os.getpid()
+        dead = tmp_path / f".half-a.{machine}{2**22:06x}{'0' * 8}.tmp"  # Linux numbers no process so high
+        other = tmp_path / "below" / f".half-b.{'0' * 4 if machine != '0' * 4 else '1' * 4}{2**22:06x}{'0' * 8}.tmp"
+        earlier = tmp_path / ".half-c.0123abcd.tmp"
+        other.parent.mkdir()
+        for path in (dead, other, earlier, tmp_path / "half-d.tmp"):
+            path.write_bytes(b"half")
+        assert remove_halves(tmp_path) == [dead]
+        for path in (other, earlier):
+            os.utime(path, (time.time() - ABANDONED_SECONDS - 1,) * 2)
+        assert sorted(remove_halves(tmp_path)) == sorted([other, earlier])
+        assert half.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "below", "half-d.tmp"}
 
 
 @pytest.mark.parametrize("letter", ["a", "ü", "写", "😀"])

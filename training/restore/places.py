@@ -181,11 +181,10 @@ def _expect_free(given: Sequence[Path], jobs: Sequence[RestoreJob], out: Path) -
             raise SourceError(
                 f"{printable(str(job.out))} is a folder, where a photograph would go; choose another --out"
             )
-        above = next(
-            (p for p in job.out.parents if p != out and out in p.parents and p.exists() and not p.is_dir()), None
-        )
-        if above:
-            raise SourceError(f"{printable(str(above))} is a file, where a folder would go; choose another --out")
+        for above in job.out.parents:
+            if out in above.parents and os.path.lexists(above) and not above.is_dir():
+                what = "no folder can be made here, for it is a file; choose another --out"
+                raise CheckpointError(f"{printable(str(above))}: {what}")
         key = unicodedata.normalize("NFC", place).casefold() if folded else place
         other = takers.setdefault(key, job.source)
         if other != job.source:
