@@ -104,7 +104,7 @@ class StageFolder:
 
     def latest(self) -> tuple[State | None, list[str]]:
         """The newest state that is whole, and what was wrong with newer ones."""
-        troubles = []
+        troubles: list[str] = []
         for path in reversed(self.states()):
             try:
                 return _state(path), troubles

@@ -28,6 +28,7 @@ from patina.pipeline.hashing import file_sha256
 from patina.pipeline.sources.locations import cache_folder
 from patina.pipeline.sources.reader import walk
 from patina.pipeline.text import printable
+from patina.training.errors import CheckpointError
 from patina.training.restore.photo import writable
 
 MOST_NAMED = 5
