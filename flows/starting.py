@@ -31,7 +31,7 @@ def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
             raise RunError(f"--param: expected name=value, found {word!r}")
         try:
             parameters[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):  # thousands of brackets are no JSON that anybody meant
             parameters[name] = value
     return parameters
 

@@ -45,7 +45,7 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: not valid TOML: it is no UTF-8 text") from None
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     try:
         return parse_recipe(table, folder, path.stem)

@@ -13,8 +13,9 @@ from patina.training.restore.hosts import Hosts, OnlyHosts
 OURS = ["127.0.0.1", "127.0.0.1:7860", "localhost", "LOCALHOST:7860", "localhost.", "[::1]", "[::1]:7860"]
 OTHERS = [
     "", "evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost.evil.example",
-    "evil.example#localhost", "localhost@evil.example", "evil.example/localhost", "127.0.0.2", "0.0.0.0", "[::2]", "[",
-    "localhost:x@evil.example", "evil.example\\@localhost", "user@localhost", "127.0.0.1?", "2130706433", "localhost,evil.example", "gradio.live",
+    "evil.example#localhost", "localhost@evil.example", "evil.example/localhost", "127.0.0.2", "0.0.0.0", "[::2]",
+    "[", "localhost:x@evil.example", "evil.example\\@localhost", "user@localhost", "127.0.0.1?", "2130706433",
+    "localhost,evil.example", "gradio.live",
 ]  # fmt: skip
 
 
