@@ -6,11 +6,12 @@ import random
 from collections.abc import Iterator
 
 ODD = (
-    b"\0", b"\xff\xfe", b"\xc3", b"\xef\xbb\xbf", b"\r", b"\n", b'"', b"'", b'"""', b"[", b"]", b"[[", b"]]", b"{", b"}",
-    b"=", b",", b"#", b"\\", b"\\u0000", b"\\ud800", b"..", b"/", b"~", b"~nobody/x", b"://", b"s3://", b"http://[", b"?",
-    b"-1", b"0", b"1e999", b"nan", b"inf", b"-inf", b"true", b"false", b"1979-05-27", b"07:32:00", b"9" * 5000, b"[" * 3000,
-    b"null", b"{}", b"[]", b"''", b'""', b"1.5", b"'1e-3'", b"0x10", b"\xe2\x80\xa8", b"\x1b[31m", "ü".encode(), b"%s", b"*",
-    b"[1, 2]", b"{a = 1}", b"(" * 200, b"a.b.c", b"\t", b" ", b";", b"|", b"name", b"path", b"kind",
+    b"\0", b"\xff\xfe", b"\xc3", b"\xef\xbb\xbf", b"\r", b"\n", b'"', b"'", b'"""', b"[", b"]", b"[[", b"]]",
+    b"{", b"}", b"=", b",", b"#", b"\\", b"\\u0000", b"\\ud800", b"..", b"/", b"~", b"~nobody/x", b"://",
+    b"s3://", b"http://[", b"?", b"-1", b"0", b"1e999", b"nan", b"inf", b"-inf", b"true", b"false",
+    b"1979-05-27", b"07:32:00", b"9" * 5000, b"[" * 3000, b"null", b"{}", b"[]", b"''", b'""', b"1.5",
+    b"'1e-3'", b"0x10", b"\xe2\x80\xa8", b"\x1b[31m", "ü".encode(), b"%s", b"*", b"[1, 2]", b"{a = 1}", b"(" *
+    200, b"a.b.c", b"\t", b" ", b";", b"|", b"name", b"path", b"kind",
 )  # fmt: skip
 """What is put into texts: ends and beginnings of everything, numbers of all kinds, bytes of no encoding."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -23,7 +24,9 @@ from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES
 from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
+from patina.pipeline.plan.cost import memory_warning
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.wanted import Wanted
@@ -154,6 +157,7 @@ def plan_from_stores(
     )
     if built and not _papers_are_there(out, built):
         plan = replace(plan, relabel=True)
+    _warn_of_memory(memory_warning(wanted, [step.shard for step in plan.build], options.workers, available_memory()))
     return PlannedBuild(out, found, captions, wanted, plan, built, damage, refusals, rows, facts)
 
 
@@ -164,6 +168,14 @@ def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | Non
     """
     with explain_errors(out, "plan with fewer --workers, or where there is more"), Stores.open(out) as stores:
         return plan_from_stores(recipe, out, stores, options, events)
+
+
+@cache
+def _warn_of_memory(warning: str) -> None:
+    """Say before anything is made, and once, that the workers may not fit: it is of this machine, and no note of the
+    dataset's."""
+    if warning:
+        logging.getLogger(__name__).warning("%s", warning)
 
 
 def check_budget(planned: PlannedBuild, options: Options) -> None:

@@ -20,7 +20,7 @@ from patina.pipeline.recipe.settings import construct, expect_int, expect_type, 
 from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.sources import READERS
 from patina.pipeline.sources.reader import Reader
-from patina.pipeline.text import nearest
+from patina.pipeline.text import nearest, one_line
 from patina.synth.compose import JOINT, Composite
 from patina.synth.degradation import Degradation
 from patina.synth.degradations import CATALOGUE
@@ -34,23 +34,25 @@ def load_recipe(path: Path) -> Recipe:
 
     Relative paths in it start at the file's folder; for one that comes with patina, at the working folder.
     """
-    folder = path.resolve().parent
-    if not path.is_file() and not path.suffix and (own := shipped.FOLDER / f"{path}.toml").exists():
-        path, folder = own, Path.cwd()
     try:
+        folder = path.resolve().parent
+        if not path.is_file() and not path.suffix and (own := shipped.FOLDER / f"{path}.toml").exists():
+            path, folder = own, Path.cwd()
         text = path.read_text("utf-8")
     except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+        raise RecipeError(f"{one_line(str(path), 300)}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not valid TOML: it is no UTF-8 text") from None
+    except ValueError as error:  # a name with a byte that no file can have
+        raise RecipeError(f"{one_line(str(path), 300)}: cannot be read: {error}") from None
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+        raise RecipeError(f"{path}: not valid TOML: {one_line(str(error))}") from None
     try:
         return parse_recipe(table, folder, path.stem)
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        raise RecipeError(f"{path}: {one_line(str(error))}") from None
 
 
 def find_recipe(path: Path) -> Recipe:
@@ -69,7 +71,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     seed = expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
     entries = expect_type("sources", table.get("sources", []), list, "[[sources]] tables")
     if not entries:
-        raise RecipeError('no [[sources]]: name at least one folder, such as\n\n[[sources]]\npath = "photos"')
+        raise RecipeError('no [[sources]]: name at least one folder: a line [[sources]], and below it path = "photos"')
     sources, source_tables = zip(*(kind_of("[[sources]]", e, READERS, folder, "folder") for e in entries), strict=True)
     for source in sources:
         _expect_split(source.split)

@@ -20,7 +20,7 @@ from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below
-from patina.pipeline.text import printable
+from patina.pipeline.text import one_line, printable
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS
 
@@ -124,7 +124,7 @@ class ListFile:
             if not problem and lq in degraded:
                 problem = f"pairs {entry.lq} with another clean image than line {degraded[lq]} does"
             if problem:
-                refusals.append(Refusal(printable(f"{file}, line {entry.line}"), printable(problem)))
+                refusals.append(Refusal(printable(f"{file}, line {entry.line}"), one_line(printable(problem), 500)))
                 continue
             seen.add((gt, lq))
             if lq:
@@ -197,7 +197,7 @@ class ListFile:
         else:
             header, rows = self._table_rows(text, suffix)
         if kind == "daclip" or (self.format == "auto" and not self._chosen and _is_daclip(header, rows)):
-            return _daclip(header, rows, self.title)
+            return _daclip(header, rows, self.title, self.path)
         return self._from_columns(header, rows)
 
     @cached_property
@@ -332,11 +332,12 @@ def _daclip_label(title: str) -> str:
     return JOINT.join(columns.label_of(name) for name in title.rpartition(": ")[2].split(","))
 
 
-def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str) -> Iterator[_Entry]:
+def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str, path: str) -> Iterator[_Entry]:
     side = columns.held_out(name.removeprefix("daclip_"))
     for column in ("filepath", "title"):
         if column not in header:
-            raise SourceError(f"path: expected DA-CLIP's columns filepath and title, found {columns.listed(header)}")
+            what = f"in {path} DA-CLIP's columns filepath and title"
+            raise SourceError(f"path: expected {what}, found {columns.listed(header)}")
     for row in rows:
         lq = row.cells.get("filepath", "").strip()
         title = row.cells.get("title", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -69,8 +70,10 @@ class Pairs:
             raise SourceError('pattern: give one with match = "regex", and only with it')
         for setting, pattern in (("pattern", self.pattern), ("gt_pattern", self.gt_pattern)):
             try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
+                with warnings.catch_warnings():  # of patterns that a later Python may read otherwise
+                    warnings.simplefilter("ignore")
+                    groups = re.compile(pattern).groups
+            except (re.error, RecursionError, OverflowError) as error:
                 raise SourceError(f"{setting}: {pattern!r} is no regular expression: {error}") from None
             if pattern and not groups:
                 raise SourceError(f"{setting}: {pattern!r} needs a group in parentheses around what must be equal")

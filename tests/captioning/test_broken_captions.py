@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from patina.captioning.captioner import CaptionError, Photo
@@ -20,7 +21,7 @@ TEXTS = {
 
 
 def photo_in(folder: Path, name: str) -> Photo:
-    return Photo(name=name, folder=str(folder), content="0" * 64, load=lambda: None)  # type: ignore[arg-type,return-value]
+    return Photo("0" * 64, name, str(folder), lambda: np.zeros((16, 16, 3), np.uint8))
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from patina.pipeline.text import nearest
+from patina.pipeline.text import nearest, one_line
 from patina.training.errors import StageError
 from patina.training.stages.rules import check
 from patina.training.stages.stage import (
@@ -69,7 +69,7 @@ def parse_stage(text: str, name: str) -> Stage:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise StageError(f"stage {name}: no TOML: {error}") from None
+        raise StageError(f"stage {name}: no TOML: {one_line(str(error))}") from None
     if "name" in table:
         raise StageError(f"stage {name}: the name is the file's; remove `name`")
     return parse_file_table(table, name)
@@ -120,7 +120,7 @@ def _parsed(table: Mapping[str, Any], name: str) -> Stage:
     try:  # by JSON, whose lists are tuples where a setting is one
         stage = TypeAdapter(Stage).validate_json(json.dumps({**table, "name": name}, default=str), strict=True)
     except ValidationError as error:
-        raise StageError(f"stage {name}: " + "; ".join(_told(e) for e in error.errors())) from None
+        raise StageError(f"stage {name}: " + one_line("; ".join(_told(e) for e in error.errors()))) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise StageError(f"stage {name}: {error}") from None
     check(stage)

@@ -11,7 +11,7 @@ from patina.training.stages.plan import PLANS, load_plan, parse_stage, parse_tab
 from tests.fuzzing import expect_one_line, mutations
 
 TEXT = """objective = 'sde'
-network = 'irsde-unet'
+network = 'unet-irsde'
 max_images = 64
 
 [data]
