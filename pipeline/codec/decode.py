@@ -180,9 +180,9 @@ def _bytes_per_pixel(picture: PIL.Image.Image, data: bytes, wide: bool) -> float
 
 def _bytes_per_pixel_of_tiff(tags: Any, size: tuple[int, int], bands: int, own: int, wide: bool) -> float:
     bits = tags.get(258, 8)
-    stored = (sum(bits) if isinstance(bits, tuple) else bits * bands) / 8
+    stored = float(sum(bits) if isinstance(bits, tuple) else bits * bands) / 8
     area = tags[322] * tags[323] if 324 in tags else size[0] * min(tags.get(278, size[1]), size[1])
-    buffer = stored * area / (size[0] * size[1])  # of one strip or tile
+    buffer = float(stored * area / (size[0] * size[1]))  # of one strip or tile
     if wide:
         return max(own + buffer, (2 * stored if bands > 1 else 5) + buffer)
     return own + max(buffer, 3)

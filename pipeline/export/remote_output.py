@@ -51,11 +51,8 @@ class RemoteOutputError(PipelineError, RuntimeError):
 def mirror_of(address: str) -> Path:
     """The folder of this machine where the dataset at an address is built; it lies in the cache."""
     name = re.sub(r"[^\w.-]", "_", locations.base_name(address))[:80] or "dataset"
-    return (
-        locations.cache_folder()
-        / "outputs"
-        / f"{name}-{hashlib.sha256(_plain(locations.place(address)).encode()).hexdigest()[:12]}"
-    )
+    plain = _plain(locations.place(address)).encode("utf-8", "backslashreplace")
+    return locations.cache_folder() / "outputs" / f"{name}-{hashlib.sha256(plain).hexdigest()[:12]}"
 
 
 def dataset_folder_of(out: str, events: Events) -> Path:

@@ -164,7 +164,10 @@ def public(text: str) -> str:
     """A text without what only its author should know: see `shown_recipe`."""
     text = without_secrets(text)
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        address = urlsplit(text)
+        try:
+            address = urlsplit(text)
+        except ValueError:  # of a host that is none
+            return text.partition("?")[0]
         if address.scheme.lower() == "file":
             return PurePosixPath(address.path).name
         return urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))

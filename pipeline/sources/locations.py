@@ -76,7 +76,10 @@ def file_of(location: str) -> str:
 def base_name(location: str) -> str:
     """The file's name, without its folders; of a web address without its query, and as it is called there."""
     path = place(file_of(location)).rstrip("/")
-    return unquote(urlsplit(path).path if path.startswith(WEB) else path).rpartition("/")[2]
+    if path.startswith(WEB):
+        path = re.split("[?#]", path.partition("://")[2], maxsplit=1)[0]  # as urlsplit, which refuses some hosts
+        path = path.partition("/")[2].rstrip("/")
+    return unquote(path).rpartition("/")[2]
 
 
 def place(location: str) -> str:
@@ -205,7 +208,7 @@ def local_copy(location: str) -> Path:
     if not is_remote(location):
         return Path(location)
     now, size = tag(location)
-    name = hashlib.sha256(f"{place(location)}\n{now}\n{size}".encode()).hexdigest()
+    name = hashlib.sha256(f"{place(location)}\n{now}\n{size}".encode("utf-8", "backslashreplace")).hexdigest()
     plain = re.sub(r"[^\w.-]", "_", base_name(location))[-80:]  # the end, which tells what kind of file it is
     target = cache_folder() / "files" / f"{name[:32]}-{plain}"
     if now and target.exists() and size in {-1, target.stat().st_size}:
