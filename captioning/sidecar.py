@@ -24,6 +24,9 @@ __all__ = ["CaptionError", "Sidecar"]
 NAME_COLUMNS = ("name", "filepath", "file_name", "filename", "image")
 CAPTION_COLUMNS = ("caption", "title", "text")
 
+MOST_SHOWN = 300
+"""Characters that a message shows of what was found."""
+
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}  # a name that is too long cannot exist either
 
 
@@ -299,6 +302,7 @@ def _row(path: Path, place: str, name: str, text: str) -> Row:
 
 
 def _broken(path: Path, place: str, expected: str, found: str, remedy: str) -> CaptionError:
+    found = found if len(found) <= MOST_SHOWN else found[:MOST_SHOWN] + "…"
     return CaptionError(f"{path}, {place}: expected {expected}, found {found}; {remedy}")
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from patina.pipeline.redaction import without_secrets
+
 if TYPE_CHECKING:
     from patina.pipeline.report.check import Checked
 
@@ -13,7 +15,10 @@ MAX_FINDINGS_NAMED = 5
 
 
 class FlowError(Exception):
-    """Something that a flow cannot go on with. Says what was found and what to do."""
+    """Something that a flow cannot go on with. Says what was found and what to do, and no secret of an address."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class FindingsError(FlowError, RuntimeError):

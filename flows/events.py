@@ -101,8 +101,8 @@ def announce(report: BuildResult, out: str) -> bool:
 
 
 def absolute(place: str) -> str:
-    """A folder's absolute path; an address as it is, without a slash at its end."""
-    return place.rstrip("/") if locations.is_remote(place) else str(Path(place).absolute())
+    """A folder's absolute path; an address without its secrets and without a slash at its end."""
+    return locations.place(place).rstrip("/") if locations.is_remote(place) else str(Path(place).absolute())
 
 
 def asset_key(place: str, split: str) -> str:

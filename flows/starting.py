@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL
 
 from patina.flows.errors import RunError
 from patina.pipeline.sources.locations import is_remote
-from patina.pipeline.text import nearest
+from patina.pipeline.text import nearest, shown
 
 PATH_PARAMETERS = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""
@@ -28,10 +28,10 @@ def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise RunError(f"--param: expected name=value, found {word!r}")
+            raise RunError(f"--param: expected name=value, found {shown(word)}")
         try:
             parameters[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):  # thousands of brackets are no JSON that anybody meant
             parameters[name] = value
     return parameters
 

@@ -8,9 +8,15 @@ about the matter of a single module (an address, an export, a disk) stands in th
 
 from __future__ import annotations
 
+from patina.pipeline.redaction import without_secrets
+
 
 class PipelineError(Exception):
-    """Something that making, reading or handing on a dataset cannot go on with. Says what was found and what to do."""
+    """Something that making, reading or handing on a dataset cannot go on with. Says what was found and what to do,
+    and no secret of an address that it names."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class SourceError(PipelineError, ValueError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,6 +57,22 @@ def within_memory(advice: str = LESS_MEMORY) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise BuildError(f"too little memory{f' for {error}' if str(error) else ''}; {advice}") from error
+
+
+def available_memory() -> int:
+    """Bytes that this machine, or the container that this process is in, can still give; 0 if nothing tells."""
+    free = _number_in(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+) kB") * 1024
+    group = Path("/sys/fs/cgroup")
+    limit, used = (_number_in(group / name, r"(\d+)\s*") for name in ("memory.max", "memory.current"))
+    return min(free, max(limit - used, 1)) if limit and free else free
+
+
+def _number_in(path: Path, pattern: str) -> int:
+    try:
+        found = re.search(pattern, path.read_text("ascii"))
+    except (OSError, ValueError):
+        return 0
+    return int(found[1]) if found else 0
 
 
 def usable_cores() -> int:

@@ -42,6 +42,18 @@ def printable(name: str) -> str:
     return plain(text)
 
 
+def one_line(text: str, most: int = 800) -> str:
+    """A message on one line, for any terminal: line ends become spaces, and what is longer than `most` is cut."""
+    line = plain(" ".join(text.split()))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def counted(number: int, noun: str) -> str:
     """`1 sample`, `2,000 samples`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -26,6 +26,7 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> None:
     home: Path = tmp_path_factory.mktemp("home")
     os.environ["PREFECT_HOME"] = str(home / "prefect")
     os.environ["HF_HOME"] = str(home / "huggingface")
+    os.environ["XDG_CACHE_HOME"] = str(home / "cache")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -251,12 +251,14 @@ def run_build(
     from patina.captioning.captioner import Run
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.builder.build import result_if_idle
+    from patina.pipeline.export.remote_output import expect_no_secret
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.plan.planning import Options
     from patina.pipeline.recipe.parse import find_recipe
     from patina.pipeline.sources.expect import expect_sources
     from patina.pipeline.sources.locations import is_remote
 
+    expect_no_secret(out)
     loaded = find_recipe(recipe)
     cores = workers or usable_cores()
     options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)

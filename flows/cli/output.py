@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.text import plain
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def escape(text: str) -> str:
-    """A text of any origin for the terminal: no markup, and no control character but the line feed acts on it."""
-    return escape_markup(plain(text, keep="\n"))
+    """A text of any origin for the terminal: no markup, no control character but the line feed acts on it, and no
+    address tells a secret."""
+    return escape_markup(without_secrets(plain(text, keep="\n")))
 
 
 def print_plan(planned: PlannedBuild, cores: int) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from patina.flows.cli.options import ModelOption, OneDeviceOption, StageOption, SteeringOption
-from patina.flows.cli.output import console, errors, escape, print_restored
+from patina.flows.cli.output import console, errors, escape, print_lines, print_restored
 from patina.flows.cli.training import expect_torch
 
 
@@ -39,14 +39,15 @@ def restore(
     expect_torch()
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.progress import Meter
-    from patina.training.restore.files import restore_files, restore_jobs
+    from patina.training.restore.files import restore_files
     from patina.training.restore.load import load_model
     from patina.training.restore.options import RestoreOptions
+    from patina.training.restore.places import plan_restoring
 
     options = RestoreOptions(
         sampler=sampler, steps=steps, seed=seed, tile=tile, overlap=overlap, strip=strip, quality=quality
     )
-    restore_jobs(photos, out)
+    print_lines(plan_restoring(photos, out).lines, 1000, "yellow")
     restorer = load_model(model, steering=steering, stage=stage, device=device)
     with TerminalEvents(console) as events, Meter(events, "restoring", "network calls") as meter:
         done = restore_files(photos, out, restorer, options, progress=meter, on_restored=print_restored)

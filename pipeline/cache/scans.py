@@ -1,5 +1,6 @@
 """What earlier scans found, in one SQLite file: digests by path and stat, inspections by digest. A cache: losing it
-costs time and nothing else."""
+costs time and nothing else. Addresses are kept without secrets: a renewed signature finds what an earlier one left.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from patina.pipeline.cache.database import open_database, seal, unseal
+from patina.pipeline.redaction import holds_secret, without_secrets
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -40,6 +42,16 @@ class ScanStore:
         """Open or make the file at `path`; in memory if None. A damaged file is put aside and begun anew."""
         self._lock = threading.Lock()
         self._connection = open_database(path, SCHEMA)
+        self._forget_secrets()
+
+    def _forget_secrets(self) -> None:
+        """Take out what an earlier release kept under addresses with secrets, so that no byte of it stays."""
+        told = self._connection.execute("SELECT path FROM remote WHERE path LIKE '%@%' OR path LIKE '%=%'").fetchall()
+        stale = [(path,) for (path,) in told if holds_secret(path)]
+        if stale:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            with self._connection:
+                self._connection.executemany("DELETE FROM remote WHERE path=?", stale)
 
     def close(self) -> None:
         """Close the file."""
@@ -68,13 +80,14 @@ class ScanStore:
 
     def remote_digest(self, path: str, tag: str, size: int) -> str | None:
         """The stored digest of a remote file, if its tag and size are as stored; never without a tag."""
-        query = "SELECT digest FROM remote WHERE path=? AND tag=? AND size=?"
+        query, path = "SELECT digest FROM remote WHERE path=? AND tag=? AND size=?", without_secrets(path)
         row = self._one(query, (path, tag, size)) if tag else None
         return None if row is None else unseal(str(row[0]), path, tag, size)
 
     def put_remote(self, files: Iterable[tuple[str, str, int, str]]) -> None:
         """Keep digests of remote files: (path, tag, size, digest)."""
-        rows = [(*key, seal(digest, *key)) for *key, digest in files]
+        keys = [((without_secrets(path), tag, size), digest) for path, tag, size, digest in files]
+        rows = [(*key, seal(digest, *key)) for key, digest in keys]
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO remote VALUES (?,?,?,?)", rows)
 
@@ -145,7 +158,7 @@ class ScanStore:
         paths = list(paths)
         with self._lock, self._connection:
             self._connection.executemany("DELETE FROM files WHERE path=?", [(os.fsencode(p),) for p in paths])
-            self._connection.executemany("DELETE FROM remote WHERE path=?", [(p,) for p in paths])
+            self._connection.executemany("DELETE FROM remote WHERE path=?", [(without_secrets(p),) for p in paths])
 
     def rates(self) -> dict[str, tuple[float, float]]:
         """Seconds of one core and bytes per megapixel for each degradation, as the last build measured them."""

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
+from numpy.typing import NDArray
 
 from patina.pipeline.codec.png import deflate
+from patina.pipeline.codec.wide_png import comes_in_rows, png_chunks, wide_rows
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.machine import is_out_of_memory
 from patina.pipeline.text import plain
 from patina.synth.image import SMALLEST_SIDE, Image, Map
 
 MAX_PIXELS = 100_000_000
-MAX_BYTES = 2_000_000_000
-"""More than any image of MAX_PIXELS takes: a larger file is no photograph, and is not read into memory."""
+MAX_BYTES = 700_000_000
+"""A larger file is not read into memory: what it takes beside its pixels would be more than MAX_MEMORY."""
+
+MAX_MEMORY = 1_200_000_000
+"""Bytes that a process holds at the most while it decodes one file: the file, its pixels, Python and the libraries."""
+
+PROCESS_BYTES = 80_000_000
+"""Of them, Python and the libraries."""
+
+BLOCK_PIXELS = 1 << 20
+"""Pixels that are converted at a time, so that a photograph is held once and not in each of its forms."""
 
 PIL.Image.init()  # else `open` knows only some formats, and refuses the names of the others
 FORMATS = tuple(f for f in ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF") if f in PIL.Image.OPEN)
@@ -61,8 +71,9 @@ def decode(data: bytes) -> Decoded:
     MemoryError where there is too little memory for it: that is no fault of the file's.
 
     Refused: empty, not an image, truncated, damaged where a checksum tells, animated or of several pages, under 16 px
-    a side, over 100 megapixels (before decoding), partly transparent, or of 32 bits a channel. Converted: grey,
-    palette, CMYK and 16-bit images (rounded to 8), opaque alpha (dropped), EXIF rotation (applied).
+    a side, over 100 megapixels or what MAX_MEMORY holds (before decoding), partly transparent, or of 32 bits a
+    channel. Converted: grey, palette, CMYK and 16-bit images (rounded to 8), opaque alpha (dropped), EXIF rotation
+    (applied).
     """
     if not data:
         raise BadImageError("the file is empty (0 bytes)")
@@ -107,7 +118,7 @@ def _check_header(picture: PIL.Image.Image) -> None:
 def _check_container(picture: PIL.Image.Image, data: bytes) -> None:
     """What Pillow takes without a word: bytes that do not fit their checksums, and rows of which there are none."""
     if picture.format == "PNG":
-        for kind, body, checksum in _png_chunks(data):
+        for kind, body, checksum in png_chunks(data):
             decides = kind[:1].isupper() or kind == b"tRNS"  # what else there is says nothing of pixels
             if decides and deflate.crc32(body, deflate.crc32(kind)) != checksum:
                 raise BadImageError(f"is damaged: its chunk {_plain(kind.decode('latin-1'))} does not fit its checksum")
@@ -121,37 +132,95 @@ def _check_container(picture: PIL.Image.Image, data: bytes) -> None:
             raise BadImageError(f"is damaged: {found} of its {wanted} strips or tiles are there")
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
-    """Kind, body and checksum of every whole chunk of a PNG, up to the last one that belongs to the picture."""
-    view, place = memoryview(data), 8
-    while place + 12 <= len(data):
-        length, kind = int.from_bytes(view[place : place + 4], "big"), bytes(view[place + 4 : place + 8])
-        end = place + 8 + length
-        if end + 4 > len(data):
-            return
-        yield kind, view[place + 8 : end], int.from_bytes(view[end : end + 4], "big")
-        if kind == b"IEND":
-            return
-        place = end + 4
-
-
 def _pixels(picture: PIL.Image.Image, data: bytes) -> Decoded:
     kind = picture.format or ""
-    if _has_16_bits(picture, data):
-        return Decoded(_decode_16_bits(picture, data), "", kind)
-    if picture.mode in {"I", "F"}:
+    wide = _has_16_bits(picture, data)
+    if not wide and picture.mode in {"I", "F"}:
         raise BadImageError("has 32 bits a channel; convert it to 8 or 16 bits")
+    _expect_room(picture, data, wide)
+    if wide:
+        return Decoded(_decode_16_bits(picture, data), "", kind)
     rotated = picture.getexif().get(_ORIENTATION, 1) not in {0, 1}
-    if rotated:
-        picture = PIL.ImageOps.exif_transpose(picture)
-    if picture.has_transparency_data:
-        with_alpha = picture.convert("RGBA")
-        if np.asarray(with_alpha.getchannel("A")).min() < 255:
-            raise BadImageError(_TRANSPARENT)
-        return Decoded(np.array(with_alpha.convert("RGB")), "", kind)
-    own = picture.mode == "RGB" and not rotated and (kind == "JPEG" or (kind == "PNG" and data.rfind(_PNG_END) > 0))
-    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-    return Decoded(np.array(rgb), {"JPEG": "jpg", "PNG": "png"}[kind] if own else "", kind)
+    picture.load()
+    turn = picture.getexif().get(_ORIENTATION, 1)  # a TIFF's is applied already, and gone
+    image = _upright(_blocks(picture), picture.height, picture.width, turn)
+    own = picture.mode == "RGB" and not rotated and not picture.has_transparency_data
+    own = own and (kind == "JPEG" or (kind == "PNG" and data.rfind(_PNG_END) > 0))
+    return Decoded(image, {"JPEG": "jpg", "PNG": "png"}[kind] if own else "", kind)
+
+
+def _expect_room(picture: PIL.Image.Image, data: bytes, wide: bool) -> None:
+    """Raise BadImageError for a file that cannot be decoded within MAX_MEMORY."""
+    width, height = picture.size
+    need = PROCESS_BYTES + len(data) + width * height * _bytes_per_pixel(picture, data, wide)
+    if need > MAX_MEMORY:
+        raise BadImageError(
+            f"takes {need / 1e9:.2f} GB to decode, more than {MAX_MEMORY / 1e9:.2f} ({width}×{height} px, a file of "
+            f"{len(data) / 1e6:,.0f} MB); cut it into smaller photographs, or save it as a JPEG or an 8-bit PNG"
+        )
+
+
+def _bytes_per_pixel(picture: PIL.Image.Image, data: bytes, wide: bool) -> float:
+    """What decoding holds at its peak for each pixel, beside the file: measured, see the tests."""
+    kind, bands = picture.format, len(picture.getbands())
+    if kind == "WEBP":  # the library keeps two canvases and hands out a third
+        return 18
+    if kind == "AVIF":  # planes of the decoder, the same as RGB, and Pillow's
+        return 10.5
+    own = 1 if picture.mode in {"1", "L", "P"} else 4  # Pillow takes four bytes for three
+    if kind == "TIFF":
+        return _bytes_per_pixel_of_tiff(picture.tag_v2, picture.size, bands, own, wide)  # type: ignore[attr-defined]
+    if wide:
+        whole = 4 * bands if bands > 1 else 5  # OpenCV's, and a copy of it
+        return 7 if kind == "PPM" else 4.5 if kind == "PNG" and comes_in_rows(data) else whole
+    if picture.info.get("progressive"):  # all coefficients, two bytes each, before the first pixel
+        return max(own + 2 * bands, own + 3)
+    return own + 3
+
+
+def _bytes_per_pixel_of_tiff(tags: Any, size: tuple[int, int], bands: int, own: int, wide: bool) -> float:
+    bits = tags.get(258, 8)
+    stored = float(sum(bits) if isinstance(bits, tuple) else bits * bands) / 8
+    area = tags[322] * tags[323] if 324 in tags else size[0] * min(tags.get(278, size[1]), size[1])
+    buffer = float(stored * area / (size[0] * size[1]))  # of one strip or tile
+    if wide:
+        return max(own + buffer, (2 * stored if bands > 1 else 5) + buffer)
+    return own + max(buffer, 3)
+
+
+def _blocks(picture: PIL.Image.Image) -> Iterator[Image]:
+    """The rows of a loaded picture of 8 bits, some at a time, as RGB. Raises BadImageError for one that is partly
+    transparent."""
+    transparent = picture.has_transparency_data
+    for top, bottom in _row_blocks(picture.height, picture.width):
+        block = picture.crop((0, top, picture.width, bottom))
+        if transparent:
+            block = block.convert("RGBA")
+            if np.asarray(block.getchannel("A")).min() < 255:
+                raise BadImageError(_TRANSPARENT)
+        yield np.asarray(block if block.mode == "RGB" else block.convert("RGB"))
+
+
+def _row_blocks(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """First and last row, not included, of blocks of about BLOCK_PIXELS."""
+    rows = max(1, BLOCK_PIXELS // width)
+    return ((top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _upright(blocks: Iterable[Image], height: int, width: int, orientation: int) -> Image:
+    """The stored rows as one image, H×W×3, turned as EXIF's `orientation` (1 to 8) says; other numbers turn nothing."""
+    swapped = orientation in {5, 6, 7, 8}
+    image = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    stored = image.swapaxes(0, 1) if swapped else image  # the same memory, seen as the file has it
+    if orientation in {3, 4, 6, 7}:
+        stored = stored[::-1]
+    if orientation in {2, 3, 7, 8}:
+        stored = stored[:, ::-1]
+    top = 0
+    for block in blocks:
+        stored[top : top + len(block)] = block
+        top += len(block)
+    return image
 
 
 def _has_16_bits(picture: PIL.Image.Image, data: bytes) -> bool:
@@ -167,22 +236,49 @@ def _has_16_bits(picture: PIL.Image.Image, data: bytes) -> bool:
 
 
 def _decode_16_bits(picture: PIL.Image.Image, data: bytes) -> Image:
-    picture.load()  # Pillow says what is wrong with a broken file; OpenCV keeps all 16 bits of a whole one
-    wide: Any = np.array(picture, np.uint16) if picture.format == "PPM" else _opencv_16_bits(data)
-    tags = picture.tag_v2 if picture.format == "TIFF" else {}  # type: ignore[attr-defined]
+    with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as whole:
+        whole.load()  # Pillow says what is wrong with a broken file; OpenCV keeps all 16 bits of a whole one
+        turn = whole.getexif().get(_ORIENTATION, 1)  # a TIFF's is applied already, and gone
+        if whole.format == "PPM":
+            return _upright(_grey_blocks(whole), whole.height, whole.width, turn)
+        info, tags = whole.info, whole.tag_v2 if whole.format == "TIFF" else {}  # type: ignore[attr-defined]
+    del whole  # its pixels have served
+    if picture.format == "PNG" and comes_in_rows(data):
+        return _upright(map(_opaque_8_bits, wide_rows(data)), picture.height, picture.width, turn)
+    wide: Any = _opencv_16_bits(data)
     if wide is None or wide.dtype != np.uint16 or tags.get(284, 1) != 1:  # OpenCV misreads separate planes
         raise BadImageError("is a 16-bit image of an unknown kind; convert it to 8 bits")
     if tags.get(262) == 0:  # white is zero, which OpenCV ignores
-        wide = 65535 - wide
-    clear = picture.info.get("transparency") if wide.ndim == 2 else None  # the one level of a grey PNG that is clear
-    opaque = wide.ndim == 2 or wide.shape[2] == 3 or int(wide[..., 3].min()) == 65535
-    if not opaque or (clear is not None and bool((wide == clear).any())):
+        np.subtract(65535, wide, out=wide)
+    clear = info.get("transparency") if wide.ndim == 2 else None  # the one level of a grey PNG that is clear
+    if clear is not None and bool((wide == clear).any()):
         raise BadImageError(_TRANSPARENT)
-    levels = ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)  # rounded, not the high byte
-    rgb = levels[..., 2::-1] if wide.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)  # OpenCV gives BGR
-    upright = PIL.Image.fromarray(np.ascontiguousarray(rgb))
-    upright.getexif()[_ORIENTATION] = picture.getexif().get(_ORIENTATION, 1)  # a TIFF's is applied already, and gone
-    return np.array(PIL.ImageOps.exif_transpose(upright))
+    height, width = wide.shape[:2]
+    return _upright((_opaque_8_bits(wide[a:b]) for a, b in _row_blocks(height, width)), height, width, turn)
+
+
+def _opaque_8_bits(wide: NDArray[np.uint16]) -> Image:
+    """Rows of grey, BGR or BGRA of 16 bits as RGB of 8. Raises BadImageError for any that are partly transparent."""
+    if wide.ndim == 2:
+        return _grey(_rounded(wide))
+    if wide.shape[2] == 4 and int(wide[..., 3].min()) < 65535:
+        raise BadImageError(_TRANSPARENT)
+    return _rounded(wide[..., 2::-1])
+
+
+def _grey_blocks(picture: PIL.Image.Image) -> Iterator[Image]:
+    """The rows of a grey picture whose levels Pillow holds in 32 bits, some at a time."""
+    for top, bottom in _row_blocks(picture.height, picture.width):
+        yield _grey(_rounded(np.asarray(picture.crop((0, top, picture.width, bottom))).astype(np.uint16)))
+
+
+def _rounded(wide: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """16-bit levels as the nearest of 8 bits, which is not always their high byte."""
+    return ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _grey(levels: NDArray[np.uint8]) -> Image:
+    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _opencv_16_bits(data: bytes) -> Any:

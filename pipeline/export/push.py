@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
 from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.format.card import CARD, hub_licence, public
@@ -25,6 +24,7 @@ from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.redaction import holds_secret
 from patina.pipeline.sources.presets import PRESETS
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
@@ -56,9 +56,6 @@ NO_SHARING = re.compile(
     re.IGNORECASE,
 )
 """Licences that say so in their name. Creative Commons' ND too: a degraded photograph is an adaptation."""
-
-SECRETS = frozenset(("token", "key", "secret", "password", "signature", "sig", "credential", "access_token", "api_key"))
-"""Parts of a query's names that mark what must not be published."""
 
 
 class PushError(PipelineError, RuntimeError):
@@ -247,11 +244,18 @@ def check_folder(folder: Path) -> Manifest:
             f"{home_of(folder)}: its files are not those of its manifest: {'; '.join(wrong[:3])}{more}; run `patina "
             "check`, then `patina build`"
         )
-    secret = next((text for text in _texts(manifest.recipe) if _is_secret(text)), None)
-    if secret:
+    told = [
+        manifest.recipe,
+        manifest.set_aside,
+        manifest.notes,
+        manifest.leaks,
+        *map(_stored_texts, read_sources(folder)),
+    ]
+    secret = next((text for text in _texts(told) if "://" in text and holds_secret(text)), None)
+    if secret:  # an earlier release stored them
         raise PushError(
-            f"the recipe in {MANIFEST} names an address with a password or a token in it ({public(secret)}); write it "
-            "without, give the secret by environment variable, and build again"
+            f"{folder} tells of an address with a password or a token in it ({public(secret)}); build again, which "
+            "stores it without"
         )
     return manifest
 
@@ -464,6 +468,11 @@ def _is_open(licence: str) -> bool:
     return bool(hub_licence(licence)) and "-nd-" not in f"{hub_licence(licence)}-"
 
 
+def _stored_texts(source: Mapping[str, Any]) -> list[Any]:
+    """What a row of sources.parquet says in words of its source's own."""
+    return [source[name] for name in ("names", "lq_name", "set", "licence", "attribution")]
+
+
 def _texts(value: Any) -> Iterator[str]:
     """Every text in a recipe's table."""
     if isinstance(value, Mapping):
@@ -473,17 +482,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
     elif isinstance(value, str):
         yield value
-
-
-def _is_secret(text: str) -> bool:
-    if "://" not in text:
-        return False
-    try:
-        address = urlsplit(text)
-    except ValueError:
-        return False
-    names = {part for name, _ in parse_qsl(address.query) for part in re.split(r"[-_]", name.lower())}
-    return bool(address.password or names & SECRETS)
 
 
 def _notes(manifest: Manifest, sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:

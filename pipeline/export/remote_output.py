@@ -51,6 +51,7 @@ from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS
 from patina.pipeline.format.manifest import Manifest, NoDatasetError, ShardEntry, load_manifest, parse_manifest
 from patina.pipeline.hashing import file_sha256, is_intact
 from patina.pipeline.progress import Events
+from patina.pipeline.redaction import holds_secret
 from patina.pipeline.sources import locations
 from patina.pipeline.versions.lease import OpenDataset, open_built, open_dataset
 from patina.pipeline.versions.version import built_folder
@@ -70,8 +71,8 @@ ATTEMPTS = 20
 def mirror_of(address: str) -> Path:
     """The folder of this machine where the dataset at an address is built; it lies in the cache."""
     name = re.sub(r"[^\w.-]", "_", locations.base_name(address))[:80] or "dataset"
-    digest = hashlib.sha256(address.rstrip("/").encode()).hexdigest()
-    return locations.cache_folder() / "outputs" / f"{name}-{digest[:12]}"
+    plain = locations.place(address).rstrip("/").encode("utf-8", "backslashreplace")
+    return locations.cache_folder() / "outputs" / f"{name}-{hashlib.sha256(plain).hexdigest()[:12]}"
 
 
 def dataset_folder_of(out: str, events: Events) -> Path:
@@ -95,9 +96,20 @@ def dataset_at(named: str, events: Events) -> OpenDataset:
         raise ManifestError(f"{named}: expected a patina dataset, found no {MANIFEST}") from None
 
 
+def expect_no_secret(address: str) -> None:
+    """Raise RemoteOutputError for an address of an output with a password or a signature in it: orchestrators keep
+    what a run is called with, and no file system that can be written to reads it there."""
+    if locations.is_remote(address) and holds_secret(address):
+        raise RemoteOutputError(
+            f"{address}: an output's address was given with a password or a token in it; write it without, and give "
+            "the secret by environment variable or fsspec's configuration"
+        )
+
+
 def expect_writable(address: str) -> None:
     """Raise RemoteOutputError unless files can be written to the address, and none but a dataset's lie there. Leaves
     nothing there."""
+    expect_no_secret(address)
     place = Place(address)
     if place.protocol in READ_ONLY:
         raise RemoteOutputError(

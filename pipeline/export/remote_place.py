@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.sources import locations
+from patina.pipeline.sources.locations import cause_to_tell
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Place:
         except FileNotFoundError:
             return None
         except Exception as error:  # each file system of fsspec has its own kinds
-            raise RemoteOutputError(f"{self.at(name)}: cannot be read: {error}") from error
+            raise RemoteOutputError(f"{self.at(name)}: cannot be read: {error}") from cause_to_tell(error)
         return data
 
     def fetch(self, name: str, target: Path) -> bool:
@@ -65,7 +66,7 @@ class Place:
             return False
         except Exception as error:
             target.unlink(missing_ok=True)
-            raise RemoteOutputError(f"{self.at(name)}: cannot be fetched: {error}") from error
+            raise RemoteOutputError(f"{self.at(name)}: cannot be fetched: {error}") from cause_to_tell(error)
         return True
 
     def make_folders(self, names: Iterable[str]) -> None:
@@ -74,7 +75,9 @@ class Place:
             try:
                 self._system.makedirs(self._path(name), exist_ok=True)
             except Exception as error:
-                raise RemoteOutputError(f"{self.at(name)}: cannot be made: {error}; run it again") from error
+                raise RemoteOutputError(f"{self.at(name)}: cannot be made: {error}; run it again") from cause_to_tell(
+                    error
+                )
 
     def put(self, name: str, body: Path | bytes) -> None:
         """Write an object in one step, from a file or from bytes."""
@@ -88,7 +91,9 @@ class Place:
         try:
             self._in_one_step(name, write)
         except Exception as error:
-            raise RemoteOutputError(f"{self.at(name)}: cannot be written: {error}; run it again") from error
+            raise RemoteOutputError(f"{self.at(name)}: cannot be written: {error}; run it again") from cause_to_tell(
+                error
+            )
 
     def copy(self, name: str, new: str, body: Path | bytes) -> bool:
         """Give an object a second name, without sending it where the other side can copy; else `body` is sent. Gives
@@ -107,7 +112,9 @@ class Place:
         except FileNotFoundError:
             return
         except Exception as error:
-            raise RemoteOutputError(f"{self.at(name)}: cannot be removed: {error}; run it again") from error
+            raise RemoteOutputError(f"{self.at(name)}: cannot be removed: {error}; run it again") from cause_to_tell(
+                error
+            )
 
     def sizes(self, folder: str = "") -> dict[str, int | None]:
         """What lies in a folder by its name there, with its size in bytes; None where that is unknown, or for a folder.
@@ -119,7 +126,7 @@ class Place:
         except FileNotFoundError:
             return {}
         except Exception as error:
-            raise RemoteOutputError(f"{self.at(folder)}: cannot be listed: {error}") from error
+            raise RemoteOutputError(f"{self.at(folder)}: cannot be listed: {error}") from cause_to_tell(error)
         sizes: dict[str, int | None] = {}
         for info in found:
             path, size = str(info["name"]).rstrip("/"), info.get("size")

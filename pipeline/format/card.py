@@ -21,6 +21,7 @@ from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
 from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
@@ -161,8 +162,12 @@ def _shown(value: Any) -> Any:
 
 def public(text: str) -> str:
     """A text without what only its author should know: see `shown_recipe`."""
+    text = without_secrets(text)
     if re.match(r"[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
-        address = urlsplit(text)
+        try:
+            address = urlsplit(text)
+        except ValueError:  # of a host that is none
+            return text.partition("?")[0]
         if address.scheme.lower() == "file":
             return PurePosixPath(address.path).name
         return urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
@@ -466,7 +471,8 @@ def _aside(manifest: Manifest) -> list[str]:
 
 
 def public_name(text: str) -> str:
-    """A reason or a note without the folders of the machine that built the dataset."""
+    """A reason or a note without the folders of the machine that built the dataset, and without secrets."""
+    text = without_secrets(text)
     return re.sub(r"(?<![\w/.:])(?:/|~/)[^\s'\"]+", lambda found: public(found.group()), text)
 
 

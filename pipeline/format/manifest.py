@@ -26,6 +26,7 @@ from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, sh
 from patina.pipeline.format.shard import Span, read_span, unpack
 from patina.pipeline.format.untrusted import MANIFEST_KINDS, expect_kinds, expect_values
 from patina.pipeline.hashing import canonical_json
+from patina.pipeline.redaction import without_secrets, without_secrets_in
 from patina.pipeline.tables import read_columns
 
 FORMAT = 1
@@ -159,7 +160,7 @@ class Manifest:
         body = {
             "format": FORMAT,
             "digest": self.digest,
-            "recipe": self.recipe,
+            "recipe": without_secrets_in(self.recipe),
             "recipe_digest": self.recipe_digest,
             "codec": self.codec,
             "identities": self.identities,
@@ -173,8 +174,8 @@ class Manifest:
             "sources": self.sources,
             "duplicates": self.duplicates,
             "sources_digest": self.sources_digest,
-            "set_aside": list(self.set_aside),
-            "notes": list(self.notes),
+            "set_aside": [{key: without_secrets(text) for key, text in one.items()} for one in self.set_aside],
+            "notes": [without_secrets(note) for note in self.notes],
             "captioners": self.captioners,
             "leaks": self.leaks,
             "tables": self.tables,

@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from patina.pipeline.plan.wanted import Wanted
-from patina.pipeline.text import human_bytes
+from patina.pipeline.plan.wanted import Wanted, WantedShard
+from patina.pipeline.text import counted, human_bytes
 
 # Seconds of one core and bytes for each megapixel, until a build has measured its own: see benchmarks/.
 FIRST_RATES = {"noisy": (0.02, 4.0e6), "jpeg-compressed": (0.015, 0.6e6), "uncompleted": (0.03, 2.2e6)}
 OTHER_RATE = (0.04, 3.0e6)
 COPY_SECONDS_PER_BYTE = 2.5e-9
 SMALL_SHARD, LARGE_SHARD = 4 << 20, 2 << 30
+
+
+DECODING, SYNTHESIS = 8, 90
+"""Bytes for each pixel of a photograph that a worker decodes, and of a tile that it degrades: the most demanding
+degradations hold several images of floats."""
+
+WORKER_BYTES = 200_000_000
+"""What a worker takes beside them."""
+
+
+def memory_warning(wanted: Wanted, shards: Sequence[WantedShard], workers: int, available: int) -> str:
+    """What to do where `workers` that make these shards side by side would want more than the `available` bytes, going
+    by the largest photographs; empty where they fit, or nothing tells what is there."""
+    sizes = {s.digest: (s.info.width, s.info.height) for shard in shards for s in shard.sources}
+    tiles = wanted.recipe.tiles
+    areas = [width * height for width, height in sizes.values()]
+    degraded = (min(area, tiles.size**2) if tiles else area for area in areas)
+    needs = [WORKER_BYTES + area * DECODING + part * SYNTHESIS for area, part in zip(areas, degraded, strict=True)]
+    largest = sorted(needs, reverse=True)[:workers]
+    if not available or not largest or sum(largest) <= available:
+        return ""
+    fit, total = 0, 0
+    for need in largest:
+        total += need
+        fit += total <= available
+    there = f"{human_bytes(available)} are free"
+    return (
+        f"{counted(workers, 'worker')} may want {human_bytes(sum(largest))} of memory for photographs of up to "
+        f"{max(areas) / 1e6:.0f} megapixels, and {there}: build with --workers {max(fit, 1)}, or "
+        "cut them into [tiles]"
+    )
 
 
 def size_warnings(wanted: Wanted) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -24,12 +25,15 @@ from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES
 from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
+from patina.pipeline.plan.cost import memory_warning
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.progress import Events, Meter, Silent
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.scan.scan import scan
 from patina.pipeline.scan.source import Scan, Source
 from patina.pipeline.sources.reader import Refusal
@@ -165,6 +169,7 @@ def plan_from_stores(
     )
     if built and not _papers_are_there(place, built):
         plan = replace(plan, relabel=True)
+    _warn_of_memory(memory_warning(wanted, [step.shard for step in plan.build], options.workers, available_memory()))
     return PlannedBuild(out, place, found, captions, wanted, plan, built, damage, refusals, rows, facts)
 
 
@@ -179,6 +184,14 @@ def plan_build(recipe: Recipe, out: Path, options: Options, events: Events | Non
         with suppress(VersionError):  # a damaged one is built anew
             reading.enter_context(open_dataset(out))
         return plan_from_stores(recipe, out, stores, options, events)
+
+
+@cache
+def _warn_of_memory(warning: str) -> None:
+    """Say before anything is made, and once, that the workers may not fit: it is of this machine, and no note of the
+    dataset's."""
+    if warning:
+        logging.getLogger(__name__).warning("%s", warning)
 
 
 def check_budget(planned: PlannedBuild, options: Options) -> None:
@@ -293,8 +306,8 @@ def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dic
         "split": source.split,
         "degradation": source.degradation,
         "set": reader.title,
-        "licence": reader.licence or source.licence,
-        "attribution": reader.attribution or source.attribution,
+        "licence": without_secrets(reader.licence or source.licence),
+        "attribution": without_secrets(reader.attribution or source.attribution),
         "phash": source.info.phash,
         "bytes": source.bytes,
         "width": source.info.width,

@@ -17,9 +17,10 @@ from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.recipe import shipped
 from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
 from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
+from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.sources import READERS
 from patina.pipeline.sources.reader import Reader
-from patina.pipeline.text import nearest
+from patina.pipeline.text import nearest, one_line
 from patina.synth.compose import JOINT, Composite
 from patina.synth.degradation import Degradation
 from patina.synth.degradations import CATALOGUE
@@ -33,23 +34,25 @@ def load_recipe(path: Path) -> Recipe:
 
     Relative paths in it start at the file's folder; for one that comes with patina, at the working folder.
     """
-    folder = path.resolve().parent
-    if not path.is_file() and not path.suffix and (own := shipped.FOLDER / f"{path}.toml").exists():
-        path, folder = own, Path.cwd()
     try:
+        folder = path.resolve().parent
+        if not path.is_file() and not path.suffix and (own := shipped.FOLDER / f"{path}.toml").exists():
+            path, folder = own, Path.cwd()
         text = path.read_text("utf-8")
     except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+        raise RecipeError(f"{one_line(str(path), 300)}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not valid TOML: it is no UTF-8 text") from None
+    except ValueError as error:  # a name with a byte that no file can have
+        raise RecipeError(f"{one_line(str(path), 300)}: cannot be read: {error}") from None
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise RecipeError(f"{path}: not valid TOML: {one_line(str(error))}") from None
     try:
         return parse_recipe(table, folder, path.stem)
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        raise RecipeError(f"{path}: {one_line(str(error))}") from None
 
 
 def find_recipe(path: Path) -> Recipe:
@@ -68,7 +71,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     seed = expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
     entries = expect_type("sources", table.get("sources", []), list, "[[sources]] tables")
     if not entries:
-        raise RecipeError('no [[sources]]: name at least one folder, such as\n\n[[sources]]\npath = "photos"')
+        raise RecipeError('no [[sources]]: name at least one folder: a line [[sources]], and below it path = "photos"')
     sources, source_tables = zip(*(kind_of("[[sources]]", e, READERS, folder, "folder") for e in entries), strict=True)
     for source in sources:
         _expect_split(source.split)
@@ -108,7 +111,8 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     }
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
-    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, resolved_table)
+    told = without_secrets_in(resolved_table)  # it is stored and published; the readers have the addresses whole
+    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told)
 
 
 def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:

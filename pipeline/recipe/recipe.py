@@ -105,8 +105,9 @@ class Synthesis:
 class Recipe:
     """All that decides a dataset's bytes, resolved: every default is filled in.
 
-    `table` is the recipe as TOML and JSON write it, with paths as its author wrote them; `folder` is where relative
-    paths start. Two recipes with equal tables, sources and codecs give equal datasets.
+    `table` is the recipe as TOML and JSON write it, with paths as its author wrote them and addresses without their
+    secrets; `folder` is where relative paths start. Two recipes with equal tables, sources and codecs give equal
+    datasets.
     """
 
     name: str
@@ -129,7 +130,7 @@ class Recipe:
         return hashlib.sha256(canonical_json(self.table).encode()).hexdigest()
 
     def to_toml(self) -> str:
-        """The resolved recipe as TOML; reading it back gives an equal recipe."""
+        """The resolved recipe as TOML; reading it back gives an equal recipe, but for the secrets of addresses."""
         return tomli_w.dumps(dict(self.table))
 
     def cut(self, width: int, height: int) -> list[tuple[int, int, int, int]]:

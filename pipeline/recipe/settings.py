@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from patina.pipeline.errors import RecipeError
 from patina.pipeline.sources.locations import is_remote
-from patina.pipeline.text import nearest
+from patina.pipeline.text import nearest, shown
 
 T = TypeVar("T")
 
@@ -32,9 +32,10 @@ def construct(
     values: dict[str, Any] = {}
     for key, value in settings.items():
         if fields[key].metadata.get("folder"):
-            values[key] = _resolved(expect_type(f"{what} {key}", value, str, "a path"), folder)
+            values[key] = _resolved(f"{what} {key}", expect_type(f"{what} {key}", value, str, "a path"), folder)
         elif fields[key].metadata.get("folder_or_name") and isinstance(value, str):
-            values[key] = _resolved(value, folder) if value.startswith((".", "/", "~")) else value
+            is_path = value.startswith((".", "/", "~"))
+            values[key] = _resolved(f"{what} {key}", value, folder) if is_path else value
         elif fields[key].type == "str":  # annotations are kept as text
             values[key] = expect_type(f"{what} {key}", value, str, "a text")
         else:
@@ -50,9 +51,16 @@ def construct(
     return made, resolved
 
 
-def _resolved(written: str, folder: Path) -> str:
-    """An absolute path; addresses such as s3://bucket/photos and the empty text stay as they are."""
-    return written if not written or is_remote(written) else str((folder / Path(written).expanduser()).resolve())
+def _resolved(what: str, written: str, folder: Path) -> str:
+    """An absolute path; addresses such as s3://bucket/photos and the empty text stay as they are. Raises RecipeError
+    for what no path can be."""
+    if not written or is_remote(written):
+        return written
+    try:
+        return str((folder / Path(written).expanduser()).resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte, nobody's home, links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise RecipeError(f"{what}: expected a path, found {shown(written)}: {why}") from None
 
 
 def _required(f: dataclasses.Field[Any]) -> bool:
@@ -85,12 +93,12 @@ def refuse_unknown(what: str, table: Mapping[str, Any], known: Iterable[str]) ->
 def expect_type(what: str, value: Any, kind: type[T], expected: str) -> T:
     """The value, if it is of that type. Raises RecipeError."""
     if not isinstance(value, kind):
-        raise RecipeError(f"{what}: expected {expected}, found {value!r}")
+        raise RecipeError(f"{what}: expected {expected}, found {shown(value)}")
     return value
 
 
 def expect_int(what: str, value: Any, low: int, high: int) -> int:
     """The value, if it is a whole number within the bounds. Raises RecipeError."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise RecipeError(f"{what}: expected a whole number from {low} to {high}, found {value!r}")
+        raise RecipeError(f"{what}: expected a whole number from {low} to {high}, found {shown(value)}")
     return value

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from stat import S_ISREG
@@ -61,6 +62,7 @@ def find_digests(
         return stats[whole]
 
     tags = _tags([path for path in paths if locations.is_remote(path)])
+    known_as = Counter(map(locations.place, tags))  # what two addresses share cannot say which file was remembered
     for path in paths:
         seen = tags[path] if path in tags else stat_of(path)
         if isinstance(seen, str):
@@ -69,7 +71,8 @@ def find_digests(
         if isinstance(seen, os.stat_result):
             digest, size = store.trusted_digest(path, seen), _size(path, seen)
         else:
-            digest, size = store.remote_digest(path, *seen), seen[1]
+            alone = known_as[locations.place(path)] == 1
+            digest, size = store.remote_digest(path, *seen) if alone else None, seen[1]
         if size > MAX_BYTES:
             unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
             continue

@@ -6,6 +6,7 @@ import hashlib
 
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import PipelineError
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.text import printable
 from patina.synth.image import Image
@@ -47,4 +48,4 @@ class SourceChangedError(PipelineError, RuntimeError):
         self.path, self.what = path, what
 
     def __str__(self) -> str:
-        return f"{printable(locations.display_address(self.path))}: {self.what}"
+        return without_secrets(f"{printable(locations.display_address(self.path))}: {self.what}")

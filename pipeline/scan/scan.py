@@ -10,6 +10,7 @@ from functools import partial
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.errors import SourceError
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.redaction import without_secrets, without_secrets_in
 from patina.pipeline.scan.digests import ScannedFile, find_digests
 from patina.pipeline.scan.duplicates import merge
 from patina.pipeline.scan.leaks.find import find_leaks
@@ -18,6 +19,7 @@ from patina.pipeline.scan.pairs import check_pairs
 from patina.pipeline.scan.reading import SourceChangedError, load_clean
 from patina.pipeline.scan.recovered import reside_parameters
 from patina.pipeline.scan.source import ImageInfo, Scan, Source, display_name, lq_display_name
+from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.sources.reader import Candidate, Reader, Refusal
 
 
@@ -44,9 +46,9 @@ def scan(
             found = reader.find()
         except SourceError as error:
             raise SourceError(f"[[sources]] {source_index + 1}: {error}") from None
-        candidates += [(source_index, candidate) for candidate in found.candidates]
-        refusals += found.refusals
-        notes += found.notes
+        candidates += [(source_index, _told(candidate)) for candidate in found.candidates]
+        refusals += [Refusal(without_secrets(r.name), without_secrets(r.reason)) for r in found.refusals]
+        notes += map(without_secrets, found.notes)
         ignored += found.ignored
     seen = len(candidates) + len(refusals)
     paths = dict.fromkeys(p for _, c in candidates for p in (c.path, c.lq) if p)
@@ -92,6 +94,19 @@ def scan(
         hashed,
         leaks,
     )
+
+
+def _told(candidate: Candidate) -> Candidate:
+    """A candidate whose texts hold no secret of an address: they are stored. Its locations stay, for they are opened;
+    and so does a local file's name, by which captions are looked up."""
+    texts = {
+        "lq_name": without_secrets(candidate.lq_name),
+        "params": without_secrets_in(candidate.params),
+        "licence": without_secrets(candidate.licence),
+        "attribution": without_secrets(candidate.attribution),
+    }
+    name = without_secrets(candidate.name) if is_remote(candidate.path) else candidate.name
+    return replace(candidate, name=name, **texts)
 
 
 def _refused(candidate: Candidate, files: Mapping[str, ScannedFile], unread: Mapping[str, str]) -> str:

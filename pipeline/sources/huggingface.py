@@ -20,6 +20,7 @@ from urllib.parse import quote
 from patina.pipeline.cache.scans import RECENT_NS
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, walk
@@ -224,6 +225,7 @@ class HuggingFace:
                 printable(_text_of(_within(row, roles.licence), _class_names(features.get(roles.licence)))) or licence
             )
             owed = printable(_text_of(_within(row, roles.attribution), ())) or owed
+            licence, owed = without_secrets(licence), without_secrets(owed)  # what is found is kept in the cache
             candidates.append(replace(found, licence=licence, attribution=owed))
         return Found(_distinct(candidates), refusals)
 
@@ -243,7 +245,8 @@ class HuggingFace:
             try:
                 sides.append(self._image(row[present[0]], nameless + mark))
             except OSError as error:
-                return Refusal(nameless, f"its image in the column {present[0]!r} cannot be read: {error}")
+                reason = f"its image in the column {present[0]!r} cannot be read: {without_secrets(str(error))}"
+                return Refusal(nameless, reason)
         label = "" if self.degradation else _text_of(_within(row, roles.label), class_names)
         if roles.lq and not self.degradation:
             label = columns.label_of(label)
@@ -265,7 +268,7 @@ class HuggingFace:
                 with fsspec.open(path, "rb") as file:
                     data = file.read()
             except Exception as error:  # each file system has its own kinds
-                raise locations.LocationError(f"{path}: {error}") from error
+                raise locations.LocationError(f"{path}: {error}") from None  # its text may quote the address
         if data is None:
             if not path or not Path(path).is_file():
                 raise locations.LocationError(f"there is no file {path}" if path else "neither bytes nor a path")
@@ -278,6 +281,7 @@ class HuggingFace:
 
     def _name(self, path: str) -> str:
         """A dataset's own path of an image, without the folders that are this machine's."""
+        path = locations.place(path)
         inner = path.rpartition("::")[0] if "::" in path else path  # a/b.png in zip://a/b.png::hf://…
         inner = inner.partition("://")[2] or inner
         root = self.path.rstrip("/") + "/"

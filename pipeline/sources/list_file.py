@@ -20,7 +20,7 @@ from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below
-from patina.pipeline.text import printable
+from patina.pipeline.text import one_line, printable
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS
 
@@ -98,7 +98,8 @@ class ListFile:
     @property
     def root(self) -> str:
         """Where relative paths start."""
-        return self.folder or self.path.rpartition("/")[0] or "/"
+        path = self.path.partition("?")[0] if self.path.startswith(locations.WEB) else self.path
+        return self.folder or path.rpartition("/")[0] or "/"
 
     def find(self) -> Found:
         """Read the list. Local files must be there; remote ones are asked for when they are read.
@@ -123,7 +124,7 @@ class ListFile:
             if not problem and lq in degraded:
                 problem = f"pairs {entry.lq} with another clean image than line {degraded[lq]} does"
             if problem:
-                refusals.append(Refusal(printable(f"{file}, line {entry.line}"), printable(problem)))
+                refusals.append(Refusal(printable(f"{file}, line {entry.line}"), one_line(printable(problem), 500)))
                 continue
             seen.add((gt, lq))
             if lq:
@@ -196,7 +197,7 @@ class ListFile:
         else:
             header, rows = self._table_rows(text, suffix)
         if kind == "daclip" or (self.format == "auto" and not self._chosen and _is_daclip(header, rows)):
-            return _daclip(header, rows, self.title)
+            return _daclip(header, rows, self.title, self.path)
         return self._from_columns(header, rows)
 
     @cached_property
@@ -331,11 +332,12 @@ def _daclip_label(title: str) -> str:
     return JOINT.join(columns.label_of(name) for name in title.rpartition(": ")[2].split(","))
 
 
-def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str) -> Iterator[_Entry]:
+def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str, path: str) -> Iterator[_Entry]:
     side = columns.held_out(name.removeprefix("daclip_"))
     for column in ("filepath", "title"):
         if column not in header:
-            raise SourceError(f"path: expected DA-CLIP's columns filepath and title, found {columns.listed(header)}")
+            what = f"in {path} DA-CLIP's columns filepath and title"
+            raise SourceError(f"path: expected {what}, found {columns.listed(header)}")
     for row in rows:
         lq = row.cells.get("filepath", "").strip()
         title = row.cells.get("title", "")
@@ -377,12 +379,18 @@ class _Places:
     def names(self, paths: Sequence[str]) -> dict[str, str]:
         """What to call each of these locations: its path relative to the root, without `..` and never absolute.
 
-        What lies elsewhere is named relative to the folder that holds all such files.
+        What lies elsewhere is named relative to the folder that holds all such files. Addresses are named without
+        their secrets.
         """
-        inner = self._root if self._root.endswith("/") else self._root + "/"
-        inside = {path: path.removeprefix(inner) for path in paths if path.startswith(inner)}
-        others = [path for path in paths if path not in inside]
-        steps = {path: path.partition("://")[2] if locations.is_remote(path) else path.lstrip("/") for path in others}
+        root = locations.place(self._root)
+        inner = root if root.endswith("/") else root + "/"
+        plain = {path: locations.place(path) for path in paths}
+        inside = {path: there.removeprefix(inner) for path, there in plain.items() if there.startswith(inner)}
+        others = {path: there for path, there in plain.items() if path not in inside}
+        steps = {
+            path: there.partition("://")[2] if locations.is_remote(there) else there.lstrip("/")
+            for path, there in others.items()
+        }
         common = os.path.commonpath([posixpath.dirname(s) for s in steps.values()]) if others else ""
         outside = {path: posixpath.relpath(s, common) if common else s for path, s in steps.items()}
         return {path: printable(name) for path, name in (inside | outside).items()}

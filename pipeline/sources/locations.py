@@ -4,6 +4,10 @@ them, and tell that they changed.
 A location is a text. A path is a local file; `protocol://…` is a remote file, read through fsspec; a part of a local
 file is `path`, NUL, `offset+size`, such as a member of a tar. Remote bytes are kept in a local cache under their
 SHA-256, so that what was read once is not fetched again; losing the cache costs time alone.
+
+An address may hold a password or a signature. It is whole only where it is opened, and in a job's file while a build
+runs; whatever is stored or told has it without them (`without_secrets`), and what is remembered of it is kept under
+that (`place`), so that a renewed signature changes nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.files import replacing
+from patina.pipeline.redaction import holds_secret, without_secrets
 
 R = TypeVar("R")
 
@@ -48,7 +53,9 @@ FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryErr
 
 
 class LocationError(PipelineError, OSError):
-    """Bytes that cannot be had: what was asked for, and what the other side said."""
+    """Bytes that cannot be had: what was asked for, and what the other side said. is_missing: that nothing is there."""
+
+    is_missing = False
 
 
 def is_remote(location: str) -> bool:
@@ -68,13 +75,21 @@ def file_of(location: str) -> str:
 
 def base_name(location: str) -> str:
     """The file's name, without its folders; of a web address without its query, and as it is called there."""
-    path = file_of(location).rstrip("/")
-    return unquote(urlsplit(path).path if path.startswith(WEB) else path).rpartition("/")[2]
+    path = place(file_of(location)).rstrip("/")
+    if path.startswith(WEB):
+        path = re.split("[?#]", path.partition("://")[2], maxsplit=1)[0]  # as urlsplit, which refuses some hosts
+        path = path.partition("/")[2].rstrip("/")
+    return unquote(path).rpartition("/")[2]
+
+
+def place(location: str) -> str:
+    """What a location is known by: an address without its secrets, whatever signature it has today; a path as it is."""
+    return without_secrets(location) if is_remote(location) else location
 
 
 def display_address(location: str) -> str:
-    """A location for people."""
-    path, found, span = location.partition(PART)
+    """A location for people, without secrets."""
+    path, found, span = place(location).partition(PART)
     offset, _, size = span.partition("+")
     return f"{path} ({size} bytes from {offset} on)" if found else path
 
@@ -112,7 +127,7 @@ def fetch(location: str) -> tuple[bytes, str]:
     try:
         data: bytes = _patiently(lambda: system_of(location).cat_file(within(location)))
     except Exception as error:  # each file system of fsspec has its own kinds
-        raise _error_to_raise(f"cannot be read: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot be read: {_why(error)}", error) from cause_to_tell(error)
     digest = hashlib.sha256(data).hexdigest()
     keep(data, digest, anew=True)
     return data, digest
@@ -126,7 +141,7 @@ def tag(location: str) -> tuple[str, int]:
     try:
         info: Mapping[str, Any] = _patiently(lambda: system_of(location).info(within(location)))
     except Exception as error:
-        raise _error_to_raise(f"cannot be read: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot be read: {_why(error)}", error) from cause_to_tell(error)
     size = info.get("size")
     found = next((f"{name} {info[name]}" for name in TAGS if info.get(name)), "")
     return found, -1 if size is None else int(size)
@@ -145,7 +160,7 @@ def list_remote(folder: str) -> list[str]:
         # `ls` fails where nothing is there
         found = _patiently(lambda: system.find(within(folder)) or system.ls(within(folder), detail=False))
     except Exception as error:
-        raise _error_to_raise(f"cannot list {folder}: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot list {folder}: {_why(error)}", error) from cause_to_tell(error)
     return sorted(system.unstrip_protocol(path) for path in found)
 
 
@@ -193,7 +208,7 @@ def local_copy(location: str) -> Path:
     if not is_remote(location):
         return Path(location)
     now, size = tag(location)
-    name = hashlib.sha256(f"{location}\n{now}\n{size}".encode()).hexdigest()
+    name = hashlib.sha256(f"{place(location)}\n{now}\n{size}".encode("utf-8", "backslashreplace")).hexdigest()
     plain = re.sub(r"[^\w.-]", "_", base_name(location))[-80:]  # the end, which tells what kind of file it is
     target = cache_folder() / "files" / f"{name[:32]}-{plain}"
     if now and target.exists() and size in {-1, target.stat().st_size}:
@@ -202,7 +217,7 @@ def local_copy(location: str) -> Path:
         with caching(target) as half:
             _patiently(lambda: system_of(location).get_file(within(location), str(half)))
     except Exception as error:
-        raise _error_to_raise(f"cannot fetch {location}: {_why(error)}", error) from error
+        raise _error_to_raise(f"cannot fetch {location}: {_why(error)}", error) from cause_to_tell(error)
     return target
 
 
@@ -241,6 +256,9 @@ def _protocol(protocol: str) -> Any:
         return fsspec.filesystem(protocol)
     except (ImportError, ValueError) as error:
         raise LocationError(f"no reader for {protocol}:// is installed: {error}") from None
+    except TypeError as error:  # ftp and others want a host
+        what = f"the reader for {protocol}:// cannot be made ({error})"
+        raise LocationError(f"{what}; set what it wants in fsspec's configuration, or mount the place") from None
 
 
 def system_of(location: str) -> Any:
@@ -269,10 +287,24 @@ def _patiently(ask: Callable[[], R]) -> R:
 
 def _error_to_raise(what: str, error: Exception) -> OSError:
     """The error to raise: one that is this machine's own stays what it is, and sets no source aside."""
-    return error if isinstance(error, OSError) and error.errno in OURS else LocationError(what)
+    if isinstance(error, OSError) and error.errno in OURS:
+        return error
+    told = LocationError(what)
+    told.is_missing = isinstance(error, FileNotFoundError)
+    return told
+
+
+def cause_to_tell(error: BaseException) -> BaseException | None:
+    """The error as the cause of another, unless it or what led to it tells a secret: logs print causes too."""
+    told: BaseException | None = error
+    while told is not None:
+        if holds_secret(str(told)):
+            return None
+        told = told.__cause__ or told.__context__
+    return error
 
 
 def _why(error: BaseException) -> str:
     """An error in words, without the queries of addresses: they may hold a key, and this is stored with the dataset."""
-    text = re.sub(r"\?[^\s'\")]+", "?…", str(error).strip()) or type(error).__name__
+    text = re.sub(r"\?[^\s'\")]+", "?…", without_secrets(str(error).strip())) or type(error).__name__
     return text if len(text) < 300 else text[:297] + "…"

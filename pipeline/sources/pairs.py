@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
+from patina.pipeline.sources import locations
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, image_files
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS
@@ -35,6 +37,7 @@ def check_label(label: str) -> None:
 
 def set_name(folder: str) -> str:
     """What to call the set whose clean images lie in `folder`: the first name upwards that names no mere side."""
+    folder = locations.place(folder)
     steps = [step for step in folder.rstrip("/").split("/") if step]
     return next((step for step in reversed(steps) if step.lower() not in SIDES), steps[-1] if steps else folder)
 
@@ -67,8 +70,10 @@ class Pairs:
             raise SourceError('pattern: give one with match = "regex", and only with it')
         for setting, pattern in (("pattern", self.pattern), ("gt_pattern", self.gt_pattern)):
             try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
+                with warnings.catch_warnings():  # of patterns that a later Python may read otherwise
+                    warnings.simplefilter("ignore")
+                    groups = re.compile(pattern).groups
+            except (re.error, RecursionError, OverflowError) as error:
                 raise SourceError(f"{setting}: {pattern!r} is no regular expression: {error}") from None
             if pattern and not groups:
                 raise SourceError(f"{setting}: {pattern!r} needs a group in parentheses around what must be equal")

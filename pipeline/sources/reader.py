@@ -147,7 +147,7 @@ def _remote_images(folder: str, setting: str) -> tuple[list[tuple[str, str]], in
         raise SourceError(f"{setting}: {error}") from None
     names, ignored = [], 0
     for address in addresses:
-        name = PurePosixPath(address).name if address == folder else below(folder, address)
+        name = locations.base_name(address) if address == folder else below(folder, address)
         if any(step.startswith(".") for step in name.split("/")):
             continue
         if PurePosixPath(name).suffix.lower() in SUFFIXES:
@@ -158,7 +158,9 @@ def _remote_images(folder: str, setting: str) -> tuple[list[tuple[str, str]], in
 
 
 def below(folder: str, address: str) -> str:
-    """An address relative to a folder's. Some file systems spell what stands between `://` and the path anew."""
+    """An address relative to a folder's, without secrets. Some file systems spell what stands between `://` and the
+    path anew."""
+    address, folder = locations.place(address), locations.place(folder)
     inner, outer = address.partition("://")[2].lstrip("/"), folder.partition("://")[2].strip("/")
     return unquote(inner.removeprefix(outer).lstrip("/"))
 

@@ -48,7 +48,7 @@ def rights_in(folder: str) -> Rights:
     except MemoryError:  # pyarrow's own is also an ArrowException
         raise
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error.__cause__, FileNotFoundError):  # an address where nothing is
+        if isinstance(error, locations.LocationError) and error.is_missing:
             return Rights()
         if getattr(error, "errno", None) in locations.OURS:
             raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +43,26 @@ def read_header(path: Path) -> dict[str, Any]:
             if length > 100_000_000:
                 raise ValueError("a header of this length")
             body = json.loads(json.loads(file.read(length))["__metadata__"]["patina"])
+        expect_sum(path, body)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise CheckpointError(f"{path}: cut short, or no patina checkpoint ({error})") from None
     return dict(body)
+
+
+def sum_of(body: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a checkpoint's header says of it, but this sum: what a bit that flipped in a number or a note
+    would otherwise change unnoticed."""
+    rest = {key: value for key, value in body.items() if key != "sum"}
+    text = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def expect_sum(path: Path, body: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if a header has a sum, as those of earlier releases have not, and does not fit it."""
+    if "sum" in body and body["sum"] != sum_of(body):
+        raise CheckpointError(f"{path}: damaged: its header does not fit its own sum; fetch or write it again")
 
 
 def write_text(path: Path, text: str) -> None:

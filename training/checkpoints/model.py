@@ -1,7 +1,8 @@
 """Our own checkpoints: one safetensors file with the weights, and everything needed to build the network again.
 
     8 bytes   length of the header
-    header    JSON: type, shape and place of every tensor, and strings: model word, settings, digest, notes
+    header    JSON: type, shape and place of every tensor, and strings: model word, settings, digest, notes, and the
+              sum of these strings
     data      the tensors' bytes
 
 Nothing in such a file can run. The settings of the network lie beside its weights, so a mismatch (the published code
@@ -26,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from patina.pipeline.files import write_atomically
+from patina.training.checkpoints.files import expect_sum, sum_of
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 
@@ -119,6 +121,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         "repeats": repeats,
         "raw": raw,
     }
+    body["sum"] = sum_of(body)
     header = {_OURS: json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))}
     stored = {name: _bytes(t) if name in raw else _whole(t) for name, t in kept.items()}
     write_in_one_step(path, lambda temporary: save_file(stored, temporary, header))
@@ -269,6 +272,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: the header of a patina checkpoint that cannot be read ({error})") from None
     if version > VERSION:
         raise CheckpointError(f"{path}: version {version}, written by a later patina; this one reads up to {VERSION}")
+    expect_sum(path, body)
     return dict(body)
 
 

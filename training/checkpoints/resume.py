@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from patina.pipeline.files import lock
+from patina.pipeline.files import lock, remove_leftovers
 from patina.training.checkpoints import model as checkpoint
-from patina.training.checkpoints.files import DONE, HEARTBEAT, METRICS, MODEL, STAGE
+from patina.training.checkpoints.files import DONE, HEARTBEAT, METRICS, MODEL, SAMPLES, STAGE
 from patina.training.checkpoints.model import Checkpoint, write_in_one_step
 from patina.training.errors import CheckpointError, StageError
 from patina.training.stages.stage import Stage
@@ -104,14 +104,12 @@ class StageFolder:
 
     def latest(self) -> tuple[State | None, list[str]]:
         """The newest state that is whole, and what was wrong with newer ones."""
-        troubles = []
+        troubles: list[str] = []
         for path in reversed(self.states()):
             try:
-                held = checkpoint.load(path)
+                return _state(path), troubles
             except CheckpointError as error:
                 troubles.append(str(error))
-                continue
-            return State(int(held.notes["seen"]), held.tensors, json.loads(held.notes["values"])), troubles
         return None, troubles
 
     def forget_states(self) -> None:
@@ -138,6 +136,8 @@ class StageFolder:
                 )
             except OSError as error:
                 raise StageError(str(error)) from error
+            for folder in (self.path, self.path / SAMPLES):  # of a training that was killed while it wrote
+                remove_leftovers(folder)
             yield
 
     def beat(self) -> None:
@@ -177,6 +177,19 @@ class StageFolder:
     def _write(self, name: str, table: Mapping[str, Any]) -> None:
         text = json.dumps(table, indent=1, sort_keys=True) + "\n"
         write_in_one_step(self.path / name, lambda temporary: temporary.write_text(text, "utf-8"))
+
+
+def _state(path: Path) -> State:
+    """The state in a file. Raises CheckpointError for one that is damaged, in its header too."""
+    held = checkpoint.load(path)
+    try:
+        seen, values = int(held.notes["seen"]), json.loads(held.notes["values"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged: no state of a training ({error})") from None
+    found = STATE.fullmatch(path.name)
+    if not isinstance(values, dict) or (found and int(found[1]) != seen):
+        raise CheckpointError(f"{path}: damaged: its header tells of {seen} images; it was renamed or changed")
+    return State(seen, held.tensors, values)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """A web page that restores photographs: `patina app`.
 
-It is served on this computer, and fetches and reports nothing: its fonts are the system's, and its analytics are off.
-Photographs are restored one at a time; whoever comes meanwhile waits in a queue.
+It is served on this computer, answers no other name than its own (`hosts`), and fetches and reports nothing: its fonts
+are the system's, and its analytics are off. Photographs are restored one at a time; whoever comes meanwhile waits in a
+queue.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import PIL.Image
@@ -21,6 +22,7 @@ from patina.training.diffusion.samplers import SAMPLERS, SamplingError
 from patina.training.errors import MissingTorchError, ModelInputError, RunFailedError
 from patina.training.images import Pixels
 from patina.training.restore.files import MIN_PROBABILITY_NAMED
+from patina.training.restore.hosts import Hosts, OnlyHosts
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Restorer
@@ -157,9 +159,19 @@ def serve(restorer: Restorer, port: int, *, share: bool = False, on_message: Cal
     page.block_thread()
 
 
+def only_hosts(hosts: Hosts) -> list[Any]:
+    """What an application of Starlette's, as Gradio's is, takes for its middleware: it answers these names alone."""
+    from starlette.middleware import Middleware
+
+    return [Middleware(OnlyHosts, hosts=hosts)]
+
+
 def launch(page: gr.Blocks, port: int | None = None, *, share: bool = False) -> tuple[object, str, str]:
-    """Serve a page from a thread; port None: a free one. Returns Gradio's server, the address here, a public one."""
+    """Serve a page from a thread, under the names of this computer and the public one that it gets if `share`; port
+    None: a free one. Returns Gradio's server, the address here, a public one."""
     import gradio as gr
+
+    hosts = Hosts()
 
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     app, local, public = page.launch(
@@ -174,5 +186,7 @@ def launch(page: gr.Blocks, port: int | None = None, *, share: bool = False) -> 
         ssr_mode=False,
         enable_monitoring=False,
         theme=theme,
+        app_kwargs={"middleware": only_hosts(hosts)},
     )
+    hosts.add(public or "")
     return app, local, public or ""

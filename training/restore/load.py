@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from patina.pipeline.text import one_line, shown
 from patina.training import official
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, DONE, MODEL
@@ -21,6 +22,8 @@ from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.restorer import Restorer
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import Data, Objective, Optimiser, Stage
+
+T = TypeVar("T")
 
 # Where they come from
 
@@ -39,8 +42,25 @@ def origin_of(path: Path) -> tuple[Origin, checkpoint.Checkpoint]:
     held = checkpoint.load(path)
     if "stage" not in held.notes:
         raise CheckpointError(f"{path}: no model of a stage; expected a model.safetensors of a run")
-    table = json.loads(held.notes["stage"])
-    return Origin(path, parse_table(table, table["name"]), dict(held.notes)), held
+    table = _note(path, held.notes, "stage", dict)
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise CheckpointError(f"{path}: its notes name no stage; it was changed, and not by patina")
+    try:
+        return Origin(path, parse_table(table, name), dict(held.notes)), held
+    except StageError as error:
+        raise CheckpointError(f"{path}: its notes tell of no stage that this patina knows: {error}") from None
+
+
+def _note(path: Path, notes: Mapping[str, str], name: str, kind: type[T]) -> T:
+    """A note that is JSON of this kind. Raises CheckpointError."""
+    try:
+        value = json.loads(notes[name])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its note {name!r} cannot be read ({one_line(str(error), 200)})") from None
+    if not isinstance(value, kind):
+        raise CheckpointError(f"{path}: its note {name!r} is {shown(value)}; it was changed, and not by patina")
+    return value
 
 
 def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
@@ -48,7 +68,9 @@ def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
     origin, held = origin_of(path)
     if not held.without:
         return checkpoint.network_of(held), origin.stage, origin.notes
-    entry = CATALOGUE[held.network]
+    entry = CATALOGUE.get(held.network)
+    if entry is None:
+        raise CheckpointError(f"{path}: no network is called {held.network!r}; known are {', '.join(CATALOGUE)}")
     settings = checkpoint.settings_from_json(type(entry.settings), held.settings)
     net = entry.class_.pretrained(daclip.OPEN_CLIP[entry.size], held.base_name)
     assert net.settings == settings or entry.module is clip_adapter
@@ -75,7 +97,9 @@ def load_restorer(where: Path, *, stage: str = "", best: bool = False, device: t
 def load_conditioner(path: Path) -> tuple[Conditioner, tuple[str, ...], Tensor]:
     """What steers restorers, the degradations it was trained on, and the features of their texts."""
     net, stage, notes = load_network(path)
-    degradations, texts = json.loads(notes["words"]), json.loads(notes["texts"])
+    degradations, texts = (_note(path, notes, name, list) for name in ("words", "texts"))
+    if len(degradations) != len(texts) or not all(isinstance(text, str) for text in (*degradations, *texts)):
+        raise CheckpointError(f"{path}: its notes name no degradations with a text each; train it again")
     return Conditioner(net, stage), tuple(degradations), text_features(net, texts)
 
 

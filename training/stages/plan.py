@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -10,12 +12,29 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from patina.pipeline.text import nearest, one_line
 from patina.training.errors import StageError
 from patina.training.stages.rules import check
-from patina.training.stages.stage import STEERED_BY, STORED_NAMES, Stage, from_stored
+from patina.training.stages.stage import (
+    STEERED_BY,
+    STORED_NAMES,
+    Data,
+    Ema,
+    Optimiser,
+    Sde,
+    Stage,
+    Validation,
+    from_stored,
+)
 
 PLANS = ("tiny", "paper", "nhrbl")
 """Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its five tasks, noise at three levels."""
+
+TABLES: Mapping[str, Any] = {"data": Data, "optimiser": Optimiser, "ema": Ema, "sde": Sde, "validation": Validation}
+"""The tables of a stage file."""
+
+MOST_SHOWN = 80
+"""Characters of a wrong value that a message shows."""
 
 
 def load_plan(where: str | Path) -> dict[str, Stage]:
@@ -28,9 +47,9 @@ def load_plan(where: str | Path) -> dict[str, Stage]:
         files = sorted((f for f in _shipped(str(where)).iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
         texts = {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
     elif path.is_dir():
-        texts = {f.stem: f.read_text("utf-8") for f in sorted(path.glob("*.toml"))}
+        texts = {f.stem: _text(f) for f in sorted(path.glob("*.toml"))}
     elif path.is_file():
-        texts = {path.stem: path.read_text("utf-8")}
+        texts = {path.stem: _text(path)}
     else:
         raise StageError(
             f"no plan {str(where)!r}; expected one of {', '.join(PLANS)}, a folder of TOML files, or one file"
@@ -49,8 +68,8 @@ def parse_stage(text: str, name: str) -> Stage:
     """A stage from the text of a stage file. Raises StageError."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StageError(f"stage {name}: no TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise StageError(f"stage {name}: no TOML: {one_line(str(error))}") from None
     if "name" in table:
         raise StageError(f"stage {name}: the name is the file's; remove `name`")
     return parse_file_table(table, name)
@@ -87,11 +106,23 @@ def _part(table: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     return held if isinstance(held, Mapping) else {}
 
 
-def _parsed(table: Mapping[str, Any], name: str) -> Stage:
+def _text(path: Path) -> str:
     try:
-        stage = TypeAdapter(Stage).validate_python({**table, "name": name})
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise StageError(f"{path}: no TOML: it is no UTF-8 text") from None
+    except OSError as error:
+        raise StageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parsed(table: Mapping[str, Any], name: str) -> Stage:
+    """A stage of these settings, each of its own kind: a number is no text, and a text no number."""
+    try:  # by JSON, whose lists are tuples where a setting is one
+        stage = TypeAdapter(Stage).validate_json(json.dumps({**table, "name": name}, default=str), strict=True)
     except ValidationError as error:
-        raise StageError(f"stage {name}: " + "; ".join(_told(e) for e in error.errors())) from None
+        raise StageError(f"stage {name}: " + one_line("; ".join(_told(e) for e in error.errors()))) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StageError(f"stage {name}: {error}") from None
     check(stage)
     return stage
 
@@ -138,10 +169,19 @@ def chosen(plan: Mapping[str, Stage], names: Sequence[str]) -> dict[str, Stage]:
 def _told(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown setting {place!r}"
+        *parts, key = map(str, error["loc"])
+        return f"unknown setting {place!r}; {nearest(key, _keys(parts))}"
     if error["type"] in ("missing", "missing_argument"):
         return f"{place} is missing"
-    return f"{place} = {error['input']!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    found = repr(error["input"])
+    found = found if len(found) <= MOST_SHOWN else found[:MOST_SHOWN] + "…"
+    return f"{place} = {found}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _keys(parts: Sequence[str]) -> list[str]:
+    """The keys of the table in a stage file to which these names lead; without names the stage's own."""
+    kind = TABLES[parts[0]] if parts else Stage
+    return [f.name for f in dataclasses.fields(kind) if f.name != "name" or parts]
 
 
 def _shipped(plan: str) -> Any:

@@ -24,10 +24,11 @@ from patina.pipeline.errors import BadImageError, SourceError
 from patina.training.errors import CheckpointError, ModelInputError, RunFailedError
 from patina.training.images import to_bytes
 from patina.training.models import unet
-from patina.training.restore.files import Restored, probabilities_line, restore_files, restore_jobs
+from patina.training.restore.files import Restored, probabilities_line, restore_files
 from patina.training.restore.load import load_model
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import Photo, encode_photo, read_photo, upright_exif
+from patina.training.restore.places import restore_jobs
 from patina.training.restore.restorer import Restorer
 from patina.training.restore.tiles import Tiling
 from tests.pipeline.making import encoded, photo, picture, save
