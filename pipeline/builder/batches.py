@@ -22,6 +22,7 @@ from patina.pipeline.builder.job import ShardJob, ShardResult
 from patina.pipeline.errors import BuildError
 from patina.pipeline.files import remove_leftovers
 from patina.pipeline.format.manifest import versions
+from patina.pipeline.redaction import without_secrets
 from patina.pipeline.scan.reading import SourceChangedError, read_verified
 from patina.pipeline.scan.source import Source
 from patina.pipeline.text import printable
@@ -81,7 +82,11 @@ def new_permit(staging: Path) -> Path:
 def store_batches(
     batches: Iterable[Sequence[ShardJob]], staging: Path, permit: Path | None = None
 ) -> list[StoredBatch]:
-    """Write each batch's jobs into a file of the staging folder; publishing removes them."""
+    """Write each batch's jobs into a file of the staging folder; `remove_batches` removes them.
+
+    Jobs hold the addresses of their sources as they were given, since a worker has to read them. A file of jobs with a
+    secret in one, such as a password or a signature, can be read by this user alone.
+    """
     for old in staging.glob("batch-*.jobs"):  # of runs that were cut short
         old.unlink(missing_ok=True)
     here = tuple(versions().items())
@@ -90,7 +95,9 @@ def store_batches(
         data = pickle.dumps(list(jobs), protocol=5)
         digest = hashlib.sha256(data).hexdigest()
         path = staging / f"batch-{digest[:16]}.jobs"
-        with path.open("wb") as file:
+        path.unlink(missing_ok=True)
+        mode = 0o600 if any(map(_has_secret, jobs)) else 0o666
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -98,6 +105,17 @@ def store_batches(
         count = sum(len(job.samples) for job in jobs)
         stored.append(StoredBatch(str(path), digest, count, names, str(permit or ""), here, code_digest()))
     return stored
+
+
+def remove_batches(stored: Iterable[StoredBatch]) -> None:
+    """Remove the files of jobs, once nobody makes them any more."""
+    for batch in stored:
+        Path(batch.path).unlink(missing_ok=True)
+
+
+def _has_secret(job: ShardJob) -> bool:
+    places = {place for sample in job.samples for place in (sample.source.path, sample.source.lq)}
+    return any(without_secrets(place) != place for place in places)
 
 
 def load_batch(batch: StoredBatch) -> list[ShardJob]:

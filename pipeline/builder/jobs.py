@@ -13,6 +13,7 @@ from patina.pipeline.builder.batches import (
     expect_staged,
     load_batch,
     new_permit,
+    remove_batches,
     store_batches,
 )
 from patina.pipeline.builder.job import Copy, ShardJob, ShardResult
@@ -94,7 +95,10 @@ def build_shards(
             return runner.map("build shards", partial(build_batch, progress=events.advance), make_batches(jobs))
     with permitting(permit):
         stored = store_batches(make_batches(jobs, batch_count(runner.workers, seconds)), staging, permit)
-        batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
+        try:
+            batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
+        finally:
+            remove_batches(stored)
     expect_staged(result for batch in batches for result in batch if isinstance(result, ShardResult))
     return batches
 

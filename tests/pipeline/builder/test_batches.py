@@ -19,6 +19,7 @@ from patina.pipeline.builder.batches import (
     batch_count,
     expect_staged,
     load_batch,
+    remove_batches,
     store_batches,
 )
 from patina.pipeline.builder.build import build
@@ -296,3 +297,23 @@ def test_half_shards_of_killed_workers_do_not_pile_up(recipe: Recipe, tmp_path: 
         patch.setattr("patina.pipeline.builder.jobs.build_shard", stop)
         with pytest.raises(Full):
             build(recipe, tmp_path / "out", runner=runner)
+
+
+@pytest.mark.parametrize(("address", "mode"), [("https://anna:word@host/a.png", 0o600), ("https://host/a.png", None)])
+def test_jobs_with_a_secret_are_this_users_alone_and_gone_after_the_build(
+    tmp_path: Path, address: str, mode: int | None
+) -> None:
+    photos(tmp_path / "photos", 2, 24, 16)
+    recipe = tiny_recipe(tmp_path)
+    with Workspace(tmp_path / "out") as workspace, Stores.open(workspace.out) as stores:
+        jobs = make_jobs(plan_from_stores(recipe, workspace.out, stores, Options()), workspace)
+        sample = jobs[0].samples[0]
+        told = dataclasses.replace(sample, source=dataclasses.replace(sample.source, path=address))
+        (batch,) = store_batches([[dataclasses.replace(jobs[0], samples=(told,))]], workspace.staging)
+        plain = tmp_path / "plain"
+        plain.touch()
+        assert Path(batch.path).stat().st_mode & 0o777 == (mode or plain.stat().st_mode & 0o777)
+        remove_batches([batch])
+        assert not list(workspace.staging.glob("*.jobs"))
+    build(recipe, tmp_path / "out", runner=Apart())
+    assert not list((tmp_path / "out" / ".patina" / "staging").iterdir())
