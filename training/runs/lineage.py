@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from patina.training.checkpoints.files import read_header
 
@@ -19,22 +20,29 @@ def lineage(path: Path) -> list[str]:
         raise CheckpointError(
             f"{path}: a checkpoint that no stage of patina wrote; expected a model.safetensors of a run"
         )
+    try:
+        facts = _facts(header, notes)
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: its notes are not as a stage of patina writes them ({error!r:.200})") from None
+    if header.get("base_name"):
+        facts["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
+    return [f"{name:15} {value}" for name, value in facts.items()]
+
+
+def _facts(header: Mapping[str, Any], notes: Mapping[str, str]) -> dict[str, str]:
+    """What a model's notes say, by name. Raises KeyError, ValueError, TypeError for notes of another kind."""
     stage = json.loads(notes["stage"])
-    degradations = json.loads(notes.get("words", "[]"))
-    facts = {
+    return {
         "model": f"{header['word']} ({stage['size']}), digest {header['digest']}",
         "stage": f"{stage['name']} ({stage['objective']}), {int(notes['seen']):,} of {stage['images']:,} images seen",
         "dataset": f"{notes['dataset']} ({notes.get('dataset_folder', '')})",
         **_version(notes),
-        "degradations": ", ".join(degradations),
+        "degradations": ", ".join(map(str, json.loads(notes.get("words", "[]")))),
         "starts from": f"{stage['after']}, digest {notes['start']}" if notes.get("start") else "nothing",
-        "seed": notes["seed"],
-        "code": f"patina {notes['patina']}, torch {notes['torch']}",
+        "seed": notes.get("seed", "unknown"),
+        "code": f"patina {notes.get('patina', 'unknown')}, torch {notes.get('torch', 'unknown')}",
         "fingerprint": notes["fingerprint"],
     }
-    if header.get("base_name"):
-        facts["frozen weights"] = f"{header['base_name']}, digest {header['base']}"
-    return [f"{name:15} {value}" for name, value in facts.items()]
 
 
 def _version(notes: Mapping[str, str]) -> dict[str, str]:
