@@ -12,6 +12,13 @@ from patina.flows.cli.output import console, escape, print_table
 KeptFolder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
 
 
+def _home(folder: Path) -> Path:
+    """The dataset's folder, where FOLDER or FOLDER@VERSION was typed."""
+    from patina.pipeline.versions.version import split_name
+
+    return split_name(folder.absolute())[0]
+
+
 def versions(folder: KeptFolder) -> None:
     """List a dataset's versions: when each was published, what it changed, what it alone takes on the disk.
 
@@ -20,7 +27,6 @@ def versions(folder: KeptFolder) -> None:
     from patina.pipeline.report.versions import list_versions
     from patina.pipeline.text import human_bytes
 
-    home = folder.absolute()
     print_table(
         [
             {
@@ -32,7 +38,7 @@ def versions(folder: KeptFolder) -> None:
                 "state": told.state,
                 "change": told.record.change or "unknown",
             }
-            for told in list_versions(home)
+            for told in list_versions(_home(folder))
         ]
     )
 
@@ -44,7 +50,7 @@ def rollback(
     """Publish an earlier version again, as the newest one. Nothing is removed and nothing copied."""
     from patina.pipeline.builder.history import rollback as run
 
-    new = run(folder.absolute(), version)
+    new = run(_home(folder), version)
     console.print(escape(f"version  {new.number} is current: {new.digest}"))
     console.print("         a build makes what the recipe says now; until then readers find this version")
 
@@ -57,7 +63,7 @@ def gc(
     from patina.pipeline.builder.history import free
     from patina.pipeline.text import counted, human_bytes
 
-    freed = free(folder.absolute(), keep)
+    freed = free(_home(folder), keep)
     console.print(f"freed    {human_bytes(freed.bytes)} of {counted(len(freed.versions), 'version')}")
     for version in freed.used:
         console.print(escape(f"in use   version {version.number} stays, as somebody reads it"))

@@ -130,9 +130,8 @@ def _check(
     if manifest is None:
         raise ManifestError(f"{out}: expected a dataset, found no manifest.json")
     findings = [*_tables(out, manifest), *_stores(opened.home), *_names(opened)]
-    rows: list[SampleRow] = []
-    if not any(f.where == SAMPLES for f in findings):
-        rows = read_samples(out)
+    listed = not any(f.where == SAMPLES for f in findings)
+    rows: list[SampleRow] = read_samples(out) if listed else []
     by_shard: dict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
         by_shard[row.shard].append(row)
@@ -143,8 +142,8 @@ def _check(
 
     def one(shard: ShardEntry) -> tuple[list[Finding], int]:
         cv2.setNumThreads(1)
-        listed = by_shard.get(shard.name, []) if rows else None
-        found = list(_shard(out, shard, listed) if depth == "images" else _bytes(out, shard, listed, depth))
+        told = by_shard.get(shard.name, []) if listed else None
+        found = list(_shard(out, shard, told) if depth == "images" else _bytes(out, shard, told, depth))
         replayed = 0
         for row in chosen.get(shard.name, ()) if not found else ():
             problem = _replay(out, row, degradations)
