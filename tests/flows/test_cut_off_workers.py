@@ -208,14 +208,19 @@ def expect_whole(staging: Path) -> None:
         assert file_sha256(index.with_suffix("")) == json.loads(body)["entry"]["sha256"]
 
 
+BUILD = """
+import sys
+from patina.flows.build_dataset import build_dataset
+recipe, out, address = sys.argv[1:]
+done = build_dataset(recipe, out, workers=1, runner="dask", address=address, replay=0)
+print(done.samples_written, "samples written", flush=True)
+"""
+
+
 @pytest.mark.parametrize("frozen", [False, True], ids=["goes on writing", "wakes up after the build"])
 def test_a_worker_that_is_cut_off_in_the_middle_of_a_build(
     cluster: Cluster, networks: tuple[Network, Network], tmp_path: Path, frozen: bool
 ) -> None:
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from patina.flows.build_dataset import build_dataset
-
     photos(tmp_path / "photos", 6, 480, 320)
     recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
     text = "buckets = 4\n[[sources]]\npath = 'photos'\n[degradations.hazy]\nvariants = 12\n"
@@ -224,12 +229,14 @@ def test_a_worker_that_is_cut_off_in_the_middle_of_a_build(
 
     cutter = Cutter(out, cluster.doomed.pid, networks[0], frozen=frozen)
     cutter.start()
-    with temporary_settings({PREFECT_API_URL: cluster.api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        report = build_dataset(str(recipe), str(out), workers=1, runner="dask", address=cluster.address, replay=0)
+    command = [sys.executable, "-c", BUILD, str(recipe), str(out), cluster.address]
+    settings = {"PREFECT_API_URL": cluster.api, "PREFECT_HOME": str(tmp_path / "home")}
+    told = subprocess.run(command, check=False, env=os.environ | settings, capture_output=True, text=True, timeout=600)
+    assert told.returncode == 0, told.stderr
     cutter.over.set()
     cutter.join()
     assert cutter.writing, "it was cut off while it wrote"
-    assert report.samples_written == 84
+    assert told.stdout.splitlines()[-1] == "84 samples written"
     assert contents(out) == contents(tmp_path / "undisturbed"), "the other worker made all of it"
     assert check(out).ok
 
