@@ -180,7 +180,7 @@ class Workspace:
         kept = set(keep)
         for path in self.staging.iterdir():
             if path.name not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def is_tidy(out: Path) -> bool:

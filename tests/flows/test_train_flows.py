@@ -65,6 +65,7 @@ class Loop:
     def __init__(self) -> None:
         self.trained: list[str] = []
         self.devices: list[LaunchOptions] = []
+        self.datasets: list[Path] = []
         self.before: Callable[[Stage], None] = lambda stage: None
         self.lines = ["{name} 8 of 24 images, 5 img/s, 3 s left, loss 0.5", '{{"seen": 24}}', "{name}: names 80%"]
 
@@ -73,6 +74,7 @@ class Loop:
     ) -> Path:
         self.trained.append(stage.name)
         self.devices.append(device)
+        self.datasets.append(dataset)
         self.before(stage)
         digest, start = dataset_digest(dataset), model_digest(run / stage.after) if stage.after else ""
         folder = StageFolder(run / stage.name)
@@ -118,12 +120,14 @@ class Judge:
 
     def __init__(self) -> None:
         self.judged: list[str] = []
+        self.datasets: list[Path] = []
         self.before: Callable[[], None] = lambda: None
 
     def __call__(
         self, candidate: Candidate, dataset: Path, options: Options, on_message: Callable[[str], None]
     ) -> Path:
         self.judged.append(candidate.stage.name)
+        self.datasets.append(dataset)
         self.before()
         on_message(f"{candidate.stage.name} 2 of 4 images, 1.0 img/s, 2 s left")
         named = candidate.stage.names_degradations

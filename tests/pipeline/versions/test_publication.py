@@ -312,3 +312,24 @@ def test_a_dataset_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     version = current_version(out)
     assert version is not None
     assert (version.number, public(version.folder)) == (2, second)
+
+
+def test_sweeping_beside_a_worker_that_ends_late_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was cut off gives its half-written shard its name while the staging folder is emptied."""
+    publish(tmp_path, OLD)
+    with Workspace(tmp_path) as workspace:
+        half = workspace.staging / ".half-a.tar.0123.tmp"
+        half.touch()
+        looks = Path.is_dir
+
+        def is_dir(path: Path) -> bool:
+            if path == half and half.exists():
+                half.rename(half.with_name("a.tar.0123"))
+                return False
+            return looks(path)
+
+        monkeypatch.setattr(Path, "is_dir", is_dir)
+        workspace.sweep(())
+        assert [path.name for path in workspace.staging.iterdir()] == ["a.tar.0123"]
+        workspace.sweep(())
+        assert list(workspace.staging.iterdir()) == []
