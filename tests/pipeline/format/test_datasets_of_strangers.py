@@ -298,7 +298,7 @@ def test_a_changed_dataset_ends_in_words(good: Path, tmp_path: Path, seed: int) 
 
 
 @pytest.mark.slow
-def test_a_thousand_changed_datasets_end_in_words(good: Path, tmp_path: Path) -> None:
+def test_six_hundred_changed_datasets_end_in_words(good: Path, tmp_path: Path) -> None:
     wrong = []
     for seed in range(100, 700):
         place = tmp_path / str(seed)
