@@ -2,7 +2,7 @@
 
 OpenCV adds a filter's products up in the order of its taps, and on some processors rounds once for a product and a sum
 where it rounds twice on others. So no product is rounded here: values have 12 significant bits, and so have weights; or
-sums stay below 2^24, and no sum is rounded either. Large kernels go in blocks, because OpenCV takes a transform for them.
+sums stay below 2^24, and no sum is rounded either. Large kernels go in blocks: OpenCV takes a transform for them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.image import FloatImage
+from patina.synth.resampling import BITS
 
 BLOCK = 11
 """The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform, which is not exact."""
-
-BITS = 12
-"""Significant bits of values and weights whose products a float32 holds."""
 
 
 def reflected(image: FloatImage, border: int) -> FloatImage:
@@ -28,19 +26,11 @@ def reflected(image: FloatImage, border: int) -> FloatImage:
     return cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`values`, ≥ 0, in place: rounded to BITS significant bits, an error of 1/8192 at most."""
-    bits = values.view(np.uint32)
-    bits += np.uint32(1 << (23 - BITS))
-    bits &= np.uint32(0x100000000 - (1 << (24 - BITS)))
-    return values
-
-
 def convolve(framed: NDArray[np.float32], kernel: NDArray[np.integer]) -> NDArray[np.float32]:
     """The convolution of `framed` (H×W×3 or H×W float32) with a k×k kernel of whole numbers, k odd, without a border.
 
     (H-k+1)×(W-k+1)×3: with `reflected(image, k // 2)`, the size of the image. `framed` is `shortened` and the kernel
-    below 65536; or `framed` holds whole numbers, and all sums of the products' sizes stay below 2^24. Otherwise the last
+    below 65536; or `framed` holds whole numbers, and all sums of the products' sizes stay below 2^24. Else the last
     bits depend on the processor. A nearly empty kernel, such as a path leaves, costs its taps alone.
     """
     k = len(kernel)

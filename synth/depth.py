@@ -283,8 +283,7 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
     sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
     pale = smoothed(np.asarray(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), np.float32), 4)
     near = ground[:, None] * (0.6 + 0.6 * sharp) + 0.1 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
-    grey = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)
-    grey = np.multiply(grey, np.float32(1 / 255), dtype=np.float32)
+    grey = to_float(np.asarray(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY), np.uint8))
     near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / params["background"])
     if sky.any():
         cover = np.clip((_guided(sky, luma, grey, 2, 2e-4) - np.float32(0.15)) / np.float32(0.7), 0, 1)

@@ -27,12 +27,12 @@ _HALF_PI = 1.57079632673412561417, 6.07710050630396597660e-11, 2.022266248795950
 """Parts of ln 2 and π/2 (fdlibm): the first have so many zero bits that small multiples of them are exact."""
 
 _EXP = [1 / math.factorial(n) for n in range(13, -1, -1)]
-_SINE = [(-1) ** n / math.factorial(2 * n + 1) for n in range(8, -1, -1)]
-_COSINE = [(-1) ** n / math.factorial(2 * n) for n in range(8, -1, -1)]
+_SINE: list[float] = [(-1) ** n / math.factorial(2 * n + 1) for n in range(8, -1, -1)]
+_COSINE: list[float] = [(-1) ** n / math.factorial(2 * n) for n in range(8, -1, -1)]
 _LOG = [2 / (2 * n + 1) for n in range(10, 0, -1)]
-_ARCTAN = [(-1) ** n / (2 * n + 1) for n in range(11, -1, -1)]
-_EIGHTHS = 0.124354994546761435, 0.244978663126864154, 0.358770670270572198, 0.463647609000806116, 0.558599315343562436
-_EIGHTHS = (0.0, *_EIGHTHS, 0.643501108793284387, 0.718829999621624527, 0.785398163397448310)
+_ARCTAN: list[float] = [(-1) ** n / (2 * n + 1) for n in range(11, -1, -1)]
+_EIGHTHS = [0.0, 0.124354994546761435, 0.244978663126864154, 0.358770670270572198, 0.463647609000806116]
+_EIGHTHS += [0.558599315343562436, 0.643501108793284387, 0.718829999621624527, 0.785398163397448310]
 """Arc tangents of 0/8 to 8/8."""
 
 
@@ -69,7 +69,7 @@ def power(base: ArrayLike, exponent: ArrayLike) -> Floats:
     """base^exponent, base ≥ 0; of 0 it is 0 where the exponent is above 0."""
     base = np.asarray(base, np.float64)
     nothing = base == 0
-    return np.asarray(np.where(nothing, 0.0, exp(exponent * log(np.where(nothing, 1.0, base)))))
+    return np.asarray(np.where(nothing, 0.0, exp(np.asarray(exponent, np.float64) * log(np.where(nothing, 1.0, base)))))
 
 
 def cube_root(x: ArrayLike) -> Floats:
@@ -237,7 +237,7 @@ def fast_sine(turns: NDArray[np.float32]) -> NDArray[np.float32]:
     values, out = np.ascontiguousarray(turns, np.float32).reshape(1, -1), result.reshape(1, -1)
     for start in range(0, turns.size, CHUNK):
         part, total = values[:, start : start + CHUNK], out[:, start : start + CHUNK]
-        x, square, _ = (buffer[:, : part.size] for buffer in _buffers())
+        x, square = (buffer[:, : part.size] for buffer in _buffers()[:2])
         np.rint(part, out=x)
         np.subtract(part, x, out=x)
         np.multiply(x, x, out=square)
@@ -252,13 +252,13 @@ def fast_sine(turns: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def fast_log(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The natural logarithm of x > 0, float32, same shape, a new array; within 5e-7 of the true value near 1, and a part
-    in 10⁶ elsewhere. Of 0 it is about -88."""
+    """The natural logarithm of x > 0, float32, same shape, a new array; within 5e-7 of the true value near 1, and a
+    part in 10⁶ elsewhere. Of 0 it is about -88."""
     result = np.empty(x.shape, np.float32)
     values, out = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1)
     for start in range(0, x.size, CHUNK):
         part, total = values[:, start : start + CHUNK], out[:, start : start + CHUNK]
-        ratio, square, _ = (buffer[:, : part.size] for buffer in _buffers())
+        ratio, square = (buffer[:, : part.size] for buffer in _buffers()[:2])
         bits = part.view(np.int32)
         powers = (bits - np.int32(0x3F3504F3)) >> 23  # so that what is left lies between √½ and √2
         left = (bits - (powers << 23)).view(np.float32)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.resampling import smoothed, stretched
+from patina.synth.resampling import enlarged, halvings, smoothed
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -58,11 +58,11 @@ def expose(height: int, width: int, traces: Traces, profile: Profile) -> Values:
     classes = np.frexp(ratio * ratio)[1] - 1  # 2·log2 of the ratio, rounded down
     for number in np.unique(classes).tolist():
         blur = SHARPEST * 2.0 ** (number // 2) * (MIDDLES[number % 2])
-        step = max(1, int(blur / 1.1))
+        step = halvings(blur / 1.1)
         rows, columns = -(-height // step), -(-width // step)
         layer = _scattered(rows, columns, step, traces, np.flatnonzero(classes == number), profile)
         layer = smoothed(layer, blur / step)
-        picture += layer if step == 1 else stretched(layer, rows * step, columns * step)[:height, :width]
+        picture += enlarged(layer, step)[:height, :width]
     return picture
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def to_uint8(image: NDArray[np.floating]) -> Image:
 
 def as_levels(image: FloatImage | Image) -> Image:
     """8-bit levels of an image that may be of floats, rounded; levels stay as they are, and are not copied."""
-    return image if image.dtype == np.uint8 else to_uint8(image)  # type: ignore[return-value]
+    return image if image.dtype == np.uint8 else to_uint8(image)  # type: ignore[arg-type, return-value]
 
 
 def as_floats(image: FloatImage | Image) -> FloatImage:
@@ -98,7 +98,8 @@ def look_up(image: FloatImage | Image, table: NDArray[np.float32]) -> FloatImage
     Of 8-bit levels every 257th entry is looked up: level n stands at n/255 = 257·n/65535.
     """
     result = np.empty(image.shape, np.float32)
-    values, found = np.ascontiguousarray(image).reshape(1, -1), result.reshape(1, -1)
+    values: Any = np.ascontiguousarray(image).reshape(1, -1)
+    found = result.reshape(1, -1)
     if image.dtype == np.uint8:
         cv2.LUT(values, np.ascontiguousarray(table[:, ::257]), found)
         return result
@@ -109,7 +110,8 @@ def look_up(image: FloatImage | Image, table: NDArray[np.float32]) -> FloatImage
 
 def _places(part: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Where in a table of 65536 the values of 1×N floats stand, N ≤ CHUNK. In this thread's buffer."""
-    places, indices = (buffer[:, : part.size] for buffer in _buffers())
+    floats, integers = _buffers()
+    places, indices = floats[:, : part.size], integers[:, : part.size]
     np.multiply(part, np.float32(65535), out=places)
     places += np.float32(0.5)
     np.clip(places, 0, 65535, out=places)

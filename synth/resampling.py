@@ -1,8 +1,8 @@
 """Pictures and fields made larger, smaller and smoother, with the same bits on every processor.
 
 OpenCV does so in floats, whose sums depend on the instruction set. Here fields of floats are stretched by NumPy in a
-fixed order of operations; what is averaged or blurred is made of whole numbers first, whose sums are exact in any order,
-or of levels, for which OpenCV counts in whole numbers itself.
+fixed order of operations; what is averaged, enlarged or blurred is made of whole numbers first, whose sums are exact,
+or of few bits, whose products are; of levels OpenCV takes the means in whole numbers itself.
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ from patina.synth.elementary import exp
 from patina.synth.image import Image
 
 Field = NDArray[np.float32]
+
+BITS = 12
+"""Significant bits of values and weights whose products a float32 holds."""
+
+WEIGHT = 1 << BITS
+"""What the weights of a blur add up to."""
 Places = NDArray[np.intp]
 
 BAND = 1 << 15
 """Values of a result at a time: they stay within a second-level cache."""
 
-STEPS = 1 << 24
-"""Of a unit, to which values are rounded before their means are taken: sums of 2^28 such values are exact in float64."""
+WIDEST = 60
+"""Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
 
 
 def shrunk(levels: Image, size: tuple[int, int]) -> Image:
@@ -45,43 +51,53 @@ def averaged(levels: Image, step: int) -> Image:
 
 
 def stretched(field: Field, height: int, width: int) -> Field:
-    """A field h×w, or h×w×c, at height×width: straight lines between the middles of its pixels, level beyond them."""
-    left, right, share = _between(field.shape[1], width)
-    planes = cv2.split(field) if field.ndim == 3 else [field]  # NumPy is slow at a short last axis
-    wide = []
-    for plane in planes:
-        first = np.take(plane, left, axis=1)
-        wide.append(first + (np.take(plane, right, axis=1) - first) * share)
-    rows: Field = cv2.merge(wide) if field.ndim == 3 else wide[0]  # type: ignore[assignment]
-    result = _down(rows.reshape(len(field), -1), *_between(len(field), height))
-    return result.reshape(height, width, *field.shape[2:])
+    """A field h×w at height×width: straight lines between the middles of its pixels, level beyond them.
+
+    By NumPy up to the half of a large size, and from there by OpenCV: see `enlarged`.
+    """
+    step = 2 if height >= 2 * len(field) and width >= 2 * field.shape[1] else 1
+    left, right, share = _between(field.shape[1], width, step)
+    first = np.take(field, left, axis=1)
+    first += (np.take(field, right, axis=1) - first) * share
+    upper, lower, share = _between(len(field), height, step)
+    result = np.take(first, upper, axis=0)
+    more = np.take(first, lower, axis=0)
+    more -= result
+    more *= share[:, None]
+    result += more
+    return enlarged(result, step)[:height, :width]
 
 
-def _between(count: int, size: int) -> tuple[Places, Places, Field]:
-    """For each of `size` places along `count` values: the value before it, the one after, and the way from the first."""
-    place = np.clip((np.arange(size) + 0.5) * (count / size) - 0.5, 0, count - 1)
+def enlarged(field: Field, step: int) -> Field:
+    """A field h×w, or h×w×c, at `step` times its size by straight lines; `step` is a power of two.
+
+    By OpenCV: of whole numbers of so few bits that with its weights, parts of 2·step, no product and no sum is rounded.
+    """
+    most = max(float(field.max()), -float(field.min()))
+    if step == 1 or most == 0:
+        return (
+            field if step == 1 else np.zeros((len(field) * step, field.shape[1] * step, *field.shape[2:]), np.float32)
+        )
+    bits = 24 - 2 * step.bit_length()
+    scale = 2.0 ** (bits - math.frexp(most)[1])
+    whole = np.rint(field * np.float32(scale))
+    size = field.shape[1] * step, len(field) * step
+    large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    large *= np.float32(1 / scale)
+    return large
+
+
+def halvings(most: float) -> int:
+    """The largest power of two up to `most`, 1 at least."""
+    return 1 << max(0, int(most).bit_length() - 1)
+
+
+def _between(count: int, size: int, step: int) -> tuple[Places, Places, Field]:
+    """For every `step` of `size` places along `count` values: the value before their middle, the one after, and the way
+    from the first."""
+    place = np.clip((np.arange(-(-size // step)) + 0.5) * (count * step / size) - 0.5, 0, count - 1)
     before = np.floor(place).astype(np.intp)
     return before, np.minimum(before + 1, count - 1), (place - before).astype(np.float32)
-
-
-def _down(rows: Field, upper: Places, lower: Places, share: Field) -> Field:
-    """Between rows `upper` and `lower` of a field, in bands."""
-    result = np.empty((len(share), rows.shape[1]), np.float32)
-    slopes = (
-        np.take(rows, lower, axis=0) - np.take(rows, upper, axis=0)
-        if len(share) < len(rows)
-        else np.diff(rows, axis=0, append=rows[-1:])
-    )
-    count = max(1, BAND // rows.shape[1])
-    rise = np.empty((min(count, len(share)), rows.shape[1]), np.float32)
-    for top in range(0, len(share), count):
-        part = slice(top, top + count)
-        above, more = result[part], rise[: len(share) - top]
-        np.take(rows, upper[part], axis=0, out=above, mode="clip")
-        np.take(slopes, upper[part], axis=0, out=more, mode="clip")
-        more *= share[part, None]
-        above += more
-    return result
 
 
 def curved(knots: Field, height: int, width: int) -> Field:
@@ -113,44 +129,46 @@ def _four(count: int, size: int) -> list[tuple[Places, Field]]:
     return [(np.clip(first + i - 1, 0, count - 1), w.astype(np.float32)) for i, w in enumerate(weights)]
 
 
-def means(values: NDArray[np.floating], side: int, border: int = cv2.BORDER_REFLECT) -> Field:
-    """Means over side×side pixels around each of H×W, or H×W×c, values, which are rounded to 1/STEPS first."""
-    whole = np.rint(values.astype(np.float64) * STEPS)
-    sums = cv2.boxFilter(whole, cv2.CV_64F, (side, side), normalize=False, borderType=border)
-    return np.asarray(sums * (1 / (STEPS * side * side)), np.float32)
+def means(values: Field, side: int, border: int = cv2.BORDER_REFLECT) -> Field:
+    """Means over side×side pixels around each of H×W, or H×W×c, values: as whole numbers whose sums stay below 2^30, so
+    that they are rounded to a part in 2^30/side² of the largest."""
+    most = max(float(values.max()), -float(values.min()))
+    if most == 0:
+        return np.zeros(values.shape, np.float32)
+    scale = 2.0 ** (30 - (side * side - 1).bit_length() - math.frexp(most)[1])
+    scaled = values * np.float32(scale)
+    whole = np.rint(scaled, out=scaled).astype(np.int32)
+    sums = cv2.boxFilter(whole, cv2.CV_32S, (side, side), normalize=False, borderType=border)
+    return np.asarray(np.multiply(sums, np.float32(1 / (scale * side * side)), dtype=np.float32), np.float32)
 
 
 def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Field:
-    """A field H×W, or H×W×3, blurred by a Gaussian of `sigma` pixels that ends at 3½ of them."""
-    if field.ndim == 3:
-        return cv2.merge([smoothed(plane, sigma, border) for plane in cv2.split(field)])  # type: ignore[arg-type, return-value]
-    reach = max(1, math.ceil(3.5 * sigma - 0.25))
-    x = np.arange(reach, -1, -1) / sigma
+    """A field H×W, or H×W×3, ≥ 0, blurred by a Gaussian of `sigma` pixels, within a part in 4000 of its weights' sum.
+
+    By two filters of whole numbers: see `patina.synth.convolution` for why they are exact.
+    """
+    reach = max(1, math.ceil(3.2 * sigma - 0.25))
+    if reach > WIDEST:
+        for _ in range(3):
+            field = means(field, int(2 * sigma) // 2 * 2 + 1, border)  # a box of side a has the variance (a² - 1)/12
+        return field
+    x = np.arange(-reach, reach + 1) / sigma
     weights = exp(-x * x / 2)
-    weights /= 2 * weights[:-1].sum() + weights[-1]
-    shares = weights.astype(np.float32)
-    framed = cv2.copyMakeBorder(field, reach, reach, reach, reach, border)
-    height, width = field.shape
-    stride = width + 2 * reach
-    values = np.asarray(framed, np.float32).reshape(-1)  # rows after one another: NumPy is slow at parts of rows
-    result = np.empty((height, width), np.float32)
-    rows = max(1, BAND // stride)
-    down, across = np.empty((2, rows * stride), np.float32)
-    for top in range(0, height, rows):
-        size = min(rows, height - top) * stride
-        starts = range(top * stride, (top + 2 * reach + 1) * stride, stride)
-        _weighted([values[start : start + size] for start in starts], shares, down[:size])
-        inner = size - 2 * reach
-        _weighted([down[i : i + inner] for i in range(2 * reach + 1)], shares, across[:inner])
-        result[top : top + rows] = across[:size].reshape(-1, stride)[:, :width]
-    return result
+    whole = np.rint(weights * (WEIGHT / weights.sum()))
+    whole[reach] += WEIGHT - whole.sum()
+    taps = whole.astype(np.float32)[None]
+    blurred = shortened(np.array(field, np.float32))
+    for kernel in (taps, taps.T):
+        blurred = cv2.filter2D(blurred, -1, kernel, borderType=border)  # type: ignore[assignment]
+        blurred *= np.float32(1 / WEIGHT)
+        if kernel is taps:
+            shortened(blurred)
+    return blurred
 
 
-def _weighted(parts: list[Field], shares: Field, out: Field) -> None:
-    """The sum of an odd number of fields by weights that are alike from either end, the middle's last."""
-    np.multiply(parts[len(shares) - 1], shares[-1], out=out)
-    pair = np.empty_like(out)
-    for i, share in enumerate(shares[:-1]):
-        np.add(parts[i], parts[-1 - i], out=pair)
-        pair *= share
-        out += pair
+def shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`values`, ≥ 0, in place: rounded to BITS significant bits, an error of 1/4096 at most."""
+    bits = values.view(np.uint32)
+    bits += np.uint32(1 << (23 - BITS))
+    bits &= np.uint32(0x100000000 - (1 << (24 - BITS)))
+    return values

@@ -203,7 +203,7 @@ def _interpolated(sites: NDArray[np.float32]) -> FloatImage:
         plane[own, own], plane[own, other] = sites[own, own], beside[own, other]
         plane[other, own], plane[other, other] = column[other, own], corners[other, other]
         green[own, own], green[own, other] = around[own, own], sites[own, other]
-    return cv2.merge([red, green, blue])  # type: ignore[return-value]
+    return np.asarray(cv2.merge([red, green, blue]), np.float32)
 
 
 def _toned(raw: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -131,12 +131,10 @@ def _ssim(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     """
     c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
     # Of whole numbers below 2^24 and a window of 2^6 pixels, no sum and no mean is rounded.
-    mx, my = cv2.blur(x, (8, 8)), cv2.blur(y, (8, 8))
-    product = cv2.blur(x * y, (8, 8))
     squares = x * x
     squares += y * y
-    squares = cv2.blur(squares, (8, 8))  # mxx + myy
-    product *= np.float32(2)  # 2 mxy
+    mx, my, product, squares = (_window_means(part) for part in (x, y, x * y, squares))  # …, mxy, mxx + myy
+    product *= np.float32(2)
     means = mx * my
     means *= np.float32(2)
     mx *= mx
@@ -152,3 +150,7 @@ def _ssim(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     mx *= squares
     means /= mx
     return float(means.mean(dtype=np.float64))
+
+
+def _window_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(values, (8, 8)), np.float32)

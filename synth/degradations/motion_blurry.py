@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.convolution import convolve, reflected, shortened
+from patina.synth.convolution import convolve, reflected
 from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
 from patina.synth.image import FloatImage, Image, to_linear
-from patina.synth.resampling import means, stretched
+from patina.synth.resampling import means, shortened, stretched
 from patina.synth.rng import Rng, normal_table
 
 STEPS = 500
@@ -126,7 +126,8 @@ class _Movement:
         roll *= math.radians(params["rotation"]) / max(float(roll.max()), 1e-9)
         right *= length
         down *= length
-        return cls(*(path - (weight * path).sum() for path in (right, down, roll)), weight)
+        right, down, roll = (path - (weight * path).sum() for path in (right, down, roll))
+        return cls(right, down, roll, weight)
 
     @property
     def turn(self) -> float:
@@ -182,7 +183,7 @@ def _whole(kernel: NDArray[np.float64]) -> NDArray[np.uint16]:
     steps = np.floor(exact)
     short = WHOLE - int(steps.sum())
     steps[np.argsort(steps - exact, kind="stable")[:short]] += 1
-    return steps.astype(np.uint16).reshape(kernel.shape)
+    return np.asarray(steps.astype(np.uint16).reshape(kernel.shape))
 
 
 def _brighten(light: FloatImage, stops: float) -> None:
@@ -196,22 +197,23 @@ def _brighten(light: FloatImage, stops: float) -> None:
     luminance = np.multiply(red, LUMINANCE[0])
     for plane, share in zip((green, blue), LUMINANCE[1:], strict=True):
         luminance += np.multiply(plane, share)
-    if luminance.max() <= KNEE:
+    bright = luminance > np.float32(KNEE)  # few, mostly
+    if not bright.any():
         return
     side = min(light.shape[:2]) // 16 * 2 + 1
     around = _around(luminance, side)
-    white = luminance
+    white = luminance[bright]
     white -= np.float32(KNEE)
     white *= np.float32(1 / (1 - KNEE))
-    np.clip(white, 0, 1, out=white)
-    white *= white
-    around *= np.float32(-1 / BRIGHT)
-    around += np.float32(1)
-    gain = np.clip(around, 0, 1, out=around)
-    gain *= white
+    np.minimum(white, 1, out=white)
+    dark = around[bright]
+    dark *= np.float32(-1 / BRIGHT)
+    dark += np.float32(1)
+    gain = white * white
+    gain *= np.clip(dark, 0, 1, out=dark)
     gain *= np.float32(power_of(2, stops) - 1)
     gain += np.float32(1)
-    cv2.multiply(light, cv2.merge([gain, gain, gain]), dst=light)
+    light[bright] *= gain[:, None]
 
 
 def _around(luminance: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, S
 from patina.synth.droplets import Field, smooth, water
 from patina.synth.elementary import arc_sine, sine, sine_of, tangent
 from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
-from patina.synth.resampling import shrunk, smoothed, stretched
+from patina.synth.resampling import enlarged, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 
 WATER = 1.333
@@ -26,7 +26,7 @@ FOCAL = 0.9
 """Focal length over the picture's long side: 58° across, a phone's main camera."""
 
 FINEST, LIGHTEST = 1 << 14, 1 << 10
-"""Steps to a unit of what is out of focus, and what a disc's weights add up to at most: sums of both are exact in float32."""
+"""Steps to a unit of what is out of focus, and what a disc's weights add up to at most: their sums are exact."""
 
 BAND = 64
 """Rows at a time."""
@@ -92,11 +92,11 @@ class Raindrop(Rendered):
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `drops`, H×W uint16."""
         height, width = image.shape[:2]
         radius = params["defocus"] * min(height, width) / 512
-        step = max(1, int(radius / 2))  # what the disc smooths needs no pixel of its own for each of the image's
+        step = halvings(radius / 2)  # what the disc smooths needs no pixel of its own for each of the image's
         rows, cols = -(-height // step), -(-width // step)
         cover, right, down = water(rows, cols, params)
         seen = _refracted(_thumbnail(image), cover, right, down, sine_of(math.radians(params["contact"])))
-        cover, seen = (_spread(layer, radius / step, (width, height)) for layer in (cover, seen))
+        cover, seen = (_spread(layer, radius / step, step)[:height, :width] for layer in (cover, seen))
         cover *= np.float32(65535)
         drops = np.rint(np.clip(cover, 0, 65535, out=cover), out=cover).astype(np.uint16)
         out = as_floats(image) if image.dtype == np.uint8 else image.astype(np.float32)
@@ -112,14 +112,14 @@ class Raindrop(Rendered):
         return Rendering(out, {"drops": drops})
 
 
-def _spread(layer: Field, radius: float, size: tuple[int, int]) -> Field:
-    """What the lens makes of a layer that it has out of focus, at the image's own `size` (width, height)."""
+def _spread(layer: Field, radius: float, step: int) -> Field:
+    """What the lens makes of a layer that it has out of focus, `step` times as large."""
     if radius > 0.3:
         whole = np.rint(layer * np.float32(FINEST))
         lens = disc(radius, LIGHTEST)
         layer = spread(whole, lens, cv2.BORDER_REFLECT)
         layer *= np.float32(1 / (FINEST * int(lens.sum())))
-    return layer if layer.shape[1::-1] == size else stretched(layer, size[1], size[0])
+    return enlarged(layer, step)
 
 
 def _thumbnail(image: FloatImage | Image) -> FloatImage:

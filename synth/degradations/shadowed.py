@@ -28,7 +28,7 @@ from patina.synth.depth import prior
 from patina.synth.elementary import cosine_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
 from patina.synth.occluders import KINDS, Occluder, Points
-from patina.synth.resampling import averaged, shrunk, stretched
+from patina.synth.resampling import averaged, enlarged, halvings, shrunk
 from patina.synth.rng import Rng
 
 Matrix = NDArray[np.float64]
@@ -146,7 +146,7 @@ def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
     height, width = image.shape[:2]
     short = min(height, width)
     # What the sun's disc blurs anyway need not be drawn pixel by pixel.
-    step = min(max(short // 256, 1), 4)
+    step = halvings(min(short // 256, 4))
     size = (-(-width // step), -(-height // step))
     ground = _ground(as_levels(image), step, params["crop"])
     rng = Rng(params["seed"])
@@ -171,9 +171,8 @@ def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
             hidden = np.where(place < 1, near + (middle - near) * place, middle + (far - middle) * (place - 1))
         lit *= 1 - hidden
     matte = (1 - lit) * ground
-    if step > 1:
-        matte = stretched(matte, height, width)
-    np.clip(matte, 0, 1, out=matte)
+    matte = enlarged(matte, step)[:height, :width]
+    matte = np.clip(matte, 0, 1)
     matte *= np.float32(65535)
     return np.rint(matte, out=matte).astype(np.uint16)
 
@@ -183,7 +182,7 @@ def _ground(levels: Image, step: int, crop: Sequence[float]) -> Plane:
     it."""
     small = averaged(_filled(levels, step), step) if step > 1 else levels
     depth = prior(small, {"crop": crop, "horizon": 0.4, "background": NEAR})
-    ground = 1 / depth
+    ground: Plane = np.float32(1) / depth
     ground -= np.float32(1 / FAR)
     ground *= np.float32(1 / (1 / NEAR - 1 / FAR))
     np.clip(ground, 0, 1, out=ground)
@@ -286,9 +285,9 @@ def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
 def _sunned(mask: NDArray[np.uint8], radius: float) -> Plane:
     """A silhouette's sharp shadow, 255 = all, blurred by the sun's disc of this radius in pixels; 0..1."""
     height, width = mask.shape
-    step = max(1, int(radius / 3))
+    step = halvings(radius / 3)
     small = averaged(_filled(mask, step), step) if step > 1 else mask
     kernel = disc(max(radius / step, 0.5), DISC)
     soft = spread(small.astype(np.float32), kernel, cv2.BORDER_REPLICATE)
     soft *= np.float32(1 / (255 * int(kernel.sum())))
-    return stretched(soft, small.shape[0] * step, small.shape[1] * step)[:height, :width] if step > 1 else soft
+    return enlarged(soft, step)[:height, :width]

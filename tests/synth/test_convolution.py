@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from patina.synth.convolution import BITS, convolve, disc, reflected, shortened, spread
+from patina.synth.convolution import convolve, disc, reflected, spread
+from patina.synth.resampling import BITS, shortened
 
 
 @pytest.mark.parametrize(("k", "height", "width"), [(1, 16, 17), (3, 40, 33), (25, 17, 90), (45, 64, 16)])
