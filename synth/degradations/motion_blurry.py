@@ -219,9 +219,10 @@ def _brighten(light: FloatImage, stops: float) -> None:
 def _around(luminance: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Means over side×side pixels, taken of every so many in either direction that some sixteen fall on a side."""
     step = max(1, side // 16)
-    rows, columns = (len(range(step // 2, length, step)) for length in luminance.shape)
-    coarse = means(luminance[step // 2 :: step, step // 2 :: step], max(1, side // step // 2 * 2 + 1))
-    return stretched(coarse, rows * step, columns * step)[: luminance.shape[0], : luminance.shape[1]].copy()
+    height, width = luminance.shape
+    rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
+    coarse = means(luminance[rows][:, columns], max(1, side // step // 2 * 2 + 1))
+    return stretched(coarse, len(rows) * step, len(columns) * step)[:height, :width].copy()
 
 
 def _blend(light: FloatImage, movement: _Movement, rows: int, columns: int) -> FloatImage:
