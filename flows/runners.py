@@ -36,6 +36,7 @@ from prefect.utilities.annotations import quote
 from patina.children import inherited, uninterrupted
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
 from patina.pipeline.builder.runner import Runner
+from patina.pipeline.codec.fingerprint import worker_fingerprint
 from patina.pipeline.errors import BuildError
 from patina.pipeline.stopping import StoppedError, stoppable
 
@@ -341,6 +342,8 @@ def _dask(workers: int, address: str) -> Engine:
     def join(count: int) -> Iterator[AnyTaskRunner]:
         del count
         with DaskTaskRunner(address=address) as runner:
+            with Client(address, timeout=PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+                _expect_alike(client.run(worker_fingerprint).values())
             yield runner
 
     return Engine(threads, join, lost, f"The scheduler at {address} gave up on them; its log says why.")
@@ -399,12 +402,26 @@ def _ray(workers: int, address: str) -> Engine:
             ray.init("auto", **quiet)
         try:
             with RayTaskRunner(address, quiet) as runner:
+                _expect_alike(_of_each_ray_node())
                 yield runner
         finally:
             if not joined:
                 ray.shutdown()
 
     return Engine(cores, join, lost, f"The Ray cluster at {address} gave up on them; its logs say why.")
+
+
+def _of_each_ray_node() -> Iterable[tuple[str, str]]:
+    """What a worker on each node of the cluster that is joined says of its machine."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(worker_fingerprint)
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    found: list[tuple[str, str]] = ray.get([ask.options(scheduling_strategy=where).remote() for where in there])
+    return found
 
 
 class _Unchanged(list[str]):
@@ -466,6 +483,21 @@ def _expect_api_seen(hosts: Iterable[str]) -> None:
             f"the worker on {away} cannot tell Prefect how it goes on: {server or 'the server inside this process'} is "
             "seen by this machine alone; run `prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its "
             "address as other machines see it, such as http://10.0.0.5:4200/api"
+        )
+
+
+def _expect_alike(workers: Iterable[tuple[str, str]]) -> None:
+    """Raise BuildError if a worker, given by its machine's name and fingerprint, makes other bytes than this process.
+
+    Asked of clusters alone: threads and processes of this machine share its processor, libraries and environment.
+    """
+    here, own = worker_fingerprint()
+    others = sorted({f"{name} (fingerprint {found})" for name, found in workers if found != own})
+    if others:
+        raise BuildError(
+            f"the workers on {', '.join(others)} make other bytes than this process on {here} (fingerprint {own}), and "
+            "a dataset's bytes would depend on who made what; install the same versions of patina, numpy, "
+            "opencv-python-headless, pillow and isal on every machine, or leave those workers out"
         )
 
 

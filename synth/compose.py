@@ -21,7 +21,7 @@ from patina.synth.degradation import (
     SettingError,
     Stage,
 )
-from patina.synth.image import FloatImage, Image, Map, to_float, to_uint8
+from patina.synth.image import FloatImage, Image, Map, to_float
 from patina.synth.rng import Rng
 
 JOINT = "+"
@@ -100,28 +100,28 @@ class _Chain:
 
     def __init__(self, image: Image) -> None:
         self._levels: Image | None = image
-        self._floats: FloatImage | None = None
+        self._rendering: Rendering | None = None
 
     def add(self, part: Degradation, params: Params) -> tuple[Mapping[str, Map], tuple[str, bytes] | None]:
         """Apply one more part; its truth maps, and its file if it is a codec."""
         if isinstance(part, Rendered):
-            rendering: Rendering = part.render(self.floats(), params)
-            self._levels, self._floats = None, rendering.image
+            rendering: Rendering = part.render(self._image(part.reads_levels), params)  # type: ignore[arg-type]
+            self._levels, self._rendering = None, rendering
             return rendering.truth, None
         degraded = part.apply(self.levels(), params)
-        self._levels, self._floats = degraded.image, None
+        self._levels, self._rendering = degraded.image, None
         return degraded.truth, degraded.file
 
     def levels(self) -> Image:
         """The image as 8-bit levels, rounded if it is not yet quantised. Does not quantise what comes after."""
         if self._levels is not None:
             return self._levels
-        assert self._floats is not None
-        return to_uint8(self._floats)
+        assert self._rendering is not None
+        return self._rendering.levels
 
-    def floats(self) -> FloatImage:
-        """The image as floats."""
-        if self._floats is not None:
-            return self._floats
-        assert self._levels is not None
-        return to_float(self._levels)
+    def _image(self, levels: bool) -> FloatImage | Image:
+        """The image as floats; as the levels that it still is, if those will do."""
+        if self._levels is not None:
+            return self._levels if levels else to_float(self._levels)
+        assert self._rendering is not None
+        return self._rendering.image

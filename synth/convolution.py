@@ -1,7 +1,13 @@
-"""Convolution of a float image with a kernel that may be large and nearly empty: the path of a shaken camera."""
+"""Convolution of an image with a kernel of whole numbers, with the same bits on every processor.
+
+OpenCV adds a filter's products up in the order of its taps, and on some processors rounds once for a product and a sum
+where it rounds twice on others. So no product is rounded here: values have 12 significant bits, and so have weights; or
+sums stay below 2^24, and no sum is rounded either. Large kernels go in blocks: OpenCV takes a transform for them.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -9,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.image import FloatImage
+from patina.synth.resampling import BITS
 
 BLOCK = 11
-"""The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform."""
-
-WORTH = 200
-"""Taps, each block counting as eight, above which a transform of the whole costs less."""
+"""The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform, which is not exact."""
 
 
 def reflected(image: FloatImage, border: int) -> FloatImage:
@@ -22,22 +26,24 @@ def reflected(image: FloatImage, border: int) -> FloatImage:
     return cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def convolve(framed: FloatImage, kernel: NDArray[np.float32]) -> FloatImage:
-    """The convolution of `framed` (H×W×3 float32) with a k×k float32 kernel, k odd, where it needs no border.
+def convolve(framed: NDArray[np.float32], kernel: NDArray[np.integer]) -> NDArray[np.float32]:
+    """The convolution of `framed` (H×W×3 or H×W float32) with a k×k kernel of whole numbers, k odd, without a border.
 
-    (H-k+1)×(W-k+1)×3: with `reflected(image, k // 2)`, the size of the image. A nearly empty kernel, such as a path
-    leaves, is added up tap by tap, in blocks that OpenCV filters directly; only a full one goes through a transform.
+    (H-k+1)×(W-k+1)×3: with `reflected(image, k // 2)`, the size of the image. `framed` is `shortened` and the kernel
+    below 65536; or `framed` holds whole numbers, and all sums of the products' sizes stay below 2^24. Else the last
+    bits depend on the processor. A nearly empty kernel, such as a path leaves, costs its taps alone.
     """
     k = len(kernel)
     height, width = framed.shape[0] - k + 1, framed.shape[1] - k + 1
-    blocks = _blocks(kernel[::-1, ::-1])  # OpenCV correlates
-    if np.count_nonzero(kernel) + 8 * len(blocks) > WORTH:
-        return _transformed(framed, kernel)[k - 1 :, k - 1 :]
+    turned = kernel[::-1, ::-1].astype(np.int64)  # OpenCV correlates
+    high, rest = turned >> 4 << 4, turned & 15  # either has 12 bits, of 16
+    small = turned < 1 << BITS
     total: Any = None
-    for y, x, block in blocks:
-        part = framed[y : y + height + len(block) - 1, x : x + width + block.shape[1] - 1]
-        filtered = cv2.filter2D(part, -1, block, anchor=(0, 0))[:height, :width]
-        total = filtered if total is None else cv2.add(total, filtered, dst=total)
+    for part in (np.where(small, turned, high), np.where(small, 0, rest)):
+        for y, x, block in _blocks(part.astype(np.float32)):
+            piece = framed[y : y + height + len(block) - 1, x : x + width + block.shape[1] - 1]
+            filtered = cv2.filter2D(piece, -1, block, anchor=(0, 0))[:height, :width]
+            total = filtered if total is None else cv2.add(total, filtered, dst=total)
     return total  # type: ignore[no-any-return]
 
 
@@ -55,14 +61,19 @@ def _blocks(kernel: NDArray[np.float32]) -> list[tuple[int, int, NDArray[np.floa
     return blocks
 
 
-def _transformed(framed: FloatImage, kernel: NDArray[np.float32]) -> FloatImage:
-    """The same by Fourier transforms, wrapped around: the first k - 1 rows and columns are of no use."""
-    height, width = framed.shape[:2]
-    size = cv2.getOptimalDFTSize(height), cv2.getOptimalDFTSize(width)
-    flags = cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT
-    padded = cv2.copyMakeBorder(framed, 0, size[0] - height, 0, size[1] - width, cv2.BORDER_CONSTANT)
-    taps = np.zeros(size, np.float32)
-    taps[: len(kernel), : len(kernel)] = kernel
-    response = cv2.dft(taps)
-    channels = [cv2.dft(cv2.mulSpectrums(cv2.dft(channel), response, 0), flags=flags) for channel in cv2.split(padded)]
-    return cv2.merge(channels)[:height, :width]  # type: ignore[return-value]
+def disc(radius: float, most: int) -> NDArray[np.int64]:
+    """A disc of this radius in pixels with soft edges, of whole numbers that add up to `most` or nearly that."""
+    reach = math.ceil(radius + 0.5)
+    x = np.arange(-reach, reach + 1)
+    shares = np.clip(radius + 0.5 - np.sqrt(x * x + (x * x)[:, None]), 0, 1)
+    for inside in range(int(most / shares.sum()), 0, -1):
+        kernel = np.rint(shares * inside).astype(np.int64)
+        if kernel.sum() <= most:
+            return kernel
+    raise ValueError(f"expected a disc of fewer than {most} pixels, found a radius of {radius:g}")
+
+
+def spread(levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int) -> NDArray[np.float32]:
+    """The convolution of whole numbers H×W or H×W×3 with a kernel, all sums below 2^24, at the same size."""
+    reach = len(kernel) // 2
+    return convolve(cv2.copyMakeBorder(levels, reach, reach, reach, reach, border), kernel)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from patina.synth.image import FloatImage, Image, Map, to_float, to_uint8
+from patina.synth.elementary import power_of
+from patina.synth.image import FloatImage, Image, Map, to_encoded, to_encoded_levels, to_float, to_uint8
 from patina.synth.rng import Rng
 
 Params: TypeAlias = Mapping[str, Any]
@@ -44,10 +45,24 @@ class Degraded:
 
 @dataclass(frozen=True)
 class Rendering:
-    """An image on its way: float32 in [0, 1], sRGB-encoded, not yet quantised; and the truth maps so far."""
+    """An image on its way: float32 in [0, 1], not yet quantised; and the truth maps so far.
 
-    image: FloatImage
+    pixels  sRGB-encoded, or linear light where `is_linear`; there what is brighter than white is not yet cut off.
+    """
+
+    pixels: FloatImage
     truth: Mapping[str, Map] = field(default_factory=dict)
+    is_linear: bool = False
+
+    @property
+    def image(self) -> FloatImage:
+        """The image, sRGB-encoded in [0, 1]."""
+        return to_encoded(self.pixels) if self.is_linear else self.pixels
+
+    @property
+    def levels(self) -> Image:
+        """The image, rounded to 8-bit levels."""
+        return to_encoded_levels(self.pixels) if self.is_linear else to_uint8(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ class Knob:
     def at(self, place: float) -> float:
         """The setting's value at a place from 0 (mildest) to 1 (strongest)."""
         if self.mildest > 0 and self.strongest > 0:
-            value = self.mildest * (self.strongest / self.mildest) ** place
+            value = self.mildest * power_of(self.strongest / self.mildest, place)
         else:
             value = self.mildest + (self.strongest - self.mildest) * place
         return float(round(value)) if self.whole else float(value)
@@ -148,7 +163,11 @@ class Rendered(Degradation, Protocol):
     """A degradation that is computed in floats: it gives `render`, and `apply` quantises once, by rounding.
 
     In a composite the renderings of several are chained, and only the last result is quantised.
+
+    reads_levels  whether `render` takes 8-bit levels, too: as the floats that they are, with the same bits, and sooner.
     """
+
+    reads_levels: ClassVar[bool] = False
 
     def render(self, image: FloatImage, params: Params) -> Rendering:
         """Degrade `image` (H×W×3 float32 in [0, 1], sRGB-encoded, unchanged afterwards). Pure and free of chance."""
@@ -156,8 +175,8 @@ class Rendered(Degradation, Protocol):
 
     def apply(self, image: Image, params: Params) -> Degraded:
         """`render`, from 8-bit levels and back to them."""
-        rendering = self.render(to_float(image), params)
-        return Degraded(to_uint8(rendering.image), rendering.truth)
+        rendering = self.render(image if self.reads_levels else to_float(image), params)  # type: ignore[arg-type]
+        return Degraded(rendering.levels, rendering.truth)
 
 
 def check_values(name: str, values: Values, low: float, high: float, *, whole: bool = False) -> None:

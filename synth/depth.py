@@ -23,7 +23,9 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Params, Place, Rendered, SettingError
-from patina.synth.image import FloatImage, Image, Map
+from patina.synth.elementary import exp, log1p
+from patina.synth.image import FloatImage, Image, Map, as_levels, to_float
+from patina.synth.resampling import means, shrunk, smoothed, stretched
 from patina.synth.rng import Rng
 
 Depth: TypeAlias = NDArray[np.float32]
@@ -91,8 +93,8 @@ class Depths:
                 params["depth_step"] = 0.001
         return params
 
-    def of(self, image: FloatImage, params: Params) -> Depth:
-        """Depth of `image` (H×W×3 float32 sRGB in [0, 1]), by what was drawn. Pure and free of chance.
+    def of(self, image: FloatImage | Image, params: Params) -> Depth:
+        """Depth of `image` (H×W×3 float32 sRGB in [0, 1], or its levels), by what was drawn. Pure and free of chance.
 
         Raises SettingError if `params` name a file that the folder no longer holds.
         """
@@ -112,7 +114,7 @@ class Depths:
         rows, columns = depth.shape
         y, x = round(top * rows), round(left * columns)
         part = depth[y : max(y + 1, round((top + height) * rows)), x : max(x + 1, round((left + width) * columns))]
-        return np.asarray(cv2.resize(part, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        return stretched(part, *image.shape[:2])
 
     @cached_property
     def _files(self) -> dict[str, Path]:
@@ -192,8 +194,9 @@ class FromDepth(Rendered, Protocol):
 
 def as_truth(depth: Depth, step: float) -> Map:
     """Depth as a truth map: H×W uint16, `step` metres to a level, saturating at 65535."""
-    truth: Map = np.clip(np.rint(depth * np.float32(1 / step)), 0, 65535).astype(np.uint16)
-    return truth
+    levels = depth * np.float32(1 / step)
+    np.rint(levels, out=levels)
+    return np.clip(levels, 0, 65535, out=levels).astype(np.uint16)
 
 
 def _read(path: Path) -> tuple[str, Depth]:
@@ -253,46 +256,48 @@ def brightness(image: Image) -> float:
     return round(min(1.0, 0.25 + float(luma[int(0.95 * luma.size)]) / 255), 4)
 
 
-def prior(image: FloatImage, params: Params) -> Depth:
-    """A guess at the depth of `image` (H×W×3 float32 sRGB in [0, 1]), from it and `params` alone; see `Depths.draw`.
+def prior(image: FloatImage | Image, params: Params) -> Depth:
+    """A guess at the depth of `image` (H×W×3 float32 sRGB in [0, 1], or its levels), from it and `params` alone; see
+    `Depths.draw`. Floats are rounded to levels first.
 
     What adds up is nearness, one over metres: the ground's rises evenly from the horizon to the bottom edge; what has
     more detail than the rest is nearer, the less so the paler it is, by its dark channel (He et al., CVPR 2009). A
     guided filter (He et al., TPAMI 2013) takes it to the image's own edges. The sky has next to none.
     """
-    height, width = image.shape[:2]
+    levels = as_levels(image)
+    height, width = levels.shape[:2]
     scale = min(1.0, SMALL / min(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))
-    # Rounded to 8 bits, so that another machine's last bit is gone before anything is decided.
-    levels = np.rint(cv2.resize(image, size, interpolation=cv2.INTER_AREA) * 255)
-    small = np.asarray(levels * np.float32(1 / 255), np.float32)
-    luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32)
-    detail = np.abs(luma - cv2.blur(luma, (3, 3), borderType=cv2.BORDER_REFLECT))
+    small = to_float(shrunk(levels, size))
+    luma = _luma(small)
+    detail = np.abs(luma - means(luma, 3))
     rows = params["crop"][1] + params["crop"][3] * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
     sky = _sky(small, luma, detail, first_row=params["crop"][1])
     horizon = _horizon(sky, rows, params["horizon"])
 
     softness = 0.06  # of the bend from ground to background, heights of the photograph
-    ground = np.logaddexp(0, (rows - horizon) / softness).astype(np.float32) * np.float32(softness / (EYE * FOCAL))
-    sharp = cv2.GaussianBlur(_blur(detail, 9), (0, 0), 4)
+    bend = (rows.astype(np.float64) - horizon) / softness
+    ground = np.maximum(bend, 0) + log1p(exp(-np.abs(bend)))  # ln(1 + e^bend)
+    ground = ground.astype(np.float32) * np.float32(softness / (EYE * FOCAL))
+    sharp = smoothed(means(detail, 9), 4)
     sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
-    pale = cv2.GaussianBlur(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), (0, 0), 4)
+    pale = smoothed(np.asarray(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), np.float32), 4)
     near = ground[:, None] * (0.6 + 0.6 * sharp) + 0.1 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
-    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
+    grey = to_float(np.asarray(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY), np.uint8))
     near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / params["background"])
     if sky.any():
         cover = np.clip((_guided(sky, luma, grey, 2, 2e-4) - np.float32(0.15)) / np.float32(0.7), 0, 1)
         near *= 1 - cover
         near += cover * np.float32(1 / FARTHEST)
-    depth: Depth = np.clip(1 / near, NEAREST, FARTHEST)
-    return depth
+    np.divide(np.float32(1), near, out=near)
+    return np.clip(near, np.float32(NEAREST), np.float32(FARTHEST), out=near)
 
 
 def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDArray[np.float32]:
     """Where the sky is, h×w in [0, 1]: smooth, blue or pale, and joined to the top edge; then what has its colour."""
     red, green, blue = cv2.split(small)
     span = _most(small) - _least(small)
-    smooth = np.clip(1.6 - _blur(detail, 7) / 0.012, 0, 1)
+    smooth = np.clip(1.6 - means(detail, 7) / 0.012, 0, 1)
     is_blue = np.clip(6 * (blue - red), 0, 1) * np.clip(10 * (blue - green) + 1.2 * blue - 0.1, 0, 1)
     teal = 2.5 * green - red - 1.5 * blue  # of leaves and water
     is_blue *= np.clip(blue / 0.12 - 1.2, 0, 1) * np.clip(1 - 6 * teal, 0, 1)
@@ -307,8 +312,8 @@ def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDA
     if not kept.any() or first_row > 0.5:
         return np.zeros_like(luma)
     sky = kept[parts].astype(np.float32)
-    weight = _blur(sky, 61)
-    around = _blur(small * sky[..., None], 61) / (weight[..., None] + np.float32(1e-3))
+    weight = means(sky, 61)
+    around = means(small * sky[..., None], 61) / (weight[..., None] + np.float32(1e-3))
     tolerance = 0.04 + 0.08 * np.clip(2 * is_blue - 0.6, 0, 1)
     alike = np.clip(2 - _most(np.abs(small - around)) / tolerance, 0, 1) * np.clip(weight / 0.03, 0, 1)
     return np.asarray(np.maximum(sky, alike), np.float32)
@@ -333,19 +338,21 @@ def _most(small: FloatImage) -> NDArray[np.float32]:
     return np.maximum(np.maximum(small[..., 0], small[..., 1]), small[..., 2])
 
 
-def _blur(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
+def _luma(small: FloatImage) -> Depth:
+    red, green, blue = cv2.split(small)
+    return np.asarray(red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114), np.float32)
 
 
 def _guided(values: Depth, luma: Depth, grey: Depth, radius: int, smoothness: float) -> Depth:
     """`values` with the edges of `grey`: a guided filter whose coefficients come from a small copy, `luma`."""
     side = 2 * radius + 1
-    mean, mean_luma = _blur(values, side), _blur(luma, side)
-    variance = _blur(luma * luma, side) - mean_luma * mean_luma
+    mean, mean_luma = means(values, side), means(luma, side)
+    variance = means(luma * luma, side) - mean_luma * mean_luma
     slope = np.asarray(
-        (_blur(values * luma, side) - mean * mean_luma) / (variance + np.float32(smoothness)), np.float32
+        (means(values * luma, side) - mean * mean_luma) / (variance + np.float32(smoothness)), np.float32
     )
     offset = mean - slope * mean_luma
-    size = grey.shape[::-1]
-    large = [cv2.resize(_blur(part, side), size, interpolation=cv2.INTER_LINEAR) for part in (slope, offset)]
-    return np.asarray(large[0] * grey + large[1], np.float32)
+    slope, offset = (stretched(means(part, side), *grey.shape) for part in (slope, offset))
+    slope *= grey
+    slope += offset
+    return slope

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from patina.synth.resampling import enlarged, halvings, smoothed
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -21,6 +22,9 @@ FOCAL = 1.37
 
 SHARPEST = 0.5
 """Standard deviation in pixels of the blur that any lens and sensor have. Classes of blur are √2 apart from here."""
+
+MIDDLES = 1.189207115002721, 1.681792830507429
+"""2^¼ and 2^¾: the middles of two classes."""
 
 Profile: TypeAlias = Callable[[Values, NDArray[np.int32]], Values]
 """Brightness along traces: of places from -½ to ½ of the way, and of the numbers of the traces that they belong to."""
@@ -50,17 +54,15 @@ def expose(height: int, width: int, traces: Traces, profile: Profile) -> Values:
     Blurs are rounded to classes √2 apart, and each class is drawn in pixels as coarse as its blur lets it.
     """
     picture = np.zeros((height, width), np.float32)
-    classes = np.floor(2 * np.log2(np.maximum(traces.blur, SHARPEST) / SHARPEST)).astype(np.int32)
+    ratio = (np.maximum(traces.blur, SHARPEST) / SHARPEST).astype(np.float64)
+    classes = np.frexp(ratio * ratio)[1] - 1  # 2·log2 of the ratio, rounded down
     for number in np.unique(classes).tolist():
-        blur = SHARPEST * 2 ** (number / 2 + 0.25)
-        step = max(1, int(blur / 1.1))
+        blur = SHARPEST * 2.0 ** (number // 2) * (MIDDLES[number % 2])
+        step = halvings(blur / 1.1)
         rows, columns = -(-height // step), -(-width // step)
         layer = _scattered(rows, columns, step, traces, np.flatnonzero(classes == number), profile)
-        layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), blur / step, borderType=cv2.BORDER_REFLECT), np.float32)
-        if step > 1:
-            size = columns * step, rows * step
-            layer = np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR), np.float32)[:height, :width]
-        picture += layer
+        layer = smoothed(layer, blur / step)
+        picture += enlarged(layer, step)[:height, :width]
     return picture
 
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.elementary import cosine_of, power_of, sine_of
 from patina.synth.rng import Rng
 
 Mask: TypeAlias = NDArray[np.uint8]
@@ -88,7 +89,7 @@ def _strokes(height: int, width: int, rng: Rng) -> Iterator[Mark]:
             turn = math.pi if i == 0 else TURN
             heading += turn * (2 * next(chance) - 1)
             length = max(1.0, _between(LENGTH, next(chance)) * scale)
-            x, y = x + length * math.cos(heading), y + length * math.sin(heading)
+            x, y = x + length * cosine_of(heading), y + length * sine_of(heading)
             points.append((round(x), round(y)))
         yield _line(points, thickness)
 
@@ -100,7 +101,7 @@ def _text(height: int, width: int, rng: Rng) -> Iterator[Mark]:
         chance = iter(rng.uniforms(40).tolist())
         x, y = (next(chance) * 1.1 - 0.25) * width, next(chance) * 1.1 * height
         font = FONTS[int(next(chance) * len(FONTS))]
-        size = max(0.3, 0.5 * 5 ** next(chance) * scale)  # times 22 px of a capital letter
+        size = max(0.3, 0.5 * power_of(5, next(chance)) * scale)  # times 22 px of a capital letter
         words = []
         for _ in range(1 + int(next(chance) * 4)):
             kind, count = int(next(chance) * 6), 2 + int(next(chance) * 5)
@@ -132,7 +133,7 @@ def _scratches(height: int, width: int, rng: Rng) -> Iterator[Mark]:
     while True:
         chance = iter(rng.uniforms(30).tolist())
         x, y, kind = next(chance) * width, next(chance) * height, next(chance)
-        thickness = max(1, round((0.6 + 2 * next(chance) ** 2) * scale))
+        thickness = max(1, round((0.6 + 2 * _squared(next(chance))) * scale))
         points = []
         if kind < 0.35:  # a scratch
             whole, lean = next(chance) < 0.5, 0.03 * (next(chance) - 0.5)
@@ -146,14 +147,15 @@ def _scratches(height: int, width: int, rng: Rng) -> Iterator[Mark]:
             for _ in range(9):
                 points.append((round(x), round(y)))
                 step = (2 + 5 * next(chance)) * scale
-                x, y, heading = x + step * math.cos(heading), y + step * math.sin(heading), heading + bend
+                x, y, heading = x + step * cosine_of(heading), y + step * sine_of(heading), heading + bend
             yield _line(points, max(1, round(scale)))
         else:  # a grain of dust
             corners = 7
-            size = 1 + 4 * next(chance) ** 3
+            grain = next(chance)
+            size = 1 + 4 * grain * grain * grain
             for i in range(corners):
                 out, angle = size * scale * (0.5 + next(chance)), 2 * math.pi * i / corners
-                points.append((round(x + out * math.cos(angle)), round(y + out * math.sin(angle))))
+                points.append((round(x + out * cosine_of(angle)), round(y + out * sine_of(angle))))
             yield _grain(points)
 
 
@@ -202,6 +204,10 @@ def _line(points: list[tuple[int, int]], thickness: int) -> Mark:
 
 def _between(bounds: tuple[float, float], share: float) -> float:
     return bounds[0] + (bounds[1] - bounds[0]) * share
+
+
+def _squared(number: float) -> float:
+    return number * number
 
 
 SHAPES: dict[str, Shape] = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from patina.synth.elementary import power
 
 Image: TypeAlias = NDArray[np.uint8]
 """H×W×3, uint8, RGB, levels 0..255, sRGB-encoded, C-contiguous. H and W are at least 16."""
@@ -39,14 +41,36 @@ def to_uint8(image: NDArray[np.floating]) -> Image:
     Rounding is the point: a truncating cast darkens every pixel by half a level on average, which is
     the fingerprint of most published noisy sets.
     """
-    levels: Image = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return levels
+    if image.dtype != np.float32:
+        levels: Image = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return levels
+    result = np.empty(image.shape, np.uint8)
+    values, found = np.ascontiguousarray(image).reshape(1, -1), result.reshape(1, -1)
+    for start in range(0, image.size, CHUNK):
+        part = values[:, start : start + CHUNK]
+        places = _buffers()[0][:, : part.size]
+        np.clip(part, 0, 1, out=places)
+        places *= np.float32(255)
+        np.rint(places, out=places)
+        found[:, start : start + CHUNK] = places
+    return result
 
 
-def to_linear(image: FloatImage) -> FloatImage:
-    """sRGB-encoded floats in [0, 1] to linear light in [0, 1] (IEC 61966-2-1), same shape, a new array.
+def as_levels(image: FloatImage | Image) -> Image:
+    """8-bit levels of an image that may be of floats, rounded; levels stay as they are, and are not copied."""
+    return image if image.dtype == np.uint8 else to_uint8(image)  # type: ignore[arg-type, return-value]
 
-    By a table of 65536 entries: within 1e-5 of the formula's value and some ten times as fast. Clips to [0, 1].
+
+def as_floats(image: FloatImage | Image) -> FloatImage:
+    """Floats in [0, 1] of an image that may be of 8-bit levels; floats stay as they are, and are not copied."""
+    return to_float(image) if image.dtype == np.uint8 else image  # type: ignore[arg-type, return-value]
+
+
+def to_linear(image: FloatImage | Image) -> FloatImage:
+    """sRGB-encoded floats in [0, 1], or 8-bit levels, to linear light in [0, 1] (IEC 61966-2-1), a new array.
+
+    By a table of 65536 entries: within 1e-5 of the formula's value and some ten times as fast. Clips to [0, 1]. Levels
+    give the same bits as their floats do, by a table of 256, in a third of the time.
     """
     return look_up(image, _linear_table())
 
@@ -59,19 +83,40 @@ def to_encoded(image: FloatImage) -> FloatImage:
     return look_up(image, _encoded_table())
 
 
-def look_up(image: FloatImage, table: NDArray[np.float32]) -> FloatImage:
-    """`table`, 1×65536 for 0..1, at every value of `image`, as a new array. Values beyond are taken to the ends."""
-    result = np.empty_like(image, order="C")
-    values, found = image.reshape(1, -1), result.reshape(1, -1)
+def to_encoded_levels(image: FloatImage) -> Image:
+    """Linear light to 8-bit sRGB levels: what `to_uint8` makes of `to_encoded`, to the bit, in half the time."""
+    result = np.empty(image.shape, np.uint8)
+    values, found, table = np.ascontiguousarray(image).reshape(1, -1), result.reshape(1, -1), _level_table()
     for start in range(0, image.size, CHUNK):
-        part = values[:, start : start + CHUNK]
-        places, indices = (buffer[:, : part.size] for buffer in _buffers())
-        np.multiply(part, np.float32(65535), out=places)
-        places += np.float32(0.5)
-        np.clip(places, 0, 65535, out=places)
-        indices[:] = places
-        cv2.LUT(indices, table, found[:, start : start + CHUNK])
+        cv2.LUT(_places(values[:, start : start + CHUNK]), table, found[:, start : start + CHUNK])
     return result
+
+
+def look_up(image: FloatImage | Image, table: NDArray[np.float32]) -> FloatImage:
+    """`table`, 1×65536 for 0..1, at every value of `image`, as a new array. Values beyond are taken to the ends.
+
+    Of 8-bit levels every 257th entry is looked up: level n stands at n/255 = 257·n/65535.
+    """
+    result = np.empty(image.shape, np.float32)
+    values: Any = np.ascontiguousarray(image).reshape(1, -1)
+    found = result.reshape(1, -1)
+    if image.dtype == np.uint8:
+        cv2.LUT(values, np.ascontiguousarray(table[:, ::257]), found)
+        return result
+    for start in range(0, image.size, CHUNK):
+        cv2.LUT(_places(values[:, start : start + CHUNK]), table, found[:, start : start + CHUNK])
+    return result
+
+
+def _places(part: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Where in a table of 65536 the values of 1×N floats stand, N ≤ CHUNK. In this thread's buffer."""
+    floats, integers = _buffers()
+    places, indices = floats[:, : part.size], integers[:, : part.size]
+    np.multiply(part, np.float32(65535), out=places)
+    places += np.float32(0.5)
+    np.clip(places, 0, 65535, out=places)
+    indices[:] = places
+    return indices
 
 
 def _buffers() -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
@@ -84,12 +129,12 @@ def _buffers() -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
 
 def linear_of(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
     """sRGB's formula (IEC 61966-2-1), for tables: encoded values in [0, 1] to linear light."""
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    return np.where(encoded <= 0.04045, encoded / 12.92, power((encoded + 0.055) / 1.055, 2.4))
 
 
 def encoded_of(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """The inverse of `linear_of`."""
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * power(linear, 1 / 2.4) - 0.055)
 
 
 @cache
@@ -102,6 +147,13 @@ def _linear_table() -> NDArray[np.float32]:
 @cache
 def _encoded_table() -> NDArray[np.float32]:
     table = encoded_of(np.arange(65536) / 65535).astype(np.float32)[None]
+    table.setflags(write=False)
+    return table
+
+
+@cache
+def _level_table() -> NDArray[np.uint8]:
+    table = to_uint8(_encoded_table())
     table.setflags(write=False)
     return table
 

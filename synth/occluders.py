@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.elementary import cosine, distance, interpolated, sine
 from patina.synth.rng import Rng
 
 Points = NDArray[np.float64]
@@ -79,12 +80,12 @@ def _bough(rng: Rng, heading: float, length: float, leaf: float, slim: float, th
     stems = twigs[twig, before] * (1 - part) + twigs[twig, before + 1] * part
     side = np.where(chance[2] < 0.5, 1, -1) * (0.2 + np.abs(2 * chance[2] - 1))
     long = leaf * (0.6 + 0.7 * chance[3])
-    wide = long * slim * np.abs(np.cos(2.8 * (chance[4] - 0.5)))  # it may be seen from its edge
+    wide = long * slim * np.abs(cosine(2.8 * (chance[4] - 0.5)))  # it may be seen from its edge
     shape = np.array([[0.1, 0], [0.3, 0.42], [0.5, 0.5], [0.75, 0.3], [1, 0], [0.75, -0.3], [0.5, -0.5], [0.3, -0.42]])
     angle = (leans[twig] + side)[:, None]
     x, y = shape[:, 1] * wide[:, None], shape[:, 0] * long[:, None]
-    sine, cosine = np.sin(angle), np.cos(angle)
-    blades = stems[:, None] + np.stack([x * cosine + y * sine, y * cosine - x * sine], -1)
+    across, along = sine(angle), cosine(angle)
+    blades = stems[:, None] + np.stack([x * along + y * across, y * along - x * across], -1)
     return [_strokes(spine, 0.013 * length, 0.003), _strokes(twigs, 0.004, 0.0015), blades]
 
 
@@ -140,7 +141,7 @@ def pole(rng: Rng) -> Occluder:
     elif kind == 1:
         size, corners = rng.uniform(0.11, 0.16), rng.choice([3, 4, 8, 40])
         angles = math.pi / corners + 2 * math.pi * np.arange(corners) / corners
-        parts.append((np.stack([np.sin(angles), np.cos(angles)], -1) * size + (0, height - size))[None])
+        parts.append((np.stack([sine(angles), cosine(angles)], -1) * size + (0, height - size))[None])
     else:
         for level in (0.94, 0.86):
             half, y = rng.uniform(0.16, 0.24), level * height
@@ -149,7 +150,8 @@ def pole(rng: Rng) -> Occluder:
                 parts.append(_quad((x, y), (x, y + 0.035), 0.008, 0.006))
                 # Wires hang between masts; from here to either next, as far as any picture sees.
                 across = np.linspace(-7, 7, 41)
-                hang = y + 0.035 - 0.35 * (1 - (1 - np.abs(across) / 7) ** 2)
+                near = 1 - np.abs(across) / 7
+                hang = y + 0.035 - 0.35 * (1 - near * near)
                 parts.append(_strokes(np.stack([across + x, hang], -1)[None], 0.0022, 0.0022))
     return Occluder([Layer(parts, 0.08, 1, height)], outside=[(0, 0)], inside=[(0, 0.8 * height)], turn=1.5)
 
@@ -201,20 +203,20 @@ def _paths(rng: Rng, starts: Points, headings: Points, lengths: Points, steps: i
     """Wandering lines, N×(steps + 1)×2, from N×2 starts; heading 0 is along y and grows towards x."""
     turns = (rng.uniforms(len(starts) * steps).reshape(-1, steps) - 0.5) * 2 * wander
     angles = headings[:, None] + np.cumsum(turns, axis=1)
-    moves = np.stack([np.sin(angles), np.cos(angles)], -1) * (lengths / steps)[:, None, None]
+    moves = np.stack([sine(angles), cosine(angles)], -1) * (lengths / steps)[:, None, None]
     return np.concatenate([starts[:, None], starts[:, None] + np.cumsum(moves, axis=1)], axis=1)
 
 
 def _at(path: Points, places: Points) -> Points:
     """Points at shares 0..1 of a path, P×2."""
     ends = np.linspace(0, 1, len(path))
-    return np.stack([np.interp(places, ends, path[:, 0]), np.interp(places, ends, path[:, 1])], -1)
+    return np.stack([interpolated(places, ends, path[:, 0]), interpolated(places, ends, path[:, 1])], -1)
 
 
 def _strokes(paths: Points, first: float, last: float) -> Points:
     """Lines N×V×2 as polygons N×2V×2, of a half width that runs from `first` to `last`."""
     along = np.gradient(paths, axis=1)
-    along /= np.linalg.norm(along, axis=2, keepdims=True)
+    along /= distance(along[..., :1], along[..., 1:])
     side = np.stack([along[..., 1], -along[..., 0]], -1) * np.linspace(first, last, paths.shape[1])[:, None]
     return np.concatenate([paths + side, (paths - side)[:, ::-1]], axis=1)
 
@@ -231,7 +233,7 @@ def _limb(joints: Sequence[tuple[float, float]], widths: Sequence[float]) -> lis
 
 def _ellipse(x: float, y: float, wide: float, high: float) -> Points:
     angles = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-    return np.stack([x + wide * np.cos(angles), y + high * np.sin(angles)], -1)[None]
+    return np.stack([x + wide * cosine(angles), y + high * sine(angles)], -1)[None]
 
 
 def _rounded(corners: Points) -> Points:

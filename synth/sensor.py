@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Params, Values, draw_value
-from patina.synth.image import FloatImage, encoded_of, linear_of, look_up
+from patina.synth.elementary import exp_of, interpolated, log_of
+from patina.synth.image import FloatImage, Image, encoded_of, linear_of, look_up
 from patina.synth.rng import Rng, normal_table
 
 # What a camera's white-balanced red, green and blue give in linear sRGB: ours, of the size that common cameras have.
@@ -33,14 +34,12 @@ ISO_100 = 1e-4
 PEDESTAL = 16
 """One part in this many of the raw levels lies below black, so that noise may go below it: 64 levels of 1024."""
 
+CHUNK = 1 << 14
+"""Pixels whose colours are mixed at a time: they stay within a second-level cache."""
+
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 BAYER = ((0, (EVEN, EVEN)), (1, (EVEN, ODD)), (1, (ODD, EVEN)), (2, (ODD, ODD)))
 """Colour and sites. Reflecting the frame about its border pixels continues the pattern."""
-
-CROSS = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float32) / 4
-SQUARE = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
-BILINEAR = (SQUARE, CROSS, SQUARE)
-"""What a site gives to its neighbours of another colour, for red, green and blue."""
 
 
 def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
     """
     gain = rng.log_uniform(iso["min"], iso["max"]) if isinstance(iso, Mapping) else draw_value(rng, iso)
     shot = ISO_100 * gain / 100
-    read = math.exp(2.18 * math.log(shot) + 1.20 + rng.normal(0, 0.26))
+    read = exp_of(2.18 * log_of(shot) + 1.20 + rng.normal(0, 0.26))
     return {
         "iso": gain,
         "shot": shot,
@@ -69,11 +68,10 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
     }
 
 
-def unprocess(image: FloatImage, params: Params, light: float = 1.0) -> FloatImage:
+def unprocess(image: FloatImage | Image, params: Params, light: float = 1.0) -> FloatImage:
     """The raw light that the camera of `params` would make `image` of, times `light`: sRGB in, linear out, 0..light."""
-    raw = look_up(image, _raw_table())
-    matrix = np.diag([light / params["red"], light, light / params["blue"]]) @ np.linalg.inv(COLOUR)
-    return cv2.transform(raw, matrix.astype(np.float32), dst=raw)  # type: ignore[return-value]
+    matrix = _inverse_colour() * np.array([light / params["red"], light, light / params["blue"]])[:, None]
+    return _transformed(look_up(image, _raw_table()), matrix)
 
 
 def process(
@@ -84,9 +82,48 @@ def process(
     balance: factors by which its red, green and blue come out wrong. black: raw light that it adds to all.
     """
     red, green, blue = balance
-    matrix = COLOUR @ np.diag([red * params["red"], green, blue * params["blue"]])
-    affine = np.hstack([matrix, matrix.sum(axis=1, keepdims=True) * black])
-    return look_up(cv2.transform(raw, affine.astype(np.float32), dst=raw), _file_table())  # type: ignore[arg-type]
+    matrix = COLOUR * np.array([red * params["red"], green, blue * params["blue"]])
+    added = (matrix[:, 0] + matrix[:, 1] + matrix[:, 2]) * black
+    return look_up(_transformed(raw, matrix, added), _file_table())
+
+
+def _transformed(
+    image: FloatImage, matrix: NDArray[np.float64], added: NDArray[np.float64] | None = None
+) -> FloatImage:
+    """Each pixel times a 3×3 matrix, plus `added`, in place. In float32, in the order of the columns."""
+    factors = matrix.astype(np.float32)
+    planes = np.empty((3, min(CHUNK, len(image.reshape(-1)) // 3)), np.float32)
+    pixels = image.reshape(1, -1, 3)
+    for start in range(0, pixels.shape[1], CHUNK):
+        part = pixels[:, start : start + CHUNK]
+        colours = [plane.reshape(-1) for plane in cv2.split(part)]
+        term, found = np.empty_like(colours[0]), planes[:, : part.shape[1]]
+        for row, total in enumerate(found):
+            np.multiply(colours[0], factors[row, 0], out=total)
+            for column in (1, 2):
+                np.multiply(colours[column], factors[row, column], out=term)
+                np.add(total, term, out=total)
+            np.add(total, np.float32(0 if added is None else added[row]), out=total)
+        cv2.merge([total[None] for total in found], dst=part)
+    return image
+
+
+@cache
+def _inverse_colour() -> NDArray[np.float64]:
+    """COLOUR's inverse, by its cofactors."""
+    c = COLOUR
+    cofactors = np.array(
+        [
+            [
+                c[(i + 1) % 3, (j + 1) % 3] * c[(i + 2) % 3, (j + 2) % 3]
+                - c[(i + 1) % 3, (j + 2) % 3] * c[(i + 2) % 3, (j + 1) % 3]
+                for i in range(3)
+            ]
+            for j in range(3)
+        ]
+    )
+    determinant = c[0, 0] * cofactors[0, 0] + c[0, 1] * cofactors[1, 0] + c[0, 2] * cofactors[2, 0]
+    return np.asarray(cofactors / determinant)
 
 
 def sense(raw: FloatImage, params: Params) -> FloatImage:
@@ -96,7 +133,9 @@ def sense(raw: FloatImage, params: Params) -> FloatImage:
     adds to it, rounding included, is sampled on a Bayer pattern and interpolated: grain of more than a pixel.
     """
     sites = mosaic(raw)
-    added = _interpolated(read_out(sites, params) - sites)
+    added = read_out(sites, params)
+    added -= sites
+    added = _interpolated(added)
     return cv2.add(raw, added, dst=raw)  # type: ignore[return-value]
 
 
@@ -116,8 +155,7 @@ def read_out(sites: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
     rng = Rng(params["seed"])
     rows = normal_table()[rng.levels(len(sites))] * params["row"]
     levels: Any = cv2.LUT(rng.levels(sites.size).reshape(sites.shape), _normal_table())
-    variance = cv2.addWeighted(sites, params["shot"], sites, 0, params["read"])
-    levels *= cv2.sqrt(variance, dst=variance)
+    levels *= _deviation(sites, params["shot"], params["read"])
     levels += sites
     levels += rows[:, None].astype(np.float32)
     black, span = _levels(params)
@@ -131,8 +169,14 @@ def read_out(sites: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
 def noise_level(light: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
     """The standard deviation of what `read_out` adds to that light, the same shape, in raw light."""
     constant = params["read"] + params["row"] ** 2 + 1 / (12 * _levels(params)[1] ** 2)
-    variance = cv2.addWeighted(light, params["shot"], light, 0, constant)
-    return cv2.sqrt(variance, dst=variance)  # type: ignore[return-value]
+    return _deviation(light, params["shot"], constant)
+
+
+def _deviation(light: NDArray[np.float32], shot: float, constant: float) -> NDArray[np.float32]:
+    """The root of shot·light + constant, the same shape."""
+    variance = np.multiply(light, np.float32(shot))
+    variance += np.float32(constant)
+    return np.sqrt(variance, out=variance)
 
 
 def _levels(params: Params) -> tuple[int, int]:
@@ -142,27 +186,36 @@ def _levels(params: Params) -> tuple[int, int]:
 
 
 def _interpolated(sites: NDArray[np.float32]) -> FloatImage:
-    """Bilinear demosaicing of H×W sites, to H×W×3."""
-    planes = []
-    for colour, kernel in enumerate(BILINEAR):
-        plane = np.zeros_like(sites)
-        for own, place in BAYER:
-            if own == colour:
-                plane[place] = sites[place]
-        planes.append(cv2.filter2D(plane, -1, kernel, dst=plane, borderType=cv2.BORDER_REFLECT_101))
-    return cv2.merge(planes)  # type: ignore[return-value]
+    """Bilinear demosaicing of H×W sites, to H×W×3: a colour that a site lacks is the mean of those beside it that have
+    it, two or four. At the border the pattern goes on."""
+    framed = np.asarray(cv2.copyMakeBorder(sites, 1, 1, 1, 1, cv2.BORDER_REFLECT_101), np.float32)
+    beside = framed[1:-1, :-2] + framed[1:-1, 2:]
+    column = framed[:-2] + framed[2:]
+    corners = column[:, :-2] + column[:, 2:]
+    corners *= np.float32(0.25)
+    around = beside + column[:, 1:-1]
+    around *= np.float32(0.25)
+    beside *= np.float32(0.5)
+    column *= np.float32(0.5)
+    column = column[:, 1:-1]
+    red, green, blue = np.empty((3, *sites.shape), np.float32)
+    for plane, own, other in ((red, EVEN, ODD), (blue, ODD, EVEN)):
+        plane[own, own], plane[own, other] = sites[own, own], beside[own, other]
+        plane[other, own], plane[other, other] = column[other, own], corners[other, other]
+        green[own, own], green[own, other] = around[own, own], sites[own, other]
+    return np.asarray(cv2.merge([red, green, blue]), np.float32)
 
 
 def _toned(raw: NDArray[np.float64]) -> NDArray[np.float64]:
     """The tone curve, raw light 0..1 to linear sRGB 0..1."""
-    return raw + CONTRAST * (3 * raw**2 - 2 * raw**3 - raw)
+    return raw + CONTRAST * (3 * raw * raw - 2 * raw * raw * raw - raw)
 
 
 @cache
 def _raw_table() -> NDArray[np.float32]:
     """sRGB-encoded 0..1 to raw light, 1×65536: IEC 61966-2-1, then the tone curve undone."""
     encoded, raw = np.arange(65536) / 65535, np.linspace(0, 1, 1 << 20)
-    return _table(np.interp(linear_of(encoded), _toned(raw), raw))
+    return _table(interpolated(linear_of(encoded), _toned(raw), raw))
 
 
 @cache

@@ -14,17 +14,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.elementary import log_of
 from patina.synth.image import Image
+from patina.synth.resampling import averaged
 
 LEVELS = ("slight", "mild", "moderate", "severe", "extreme")
 """Equal fifths of the scale from 0 to 100."""
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same two images measure otherwise: then samples are made again."""
 
 CLIP_SIDE = 224
 NO_ERROR, ALL_ERROR = 45.0, 5.0
 """PSNR in dB at which the error term is 0 and 1: what nobody sees, and a picture against its negative."""
+
+LN_10 = 2.302585092994046
 
 CEILING = 100.0
 """PSNR of identical images, dB: JSON has no infinity."""
@@ -93,7 +97,7 @@ def psnr_of(gt: Image, lq: Image) -> float:
 def _psnr(gt: Image, lq: Image) -> tuple[float, float]:
     squares = cv2.norm(gt, lq, cv2.NORM_L2SQR)  # sums of integers below 2^53 are exact in any order
     mean_square = squares / gt.size
-    return (10 * math.log10(255**2 / mean_square) if squares else CEILING), mean_square
+    return (10 / LN_10 * log_of(255**2 / mean_square) if squares else CEILING), mean_square
 
 
 def at_clip_size(image: Image) -> Image:
@@ -107,24 +111,17 @@ def at_clip_size(image: Image) -> Image:
         return image
     whole = int(1 / scale)
     if whole > 1:
-        image = _averaged(image, whole)
+        image = averaged(image, whole)
     size = (round(width * scale), round(height * scale))
     smaller: Image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     return smaller
-
-
-def _averaged(image: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Means of step×step pixels, rounded; what does not fill a square at the right and below is left out."""
-    height, width = (side // step for side in image.shape[:2])
-    part = image[: height * step, : width * step]
-    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _luma(image: Image) -> NDArray[np.float32]:
     """Luma as float32, at the scale of Wang's program: averaged down by round(short side / 256)."""
     step = max(1, round(min(image.shape[:2]) / 256))
     grey: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
-    return (_averaged(grey, step) if step > 1 else grey).astype(np.float32)
+    return (averaged(grey, step) if step > 1 else grey).astype(np.float32)
 
 
 def _ssim(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
@@ -132,13 +129,28 @@ def _ssim(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
 
     With m for a window's mean: (2 mx my + c1)(2 mxy - 2 mx my + c2) / ((mx² + my² + c1)(mxx + myy - mx² - my² + c2)).
     """
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mx, my = cv2.blur(x, (8, 8)), cv2.blur(y, (8, 8))
-    squares = cv2.blur(cv2.accumulateProduct(y, y, x * x), (8, 8))  # mxx + myy
-    product = 2 * cv2.blur(x * y, (8, 8))  # 2 mxy
-    means = 2 * mx * my
-    mean_squares = mx * mx
-    cv2.accumulateProduct(my, my, mean_squares)  # mx² + my², in place
-    above = (means + c1) * (product - means + c2)
-    below = (mean_squares + c1) * (squares - mean_squares + c2)
-    return float((above / below).mean(dtype=np.float64))
+    c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
+    # Of whole numbers below 2^24 and a window of 2^6 pixels, no sum and no mean is rounded.
+    squares = x * x
+    squares += y * y
+    mx, my, product, squares = (_window_means(part) for part in (x, y, x * y, squares))  # …, mxy, mxx + myy
+    product *= np.float32(2)
+    means = mx * my
+    means *= np.float32(2)
+    mx *= mx
+    my *= my
+    mx += my  # mx² + my²
+    product -= means
+    product += c2
+    means += c1
+    means *= product
+    squares -= mx
+    squares += c2
+    mx += c1
+    mx *= squares
+    means /= mx
+    return float(means.mean(dtype=np.float64))
+
+
+def _window_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(values, (8, 8)), np.float32)

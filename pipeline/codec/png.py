@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.elementary import log
 from patina.synth.image import Image, Map
 
 deflate: Any  # ISA-L's deflate is seven times as fast as zlib's at the same size; it has no wheel for a few platforms
@@ -26,6 +27,7 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 _NOISE_BITS = 7.25
 _HEAD = 64
+LN_2 = 0.6931471805599453
 
 
 def encode_png(image: Image | Map) -> bytes:
@@ -62,8 +64,8 @@ def _chunk(kind: bytes, body: bytes) -> list[bytes]:
 def _entropy(rows: NDArray[np.uint8]) -> float:
     """Bits a byte of the bytes' histogram."""
     counts = cv2.calcHist([np.ascontiguousarray(rows)], [0], None, [256], [0, 256]).ravel()
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
+    shares = counts[counts > 0].astype(np.float64) / float(counts.sum())
+    return float(-(shares * log(shares)).sum()) / LN_2
 
 
 def _deflated(rows: NDArray[np.uint8]) -> bytes:

@@ -22,7 +22,9 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
-from patina.synth.image import FloatImage, Image, to_encoded, to_linear
+from patina.synth.elementary import exp, fast_exp, power_of
+from patina.synth.image import FloatImage, Image, as_floats, to_linear
+from patina.synth.resampling import curved, stretched
 from patina.synth.rng import Rng
 
 LIGHTS = ("linear", "encoded")
@@ -57,7 +59,8 @@ class Hazy(FromDepth):
     """
 
     name: ClassVar[str] = "hazy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
     knob: ClassVar[Knob | None] = Knob("beta", 0.001, 0.5)
@@ -94,7 +97,7 @@ class Hazy(FromDepth):
             "beta": beta,
             "visibility": CONTRAST / beta if beta else 0.0,
             "airlight": [round(float(a), 6) for a in (to_linear(air) if self.light == "linear" else air)[0, 0]],
-            "extinction": [round((550.0 / wavelength) ** spectrum, 6) for wavelength in WAVELENGTHS],
+            "extinction": [round(power_of(550.0 / wavelength, spectrum), 6) for wavelength in WAVELENGTHS],
             "layer": draw_value(rng, self.layer),
             "patches": draw_value(rng, self.patches),
             "light": self.light,
@@ -102,7 +105,7 @@ class Hazy(FromDepth):
             **self._depths.draw(rng, place),
         }
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `transmission` and `depth`.
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
@@ -111,19 +114,21 @@ class Hazy(FromDepth):
         thickness = _way(depth, params)
         thickness *= np.float32(-params["beta"])
         linear = params["light"] == "linear"
-        channels: list[Any] = list(cv2.split(to_linear(image) if linear else image))
+        out = to_linear(image) if linear else as_floats(image)
+        channels: list[Any] = list(cv2.split(out))
         truth = None
-        for i, (power, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
-            t = cv2.exp(thickness if power == 1 else thickness * np.float32(power))
-            if i == 1:
-                truth = np.rint(t * np.float32(65535)).astype(np.uint16)
+        for i, (extinction, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
+            t = fast_exp(thickness if extinction == 1 else thickness * np.float32(extinction))
             channels[i] -= np.float32(air)
             channels[i] *= t
             channels[i] += np.float32(air)
+            if i == 1:
+                t *= np.float32(65535)
+                truth = np.rint(t, out=t).astype(np.uint16)
         assert truth is not None
-        out = np.asarray(cv2.merge(channels), np.float32)
+        out = np.asarray(cv2.merge(channels, dst=out if linear else None), np.float32)
         maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
-        return Rendering(to_encoded(out) if linear else np.clip(out, 0, 1), maps)
+        return Rendering(out if linear else np.clip(out, 0, 1, out=out), maps, linear)
 
 
 def _way(depth: Depth, params: Params) -> NDArray[np.float32]:
@@ -140,18 +145,18 @@ def _way(depth: Depth, params: Params) -> NDArray[np.float32]:
     above = way[: len(rise)]
     if above.size:  # a tile may lie wholly below the horizon
         x = np.maximum(above * rise.astype(np.float32)[:, None], np.float32(1e-3))
-        above *= (1 - cv2.exp(-x)) / x
+        above *= (1 - fast_exp(-x)) / x
     if params["patches"]:
-        way *= cv2.exp(_banks(height, width, Rng(params["seed"])) * np.float32(params["patches"]))
+        way *= stretched(_banks(height, width, Rng(params["seed"]), params["patches"]), height, width)
     return np.asarray(way, np.float32)
 
 
-def _banks(height: int, width: int, rng: Rng) -> NDArray[np.float32]:
-    """Smooth noise of mean 0 and variance about 1, H×W, twice as wide as it is high, in two sizes."""
+def _banks(height: int, width: int, rng: Rng, patches: float) -> NDArray[np.float32]:
+    """Factors of density, an eighth of the picture's size: e^(patches·noise), smooth noise of mean 0 and variance about
+    1, twice as wide as it is high, in two sizes."""
     small = max(2, height // 8), max(2, width // 8)
     total = np.zeros(small, np.float32)
     for count, amount in ((3, 1.1), (7, 0.6)):
         knots = (rng.uniforms((count + 3) * (count // 2 + 3)) - 0.5) * (math.sqrt(12) * amount)
-        grid = knots.astype(np.float32).reshape(count + 3, count // 2 + 3)
-        total += np.asarray(cv2.resize(grid, small[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
-    return np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        total += curved(knots.astype(np.float32).reshape(count + 3, count // 2 + 3), *small)
+    return exp(total * np.float32(patches)).astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
 from patina.synth.sensor import draw_sensor, noise_level, process, sense, unprocess
@@ -33,7 +34,8 @@ class LowLight(Rendered):
     """
 
     name: ClassVar[str] = "low-light"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
     truth: ClassVar[tuple[str, ...]] = ("noise",)
     knob: ClassVar[Knob | None] = Knob("stops", 0.25, 8)
@@ -62,12 +64,18 @@ class LowLight(Rendered):
             **draw_sensor(rng, self.iso, self.bits),
         }
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `noise`."""
-        light, warm, magenta = 2.0 ** -params["stops"], params["cast"] / 2, params["tint"]
+        light, warm, magenta = _stops(-params["stops"]), params["cast"] / 2, params["tint"]
         raw = unprocess(image, params, light)
         truth = noise_level(raw[..., 1], params)
         truth *= np.float32(65535 / light)
-        balance = (2.0**warm, 2.0**-magenta, 2.0**-warm)
+        balance = (_stops(warm), _stops(-magenta), _stops(-warm))
         lq = process(sense(raw, params), params, balance, params["black"])
-        return Rendering(lq, {"noise": np.clip(np.rint(truth), 0, 65535).astype(np.uint16)})
+        np.rint(truth, out=truth)
+        return Rendering(lq, {"noise": np.clip(truth, 0, 65535, out=truth).astype(np.uint16)})
+
+
+def _stops(stops: float) -> float:
+    """The factor of light that so many stops are."""
+    return power_of(2.0, stops)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cmath
 import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -13,13 +12,16 @@ from numpy.typing import NDArray
 
 from patina.synth.convolution import convolve, reflected
 from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
-from patina.synth.image import FloatImage, Image, Map, to_encoded, to_linear
+from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
+from patina.synth.image import FloatImage, Image, to_linear
+from patina.synth.resampling import means, shortened, stretched
 from patina.synth.rng import Rng, normal_table
 
 STEPS = 500
 """Steps of a simulated movement. Boracchi and Foi take 2000; the constants below are theirs, for four at a time."""
 
-LUMINANCE = np.array([[0.2126, 0.7152, 0.0722]], np.float32)
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+WHOLE = 65535
 KNEE, BRIGHT = 0.85, 0.3
 """From what luminance light may really have been brighter than white, and what mean of it all around says no."""
 
@@ -45,7 +47,8 @@ class MotionBlurry(Rendered):
     """
 
     name: ClassVar[str] = "motion-blurry"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("kernel",)
     knob: ClassVar[Knob | None] = Knob("length", 1, 300)
@@ -74,33 +77,35 @@ class MotionBlurry(Rendered):
             "seed": rng.seed(),
         }
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `kernel`."""
         height, width = image.shape[:2]
         scale = min(height, width) / 512
         movement = _Movement.of(params, scale)
-        truth, kernel = _whole(movement.kernel(0j))
+        truth = _whole(movement.kernel(0, 0))
         light = to_linear(image)
         _brighten(light, params["highlights"])
         # From one tile to the next the roll moves a point by 4 px more at most; odd counts put a tile in the middle.
         apart = 8 * max(scale, 1)
         rows, columns = (math.ceil(side * movement.turn / apart - 0.05) * 2 + 1 for side in (height, width))
         if rows * columns == 1:
-            blurred = convolve(reflected(light, len(kernel) // 2), kernel)
+            blurred = convolve(reflected(shortened(light), len(truth) // 2), truth)
+            blurred *= np.float32(1 / WHOLE)
         else:
-            blurred = _blend(light, movement, rows, columns)
-        return Rendering(to_encoded(blurred), {"kernel": truth})
+            blurred = _blend(shortened(light), movement, rows, columns)
+        return Rendering(blurred, {"kernel": truth}, is_linear=True)
 
 
 @dataclass(frozen=True)
 class _Movement:
     """Where the image went while the shutter was open, at equal steps along the way.
 
-    shift   px, complex: x + iy with y downwards. roll: radians. weight: the time spent there, Σ = 1.
-    Both shift and roll are centred on their mean in time, so that the blurred image stays where the clean one is.
+    right, down  px. roll: radians. weight: the time spent there, Σ = 1.
+    Shift and roll are centred on their mean in time, so that the blurred image stays where the clean one is.
     """
 
-    shift: NDArray[np.complex128]
+    right: NDArray[np.float64]
+    down: NDArray[np.float64]
     roll: NDArray[np.float64]
     weight: NDArray[np.float64]
 
@@ -108,65 +113,77 @@ class _Movement:
     def of(cls, params: Params, scale: float) -> _Movement:
         """From the drawn parameters; `scale` is the image's short side over 512 px."""
         rng, exposure = Rng(params["seed"]), params["exposure"]
-        paths = [_shaken(rng, params["shake"]) for _ in range(2)]
+        (right, down), (roll, _) = (_shaken(rng, params["shake"]) for _ in range(2))
         length = params["length"] * scale
         time = np.linspace(0, exposure * STEPS, 64 + math.ceil(4 * length * exposure))  # a quarter of a pixel at most
-        shift, roll = (np.interp(time, np.arange(STEPS + 1), path) for path in paths)
+        steps = np.arange(STEPS + 1)
+        right, down, roll = (interpolated(time, steps, path) for path in (right, down, roll))
         # Hands linger and hurry, unlike their particle: kernels of real shake have bright spots.
         pace = normal_table()[rng.levels(9)] * 0.7 * min(params["shake"], 1)
-        weight = np.exp(np.interp(time, np.linspace(0, STEPS, 9), pace))
+        weight = exp(interpolated(time, np.linspace(0, STEPS, 9), pace))
         weight /= weight.sum()
-        roll = roll.real - roll.real.min()
+        roll -= roll.min()
         roll *= math.radians(params["rotation"]) / max(float(roll.max()), 1e-9)
-        shift *= length
-        return cls(shift - weight @ shift, roll - weight @ roll, weight)
+        right *= length
+        down *= length
+        right, down, roll = (path - (weight * path).sum() for path in (right, down, roll))
+        return cls(right, down, roll, weight)
 
     @property
     def turn(self) -> float:
         """Radians between the extremes of the roll."""
         return float(np.ptp(self.roll))
 
-    def kernel(self, place: complex) -> NDArray[np.float32]:
-        """The kernel `place` away from the frame's centre, px, k×k, Σ = 1: every position spread over four pixels."""
-        way = self.shift + 1j * self.roll * place
-        radius = math.ceil(max(np.abs(way.real).max(), np.abs(way.imag).max()) - 1e-9)
+    def kernel(self, x: float, y: float) -> NDArray[np.float64]:
+        """The kernel (x, y) px away from the frame's centre, k×k, Σ = 1: every position spread over four pixels."""
+        right, down = self.right - self.roll * y, self.down + self.roll * x
+        radius = math.ceil(max(np.abs(right).max(), np.abs(down).max()) - 1e-9)
         side, kernel = 2 * radius + 1, np.zeros((2 * radius + 2) ** 2)
-        x, y = way.real + radius, way.imag + radius
-        left, top = np.floor(x), np.floor(y)
+        right, down = right + radius, down + radius
+        left, top = np.floor(right), np.floor(down)
         at = (top * (side + 1) + left).astype(np.intp)
-        for down in (0, 1):
-            for right in (0, 1):
-                share = (1 - np.abs(top + down - y)) * (1 - np.abs(left + right - x)) * self.weight
-                kernel += np.bincount(at + down * (side + 1) + right, share, len(kernel))
-        return kernel.reshape(side + 1, side + 1)[:side, :side].astype(np.float32)
+        for below in (0, 1):
+            for beside in (0, 1):
+                share = (1 - np.abs(top + below - down)) * (1 - np.abs(left + beside - right)) * self.weight
+                kernel += np.bincount(at + below * (side + 1) + beside, share, len(kernel))
+        return kernel.reshape(side + 1, side + 1)[:side, :side]
 
 
-def _shaken(rng: Rng, shake: float) -> NDArray[np.complex128]:
-    """A path of length 1 from 0, STEPS + 1 complex positions: Boracchi and Foi's random motion."""
+def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A path of length 1 from (0, 0), STEPS + 1 positions in x and in y: Boracchi and Foi's random motion."""
     pull, jerks, tremor = rng.uniform(0, 0.7), rng.uniform(0, 0.2), rng.uniform(0, 10)
-    first = cmath.rect(1, rng.uniform(0, 2 * math.pi))
+    first = rng.uniform(0, 2 * math.pi)
+    first_x, first_y = cosine_of(first), sine_of(first)
     anxiety, coarser = 0.005 * shake, 2000 / STEPS
     shocks = (normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))).tolist()
-    jerk, turned = rng.uniforms(STEPS) < anxiety * jerks * coarser, rng.uniforms(STEPS) - 0.5
-    place, heading, path = 0j, first, [0j]
+    jerk, turned = (rng.uniforms(STEPS) < anxiety * jerks * coarser).tolist(), (rng.uniforms(STEPS) - 0.5).tolist()
+    back = anxiety * pull * coarser * 60
+    x, y, to_x, to_y = 0.0, 0.0, first_x, first_y
+    xs, ys = [x], [y]
     for step in range(STEPS):
-        heading += complex(shocks[2 * step], shocks[2 * step + 1]) - anxiety * pull * coarser * 60 * place
+        to_x += shocks[2 * step] - back * x
+        to_y += shocks[2 * step + 1] - back * y
         if jerk[step]:
-            heading -= 2 * first * cmath.rect(1, turned[step])
-        heading /= abs(heading)
-        place += heading / STEPS
-        path.append(place)
-    return np.array(path)
+            c, s = cosine_of(turned[step]), sine_of(turned[step])
+            to_x -= 2 * (first_x * c - first_y * s)
+            to_y -= 2 * (first_x * s + first_y * c)
+        speed = math.sqrt(to_x * to_x + to_y * to_y)
+        to_x /= speed
+        to_y /= speed
+        x += to_x / STEPS
+        y += to_y / STEPS
+        xs.append(x)
+        ys.append(y)
+    return np.array(xs), np.array(ys)
 
 
-def _whole(kernel: NDArray[np.float32]) -> tuple[Map, NDArray[np.float32]]:
-    """`kernel` in steps of 1/65535 that sum to 1 exactly: as a truth map, and as what is applied."""
-    exact = kernel.astype(np.float64).ravel() * (65535 / kernel.sum(dtype=np.float64))
+def _whole(kernel: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """`kernel` in steps of 1/65535 that sum to 1 exactly: the truth map, and what is applied."""
+    exact = kernel.ravel() * (WHOLE / kernel.sum())
     steps = np.floor(exact)
-    short = 65535 - int(steps.sum())
+    short = WHOLE - int(steps.sum())
     steps[np.argsort(steps - exact, kind="stable")[:short]] += 1
-    truth = steps.astype(np.uint16).reshape(kernel.shape)
-    return truth, (truth / 65535).astype(np.float32)
+    return np.asarray(steps.astype(np.uint16).reshape(kernel.shape))
 
 
 def _brighten(light: FloatImage, stops: float) -> None:
@@ -174,36 +191,58 @@ def _brighten(light: FloatImage, stops: float) -> None:
 
     A file ends at white and a lamp does not. How far it went on is lost, so this is a guess.
     """
-    luminance = cv2.transform(light, LUMINANCE)
-    if stops == 0 or luminance.max() <= KNEE:
+    if stops == 0:
         return
-    white = np.clip((luminance - np.float32(KNEE)) / np.float32(1 - KNEE), 0, 1)
+    red, green, blue = cv2.split(light)
+    luminance = np.multiply(red, LUMINANCE[0])
+    for plane, share in zip((green, blue), LUMINANCE[1:], strict=True):
+        luminance += np.multiply(plane, share)
+    bright = luminance > np.float32(KNEE)  # few, mostly
+    if not bright.any():
+        return
     side = min(light.shape[:2]) // 16 * 2 + 1
-    around = cv2.blur(luminance, (side, side), borderType=cv2.BORDER_REFLECT)
-    gain = white * white * np.clip(1 - around / np.float32(BRIGHT), 0, 1)
-    gain *= np.float32(2**stops - 1)
+    around = _around(luminance, side)
+    white = luminance[bright]
+    white -= np.float32(KNEE)
+    white *= np.float32(1 / (1 - KNEE))
+    np.minimum(white, 1, out=white)
+    dark = around[bright]
+    dark *= np.float32(-1 / BRIGHT)
+    dark += np.float32(1)
+    gain = white * white
+    gain *= np.clip(dark, 0, 1, out=dark)
+    gain *= np.float32(power_of(2, stops) - 1)
     gain += np.float32(1)
-    cv2.multiply(light, cv2.merge([gain, gain, gain]), dst=light)
+    light[bright] *= gain[:, None]
+
+
+def _around(luminance: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Means over side×side pixels, taken of every so many in either direction that some sixteen fall on a side."""
+    step = max(1, side // 16)
+    height, width = luminance.shape
+    rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
+    coarse = means(luminance[rows][:, columns], max(1, side // step // 2 * 2 + 1))
+    return stretched(coarse, len(rows) * step, len(columns) * step)[:height, :width].copy()
 
 
 def _blend(light: FloatImage, movement: _Movement, rows: int, columns: int) -> FloatImage:
     """Each tile's own convolution, faded into its neighbours' from one tile's middle to the next."""
     height, width = light.shape[:2]
     spots = [
-        (complex(x - width / 2, y - height / 2), *_hat(i, rows, height), *_hat(j, columns, width))
+        (x - width / 2, y - height / 2, *_hat(i, rows, height), *_hat(j, columns, width))
         for i in range(rows)
         for j in range(columns)
         for y, x in [((i + 0.5) * height / rows, (j + 0.5) * width / columns)]
     ]
-    kernels = [_whole(movement.kernel(spot[0]))[1] for spot in spots]
+    kernels = [_whole(movement.kernel(spot[0], spot[1])) for spot in spots]
     border = max(len(kernel) for kernel in kernels) // 2
     framed, blended = reflected(light, border), np.zeros_like(light)
-    for kernel, (_, top, fade_y, left, fade_x) in zip(kernels, spots, strict=True):
+    for kernel, (_, _, top, fade_y, left, fade_x) in zip(kernels, spots, strict=True):
         bottom, right, inner = top + len(fade_y), left + len(fade_x), border - len(kernel) // 2
         part = framed[top + inner : bottom + 2 * border - inner, left + inner : right + 2 * border - inner]
         blurred = convolve(part, kernel)
         rows_of_levels = blurred.reshape(len(fade_y), -1)  # numpy is slow at three levels at a time
-        rows_of_levels *= fade_y[:, None]
+        rows_of_levels *= fade_y[:, None] * np.float32(1 / WHOLE)
         rows_of_levels *= fade_x.repeat(3)
         blended[top:bottom, left:right] += blurred
     return blended
@@ -214,5 +253,5 @@ def _hat(index: int, count: int, size: int) -> tuple[int, NDArray[np.float32]]:
     middle = (np.arange(-1, 2) + index + 0.5) * size / count
     first = max(math.floor(middle[0]), 0) if index else 0
     last = min(math.ceil(middle[2]), size) if index < count - 1 else size
-    share = np.interp(np.arange(first, last) + 0.5, middle, [index == 0, 1, index == count - 1])
+    share = interpolated(np.arange(first, last) + 0.5, middle, [index == 0, 1, index == count - 1])
     return first, share.astype(np.float32)

@@ -24,7 +24,7 @@ from patina.synth.degradation import (
     check_values,
     draw_value,
 )
-from patina.synth.image import FloatImage, Image
+from patina.synth.image import FloatImage, Image, as_floats
 from patina.synth.rng import Rng, normal_table
 from patina.synth.sensor import draw_sensor, process, sense, unprocess
 
@@ -53,7 +53,8 @@ class Noisy(Rendered):
     """
 
     name: ClassVar[str] = "noisy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
 
     sigma: Values = 50
@@ -84,11 +85,12 @@ class Noisy(Rendered):
         sigma = draw_value(rng, self.sigma)
         return {"model": "gaussian", "sigma": sigma, "seed": rng.seed(), "legacy_floor": self.legacy_floor}
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out. Of 8-bit levels, it quantises to what `apply` gives."""
         if params.get("model") == "sensor":
             return Rendering(process(sense(unprocess(image, params), params), params))
         rng, table = Rng(params["seed"]), _float_table(params["sigma"], params["legacy_floor"])
+        image = as_floats(image)
         noisy = np.empty_like(image, order="C")
         clean, out = image.reshape(1, -1), noisy.reshape(1, -1)
         for start in range(0, image.size, CHUNK):

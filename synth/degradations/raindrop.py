@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.convolution import disc, spread
 from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
 from patina.synth.droplets import Field, smooth, water
-from patina.synth.image import FloatImage, to_encoded, to_linear
+from patina.synth.elementary import arc_sine, sine, sine_of, tangent
+from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
+from patina.synth.resampling import enlarged, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 
 WATER = 1.333
@@ -21,6 +24,9 @@ WATER = 1.333
 
 FOCAL = 0.9
 """Focal length over the picture's long side: 58° across, a phone's main camera."""
+
+FINEST, LIGHTEST = 1 << 14, 1 << 10
+"""Steps to a unit of what is out of focus, and what a disc's weights add up to at most: their sums are exact."""
 
 BAND = 64
 """Rows at a time."""
@@ -49,7 +55,8 @@ class Raindrop(Rendered):
     """
 
     name: ClassVar[str] = "raindrop"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("drops",)
     knob: ClassVar[Knob | None] = Knob("area", 0.01, 0.7)
@@ -81,18 +88,18 @@ class Raindrop(Rendered):
             "seed": rng.seed(),
         }
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `drops`, H×W uint16."""
         height, width = image.shape[:2]
         radius = params["defocus"] * min(height, width) / 512
-        step = max(1, int(radius / 2))  # what the disc smooths needs no pixel of its own for each of the image's
+        step = halvings(radius / 2)  # what the disc smooths needs no pixel of its own for each of the image's
         rows, cols = -(-height // step), -(-width // step)
         cover, right, down = water(rows, cols, params)
-        seen = _refracted(_thumbnail(image), cover, right, down, math.sin(math.radians(params["contact"])))
-        cover, seen = (_spread(layer, radius / step, (width, height)) for layer in (cover, seen))
-        cover *= 65535
+        seen = _refracted(_thumbnail(image), cover, right, down, sine_of(math.radians(params["contact"])))
+        cover, seen = (_spread(layer, radius / step, step)[:height, :width] for layer in (cover, seen))
+        cover *= np.float32(65535)
         drops = np.rint(np.clip(cover, 0, 65535, out=cover), out=cover).astype(np.uint16)
-        out = image.copy()
+        out = as_floats(image) if image.dtype == np.uint8 else image.astype(np.float32)
         if params["film"]:
             out = _through_film(out, params["film"] * min(height, width) / 512, Rng(params["seed"]))
         for top in range(0, height, BAND):  # in parts that stay in the processor's cache
@@ -105,23 +112,23 @@ class Raindrop(Rendered):
         return Rendering(out, {"drops": drops})
 
 
-def _spread(layer: Field, radius: float, size: tuple[int, int]) -> Field:
-    """What the lens makes of a layer that it has out of focus, at the image's own `size` (width, height)."""
+def _spread(layer: Field, radius: float, step: int) -> Field:
+    """What the lens makes of a layer that it has out of focus, `step` times as large."""
     if radius > 0.3:
-        layer = np.asarray(cv2.filter2D(layer, -1, _disc(radius), borderType=cv2.BORDER_REFLECT), np.float32)
-    return layer if layer.shape[1::-1] == size else np.asarray(cv2.resize(layer, size), np.float32)
+        whole = np.rint(layer * np.float32(FINEST))
+        lens = disc(radius, LIGHTEST)
+        layer = spread(whole, lens, cv2.BORDER_REFLECT)
+        layer *= np.float32(1 / (FINEST * int(lens.sum())))
+    return enlarged(layer, step)
 
 
-def _thumbnail(image: FloatImage) -> FloatImage:
-    """The scene, 256 px or less on its long side, in linear light: a drop makes it many times smaller anyway."""
-    height, width = image.shape[:2]
+def _thumbnail(image: FloatImage | Image) -> FloatImage:
+    """The scene, 256 px or less on its long side, in linear light: a drop makes it many times smaller anyway. It is
+    averaged as it is encoded, which is quick, and wrong for nothing larger than a pixel."""
+    levels = as_levels(image)
+    height, width = levels.shape[:2]
     ratio = min(1.0, 256 / max(height, width))
-    # On the way halved as it is encoded, which is quick, and wrong for nothing larger than a pixel.
-    half = image
-    if ratio < 0.5:
-        half = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.float32)
-    small = (max(8, round(width * ratio)), max(8, round(height * ratio)))
-    return np.asarray(cv2.resize(to_linear(half), small, interpolation=cv2.INTER_AREA), np.float32)
+    return to_linear(shrunk(levels, (max(8, round(width * ratio)), max(8, round(height * ratio)))))
 
 
 def _times(image: FloatImage, plane: Field) -> FloatImage:
@@ -144,12 +151,21 @@ def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, sine:
     swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
     x, y = (_aim(count, side, focal * float(table[0, 1000])) for count, side in ((cols, small[0]), (rows, small[1])))
     x, y = x - swing * right, y[:, None] - swing * down
-    seen = np.asarray(cv2.remap(scene, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT), np.float32)
-    gloom = GLOOM * scene.mean(axis=(0, 1))
+    x, y = (_thirty_seconds(places) for places in (x, y))  # as OpenCV has them: nothing that it adds up is rounded
+    whole = np.rint(scene * np.float32(FINEST))
+    seen = np.asarray(cv2.remap(whole, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT), np.float32)
+    gloom = whole.reshape(-1, 3).sum(axis=0, dtype=np.float64) * (GLOOM / FINEST / scene[..., 0].size)
     shine *= cover
-    seen = _times(seen, shine)
-    seen += cv2.merge([(cover - shine) * level for level in gloom])
+    seen = _times(seen, shine * np.float32(1 / FINEST))
+    seen += cv2.merge([(cover - shine) * np.float32(level) for level in gloom])
     return seen
+
+
+def _thirty_seconds(places: Field) -> Field:
+    places *= np.float32(32)
+    np.rint(places, out=places)
+    places *= np.float32(1 / 32)
+    return places
 
 
 def _aim(count: int, side: int, far: float) -> Field:
@@ -162,29 +178,20 @@ def _through_film(image: FloatImage, radius: float, rng: Rng) -> FloatImage:
     """The scene through a film of water that is here thick and there dry: blurred by up to `radius` pixels."""
     height, width = image.shape[:2]
     linear = to_linear(image)
-    side = 2 * math.ceil(2 * radius) + 1
     share = np.clip(0.5 + smooth(rng, height, width, min(height, width) / 6), 0, 1)
-    blurred = np.asarray(cv2.GaussianBlur(linear, (side, side), radius), np.float32)
+    blurred = smoothed(linear, radius)
     return to_encoded(linear + _times(blurred - linear, share))
 
 
 @cache
-def _bending(sine: float) -> NDArray[np.float32]:
+def _bending(contact: float) -> NDArray[np.float32]:
     """For squared slopes of 0, 0.001 … 1.023: tan(b − a) over the slope, and Fresnel's transmission; 2×1024."""
     slope = np.sqrt(np.maximum(np.arange(1024), 1) / 1000)
-    a = np.minimum(slope * sine, 0.999)
+    a = np.minimum(slope * contact, 0.999)
     out = np.minimum(WATER * a, 1)
-    inner, outer = np.arcsin(a), np.arcsin(out)
+    inner, outer = arc_sine(a), arc_sine(out)
     with np.errstate(invalid="ignore"):
-        across = (np.sin(outer - inner) / np.sin(outer + inner)) ** 2
-        along = (np.tan(outer - inner) / np.tan(outer + inner)) ** 2
-    table = np.stack([np.tan(outer - inner) / slope, np.where(out < 1, 1 - (across + along) / 2, 0)])
-    return table.astype(np.float32)
-
-
-def _disc(radius: float) -> Field:
-    """A disc of this radius with soft edges, Σ = 1."""
-    reach = math.ceil(radius + 0.5)
-    x = np.arange(-reach, reach + 1)
-    disc = np.clip(radius + 0.5 - np.hypot(x, x[:, None]), 0, 1)
-    return np.asarray(disc / disc.sum(), np.float32)
+        across = sine(outer - inner) / sine(outer + inner)
+        along = tangent(outer - inner) / tangent(outer + inner)
+    passed = np.where(out < 1, 1 - (across * across + along * along) / 2, 0)
+    return np.stack([tangent(outer - inner) / slope, passed]).astype(np.float32)

@@ -22,8 +22,9 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth, brightness
+from patina.synth.elementary import cosine_of, exp_of, fast_cube_root, fast_exp, fast_log, fast_sine, power_of, sine_of
 from patina.synth.falling import FOCAL, SHARPEST, Traces, expose
-from patina.synth.image import FloatImage, Image, to_encoded, to_linear
+from patina.synth.image import FloatImage, Image, as_floats, to_encoded, to_linear
 from patina.synth.rng import Rng
 
 LIGHTS = ("encoded", "linear")
@@ -68,7 +69,8 @@ class Rainy(FromDepth):
     """
 
     name: ClassVar[str] = "rainy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("streaks",)
     knob: ClassVar[Knob | None] = Knob("rate", 0.5, 300)
@@ -105,11 +107,11 @@ class Rainy(FromDepth):
             "veil": draw_value(rng, self.veil),
             "light": self.light,
             "seed": rng.seed(),
-            "airlight": round(0.6 * brightness(image) ** 2.2, 6),
+            "airlight": round(0.6 * power_of(brightness(image), 2.2), 6),
             **self._depths.draw(rng, place),
         }
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `streaks`.
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
@@ -120,68 +122,81 @@ class Rainy(FromDepth):
         streaks = truth.astype(np.float32)
         streaks *= np.float32(1 / 65535)
         linear = params["light"] == "linear"
-        out = self._veiled(image, params) if params["veil"] else image
-        if linear:
-            out = to_linear(out)
-        out = np.asarray(cv2.add(out, cv2.merge([streaks, streaks, streaks])), np.float32)
-        return Rendering(to_encoded(out) if linear else np.minimum(out, 1, out=out), {"streaks": truth})
+        behind = self._veiled(image, params) if params["veil"] else image
+        behind = to_linear(behind) if linear else as_floats(behind)
+        out = np.asarray(cv2.add(behind, cv2.merge([streaks, streaks, streaks])), np.float32)
+        return Rendering(out if linear else np.minimum(out, 1, out=out), {"streaks": truth}, linear)
 
-    def _veiled(self, image: FloatImage, params: Params) -> FloatImage:
+    def _veiled(self, image: FloatImage | Image, params: Params) -> FloatImage:
         """`image` behind the far drops' haze. They take away twice their cross-sections: β = π·8000/Λ³·10⁻⁶ a metre."""
-        beta = math.pi * PER_MM / _slope(params["rate"]) ** 3 * 1e-6 * params["veil"]
-        t = cv2.exp(self._depths.of(image, params) * np.float32(-beta))
+        slope = _slope(params["rate"])
+        beta = math.pi * PER_MM / (slope * slope * slope) * 1e-6 * params["veil"]
+        t = fast_exp(self._depths.of(image, params) * np.float32(-beta))
         air = np.float32(params["airlight"])
         return to_encoded(np.asarray((to_linear(image) - air) * t[..., None] + air, np.float32))
 
 
 def _slope(rate: float) -> float:
     """Marshall and Palmer's Λ, per mm: the number of drops falls as exp(−Λ·D)."""
-    return 4.1 * math.pow(rate, -0.21)
+    return 4.1 * power_of(rate, -0.21)
 
 
 def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
     """The layer of streaks, H×W float32, ≥ 0 and not yet cut at 1."""
     focal, slope = FOCAL * min(height, width), _slope(params["rate"])
-    number = PER_MM / slope * math.exp(-slope * SMALLEST)  # in a cubic metre
-    seen = height * width / focal**2 / 3  # m³ of the view before a depth of 1 m
+    number = PER_MM / slope * exp_of(-slope * SMALLEST)  # in a cubic metre
+    seen = height * width / (focal * focal) / 3  # m³ of the view before a depth of 1 m
     most = MOST * min(1, 0.033 / params["exposure"])  # fewer where they are long, for time's sake
-    far = min(FARTHEST, (NEAREST**3 + most / (number * seen)) ** (1 / 3))
-    count = int(number * seen * (far**3 - NEAREST**3) + 0.5)
+    far = min(FARTHEST, power_of(NEAREST * NEAREST * NEAREST + most / (number * seen), 1 / 3))
+    count = int(number * seen * (far * far * far - NEAREST * NEAREST * NEAREST) + 0.5)
     # A row for each drop: more drops are the same ones and others.
     chance = Rng(params["seed"]).uniforms(8 * count).reshape(count, 8).T.astype(np.float32)
-    diameter = np.minimum(SMALLEST - np.log1p(-chance[0]) / slope, LARGEST)
-    depth = np.cbrt(NEAREST**3 + chance[1] * (far**3 - NEAREST**3))
-    speed = 9.65 - 10.3 * np.exp(-0.6 * diameter)
+    diameter = np.minimum(SMALLEST - fast_log(1 - chance[0]) / slope, LARGEST)
+    depth = fast_cube_root(
+        NEAREST * NEAREST * NEAREST + chance[1] * (far * far * far - NEAREST * NEAREST * NEAREST)
+    ).astype(np.float32)
+    speed = 9.65 - 10.3 * fast_exp(-0.6 * diameter)
     scale = focal / depth  # px to a metre
     width_px = diameter * scale / 1000
     # What a drop adds across its streak, px: its width, for the share of the exposure that it is there.
     across = width_px * diameter / 1000 / (speed * params["exposure"])
     focus = focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
-    blur = np.sqrt(SHARPEST**2 + width_px**2 / 16 + focus**2 / 4)
+    blur = np.sqrt(SHARPEST * SHARPEST + width_px * width_px / 16 + focus * focus / 4)
     fall = speed * params["exposure"] * scale
     # The wind carries all drops equally fast. It is such that the streaks lean as asked, each by what it does to the
     # picture's gradients.
-    weight = across**2 * fall / blur**3
+    weight = across * across * fall / (blur * blur * blur)
     usual = float((weight * speed).sum() / max(float(weight.sum()), 1e-9))
     turbulence = (chance[2] + chance[3] - 1) * np.float32(0.08)
-    lean = np.arctan(math.tan(math.radians(params["angle"])) * usual / speed) + turbulence
-    dx, dy = fall * np.tan(lean), fall
+    angle = math.radians(params["angle"])
+    wind = np.float32(sine_of(angle) / cosine_of(angle) * usual) / speed
+    lean = (wind + turbulence) / (1 - wind * turbulence)  # the tangent of a sum; that of turbulence is nearly itself
+    dx, dy = fall * lean, fall
     traces = Traces(
         x=chance[4] * (width + np.abs(dx)) - np.abs(dx) / 2,
         y=chance[5] * (height + dy) - dy / 2,
         dx=dx,
         dy=dy,
-        mass=across * np.hypot(dx, dy) * np.float32(params["brightness"]),
+        mass=across * np.sqrt(dx * dx + dy * dy) * np.float32(params["brightness"]),
         blur=blur,
     )
     # A falling drop swings between flat and tall some hundred times a second, and glints as it does.
-    swings = (1 + chance[6]) * np.float32(2 * math.pi * 60 * params["exposure"])
-    start = chance[7] * np.float32(2 * math.pi)
+    swings = (1 + chance[6]) * np.float32(60 * params["exposure"])  # whole ones
+    start = chance[7]
 
     def profile(along: NDArray[np.float32], drop: NDArray[np.int32]) -> NDArray[np.float32]:
         """Brighter in the middle, fading out at both ends; mean 1 but for the glint."""
-        ends = 4 * along * along
-        glint = 1.25 + np.float32(0.4) * np.sin(start[drop] + swings[drop] * along)
-        return np.asarray((1 - ends * ends) * glint, np.float32)
+        turns = swings[drop]
+        turns *= along
+        turns += start[drop]
+        glint = fast_sine(turns)
+        glint *= np.float32(0.4)
+        glint += np.float32(1.25)
+        ends = along * along
+        ends *= ends
+        ends *= np.float32(-16)
+        ends += np.float32(1)
+        glint *= ends
+        return glint
 
     return expose(height, width, traces, profile)

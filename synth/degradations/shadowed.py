@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.convolution import disc, spread
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -24,8 +25,10 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import prior
-from patina.synth.image import FloatImage, to_encoded, to_linear
+from patina.synth.elementary import cosine_of, sine_of
+from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
 from patina.synth.occluders import KINDS, Occluder, Points
+from patina.synth.resampling import averaged, enlarged, halvings, shrunk
 from patina.synth.rng import Rng
 
 Matrix = NDArray[np.float64]
@@ -33,6 +36,9 @@ Plane = NDArray[np.float32]
 
 BAND = 64
 """Rows at a time."""
+
+DISC = 1 << 15
+"""What a disc's weights add up to at most: 255 times as much is exact in float32."""
 
 COARSE = 32
 """Pixels for a picture's short side where a place is looked for."""
@@ -68,7 +74,8 @@ class Shadowed(Rendered):
     """
 
     name: ClassVar[str] = "shadowed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "scene"
     truth: ClassVar[tuple[str, ...]] = ("matte",)
     knob: ClassVar[Knob | None] = Knob("ratio", 0.05, 30)
@@ -115,33 +122,33 @@ class Shadowed(Rendered):
             "seed": rng.seed(),
         }
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `matte`."""
         matte = _matte(image, params)
         tints = [1 / (1 + params["blue"]), 1.0, 1 + params["blue"]]
         skies = [tint / (tint + params["ratio"]) for tint in tints]
         losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
-        out = image.copy()
+        out = as_floats(image) if image.dtype == np.uint8 else image.astype(np.float32)
         for top in range(0, len(image), BAND):  # in parts that stay in the processor's cache
             part = slice(top, top + BAND)
             dark = matte[part].astype(np.float32) * np.float32(1 / 65535)
             light = to_linear(image[part])
-            light *= cv2.merge([1 - dark * (1 - sky) for sky in skies])
+            light *= cv2.merge([1 - dark * np.float32(1 - sky) for sky in skies])
             if params["offset"]:
-                light -= cv2.merge([dark * loss for loss in losses])
-            shaded = np.minimum(to_encoded(light), image[part])
+                light -= cv2.merge([dark * np.float32(loss) for loss in losses])
+            shaded = np.minimum(to_encoded(light), out[part])
             cv2.copyTo(shaded, (matte[part] > 0).view(np.uint8), out[part])
         return Rendering(out, {"matte": matte})
 
 
-def _matte(image: FloatImage, params: Params) -> NDArray[np.uint16]:
+def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
     """What share of the sun is hidden at each pixel, 65535 = all."""
     height, width = image.shape[:2]
     short = min(height, width)
     # What the sun's disc blurs anyway need not be drawn pixel by pixel.
-    step = min(max(short // 256, 1), 4)
+    step = halvings(min(short // 256, 4))
     size = (-(-width // step), -(-height // step))
-    ground = _ground(image, size, params["crop"])
+    ground = _ground(as_levels(image), step, params["crop"])
     rng = Rng(params["seed"])
     occluder = KINDS[params["kind"]](rng)
     throw = _thrown(occluder, rng)
@@ -153,28 +160,32 @@ def _matte(image: FloatImage, params: Params) -> NDArray[np.uint16]:
     for layer in occluder.layers:
         mask = np.zeros(size[::-1], np.uint8)
         _fill(mask, layer.polygons, to_picture)
-        hidden = mask.astype(np.float32) * np.float32(1 / 255)
         if layer.near == layer.far:
-            hidden = _sunned(hidden, layer.near * widest)
+            hidden = _sunned(mask, layer.near * widest)
         else:
             # Three softnesses, mixed by how far from its foot the occluder hides the sun.
             near, middle, far = (
-                _sunned(hidden, share * widest) for share in (layer.near, (layer.near + layer.far) / 2, layer.far)
+                _sunned(mask, share * widest) for share in (layer.near, (layer.near + layer.far) / 2, layer.far)
             )
             place = np.clip(_along(to_picture, size) * np.float32(2 / layer.top), 0, 2)
             hidden = np.where(place < 1, near + (middle - near) * place, middle + (far - middle) * (place - 1))
         lit *= 1 - hidden
     matte = (1 - lit) * ground
-    if step > 1:
-        matte = np.asarray(cv2.resize(matte, (width, height)), np.float32)
-    return np.rint(np.clip(matte, 0, 1) * 65535).astype(np.uint16)
+    matte = enlarged(matte, step)[:height, :width]
+    matte = np.clip(matte, 0, 1)
+    matte *= np.float32(65535)
+    return np.rint(matte, out=matte).astype(np.uint16)
 
 
-def _ground(image: FloatImage, size: tuple[int, int], crop: Sequence[float]) -> Plane:
-    """Where a shadow can fall, 0..1, at `size` (width, height): not on the sky, as far as the depth prior knows it."""
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+def _ground(levels: Image, step: int, crop: Sequence[float]) -> Plane:
+    """Where a shadow can fall, 0..1, in squares of step×step pixels: not on the sky, as far as the depth prior knows
+    it."""
+    small = averaged(_filled(levels, step), step) if step > 1 else levels
     depth = prior(small, {"crop": crop, "horizon": 0.4, "background": NEAR})
-    ground = np.clip((1 / depth - 1 / FAR) / (1 / NEAR - 1 / FAR), 0, 1).astype(np.float32)
+    ground: Plane = np.float32(1) / depth
+    ground -= np.float32(1 / FAR)
+    ground *= np.float32(1 / (1 / NEAR - 1 / FAR))
+    np.clip(ground, 0, 1, out=ground)
     # An island in the sky is a cloud that the prior did not know.
     parts = np.asarray(cv2.connectedComponents((ground > 0).view(np.uint8))[1])
     ground *= np.isin(parts, np.unique(parts[-1]))
@@ -186,10 +197,9 @@ def _thrown(occluder: Occluder, rng: Rng) -> Matrix:
     """2×2: from the occluder's plane to the ground's picture, both in short sides; y points down in the picture."""
     long, flat, turn = rng.uniform(1.0, 2.0), rng.uniform(0.55, 1.0), rng.uniform(-1, 1) * occluder.turn
     lean = rng.uniform(-0.35, 0.35)
-    stretch = np.array([[1.0, lean], [0.0, -long]])
-    turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ stretch
-    turned[1] *= flat
-    return np.asarray(turned, np.float64)
+    c, s = cosine_of(turn), sine_of(turn)
+    # A turn, times [[1, lean], [0, -long]], and flattened.
+    return np.array([[c, c * lean + s * long], [flat * s, flat * (s * lean - c * long)]])
 
 
 def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: Rng) -> Matrix:
@@ -205,13 +215,12 @@ def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: R
     mask = np.zeros((3 * (2 * half + rows), 3 * (2 * half + columns)), np.uint8)  # finer first: leaves are small
     for layer in occluder.layers:
         _fill(mask, layer.polygons, 3 * np.column_stack([throw * unit, [half, half]]))
-    mask = np.asarray(cv2.resize(mask, (2 * half + columns, 2 * half + rows), interpolation=cv2.INTER_AREA), np.uint8)
-    floor = cv2.resize(ground, (columns, rows), interpolation=cv2.INTER_AREA) > 0.5
-    covered = np.rint(cv2.filter2D(mask, cv2.CV_32F, floor / np.float32(255), anchor=(0, 0)))
-    miss = np.abs(covered[: 2 * half, : 2 * half] - round(area * floor.size))
+    mask = averaged(mask, 3)
+    floor = shrunk(np.rint(ground * np.float32(255)).astype(np.uint8), (columns, rows)) > 127
+    miss = np.abs(_covered(mask, floor)[: 2 * half, : 2 * half] - round(area * floor.size))
     for points, part in ((occluder.outside, np.ones_like(floor)), (occluder.inside, floor)):
         for point in points:
-            x, y = np.rint(throw @ point * unit).astype(int) + half
+            x, y = np.rint((throw[:, 0] * point[0] + throw[:, 1] * point[1]) * unit).astype(int) + half
             # A picture at (row, column) shows the point at (y − row, x − column).
             row, column = np.clip([y - rows + 1, x - columns + 1], 0, 2 * half)
             turned = part[y - row :: -1, x - column :: -1] if y >= row and x >= column else part[:0]
@@ -225,6 +234,30 @@ def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: R
     return corner
 
 
+def _covered(mask: NDArray[np.uint8], floor: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much of `floor` lies under the mask, in pixels, for every place of the one in the other that has room.
+
+    By Fourier transforms of whole numbers: their sums are rounded to whole ones again, which no error comes near.
+    """
+    rows, columns = floor.shape
+    size = cv2.getOptimalDFTSize(mask.shape[0]), cv2.getOptimalDFTSize(mask.shape[1])
+    spectra = []
+    for plane in (mask, floor):
+        padded = np.zeros(size)
+        padded[: plane.shape[0], : plane.shape[1]] = plane
+        spectra.append(cv2.dft(padded))
+    product = cv2.mulSpectrums(spectra[0], spectra[1], 0, conjB=True)
+    sums = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+    whole = np.rint(sums[: mask.shape[0] - rows + 1, : mask.shape[1] - columns + 1])
+    return np.asarray(np.rint(whole / 255))
+
+
+def _filled(levels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Levels with their last rows and columns repeated until squares of step×step pixels fill them."""
+    below, beside = (-side % step for side in levels.shape[:2])
+    return cv2.copyMakeBorder(levels, 0, below, 0, beside, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
 def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> None:
     """Draw blocks of polygons N×V×2, moved by a 2×3 matrix to pixels, as 255.
 
@@ -232,7 +265,7 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
     """
     height, width = mask.shape
     for block in polygons:
-        moved = block @ matrix[:, :2].T + matrix[:, 2]
+        moved = block[..., :1] * matrix[:, 0] + block[..., 1:] * matrix[:, 1] + matrix[:, 2]
         # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
         moved -= np.clip(moved - moved.mean(axis=1, keepdims=True), -0.5, 0.5)
         low, high = moved.min(axis=1), moved.max(axis=1)
@@ -243,20 +276,18 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
 
 def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
     """The occluder's y at each pixel of a picture of this size (width, height)."""
-    back = np.linalg.inv(matrix[:, :2])[1]
+    determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
+    back = np.array([-matrix[1, 0], matrix[0, 0]]) / determinant  # the second row of the inverse
     x, y = np.arange(size[0]) - matrix[0, 2], np.arange(size[1]) - matrix[1, 2]
     return np.asarray(back[0] * x + back[1] * y[:, None], np.float32)
 
 
-def _sunned(hidden: Plane, radius: float) -> Plane:
-    """A silhouette's sharp shadow, blurred by the sun's disc of this radius in pixels."""
-    height, width = hidden.shape
-    step = max(1, int(radius / 3))
-    if step > 1:
-        small = (-(-width // step), -(-height // step))
-        hidden = np.asarray(cv2.resize(hidden, small, interpolation=cv2.INTER_AREA), np.float32)
-    radius = max(radius / step, 0.5)
-    x = np.arange(-math.ceil(radius), math.ceil(radius) + 1)
-    disc = np.clip(radius + 0.5 - np.hypot(x, x[:, None]), 0, 1)
-    soft = cv2.filter2D(hidden, -1, disc / disc.sum(), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(soft, (width, height)) if step > 1 else soft, np.float32)
+def _sunned(mask: NDArray[np.uint8], radius: float) -> Plane:
+    """A silhouette's sharp shadow, 255 = all, blurred by the sun's disc of this radius in pixels; 0..1."""
+    height, width = mask.shape
+    step = halvings(radius / 3)
+    small = averaged(_filled(mask, step), step) if step > 1 else mask
+    kernel = disc(max(radius / step, 0.5), DISC)
+    soft = spread(small.astype(np.float32), kernel, cv2.BORDER_REPLICATE)
+    soft *= np.float32(1 / (255 * int(kernel.sum())))
+    return enlarged(soft, step)[:height, :width]

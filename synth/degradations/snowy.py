@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Knob, Params, Place, Rendering, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, brightness
+from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of
 from patina.synth.falling import FOCAL, SHARPEST, Traces, expose
-from patina.synth.image import FloatImage, Image, to_encoded, to_linear
+from patina.synth.image import FloatImage, Image, to_linear
 from patina.synth.rng import Rng
 
 SHAPE = 3
@@ -24,6 +25,8 @@ MASS = 0.089
 
 NEAREST, FARTHEST, MOST = 0.4, 15.0, 16000
 """Metres between which flakes are drawn, and how many at most, the nearest; the others are the veil."""
+
+NEAREST_CUBED = NEAREST * NEAREST * NEAREST
 
 FOCUS = 8.0
 """Metres at which the lens is focused."""
@@ -63,7 +66,8 @@ class Snowy(FromDepth):
     """
 
     name: ClassVar[str] = "snowy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("alpha",)
     knob: ClassVar[Knob | None] = Knob("rate", 0.05, 30)
@@ -102,7 +106,7 @@ class Snowy(FromDepth):
         params["colour"] = [round(float(part), 6) for part in colour]
         return {**params, "seed": rng.seed(), **self._depths.draw(rng, place)}
 
-    def render(self, image: FloatImage, params: Params) -> Rendering:
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `alpha`.
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
@@ -112,14 +116,18 @@ class Snowy(FromDepth):
         if params["veil"]:
             behind = np.clip(self._depths.of(image, params), fall.far, REACH) - np.float32(fall.far)
             thickness += behind * np.float32(fall.extinction * params["veil"])
-        clear = np.asarray(cv2.exp(-thickness), np.float32)
-        channels: list[Any] = list(cv2.split(to_linear(image)))
+        np.negative(thickness, out=thickness)
+        clear = fast_exp(thickness)
+        out = to_linear(image)
+        channels: list[Any] = list(cv2.split(out))
         for i, colour in enumerate(params["colour"]):
             channels[i] -= np.float32(colour)
             channels[i] *= clear
             channels[i] += np.float32(colour)
-        alpha = np.rint((1 - clear) * np.float32(65535)).astype(np.uint16)
-        return Rendering(to_encoded(np.asarray(cv2.merge(channels), np.float32)), {"alpha": alpha})
+        np.subtract(np.float32(1), clear, out=clear)
+        clear *= np.float32(65535)
+        alpha = np.rint(clear, out=clear).astype(np.uint16)
+        return Rendering(np.asarray(cv2.merge(channels, dst=out), np.float32), {"alpha": alpha}, is_linear=True)
 
 
 class _Snowfall:
@@ -131,56 +139,61 @@ class _Snowfall:
 
     def __init__(self, params: Params, height: int, width: int) -> None:
         self._params, self._height, self._width = params, height, width
-        square = params["size"] ** 2 * (1 + 1 / SHAPE)  # mean of the squared diameter, mm²
-        speed = 0.8 * params["size"] ** 0.2
+        square = params["size"] * params["size"] * (1 + 1 / SHAPE)  # mean of the squared diameter, mm²
+        speed = 0.8 * power_of(params["size"], 0.2)
         self.number = params["rate"] / 3600 * 1e6 / (MASS * square * speed)
         self.extinction = math.pi / 2 * square * 1e-6 * self.number
         self._focal = FOCAL * min(height, width)
-        self._seen = height * width / self._focal**2 / 3  # m³ of the view before a depth of 1 m
-        metres = params["exposure"] * math.hypot(params["wind"], speed)  # that a flake moves
+        self._seen = height * width / (self._focal * self._focal) / 3  # m³ of the view before a depth of 1 m
+        metres = params["exposure"] * math.sqrt(params["wind"] * params["wind"] + speed * speed)  # that a flake moves
         most = MOST * min(1, 0.05 / metres)  # fewer where their ways are long, for time's sake
-        self.far = min(FARTHEST, (NEAREST**3 + most / (self.number * self._seen)) ** (1 / 3))
+        self.far = min(FARTHEST, power_of(NEAREST_CUBED + most / (self.number * self._seen), 1 / 3))
 
     def flakes(self) -> NDArray[np.float32]:
         """Optical thickness of those that are drawn, H×W float32."""
         params, width, height = self._params, self._width, self._height
-        count = int(self.number * self._seen * (self.far**3 - NEAREST**3) + 0.5)
+        span = self.far * self.far * self.far - NEAREST_CUBED
+        count = int(self.number * self._seen * span + 0.5)
         # A row for each flake: more flakes are the same ones and others.
         rng = Rng(params["seed"])
         chance = rng.uniforms(8 * count).reshape(count, 8).T.astype(np.float32)
         # The sum of three exponential numbers has a gamma distribution of shape 3.
         product = (1 - chance[0]) * (1 - chance[1]) * (1 - chance[2])
-        diameter = -np.log(np.maximum(product, 1e-12)) * np.float32(params["size"] / SHAPE)
-        depth = np.cbrt(NEAREST**3 + chance[3] * (self.far**3 - NEAREST**3))
+        diameter = -fast_log(np.maximum(product, np.float32(1e-12))) * np.float32(params["size"] / SHAPE)
+        depth = fast_cube_root(NEAREST_CUBED + chance[3] * span).astype(np.float32)
         scale = self._focal / depth  # px to a metre
         across = diameter * scale / 1000
         way = scale * np.float32(params["exposure"])
         dx = (params["wind"] + 1.2 * (chance[6] - 0.5)) * way
-        dy = (0.8 * diameter**0.2 + 0.8 * (chance[7] - 0.5)) * way
+        # A diameter of 10³ mm is none of a flake's: with it, no power is above what `fast_exp` takes.
+        fall = 0.8 * 3.9810717055349722 * fast_exp(0.2 * fast_log(np.clip(diameter / 1000, np.float32(1e-12), 1)))
+        dy = (fall + 0.8 * (chance[7] - 0.5)) * way
         x = chance[4] * (width + np.abs(dx) + across) - (np.abs(dx) + across) / 2
         y = chance[5] * (height + np.abs(dy) + across) - (np.abs(dy) + across) / 2
-        mass = across**2 * np.float32(math.pi / 4 * OPAQUE)
+        mass = across * across * np.float32(math.pi / 4 * OPAQUE)
         focus = self._focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
         # Large ones are clumps of crystals; small ones are spots, and so is what smears.
-        large = (across > LARGE) & (np.hypot(dx, dy) < 6 * across)
+        large = (across > LARGE) & (dx * dx + dy * dy < 36 * across * across)
         parts = np.repeat(np.arange(count), np.where(large, CRYSTALS, 1))
         clump = large[parts]
         of_part = rng.uniforms(3 * len(parts)).reshape(len(parts), 3).T.astype(np.float32)
         out = np.sqrt(of_part[0]) * across[parts] * 0.42 * clump
-        turn = of_part[1] * np.float32(2 * math.pi)
         weight = np.where(clump, (0.3 + 1.4 * of_part[2]) / CRYSTALS, 1)
         size = across[parts] * np.where(clump, 0.13, 0.25)
         traces = Traces(
-            x=x[parts] + out * np.cos(turn),
-            y=y[parts] + out * np.sin(turn),
+            x=x[parts] + out * fast_sine(of_part[1] + np.float32(0.25)),
+            y=y[parts] + out * fast_sine(of_part[1]),
             dx=dx[parts],
             dy=dy[parts],
             mass=(mass[parts] * weight).astype(np.float32),
-            blur=np.sqrt(SHARPEST**2 + size**2 + focus[parts] ** 2 / 4).astype(np.float32),
+            blur=np.sqrt(SHARPEST * SHARPEST + size * size + focus[parts] * focus[parts] / 4).astype(np.float32),
         )
 
         def profile(along: NDArray[np.float32], trace: NDArray[np.int32]) -> NDArray[np.float32]:
-            ends = 4 * along * along
-            return np.asarray(1.25 - 1.25 * ends * ends, np.float32)
+            ends = along * along
+            ends *= ends
+            ends *= np.float32(-20)
+            ends += np.float32(1.25)
+            return ends
 
         return expose(height, width, traces, profile)

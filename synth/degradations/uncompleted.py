@@ -26,6 +26,7 @@ from patina.synth.degradation import (
     check_values,
     draw_value,
 )
+from patina.synth.elementary import power_of
 from patina.synth.holes import HOLE, KEEP, SHAPES, hole
 from patina.synth.image import Image, Map
 from patina.synth.rng import Rng
@@ -105,8 +106,7 @@ class Uncompleted(Degradation):
             ratio = draw_value(rng, self.ratio)
         else:
             least, most = SHAPES[shape].least, SHAPES[shape].most
-            ratio = least + (most - least) * (1 - (1 - rng.uniform()) ** (1 / B)) ** (1 / A)
-        # Rounded, because the last digit of a power is another machine's other digit.
+            ratio = least + (most - least) * power_of(1 - power_of(1 - rng.uniform(), 1 / B), 1 / A)
         return params | {"hole_ratio": round(ratio, 6), "shape": shape, "seed": rng.seed()}
 
     def apply(self, image: Image, params: Params) -> Degraded:

@@ -91,6 +91,19 @@ def test_a_server_that_only_this_machine_sees_is_refused_for_workers_elsewhere()
         _expect_api_seen(["203.0.113.7"])
 
 
+def test_workers_that_make_other_bytes_are_refused_by_their_machines_names() -> None:
+    from patina.flows.runners import _expect_alike
+    from patina.pipeline.codec.fingerprint import machine_fingerprint
+
+    own = machine_fingerprint()
+    _expect_alike([("here", own), ("there", own)])
+    with pytest.raises(BuildError) as caught:
+        _expect_alike([("alike", own), ("old-xeon", "0123456789abcdef"), ("arm-box", "f" * 16), ("arm-box", "f" * 16)])
+    said = str(caught.value)
+    assert "the workers on arm-box (fingerprint ffffffffffffffff), old-xeon (fingerprint 0123456789abcdef) make" in said
+    assert "alike" not in said and own in said and "install the same versions of patina" in said
+
+
 class Pool:
     """A task runner's double: a future for each item, which fails where it says."""
 
@@ -252,6 +265,47 @@ def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: 
     assert killer.killed
     build(load_recipe(recipe), tmp_path / "plain")
     assert public_files(out) == public_files(tmp_path / "plain")
+
+
+@contextmanager
+def dask_cluster(*workers: dict[str, Any]) -> Iterator[str]:
+    """The address of a scheduler with workers of these options, each a process of its own."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0"}}
+    spec = {i: {"cls": Nanny, "options": {"nthreads": 1, **options}} for i, options in enumerate(workers)}
+    with SpecCluster(scheduler=scheduler, workers=spec) as cluster:  # type: ignore[no-untyped-call]
+        yield cluster.scheduler_address
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+def test_a_worker_without_avx_gives_the_same_bytes(recipe: Path, tmp_path: Path) -> None:
+    from benchmarks.processors import SWITCHES
+    from patina.flows.build_dataset import build_dataset
+
+    out = tmp_path / "out"
+    with dask_cluster({}, {"env": SWITCHES["SSE all over"]}) as address:
+        build_dataset(str(recipe), str(out), workers=1, runner="dask", address=address, replay=0)
+    build(load_recipe(recipe), tmp_path / "plain")
+    assert public_files(out) == public_files(tmp_path / "plain")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+def test_a_mixed_cluster_is_refused_before_any_work(recipe: Path, tmp_path: Path) -> None:
+    from socket import gethostname
+
+    from patina.flows.build_dataset import build_dataset
+
+    other = tmp_path / "other.py"
+    other.write_text("import patina.pipeline.codec.fingerprint as f\nf.machine_fingerprint = lambda: 16 * '0'\n")
+    with (
+        dask_cluster({}, {"preload": [str(other)]}) as address,
+        pytest.raises(BuildError, match=rf"the workers on {gethostname()} \(fingerprint 0{{16}}\) make other bytes"),
+    ):
+        build_dataset(str(recipe), str(tmp_path / "out"), workers=1, runner="dask", address=address, replay=0)
+    assert load_manifest(tmp_path / "out") is None
 
 
 @pytest.mark.slow

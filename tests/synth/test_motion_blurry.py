@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from patina.synth.degradations.motion_blurry import MotionBlurry, _hat
+from patina.synth.degradations.motion_blurry import MotionBlurry, _around, _hat
 from patina.synth.image import FloatImage, Image, to_float, to_linear
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
@@ -205,3 +205,13 @@ def test_pixels_are_frozen() -> None:
     # One level more or less, because another processor's floats may end in another digit.
     assert np.abs(kernel.astype(int) - FROZEN_KERNEL).max() <= 1
     assert np.abs(levels.astype(int) - FROZEN_LEVELS).max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (259, 430), (427, 640), (131, 517)])
+def test_what_lies_around_a_pixel_is_known_to_the_last_row(height: int, width: int) -> None:
+    luminance = np.add.outer(np.linspace(0, 0.4, height), np.linspace(0, 0.5, width)).astype(np.float32)
+    side = min(height, width) // 16 * 2 + 1
+    found = _around(luminance, side)
+    assert found.shape == luminance.shape
+    exact = cv2.blur(luminance, (side, side), borderType=cv2.BORDER_REFLECT)
+    assert np.abs(found - exact).max() < 0.02

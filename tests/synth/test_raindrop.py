@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from patina.synth.convolution import disc
 from patina.synth.degradation import Degraded
-from patina.synth.degradations.raindrop import Raindrop, _bending, _disc
+from patina.synth.degradations.raindrop import Raindrop, _bending
 from patina.synth.droplets import SMALLEST, drops
 from patina.synth.image import Image, to_float, to_linear
 from patina.synth.rng import Rng
@@ -144,8 +145,10 @@ def test_snell_and_fresnel() -> None:
 
 
 def test_defocus_spreads_drops_over_discs() -> None:
-    assert _disc(3.0).sum() == pytest.approx(1)
-    assert math.sqrt(np.count_nonzero(_disc(8.0) > _disc(8.0).max() / 2) / math.pi) == pytest.approx(8, abs=0.3)
+    assert 950 <= disc(3.0, 1024).sum() <= 1024
+    assert math.sqrt(np.count_nonzero(disc(8.0, 1024) > disc(8.0, 1024).max() / 2) / math.pi) == pytest.approx(
+        8, abs=0.3
+    )
     edges = [(rained(photo(), defocus=d).truth["drops"] % 65535 > 0).mean() for d in (0.0, 3.0, 9.0)]
     assert edges == sorted(edges) and edges[2] > 3 * edges[0]
 

@@ -111,8 +111,8 @@ def test_no_sun_no_shadow() -> None:
 
 def test_a_straight_edge_has_the_penumbra_of_a_disc() -> None:
     """From light to dark over the disc's diameter, without a turn; a quarter of the sun shows at 0.404 radii."""
-    edge = np.zeros((60, 120), np.float32)
-    edge[:, 60:] = 1
+    edge = np.zeros((60, 120), np.uint8)
+    edge[:, 60:] = 255
     for radius in (2.0, 8.0, 20.0):
         profile = _sunned(edge, radius)[30]
         assert (np.diff(profile) >= -1e-6).all()

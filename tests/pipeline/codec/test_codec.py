@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -296,8 +297,8 @@ def test_the_fingerprint_changes_with_a_codec(monkeypatch: pytest.MonkeyPatch, c
 def saved_a_little_worse(save: Callable[..., None]) -> Callable[..., None]:
     """Another build of libjpeg: the same settings, other bytes."""
 
-    def worse(self: PIL.Image.Image, file: io.BytesIO, kind: str, quality: int, subsampling: str) -> None:
-        save(self, file, kind, quality=quality - 1, subsampling=subsampling)
+    def worse(self: PIL.Image.Image, file: io.BytesIO, kind: str, quality: int, **others: Any) -> None:
+        save(self, file, kind, quality=quality - 1, **others)
 
     return worse
 

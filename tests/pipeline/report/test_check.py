@@ -192,6 +192,33 @@ def test_another_installation_is_said_to_be_one(dataset: Path, monkeypatch: pyte
     )
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_replay_within_one_level_is_another_processors_and_no_damage(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, levels: int
+) -> None:
+    from patina.synth.degradation import Degraded, Params
+    from patina.synth.degradations.noisy import Noisy
+
+    real = Noisy.apply
+
+    def rounded_otherwise(self: Noisy, image: Image, params: Params) -> Degraded:
+        lq = real(self, image, params).image
+        lq[3, 5, 1] = int(lq[3, 5, 1]) + (levels if lq[3, 5, 1] < 128 else -levels)
+        return Degraded(lq)
+
+    monkeypatch.setattr(Noisy, "apply", rounded_otherwise)
+    checked = check(dataset, None)
+    assert checked.replayed == 8
+    if levels == 1:
+        assert checked.ok
+        (said,) = checked.skipped
+        assert said.startswith("replay: 4 samples came out within one level of what is stored")
+        assert "made on another kind of processor" in said and "no damage" in said
+    else:
+        assert [f.what for f in checked.findings] == ["its LQ is not what its GT and parameters give"] * 4
+        assert checked.skipped == ()
+
+
 def test_a_damaged_shard_is_found_whatever_its_times_say_and_made_again(dataset: Path, tmp_path: Path) -> None:
     import os
 

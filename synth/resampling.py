@@ -1,0 +1,174 @@
+"""Pictures and fields made larger, smaller and smoother, with the same bits on every processor.
+
+OpenCV does so in floats, whose sums depend on the instruction set. Here fields of floats are stretched by NumPy in a
+fixed order of operations; what is averaged, enlarged or blurred is made of whole numbers first, whose sums are exact,
+or of few bits, whose products are; of levels OpenCV takes the means in whole numbers itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from patina.synth.elementary import exp
+from patina.synth.image import Image
+
+Field = NDArray[np.float32]
+
+BITS = 12
+"""Significant bits of values and weights whose products a float32 holds."""
+
+WEIGHT = 1 << BITS
+"""What the weights of a blur add up to."""
+Places = NDArray[np.intp]
+
+BAND = 1 << 15
+"""Values of a result at a time: they stay within a second-level cache."""
+
+WIDEST = 60
+"""Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
+
+
+def shrunk(levels: Image, size: tuple[int, int]) -> Image:
+    """H×W or H×W×3 uint8 at a smaller `size` (width, height): averaged by a whole factor, then interpolated."""
+    height, width = levels.shape[:2]
+    whole = min(width // size[0], height // size[1])
+    if whole > 1:
+        levels = averaged(levels, whole)
+    if levels.shape[1::-1] != size:
+        levels = cv2.resize(levels, size, interpolation=cv2.INTER_LINEAR_EXACT)  # type: ignore[assignment]
+    return levels
+
+
+def averaged(levels: Image, step: int) -> Image:
+    """Means of step×step pixels, rounded; what does not fill a square at the right and below is left out."""
+    height, width = (side // step for side in levels.shape[:2])
+    part = levels[: height * step, : width * step]
+    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def stretched(field: Field, height: int, width: int) -> Field:
+    """A field h×w at height×width: straight lines between the middles of its pixels, level beyond them.
+
+    By NumPy up to the half of a large size, and from there by OpenCV: see `enlarged`.
+    """
+    step = 2 if height >= 2 * len(field) and width >= 2 * field.shape[1] else 1
+    left, right, share = _between(field.shape[1], width, step)
+    first = np.take(field, left, axis=1)
+    first += (np.take(field, right, axis=1) - first) * share
+    upper, lower, share = _between(len(field), height, step)
+    result = np.take(first, upper, axis=0)
+    more = np.take(first, lower, axis=0)
+    more -= result
+    more *= share[:, None]
+    result += more
+    return enlarged(result, step)[:height, :width]
+
+
+def enlarged(field: Field, step: int) -> Field:
+    """A field h×w, or h×w×c, at `step` times its size by straight lines; `step` is a power of two.
+
+    By OpenCV: of whole numbers of so few bits that with its weights, parts of 2·step, no product and no sum is rounded.
+    """
+    most = max(float(field.max()), -float(field.min()))
+    if step == 1 or most == 0:
+        return (
+            field if step == 1 else np.zeros((len(field) * step, field.shape[1] * step, *field.shape[2:]), np.float32)
+        )
+    bits = 24 - 2 * step.bit_length()
+    scale = 2.0 ** (bits - math.frexp(most)[1])
+    whole = np.rint(field * np.float32(scale))
+    size = field.shape[1] * step, len(field) * step
+    large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    large *= np.float32(1 / scale)
+    return large
+
+
+def halvings(most: float) -> int:
+    """The largest power of two up to `most`, 1 at least."""
+    return 1 << max(0, int(most).bit_length() - 1)
+
+
+def _between(count: int, size: int, step: int) -> tuple[Places, Places, Field]:
+    """For every `step` of `size` places along `count` values: the value before their middle, the one after, and the way
+    from the first."""
+    place = np.clip((np.arange(-(-size // step)) + 0.5) * (count * step / size) - 0.5, 0, count - 1)
+    before = np.floor(place).astype(np.intp)
+    return before, np.minimum(before + 1, count - 1), (place - before).astype(np.float32)
+
+
+def curved(knots: Field, height: int, width: int) -> Field:
+    """A grid of knots h×w at height×width, by cubic convolution (Keys, a = -¾)."""
+    wide = np.zeros((len(knots), width), np.float32)
+    for place, weight in _four(knots.shape[1], width):
+        wide += np.take(knots, place, axis=1) * weight
+    result = np.zeros((height, width), np.float32)
+    count = max(1, BAND // width)
+    four = _four(len(knots), height)
+    for top in range(0, height, count):
+        part = slice(top, top + count)
+        for place, weight in four:
+            rows = np.take(wide, place[part], axis=0)
+            rows *= weight[part, None]
+            result[part] += rows
+    return result
+
+
+def _four(count: int, size: int) -> list[tuple[Places, Field]]:
+    """For each of `size` places along `count` knots: the four around it, and their weights."""
+    place = (np.arange(size) + 0.5) * (count / size) - 0.5
+    first = np.floor(place).astype(np.intp)
+    x = place - first
+    a, y = -0.75, 1 - x
+    outer = [a * (s - 1) * (s - 1) * s for s in (y, x)]
+    inner = [((a + 2) * s - (a + 3)) * s * s + 1 for s in (x, y)]
+    weights = (outer[1], inner[0], inner[1], outer[0])
+    return [(np.clip(first + i - 1, 0, count - 1), w.astype(np.float32)) for i, w in enumerate(weights)]
+
+
+def means(values: Field, side: int, border: int = cv2.BORDER_REFLECT) -> Field:
+    """Means over side×side pixels around each of H×W, or H×W×c, values: as whole numbers whose sums stay below 2^30, so
+    that they are rounded to a part in 2^30/side² of the largest."""
+    most = max(float(values.max()), -float(values.min()))
+    if most == 0:
+        return np.zeros(values.shape, np.float32)
+    scale = 2.0 ** (30 - (side * side - 1).bit_length() - math.frexp(most)[1])
+    scaled = values * np.float32(scale)
+    whole = np.rint(scaled, out=scaled).astype(np.int32)
+    sums = cv2.boxFilter(whole, cv2.CV_32S, (side, side), normalize=False, borderType=border)
+    return np.asarray(np.multiply(sums, np.float32(1 / (scale * side * side)), dtype=np.float32), np.float32)
+
+
+def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Field:
+    """A field H×W, or H×W×3, ≥ 0, blurred by a Gaussian of `sigma` pixels, within a part in 4000 of its weights' sum.
+
+    By two filters of whole numbers: see `patina.synth.convolution` for why they are exact.
+    """
+    reach = max(1, math.ceil(3.2 * sigma - 0.25))
+    if reach > WIDEST:
+        for _ in range(3):
+            field = means(field, int(2 * sigma) // 2 * 2 + 1, border)  # a box of side a has the variance (a² - 1)/12
+        return field
+    x = np.arange(-reach, reach + 1) / sigma
+    weights = exp(-x * x / 2)
+    whole = np.rint(weights * (WEIGHT / weights.sum()))
+    whole[reach] += WEIGHT - whole.sum()
+    taps = whole.astype(np.float32)[None]
+    blurred = shortened(np.array(field, np.float32))
+    for kernel in (taps, taps.T):
+        blurred = cv2.filter2D(blurred, -1, kernel, borderType=border)  # type: ignore[assignment]
+        blurred *= np.float32(1 / WEIGHT)
+        if kernel is taps:
+            shortened(blurred)
+    return blurred
+
+
+def shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`values`, ≥ 0, in place: rounded to BITS significant bits, an error of 1/4096 at most."""
+    bits = values.view(np.uint32)
+    bits += np.uint32(1 << (23 - BITS))
+    bits &= np.uint32(0x100000000 - (1 << (24 - BITS)))
+    return values
