@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.captions import label
 from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
 from patina.pipeline.plan.recall import captioner_fingerprints
+from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.scan.recovered import TRUTH
 from patina.pipeline.text import counted
 from patina.pipeline.versions import KEEP
@@ -83,7 +85,7 @@ def publish(
         manifest.digest,
         _change(planned, results),
     )
-    workspace.remove_old(keep)
+    workspace.remove_old(1 if _tells_secrets(planned) else keep)
     known |= {r.shard.name: r.shard.sha256 for r in results}
     remember_shards(planned.out, known, stores)
     _remember_rates(results, stores)
@@ -108,6 +110,15 @@ def _change(planned: PlannedBuild, results: Sequence[ShardResult]) -> str:
     }
     told = ", ".join(f"{counted(n, 'shard')} {what}" for what, n in counts.items() if n)
     return told if results or planned.plan.drop else f"facts of sources or recipe; {told}"
+
+
+def _tells_secrets(planned: PlannedBuild) -> bool:
+    """Whether the version before holds an address with a secret in it, as earlier releases stored them."""
+    try:
+        body = json.loads((planned.built_in / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(without_secrets_in(body) != body)
 
 
 def trusted_shards(out: Path, folder: Path, shards: Iterable[ShardEntry], stores: Stores) -> dict[str, str]:

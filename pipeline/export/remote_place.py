@@ -15,6 +15,7 @@ from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.locations import cause_to_tell
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
+from patina.pipeline.text import printable
 
 T = TypeVar("T")
 
@@ -43,8 +44,8 @@ class Place:
         self.protocol = address.partition("://")[0]
 
     def at(self, name: str) -> str:
-        """The address of an object, for people."""
-        return f"{self.address}/{name}".rstrip("/")
+        """The address of an object, for people: without secrets, on one line."""
+        return printable(f"{locations.place(self.address)}/{name}".rstrip("/"))
 
     def read(self, name: str) -> bytes | None:
         """A small object's bytes; None if it is not there."""
@@ -140,7 +141,7 @@ class Place:
         return locations.system_of(self.address)
 
     def _path(self, name: str) -> str:
-        return locations.within(self.at(name))
+        return locations.within(f"{self.address}/{name}".rstrip("/"))
 
     def _in_one_step(self, name: str, write: Callable[[str], object]) -> None:
         if self.protocol not in FOLDERS:

@@ -164,7 +164,7 @@ def _check(
         skipped.append(f"replay: {nearly} sample{'s' * (nearly != 1)} {NEARLY}")
     damaged = [str(out / SHARDS / e.name) for e, (found, *_) in zip(manifest.shards, outcomes, strict=True) if found]
     if damaged:
-        expect_there(out)
+        expect_there(opened.home)
     if damaged and os.access(opened.home / PRIVATE, os.W_OK):
         with ScanStore(opened.home / PRIVATE / "scan.sqlite") as store:  # which knows shards by their public names
             store.forget(str(opened.home / SHARDS / Path(path).name) for path in damaged)
