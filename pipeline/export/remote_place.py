@@ -31,6 +31,10 @@ HALF = ".half"
 """How a file's name ends that is being written in such a folder; it lies in the address's private folder."""
 
 
+LONGEST = 300
+"""Characters of an address that an error quotes."""
+
+
 class RemoteOutputError(PipelineError, RuntimeError):
     """An address that a dataset cannot be written to or read from. Says why, and what to do."""
 
@@ -45,7 +49,9 @@ class Place:
 
     def at(self, name: str) -> str:
         """The address of an object, for people: without secrets, on one line."""
-        return printable(f"{locations.place(self.address)}/{name}".rstrip("/"))
+        place = locations.place(self.address)
+        short = place if len(place) <= LONGEST else f"{place[:LONGEST]}…"
+        return printable(f"{short}/{name}".rstrip("/"))
 
     def read(self, name: str) -> bytes | None:
         """A small object's bytes; None if it is not there."""
