@@ -29,6 +29,7 @@ from patina.pipeline.versions.publication import (
     clear_copy,
     expect_links,
     finish_names,
+    halves,
     has_names,
     leads,
     make_free_names,
@@ -186,7 +187,7 @@ class Workspace:
 def is_tidy(out: Path) -> bool:
     """Whether no earlier run left anything in the folder `out` for the next one to finish or to remove."""
     private = out / PRIVATE
-    if (private / OLD_JOURNAL).exists() or any(private.glob("*.tmp")):
+    if (private / OLD_JOURNAL).exists() or halves(out):
         return False
     if (private / "staging").is_dir() and any((private / "staging").iterdir()):
         return False

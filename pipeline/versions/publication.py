@@ -222,11 +222,16 @@ def _make_link(home: Path, name: str, version: Version, aside: Path, moved: list
     _clear(half, version.folder / name, aside, moved)
 
 
+def halves(home: Path) -> list[Path]:
+    """What publishing was cut short with. Names with a dot in front are others', who may still write them."""
+    return sorted((home / PRIVATE).glob("[!.]*.tmp"))
+
+
 def finish_names(home: Path, aside: Path) -> list[Path]:
     """Clear away what a run that was killed within `make_names` left; gives what was moved to `aside`."""
     moved: list[Path] = []
     version = current_or_none(home)
-    for half in sorted((home / PRIVATE).glob("*.tmp")):
+    for half in halves(home):
         name = half.name.removesuffix(AWAY).removesuffix(LINK)
         if half.name.endswith(AWAY) and not os.path.lexists(home / name):
             half.replace(home / name)  # cut short between two renames

@@ -333,3 +333,12 @@ def test_sweeping_beside_a_worker_that_ends_late_is_no_error(tmp_path: Path, mon
         assert [path.name for path in workspace.staging.iterdir()] == ["a.tar.0123"]
         workspace.sweep(())
         assert list(workspace.staging.iterdir()) == []
+
+
+def test_what_others_write_in_the_private_folder_is_left_to_them(tmp_path: Path) -> None:
+    publish(tmp_path, OLD)
+    theirs = tmp_path / PRIVATE / ".half-watch.json.01234567.tmp"
+    theirs.write_text("half")
+    assert is_tidy(tmp_path)
+    publish(tmp_path, NEW, kept=tmp_path)
+    assert theirs.read_text() == "half"
