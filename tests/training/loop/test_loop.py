@@ -134,7 +134,7 @@ def test_out_of_memory_halves_what_is_seen_at_a_time(
     result = trained(stage("irsde"), dataset, tmp_path)
     assert result.finished
     assert "4 images at a time: goes on with 2 at a time, 2 accumulated" in result.notes[0]
-    # Not the logged losses: each is a mean over the steps of half a minute or so, which a busy machine divides otherwise.
+    # Not the logged losses: each is a mean over the steps of some seconds, which a busy machine divides otherwise.
     one, two = (checkpoint.load(r / "irsde" / "model.safetensors").tensors for r in (run, tmp_path))
     assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-3
 
