@@ -84,6 +84,8 @@ def run_batch(step: str, batch: str, function: Callable[[Any], Any], item: Any) 
     try:
         return function(item)
     except StoppedError as error:
+        for name in ("EventsWorker", "APILogWorker"):  # it ends now, and they would tell of what is unsent
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         return Cancelled(message=str(error))
 
 
@@ -307,6 +309,10 @@ def _dask(workers: int, address: str) -> Engine:
             own = {
                 "distributed.scheduler.allowed-failures": 0,
                 "distributed.scheduler.worker-saturation": 1.0,
+                "distributed.worker.preload": [
+                    *dask.config.get("distributed.worker.preload"),
+                    "patina.flows.quiet_workers",
+                ],
                 "distributed.nanny.pre-spawn-environ": {
                     **dask.config.get("distributed.nanny.pre-spawn-environ"),
                     "DASK_LOGGING__DISTRIBUTED": "critical",  # as above: a worker tells of each batch that it drops

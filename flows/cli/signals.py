@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -54,6 +55,7 @@ class Signals:
         if self.received:
             self._end_now()
         self.received = number
+        logging.disable(logging.CRITICAL)  # what libraries have to say of a stop is not for those who asked for it
         ask(for_good=True)
         raise KeyboardInterrupt
 

@@ -266,8 +266,17 @@ def test_the_first_signal_asks_all_work_to_stop(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runner", ["threads", "processes", "dask"])
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("runner", "number"),
+    [
+        ("threads", signal.SIGTERM),
+        ("processes", signal.SIGINT),
+        ("processes", signal.SIGKILL),
+        ("dask", signal.SIGINT),
+        ("dask", signal.SIGTERM),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_a_build_by_a_runner_ends_with_all_its_workers(tmp_path: Path, runner: str, number: signal.Signals) -> None:
     photos(tmp_path / "photos", 60, 480, 320)
     (tmp_path / "recipe.toml").write_text(RECIPE + "[degradations.rainy]\n[degradations.snowy]\n")
