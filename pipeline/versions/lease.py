@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +37,9 @@ class OpenDataset:
     def __init__(self, home: Path, version: Version | None, descriptor: int | None) -> None:
         self.home, self.version = home, version
         self.folder = version.folder if version else home
-        self._descriptor = descriptor
+        self._end = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
+        if self._end:
+            self._end.atexit = False  # the kernel lets go with the process
 
     def __enter__(self) -> OpenDataset:
         return self
@@ -44,17 +47,13 @@ class OpenDataset:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def __reduce__(self) -> tuple[object, ...]:
         return open_dataset, (self.folder,)
 
     def close(self) -> None:
-        """Let the version go."""
-        descriptor, self._descriptor = getattr(self, "_descriptor", None), None
-        if descriptor is not None:
-            os.close(descriptor)
+        """Let the version go. Dropping the last reference does so too."""
+        if self._end:
+            self._end()
 
 
 def open_dataset(named: Path) -> OpenDataset:
