@@ -19,6 +19,7 @@ from patina.pipeline.versions.version import (
     Version,
     VersionError,
     current_or_none,
+    current_version,
     find_version,
     published_versions,
 )
@@ -67,8 +68,9 @@ def free(out: Path, keep: int) -> Freed:
     """
     _expect_versions(out)
     with explain_disk_errors(out), Workspace(out) as workspace, Stores.open(workspace.out) as stores:
-        before = published_versions(workspace.out)
-        current = before[-1]
+        before, current = published_versions(workspace.out), current_version(workspace.out)
+        if current is None:
+            raise _no_versions(out)
         manifest = load_manifest(current.folder)
         entries = manifest.shards if manifest else ()
         known = trusted_shards(workspace.out, current.folder, entries, stores)  # a name less changes a file's ctime
@@ -83,7 +85,11 @@ def free(out: Path, keep: int) -> Freed:
 
 def _expect_versions(out: Path) -> None:
     if current_or_none(out) is None and not (out / PRIVATE).is_dir():
-        raise VersionError(f"{out}: expected a dataset with versions, found none; the next build of it makes the first")
+        raise _no_versions(out)
+
+
+def _no_versions(out: Path) -> VersionError:
+    return VersionError(f"{out}: expected a dataset with versions, found none; the next build of it makes the first")
 
 
 def _whole_manifest(version: Version) -> Manifest:

@@ -14,6 +14,7 @@ from patina.pipeline.versions.version import (
     Record,
     Version,
     VersionError,
+    current_or_none,
     published_versions,
     read_record,
 )
@@ -61,7 +62,7 @@ def list_versions(out: Path) -> list[Told]:
             _samples(version),
             own[version.number],
             is_open(version),
-            version == versions[-1],
+            version == current_or_none(out),
         )
         for version in versions
     ]

@@ -139,8 +139,12 @@ def all_versions(home: Path) -> list[Version]:
 
 
 def published_versions(home: Path) -> list[Version]:
-    """The versions that were published, the current one last. Raises VersionError."""
-    current = current_version(home)
+    """The versions that were published, the current one last; all that are there where the current one is lost, so that
+    another can take its place."""
+    try:
+        current = current_version(home)
+    except VersionError:
+        return all_versions(home)
     return [version for version in all_versions(home) if current and version.number <= current.number]
 
 

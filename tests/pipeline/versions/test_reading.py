@@ -398,3 +398,22 @@ def test_no_dataset_is_no_version(tmp_path: Path) -> None:
         with pytest.raises(VersionError):
             step()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plain_dataset_has_nothing_to_free(world: World) -> None:
+    make_plain(world.out)
+    (world.out / PRIVATE).mkdir()
+    with pytest.raises(VersionError, match="expected a dataset with versions, found none"):
+        free(world.out, 1)
+
+
+def test_where_the_current_version_is_lost_another_is_published_as_the_error_says(world: World) -> None:
+    shutil.rmtree(published_versions(world.out)[-1].folder)
+    with pytest.raises(VersionError, match=r"its current version, 3-.*, is missing; `patina rollback OUT 2`"):
+        check(world.out)
+    assert [one.state for one in list_versions(world.out)] == ["", ""]
+    with pytest.raises(VersionError, match="is missing"):
+        free(world.out, 1)
+    rollback(world.out, "2")
+    assert public(world.out) == world.seen[2]
+    assert check(world.out).ok
