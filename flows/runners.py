@@ -84,8 +84,6 @@ def run_batch(step: str, batch: str, function: Callable[[Any], Any], item: Any) 
     try:
         return function(item)
     except StoppedError as error:
-        for name in ("EventsWorker", "APILogWorker"):  # it ends now, and they would tell of what is unsent
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         return Cancelled(message=str(error))
 
 

@@ -180,8 +180,8 @@ def diff(
 ) -> None:
     """Say what changed between two datasets. Exit code 0 if nothing did, 1 if anything did, 2 on an error.
 
-    A build keeps the version before, so `patina diff OUT@previous OUT` says what the last one changed. Of a copy, all \
-of it or only manifest.json, samples.parquet and sources.parquet are needed, the latter if no pictures are wanted.
+    A build keeps the version before, so `patina diff OUT@previous OUT` says what the last one changed. A side may \
+also be a copy: of all of it, or, where no pictures are wanted, of manifest.json, samples.parquet and sources.parquet.
     """
     from patina.pipeline.report.diff import diff as compare
     from patina.pipeline.report.diff import read_snapshot

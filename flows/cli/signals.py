@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import signal
 import sys
@@ -55,7 +54,6 @@ class Signals:
         if self.received:
             self._end_now()
         self.received = number
-        logging.disable(logging.CRITICAL)  # what libraries have to say of a stop is not for those who asked for it
         ask(for_good=True)
         raise KeyboardInterrupt
 

@@ -15,6 +15,7 @@ from patina.pipeline.hashing import is_intact
 from patina.pipeline.plan.planning import Stores
 from patina.pipeline.text import counted
 from patina.pipeline.versions.publication import PUBLIC, place
+from patina.pipeline.versions.removal import file_sizes
 from patina.pipeline.versions.version import (
     Version,
     VersionError,
@@ -120,10 +121,7 @@ def _expect_sound(version: Version, manifest: Manifest, known: Mapping[str, str]
 
 def _size(versions: Iterable[Version]) -> int:
     """Bytes of all files of these versions, each file once."""
-    seen: dict[tuple[int, int], int] = {}
+    files: dict[tuple[int, int], int] = {}
     for version in versions:
-        for path in (*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")):
-            if path.is_file():
-                stat = path.stat()
-                seen[stat.st_dev, stat.st_ino] = stat.st_size
-    return sum(seen.values())
+        files |= file_sizes(version)
+    return sum(files.values())

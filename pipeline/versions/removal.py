@@ -50,18 +50,15 @@ def remove(version: Version, staging: Path, aside: Path) -> bool:
 def own_bytes(versions: Sequence[Version]) -> dict[int, int]:
     """Bytes that each version alone holds, by number: what removing it would free. A file that two versions share
     counts for neither."""
-    inodes: Counter[tuple[int, int]] = Counter()
-    files: list[tuple[int, tuple[int, int], int]] = []
-    for version in versions:
-        for path in (*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")):
-            stat = path.stat()
-            if path.is_file():
-                inodes[stat.st_dev, stat.st_ino] += 1
-                files.append((version.number, (stat.st_dev, stat.st_ino), stat.st_size))
-    found = dict.fromkeys((version.number for version in versions), 0)
-    for number, inode, size in files:
-        found[number] += size if inodes[inode] == 1 else 0
-    return found
+    sizes = {version.number: file_sizes(version) for version in versions}
+    names = Counter(inode for files in sizes.values() for inode in files)
+    return {number: sum(size for inode, size in files.items() if names[inode] == 1) for number, files in sizes.items()}
+
+
+def file_sizes(version: Version) -> dict[tuple[int, int], int]:
+    """Bytes of each file of a version, by device and inode: second names of a file have the same."""
+    stats = [p.stat() for p in (*version.folder.iterdir(), *(version.folder / SHARDS).glob("*")) if p.is_file()]
+    return {(stat.st_dev, stat.st_ino): stat.st_size for stat in stats}
 
 
 def _keep_strays(version: Version, aside: Path) -> None:
