@@ -23,7 +23,7 @@ from patina.pipeline.codec.png import encode_png
 from patina.pipeline.disk_errors import explain_errors, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError
 from patina.pipeline.files import write_page
-from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.format.layout import SAMPLES, SPLITS
 from patina.pipeline.format.manifest import (
     Manifest,
     SampleRow,
@@ -135,7 +135,7 @@ def ladder_sheet(folder: Path) -> bytes:
 
 
 def _ladder_sheet(folder: Path) -> bytes:
-    rows = read_samples(folder, _first_shards(_manifest(folder)))
+    rows = _first_samples(folder, _manifest(folder))
     most = Counter(row.source for row in rows).most_common(1)[0][0]
     labels = sorted({row.degradation for row in rows if row.source == most})
     lines = []
@@ -239,7 +239,7 @@ def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
     manifest = _manifest(folder)
     sources = sources_by_digest(folder)
     photographs: dict[str, dict[Box, dict[str, SampleRow]]] = defaultdict(lambda: defaultdict(dict))
-    for row in read_samples(folder, _first_shards(manifest)):
+    for row in _first_samples(folder, manifest):
         tile = (row.x, row.y, row.width, row.height)
         photographs[sources[row.source]["content"]][tile].setdefault(row.entry, row)  # the first of its variants
     left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(photographs.items())}
@@ -250,6 +250,16 @@ def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
         chosen.append(dict(sorted(left.pop(best).items())))
         missing -= chosen[-1].keys()
     return chosen
+
+
+def _first_samples(folder: Path, manifest: Manifest) -> list[SampleRow]:
+    """Rows to choose from for a picture of a few samples. Raises ManifestError if there are none."""
+    rows = read_samples(folder, _first_shards(manifest))
+    if not rows:
+        raise ManifestError(
+            f"{folder}: expected samples to show, found none of its shards in {SAMPLES}; run `patina check`"
+        )
+    return rows
 
 
 def _first_shards(manifest: Manifest, enough: int = 500) -> list[str]:

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
+import pyarrow.parquet as pq
 import pytest
 
 from patina.pipeline.builder.build import build
 from patina.pipeline.errors import DamagedShardError, ManifestError
 from patina.pipeline.format.layout import SHARDS
-from patina.pipeline.format.manifest import load_manifest, read_samples
+from patina.pipeline.format.manifest import load_manifest, read_samples, samples_table
 from patina.pipeline.format.statistics import read_statistics
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.report.gallery import (
@@ -36,7 +38,7 @@ from patina.pipeline.report.gallery import (
 from patina.pipeline.report.gallery_page import _bars
 from patina.synth.image import Image
 from patina.synth.severity import LEVELS, level_of, measure
-from tests.pipeline.making import photo, photos, picture, pixels, save, tiny_recipe
+from tests.pipeline.making import make_plain, photo, photos, picture, pixels, save, tiny_recipe
 
 BOTH = {"noisy": {"sigma": 25}, "jpeg-compressed": {}}
 ALERT = "<script>alert(1)</script>"
@@ -357,3 +359,16 @@ def test_the_ladder_has_a_row_for_each_degradation_from_mild_to_strong(tmp_path:
     cells = [values[top : top + RUNG, x : x + RUNG].copy() for x in range(0, image.width, RUNG + GUTTER)]
     scores = [decibels(cells[0], cell) for cell in cells[1:]]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("picture_of", [contact_sheet, ladder_sheet])
+def test_a_picture_of_a_dataset_whose_table_is_empty_says_so(
+    tmp_path: Path, picture_of: Callable[[Path], bytes]
+) -> None:
+    photos(tmp_path / "photos", 3, 40, 32)
+    out = dataset(tmp_path)
+    assert picture_of(out)
+    make_plain(out)
+    pq.write_table(samples_table(()), out / "samples.parquet")
+    with pytest.raises(ManifestError, match="expected samples to show, found none"):
+        picture_of(out)
