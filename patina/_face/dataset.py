@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patina._face.arguments import AnyPath, one_of, path_of, whole
-from patina.pipeline.errors import DamagedShardError
-from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.errors import DamagedShardError, ManifestError
+from patina.pipeline.format.layout import SAMPLES, SPLITS
 from patina.pipeline.format.manifest import read_samples_table
 from patina.pipeline.text import nearest
 from patina.training.data.batches import Index, Kept, cut_alike, index_of, read_pair
@@ -136,13 +136,16 @@ class Dataset(torch.utils.data.Dataset[Sample]):
 
 
 def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> pa.Table:
-    """The rows of a split that are of these degradations. Raises ValueError for unknown ones, and for no rows."""
+    """The rows of a split that are of these degradations. Raises ValueError for unknown ones and for a split without
+    rows, ManifestError for a dataset without any."""
     table = read_samples_table(path)
     there = sorted(set(table["split"].to_pylist()))
+    if not there:
+        raise ManifestError(f"{path}: expected samples, found none in {SAMPLES}; run `patina check`")
     table = table.filter(pc.equal(table["split"], split))
     if not len(table):
         raise ValueError(
-            f"{path}: no samples in the split {split!r}, only in {', '.join(there) or 'none'}; give the recipe such a "
+            f"{path}: no samples in the split {split!r}, only in {', '.join(there)}; give the recipe such a "
             "split, as in [split] val = 0.02, or name another"
         )
     if degradations is None:

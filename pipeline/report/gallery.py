@@ -98,7 +98,7 @@ def spread(table: pa.Table, limit: int) -> list[SampleRow]:
         rows = cells[cell]
         steps = min(most, len(rows))  # not share[cell]: a cell with one sample less still shows the same photographs
         chosen += [rows[i * len(rows) // steps] for i in range(share[cell])]
-    return [SampleRow(**row) for row in table.take(chosen).to_pylist()]
+    return [SampleRow(**row) for row in table.take(pa.array(chosen, pa.int64())).to_pylist()]
 
 
 @explaining_errors(LESS)

@@ -188,7 +188,8 @@ CHANGES = (in_manifest, in_manifest, in_table, in_table, in_sample, in_sample, i
 
 
 def restored_first(stranger: Stranger) -> None:
-    patina.read_members(stranger.out, patina.read_samples(stranger.out)[0])
+    for row in patina.read_samples(stranger.out)[:1]:
+        patina.read_members(stranger.out, row)
 
 
 def trained_on(stranger: Stranger) -> None:

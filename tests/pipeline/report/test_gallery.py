@@ -372,3 +372,4 @@ def test_a_picture_of_a_dataset_whose_table_is_empty_says_so(
     pq.write_table(samples_table(()), out / "samples.parquet")
     with pytest.raises(ManifestError, match="expected samples to show, found none"):
         picture_of(out)
+    assert not Page(write_gallery(out, tmp_path / "page.html", 10)).cards
