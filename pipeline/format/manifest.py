@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, shard_name
 from patina.pipeline.format.shard import Span, read_span, unpack
-from patina.pipeline.format.untrusted import MANIFEST_KINDS, expect_kinds, expect_values
+from patina.pipeline.format.untrusted import MANIFEST_KINDS, expect_kinds, expect_values, is_text
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.redaction import without_secrets, without_secrets_in
 from patina.pipeline.tables import read_columns
@@ -219,6 +219,8 @@ def parse_manifest(text: str, path: str) -> Manifest:
         expect_kinds(body, MANIFEST_KINDS, path)
     except (TypeError, RecursionError) as error:
         raise ManifestError(f"{error}; it was edited or damaged, and `patina build` makes it again") from None
+    if not is_text(body):
+        raise ManifestError(f"{path}: expected text, found half of a character; it was edited, and not by patina")
     if other := sorted(body["tables"].keys() - {SAMPLES, SOURCES}):  # names become paths, as those of shards below
         raise ManifestError(f"{path}: {other[0]!r} is no table of a dataset; it was edited, and not by patina")
     try:

@@ -174,7 +174,7 @@ def fitting_value(fact: Mapping[str, Any], path: Sequence[str]) -> Any:
         value = float(str(value))  # a whole number beyond all floats becomes infinity
         if not math.isfinite(value):
             raise TypeError(f"its {'.'.join(path)} is no number")
-    if kind == "int64" and not 0 <= value < 2**50:
+    if kind == "int64" and not 0 <= value < 2**31:  # a size, a place in an image, a count of variants
         raise TypeError(f"its {'.'.join(path)} cannot be {str(value)[:60]}")
     return value
 

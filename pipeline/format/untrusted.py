@@ -128,6 +128,8 @@ def facts_of(members: Mapping[str, bytes], where: str) -> dict[str, Any]:
         raise DamagedShardError(f"{where}: its .json cannot be read ({error}); run `patina check`") from None
     if not isinstance(fact, dict):
         raise DamagedShardError(f"{where}: expected a table in its .json, found {_shown(fact)}; run `patina check`")
+    if not is_text(fact):
+        raise DamagedShardError(f"{where}: expected text in its .json, found half of a character; run `patina check`")
     return fact
 
 
@@ -137,7 +139,7 @@ def params_of(text: str, where: str) -> dict[str, Any]:
         params = json.loads(text)
     except (ValueError, RecursionError):
         params = None
-    if not isinstance(params, dict) or ("parts" in params and not _are_parts(params["parts"])):
+    if not isinstance(params, dict) or not is_text(params) or ("parts" in params and not _are_parts(params["parts"])):
         raise ManifestError(f"{where}: its parameters are no table as patina writes it: {_shown(text)}; `patina check`")
     return params
 
@@ -157,3 +159,13 @@ def is_finite(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(map(is_finite, value.values()))
     return all(map(is_finite, value)) if isinstance(value, list) else True
+
+
+def is_text(value: Any) -> bool:
+    """Whether all texts in a tree of JSON can be written as UTF-8: an escaped half of a surrogate pair is JSON, and
+    Python reads it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -25,12 +25,15 @@ import patina
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.builder.build import build
 from patina.pipeline.builder.history import free, rollback
+from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.export import EXPORTS
 from patina.pipeline.export.push import check_folder, check_licences
 from patina.pipeline.export.run import choose, export
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import load_manifest, read_sources
+from patina.pipeline.format.rows import row_of
 from patina.pipeline.format.shard import pack, read_shard
+from patina.pipeline.format.untrusted import facts_of
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.report.diff import read_snapshot
@@ -291,6 +294,28 @@ def test_facts_are_sealed_as_they_were(good: Path, tmp_path: Path) -> None:
     stranger.reseal_tables()
     assert patina.check(tmp_path / "out", replay=None).ok
     assert canonical_json(load_manifest(tmp_path / "out").recipe) == canonical_json(load_manifest(good).recipe)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("field", ["x", "y", "width", "height", "variant"])
+def test_what_no_image_can_measure_is_refused(good: Path, field: str) -> None:
+    path = sorted((good / SHARDS).glob("*.tar"))[0]
+    key, members, span = next(iter(read_shard(path)))
+    fact = json.loads(members["json"])
+    for value, is_taken in ((2**31 - 1, True), (2**31, False), (-1, False)):
+        changed = {**members, "json": json.dumps({**fact, field: value}).encode()}
+        if is_taken:
+            assert getattr(row_of(key, changed, span, path.name, "train"), field) == value
+            continue
+        with pytest.raises(DamagedShardError, match=f"its {field} cannot be {value}"):
+            row_of(key, changed, span, path.name, "train")
+
+
+def test_half_a_character_is_no_text() -> None:
+    half = {"text": {"sentence": json.loads('"\\ud800"')}}
+    with pytest.raises(DamagedShardError, match="found half of a character"):
+        facts_of({"json": json.dumps(half).encode()}, "shard key")
+    whole = {"text": {"sentence": "\U0001f308 – é"}}
+    assert facts_of({"json": json.dumps(whole).encode()}, "shard key") == whole
 
 
 @pytest.mark.parametrize("seed", range(40))
