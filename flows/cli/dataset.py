@@ -40,15 +40,21 @@ if TYPE_CHECKING:
 def plan(
     recipe: RecipeArgument,
     out: TargetOption,
+    *,
     workers: WorkersOption = 0,
+    strict: StrictOption = False,
+    max_set_aside: AsideOption = 0.05,
     paranoid: ParanoidOption = False,
     show_recipe: Annotated[bool, typer.Option("--recipe", help="Print the recipe with every default first.")] = False,
 ) -> None:
-    """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing."""
+    """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing. Exit code 1 if a build
+    would refuse."""
     from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.builder.dry_run import dry_run
+    from patina.pipeline.errors import BuildError
     from patina.pipeline.export.remote_output import dataset_folder_of
     from patina.pipeline.machine import usable_cores
-    from patina.pipeline.plan.planning import Options, plan_build
+    from patina.pipeline.plan.planning import Options
     from patina.pipeline.recipe.parse import find_recipe
     from patina.pipeline.sources.expect import expect_sources
 
@@ -57,9 +63,12 @@ def plan(
         console.print(escape(loaded.to_toml()))
     expect_sources(loaded.sources)
     cores = workers or usable_cores()
+    options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)
     with TerminalEvents(console) as events:
-        planned = plan_build(loaded, dataset_folder_of(out, events), Options(workers=cores, paranoid=paranoid), events)
+        planned = dry_run(loaded, dataset_folder_of(out, events), options, events)
     print_plan(planned, cores)
+    if planned.blocked:
+        raise BuildError(f"a build would stop: {planned.blocked}")
 
 
 def build(

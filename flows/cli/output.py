@@ -35,7 +35,8 @@ def print_plan(planned: PlannedBuild, cores: int) -> None:
     lines = plan_lines(planned)
     print_lines(lines, SHOWN)
     _print_aside(planned)
-    console.print(f"[bold]{escape(planned.plan.summary(cores))}[/]")
+    if not planned.blocked:
+        console.print(f"[bold]{escape(planned.plan.summary(cores))}[/]")
 
 
 def _print_aside(planned: PlannedBuild) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from patina._face.arguments import AnyPath, AnyRecipe, path_of, recipe_of, share, whole
 from patina.pipeline.builder.build import build as build_folder
+from patina.pipeline.builder.dry_run import dry_run
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Threads
 from patina.pipeline.export.remote_output import dataset_at, dataset_folder_of, expect_writable, pull, push
 from patina.pipeline.machine import usable_cores
-from patina.pipeline.plan.planning import Options, PlannedBuild, plan_build
+from patina.pipeline.plan.planning import Options, PlannedBuild
 from patina.pipeline.progress import Silent
 from patina.pipeline.report.check import Checked
 from patina.pipeline.report.check import check as check_folder
@@ -21,7 +22,15 @@ from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.versions import KEEP
 
 
-def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = False) -> PlannedBuild:
+def plan(
+    recipe: AnyRecipe,
+    out: AnyPath,
+    *,
+    workers: int = 0,
+    strict: bool = False,
+    max_set_aside: float = 0.05,
+    paranoid: bool = False,
+) -> PlannedBuild:
     """Say what `build` would make, keep and drop, and why. Changes nothing.
 
     recipe    a TOML file, the name of a recipe that comes with patina, a table as TOML gives it (its relative paths
@@ -29,10 +38,12 @@ def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = 
     out       the dataset's folder, or an address such as s3://bucket/name.
     workers   photographs read side by side; 0: one on each core.
     paranoid  whether every photograph and shard is read and hashed, whatever its times say.
+    strict, max_set_aside  as `build` would be given them.
 
-    Of what it gives, `plan.summary()` is one line in words, `plan.is_empty` whether there is nothing to do, `refusals`
-    are the inputs that would be set aside, each with its `name` and `reason`, and `notes` what else there is to know.
-    Look at `refusals` first: the summary tells of shards alone.
+    Of what it gives, `blocked` is what `build` would stop for, in words, or empty; `plan.summary()` is one line in
+    words, `plan.is_empty` whether there is nothing to do, `refusals` are the inputs that would be set aside, each with
+    its `name` and `reason`, and `notes` what else there is to know. Look at `blocked` and `refusals` first: the summary
+    tells of shards alone.
 
     Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError (a RuntimeError), OSError.
 
@@ -42,9 +53,10 @@ def plan(recipe: AnyRecipe, out: AnyPath, *, workers: int = 0, paranoid: bool = 
     (False, 4, 0)
     """
     loaded, named = recipe_of(recipe), path_of(out, "out")
-    options = Options(whole(workers, "workers") or usable_cores(), paranoid=paranoid)
+    cores = whole(workers, "workers") or usable_cores()
+    options = Options(cores, strict, share(max_set_aside, "max_set_aside"), paranoid)
     expect_sources(loaded.sources)
-    return plan_build(loaded, dataset_folder_of(named, Silent()), options)
+    return dry_run(loaded, dataset_folder_of(named, Silent()), options)
 
 
 def build(

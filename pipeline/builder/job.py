@@ -48,10 +48,8 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A shard that lies in the staging folder, ready to be published.
-
-    seconds and megapixels are those of synthesis alone, for the estimate of the next plan.
-    """
+    """A shard that lies in the staging folder, ready to be published. `seconds`: of one core, for the samples that were
+    made."""
 
     shard: ShardEntry
     rows: tuple[SampleRow, ...] = field(repr=False)
@@ -60,4 +58,3 @@ class ShardResult:
     captioned: int = 0
     copied: int = 0
     seconds: float = 0.0
-    megapixels: float = 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -88,7 +87,6 @@ def publish(
     workspace.remove_old(1 if _tells_secrets(planned) else keep)
     known |= {r.shard.name: r.shard.sha256 for r in results}
     remember_shards(planned.out, known, stores)
-    _remember_rates(results, stores)
     return manifest
 
 
@@ -139,15 +137,3 @@ def remember_shards(out: Path, digests: Mapping[str, str], stores: Stores) -> No
     """Keep the digests of published shards, by file name, with their times as they are now."""
     paths = [(out / SHARDS / name, digest) for name, digest in digests.items()]
     stores.scans.put([(str(path), path.stat(), digest) for path, digest in paths], settled=True)
-
-
-def _remember_rates(results: Sequence[ShardResult], stores: Stores) -> None:
-    """Keep how long and how large each degradation was."""
-    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for result in results:
-        if result.megapixels and not result.copied and not result.captioned:
-            total = totals[result.shard.degradation]
-            total[0] += result.seconds
-            total[1] += result.shard.bytes
-            total[2] += result.megapixels
-    stores.scans.put_rates((entry, s / mp, b / mp, mp) for entry, (s, b, mp) in totals.items())

@@ -26,17 +26,39 @@ from patina.synth.severity import at_clip_size, measure
 from patina.synth.words import parts_of, text_of
 
 
-class SampleMaker:
-    """Makes the samples of one job; remembers the last source, since its tiles and variants follow one another."""
+class SourceFiles:
+    """The files of a source, read and decoded; the last one is kept, since its tiles and variants follow one another.
 
-    def __init__(self, job: ShardJob) -> None:
-        self._job = job
+    clean, degraded  bytes and pixels of the clean image and, of a pair, of the degraded one.
+    """
+
+    def __init__(self) -> None:
         self._source = ""
-        self._clean: tuple[bytes, Decoded]
-        self._degraded: tuple[bytes, Decoded]
+        self.clean: tuple[bytes, Decoded]
+        self.degraded: tuple[bytes, Decoded]
+
+    def load(self, source: Source) -> None:
+        """Read what is not there. Raises SourceChangedError, BadImageError, OSError."""
+        if self._source == source.digest:
+            return
+        self._source = ""
+        data = read_verified(source.path, source.content)
+        self.clean = (data, decode(data))
+        if source.is_pair:
+            data = read_verified(source.lq, source.lq_digest)
+            self.degraded = (data, decode(data))
+        self._source = source.digest
+
+
+class SampleMaker:
+    """Makes the samples of one job. `files`: the source that is at hand."""
+
+    def __init__(self, job: ShardJob, files: SourceFiles | None = None) -> None:
+        self._job = job
+        self._files = files or SourceFiles()
         self._sound: dict[str, bool] = {}
         self.synthesised = self.captioned = self.copied = 0
-        self.seconds = self.megapixels = 0.0
+        self.seconds = 0.0
 
     def sample(self, sample: WantedSample) -> tuple[bytes, dict[str, Any]]:
         """One packed sample and the contents of its KEY.json: copied, newly captioned, or made."""
@@ -57,7 +79,6 @@ class SampleMaker:
         images, fact = self._make(sample)
         data = pack(sample.key, _ordered(images, sample.caption, fact))
         self.seconds += time.thread_time() - start
-        self.megapixels += sample.tile[2] * sample.tile[3] / 1e6
         self.synthesised += 1
         return data, fact
 
@@ -76,15 +97,15 @@ class SampleMaker:
         return data, unpack(data, Path(copy.path).name)[1]
 
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
-        self._load(sample.source)
-        own, decoded = self._clean
+        self._files.load(sample.source)
+        own, decoded = self._files.clean
         clean, whole = _cut(without_border(decoded.image, sample.source.border), sample.tile)
         whole = whole and not sample.source.border
         gt = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(clean))
         params: Mapping[str, Any] = {}
         truth: list[tuple[str, bytes]] = []
         if sample.source.is_pair:
-            own, decoded = self._degraded
+            own, decoded = self._files.degraded
             degraded, whole = _cut(decoded.image, sample.tile)
             lq = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(degraded))
             recovered = recover(sample.label, sample.source.lq_name, degraded, clean)
@@ -121,16 +142,6 @@ class SampleMaker:
             **_text_facts(sample, params, severity),
         }
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
-
-    def _load(self, source: Source) -> None:
-        if self._source == source.digest:
-            return
-        data = read_verified(source.path, source.content)
-        self._clean = (data, decode(data))
-        if source.is_pair:
-            data = read_verified(source.lq, source.lq_digest)
-            self._degraded = (data, decode(data))
-        self._source = source.digest
 
 
 def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:

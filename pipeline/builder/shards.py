@@ -80,9 +80,7 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
         sample = job.samples[min(len(facts), len(job.samples) - 1)]
         size = f"{sample.tile[2]}×{sample.tile[3]} px of {sample.source.names[0]}"
         raise BuildError(f"{job.name}: too little memory for {size}; {LESS_MEMORY}") from error
-    return ShardResult(
-        shard, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds, maker.megapixels
-    )
+    return ShardResult(shard, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds)
 
 
 def _finished(staged: Path, job: ShardJob) -> ShardResult | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from patina.pipeline.cache.database import is_blank
+from patina.pipeline.disk_errors import OutputError
 from patina.pipeline.errors import LockedError, ManifestError
 from patina.pipeline.files import lock
 from patina.pipeline.format.layout import CURRENT, PRIVATE, STORES
@@ -46,6 +47,31 @@ OLD_JOURNAL = "journal.json"
 """Of a publication that a release before versions began and did not finish."""
 
 
+def expect_place(out: Path) -> None:
+    """Raise ManifestError if the folder `out` holds files, and none of ours; OutputError if it can be no folder."""
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError):  # one look, since another run may make or remove it just now
+        names = [path.name for path in out.iterdir() if not leads(out, path.name)]
+    if names and PRIVATE not in names:
+        raise ManifestError(f"{out} holds files and is no patina dataset; name a new or empty folder with --out")
+    there = _nearest(out)
+    if not there.is_dir():
+        found = "a file" if there.exists() else "a link that leads nowhere"
+        raise OutputError(f"{out}: expected a folder, found {found} at {there}; name another one with --out")
+
+
+def expect_writable(out: Path) -> None:
+    """Raise OutputError if the folder `out` can be neither made nor changed. Changes nothing."""
+    there = _nearest(out)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{out}: writing in {there} is forbidden; name another folder with --out")
+
+
+def _nearest(out: Path) -> Path:
+    """The folder, or the first one above it that is there."""
+    return next((path for path in (out, *out.parents) if os.path.lexists(path)), out)
+
+
 class Workspace:
     """The folder `out` under its lock. Entering makes the folder, takes the lock and removes what a run that was cut
     short left; an error within it removes what entering made, unless something that is worth keeping lies there.
@@ -67,7 +93,7 @@ class Workspace:
         self._made: list[Path] = []
 
     def __enter__(self) -> Workspace:
-        self._expect_ours()
+        expect_place(self.out)
         self._made = [path for path in (self.private, self.out, *self.out.parents) if not path.exists()]
         place = self.private / "lock"
         self._lock = self._held.enter_context(lock(place, self._refusal, make=self._make))
@@ -80,16 +106,6 @@ class Workspace:
             self._give_up()
             raise
         return self
-
-    def _expect_ours(self) -> None:
-        """Raise ManifestError if the folder holds files, and none of ours."""
-        names: list[str] = []
-        with suppress(FileNotFoundError):  # one look, since another run may make or remove the folder just now
-            names = [path.name for path in self.out.iterdir() if not leads(self.out, path.name)]
-        if names and PRIVATE not in names:
-            raise ManifestError(
-                f"{self.out} holds files and is no patina dataset; name a new or empty folder with --out"
-            )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is not None:

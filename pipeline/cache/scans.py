@@ -27,7 +27,6 @@ CREATE TABLE IF NOT EXISTS verdicts (
     first TEXT, second TEXT, matcher TEXT, record TEXT NOT NULL, PRIMARY KEY (first, second, matcher)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS problems (
     model TEXT, content TEXT, name TEXT, reason TEXT NOT NULL, PRIMARY KEY (model, content, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rates (degradation TEXT PRIMARY KEY, seconds REAL, bytes REAL, megapixels REAL);
 """
 
 RECENT_NS = 2_000_000_000
@@ -36,7 +35,7 @@ have been written again within the same tick, so its stat proves nothing."""
 
 
 class ScanStore:
-    """Digests, inspections and rates of earlier runs. Safe to read from several threads."""
+    """Digests and inspections of earlier runs. Safe to read from several threads."""
 
     def __init__(self, path: Path | None) -> None:
         """Open or make the file at `path`; in memory if None. A damaged file is put aside and begun anew."""
@@ -159,17 +158,6 @@ class ScanStore:
         with self._lock, self._connection:
             self._connection.executemany("DELETE FROM files WHERE path=?", [(os.fsencode(p),) for p in paths])
             self._connection.executemany("DELETE FROM remote WHERE path=?", [(without_secrets(p),) for p in paths])
-
-    def rates(self) -> dict[str, tuple[float, float]]:
-        """Seconds of one core and bytes per megapixel for each degradation, as the last build measured them."""
-        with self._lock:
-            rows = self._connection.execute("SELECT degradation, seconds, bytes FROM rates").fetchall()
-        return {str(degradation): (float(seconds), float(size)) for degradation, seconds, size in rows}
-
-    def put_rates(self, rates: Iterable[tuple[str, float, float, float]]) -> None:
-        """Keep what a build measured: (degradation, seconds per megapixel, bytes per megapixel, megapixels)."""
-        with self._lock, self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO rates VALUES (?,?,?,?)", rates)
 
 
 def _key(path: str, stat: os.stat_result) -> tuple[bytes, int, int, int, int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from patina.pipeline.plan.wanted import Wanted, WantedShard
 from patina.pipeline.text import counted, human_bytes
 
-# Seconds of one core and bytes for each megapixel, until a build has measured its own: see benchmarks/.
-FIRST_RATES = {"noisy": (0.02, 4.0e6), "jpeg-compressed": (0.015, 0.6e6), "uncompleted": (0.03, 2.2e6)}
-OTHER_RATE = (0.04, 3.0e6)
+SECONDS_PER_MEGAPIXEL, BYTES_PER_MEGAPIXEL = 0.06, 4.0e6
+"""Of one core, and of a sample, where nothing was made on trial: the middle of the ten degradations."""
+
 COPY_SECONDS_PER_BYTE = 2.5e-9
+HELD = 0.25
+"""Share of the work that holds the interpreter's lock, so that threads do it one after another: two gain 1.6."""
+
 SMALL_SHARD, LARGE_SHARD = 4 << 20, 2 << 30
 
 
@@ -46,15 +49,15 @@ def memory_warning(wanted: Wanted, shards: Sequence[WantedShard], workers: int, 
     )
 
 
-def size_warnings(wanted: Wanted) -> tuple[str, ...]:
-    """What to set `buckets` to where shards would be too small to stream well or too large to rebuild cheaply."""
+def size_warnings(wanted: Wanted, sizes: Mapping[str, float]) -> tuple[str, ...]:
+    """What to set `buckets` to where shards would be too small to stream well or too large to rebuild cheaply.
+    `sizes`: bytes of each shard, by name."""
     warnings = []
     for split in dict.fromkeys(shard.split for shard in wanted.shards):
         shards = [s for s in wanted.shards if s.split == split]
         per_degradation: Counter[str] = Counter()
         for shard in shards:
-            per_byte = FIRST_RATES.get(shard.degradation, OTHER_RATE)[1]
-            per_degradation[shard.degradation] += int(shard.pixels / 1e6 * per_byte)
+            per_degradation[shard.degradation] += int(sizes[shard.name])
         largest = max(per_degradation.values())
         buckets = wanted.recipe.buckets[split]
         if largest / buckets > LARGE_SHARD:

@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
-from patina.pipeline.plan.cost import COPY_SECONDS_PER_BYTE, FIRST_RATES, OTHER_RATE, size_warnings
+from patina.pipeline.plan.cost import (
+    BYTES_PER_MEGAPIXEL,
+    COPY_SECONDS_PER_BYTE,
+    HELD,
+    SECONDS_PER_MEGAPIXEL,
+    size_warnings,
+)
 from patina.pipeline.plan.reasons import why_changed, why_dropped
 from patina.pipeline.plan.wanted import Wanted, WantedShard
 from patina.pipeline.recipe.recipe import Recipe
@@ -66,7 +72,8 @@ class BuildPlan:
             clauses.append("names or facts of sources changed, so the manifest is rewritten")
         if self.build:
             cores = f"{workers} core{'s' * (workers != 1)}"
-            clauses.append(f"about {human_bytes(self.bytes)} and {human_seconds(self.seconds / workers)} on {cores}")
+            seconds = self.seconds * (HELD + (1 - HELD) / workers)
+            clauses.append(f"about {human_bytes(self.bytes)} and {human_seconds(seconds)} on {cores}")
         return "; ".join(clauses)
 
 
@@ -77,13 +84,12 @@ def make_plan(
     rows_of: Callable[[Sequence[str]], Sequence[SampleRow]],
     *,
     sources_digest: str = "",
-    rates: Mapping[str, tuple[float, float]] | None = None,
 ) -> BuildPlan:
-    """Compare what is wanted with what is built. Opens no image and no shard.
+    """Compare what is wanted with what is built. Opens no image and no shard, so its bytes and seconds are rough;
+    `patina.pipeline.builder.estimate` makes samples on trial.
 
     damage   shards that are not as the manifest says, by name, with what is wrong; they are built anew.
     rows_of  rows of samples.parquet for shards by name; asked once, for the stale ones.
-    rates    (seconds, bytes) per megapixel and degradation, from an earlier build.
     """
     have = {shard.name: shard for shard in built.shards} if built else {}
     stale, keep = [], []
@@ -104,19 +110,20 @@ def make_plan(
         if row.shard not in damage:
             reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
 
-    steps = []
+    steps = [_step(shard, wanted, built, have, damage, old.get(shard.name, {}), reusable) for shard in stale]
+    sizes = {shard.name: float(shard.bytes) for shard in keep}
+    sizes |= {shard.name: shard.pixels / 1e6 * BYTES_PER_MEGAPIXEL for shard in stale}
     seconds = size = 0.0
-    for shard in stale:
-        step = _step(shard, wanted, built, have, damage, old.get(shard.name, {}), reusable)
-        per_second, per_byte = {**FIRST_RATES, **(rates or {})}.get(shard.degradation, OTHER_RATE)
-        megapixels = shard.pixels / 1e6
-        size += megapixels * per_byte
-        share = step.synthesised / max(shard.count, 1)
-        seconds += megapixels * per_second * share + megapixels * per_byte * (1 - share) * COPY_SECONDS_PER_BYTE
-        steps.append(step)
+    for step in steps:
+        share = step.synthesised / max(step.shard.count, 1)
+        size += sizes[step.shard.name]
+        seconds += step.shard.pixels / 1e6 * SECONDS_PER_MEGAPIXEL * share
+        seconds += sizes[step.shard.name] * (1 - share) * COPY_SECONDS_PER_BYTE
     uncaptioned = sum(wanted.captions[s.digest] is None for s in wanted.sources)
     relabel = built is None or ((built.sources_digest, built.recipe_digest) != (sources_digest, wanted.recipe.digest))
-    return BuildPlan(tuple(steps), tuple(keep), drop, relabel, uncaptioned, int(size), seconds, size_warnings(wanted))
+    return BuildPlan(
+        tuple(steps), tuple(keep), drop, relabel, uncaptioned, int(size), seconds, size_warnings(wanted, sizes)
+    )
 
 
 def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[WantedShard]) -> list[str]:

@@ -68,8 +68,11 @@ class Stores:
 
 @dataclass(frozen=True)
 class PlannedBuild:
-    """A plan and all that it was made from. `built_in`: the folder where `built` and its shards lie, which is that of a
-    version of the dataset in `out`."""
+    """A plan and all that it was made from.
+
+    built_in  the folder where `built` and its shards lie, which is that of a version of the dataset in `out`.
+    blocked   what a build would stop for, in words, of a dry run; empty where nothing is in its way.
+    """
 
     out: Path
     built_in: Path
@@ -82,6 +85,7 @@ class PlannedBuild:
     refusals: tuple[Refusal, ...]
     source_rows: tuple[Mapping[str, Any], ...] = field(repr=False)
     sources_digest: str
+    blocked: str = ""
 
     def __repr__(self) -> str:
         return f"<plan for {self.out}: {self.plan.summary()}>"  # its fields hold every photograph
@@ -164,9 +168,7 @@ def plan_from_stores(
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
     facts = rows_digest([*rows, *map(refusal_record, refusals), found.leaks.facts(), told])
-    plan = make_plan(
-        wanted, built, damage, partial(known_rows, place, built), sources_digest=facts, rates=stores.scans.rates()
-    )
+    plan = make_plan(wanted, built, damage, partial(known_rows, place, built), sources_digest=facts)
     if built and not _papers_are_there(place, built):
         plan = replace(plan, relabel=True)
     _warn_of_memory(memory_warning(wanted, [step.shard for step in plan.build], options.workers, available_memory()))
