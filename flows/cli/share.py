@@ -57,19 +57,23 @@ def push(
     *,
     private: Annotated[bool, typer.Option("--private", help="Make a private repository, if it is new.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch other than main; created if it is not there.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go up, and change nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would go up and what would stop it, and change nothing."),
+    ] = False,
     may_redistribute: Annotated[
         bool, typer.Option("--i-may-redistribute", help="I answer for photographs whose licence does not say so.")
     ] = False,
 ) -> None:
     """Upload a dataset to the Hugging Face hub: only what differs from what is there, the manifest last."""
     from patina.flows.terminal import TerminalEvents
-    from patina.pipeline.export.push import plan_push
+    from patina.pipeline.export.push import PushError, plan_push, read_contents
     from patina.pipeline.export.push import push as run
     from patina.pipeline.progress import Meter
 
     path = find_dataset(folder)
     if dry_run:
+        print_lines(read_contents(path).lines(), 100)  # before the hub is asked, which may be away
         plan = plan_push(path, repo_id, revision=revision, may_redistribute=may_redistribute)
         print_lines(plan.lines(), 100)
     else:
@@ -86,3 +90,5 @@ def push(
         console.print(f"dataset  {escape(pushed.url)}")
     print_lines([f"note {note}" for note in plan.notes], 20, "yellow")
     console.print(f"[bold]{escape(plan.summary())}[/]")
+    if plan.blocked:
+        raise PushError(f"a push would stop: {plan.blocked}")

@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class PushPlan:
     facts    files beside the shards that differ. keep: how many shards are there already.
     bytes    of upload. private: whether a repository that must be created is. parent: the commit that this builds on;
     empty where there is no repository, or no such branch, yet.
-    notes    things to know that stop nothing.
+    notes    things to know that stop nothing. blocked: what stops the push, in words, where something is to be changed.
     """
 
     repo_id: str
@@ -83,6 +83,7 @@ class PushPlan:
     parent: str = ""
     has_repository: bool = False
     notes: tuple[str, ...] = ()
+    blocked: str = ""
     manifest: Manifest = field(repr=False, kw_only=True)
 
     @property
@@ -160,8 +161,8 @@ def _push(
     url = f"{getattr(api, 'endpoint', 'https://huggingface.co')}/datasets/{repo_id}"
     if plan.is_empty:
         return Pushed(plan, (), url)
-    if not (getattr(api, "token", None) or _stored_token()):
-        raise PushError("no token for the hub: run `hf auth login`, or set HF_TOKEN to one that may write")
+    if plan.blocked:
+        raise PushError(plan.blocked)
     with _asking(f"create {repo_id}"):
         if not plan.has_repository:
             api.create_repo(repo_id, repo_type=KIND, private=private, exist_ok=True)
@@ -200,7 +201,7 @@ def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribut
     differ = [path for path, s in shards.items() if _lfs_sha256(there.get(path)) != s.sha256]
     upload = tuple(sorted(differ, key=lambda path: (path in there, path)))  # what replaces nothing goes first
     ours = re.compile(rf"{SHARDS}/(train|val|test)-[^/]+-\d{{4}}\.tar")
-    return PushPlan(
+    plan = PushPlan(
         repo_id,
         revision or "",
         upload,
@@ -213,6 +214,36 @@ def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribut
         tuple(_notes(manifest, sources)),
         manifest=manifest,
     )
+    if plan.is_empty or getattr(api, "token", None) or _stored_token():
+        return plan
+    return replace(plan, blocked="no token for the hub: run `hf auth login`, or set HF_TOKEN to one that may write")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a dataset would hand on, whatever the hub has of it: shards and their bytes, and how many photographs are
+    under each licence."""
+
+    shards: int
+    bytes: int
+    licences: Mapping[str, int]
+
+    def lines(self) -> list[str]:
+        """All of it in lines."""
+        each = [
+            f"licence {licence or 'not stated'}: {counted(count, 'photograph')}"
+            for licence, count in sorted(self.licences.items())
+        ]
+        return [f"dataset {counted(self.shards, 'shard')}, {human_bytes(self.bytes)}, {len(FACTS)} other files", *each]
+
+
+def read_contents(folder: Path) -> Contents:
+    """What the dataset in `folder`, or a version of it (OUT@VERSION), would hand on. Asks nobody. Raises PushError if
+    it is not whole."""
+    with open_dataset(folder) as opened:
+        manifest, sources = check_folder(opened.folder), read_sources(opened.folder)
+    licences = Counter(source["licence"].strip() for source in sources)
+    return Contents(len(manifest.shards), sum(shard.bytes for shard in manifest.shards), licences)
 
 
 def check_folder(folder: Path) -> Manifest:

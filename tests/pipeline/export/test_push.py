@@ -23,11 +23,12 @@ import patina.pipeline.export.push
 from patina.flows.cli import main as cli
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.builder.build import build
-from patina.pipeline.export.push import PushError, check_licences, plan_push, push
+from patina.pipeline.export.push import FACTS, PushError, check_licences, plan_push, push, read_contents
 from patina.pipeline.format.layout import MANIFEST, SHARDS
 from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.report.gallery import write_gallery
 from patina.pipeline.sources.presets import PRESETS
+from patina.pipeline.text import human_bytes
 from tests.pipeline.making import photo, photos, tiny_recipe
 
 OWN = ["README.md", "croissant.json", MANIFEST, "samples.parquet", "shards/sizes.json", "sources.parquet"]
@@ -509,3 +510,34 @@ def test_the_command(
     said = run.invoke(cli.app, ["push", str(other), REPO])
     assert isinstance(said.exception, PushError)
     assert is_for_the_user(said.exception)
+
+
+def test_a_dry_run_without_the_hub_tells_of_bytes_and_licences(
+    tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    out = dataset(tmp_path)
+    size = sum((out / path).stat().st_size for path in shards(out))
+    hub.fails["repo_info"] = OfflineModeIsEnabled("offline")
+    monkeypatch.setattr(patina.pipeline.export.push, "_api", lambda token: hub)
+    said = CliRunner().invoke(cli.app, ["push", str(out), REPO, "--dry-run"])
+    assert f"dataset {len(shards(out))} shards, {human_bytes(size)}, {len(FACTS)} other files" in said.output
+    assert f"licence {CC0}: 4 photographs" in said.output
+    assert isinstance(said.exception, PushError), "as the push itself"
+
+
+def test_a_dry_run_says_what_a_push_would_stop_for(tmp_path: Path, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.token = None
+    monkeypatch.setattr(patina.pipeline.export.push, "_stored_token", lambda: None)
+    out = dataset(tmp_path)
+    assert plan_push(out, REPO, api=hub).blocked.startswith("no token for the hub")
+    hub.token = "one"
+    assert plan_push(out, REPO, api=hub).blocked == ""
+    push(out, REPO, api=hub)
+    hub.token = None
+    assert plan_push(out, REPO, api=hub).blocked == "", "nothing is to be uploaded"
+    unlicensed = dataset(tmp_path / "other", licence="")
+    assert read_contents(unlicensed).lines()[-1] == "licence not stated: 4 photographs"
+    with pytest.raises(PushError, match="no licence is stated"):
+        plan_push(unlicensed, REPO, api=hub)
