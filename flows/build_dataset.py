@@ -20,22 +20,19 @@ from pydantic import Field
 
 from patina.captioning.captioner import Run
 from patina.flows.artifacts import PrefectEvents, record, record_check
-from patina.flows.errors import expect_ok
+from patina.flows.building import build_and_check
 from patina.flows.events import announce
 from patina.flows.gpu import WithGpuLease, needs_lease
 from patina.flows.runners import RunnerName, make_runner, run_step
-from patina.pipeline.builder.build import build
 from patina.pipeline.builder.result import BuildResult
-from patina.pipeline.export.remote_output import expect_writable, pull, push
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options, PlannedBuild
 from patina.pipeline.progress import Events, Silent
 from patina.pipeline.recipe.parse import load_recipe
-from patina.pipeline.report.check import Checked, check
+from patina.pipeline.report.check import Checked
 from patina.pipeline.report.gallery import contact_sheet
 from patina.pipeline.report.summary import plan_markdown, summary_rows
 from patina.pipeline.sources.expect import expect_sources
-from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.versions import KEEP
 
 _watcher: ContextVar[Events | None] = ContextVar("watcher", default=None)
@@ -107,27 +104,18 @@ def build_dataset(
         keep=keep,
         without_links=without_links,
     )
-    events = PrefectEvents(watcher())
-    if is_remote(out):
-        run_step("try the output", lambda: expect_writable(out))
-    folder = run_step("fetch", lambda: pull(out, events)) if is_remote(out) else Path(out)
-    report = build(loaded, folder, options, batches, events)
-    fixes_leaks = loaded.split.leaks == "mend"  # else the notes tell of copies, and leaving them is what was asked for
-    checked = run_step(
-        "check",
-        lambda: check(  # images were decoded and measured when they were made, and their shards digested
-            report.planned.out,
-            replay,
-            workers=workers,
-            recipe_folder=loaded.folder,
-            copies=fixes_leaks,
-            depth="digests" if paranoid or runner in ("dask", "ray") else "sizes",
+    report = build_and_check(
+        loaded,
+        out,
+        options,
+        batches,
+        PrefectEvents(watcher()),
+        replay=replay,
+        depth="digests" if paranoid or runner in ("dask", "ray") else "sizes",
+        built=lambda report, checked: run_step(
+            "artifacts", lambda: record("what was built", lambda: _artifacts(report, checked))
         ),
     )
-    run_step("artifacts", lambda: record("what was built", lambda: _artifacts(report, checked)))
-    expect_ok(checked, out)
-    if is_remote(out):
-        run_step("upload", lambda: push(out, events))
     announce(report, out)
     return report
 

@@ -87,8 +87,15 @@ def build(
     address: AddressOption = "",
     keep: KeepOption = KEEP,
     without_links: WithoutLinksOption = False,
+    prefect: Annotated[
+        bool,
+        typer.Option("--prefect", help="Make it a flow run of Prefect's, even where no server is configured."),
+    ] = False,
 ) -> None:
-    """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption."""
+    """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption.
+
+    It is a flow run where a Prefect server is configured, and runs here by itself where none is.
+    """
     from patina.captioning.captioner import Run
 
     report = run_build(
@@ -104,6 +111,7 @@ def build(
         address=address,
         keep=keep,
         without_links=without_links,
+        prefect=prefect,
     )
     print_report(report)
 
@@ -255,9 +263,12 @@ def run_build(
     address: str = "",
     keep: int = KEEP,
     without_links: bool = False,
+    prefect: bool = False,
 ) -> BuildResult:
-    """Run the flow in this process; or, where nothing is stale, say so without starting Prefect at all."""
+    """Build in this process: as a flow run if `prefect`, or if a server is configured, or if `runner` needs Prefect's;
+    and not where nothing is stale."""
     from patina.captioning.captioner import Run
+    from patina.flows.building import build_here, is_server_configured
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.builder.build import result_if_idle
     from patina.pipeline.export.remote_output import expect_no_secret
@@ -270,18 +281,28 @@ def run_build(
     expect_no_secret(out)
     loaded = find_recipe(recipe)
     cores = workers or usable_cores()
-    options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)
+    captioning = captioning or Run()
+    options = Options(
+        workers=cores,
+        strict=strict,
+        max_set_aside=max_set_aside,
+        paranoid=paranoid,
+        captioning=captioning,
+        keep=keep,
+        without_links=without_links,
+    )
     with TerminalEvents(console) as events:
         idle = None if is_remote(out) else result_if_idle(loaded, Path(out).absolute(), options, events)
         if idle:
             return idle
         expect_sources(loaded.sources)
+        if runner == "threads" and not prefect and not is_server_configured():
+            return build_here(loaded, out, options, events, replay=replay)
         prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
         tell_of_start()
         from patina.flows.build_dataset import build_dataset, watched_by
 
         with watched_by(events), server_there():
-            captioning = captioning or Run()
             report: BuildResult = build_dataset(
                 recipe=str(recipe),
                 out=out,

@@ -33,7 +33,14 @@ def demo(
     recipe, dataset = lay_out(out, captions.value)
     console.print(escape(CAPTION_REMARKS[captions.value]))
     report = run_build(
-        recipe, str(dataset), workers=workers, strict=True, max_set_aside=0.0, paranoid=False, replay=10**6
+        recipe,
+        str(dataset),
+        workers=workers,
+        strict=True,
+        max_set_aside=0.0,
+        paranoid=False,
+        replay=10**6,
+        prefect=True,
     )
     page = write_gallery(dataset, None, 100)
     print_report(report)

@@ -93,7 +93,8 @@ def test_missing_sources_are_all_told_before_anything_is_written(tmp_path: Path)
 
 
 def test_how_captions_are_made_reaches_the_build(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import patina.flows.build_dataset as building
+    import patina.flows.building
+    from patina.flows.build_dataset import build_dataset
 
     asked: list[Run] = []
 
@@ -101,11 +102,9 @@ def test_how_captions_are_made_reaches_the_build(recipe: Path, tmp_path: Path, m
         asked.extend(option.captioning for option in given if isinstance(option, Options))
         raise BuildError("enough")
 
-    monkeypatch.setattr(building, "build", stopped)
+    monkeypatch.setattr(patina.flows.building, "build", stopped)
     with pytest.raises(BuildError, match="enough"):
-        building.build_dataset(
-            str(recipe), str(tmp_path / "out"), caption_batch=3, caption_threads=5, devices=["cpu", "cpu"]
-        )
+        build_dataset(str(recipe), str(tmp_path / "out"), caption_batch=3, caption_threads=5, devices=["cpu", "cpu"])
     assert asked == [Run(3, ("cpu", "cpu"), 5)]
 
 

@@ -120,12 +120,12 @@ def test_a_server_that_is_away_is_told_later(
 def test_a_dataset_with_findings_is_not_told_of(
     recipe: Path, tmp_path: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import patina.flows.build_dataset
+    import patina.flows.building
     from patina.flows.errors import FindingsError
     from patina.pipeline.report.check import Checked, Finding
 
     bad = Checked(4, 8, 0, (Finding("train-noisy-0000.tar", "is missing"),), ())
-    monkeypatch.setattr(patina.flows.build_dataset, "check", lambda *args, **more: bad)
+    monkeypatch.setattr(patina.flows.building, "check", lambda *args, **more: bad)
     with pytest.raises(FindingsError, match=r"1 finding: train-noisy-0000\.tar: is missing"):
         run(recipe, tmp_path / "out")
     assert sent.take() == []

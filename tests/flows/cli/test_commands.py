@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -48,12 +49,37 @@ def test_plan_after_a_build_has_nothing_to_do(recipe: Path, dataset: Path) -> No
     assert "nothing to do: 4 shards are up to date" in patina("plan", recipe, "--out", dataset).stdout
 
 
-def test_build_with_nothing_to_do_starts_no_prefect(recipe: Path, dataset: Path) -> None:
+def test_a_build_imports_no_prefect_where_no_server_is_configured(recipe: Path, tmp_path: Path) -> None:
     code = "import sys; from patina.flows.cli.main import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
-    command = [sys.executable, "-c", code, "build", str(recipe), "--out", str(dataset)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "nothing was stale: 8 samples" in done.stdout
-    assert done.stdout.rstrip().endswith("False")
+    command = [sys.executable, "-c", code, "build", str(recipe), "--out", str(tmp_path / "out")]
+    for told in ("8 samples, .*; 8 made, 0 captioned anew, 0 copied", "nothing was stale: 8 samples"):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert re.search(told, done.stdout)
+        assert done.stdout.rstrip().endswith("False")
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [(["--prefect"], {}), (["--runner", "processes"], {}), ([], {"PREFECT_API_URL": "http://127.0.0.1:9/api"})],
+)
+def test_a_build_is_a_flow_run_where_it_must_be(
+    recipe: Path, tmp_path: Path, words: list[str], settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FlowRunError(Exception):
+        pass
+
+    def begun(*_: object, **__: object) -> None:
+        raise FlowRunError
+
+    monkeypatch.setattr("patina.flows.build_dataset.build_dataset", begun)
+    monkeypatch.setattr("patina.flows.cli.dataset.server_there", contextlib.nullcontext)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    out = tmp_path / "out"
+    done = CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(out), *words])
+    assert isinstance(done.exception, FlowRunError)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(out)]).exit_code == 0
 
 
 def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

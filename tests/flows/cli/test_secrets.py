@@ -242,6 +242,7 @@ WRONG: dict[str, tuple[Sources, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_errors_tell_no_secret(name: str, tmp_path: Path, site: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("patina.pipeline.sources.locations.PAUSES", ())
+    monkeypatch.setattr("patina.flows.building.BACKOFF", 0.0)
     sources, tables = WRONG[name]
     recipe = written(tmp_path / "recipe.toml", sources, **tables)
     recipe.write_text(recipe.read_text("utf-8").replace("HOST", site.address.removeprefix("http://")), "utf-8")

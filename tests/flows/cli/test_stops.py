@@ -270,6 +270,7 @@ def test_the_first_signal_asks_all_work_to_stop(monkeypatch: pytest.MonkeyPatch)
     ("runner", "number"),
     [
         ("threads", signal.SIGTERM),
+        ("threads --prefect", signal.SIGTERM),
         ("processes", signal.SIGINT),
         ("processes", signal.SIGKILL),
         ("dask", signal.SIGINT),
@@ -281,7 +282,7 @@ def test_a_build_by_a_runner_ends_with_all_its_workers(tmp_path: Path, runner: s
     photos(tmp_path / "photos", 60, 480, 320)
     (tmp_path / "recipe.toml").write_text(RECIPE + "[degradations.rainy]\n[degradations.snowy]\n")
     out = tmp_path / "out"
-    words = ("build", tmp_path / "recipe.toml", "--out", out, "--runner", runner, "--workers", "2")
+    words = ("build", tmp_path / "recipe.toml", "--out", out, "--workers", "2", "--runner", *runner.split())
     staging = out / PRIVATE / "staging"
     with begun(tmp_path, *words, module=False) as process:
         wait_for(lambda: staging.is_dir() and any(staging.glob(".half-*")), "a shard under way", tmp_path, 180)

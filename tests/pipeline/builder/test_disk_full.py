@@ -169,13 +169,13 @@ def test_a_disk_that_can_only_be_read(disk: tuple[World, Path]) -> None:
     there.goes_on(out)
 
 
-@pytest.mark.slow  # Prefect's embedded API takes ten seconds
-def test_the_command_says_it_on_one_line(disk: tuple[World, Path]) -> None:
+@pytest.mark.parametrize("way", ["", pytest.param("--prefect", marks=pytest.mark.slow)])
+def test_the_command_says_it_on_one_line(disk: tuple[World, Path], way: str) -> None:
     there, place = disk
     (there.folder / "recipe.toml").write_text('[[sources]]\npath = "photos"\n[degradations.noisy]\n')
     there.forks.run("rm", "-rf", place / "dataset", place / "stuffing")
     assert there.forks.run("mount", "-o", "remount,size=100k", place) == 0
-    command = f"{sys.executable} -m patina build recipe.toml --out {place}/dataset"
+    command = f"{sys.executable} -m patina build recipe.toml --out {place}/dataset {way}"
     # without the level that the tests set, under which Prefect logs every error of a flow with its traceback
     environment = f"env -u PREFECT_LOGGING_LEVEL PYTHONPATH={Path.cwd()}"
     code = there.forks.run("sh", "-c", f"cd {there.folder} && {environment} {command} 2> said.txt")
