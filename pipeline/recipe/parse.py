@@ -14,6 +14,7 @@ from patina.captioning.clip_score import ClipScore
 from patina.captioning.filters import Filters
 from patina.pipeline.errors import RecipeError
 from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.format.untrusted import is_text
 from patina.pipeline.recipe import shipped
 from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
 from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
@@ -112,6 +113,11 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
     told = without_secrets_in(resolved_table)  # it is stored and published; the readers have the addresses whole
+    if not is_text(told):
+        raise RecipeError(
+            "the recipe: expected text, found bytes that are no UTF-8, such as those of a folder's name; rename the "
+            "folder, or give a link to it"
+        )
     return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told)
 
 

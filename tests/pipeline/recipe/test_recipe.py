@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -443,3 +444,10 @@ def test_a_degradation_that_no_source_names_is_refused() -> None:
     pairs = {"kind": "pairs", "lq": "a", "gt": "b", "degradation": "hazy"}
     for other in ({"path": "more"}, {"path": "more", "degradations": ["jpeg-compressed"]}, pairs):
         assert set(parse(sources=[one, other], degradations=both).degradations) == set(both)
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    table = {"sources": [{"path": os.fsdecode(b"caf\xe9")}], "degradations": {"noisy": {}}}
+    with pytest.raises(RecipeError, match="expected text, found bytes that are no UTF-8"):
+        parse_recipe(table, tmp_path)
+    assert parse_recipe({**table, "sources": [{"path": "café \N{RAINBOW}"}]}, tmp_path)
