@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from patina.pipeline.cache.database import DAMAGE
 from patina.pipeline.errors import PipelineError
-from patina.pipeline.format.layout import PRIVATE
+from patina.pipeline.format.layout import PRIVATE, VERSIONS
 from patina.pipeline.machine import within_memory
 from patina.pipeline.text import printable
 
@@ -67,7 +67,8 @@ def explain_disk_errors(out: Path, *, building: bool = True) -> Iterator[None]:
             place = f" (at {printable(os.fsdecode(error.filename))})"
         if not reason:
             raise
-        raise OutputError(f"{printable(str(out))}{place}: {reason}") from error
+        room = _room(out) if building and reason.startswith((*FULL.values(),)) else ""
+        raise OutputError(f"{printable(str(out))}{place}: {reason}{room}") from error
 
 
 def _explained(error: Exception, building: bool) -> str:
@@ -92,6 +93,15 @@ def _advice(code: int, full: Mapping[int, str], closed: Mapping[int, str], build
         found = closed[code] if building or code == errno.EROFS else "access is forbidden"
         return f"{found}; make it writable, or name another folder with --out"
     return ""
+
+
+def _room(out: Path) -> str:
+    """How to make room where earlier versions of the dataset take some; empty where there is one version."""
+    try:
+        versions = sum(path.is_dir() for path in (out / PRIVATE / VERSIONS).iterdir())
+    except OSError:
+        return ""
+    return f"; `patina gc {printable(str(out))}` removes earlier versions" if versions > 1 else ""
 
 
 def expect_there(out: Path) -> None:

@@ -20,7 +20,7 @@ from patina.pipeline.errors import BuildError
 from patina.pipeline.export import run as exporting
 from patina.pipeline.export.run import choose, export
 from patina.pipeline.format import manifest as manifests
-from patina.pipeline.format.layout import SAMPLES, SHARDS
+from patina.pipeline.format.layout import PRIVATE, SAMPLES, SHARDS
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.report import check as checking
 from patina.pipeline.report import gallery as showing
@@ -151,6 +151,18 @@ def test_what_a_disk_says(tmp_path: Path, error: OSError, words: str) -> None:
         raise error
     assert str(caught.value).startswith(f"{tmp_path}{words}")
     assert "kept" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("versions", "is_told"), [(0, False), (1, False), (2, True)])
+def test_a_full_disk_tells_of_versions_that_can_go(tmp_path: Path, versions: int, is_told: bool) -> None:
+    for number in range(versions):
+        (tmp_path / PRIVATE / "versions" / f"{number}-0123456789abcdef").mkdir(parents=True)
+    with pytest.raises(OutputError) as caught, explain_disk_errors(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left")
+    assert (f"`patina gc {tmp_path}` removes earlier versions" in str(caught.value)) == is_told
+    with pytest.raises(OutputError) as caught, explain_disk_errors(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert "patina gc" not in str(caught.value)
 
 
 def test_a_busy_database_is_not_taken_for_a_failing_disk(tmp_path: Path) -> None:
