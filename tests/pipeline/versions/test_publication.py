@@ -7,11 +7,13 @@ import errno
 import itertools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from patina.pipeline.builder.build import build, result_if_idle
+from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.builder.workspace import Workspace, is_tidy
 from patina.pipeline.disk_errors import OutputError
 from patina.pipeline.errors import ManifestError
@@ -23,6 +25,7 @@ from patina.pipeline.versions import publication
 from patina.pipeline.versions.publication import PUBLIC
 from patina.pipeline.versions.version import built_folder, current_version, read_record
 from tests.pipeline.making import make_plain, photos, tiny_recipe
+from tests.pipeline.processes import Processes
 from tests.pipeline.versions.disk import NEW, OLD, Disk, PowerCutError, public, publish
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -106,7 +109,18 @@ def test_clearing_up_cut_short_again_and_again_ends_the_same(tmp_path: Path, mon
     assert is_tidy(tmp_path)
 
 
-def test_a_whole_build_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    """What makes the shards."""
+    if request.param == "threads":
+        yield Threads(2)
+        return
+    processes = Processes(2)
+    with processes.pool:
+        yield processes
+
+
+def test_a_whole_build_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Runner) -> None:
     """Through `build`: whole at once, and the next run ends with the bytes of a run that nothing interrupted."""
     photos(tmp_path / "photos", 4, 24, 16)
     before = tiny_recipe(tmp_path, degradations={"noisy": {}})
@@ -120,10 +134,10 @@ def test_a_whole_build_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         out = tmp_path / f"out-{operations}"
         build(before, out)
         with contextlib.suppress(PowerCutError), disk.cut_after(operations):
-            build(after, out)
+            build(after, out, runner=runner)
             break
         assert public(out) in (old, expected)
-        build(after, out)
+        build(after, out, runner=runner)
         assert public(out) == expected
         assert is_tidy(out)
     assert operations > 20

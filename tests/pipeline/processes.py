@@ -1,0 +1,38 @@
+"""A runner whose batches are made by processes of their own, without Prefect."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Processes:
+    """Steps here, batches in `workers` processes that live as long as this object."""
+
+    shares_memory = False
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+
+    def call(self, step: str, function: Callable[[], R]) -> R:
+        """Run it here."""
+        del step
+        return function()
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run it in the pool."""
+        del step
+        results = []
+        for item, result in zip(items, self.pool.map(function, items), strict=True):
+            results.append(result)
+            if finished:
+                finished(item)
+        return results
