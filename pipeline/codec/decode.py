@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from patina.pipeline.codec.file_kinds import HEAD, kind_of, remedy_of
 from patina.pipeline.codec.png import deflate
 from patina.pipeline.codec.wide_png import comes_in_rows, png_chunks, wide_rows
 from patina.pipeline.errors import BadImageError
@@ -82,7 +83,7 @@ def decode(data: bytes) -> Decoded:
     except MemoryError:
         raise
     except PIL.UnidentifiedImageError:
-        raise BadImageError(f"not an image in a known format (it starts with {data[:8]!r})") from None
+        raise BadImageError(_unknown(data[:HEAD])) from None
     except Exception as error:
         raise BadImageError(f"its header cannot be read: {_plain(error)}") from None
     with picture:
@@ -96,6 +97,14 @@ def decode(data: bytes) -> Decoded:
             if is_out_of_memory(error):
                 raise MemoryError(_plain(error)) from None
             raise BadImageError(f"cannot be decoded: {_plain(error)}") from None
+
+
+def _unknown(head: bytes) -> str:
+    """Why a file that no decoder takes cannot be used, by its first bytes."""
+    kind = kind_of(head)
+    if remedy := remedy_of(kind):
+        return f"is a picture of the format {kind}, which is not read: {remedy}"
+    return f"not an image in a known format (it starts with {head[:8]!r})"
 
 
 def _check_header(picture: PIL.Image.Image) -> None:

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import locations
-from patina.pipeline.sources.reader import Candidate, Found, check_entries, image_files
+from patina.pipeline.sources.passed_over import passed_over
+from patina.pipeline.sources.reader import Candidate, Found, check_entries, list_images
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,16 @@ class Folder:
 
     def find(self) -> Found:
         """List the folder. Raises SourceError if it is not there or holds no image file."""
-        files, ignored = image_files(self.path, "path")
-        chosen = [Candidate(n, p) for n, p in files if any(fnmatch.fnmatchcase(n, i) for i in self.include)]
+        listing = list_images(self.path, "path")
+        files, ignored = listing.files, listing.ignored
+        chosen = [Candidate(n, p) for n, p in files if self._includes(n)]
+        note = passed_over(self.title, {name: kind for name, kind in listing.unread.items() if self._includes(name)})
         if not chosen:
             beside = f" ({ignored} other files, {len(files)} images outside `include`)" if ignored or files else ""
-            raise SourceError(f"path: expected photographs below {self.path}, found none{beside}")
-        return Found(chosen, (), ignored + len(files) - len(chosen))
+            raise SourceError(
+                f"path: expected photographs below {self.path}, found none{beside}{f'; {note}' if note else ''}"
+            )
+        return Found(chosen, (), ignored + len(files) - len(chosen), (note,) if note else ())
+
+    def _includes(self, name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)

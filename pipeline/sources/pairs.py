@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import locations
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, image_files
+from patina.pipeline.sources.passed_over import passed_over
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, list_images
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS
 
@@ -100,8 +101,10 @@ class Pairs:
 
     def find(self) -> Found:
         """List both folders and match them. Raises SourceError if one is not there or nothing matches."""
-        lq_files, lq_ignored = image_files(self.lq, "lq")
-        gt_files, gt_ignored = image_files(self.gt, "gt")
+        listings = {"lq": list_images(self.lq, "lq"), "gt": list_images(self.gt, "gt")}
+        lq_files, gt_files = (listing.files for listing in listings.values())
+        notes = [passed_over(f"{self.title} {side}", listing.unread) for side, listing in listings.items()]
+        notes = [note for note in notes if note]
         refusals: list[Refusal] = []
         clean: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
         for name, path in gt_files:
@@ -131,9 +134,10 @@ class Pairs:
             example = f", such as {lq_files[0][0]} and {gt_files[0][0]}" if lq_files and gt_files else ""
             raise SourceError(
                 f"expected pairs matched by {self.match}, found none among {len(lq_files)} images in {self.lq} and "
-                f"{len(gt_files)} in {self.gt}{example}; try another `match`"
+                f"{len(gt_files)} in {self.gt}{example}; {'; '.join([*notes, 'try another `match`'])}"
             )
-        return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, lq_ignored + gt_ignored)
+        ignored = sum(listing.ignored for listing in listings.values())
+        return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored, notes)
 
     def _key(self, name: str, pattern: str) -> tuple[str, ...] | None:
         if self.match == "name":

@@ -9,10 +9,11 @@ from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import locations
+from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.presets import PRESETS
 from patina.pipeline.sources.presets.match import Recognition, census, in_number, layouts, notes, recognise
 from patina.pipeline.sources.presets.preset import Part, Preset, Variant
-from patina.pipeline.sources.reader import Candidate, Found, Refusal, check_entries, image_files
+from patina.pipeline.sources.reader import Candidate, Found, Refusal, check_entries, list_images
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class FromPreset:
                 f"path: expected {self.preset.title} at {self.path}, found nothing; unpack it there (`patina sources "
                 f"{self.name}` tells where to get it and how it may lie), or leave its table out of the recipe"
             )
-        files, others = image_files(self.path, "path")
-        places = dict(files)
+        listing = list_images(self.path, "path")
+        places = dict(listing.files)
         found = look(self.preset, list(places), self.path, self.parts, chosen)
         asked_for = [part for part in found.missing if part.name in self.part]
         if asked_for or not found.matches:
@@ -122,9 +123,9 @@ class FromPreset:
             for pair in match.pairs
         ]
         refusals = [Refusal(name, reason) for match in found.matches for name, reason in match.unpaired]
-        told = notes(self.preset, found, chosen)
+        told = [*notes(self.preset, found, chosen), passed_over(self.title, listing.unread)]
         candidates.sort(key=lambda c: (c.name, c.lq))
-        return Found(candidates, refusals, others + found.ignored, told)
+        return Found(candidates, refusals, listing.ignored + found.ignored, [note for note in told if note])
 
 
 def look(

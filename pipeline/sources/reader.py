@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import locations
+from patina.pipeline.sources.passed_over import unread_kinds
 from patina.pipeline.text import printable
 
 
@@ -119,42 +120,63 @@ def check_entries(entries: object) -> None:
         raise SourceError(f'degradations: expected names of [degradations] tables such as ["noisy"], found {entries!r}')
 
 
-def image_files(folder: str, setting: str) -> tuple[list[tuple[str, str]], int]:
-    """(relative name, path) of every image file below `folder` in name order, and how many other files lie there.
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder.
 
-    By suffix alone; nothing is opened. Linked folders are followed. Hidden files and folders are passed over, and so
-    is a patina dataset that was built below the folder: its shards are no photographs, but its gallery's pictures
-    could be. `folder` may be an address such as s3://bucket/photos.
+    files    (relative name, path) of every image file, in name order. ignored: how many other files lie there.
+    unread   of those others the picture files, by relative name: each with its suffix, or its kind if that tells none.
+    """
+
+    files: list[tuple[str, str]]
+    ignored: int
+    unread: Mapping[str, str]
+
+
+def image_files(folder: str, setting: str) -> tuple[list[tuple[str, str]], int]:
+    """The files and the number of others of `list_images`, for whoever needs no more. Raises SourceError."""
+    listing = list_images(folder, setting)
+    return listing.files, listing.ignored
+
+
+def list_images(folder: str, setting: str) -> Listing:
+    """Every image file below `folder`, by suffix alone, and what else lies there. Raises SourceError.
+
+    Nothing is opened but files whose suffix tells nothing, for their first bytes; at an address not those either.
+    Linked folders are followed. Hidden files and folders are passed over, and so is a patina dataset that was built
+    below the folder: its shards are no photographs, but its gallery's pictures could be. `folder` may be an address
+    such as s3://bucket/photos.
     """
     if locations.is_remote(folder):
-        return _remote_images(folder, setting)
+        return _listing(_remote_files(folder, setting), is_local=False)
     if not Path(folder).is_dir():
         found = "a file" if Path(folder).exists() else "nothing"
         raise SourceError(f"{setting}: expected a folder of photographs at {folder}, found {found}")
-    names, ignored = [], 0
-    for path in walk(folder, setting):
-        if Path(path).suffix.lower() in SUFFIXES:
-            names.append((printable(Path(path).relative_to(folder).as_posix()), path))
+    return _listing(
+        ((Path(path).relative_to(folder).as_posix(), path) for path in walk(folder, setting)), is_local=True
+    )
+
+
+def _listing(found: Iterable[tuple[str, str]], *, is_local: bool) -> Listing:
+    """Files by name and place, sorted by what they are."""
+    files, others = [], {}
+    for name, place in found:
+        if PurePosixPath(name).suffix.lower() in SUFFIXES:
+            files.append((printable(name), place))
         else:
-            ignored += 1
-    return sorted(names), ignored
+            others[name] = place
+    return Listing(sorted(files), len(others), unread_kinds(others, others if is_local else None))
 
 
-def _remote_images(folder: str, setting: str) -> tuple[list[tuple[str, str]], int]:
+def _remote_files(folder: str, setting: str) -> Iterator[tuple[str, str]]:
     try:
         addresses = locations.list_remote(folder)
     except locations.LocationError as error:
         raise SourceError(f"{setting}: {error}") from None
-    names, ignored = [], 0
     for address in addresses:
         name = locations.base_name(address) if address == folder else below(folder, address)
-        if any(step.startswith(".") for step in name.split("/")):
-            continue
-        if PurePosixPath(name).suffix.lower() in SUFFIXES:
-            names.append((printable(name), address))
-        else:
-            ignored += 1
-    return sorted(names), ignored
+        if not any(step.startswith(".") for step in name.split("/")):
+            yield name, address
 
 
 def below(folder: str, address: str) -> str:

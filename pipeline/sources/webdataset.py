@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from patina.pipeline.codec.decode import SUFFIXES
+from patina.pipeline.codec.file_kinds import REMEDIES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
@@ -130,7 +131,9 @@ class WebDataset:
                 several = (
                     f"several {what} images, {' and '.join(found)}; name one in `{'gt' if what == 'clean' else 'lq'}`"
                 )
-                none = f"no {what} image ({', '.join(wanted) or 'any'}): only {', '.join(sample.members)}"
+                none = (
+                    f"no {what} image ({', '.join(wanted) or 'any'}): only {', '.join(map(_advised, sample.members))}"
+                )
                 return Refusal(sample.name, f"has {several if found else none}")
             sides.append(found[0])
         asked = bool(sample.side) or (roles.lq is not None and not self.degradation)
@@ -373,6 +376,12 @@ def _stem(name: str) -> str:
 
 def _extensions(setting: str) -> tuple[str, ...]:
     return tuple(e.strip().lstrip(".").lower() for e in setting.split(",") if e.strip())
+
+
+def _advised(extension: str) -> str:
+    """A member's extension; with what to do, where it is that of a picture that is not read."""
+    remedy = "" if f".{extension}" in SUFFIXES else REMEDIES.get(f".{extension}", "")
+    return f"{extension} ({remedy})" if remedy else extension
 
 
 def _side(extension: str) -> str:

@@ -26,6 +26,7 @@ from patina.pipeline.codec.decode import FORMATS, SUFFIXES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.sources.locations import cache_folder
+from patina.pipeline.sources.passed_over import passed_over, unread_kinds
 from patina.pipeline.sources.reader import walk
 from patina.pipeline.text import printable
 from patina.training.errors import CheckpointError
@@ -47,14 +48,17 @@ class RestoreJob:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What a run does: its jobs; and the image files that it passes over, each with the reason in words."""
+    """What a run does: its jobs; the image files that it passes over, each with the reason in words; and a sentence for
+    each folder with pictures of kinds that are not read."""
 
     jobs: tuple[RestoreJob, ...]
     passed: tuple[tuple[Path, str], ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
-        """A line for each file that is passed over; one for a folder's, where there are many of one reason."""
+        """A line for each file that is passed over; one for a folder's, where there are many of one reason, or where
+        they are of kinds that are not read."""
         groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
         for path, reason in self.passed:
             groups[path.parent, reason].append(path)
@@ -66,7 +70,7 @@ class RestorePlan:
                 first, last = printable(files[0].name), printable(files[-1].name)
                 what = f"{len(files):,} files in {printable(str(folder))}, {first} to {last}"
                 lines.append(f"passed over {what}: each {reason}")
-        return lines
+        return [*lines, *self.unread]
 
 
 def restore_jobs(paths: Sequence[Path], out: Path) -> list[RestoreJob]:
@@ -86,9 +90,10 @@ def plan_restoring(paths: Sequence[Path], out: Path) -> RestorePlan:
     results = _results_in(out)
     found: dict[tuple[str, Path], Path] = {}
     passed: dict[Path, str] = {}
+    unread: dict[str, None] = {}
     given: list[Path] = []
     for path in paths:
-        for source, name in _photographs(path, out, results, passed):
+        for source, name in _photographs(path, out, results, passed, unread):
             found.setdefault((os.path.realpath(source), name), source)
             given.append(source)
     jobs = [_restore_job(source, out / name) for (_, name), source in found.items()]
@@ -96,14 +101,17 @@ def plan_restoring(paths: Sequence[Path], out: Path) -> RestorePlan:
     _expect_free([*given, *kept], jobs, out)
     taken = {os.path.realpath(path) for path in given}
     left = [(path, reason) for path, reason in passed.items() if os.path.realpath(path) not in taken]
-    return RestorePlan(tuple(jobs), tuple(sorted(left)))
+    return RestorePlan(tuple(jobs), tuple(sorted(left)), tuple(unread))
 
 
 EARLIER = "is the result of an earlier run into this folder"
 
 
-def _photographs(path: Path, out: Path, results: Mapping[str, str], passed: dict[Path, str]) -> list[tuple[Path, Path]]:
-    """Each file, and its name below the output folder; the image files that are passed over are added to `passed`."""
+def _photographs(
+    path: Path, out: Path, results: Mapping[str, str], passed: dict[Path, str], unread: dict[str, None]
+) -> list[tuple[Path, Path]]:
+    """Each file, and its name below the output folder; the image files that are passed over are added to `passed`, and
+    to `unread` a sentence on those of kinds that are not read."""
     if path.is_file():
         return [(path, Path(path.name))]
     if not path.is_dir():
@@ -111,11 +119,12 @@ def _photographs(path: Path, out: Path, results: Mapping[str, str], passed: dict
         raise SourceError(f"{printable(str(path))}: {what}; expected photographs, or folders of them")
     own = out.resolve()
     asked_for = own in (path.resolve(), *path.resolve().parents)  # the output folder itself, or one in it
-    files, others = [], 0
+    files, others, strange = [], 0, dict[str, str]()
     for name in walk(str(path), "photographs"):
         file = Path(name)
         if file.suffix.lower() not in SUFFIXES:
             others += 1
+            strange[file.relative_to(path).as_posix()] = name
         elif not file.is_file():
             others += 1
             passed[file] = "leads to nothing" if file.is_symlink() else "is no plain file"
@@ -123,9 +132,13 @@ def _photographs(path: Path, out: Path, results: Mapping[str, str], passed: dict
             passed[file] = EARLIER
         else:
             files.append((file, file.relative_to(path)))
+    note = passed_over(printable(str(path)), unread_kinds(strange, strange))
     if not files:
         beside = f" among {others} other files" if others else ""
-        raise SourceError(f"{printable(str(path))}: expected photographs in this folder, found none{beside}")
+        told = f"; {note}" if note else ""
+        raise SourceError(f"{printable(str(path))}: expected photographs in this folder, found none{beside}{told}")
+    if note:
+        unread[note] = None
     seen = {file for file, _ in files}
     for file in _image_files(path):
         if file not in seen:

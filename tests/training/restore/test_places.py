@@ -242,3 +242,20 @@ def test_many_that_are_passed_over_share_a_line(tmp_path: Path) -> None:
     lines = plan_restoring([tmp_path / "in"], tmp_path / "out").lines
     assert len(lines) == 1
     assert f"8 files in {tmp_path / 'in' / '.old'}, 0.png to 7.png" in lines[0]
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told_for_each_folder(tmp_path: Path) -> None:
+    files(tmp_path, "in/a.png", "in/deep/b.png", "other/c.png")
+    for name in ("in/d.dng", "in/deep/e.PSD", "in/deep/f", "other/readme", "other/notes.txt"):
+        (tmp_path / name).write_bytes(b"8BPS" if name.endswith("f") else b"text")
+    plan = plan_restoring([tmp_path / "in", tmp_path / "in", tmp_path / "other"], tmp_path / "out")
+    assert len(plan.jobs) == 3
+    (line,) = plan.lines
+    assert line == (
+        f"{tmp_path}/in: 3 picture files were passed over: 1 .dng (develop to PNG or 16-bit TIFF); 1 .psd (export as "
+        "PNG); 1 PSD without a suffix of its kind, such as deep/f (export as PNG)"
+    )
+    (tmp_path / "in" / "a.png").unlink()
+    (tmp_path / "in" / "deep" / "b.png").unlink()
+    with pytest.raises(SourceError, match=r"found none among 3 other files; .*: 3 picture files were passed over: 1"):
+        plan_restoring([tmp_path / "in"], tmp_path / "out")
