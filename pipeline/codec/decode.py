@@ -12,7 +12,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from patina.pipeline.codec.file_kinds import HEAD, kind_of, remedy_of
+from patina.pipeline.codec.extra_formats import INSTALLED, is_jxl, jxl_header, wide_heif
+from patina.pipeline.codec.file_kinds import EXTRA_SUFFIXES, HEAD, kind_of, remedy_of
+from patina.pipeline.codec.lost import bits_of, lost_of
 from patina.pipeline.codec.png import deflate
 from patina.pipeline.codec.wide_png import comes_in_rows, png_chunks, wide_rows
 from patina.pipeline.errors import BadImageError
@@ -34,14 +36,25 @@ BLOCK_PIXELS = 1 << 20
 """Pixels that are converted at a time, so that a photograph is held once and not in each of its forms."""
 
 PIL.Image.init()  # else `open` knows only some formats, and refuses the names of the others
-FORMATS = tuple(f for f in ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF") if f in PIL.Image.OPEN)
-SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff"),
-        *("bmp", "dib", "ppm", "pgm", "pnm", "gif", "avif"),
-    )
+_OWN = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF")
+FORMATS = tuple(f for f in (*_OWN, *sorted(INSTALLED)) if f in PIL.Image.OPEN)
+_SUFFIXES = (
+    *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff"),
+    *("bmp", "dib", "ppm", "pgm", "pnm", "gif", "avif"),
 )
+SUFFIXES = frozenset((*(f".{s}" for s in _SUFFIXES), *(s for f in INSTALLED for s in EXTRA_SUFFIXES[f])))
+
+SEVERAL = ("MPO", "HEIF")
+"""Formats whose first picture is the photograph: behind it lie a preview, its depth, or the others of a burst."""
+
+_BYTES_PER_PIXEL = {
+    "WEBP": (18, 18),  # the library keeps two canvases and hands out a third
+    "AVIF": (10.5, 10.5),  # planes of the decoder, the same as RGB, and Pillow's
+    "HEIF": (11, 18),
+    "JXL": (14, 14),
+}
+"""What a decoder holds at its peak, of pictures of 8 bits and of more."""
+
 
 _ORIENTATION = 0x0112
 _PNG_END = b"IEND\xae\x42\x60\x82"  # without it a PNG was cut, if only by that; Pillow reads it, libpng does not
@@ -60,11 +73,13 @@ class Decoded:
     suffix  `jpg` or `png` if the file's own bytes decode to exactly `image` in any reader: 8-bit RGB JPEG or PNG
             without rotation, palette or alpha. Empty otherwise, and then a stored copy must be encoded anew.
     format  the codec's name, such as `JPEG`.
+    lost    what the file has and `image` has not: see `patina.pipeline.codec.lost`.
     """
 
     image: Image
     suffix: str
     format: str
+    lost: tuple[str, ...] = ()
 
 
 def decode(data: bytes) -> Decoded:
@@ -78,6 +93,8 @@ def decode(data: bytes) -> Decoded:
     """
     if not data:
         raise BadImageError("the file is empty (0 bytes)")
+    if "JXL" in INSTALLED and is_jxl(data):
+        _check_jxl(data)
     try:
         picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except MemoryError:
@@ -85,7 +102,8 @@ def decode(data: bytes) -> Decoded:
     except PIL.UnidentifiedImageError:
         raise BadImageError(_unknown(data[:HEAD])) from None
     except Exception as error:
-        raise BadImageError(f"its header cannot be read: {_plain(error)}") from None
+        what = "it is cut off or damaged" if is_jxl(data) else _plain(error)  # libjxl's words are of its building
+        raise BadImageError(f"its header cannot be read: {what}") from None
     with picture:
         _check_header(picture)
         try:
@@ -107,8 +125,30 @@ def _unknown(head: bytes) -> str:
     return f"not an image in a known format (it starts with {head[:8]!r})"
 
 
+def _check_jxl(data: bytes) -> None:
+    """Raise BadImageError for a JPEG XL file that must not be opened, which is to decode it."""
+    header = jxl_header(data)
+    _check_size(header.width, header.height)
+    if header.is_animated:
+        raise BadImageError("holds several frames; export the one you want as a still")
+    if header.bits > 16:
+        raise BadImageError("has 32 bits a channel; convert it to 8 or 16 bits")
+    need = PROCESS_BYTES + 2 * len(data) + header.width * header.height * _BYTES_PER_PIXEL["JXL"][0]
+    if need > MAX_MEMORY:
+        raise BadImageError(_too_large(need, header.width, header.height, len(data)))
+
+
 def _check_header(picture: PIL.Image.Image) -> None:
-    width, height = picture.size
+    _check_size(*picture.size)
+    try:
+        frames = getattr(picture, "n_frames", 1)
+    except Exception as error:
+        raise BadImageError(f"its frames cannot be counted: {_plain(error)}") from None
+    if frames > 1 and picture.format not in SEVERAL:
+        raise BadImageError(f"holds {frames} frames or pages; export the one you want as a still")
+
+
+def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise BadImageError(
             f"{width}×{height} is {width * height / 1e6:,.0f} megapixels, more than {MAX_PIXELS / 1e6:.0f}; "
@@ -116,12 +156,6 @@ def _check_header(picture: PIL.Image.Image) -> None:
         )
     if min(width, height) < SMALLEST_SIDE:
         raise BadImageError(f"{width}×{height} px is too small; at least {SMALLEST_SIDE} px a side are needed")
-    try:
-        frames = getattr(picture, "n_frames", 1)
-    except Exception as error:
-        raise BadImageError(f"its frames cannot be counted: {_plain(error)}") from None
-    if frames > 1 and picture.format != "MPO":  # a phone's MPO is a JPEG with a depth or preview picture behind it
-        raise BadImageError(f"holds {frames} frames or pages; export the one you want as a still")
 
 
 def _check_container(picture: PIL.Image.Image, data: bytes) -> None:
@@ -147,15 +181,24 @@ def _pixels(picture: PIL.Image.Image, data: bytes) -> Decoded:
     if not wide and picture.mode in {"I", "F"}:
         raise BadImageError("has 32 bits a channel; convert it to 8 or 16 bits")
     _expect_room(picture, data, wide)
+    lost = lost_of(picture, data)
     if wide:
-        return Decoded(_decode_16_bits(picture, data), "", kind)
-    rotated = picture.getexif().get(_ORIENTATION, 1) not in {0, 1}
+        return Decoded(_decode_16_bits(picture, data), "", kind, lost)
+    rotated = _orientation(picture) not in {0, 1}
     picture.load()
-    turn = picture.getexif().get(_ORIENTATION, 1)  # a TIFF's is applied already, and gone
+    turn = _orientation(picture)  # a TIFF's is applied already, and gone
     image = _upright(_blocks(picture), picture.height, picture.width, turn)
     own = picture.mode == "RGB" and not rotated and not picture.has_transparency_data
     own = own and (kind == "JPEG" or (kind == "PNG" and data.rfind(_PNG_END) > 0))
-    return Decoded(image, {"JPEG": "jpg", "PNG": "png"}[kind] if own else "", kind)
+    return Decoded(image, {"JPEG": "jpg", "PNG": "png"}[kind] if own else "", kind, lost)
+
+
+def _orientation(picture: PIL.Image.Image) -> Any:
+    """The rotation that is still to be applied, by EXIF. What JPEG XL says of it is applied, and its EXIF data only
+    repeat it; but one that was made of a JPEG file is handed out as that file."""
+    if picture.format == "JXL" and not picture.jpeg:  # type: ignore[attr-defined]
+        return 1
+    return picture.getexif().get(_ORIENTATION, 1)
 
 
 def _expect_room(picture: PIL.Image.Image, data: bytes, wide: bool) -> None:
@@ -163,19 +206,21 @@ def _expect_room(picture: PIL.Image.Image, data: bytes, wide: bool) -> None:
     width, height = picture.size
     need = PROCESS_BYTES + len(data) + width * height * _bytes_per_pixel(picture, data, wide)
     if need > MAX_MEMORY:
-        raise BadImageError(
-            f"takes {need / 1e9:.2f} GB to decode, more than {MAX_MEMORY / 1e9:.2f} ({width}×{height} px, a file of "
-            f"{len(data) / 1e6:,.0f} MB); cut it into smaller photographs, or save it as a JPEG or an 8-bit PNG"
-        )
+        raise BadImageError(_too_large(need, width, height, len(data)))
+
+
+def _too_large(need: float, width: int, height: int, size: int) -> str:
+    return (
+        f"takes {need / 1e9:.2f} GB to decode, more than {MAX_MEMORY / 1e9:.2f} ({width}×{height} px, a file of "
+        f"{size / 1e6:,.0f} MB); cut it into smaller photographs, or save it as a JPEG or an 8-bit PNG"
+    )
 
 
 def _bytes_per_pixel(picture: PIL.Image.Image, data: bytes, wide: bool) -> float:
     """What decoding holds at its peak for each pixel, beside the file: measured, see the tests."""
     kind, bands = picture.format, len(picture.getbands())
-    if kind == "WEBP":  # the library keeps two canvases and hands out a third
-        return 18
-    if kind == "AVIF":  # planes of the decoder, the same as RGB, and Pillow's
-        return 10.5
+    if kind in _BYTES_PER_PIXEL:
+        return _BYTES_PER_PIXEL[kind][wide]
     own = 1 if picture.mode in {"1", "L", "P"} else 4  # Pillow takes four bytes for three
     if kind == "TIFF":
         return _bytes_per_pixel_of_tiff(picture.tag_v2, picture.size, bands, own, wide)  # type: ignore[attr-defined]
@@ -233,7 +278,8 @@ def _upright(blocks: Iterable[Image], height: int, width: int, orientation: int)
 
 
 def _has_16_bits(picture: PIL.Image.Image, data: bytes) -> bool:
-    """Pillow opens a 16-bit RGB PNG as an 8-bit one, so the header is asked."""
+    """Whether it has more than 8 bits a channel, and not 32: Pillow opens a 16-bit RGB PNG as an 8-bit one, so the
+    header is asked. Raises BadImageError where its library hands out no more than 8 of them."""
     if picture.format == "PNG":
         return data[24] == 16
     if picture.format == "TIFF":
@@ -241,14 +287,23 @@ def _has_16_bits(picture: PIL.Image.Image, data: bytes) -> bool:
         return 16 in (bits if isinstance(bits, tuple) else (bits,))
     if picture.format == "PPM":
         return picture.mode == "I"
+    if picture.format == "HEIF":
+        return bits_of(picture, data) > 8
+    if picture.format == "JXL" and picture.mode != "I;16" and (bits := bits_of(picture, data)) > 8:
+        raise BadImageError(
+            f"is a JPEG XL picture in colour of {bits} bits a channel, of which its library hands out 8, cut off and "
+            "not rounded; convert it to a 16-bit PNG"
+        )
     return picture.mode.startswith("I;16")
 
 
 def _decode_16_bits(picture: PIL.Image.Image, data: bytes) -> Image:
+    if picture.format == "HEIF":
+        return _decode_wide_heif(data)
     with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as whole:
         whole.load()  # Pillow says what is wrong with a broken file; OpenCV keeps all 16 bits of a whole one
-        turn = whole.getexif().get(_ORIENTATION, 1)  # a TIFF's is applied already, and gone
-        if whole.format == "PPM":
+        turn = _orientation(whole)  # a TIFF's is applied already, and gone
+        if whole.format in {"PPM", "JXL"}:
             return _upright(_grey_blocks(whole), whole.height, whole.width, turn)
         info, tags = whole.info, whole.tag_v2 if whole.format == "TIFF" else {}  # type: ignore[attr-defined]
     del whole  # its pixels have served
@@ -266,6 +321,20 @@ def _decode_16_bits(picture: PIL.Image.Image, data: bytes) -> Image:
     return _upright((_opaque_8_bits(wide[a:b]) for a, b in _row_blocks(height, width)), height, width, turn)
 
 
+def _decode_wide_heif(data: bytes) -> Image:
+    """A HEIC picture of 10 or 12 bits, which its library has turned upright."""
+    wide, bits = wide_heif(data)
+    most, (height, width) = (1 << bits) - 1, wide.shape[:2]
+    if wide.ndim == 3 and wide.shape[2] == 4 and int(wide[..., 3].min()) < most:
+        raise BadImageError(_TRANSPARENT)
+
+    def rows(top: int, bottom: int) -> Image:
+        part = wide[top:bottom]
+        return _grey(_rounded(part, most)) if part.ndim == 2 else _rounded(part[..., :3], most)
+
+    return _upright((rows(a, b) for a, b in _row_blocks(height, width)), height, width, 1)
+
+
 def _opaque_8_bits(wide: NDArray[np.uint16]) -> Image:
     """Rows of grey, BGR or BGRA of 16 bits as RGB of 8. Raises BadImageError for any that are partly transparent."""
     if wide.ndim == 2:
@@ -281,9 +350,9 @@ def _grey_blocks(picture: PIL.Image.Image) -> Iterator[Image]:
         yield _grey(_rounded(np.asarray(picture.crop((0, top, picture.width, bottom))).astype(np.uint16)))
 
 
-def _rounded(wide: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """16-bit levels as the nearest of 8 bits, which is not always their high byte."""
-    return ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+def _rounded(wide: NDArray[np.uint16], most: int = 65535) -> NDArray[np.uint8]:
+    """Levels up to `most` as the nearest of 8 bits, which is not always their high byte."""
+    return ((wide.astype(np.uint32) * 255 + most // 2) // most).astype(np.uint8)
 
 
 def _grey(levels: NDArray[np.uint8]) -> Image:

@@ -6,6 +6,7 @@ of a library, or a processor on which one of them rounds otherwise.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import socket
@@ -18,6 +19,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from patina.pipeline.codec.decode import decode
+from patina.pipeline.codec.extra_formats import INSTALLED, SMALL_PICTURES, library_version
 from patina.pipeline.codec.png import encode_png
 from patina.synth import elementary
 from patina.synth.convolution import disc, spread
@@ -80,6 +82,20 @@ def machine_fingerprint() -> str:
         for truth in degraded.truth.values():
             digest.update(truth.tobytes())
         digest.update(repr(measure(picture, degraded.image)).encode())
+    for format in sorted(INSTALLED):
+        digest.update(extra_fingerprint(format).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def extra_fingerprint(format: str) -> str:
+    """16 hex digits that change when the library that reads `HEIF` or `JXL` is another one, or decodes a small picture
+    otherwise. Part of the fingerprints of those samples alone that such a file is decoded for.
+
+    JPEG XL is decoded in floats, which processors may round differently.
+    """
+    digest = hashlib.sha256(library_version(format).encode())
+    digest.update(decode(base64.b64decode(SMALL_PICTURES[format])).image.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from patina.pipeline.codec.fingerprint import extra_fingerprint
 from patina.pipeline.format.layout import shard_name
 from patina.pipeline.hashing import bucket_of, canonical_json
 from patina.pipeline.recipe.recipe import Recipe
@@ -130,6 +131,7 @@ class Wanted:
         caption = self.captions[source.digest] or AssignedCaption("", "")
         wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
         told = f"\0{canonical_json(source.params)}" if source.params else ""
+        told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)
         if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
         for tile in self.recipe.cut(source.info.width, source.info.height):

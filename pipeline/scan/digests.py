@@ -15,7 +15,8 @@ import cv2
 
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import MAX_BYTES, decode
-from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.extra_formats import INSTALLED
+from patina.pipeline.codec.fingerprint import codec_fingerprint, extra_fingerprint
 from patina.pipeline.codec.jpeg_truncation import expect_whole
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.machine import keep_freed_memory
@@ -28,7 +29,7 @@ from patina.pipeline.text import printable
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
 
-INSPECTION = 2
+INSPECTION = 3
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
 
 
@@ -76,11 +77,11 @@ def find_digests(
         if size > MAX_BYTES:
             unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
             continue
-        record = None if paranoid or digest is None else store.inspection(digest, inspector_id())
-        if digest is None or record is None:
+        info = None if paranoid or digest is None else _known_info(store, digest)
+        if digest is None or info is None:
             stale.append(path)
         else:
-            files[path] = ScannedFile(path, digest, size, _stored_info(record))
+            files[path] = ScannedFile(path, digest, size, info)
     keep_freed_memory()
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
         batch, begun_ns = stale[start : start + 256], time.time_ns()
@@ -88,7 +89,7 @@ def find_digests(
             results = list(pool.map(lambda p: _read(p, store), batch))
         store.put(
             [(r.path, r.stat, r.digest) for r in results if r.stat],
-            [(r.digest, inspector_id(), json.dumps(asdict(r.info))) for r in results if r.info and r.fresh],
+            [(r.digest, _inspector_of(r.info), json.dumps(asdict(r.info))) for r in results if r.info and r.fresh],
             begun_ns=begun_ns,
         )
         tagged = [(r, tags[r.path]) for r in results if r.digest and r.path in tags]
@@ -135,9 +136,9 @@ def _read(path: str, store: ScanStore) -> _Read:
             str(error) if isinstance(error, locations.LocationError) else f"cannot be read: {error.strerror or error}"
         )
         return _Read(path, what)
-    known = store.inspection(digest, inspector_id())
+    known = _known_info(store, digest)
     try:
-        info = _stored_info(known) if known else inspect(data)
+        info = known or inspect(data)
     except MemoryError:
         raise MemoryError(printable(locations.display_address(path))) from None
     return _Read(path, "", stat, digest, len(data), info, not known)
@@ -192,6 +193,8 @@ def inspect(data: bytes) -> ImageInfo:
         decoded.suffix,
         (red, green, blue),
         perceptual_hash(image),
+        decoded.lost,
+        decoded.format if decoded.format in INSTALLED else "",
     )
 
 
@@ -200,7 +203,25 @@ def inspector_id() -> str:
     return f"{INSPECTION}-{codec_fingerprint()}"
 
 
+def _inspector_of(info: ImageInfo) -> str:
+    """Who found this: where libraries of the extra [formats] had a part in it, they as well. They may have read a file,
+    or have failed to; what they have no part in is known with and without them."""
+    if not info.problem and not info.extra:
+        return inspector_id()
+    return "-".join((inspector_id(), *map(extra_fingerprint, sorted(INSTALLED))))
+
+
+def _known_info(store: ScanStore, digest: str) -> ImageInfo | None:
+    """What an earlier inspection of these bytes found, if the libraries that are installed would find it again."""
+    for inspector in dict.fromkeys((inspector_id(), _inspector_of(ImageInfo(problem="any")))):
+        record = store.inspection(digest, inspector)
+        info = _stored_info(record) if record else None
+        if info and _inspector_of(info) == inspector:
+            return info
+    return None
+
+
 def _stored_info(record: str) -> ImageInfo:
     """What an inspection stored."""
     facts = json.loads(record)
-    return ImageInfo(**{**facts, "mean": tuple(facts["mean"])})
+    return ImageInfo(**{**facts, "mean": tuple(facts["mean"]), "lost": tuple(facts["lost"])})

@@ -15,6 +15,7 @@ from patina.pipeline.scan.digests import ScannedFile, find_digests
 from patina.pipeline.scan.duplicates import merge
 from patina.pipeline.scan.leaks.find import find_leaks
 from patina.pipeline.scan.leaks.types import Leaks, Scene
+from patina.pipeline.scan.lost import lost_notes
 from patina.pipeline.scan.pairs import check_pairs
 from patina.pipeline.scan.reading import SourceChangedError, load_clean
 from patina.pipeline.scan.recovered import reside_parameters
@@ -88,7 +89,7 @@ def scan(
     return Scan(
         tuple(usable),
         tuple(sorted(refusals, key=lambda r: (r.name, r.reason))),
-        (*notes, *pair_notes, *split_notes, *leaks.lines(fixed=fixes_leaks)),
+        (*notes, *pair_notes, *lost_notes(usable, files), *split_notes, *leaks.lines(fixed=fixes_leaks)),
         seen,
         ignored,
         hashed,
@@ -153,6 +154,7 @@ def _source(
         lq=candidate.lq,
         lq_digest=lq.digest if lq else "",
         lq_suffix=lq_info.suffix,
+        lq_extra=lq_info.extra,
         lq_name=lq_name,
         degradation=label,
         params=params,

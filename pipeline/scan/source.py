@@ -15,8 +15,8 @@ from patina.pipeline.text import printable
 class ImageInfo:
     """What the inspection of an image file found; or, with `problem`, why it is refused.
 
-    Sizes in pixels after EXIF rotation; `mean` is the mean level of R, G and B; `phash` 16 hex digits; `suffix` as in
-    `Decoded`.
+    Sizes in pixels after EXIF rotation; `mean` is the mean level of R, G and B; `phash` 16 hex digits; `suffix` and
+    `lost` as in `Decoded`; `extra` the format, `HEIF` or `JXL`, of one that a library of the extra [formats] decoded.
     """
 
     problem: str = ""
@@ -25,6 +25,8 @@ class ImageInfo:
     suffix: str = ""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     phash: str = ""
+    lost: tuple[str, ...] = ()
+    extra: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Source:
     named         whether its split was named by that table or by the source, and not drawn from its digest.
     entries       the recipe's degradations that apply to it; empty: all.
     lq            location of the degraded image and `lq_digest` its SHA-256, for a pair; empty otherwise.
+    lq_extra      its format, as `ImageInfo.extra`.
     degradation   the pair's label, and `params` what its source tells of it.
     border        pixels to cut from every side of the clean image, so that it fits the degraded one; `info` is after
                   that.
@@ -63,11 +66,17 @@ class Source:
     lq_digest: str = ""
     lq_suffix: str = ""
     lq_name: str = ""
+    lq_extra: str = ""
     degradation: str = ""
     params: Mapping[str, float | int | str] = field(default_factory=dict, hash=False)
     border: int = 0
     licence: str = ""
     attribution: str = ""
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The formats of its files, in order, that a library of the extra [formats] decodes."""
+        return tuple(sorted({self.info.extra, self.lq_extra} - {""}))
 
     @property
     def is_pair(self) -> bool:

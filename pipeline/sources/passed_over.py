@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from patina.pipeline.codec.decode import SUFFIXES
@@ -31,12 +31,18 @@ def unread_kinds(names: Iterable[str], path_of: Mapping[str, str] | None = None)
             found[name] = suffix
         elif path_of is not None and suffix not in NO_PICTURES:
             unknown[suffix].append(name)
-    for group in unknown.values() if path_of is not None else ():
-        kinds = {name: kind for name in group[:LOOKED_AT] if (kind := kind_of(_head(path_of[name])))}
-        if kinds:
-            kinds |= {name: kind for name in group[LOOKED_AT:] if (kind := kind_of(_head(path_of[name])))}
-        found |= kinds
+    for group in unknown.values():
+        found |= _looked_at(group, path_of or {})
     return found
+
+
+def _looked_at(names: Sequence[str], path_of: Mapping[str, str]) -> dict[str, str]:
+    """The kinds of those files that are pictures by their first bytes."""
+    first, others = names[:LOOKED_AT], names[LOOKED_AT:]
+    kinds = {name: kind for name in first if (kind := kind_of(_head(path_of[name])))}
+    if kinds:
+        kinds |= {name: kind for name in others if (kind := kind_of(_head(path_of[name])))}
+    return kinds
 
 
 def _head(path: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from patina.pipeline.codec.decode import FORMATS, decode
+from patina.pipeline.codec import lost
+from patina.pipeline.codec.decode import FORMATS, Decoded, decode
 from patina.training.images import Pixels
 
 PROFILES = {"RGB": b"RGB ", "L": b"GRAY"}
@@ -21,6 +21,14 @@ PROFILES = {"RGB": b"RGB ", "L": b"GRAY"}
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
 DESCRIPTIVE = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
 """TIFF's tags that describe a photograph rather than how it is stored."""
+
+LOST = {
+    lost.ALPHA: "its alpha channel, opaque everywhere, is left out",
+    lost.PICTURES: "of its pictures the first is restored",
+    lost.PALETTE: "written as RGB, without its palette",
+    lost.CMYK: "written as RGB, not CMYK",
+}
+"""What becomes of what a restored photograph cannot have, in words."""
 
 MAX_EXIF_BYTES = 65533
 """Bytes that a JPEG file takes of EXIF data."""
@@ -57,8 +65,8 @@ def read_photo(data: bytes) -> Photo:
     decoded = decode(data)
     with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         picture.load()  # a PNG's EXIF data may come last
-        notes = list(_lost(picture, data))
         written = writable(decoded.format)
+        notes = _lost_notes(decoded, bool(picture.info.get("icc_profile")))
         mode = "L" if picture.mode in ("1", "L", "LA", "I") or picture.mode.startswith("I;16") else "RGB"
         profile = picture.info.get("icc_profile") or b""
         if profile and profile[16:20] != PROFILES[mode]:
@@ -79,36 +87,25 @@ def read_photo(data: bytes) -> Photo:
 
 def writable(format: str) -> str:
     """The format of a restored photograph, by that of its file: the same, or what comes nearest."""
-    nearest = {"MPO": "JPEG", "GIF": "PNG"}.get(format, format)
+    nearest = {"MPO": "JPEG", "HEIF": "JPEG", "GIF": "PNG", "JXL": "PNG"}.get(format, format)
     return nearest if nearest in PIL.Image.SAVE else "PNG"
 
 
-def _lost(picture: PIL.Image.Image, data: bytes) -> list[str]:
-    notes = []
-    if _bits(picture, data) > 8:
-        notes.append("of its 16 bits a channel, 8 are restored")
-    if picture.has_transparency_data:
-        notes.append("its alpha channel, opaque everywhere, is left out")
-    if picture.format == "MPO":
-        notes.append("of its pictures the first is restored")
-    elif picture.format != writable(picture.format or ""):
-        notes.append(f"written as {writable(picture.format or '')}, not {picture.format}")
-    if picture.mode == "CMYK":
-        notes.append("written as RGB, not CMYK")
+def _lost_notes(decoded: Decoded, has_profile: bool) -> list[str]:
+    """What the written file lacks of the one that was read; its profile, if it has one, is written again."""
+    notes, written = [], writable(decoded.format)
+    for loss in decoded.lost:
+        if loss == lost.PALETTE and written != decoded.format:
+            continue  # said below: all pictures of that format have one
+        if loss.endswith(lost.BITS):
+            notes.append(f"of its {loss}, 8 are restored")
+        elif not loss.startswith(lost.PROFILE):
+            notes.append(LOST[loss])
+        elif not has_profile:
+            notes.append(f"written without the {loss}")
+    if decoded.format not in (written, "MPO"):
+        notes.append(f"written as {written}, not {decoded.format}")
     return notes
-
-
-def _bits(picture: PIL.Image.Image, data: bytes) -> int:
-    """Bits a channel. Pillow opens 16-bit colours as 8-bit ones, so the headers are asked."""
-    if picture.format == "PNG":
-        return data[24]
-    if picture.format == "TIFF":
-        bits = picture.tag_v2.get(258, 8)  # type: ignore[attr-defined]
-        return int(max(bits) if isinstance(bits, tuple) else bits)
-    if picture.format == "PPM":
-        head = re.sub(rb"#[^\n]*\n", b" ", data[:1024]).split(maxsplit=4)
-        return 16 if len(head) > 3 and head[3].isdigit() and int(head[3]) > 255 else 8
-    return 16 if picture.mode.startswith("I") else 8
 
 
 def _is_lossless(data: bytes) -> bool:
