@@ -30,6 +30,7 @@ from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captio
 from patina.pipeline.plan.cost import memory_warning
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
+from patina.pipeline.plan.side_folders import side_folder_notes
 from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.progress import Events, Meter, Silent
 from patina.pipeline.recipe.recipe import Recipe
@@ -163,7 +164,7 @@ def plan_from_stores(
     sources = tuple(s for s in usable if s.digest in captions.assigned)
     wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
     damage = _damage(out, place, built, stores.scans, options.paranoid)
-    found = replace(found, notes=(*found.notes, *_unused(recipe, sources)))
+    found = replace(found, notes=(*found.notes, *side_folder_notes(recipe), *_unused(recipe, sources)))
     rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from patina.pipeline.codec.decode import SUFFIXES
@@ -14,20 +14,23 @@ LOOKED_AT = 200
 """Files of one unknown suffix that are opened: where none of them is a picture, the others are none either."""
 
 
-def unread_kinds(names: Iterable[str], path_of: Mapping[str, str] | None = None) -> dict[str, str]:
+def unread_kinds(
+    names: Iterable[str], path_of: Mapping[str, str] | None = None, read: Set[str] = SUFFIXES
+) -> dict[str, str]:
     """Of the files `names` that are not read, those that are pictures: each with its suffix, such as `.heic`.
 
     names    relative names, forward slashes.
     path_of  their local paths. With them, the first bytes of files without a suffix or of an unknown one are read, and
              a picture among them has its kind, such as `JPEG`; without, as at an address, such files are no pictures.
+    read     the suffixes that are read.
     """
     found: dict[str, str] = {}
     unknown: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix in SUFFIXES:
-            continue  # it is no plain file, or whoever asks reads less
-        if suffix in REMEDIES:
+        if suffix in read:
+            continue
+        if suffix in REMEDIES or suffix in SUFFIXES:
             found[name] = suffix
         elif path_of is not None and suffix not in NO_PICTURES:
             unknown[suffix].append(name)
@@ -65,7 +68,7 @@ def passed_over(where: str, kinds: Mapping[str, str]) -> str:
     counts = Counter(kind for kind in kinds.values() if kind.startswith("."))
     by_remedy: dict[str, list[str]] = defaultdict(list)
     for suffix, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        by_remedy[REMEDIES[suffix]].append(f"{count:,} {suffix}")
+        by_remedy[REMEDIES.get(suffix, "convert to PNG")].append(f"{count:,} {suffix}")
     clauses = [f"{', '.join(parts)} ({remedy})" for remedy, parts in by_remedy.items()]
     clauses += _misnamed({name: kind for name, kind in kinds.items() if not kind.startswith(".")})
     were = "was" if len(kinds) == 1 else "were"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,6 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-import PIL.Image
 
 from patina.synth.degradation import (
     Degradation,
@@ -27,11 +25,10 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.elementary import power_of
-from patina.synth.holes import HOLE, KEEP, SHAPES, hole
+from patina.synth.holes import SHAPES, hole
 from patina.synth.image import Image, Map
+from patina.synth.mask_files import MASK_SUFFIXES, read_mask
 from patina.synth.rng import Rng
-
-MASK_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
 # Hole ratios follow Kumaraswamy's distribution on LEAST..MOST, whose inverse is one line. a and b solve two
 # equations, mean = 0.297 and standard deviation = 0.122 (its moments are b·B(1 + n/a, b)): the figures of RePaint's
@@ -50,7 +47,8 @@ class Uncompleted(Degradation):
                 "strokes", thin and free-form as in RePaint and DA-CLIP (0.035..0.5), "text", lines of letters
                 (0.02..0.3), "scratches", with dust, as on old film (0.005..0.12), "blocks" of 16 px (0.035..0.5).
     ratio       share of the image that a shape covers, 0.003..0.95; an empty list draws it from the reference's.
-    masks       a folder of mask images to use instead, each stretched to its image; "" for shapes.
+    masks       a folder of mask images to use instead, each stretched to its image; "" for shapes. Of 8 or 16 bits, or
+                floats; what lies in the upper half of the range is white (`patina.synth.mask_files`).
     masks_keep  what those masks keep: "white" (RePaint, DA-CLIP: 255 = keep) or "black" (LaMa: 255 = hole).
 
     Raises SettingError for a setting out of its range and for a folder of masks that cannot be used.
@@ -64,7 +62,7 @@ class Uncompleted(Degradation):
     fill: Sequence[int] = (255, 255, 255)
     shapes: str | Sequence[str] = "strokes"
     ratio: Values = ()
-    masks: str = field(default="", metadata={"folder": True})
+    masks: str = field(default="", metadata={"folder": True, "suffixes": MASK_SUFFIXES})
     masks_keep: str = "white"
 
     @property
@@ -87,7 +85,8 @@ class Uncompleted(Degradation):
 
     def settings(self) -> dict[str, Any]:
         """As the protocol says, with one digest over all masks for their folder: it may move, a mask may not change."""
-        digest = hashlib.sha256("".join(self._files).encode()).hexdigest() if self._files else ""
+        told = "".join(f"{digest}{mask.reading}" for digest, mask in self._files.items())
+        digest = hashlib.sha256(told.encode()).hexdigest() if told else ""
         own = {"shapes": self._shapes, "masks": digest, "masks_keep": self.masks_keep}
         ratio = list(self.ratio) if isinstance(self.ratio, Sequence) else self.ratio
         return {"fill": list(self.fill), "ratio": ratio, **own}
@@ -100,7 +99,7 @@ class Uncompleted(Degradation):
         params: dict[str, Any] = {"fill": list(self.fill), "masks_keep": self.masks_keep, "mask": "", "seed": ""}
         if self._files:
             params["mask"] = rng.choice(list(self._files))
-            return params | {"hole_ratio": self._files[params["mask"]][1]}
+            return params | {"hole_ratio": self._files[params["mask"]].hole_ratio}
         shape = rng.choice(self._shapes) if len(self._shapes) > 1 else self._shapes[0]
         if self._asked:
             ratio = draw_value(rng, self.ratio)
@@ -137,8 +136,8 @@ class Uncompleted(Degradation):
         return [self.shapes] if isinstance(self.shapes, str) else list(self.shapes)
 
     @cached_property
-    def _files(self) -> dict[str, tuple[Path, float]]:
-        """Path and hole ratio of every mask by the sha256 of its file, sorted by that: names and order never count."""
+    def _files(self) -> dict[str, _Known]:
+        """Every mask by the sha256 of its file, sorted by that: names and order never count."""
         if not self.masks:
             return {}
         folder = Path(self.masks)
@@ -148,15 +147,15 @@ class Uncompleted(Degradation):
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() not in MASK_SUFFIXES or path.name.startswith(".") or not path.is_file():
                 continue
-            digest, mask = _read_mask(path, self.masks_keep)
-            ratio = 1 - cv2.countNonZero(mask) / mask.size
+            file = read_mask(path, self.masks_keep)
+            ratio = 1 - cv2.countNonZero(file.mask) / file.mask.size
             if ratio in (0, 1):
                 raise SettingError(
                     f"masks: expected a hole and something to keep in every mask, found {path} with "
                     f"{'no hole' if ratio == 0 else 'nothing kept'} at masks_keep = {self.masks_keep!r}, where levels "
                     "from 128 up are white; mend it or remove it"
                 )
-            found[digest] = (path, ratio)
+            found[file.digest] = _Known(path, ratio, file.reading)
         if not found:
             kinds = ", ".join(sorted(MASK_SUFFIXES))
             raise SettingError(
@@ -169,19 +168,17 @@ class Uncompleted(Degradation):
         if digest not in self._files:
             where = f"{len(self._files)} others in {self.masks}" if self.masks else "no folder: masks is not set"
             raise SettingError(f"masks: expected a file of sha256 {digest}, found {where}; put that file back")
-        path = self._files[digest][0]
-        found, mask = _read_mask(path, keep)
-        if found != digest:
-            raise SettingError(f"masks: {path} has changed: expected sha256 {digest}, found {found}; start again")
-        return mask
+        path = self._files[digest].path
+        file = read_mask(path, keep)
+        if file.digest != digest:
+            raise SettingError(f"masks: {path} has changed: expected sha256 {digest}, found {file.digest}; start again")
+        return file.mask
 
 
-def _read_mask(path: Path, keep: str) -> tuple[str, Map]:
-    """A mask file's sha256, and the mask as H×W uint8, 255 = keep and 0 = hole, cut at level 128."""
-    try:
-        data = path.read_bytes()
-        with PIL.Image.open(io.BytesIO(data)) as picture:  # unlike OpenCV, refuses a file that ends too early
-            white = np.asarray(picture.convert("L")) >= 128
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise SettingError(f"masks: expected an image at {path}, found {error}; put a whole one there") from error
-    return hashlib.sha256(data).hexdigest(), np.where(white == (keep == "white"), np.uint8(KEEP), np.uint8(HOLE))
+@dataclass(frozen=True)
+class _Known:
+    """A mask file: where it lies, its share of hole at its own size, and its `MaskFile.reading`."""
+
+    path: Path
+    hole_ratio: float
+    reading: str

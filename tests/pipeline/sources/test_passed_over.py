@@ -45,21 +45,27 @@ def fill(folder: Path, files: dict[str, bytes]) -> None:
 def test_plan_build_and_manifest_say_what_was_passed_over_by_suffix_with_the_remedy(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     jpeg = encoded(picture(), "JPEG")
-    names = ["a.HEIC", "deep/b.jp2", "c.dng", "d.dng", "e.psd", "nosuffix", *NO_PICTURES]
+    names = ["a.CR2", "deep/b.jp2", "c.dng", "d.dng", "e.psd", "nosuffix", *NO_PICTURES]
     fill(tmp_path / "photos", dict.fromkeys(names, jpeg) | NO_PICTURES)
     recipe = tiny_recipe(tmp_path)
     planned = plan_build(recipe, tmp_path / "out", Options())
     (note,) = planned.notes
-    assert note.startswith("photos: 6 picture files were passed over: 2 .dng (develop to PNG or 16-bit TIFF); ")
+    assert note.startswith("photos: 6 picture files were passed over: 2 .dng, 1 .cr2 (develop to PNG or 16-bit TIFF); ")
     assert "1 .jp2 (convert to PNG)" in note
     assert "1 .psd (export as PNG)" in note
     assert "1 JPEG without a suffix of its kind, such as nosuffix (give it the suffix .jpg)" in note
-    if ".heic" not in SUFFIXES:
-        assert "1 .heic (pip install 'patina-ir[formats]', or convert to JPEG or PNG)" in note
     build(recipe, tmp_path / "out", Options())
     manifest = load_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.notes == (note,)
+
+
+@pytest.mark.skipif(".heic" in SUFFIXES, reason="the extra [formats] is installed")
+def test_without_the_extra_its_suffixes_name_it(tmp_path: Path) -> None:
+    fill(tmp_path / "phone", {"a.HEIC": b"", "b.heif": b"", "c.hif": b"", "d.jxl": b""})
+    paths = {path.name: str(path) for path in (tmp_path / "phone").iterdir()}
+    hint = "1 .heic, 1 .heif, 1 .hif, 1 .jxl (pip install 'patina-ir[formats]', or convert to JPEG or PNG)"
+    assert passed_over("phone", unread_kinds(paths, paths)).endswith(hint)
 
 
 def test_files_that_are_no_pictures_are_not_spoken_of(tmp_path: Path) -> None:
@@ -151,3 +157,25 @@ def test_a_folder_that_ends_in_a_suffix_and_a_pipe_hold_nobody_up(tmp_path: Path
     os.mkfifo(tmp_path / "photos" / "pipe")
     (tmp_path / "photos" / "album.heic").mkdir()
     assert not Folder(str(tmp_path / "photos")).find().notes
+
+
+def test_a_folder_of_masks_is_looked_at_too(tmp_path: Path) -> None:
+    import numpy as np
+
+    from tests.pipeline.making import save
+
+    photos(tmp_path / "photos", 1)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:20] = 255
+    for name in ("a.png", "b.gif", "more/c.png"):
+        save(tmp_path / "masks" / name, mask)
+    fill(tmp_path / "masks", {"d.exr": b"", "notes.txt": b"no picture", "e.npy": b""})
+    uncompleted = {"uncompleted": {"masks": "masks"}}
+    composite = {"hazy+uncompleted": {"uncompleted": {"masks": "masks"}}}
+    for entry, degradations in (("uncompleted", uncompleted), ("hazy+uncompleted", composite)):
+        where = f"[degradations.{entry}] masks"
+        recipe = tiny_recipe(tmp_path, degradations=degradations)
+        assert plan_build(recipe, tmp_path / "out", Options()).notes == (
+            f"{where}: 2 picture files were passed over: 1 .exr (tone-map to PNG); 1 .gif (convert to PNG)",
+            f"{where}: sub-folders are passed over, and with them 1 picture, such as more/c.png",
+        )
