@@ -47,8 +47,6 @@ def _notes(where: str, folder: str, suffixes: Set[str]) -> list[str]:
     below = [name for name in paths if "/" in name and Path(name).suffix.lower() in suffixes]
     notes = [passed_over(where, unread_kinds(here, here, suffixes))]
     if below:
-        what = counted(len(below), "picture")
-        notes.append(
-            f"{where}: {what} in sub-folders, such as {min(below)}, passed over: masks lie in the folder itself"
-        )
+        example = f"{counted(len(below), 'picture')}, such as {printable(min(below))}"
+        notes.append(f"{where}: sub-folders are passed over, and with them {example}")
     return [note for note in notes if note]

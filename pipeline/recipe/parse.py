@@ -112,6 +112,8 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     }
     if tiles:
         resolved_table["tiles"] = {"size": tiles.size, "stride": tiles.stride}
+        if tiles.max_overlap < 1:  # recipes of before there was a bound have the digest that they had
+            resolved_table["tiles"]["max_overlap"] = tiles.max_overlap
     told = without_secrets_in(resolved_table)  # it is stored and published; the readers have the addresses whole
     if not is_text(told):
         raise RecipeError(

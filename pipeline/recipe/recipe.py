@@ -28,27 +28,57 @@ LEAKS = ("mend", "report")
 class Tiles:
     """Cut every photograph into squares of `size` px, `stride` px apart (default: `size`, so that none overlap).
 
-    Where the last tile would not reach the edge, one more is cut flush with it, so that no pixel is lost.
+    Where the last tile would not reach the edge, one more is cut flush with it, so that no pixel is lost. max_overlap:
+    the share of its side, 0 to 1, that this one may overlap the tile before it by; where it would be more, it is left
+    out, and the rest at the edge with it. By default there is no bound.
     """
 
     size: int
     stride: int = 0
+    max_overlap: float = 1.0
 
     def __post_init__(self) -> None:
         expect_int("size", self.size, SMALLEST_SIDE, 1 << 16)
         expect_int("stride", self.stride, 0, 1 << 16)
+        most = self.max_overlap
+        if isinstance(most, bool) or not isinstance(most, int | float) or not 0 <= most <= 1:
+            raise RecipeError(f"max_overlap: expected a share from 0 to 1, found {most!r}")
+        if self._most_px < self.size - (self.stride or self.size):
+            raise RecipeError(
+                f"max_overlap: tiles of {self.size} px that are {self.stride} px apart overlap by "
+                f"{self.usual_overlap:g}, found {most:g}; raise it, or `stride`"
+            )
+
+    @property
+    def _most_px(self) -> int:
+        return int(self.max_overlap * self.size + 1e-9)  # a share such as 0.3 is no binary fraction
+
+    @property
+    def usual_overlap(self) -> float:
+        """The share of its side by which a tile overlaps the one before it, away from the edge."""
+        return max(0.0, 1 - (self.stride or self.size) / self.size)
 
     def cut(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
         """Every tile's (x, y, width, height), row by row; none if the photograph is smaller than one tile."""
-        step = self.stride or self.size
-        return [(x, y, self.size, self.size) for y in self._starts(height, step) for x in self._starts(width, step)]
+        return [(x, y, self.size, self.size) for y in self._starts(height) for x in self._starts(width)]
 
-    def _starts(self, length: int, step: int) -> list[int]:
+    def edge_overlap(self, length: int) -> float:
+        """The share of its side by which the tile that is cut flush with the end of a side of `length` px overlaps the
+        one before it; 0 where there is none such."""
+        return self._edge_px(length) / self.size
+
+    def _edge_px(self, length: int) -> int:
+        last, step = length - self.size, self.stride or self.size
+        return max(0, self.size - last % step) if last > 0 and last % step else 0
+
+    def _starts(self, length: int) -> list[int]:
         last = length - self.size
         if last < 0:
             return []
-        starts = list(range(0, last + 1, step))
-        return starts if starts[-1] == last else [*starts, last]
+        starts = list(range(0, last + 1, self.stride or self.size))
+        if starts[-1] == last or self._edge_px(length) > self._most_px:
+            return starts
+        return [*starts, last]
 
 
 @dataclass(frozen=True)
@@ -72,9 +102,14 @@ class Split:
         if self.val + self.test > 1:
             raise RecipeError(f"val {self.val} and test {self.test} are more than 1 together")
 
+    @staticmethod
+    def place(content: str) -> float:
+        """Where that image stands from 0 to 1: first comes the share of `test`, then that of `val`."""
+        return int(content[16:32], 16) / 2**64
+
     def side(self, content: str) -> str:
         """`train`, `val` or `test` for a clean image whose digest is `content` (64 hex digits)."""
-        place = int(content[16:32], 16) / 2**64
+        place = self.place(content)
         if place < self.test:
             return "test"
         return "val" if place < self.test + self.val else "train"

@@ -19,7 +19,9 @@ from patina.pipeline.scan.lost import lost_notes
 from patina.pipeline.scan.pairs import check_pairs
 from patina.pipeline.scan.reading import SourceChangedError, load_clean
 from patina.pipeline.scan.recovered import reside_parameters
+from patina.pipeline.scan.shares import share_notes
 from patina.pipeline.scan.source import ImageInfo, Scan, Source, display_name, lq_display_name
+from patina.pipeline.scan.tile_overlap import overlap_notes
 from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.sources.reader import Candidate, Reader, Refusal
 
@@ -89,7 +91,12 @@ def scan(
     return Scan(
         tuple(usable),
         tuple(sorted(refusals, key=lambda r: (r.name, r.reason))),
-        (*notes, *pair_notes, *lost_notes(usable, files), *split_notes, *leaks.lines(fixed=fixes_leaks)),
+        (
+            *(*notes, *pair_notes, *lost_notes(usable, files), *split_notes),
+            *leaks.lines(fixed=fixes_leaks),
+            *share_notes(recipe.split, usable),
+            *overlap_notes(recipe.tiles, usable),
+        ),
         seen,
         ignored,
         hashed,

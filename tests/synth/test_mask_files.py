@@ -122,7 +122,7 @@ def test_a_mask_is_turned_as_its_photograph_is(tmp_path: Path) -> None:
 
 
 def test_only_masks_that_were_misread_change_the_fingerprint(tmp_path: Path) -> None:
-    """The digest of masks is that of their files alone, as it was; where the same bytes are read otherwise, it differs."""
+    """The digest of masks is that of their files alone, as it was; but where the same bytes are read otherwise."""
     import hashlib
 
     def digest_of(name: str) -> tuple[str, str]:
