@@ -78,7 +78,8 @@ def build_dataset(
         out: The dataset's folder, or an address such as s3://bucket/name.
         workers: Shards built side by side; 0 for one on each core.
         strict: Whether an input that must be set aside is an error.
-        max_set_aside: Share of unusable inputs, 0 to 1, above which a build stops.
+        max_set_aside: Share of unusable inputs, 0 to 1, above which a build stops. Ten are always allowed, but never
+            more than half of all.
         paranoid: Whether every source and shard is read and hashed, whatever its times say.
         replay: Samples to make again and compare when all is built.
         caption_batch: Photographs that a captioner's model sees at once; 0 for as many as suit the device.

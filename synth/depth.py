@@ -62,6 +62,12 @@ class Depths:
     def __post_init__(self) -> None:
         _ = self._files  # a folder that cannot work is found here, before any work starts
 
+    def path_for(self, photograph: str) -> Path | None:
+        """Where a photograph's depth map lies; None for the prior, and where there is none for it."""
+        if not self.folder or self.missing_input(photograph):
+            return None
+        return self._files[self._named(photograph)]
+
     def digest_for(self, photograph: str) -> str:
         """The sha256 of a photograph's depth map; "" for the prior.
 
@@ -176,16 +182,17 @@ class FromDepth(Rendered, Protocol):
     depth: str
 
     @cached_property
-    def _depths(self) -> Depths:
+    def depths(self) -> Depths:
+        """Where its depth comes from."""
         return Depths(self.depth)
 
     def missing_input(self, name: str) -> str:
         """Its depth map, where there is a folder of them."""
-        return self._depths.missing_input(name)
+        return self.depths.missing_input(name)
 
     def side_input_digest(self, name: str) -> str:
         """The digest of its depth map, where there is a folder of them."""
-        return self._depths.digest_for(name)
+        return self.depths.digest_for(name)
 
     def settings(self) -> dict[str, Any]:
         """As the protocol says; of a folder of depth maps only that there is one: `side_input_digest` tells them."""
@@ -199,8 +206,8 @@ def as_truth(depth: Depth, step: float) -> Map:
     return np.clip(levels, 0, 65535, out=levels).astype(np.uint16)
 
 
-def _read(path: Path) -> tuple[str, Depth]:
-    """A file's sha256 and its depth, unknown places filled in."""
+def read_map(path: Path) -> tuple[str, Depth, NDArray[np.bool_]]:
+    """A depth map's sha256, its metres as they are, H×W float32, and where they are known. Raises SettingError."""
     try:
         data = path.read_bytes()
         if path.suffix.lower() == ".npy":
@@ -220,7 +227,13 @@ def _read(path: Path) -> tuple[str, Depth]:
     known = depth > 0
     if not known.any():
         raise SettingError(f"depth: expected distances above 0 in {path}, found none")
-    return hashlib.sha256(data).hexdigest(), np.clip(_filled(depth, known), NEAREST, FARTHEST)
+    return hashlib.sha256(data).hexdigest(), depth, known
+
+
+def _read(path: Path) -> tuple[str, Depth]:
+    """A file's sha256 and its depth, unknown places filled in."""
+    digest, depth, known = read_map(path)
+    return digest, np.clip(_filled(depth, known), NEAREST, FARTHEST)
 
 
 def _filled(depth: Depth, known: NDArray[np.bool_]) -> Depth:

@@ -63,7 +63,14 @@ FolderArgument = Annotated[
 ]
 WorkersOption = Annotated[int, typer.Option(min=0, help="How much is done side by side; 0: one for each core.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="An input that must be set aside is an error.")]
-AsideOption = Annotated[float, typer.Option(min=0, max=1, help="Share of unusable inputs that stops a build.")]
+AsideOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share of unusable inputs that stops a build; ten are always allowed, but never more than half of all.",
+    ),
+]
 RunnerOption = Annotated[
     RunnerChoice, typer.Option(help="What builds shards: threads or processes here, or a cluster of Dask or Ray.")
 ]

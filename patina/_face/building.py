@@ -78,7 +78,8 @@ def build(
     out            the dataset's folder, made if it is not there, or an address such as s3://bucket/name.
     workers        shards built side by side, on threads of this process; 0: one on each core.
     strict         whether an input that must be set aside is an error.
-    max_set_aside  share of unusable inputs, 0 to 1, above which nothing is built.
+    max_set_aside  share of unusable inputs, 0 to 1, above which nothing is built; ten are always allowed, but never
+                   more than half of all, and with `strict` none.
     keep           versions that stay, this one among them: OUT@previous is the one before.
     paranoid       whether every photograph and shard is read and hashed, whatever its times say.
 

@@ -28,6 +28,7 @@ from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
 from patina.pipeline.plan.cost import memory_warning
+from patina.pipeline.plan.depth_maps import depth_notes
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.side_folders import side_folder_notes
@@ -41,6 +42,10 @@ from patina.pipeline.sources.reader import Refusal
 from patina.pipeline.versions import KEEP
 from patina.pipeline.versions.lease import open_dataset
 from patina.pipeline.versions.version import VersionError, built_folder, expect_home
+
+ALWAYS_ALLOWED = 10
+"""Inputs that may be set aside whatever share they are, as long as they are no more than half: a handful of bad files
+among few is an accident, and the budget is about sources that are broken as a whole. `--strict` allows none."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class Options:
 
     workers        threads for scanning (the runner has its own).
     strict         whether an input that must be set aside is an error.
-    max_set_aside  share of the inputs, 0 to 1, above which a build stops: then the sources are broken as a whole.
+    max_set_aside  share of the inputs, 0 to 1, above which a build stops: then the sources are broken as a whole. Up to
+                   ALWAYS_ALLOWED never stop it, more than half always do.
     paranoid       whether every source and every shard is read and hashed, whatever its times say.
     captioning     on what devices, and how many photographs at a time, a captioner's model runs.
     keep           versions of the dataset that stay beside those that somebody reads: the newest ones, from 1.
@@ -164,7 +170,8 @@ def plan_from_stores(
     sources = tuple(s for s in usable if s.digest in captions.assigned)
     wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
     damage = _damage(out, place, built, stores.scans, options.paranoid)
-    found = replace(found, notes=(*found.notes, *side_folder_notes(recipe), *_unused(recipe, sources)))
+    side_notes = [*side_folder_notes(recipe), *depth_notes(recipe, sources, stores.scans, options.workers)]
+    found = replace(found, notes=(*found.notes, *side_notes, *_unused(recipe, sources)))
     rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
@@ -212,12 +219,12 @@ def check_budget(planned: PlannedBuild, options: Options) -> None:
         )
     if options.strict and bad:
         raise BuildError(f"{bad} of {total} inputs cannot be used, and --strict was asked for:{first}{more}")
-    # A handful of bad files among few is an accident; the budget is about sources that are broken as a whole.
-    allowed = min(max(10, int(options.max_set_aside * total)), total // 2)
+    allowed = min(max(ALWAYS_ALLOWED, int(options.max_set_aside * total)), total // 2)
     if bad > allowed:
         raise BuildError(
             f"{bad} of {total} inputs cannot be used, more than the {allowed} allowed (--max-set-aside "
-            f"{options.max_set_aside:g}); are the sources what you meant?{first}{more}"
+            f"{options.max_set_aside:g}; {ALWAYS_ALLOWED} are always allowed, but never more than half); are the "
+            f"sources what you meant?{first}{more}"
         )
 
 

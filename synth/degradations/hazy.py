@@ -83,7 +83,7 @@ class Hazy(FromDepth):
         check_values("patches", self.patches, 0, 1)
         if self.light not in LIGHTS:
             raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
-        _ = self._depths
+        _ = self.depths
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`beta` and `visibility` (metres; 0 if beta is), `airlight` (A of red, green and blue in 0..1, in the domain
@@ -102,7 +102,7 @@ class Hazy(FromDepth):
             "patches": draw_value(rng, self.patches),
             "light": self.light,
             "seed": rng.seed(),
-            **self._depths.draw(rng, place),
+            **self.depths.draw(rng, place),
         }
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
@@ -110,7 +110,7 @@ class Hazy(FromDepth):
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
-        depth = self._depths.of(image, params)
+        depth = self.depths.of(image, params)
         thickness = _way(depth, params)
         thickness *= np.float32(-params["beta"])
         linear = params["light"] == "linear"

@@ -93,7 +93,7 @@ class Rainy(FromDepth):
         check_values("veil", self.veil, 0, 20)
         if self.light not in LIGHTS:
             raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
-        _ = self._depths
+        _ = self.depths
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`rate`, `angle`, `exposure`, `brightness`, `aperture`, `veil` and `light` as above, the drops' `seed`, the
@@ -108,7 +108,7 @@ class Rainy(FromDepth):
             "light": self.light,
             "seed": rng.seed(),
             "airlight": round(0.6 * power_of(brightness(image), 2.2), 6),
-            **self._depths.draw(rng, place),
+            **self.depths.draw(rng, place),
         }
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
@@ -131,7 +131,7 @@ class Rainy(FromDepth):
         """`image` behind the far drops' haze. They take away twice their cross-sections: β = π·8000/Λ³·10⁻⁶ a metre."""
         slope = _slope(params["rate"])
         beta = math.pi * PER_MM / (slope * slope * slope) * 1e-6 * params["veil"]
-        t = fast_exp(self._depths.of(image, params) * np.float32(-beta))
+        t = fast_exp(self.depths.of(image, params) * np.float32(-beta))
         air = np.float32(params["airlight"])
         return to_encoded(np.asarray((to_linear(image) - air) * t[..., None] + air, np.float32))
 

@@ -91,7 +91,7 @@ class Snowy(FromDepth):
         check_values("veil", self.veil, 0, 5)
         check_values("brightness", self.brightness, 0, 1)
         check_values("warmth", self.warmth, -1, 1)
-        _ = self._depths
+        _ = self.depths
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`rate`, `size`, `wind`, `exposure`, `aperture` and `veil` as above, `colour` (c of red, green and blue, in
@@ -104,7 +104,7 @@ class Snowy(FromDepth):
         level *= brightness(image)
         colour = to_linear(np.array([[[level * warm, level, level / warm]]], np.float32).clip(0, 1))[0, 0]
         params["colour"] = [round(float(part), 6) for part in colour]
-        return {**params, "seed": rng.seed(), **self._depths.draw(rng, place)}
+        return {**params, "seed": rng.seed(), **self.depths.draw(rng, place)}
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `alpha`.
@@ -114,7 +114,7 @@ class Snowy(FromDepth):
         fall = _Snowfall(params, *image.shape[:2])
         thickness = fall.flakes()
         if params["veil"]:
-            behind = np.clip(self._depths.of(image, params), fall.far, REACH) - np.float32(fall.far)
+            behind = np.clip(self.depths.of(image, params), fall.far, REACH) - np.float32(fall.far)
             thickness += behind * np.float32(fall.extinction * params["veil"])
         np.negative(thickness, out=thickness)
         clear = fast_exp(thickness)

@@ -28,7 +28,7 @@ from patina.pipeline.builder.runner import Threads
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError, BuildError, SourceError
 from patina.pipeline.format.manifest import load_manifest, read_sources
-from patina.pipeline.plan.planning import Options
+from patina.pipeline.plan.planning import ALWAYS_ALLOWED, Options
 from patina.pipeline.recipe.recipe import Recipe
 from patina.synth.image import Image
 from tests.pipeline.making import Built, encoded, photo, photos, picture, pixels, read_built, save, tiny_recipe
@@ -416,11 +416,21 @@ def test_too_many_bad_inputs_stop_a_build(tmp_path: Path) -> None:
         build(tiny_recipe(tmp_path), tmp_path / "out")
     lines = str(caught.value).splitlines()
     assert lines[0] == (
-        "12 of 32 inputs cannot be used, more than the 10 allowed (--max-set-aside 0.05); "
-        "are the sources what you meant?"
+        "12 of 32 inputs cannot be used, more than the 10 allowed (--max-set-aside 0.05; 10 are always allowed, but "
+        "never more than half); are the sources what you meant?"
     )
     assert lines[-1] == "  … and 7 more"
     assert len(build(tiny_recipe(tmp_path), tmp_path / "out", Options(max_set_aside=0.4)).planned.refusals) == 12
+
+
+def test_the_inputs_that_are_always_allowed_are_told_wherever_the_share_is() -> None:
+    from patina import build as public_build
+    from patina.flows.build_dataset import build_dataset
+    from patina.flows.cli.options import AsideOption
+
+    told = [public_build.__doc__, build_dataset.fn.__doc__, AsideOption.__metadata__[0].help]
+    assert ALWAYS_ALLOWED == 10
+    assert all("ten are always allowed, but never more than half" in " ".join(text.lower().split()) for text in told)
 
 
 def test_half_of_a_few_is_the_most_that_is_set_aside(tmp_path: Path) -> None:
