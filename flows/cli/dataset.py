@@ -26,7 +26,7 @@ from patina.flows.cli.options import (
     WithoutLinksOption,
     WorkersOption,
 )
-from patina.flows.cli.output import console, errors, escape, print_checked, print_plan, print_report
+from patina.flows.cli.output import console, errors, escape, print_checked, print_passed_over, print_plan, print_report
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.versions import KEEP
@@ -234,6 +234,7 @@ def calibrate(
     from patina.pipeline.progress import Meter
     from patina.pipeline.report.calibrate import calibrate as run
 
+    print_passed_over(photos.absolute())
     with TerminalEvents(errors) as events:
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
     rows = [figures.row for figures in found]

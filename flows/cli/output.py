@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from patina.pipeline.redaction import without_secrets
-from patina.pipeline.text import plain
+from patina.pipeline.text import plain, printable
 
 if TYPE_CHECKING:
     from patina.pipeline.builder.result import BuildResult
@@ -50,6 +51,15 @@ def print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
         console.print(escape(line), style=style or None)
     if len(lines) > limit:
         console.print(f"… and {len(lines) - limit} more", style=style or None)
+
+
+def print_passed_over(folder: Path) -> None:
+    """A note on the pictures of a folder of photographs that are of kinds that are not read, if there are any."""
+    from patina.pipeline.sources.passed_over import passed_over
+    from patina.pipeline.sources.reader import list_images
+
+    if note := passed_over(printable(str(folder)), list_images(str(folder), "PHOTOS").unread):
+        errors.print(f"note {escape(note)}", style="yellow")
 
 
 def print_report(report: BuildResult) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from patina.flows.cli.output import console, escape, print_lines
+from patina.flows.cli.output import console, escape, print_lines, print_passed_over
 
 
 def depth(
@@ -27,6 +27,7 @@ def depth(
     from patina.pipeline.progress import Meter
     from patina.training.restore.depth import write_depths
 
+    print_passed_over(photos)
     with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
         refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)
     print_lines([f"set aside {r.name}: {r.reason}" for r in refusals], 20, "yellow")
