@@ -9,6 +9,7 @@ import math
 import os
 import posixpath
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -18,17 +19,19 @@ from typing import Any, ClassVar
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns, locations
+from patina.pipeline.sources.json_keys import split_setting, text_at, text_keys, value_at
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below, walk
 from patina.pipeline.sources.rights import Rights, Stated, rights_in
 from patina.pipeline.sources.tar_index import SUFFIXES as TARS
 from patina.pipeline.sources.tar_index import tar_index, uncompressed
-from patina.pipeline.text import printable
+from patina.pipeline.text import nearest, one_line, printable
 
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 """A member's name: key up to the first dot of the base name, dot, extension."""
 
 LONGEST_TEXT = 1 << 20
+SHOWN_KEYS = 20
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -47,7 +50,9 @@ class WebDataset:
     lq, gt             extensions of the members with the degraded and the clean image, the one of them that a sample
                        has: "png,jpg" and "gt.png,gt.jpg". gt alone: clean images. Neither: pairs, if any sample has a
                        member gt.png, hq.jpg or the like beside a plain image or an lq.png; else the one plain image.
-    caption            extensions of the member with the caption, likewise.
+    caption            extensions of the member with the caption, likewise. json:caption is the text, or the first of the
+                       texts, under the key `caption` of the member json, as img2dataset and clip-retrieval write it;
+                       json:meta.caption a key within a key. "txt,json:caption": the first of both that a sample has.
     degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
                        parameters are taken over from the same json.
@@ -73,6 +78,9 @@ class WebDataset:
             raise SourceError('lq: expected gt beside it, such as lq = "png,jpg" and gt = "gt.png,gt.jpg"')
         if self.degradation:
             check_label(self.degradation)
+        for member, key in _caption_parts(self.caption):
+            if key and not _is_json(member):
+                raise SourceError(f"caption: expected a key of a member json, such as json:{key}, found {member}:{key}")
 
     @property
     def title(self) -> str:
@@ -98,6 +106,7 @@ class WebDataset:
         tars, refusals, notes = self._tars()
         samples = [s for tar in tars for s in tar.samples]
         roles = self._roles(samples)
+        captions = _Captions(_caption_parts(self.caption), samples)
         candidates: list[Candidate] = []
         ignored = sum(tar.ignored for tar in tars)
         for tar in tars:
@@ -106,11 +115,12 @@ class WebDataset:
                 continue
             with _Texts(tar.file) as texts:
                 for sample in tar.samples:
-                    found = self._candidate(sample, roles, texts, refusals)
+                    found = self._candidate(sample, roles, texts, captions, refusals)
                     if isinstance(found, Refusal):
                         refusals.append(found)
                     else:
                         candidates.append(found)
+        captions.expect_keys()
         if not candidates:
             first = f"; the first: {refusals[0].name} {refusals[0].reason}" if refusals else ""
             raise SourceError(
@@ -119,7 +129,9 @@ class WebDataset:
             )
         return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored, notes)
 
-    def _candidate(self, sample: _Sample, roles: _Roles, texts: _Texts, refusals: list[Refusal]) -> Candidate | Refusal:
+    def _candidate(
+        self, sample: _Sample, roles: _Roles, texts: _Texts, captions: _Captions, refusals: list[Refusal]
+    ) -> Candidate | Refusal:
         """What a sample gives; what ails its caption alone goes to `refusals`."""
         sides: list[str] = []
         for what, wanted in (("clean", roles.gt), ("degraded", roles.lq)):
@@ -135,12 +147,9 @@ class WebDataset:
             sides.append(found[0])
         asked = bool(sample.side) or (roles.lq is not None and not self.degradation)
         facts, trouble = _facts(sample, texts) if asked else ({}, "")
-        caption = ""
-        text = next((e for e in _extensions(self.caption) if e in sample.members), "")
-        if text:
-            caption, problem = texts.read(sample.members[text])
-            if problem:
-                refusals.append(Refusal(f"{sample.name}.{text}", f"{problem}; its image is taken without a caption"))
+        caption, member, problem = captions.read(sample, texts)
+        if problem:
+            refusals.append(Refusal(f"{sample.name}.{member}", f"{problem}; its image is taken without a caption"))
         lq, label, params = "", "", dict[str, float | int | str]()
         if roles.lq is not None:
             lq = sample.location(sides[1])
@@ -328,11 +337,75 @@ class _Texts:
             return "", f"is not UTF-8, it has byte 0x{data[error.start]:02x}"
 
 
-def _facts(sample: _Sample, texts: _Texts) -> tuple[Mapping[str, Any], str]:
+class _Captions:
+    """Reads samples' captions: from the first of the members, or of the keys of members json, that a sample has.
+
+    Raises SourceError for a member json without a key: its whole text is no sentence.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, str]], samples: Sequence[_Sample]) -> None:
+        self._parts = parts
+        self._there: Counter[tuple[str, str]] = Counter()
+        self._keys: dict[str, dict[str, None]] = defaultdict(dict)  # of each member, as they come
+        for member, key in parts:
+            if _is_json(member) and not key and (first := next((s for s in samples if member in s.members), None)):
+                with _Texts(Path(first.file)) as texts:
+                    keys = list(text_keys(_facts(first, texts, member)[0]))
+                known = [key for key in (*columns.CAPTION, *keys) if key in keys]
+                remedy = f"{member}:{known[0]}" if known else f"{member}:KEY"
+                raise SourceError(
+                    f"caption: the member {member} holds JSON and no sentence; name the key of the sentence, such as "
+                    f'caption = "{remedy}"; found in {first.name}.{member} the keys {_some(keys)}'
+                )
+
+    def read(self, sample: _Sample, texts: _Texts) -> tuple[str, str, str]:
+        """The caption; the member that was read for it; and what is wrong with it."""
+        for member, key in self._parts:
+            if member not in sample.members:
+                continue
+            if not key:
+                text, problem = texts.read(sample.members[member])
+                return text, member, problem
+            facts, problem = _facts(sample, texts, member)
+            text, other = text_at(facts, key)
+            self._there[member, key] += value_at(facts, key) is not None
+            if len(self._keys[member]) < SHOWN_KEYS:
+                self._keys[member] |= dict.fromkeys(text_keys(facts))
+            if text or problem or other:
+                return text, member, problem or other
+        return "", "", ""
+
+    def expect_keys(self) -> None:
+        """Raise SourceError for a key that no member had."""
+        for member, key in self._parts:
+            found = list(self._keys.get(member, ()))
+            if key and found and not self._there[member, key]:
+                raise SourceError(
+                    f"caption: no member {member} has a text under the key {key!r}; {nearest(key, found[:SHOWN_KEYS])}"
+                )
+
+
+def _caption_parts(setting: str) -> list[tuple[str, str]]:
+    """Member and key of each part of the setting; "" for a member that is the caption as a whole."""
+    parts = (split_setting(part) for part in setting.split(",") if part.strip())
+    return [(member.lstrip(".").lower(), key) for member, key in parts]
+
+
+def _is_json(member: str) -> bool:
+    return member == "json" or member.endswith(".json")
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names for a message, as many as it can bear."""
+    more = f" and {len(names) - SHOWN_KEYS} more" if len(names) > SHOWN_KEYS else ""
+    return one_line(", ".join(map(repr, names[:SHOWN_KEYS])) + more, 500) if names else "of no text"
+
+
+def _facts(sample: _Sample, texts: _Texts, member: str = "json") -> tuple[Mapping[str, Any], str]:
     """What a sample's member json says, if it is an object; and what is wrong with it."""
-    if "json" not in sample.members:
+    if member not in sample.members:
         return {}, ""
-    text, problem = texts.read(sample.members["json"])
+    text, problem = texts.read(sample.members[member])
     if problem:
         return {}, problem
     try:

@@ -227,7 +227,7 @@ def test_a_moved_table_is_the_same_setting_and_travels_when_pickled(tmp_path: Pa
         ("c.jsonl", "\n", "line 1: expected one of the columns name, .*, found none"),
         ("c.jsonl", '{"name": "x", "caption": "y"}\n{"name": \n', r"line 2: expected JSON, found .*\(column 10\)"),
         ("c.jsonl", '["x", "y"]', r"line 1: expected one object a line, found \['x', 'y'\]; write"),
-        ("c.jsonl", '{"name": "x", "text": ["y"]}', r"""line 1: expected a text under "text", found \['y'\]"""),
+        ("c.jsonl", '{"name": "x", "text": ["y", 3]}', r"""line 1: expected a text under "text", found \['y', 3\]"""),
         (
             "c.jsonl",
             '{"name": "x", "text": "y"}\n{"name": "x"}',
