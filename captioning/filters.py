@@ -96,7 +96,9 @@ class Filters:
                 "write a backslash before what stands for itself"
             ) from None
         if pattern and pattern.search(""):
-            raise CaptionError(f"refuse_pattern: {self.refuse_pattern!r} fits every caption; expected one that few have")
+            raise CaptionError(
+                f"refuse_pattern: {self.refuse_pattern!r} fits every caption; expected one that few have"
+            )
 
     def problem(self, text: str, prompt: str = "") -> str:
         """Why `text` is refused, in words that show it; "" if it is fine. `prompt`: what its captioner began with."""

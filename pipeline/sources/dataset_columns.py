@@ -140,7 +140,9 @@ def caption_column(datasets: ModuleType, features: Mapping[str, Any], wanted: st
         wanted = wanted.replace(MARK, ".")
     chosen = columns.pick(every, "caption", wanted, ())
     if chosen and not _has_text(datasets, feature_of(features, chosen)):
-        inner = [name for name in every if name.startswith(f"{chosen}.") and _has_text(datasets, feature_of(features, name))]
+        inner = [
+            name for name in every if name.startswith(f"{chosen}.") and _has_text(datasets, feature_of(features, name))
+        ]
         hint = f"; name a text within it, such as {inner[0]}" if inner else ""
         raise SourceError(f"caption: expected a column of texts, and {chosen!r} holds none{hint}")
     fitting = [name for name in features if _has_text(datasets, features[name])]

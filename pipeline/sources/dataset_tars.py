@@ -20,7 +20,8 @@ from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.sources.reader import walk
 from patina.pipeline.sources.tar_index import SUFFIXES as TARS
 from patina.pipeline.sources.tar_index import tar_index, uncompressed
-from patina.pipeline.sources.webdataset import split_name
+from patina.pipeline.sources.webdataset import REMEDY, example, split_name
+from patina.pipeline.text import printable
 
 TEXTS = frozenset({"txt", "text", "transcript", "caption"})
 OBJECTS = frozenset({"json", "jsn"})
@@ -31,41 +32,46 @@ Place = tuple[str, int, int]
 """A tar, and the offset and size of a member in it."""
 
 
-def tar_features(datasets: ModuleType, folder: str, name: str, split: str) -> Any:
-    """The features of the tars in a local folder whose samples differ in their members; None for all others, of which
-    the library finds out by itself."""
+def tar_features(datasets: ModuleType, folder: str, name: str, split: str) -> tuple[Any, list[str]]:
+    """The features of the tars in a local folder whose samples differ in their members, None for all others, of which
+    the library finds out by itself; and notes on what it passes over in tars."""
     if not any(path.lower().endswith(TARS) for path in walk(folder, "path", datasets=True)):
-        return None
+        return None, []
     builder = datasets.load_dataset_builder(folder, name or None)
-    if builder.info.features or "WebDataset" not in {kind.__name__ for kind in type(builder).__mro__}:
-        return None
+    if "WebDataset" not in {kind.__name__ for kind in type(builder).__mro__}:
+        return None, []
     wanted = re.split(r"[\[+]", split, maxsplit=1)[0]  # it may be a part, train[:10%]
     files = builder.config.data_files or {}
     tars = [str(path) for path in files.get(wanted, ()) if Path(str(path)).is_file()]
-    samples, members = _samples(tars)
-    if len({frozenset(extensions) for extensions in samples.values()}) < 2:
-        return None
-    return _features(datasets, members)
+    samples, members, notes = _samples(tars)
+    differ = len({frozenset(extensions) for extensions in samples.values()}) > 1
+    return _features(datasets, members) if differ and not builder.info.features else None, notes
 
 
-def _samples(tars: Sequence[str]) -> tuple[Mapping[tuple[str, str], set[str]], Mapping[str, list[Place]]]:
-    """The extensions of each sample, and the members of each extension. A tar that cannot be read is left to the
-    library, which says so."""
+def _samples(
+    tars: Sequence[str],
+) -> tuple[Mapping[tuple[str, str], set[str]], Mapping[str, list[Place]], list[str]]:
+    """The extensions of each sample, the members of each extension, and notes on what is no plain file. A tar that
+    cannot be read is left to the library, which says so."""
     samples: dict[tuple[str, str], set[str]] = {}
     members: dict[str, list[Place]] = {}
+    notes: list[str] = []
     for tar in tars:
         try:
             file = uncompressed(Path(tar))
             index = tar_index(file)
         except OSError:
             continue
+        if index.others:
+            unread = "; ".join(example(count, kind, first) for kind, count, first in index.others)
+            notes.append(f"{printable(Path(tar).name)} holds {unread}: they are not read; {REMEDY}")
         for path, offset, size in index.members:
             key, _ = split_name(path)
             if key:
                 extension = path.rpartition("/")[2].partition(".")[2]  # in the case in which the library has it
                 samples.setdefault((tar, key), set()).add(extension)
                 members.setdefault(extension, []).append((str(file), offset, size))
-    return samples, members
+    return samples, members, notes
 
 
 def _features(datasets: ModuleType, members: Mapping[str, Sequence[Place]]) -> Any:

@@ -58,6 +58,7 @@ PEEKED = 8  # rows that tell whether a column of bytes or texts holds images
 SOURCE = "json.source"  # the digest of a photograph, in patina's own datasets
 IN_CACHE = re.compile(r".*/(?:snapshots/[0-9a-f]{40}|downloads/(?:extracted/)?[0-9a-f]{64})/(.+)", re.DOTALL)
 
+
 @dataclass(frozen=True)
 class HuggingFace:
     """The rows of the split `split_name` of the dataset `path`: a name on the hub such as owner/set, or a folder (begun
@@ -139,9 +140,10 @@ class HuggingFace:
         used.
         """
         datasets = _library()
+        told: list[str] = []
         with _quiet(datasets):
             try:
-                data = self._load(datasets)
+                data = self._load(datasets, told)
                 features = dict(data.features or {}) or _first_features(datasets, data)
                 roles, notes = self._roles(datasets, features, data)
                 fingerprint = self._fingerprint(data)
@@ -164,10 +166,10 @@ class HuggingFace:
             raise SourceError(
                 f"path: none of the {len(found.refusals)} rows of {self._display_name} can be used{first}"
             )
-        return replace(found, notes=(*rights.notes, *notes))
+        return replace(found, notes=(*rights.notes, *told, *notes))
 
-    def _load(self, datasets: ModuleType) -> Any:
-        """The split as the library gives it: a Dataset, or an IterableDataset."""
+    def _load(self, datasets: ModuleType, notes: list[str]) -> Any:
+        """The split as the library gives it: a Dataset, or an IterableDataset. What it passes over goes to `notes`."""
         if self._is_local and not Path(self.path).is_dir():
             what = "a file" if Path(self.path).exists() else "nothing"
             raise SourceError(f"path: expected a folder with a dataset at {self.path}, found {what}")
@@ -178,7 +180,8 @@ class HuggingFace:
             return splits[self.split_name].with_format(None)
         if self._is_local and (Path(self.path) / "state.json").is_file():
             return datasets.load_from_disk(self.path).with_format(None)
-        features = tar_features(datasets, self.path, self.name, self.split_name) if self._is_local else None
+        features, told = tar_features(datasets, self.path, self.name, self.split_name) if self._is_local else (None, [])
+        notes += told
         return datasets.load_dataset(
             self.path,
             self.name or None,
@@ -188,9 +191,7 @@ class HuggingFace:
             features=features,
         ).with_format(None)  # a saved dataset may want its rows as tensors
 
-    def _roles(
-        self, datasets: ModuleType, features: Mapping[str, Any], data: Any
-    ) -> tuple[_Roles, tuple[str, ...]]:
+    def _roles(self, datasets: ModuleType, features: Mapping[str, Any], data: Any) -> tuple[_Roles, tuple[str, ...]]:
         """Which columns hold what; and notes."""
         names = list(features)
         inner = with_inner(features)
@@ -208,7 +209,9 @@ class HuggingFace:
                 f"{no_image(datasets, features)}"
             )
         stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
-        roles = _Roles(gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "", *stated, in_tars=IN_TARS <= {*names})
+        roles = _Roles(
+            gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "", *stated, in_tars=IN_TARS <= {*names}
+        )
         if lq and not self.degradation and not label:
             raise SourceError(
                 f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "

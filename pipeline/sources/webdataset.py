@@ -25,13 +25,21 @@ from patina.pipeline.sources.reader import Candidate, Found, Refusal, below, wal
 from patina.pipeline.sources.rights import Rights, Stated, rights_in
 from patina.pipeline.sources.tar_index import SUFFIXES as TARS
 from patina.pipeline.sources.tar_index import tar_index, uncompressed
-from patina.pipeline.text import nearest, one_line, printable
+from patina.pipeline.text import counted, nearest, one_line, printable, shown
 
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 """A member's name: key up to the first dot of the base name, dot, extension."""
 
 LONGEST_TEXT = 1 << 20
 SHOWN_KEYS = 20
+LONGEST_SHOWN = 200  # characters of a member's name
+OUT = "with .. in the name"
+REMEDY = "pack plain files, by names without .. and, for links, with `tar --dereference --hard-dereference`"
+QUIET = frozenset({".DS_Store", ".gitignore", ".gitattributes", ".gitkeep", ".nfs"})
+PAPERS = frozenset(
+    "LICENSE LICENCE README NOTICE COPYING AUTHORS CHANGELOG MANIFEST VERSION SHA256SUMS MD5SUMS".split()
+)
+"""What may lie beside samples without a word."""
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -127,6 +135,7 @@ class WebDataset:
                 f"path: expected samples with images in {self.path}, found none that can be used among {len(samples)} "
                 f"in {len(tars)} tar{'s' * (len(tars) != 1)}{first}"
             )
+        notes += [note for tar in tars for note in tar.notes]
         return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored, notes)
 
     def _candidate(
@@ -191,7 +200,21 @@ class WebDataset:
         clean = [e for e in present if _side(e) in columns.GT]
         degraded = [*plain, *(e for e in present if _side(e) in columns.LQ)]
         both = any(not set(clean).isdisjoint(s.members) and not set(degraded).isdisjoint(s.members) for s in samples)
-        return _Roles(tuple(clean), tuple(degraded)) if both else _Roles(tuple(plain or clean))
+        if both:
+            return _Roles(tuple(clean), tuple(degraded))
+        gt = tuple(plain or clean)
+        strange = {e for e in present if _side(e) and e not in gt and not columns.is_aside(e)}
+        for sample in samples:
+            if (
+                other := next((e for e in sample.members if e in strange), "")
+            ) and not sample.members.keys().isdisjoint(gt):
+                own = next(e for e in sample.members if e in gt)
+                raise SourceError(
+                    f"gt: expected one image in each sample, or a pair whose extensions tell which is clean; found in "
+                    f'{sample.name} the members {own} and {other}; name the clean one, as gt = "…", and for pairs the '
+                    'degraded one, as lq = "…", and their degradation'
+                )
+        return _Roles(gt)
 
     def _tars(self) -> tuple[list[_Tar], list[Refusal], list[str]]:
         """Every tar, indexed; those that cannot be read at all; and notes."""
@@ -282,13 +305,16 @@ class _Tar:
         self.file = file
         self.ignored = 0
         self.refusals: list[Refusal] = []
+        self.notes: list[str] = []
         stem = _stem(name)
         groups: dict[str, dict[str, Span]] = {}
         broken: dict[str, str] = {}
+        odd: dict[str, list[str]] = defaultdict(list)  # members that belong to no sample, by what ails them
         for path, offset, size in index.members:
             key, extension = split_name(path)
             if not key:
                 self.ignored += 1
+                odd[_oddity(path)].append(path)
                 continue
             members = groups.setdefault(key, {})
             if extension in members:
@@ -304,6 +330,16 @@ class _Tar:
                 Refusal(name, f"holds no sample: none of {len(index.members)} members is KEY.extension")
             )
         self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
+        unread = [example(count, kind, first) for kind, count, first in index.others]
+        unread += [
+            example(len(paths), f"member {ailment}", paths[0]) for ailment, paths in odd.items() if ailment == OUT
+        ]
+        if unread:
+            self.refusals.append(Refusal(name, f"holds {'; '.join(unread)}: they are not read; {REMEDY}"))
+        for ailment, paths in odd.items():
+            if ailment not in {"", OUT}:
+                what = example(len(paths), f"member {ailment}", paths[0])
+                self.notes.append(f"{name}: {what}: passed over, as no part of a sample (KEY.extension)")
         side = columns.held_out(own[1]) if (own := OWN.fullmatch(stem)) else ""
         self.samples = [
             _Sample(printable(f"{stem}/{key}"), str(file), members, side, rights.of(key))
@@ -418,12 +454,33 @@ def _facts(sample: _Sample, texts: _Texts, member: str = "json") -> tuple[Mappin
 def split_name(path: str) -> tuple[str, str]:
     """Key and extension (in small letters) of a member; two empty texts if it belongs to no sample.
 
-    Hidden files belong to none, such as macOS's `._photo.jpg`, nor does what has no extension.
+    Hidden files belong to none, such as macOS's `._photo.jpg`, nor does what has no extension, or leads out of the tar.
+    Absolute names are read as if they began below it.
     """
-    match = MEMBER.fullmatch(path.removeprefix("./"))
+    match = MEMBER.fullmatch("/".join(step for step in path.split("/") if step not in {"", "."}))
     if not match or any(step.startswith((".", "__MACOSX")) for step in match[1].split("/")):
         return "", ""
     return match[1], match[2].lower()
+
+
+def example(count: int, noun: str, first: str) -> str:
+    """How many members there are of a kind, and the first."""
+    head, _, tail = noun.partition(" with")
+    what = counted(count, head) + (f" with{tail}" if tail else "")
+    return f"{what}, such as {shown(printable(first), LONGEST_SHOWN)}"
+
+
+def _oddity(path: str) -> str:
+    """What ails a member that belongs to no sample, in words; "" for what systems and people put beside samples."""
+    steps = [step for step in path.split("/") if step not in {"", "."}]
+    if ".." in steps:
+        return OUT
+    base = steps[-1] if steps else ""
+    if base.startswith("._") or any(step in QUIET or step.startswith("__MACOSX") for step in steps):
+        return ""
+    if any(step.startswith(".") for step in steps):
+        return "with a hidden name or no key"
+    return "" if base.upper() in PAPERS else "with no extension"
 
 
 def _local(pattern: str) -> list[str]:
