@@ -139,8 +139,8 @@ class Sidecar(Captioner):
             remedy = ', or set several = "first" or "random"' if one_image else ""
             return Caption(
                 "",
-                f"two rows of {file}{more} fit {photo.name!r} and differ: {both}; keep one row, and name the photograph "
-                f"there by its path relative to the source's folder{remedy}",
+                f"two rows of {file}{more} fit {photo.name!r} and differ: {both}; keep one row, and name the "
+                f"photograph there by its path relative to the source's folder{remedy}",
             )
         owner = owners[rows[0].name]
         if owner.level != fit.level or len(owner.photos) > 1:

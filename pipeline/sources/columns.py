@@ -21,16 +21,16 @@ LICENCE = ("licence", "license")
 ATTRIBUTION = ("attribution",)
 
 AS_NEAR = 0.8
-"""Likeness, 0 to 1, from which an unknown name is taken for a slip: splt, captoin, titel; context and option are not."""
+"""Likeness, 0 to 1, from which an unknown name is taken for a slip: splt, captoin, titel; context is none."""
 
 _OF_FILES = "path paths file files filepath filename name names image images img imgs photo picture pic"
 OF_FILES = frozenset(_OF_FILES.split())
 """Words that may stand beside a known one without another meaning: lq_path, input_image."""
 
 _SIDE_PICTURES = """
-mask masks depth disparity seg segmentation semantic instance panoptic edge edges canny hed sketch lineart normal normals
-pose keypoints openpose scribble conditioning control thumb thumbnail preview icon alpha matte saliency flow heatmap
-annotation annotations annotated overlay transmission kernel streaks drops noise
+mask masks depth disparity seg segmentation semantic instance panoptic edge edges canny hed sketch lineart normal
+normals pose keypoints openpose scribble conditioning control thumb thumbnail preview icon alpha matte saliency flow
+heatmap annotation annotations annotated overlay transmission kernel streaks drops noise
 """
 SIDE_PICTURES = frozenset(_SIDE_PICTURES.split())
 """Words that name a picture beside a photograph, which is neither its clean nor its degraded version."""
@@ -40,8 +40,8 @@ width height length w h channels size bytes filesize resolution aspect ratio ori
 no number row unnamed url uri urls link href page hash md5 sha1 sha256 phash blurhash digest format mode mime type
 similarity score scores clip aesthetic nsfw punsafe unsafe pwatermark watermark status error message exif date time
 timestamp year month day created updated author artist photographer user owner source dataset set origin provider camera
-lens iso lat lon latitude longitude gps location country city tag tags keyword keywords category categories class classes
-language lang psnr ssim severity fold
+lens iso lat lon latitude longitude gps location country city tag tags keyword keywords category categories class
+classes language lang psnr ssim severity fold
 """
 FACTS = frozenset(_FACTS.split())
 """Words of columns that tell facts about a photograph, and that nobody takes for anything else."""

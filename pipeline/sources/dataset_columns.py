@@ -140,10 +140,9 @@ def caption_column(datasets: ModuleType, features: Mapping[str, Any], wanted: st
         wanted = wanted.replace(MARK, ".")
     chosen = columns.pick(every, "caption", wanted, ())
     if chosen and not _has_text(datasets, feature_of(features, chosen)):
-        inner = [
-            name for name in every if name.startswith(f"{chosen}.") and _has_text(datasets, feature_of(features, name))
-        ]
-        hint = f"; name a text within it, such as {inner[0]}" if inner else ""
+        within_it = [name for name in every if name.startswith(f"{chosen}.")]
+        texts = [name for name in within_it if _has_text(datasets, feature_of(features, name))]
+        hint = f"; name a text within it, such as {texts[0]}" if texts else ""
         raise SourceError(f"caption: expected a column of texts, and {chosen!r} holds none{hint}")
     fitting = [name for name in features if _has_text(datasets, features[name])]
     return chosen or columns.pick(fitting, "", "", known)

@@ -209,9 +209,9 @@ class HuggingFace:
                 f"{no_image(datasets, features)}"
             )
         stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
-        roles = _Roles(
-            gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "", *stated, in_tars=IN_TARS <= {*names}
-        )
+        caption = "" if caption in {*gt, *lq} else caption
+        in_tars = {*names} >= IN_TARS
+        roles = _Roles(gt, lq, caption, label if lq else "", stated[0], stated[1], stated[2], in_tars)
         if lq and not self.degradation and not label:
             raise SourceError(
                 f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "

@@ -266,7 +266,8 @@ class ListFile:
             hint = f"; did you mean {columns.slip_of(near, known)!r} by {near!r}?" if near else ""
             raise SourceError(
                 f"path: expected in {self.path} a column of clean images ({', '.join(known)}), found "
-                f'{columns.listed(header)}{hint}; name it in gt_column, or set format = "lines" if the list has no header'
+                f"{columns.listed(header)}{hint}; name it in gt_column, or set "
+                'format = "lines" if the list has no header'
             )
         return {"gt": gt, "lq": lq, "caption": caption, "degradation": label, "split": split}
 

@@ -101,10 +101,10 @@ def expect_clean(table: Table, exists: Callable[[str], bool]) -> None:
         if _most(said, _ends_in_label):
             found = next(text for text in said if _ends_in_label(text))
             raise SourceError(
-                f"path: {table.path} looks like DA-CLIP's table, which lists degraded images with titles such as 'a dog "
-                f"on grass: hazy', but is not wholly so: its columns are filepath and title, and most titles end in one "
-                f"of {', '.join(DACLIP_DEGRADATIONS)}; found {columns.listed(table.header)} and {shown(found)}; mend "
-                f"them{remedy}"
+                f"path: {table.path} looks like DA-CLIP's table, which lists degraded images with titles such as "
+                f"'a dog on grass: hazy', and is not wholly so: it should have columns filepath and title, and most "
+                f"titles should end in one of {', '.join(DACLIP_DEGRADATIONS)}; found {columns.listed(table.header)} "
+                f"and {shown(found)}; mend them{remedy}"
             )
         if column.lower() in columns.DEGRADATION and _most(said, _is_label):
             raise SourceError(
@@ -118,8 +118,8 @@ def expect_clean(table: Table, exists: Callable[[str], bool]) -> None:
         said = [row[column] for row in rows if row.get(column, "").strip() and row[column] != row.get(gt)]
         if _most(said, lambda path: _is_picture(path) and exists(path.strip())):
             raise SourceError(
-                f"path: {table.path} has two columns of images, {gt!r} and {column!r}, and their names do not tell which "
-                f'is clean; set gt_column and, for pairs, lq_column; or ignored_columns = ["{column}"]'
+                f"path: {table.path} has two columns of images, {gt!r} and {column!r}, and their names do not tell "
+                f'which is clean; set gt_column and, for pairs, lq_column; or ignored_columns = ["{column}"]'
             )
     expect_no_degraded_folder(table.path, (row.get(gt, "") for row in table.rows), remedy)
 

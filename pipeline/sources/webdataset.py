@@ -36,9 +36,8 @@ LONGEST_SHOWN = 200  # characters of a member's name
 OUT = "with .. in the name"
 REMEDY = "pack plain files, by names without .. and, for links, with `tar --dereference --hard-dereference`"
 QUIET = frozenset({".DS_Store", ".gitignore", ".gitattributes", ".gitkeep", ".nfs"})
-PAPERS = frozenset(
-    "LICENSE LICENCE README NOTICE COPYING AUTHORS CHANGELOG MANIFEST VERSION SHA256SUMS MD5SUMS".split()
-)
+_PAPERS = "LICENSE LICENCE README NOTICE COPYING AUTHORS CHANGELOG MANIFEST VERSION SHA256SUMS MD5SUMS"
+PAPERS = frozenset(_PAPERS.split())
 """What may lie beside samples without a word."""
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -58,8 +57,8 @@ class WebDataset:
     lq, gt             extensions of the members with the degraded and the clean image, the one of them that a sample
                        has: "png,jpg" and "gt.png,gt.jpg". gt alone: clean images. Neither: pairs, if any sample has a
                        member gt.png, hq.jpg or the like beside a plain image or an lq.png; else the one plain image.
-    caption            extensions of the member with the caption, likewise. json:caption is the text, or the first of the
-                       texts, under the key `caption` of the member json, as img2dataset and clip-retrieval write it;
+    caption            extensions of the member with the caption, likewise. json:caption is the text, or the first of
+                       the texts, under the key `caption` of the member json, where img2dataset and others write it;
                        json:meta.caption a key within a key. "txt,json:caption": the first of both that a sample has.
     degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
@@ -205,12 +204,11 @@ class WebDataset:
         gt = tuple(plain or clean)
         strange = {e for e in present if _side(e) and e not in gt and not columns.is_aside(e)}
         for sample in samples:
-            if (
-                other := next((e for e in sample.members if e in strange), "")
-            ) and not sample.members.keys().isdisjoint(gt):
-                own = next(e for e in sample.members if e in gt)
+            own = next((e for e in sample.members if e in gt), "")
+            other = next((e for e in sample.members if e in strange), "")
+            if own and other:
                 raise SourceError(
-                    f"gt: expected one image in each sample, or a pair whose extensions tell which is clean; found in "
+                    "gt: expected one image in each sample, or a pair whose extensions tell which is clean; found in "
                     f'{sample.name} the members {own} and {other}; name the clean one, as gt = "…", and for pairs the '
                     'degraded one, as lq = "…", and their degradation'
                 )
@@ -331,9 +329,7 @@ class _Tar:
             )
         self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
         unread = [example(count, kind, first) for kind, count, first in index.others]
-        unread += [
-            example(len(paths), f"member {ailment}", paths[0]) for ailment, paths in odd.items() if ailment == OUT
-        ]
+        unread += [example(len(odd[OUT]), f"member {OUT}", odd[OUT][0])] if OUT in odd else []
         if unread:
             self.refusals.append(Refusal(name, f"holds {'; '.join(unread)}: they are not read; {REMEDY}"))
         for ailment, paths in odd.items():
