@@ -46,6 +46,9 @@ classes language lang psnr ssim severity fold
 FACTS = frozenset(_FACTS.split())
 """Words of columns that tell facts about a photograph, and that nobody takes for anything else."""
 
+NAMES = frozenset({*GT, *LQ, *IMAGE, *CAPTION, *DEGRADATION, *SPLIT})
+"""Every name by which a column of a list is known."""
+
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -98,8 +101,10 @@ def is_aside(column: str) -> bool:
 
 
 def tells_facts(column: str) -> bool:
-    """Whether a column's name says that it holds facts such as sizes and addresses; so does one without a name."""
-    return FACTS.issuperset(word for word in words_of(column) if not word.isdecimal())
+    """Whether a column's name says that it holds facts such as sizes and addresses, of whatever: caption_id does, and so
+    does one without a name."""
+    words = {word for word in words_of(column) if not word.isdecimal()}
+    return not words or (words <= FACTS | OF_FILES | NAMES and not words.isdisjoint(FACTS))
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -28,6 +28,10 @@ MAGIC = (
 )
 """Bytes that a kind of image file has, where, and its suffix."""
 
+BYTES = frozenset({"binary", "large_binary", "binary_view"})
+TEXTS = frozenset({"string", "large_string", "string_view"})
+"""Kinds of columns, as Arrow calls them."""
+
 DEEPEST = 8  # objects within objects that are looked through
 
 
@@ -60,7 +64,7 @@ def image_columns(
     loose = [
         name
         for name, feature in features.items()
-        if _dtype(feature) in {"binary", "large_binary", "string", "large_string"} and not columns.tells_facts(name)
+        if _dtype(feature) in BYTES or (_dtype(feature) in TEXTS and not columns.tells_facts(name))
     ]
     found = peek(loose) if loose else {}
     return [name for name, feature in features.items() if is_image(datasets, feature) or found.get(name)]
@@ -101,14 +105,14 @@ def no_image(datasets: ModuleType, features: Mapping[str, Any]) -> str:
     for name, feature in features.items():
         if problem := refused(datasets, name, feature):
             return f"; {problem}"
-    texts = [c for c, f in features.items() if _dtype(f) in {"string", "large_string"} and c.lower() in columns.IMAGE]
+    texts = [c for c, f in features.items() if _dtype(f) in TEXTS and c.lower() in columns.IMAGE]
     return f"; if {texts[0]!r} holds paths, they lead to no file below the dataset's folder" if texts else ""
 
 
 def refused(datasets: ModuleType, name: str, feature: Any) -> str:
     """Why a column holds images and cannot be read, or was chosen and can hold none; "" if it can be read."""
     inner = getattr(feature, "feature", None) if not isinstance(feature, list) else feature[0]
-    if inner is not None and (is_image(datasets, inner) or _dtype(inner) in {"binary", "large_binary"}):
+    if inner is not None and (is_image(datasets, inner) or _dtype(inner) in BYTES):
         return f"the column {name!r} holds lists of images, and a row must have one: write a row for each"
     if isinstance(feature, dict) and not is_image(datasets, feature):
         images = [inner for inner, f in _leaves(feature, f"{name}.") if is_image(datasets, f)]
@@ -125,8 +129,7 @@ def expect_readable(datasets: ModuleType, setting: str, name: str, feature: Any)
         why = f"the column {name!r} holds lists of {_dtype(inner) or type(inner).__name__}, and no images"
     if not why and (isinstance(feature, list | dict) and not is_image(datasets, feature)):
         why = f"the column {name!r} holds objects or lists, and no images"
-    kinds = {"binary", "large_binary", "binary_view", "string", "large_string", "string_view"}
-    if not why and isinstance(feature, datasets.Value | datasets.ClassLabel) and dtype not in kinds:
+    if not why and isinstance(feature, datasets.Value | datasets.ClassLabel) and dtype not in BYTES | TEXTS:
         why = f"the column {name!r} holds {dtype}, and no images"
     if why:
         raise SourceError(f"{setting}: expected images, their files' bytes, or paths of files; {why}")
@@ -218,7 +221,7 @@ def _has_text(datasets: ModuleType, feature: Any) -> bool:
     if isinstance(feature, datasets.ClassLabel):
         return True
     inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
-    return _dtype(feature if inner is None else inner) in {"string", "large_string", "string_view"}
+    return _dtype(feature if inner is None else inner) in TEXTS
 
 
 def is_picture_name(text: str) -> bool:

@@ -276,14 +276,14 @@ class ListFile:
         for row in rows:
             entry = _Entry(
                 row.line,
-                row.cells.get(gt, "").strip(),
-                row.cells.get(lq, "").strip(),
-                row.cells.get(roles["caption"], ""),
-                columns.label_of(row.cells.get(roles["degradation"], "")),
-                row.cells.get(roles["split"], "").strip(),
+                row.cell(gt).strip(),
+                row.cell(lq).strip(),
+                row.cell(roles["caption"]),
+                columns.label_of(row.cell(roles["degradation"])),
+                row.cell(roles["split"]).strip(),
                 problem=row.problem,
             )
-            empty = next((c for c in (gt, lq) if c and not row.cells.get(c, "").strip()), "")
+            empty = next((c for c in (gt, lq) if c and not row.cell(c).strip()), "")
             yield replace(entry, problem=f"has no path in its column {empty!r}") if empty and not row.problem else entry
 
     def _table_rows(self, text: str, suffix: str) -> tuple[list[str], list[_Row]]:
@@ -320,6 +320,10 @@ class _Row:
     line: int
     cells: Mapping[str, str]
     problem: str = ""
+
+    def cell(self, column: str) -> str:
+        """What stands in a column; "" where there is none, even if the table has one without a name."""
+        return self.cells.get(column, "") if column else ""
 
 
 def _is_header(text: str) -> bool:
@@ -392,8 +396,8 @@ def _daclip_label(title: str) -> str:
 def _daclip(roles: Mapping[str, str], rows: Sequence[_Row], name: str) -> Iterator[_Entry]:
     side = columns.held_out(name.removeprefix("daclip_"))
     for row in rows:
-        lq = row.cells.get(roles["lq"], "").strip()
-        title = row.cells.get(roles["caption"], "")
+        lq = row.cell(roles["lq"]).strip()
+        title = row.cell(roles["caption"])
         caption, found, _ = title.rpartition(": ")  # a caption may hold ": " itself
         label = _daclip_label(title)
         problem = row.problem
@@ -401,7 +405,7 @@ def _daclip(roles: Mapping[str, str], rows: Sequence[_Row], name: str) -> Iterat
             problem = f"has no path in its column {roles['lq']!r}"
         elif not problem and (not found or columns.label_problem(label)):
             problem = f"has the title {title!r:.80}; expected one such as 'a dog on grass: hazy'"
-        split = row.cells.get(roles["split"], "").strip() or side
+        split = row.cell(roles["split"]).strip() or side
         yield _Entry(row.line, "", lq, caption, label, split, partner=True, problem=problem)
 
 

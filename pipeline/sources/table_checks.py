@@ -33,9 +33,6 @@ ROLES = {
 }
 """The setting that names each role's column, and the names by which it is known."""
 
-EVERY = (columns.GT, columns.LQ, columns.IMAGE, columns.CAPTION, columns.DEGRADATION, columns.SPLIT)
-KNOWN = frozenset(name for names in EVERY for name in names)
-
 Rows = Sequence[Mapping[str, str]]
 
 
@@ -54,7 +51,7 @@ class Table:
     def strange(self) -> list[str]:
         """Columns that are no role's, bear no known name and were not named as passed over."""
         taken = {*self.roles.values(), *self.ignored}
-        return [c for c in self.header if c not in taken and c.lower() not in KNOWN]
+        return [c for c in self.header if c not in taken and c.lower() not in columns.NAMES]
 
 
 def expect_no_slip(table: Table, roles: Iterable[str], *, chosen: bool) -> None:
