@@ -11,7 +11,7 @@ import json
 import posixpath
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,6 +75,9 @@ class Sidecar(Captioner):
     def __post_init__(self) -> None:
         if self.several not in SEVERAL:
             raise CaptionError(f"several: expected one of {', '.join(SEVERAL)}, found {self.several!r}")
+        if self.several != "refuse" and Path(self.path).suffix.lower() not in READERS:
+            kinds = ", ".join(READERS)
+            raise CaptionError(f"several: expected a table ({kinds}) as path, found {self.path!r}; unset it")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise CaptionError(f"seed: expected a whole number from 0, found {self.seed!r}")
         if self.seed and self.several != "random":
@@ -118,14 +121,15 @@ class Sidecar(Captioner):
             first = f", such as {rows[0].name!r}" if rows else ""
             return [
                 f"captions: no row of {file} fits any of {_count(len(photos), 'photograph')}, such as "
-                f"{photos[0].name!r}; it has {_count(len(rows), 'row')}{first}: are the names relative to the source's "
-                "folder?"
+                f"{photos[0].name!r}; it has {_count(self._table.counts.total(), 'row')}{first}: are the names relative "
+                "to the source's folder?"
             ]
         found |= {row.name for name in others for row in self._table.find(name).rows}
         unused = [row for row in rows if row.name not in found]
         if not unused:
             return []
-        some = f"{_count(len(unused), 'row')} of {file} {'fits' if len(unused) == 1 else 'fit'} no photograph"
+        count = sum(self._table.counts[row.name] for row in unused)
+        some = f"{_count(count, 'row')} of {file} {'fits' if count == 1 else 'fit'} no photograph"
         return [f"captions: {some}; the first: {unused[0].name!r} ({unused[0].place})"]
 
     def _look_up(self, photo: Photo, fit: Fit, owners: Mapping[str, Owner]) -> Caption:
@@ -254,13 +258,17 @@ class Owner(NamedTuple):
 
 
 class Table:
-    """Rows by file name: whole, base name, and base name less its suffix, in this order. rows: the first of each name,
-    in the file's order."""
+    """Rows by file name: whole, base name, and base name less its suffix, in this order.
+
+    rows   the first of each name, in the file's order; counts: how many there are of each name.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._levels: tuple[dict[str, tuple[Row, ...]], ...] = ({}, {}, {})
+        self.counts: Counter[str] = Counter()
         for row in rows:
             keys = _keys(row.name)
+            self.counts[keys[0]] += 1
             row = row._replace(name=keys[0])  # noqa: PLW2901 - one spelling of a name
             for level, key in zip(self._levels, keys, strict=True):
                 found = level.setdefault(key, (row,))

@@ -101,8 +101,8 @@ def is_aside(column: str) -> bool:
 
 
 def tells_facts(column: str) -> bool:
-    """Whether a column's name says that it holds facts such as sizes and addresses, of whatever: caption_id does, and so
-    does one without a name."""
+    """Whether a column's name says that it holds facts such as sizes and addresses, of whatever: caption_id does; and
+    so does one without a name."""
     words = {word for word in words_of(column) if not word.isdecimal()}
     return not words or (words <= FACTS | OF_FILES | NAMES and not words.isdisjoint(FACTS))
 
