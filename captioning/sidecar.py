@@ -119,10 +119,10 @@ class Sidecar(Captioner):
         found = {row.name for photo in photos for row in self._table.find(photo.name).rows}
         if not found:
             first = f", such as {rows[0].name!r}" if rows else ""
+            there = f"{_count(self._table.counts.total(), 'row')}{first}"
             return [
                 f"captions: no row of {file} fits any of {_count(len(photos), 'photograph')}, such as "
-                f"{photos[0].name!r}; it has {_count(self._table.counts.total(), 'row')}{first}: are the names relative "
-                "to the source's folder?"
+                f"{photos[0].name!r}; it has {there}: are the names relative to the source's folder?"
             ]
         found |= {row.name for name in others for row in self._table.find(name).rows}
         unused = [row for row in rows if row.name not in found]

@@ -30,6 +30,7 @@ from patina.pipeline.text import counted, nearest, one_line, printable, shown
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 """A member's name: key up to the first dot of the base name, dot, extension."""
 
+CAPTION = "txt,caption.txt"
 LONGEST_TEXT = 1 << 20
 SHOWN_KEYS = 20
 LONGEST_SHOWN = 200  # characters of a member's name
@@ -72,7 +73,7 @@ class WebDataset:
     path: str = field(metadata={"folder": True})
     lq: str = ""
     gt: str = ""
-    caption: str = "txt,caption.txt"
+    caption: str = CAPTION
     degradation: str = ""
     degradation_field: str = "degradation"
     degradations: tuple[str, ...] = ()
@@ -135,6 +136,8 @@ class WebDataset:
                 f"in {len(tars)} tar{'s' * (len(tars) != 1)}{first}"
             )
         notes += [note for tar in tars for note in tar.notes]
+        if self.caption == CAPTION and not any(c.caption for c in candidates):
+            notes += captions.left_in_json(samples)
         return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored, notes)
 
     def _candidate(
@@ -406,6 +409,17 @@ class _Captions:
             if text or problem or other:
                 return text, member, problem or other
         return "", "", ""
+
+    def left_in_json(self, samples: Sequence[_Sample]) -> list[str]:
+        """A note if no sample has a caption of its own, and the first member json tells one."""
+        first = next((sample for sample in samples if "json" in sample.members), None)
+        if first is None:
+            return []
+        with _Texts(Path(first.file)) as texts:
+            keys = set(text_keys(_facts(first, texts)[0]))
+        key = next((key for key in columns.CAPTION if key in keys), "")
+        told = f"no sample has a member {CAPTION.replace(',', ' or ')}, and {first.name}.json has a text under {key!r}"
+        return [f'{told}; for captions from there set caption = "json:{key}"'] if key else []
 
     def expect_keys(self) -> None:
         """Raise SourceError for a key that no member had."""

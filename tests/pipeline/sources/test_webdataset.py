@@ -471,7 +471,11 @@ def test_a_member_json_as_a_whole_is_no_caption(tmp_path: Path) -> None:
         WebDataset(path, caption="json:txt").find()
     with pytest.raises(SourceError, match="expected a key of a member json, such as json:x, found txt:x"):
         WebDataset(path, caption="txt:x")
-    assert WebDataset(path, caption="txt").find().candidates[0].caption == ""
+    assert WebDataset(path, caption="txt").find().notes == []
+    assert WebDataset(path).find().notes == [
+        "no sample has a member txt or caption.txt, and a/0.json has a text under 'text'; for captions from there set "
+        'caption = "json:text"'
+    ]
 
 
 def test_what_stands_under_a_key_and_is_no_text_is_told(tmp_path: Path) -> None:
