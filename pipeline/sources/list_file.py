@@ -207,7 +207,7 @@ class ListFile:
             entries = list(_lines(text))
             if self.format == "auto" and not any(entry.lq for entry in entries):
                 remedy = '; write the line of a pair as LQ,GT, or set format = "lines" if these are clean photographs'
-                expect_no_degraded_folder(self.path, (entry.gt for entry in entries), remedy)
+                expect_no_degraded_folder(self.path, self.root, (entry.gt for entry in entries), remedy)
             return entries, []
         if kind == "jsonl":
             header, rows = _json_rows(text)
@@ -221,7 +221,7 @@ class ListFile:
         loose = [role for role in self._loose_roles if role == "split" or not daclip]
         expect_no_slip(table, loose, chosen=not daclip)
         if not daclip and not roles["lq"] and not self.gt_column:
-            expect_clean(table, lambda path: places.exists(places.locate(path)))
+            expect_clean(table, self.root, lambda path: places.exists(places.locate(path)))
         note = passed_over(table)
         entries = list(_daclip(roles, rows, self.title) if daclip else self._from_columns(roles, rows))
         return entries, [note] if note else []

@@ -81,10 +81,10 @@ def passed_over(table: Table) -> str:
     return f"{locations.base_name(table.path)}: {columns.listed(others)} {verb} passed over"
 
 
-def expect_clean(table: Table, exists: Callable[[str], bool]) -> None:
+def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None:
     """Raise SourceError if what is to be a list of clean photographs rather lists degraded ones.
 
-    exists: whether a path, as the table writes it, leads to a file.
+    root: where its relative paths start; exists: whether a path, as the table writes it, leads to a file.
     """
     gt = table.roles["gt"]
     rows = table.rows[:LOOKED_AT]
@@ -118,14 +118,14 @@ def expect_clean(table: Table, exists: Callable[[str], bool]) -> None:
                 f"path: {table.path} has two columns of images, {gt!r} and {column!r}, and their names do not tell "
                 f'which is clean; set gt_column and, for pairs, lq_column; or ignored_columns = ["{column}"]'
             )
-    expect_no_degraded_folder(table.path, (row.get(gt, "") for row in table.rows), remedy)
+    expect_no_degraded_folder(table.path, root, (row.get(gt, "") for row in table.rows), remedy)
 
 
-def expect_no_degraded_folder(path: str, images: Iterable[str], remedy: str) -> None:
-    """Raise SourceError for a clean image that lies in a folder LQ."""
+def expect_no_degraded_folder(path: str, root: str, images: Iterable[str], remedy: str) -> None:
+    """Raise SourceError for a clean image of the list `path` that lies in a folder LQ, which `root` itself may be."""
     sides = DEGRADED_FOLDERS | SIDES
     for image in images:
-        steps = image.replace("\\", "/").split("/")[:-1]
+        steps = [locations.base_name(root), *image.replace("\\", "/").split("/")[:-1]]
         folder = next((step for step in reversed(steps) if step.lower() in sides), "")  # the innermost one tells
         if folder.lower() in DEGRADED_FOLDERS:
             raise SourceError(

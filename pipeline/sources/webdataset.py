@@ -193,7 +193,7 @@ class WebDataset:
             return "", {}, f"is a pair without a degradation: no {self.degradation_field!r} in a member json, none set"
         return label, params, columns.label_problem(label)
 
-    def _roles(self, samples: Iterable[_Sample]) -> _Roles:
+    def _roles(self, samples: Sequence[_Sample]) -> _Roles:
         """Which extensions hold the clean and the degraded images: as set, or as all the samples have them."""
         if self.gt:
             return _Roles(_extensions(self.gt), _extensions(self.lq) if self.lq else None)
@@ -205,17 +205,23 @@ class WebDataset:
         if both:
             return _Roles(tuple(clean), tuple(degraded))
         gt = tuple(plain or clean)
+        self._expect_no_doubt(samples, gt, present)
+        return _Roles(gt)
+
+    def _expect_no_doubt(self, samples: Iterable[_Sample], gt: Sequence[str], present: Iterable[str]) -> None:
+        """Raise SourceError where a sample has images whose extensions do not tell which is clean."""
         strange = {e for e in present if _side(e) and e not in gt and not columns.is_aside(e)}
         for sample in samples:
             own = next((e for e in sample.members if e in gt), "")
             other = next((e for e in sample.members if e in strange), "")
-            if own and other:
+            if other and (own or not gt):
+                images = [own, other] if own else [e for e in sample.members if e in strange]
+                found = f"member{'s' * (len(images) > 1)} {' and '.join(images[:3])}"
                 raise SourceError(
                     "gt: expected one image in each sample, or a pair whose extensions tell which is clean; found in "
-                    f'{sample.name} the members {own} and {other}; name the clean one, as gt = "…", and for pairs the '
-                    'degraded one, as lq = "…", and their degradation'
+                    f'{sample.name} the {found}; name the clean one, as gt = "…", and for pairs the degraded one, as '
+                    'lq = "…", and their degradation'
                 )
-        return _Roles(gt)
 
     def _tars(self) -> tuple[list[_Tar], list[Refusal], list[str]]:
         """Every tar, indexed; those that cannot be read at all; and notes."""

@@ -157,3 +157,12 @@ def test_words_of_a_column_are_found_in_every_spelling() -> None:
         ("input", "image")
     }
     assert columns.words_of("LQPath") == ["lq", "path"]
+
+
+def test_the_folder_that_a_list_starts_at_counts_too(tmp_path: Path) -> None:
+    for side in ("LQ", "GT"):
+        (tmp_path / side).mkdir()
+    with pytest.raises(SourceError, match=r"'a\.png' lies in a folder 'LQ'"):
+        found(tmp_path / "LQ", "image\na.png\n")
+    assert found(tmp_path / "GT", "image\na.png\n").candidates
+    assert found(tmp_path / "LQ", "image\n../GT/a.png\n").candidates

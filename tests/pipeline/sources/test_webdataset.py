@@ -571,5 +571,8 @@ def test_two_images_of_a_sample_whose_extensions_do_not_tell_are_asked_about(tmp
     path = str(pack(tmp_path / "t.tar", {"a.jpg": b"1", f"a.{other}": b"2"}))
     with pytest.raises(SourceError, match=f"found in t/a the members jpg and {other}; name the clean one, as gt = "):
         WebDataset(path).find()
+    path_two = str(pack(tmp_path / "u.tar", {"a.left.png": b"1", "a.right.png": b"2"}))
+    with pytest.raises(SourceError, match=r"found in u/a the members left\.png and right\.png; name the clean one"):
+        WebDataset(path_two).find()
     assert len(WebDataset(path, gt=other, lq="jpg", degradation="hazy").find().candidates) == 1
     assert len(WebDataset(str(pack(tmp_path / "m.tar", {"a.jpg": b"1", "a.mask.png": b"2"}))).find().candidates) == 1
