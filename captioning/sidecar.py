@@ -74,7 +74,8 @@ class Sidecar(Captioner):
 
     def __post_init__(self) -> None:
         if self.several not in SEVERAL:
-            raise CaptionError(f"several: expected one of {', '.join(SEVERAL)}, found {self.several!r}")
+            why = "; an image has one caption, which its variants share" if self.several == "all" else ""
+            raise CaptionError(f"several: expected one of {', '.join(SEVERAL)}, found {self.several!r}{why}")
         if self.several != "refuse" and Path(self.path).suffix.lower() not in READERS:
             kinds = ", ".join(READERS)
             raise CaptionError(f"several: expected a table ({kinds}) as path, found {self.path!r}; unset it")

@@ -64,7 +64,8 @@ class HuggingFace:
     """The rows of the split `split_name` of the dataset `path`: a name on the hub such as owner/set, or a folder (begun
     with ./ or absolute) with its files or with what `save_to_disk` wrote.
 
-    split_name         rows of a validation or test split stay on that side, unless `split` says otherwise.
+    split_name         rows of a validation or test split, and those of which a column `split` says so, stay on that
+                       side, unless `split` says otherwise.
     name, revision     the dataset's configuration, and its branch, tag or commit on the hub; "" for its own defaults.
     image, lq          columns with the clean and the degraded image, as such, as a file's bytes, or as paths below the
                        folder; of several, "gt.png,gt.jpg", the one that a row has. "": pairs if the columns' names tell
@@ -211,7 +212,8 @@ class HuggingFace:
         stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
         caption = "" if caption in {*gt, *lq} else caption
         in_tars = {*names} >= IN_TARS
-        roles = _Roles(gt, lq, caption, label if lq else "", stated[0], stated[1], stated[2], in_tars)
+        side = columns.pick(names, "", "", columns.SPLIT)
+        roles = _Roles(gt, lq, caption, label if lq else "", stated[0], stated[1], stated[2], side, in_tars)
         if lq and not self.degradation and not label:
             raise SourceError(
                 f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "
@@ -252,13 +254,14 @@ class HuggingFace:
     def _read(
         self, datasets: ModuleType, data: Any, roles: _Roles, features: Mapping[str, Any], rights: Rights
     ) -> Found:
-        texts = (roles.caption, roles.label, roles.licence, roles.attribution, roles.source)
+        texts = (roles.caption, roles.label, roles.licence, roles.attribution, roles.source, roles.side)
         wanted = dict.fromkeys(c for c in (*roles.gt, *roles.lq, *texts) if c)
         own = [own_column(features, name) for name in wanted]
         data = data.select_columns(list(dict.fromkeys(own)))
         for column in (*roles.gt, *roles.lq):
             data = data.cast_column(column, datasets.Image(decode=False))
         class_names = _class_names(features.get(roles.label))
+        sides = _class_names(features.get(roles.side))
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
         for number, row in enumerate(data):
@@ -272,7 +275,8 @@ class HuggingFace:
             )
             owed = printable(_text_of(within(row, roles.attribution), ())) or owed
             licence, owed = without_secrets(licence), without_secrets(owed)  # what is found is kept in the cache
-            candidates.append(replace(found, licence=licence, attribution=owed))
+            held_out = columns.held_out(_text_of(within(row, roles.side), sides).strip())
+            candidates.append(replace(found, licence=licence, attribution=owed, split=held_out or found.split))
         return Found(_distinct(candidates), refusals)
 
     def _candidate(
@@ -425,7 +429,7 @@ class HuggingFace:
 @dataclass(frozen=True)
 class _Roles:
     """Columns of clean and of degraded images, and of texts: captions, labels, licences, attributions, digests of
-    sources. Empty where there are none."""
+    sources, sides. Empty where there are none. in_tars: whether the library reads the rows from tars."""
 
     gt: tuple[str, ...]
     lq: tuple[str, ...]
@@ -434,6 +438,7 @@ class _Roles:
     licence: str
     attribution: str
     source: str
+    side: str = ""
     in_tars: bool = False
 
 

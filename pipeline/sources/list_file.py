@@ -124,21 +124,25 @@ class ListFile:
         file = locations.base_name(self.path)
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
-        seen: set[tuple[str, str]] = set()
-        repeated = 0
+        seen: dict[tuple[str, str], _Entry] = {}
+        repeated = differing = 0
         degraded: dict[str, int] = {}
         for entry in map(places.with_partner, entries):
             gt, lq = places.locate(entry.gt), places.locate(entry.lq)
             problem = entry.problem or self._problem(entry, places)
-            if not problem and (gt, lq) in seen:
+            earlier = seen.get((gt, lq))
+            if not problem and earlier:
+                problem = _contradiction(entry, earlier)
+            if not problem and earlier:
                 repeated += 1  # lists are balanced that way; here `variants` and the trainer's weights do it
+                differing += entry.caption.strip() != earlier.caption.strip()
                 continue
             if not problem and lq in degraded:
                 problem = f"pairs {entry.lq} with another clean image than line {degraded[lq]} does"
             if problem:
                 refusals.append(Refusal(printable(f"{file}, line {entry.line}"), one_line(printable(problem), 500)))
                 continue
-            seen.add((gt, lq))
+            seen[gt, lq] = entry
             if lq:
                 degraded[lq] = entry.line
             label = "" if self.degradation or not lq else entry.degradation
@@ -149,7 +153,8 @@ class ListFile:
         names = places.names([c.path for c in candidates])
         named = [replace(c, name=names[c.path]) for c in candidates]
         lines = "line repeats an earlier one and counts" if repeated == 1 else "lines repeat earlier ones and count"
-        notes += [f"{file}: {repeated} {lines} once"] if repeated else []
+        others = f", {differing} of them with other captions, of which the first counts" if differing else ""
+        notes += [f"{file}: {repeated} {lines} once{others}"] if repeated else []
         return Found(sorted(named, key=lambda c: (c.name, c.lq)), refusals, 0, notes)
 
     def _problem(self, entry: _Entry, places: _Places) -> str:
@@ -313,6 +318,19 @@ class ListFile:
         if twice:
             raise SourceError(f"path: {self.path} has two columns {twice!r}; rename one of them")
         return header, rows
+
+
+def _contradiction(entry: _Entry, earlier: _Entry) -> str:
+    """What a line says of an image, or of a pair, otherwise than an earlier line did; empty if they agree."""
+    sides = [columns.SPLITS.get(e.split.lower(), "") for e in (entry, earlier)]
+    if sides[0] != sides[1]:
+        mine, first = (side or "none" for side in sides)
+        return f"says of {entry.gt} the split {mine}, and line {earlier.line} says {first}; keep one of them"
+    if entry.lq and entry.degradation != earlier.degradation:
+        return (
+            f"calls {entry.lq} {entry.degradation!r}, and line {earlier.line} {earlier.degradation!r}; keep one of them"
+        )
+    return ""
 
 
 @dataclass(frozen=True)

@@ -166,3 +166,23 @@ def test_tars_with_images_of_several_suffixes_are_read_whole(tmp_path: Path, ord
     found = HuggingFace(str(tmp_path / "set"), caption="json.caption").find()
     assert not found.refusals and [c.name for c in found.candidates] == [f"{i:03d}.{k}" for i, k in enumerate(kinds)]
     assert [c.caption for c in found.candidates] == [f"dog {i}" for i in range(16)]
+
+
+def test_rows_that_a_column_holds_out_stay_so(tmp_path: Path) -> None:
+    splits = ["train", "Test", "validation", None, "x"]
+    data = datasets.Dataset.from_list([{"image": png(i), "split": split} for i, split in enumerate(splits)])
+    (tmp_path / "set").mkdir()
+    data.to_parquet(str(tmp_path / "set" / "train.parquet"))
+    found = HuggingFace(str(tmp_path / "set")).find()
+    assert [c.split for c in found.candidates] == ["", "test", "val", "", ""]
+
+
+def test_links_in_tars_are_told(tmp_path: Path) -> None:
+    tar(tmp_path / "set" / "a.tar", [("a.png", png(0))])
+    with tarfile.open(tmp_path / "set" / "a.tar", "a") as packed:
+        info = tarfile.TarInfo("b.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "a.png"
+        packed.addfile(info)
+    found = HuggingFace(str(tmp_path / "set")).find()
+    assert len(found.candidates) == 1
+    assert [n.partition(":")[0] for n in found.notes] == ["a.tar holds 1 symbolic link, such as 'b.png → a.png'"]

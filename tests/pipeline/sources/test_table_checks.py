@@ -166,3 +166,21 @@ def test_the_folder_that_a_list_starts_at_counts_too(tmp_path: Path) -> None:
         found(tmp_path / "LQ", "image\na.png\n")
     assert found(tmp_path / "GT", "image\na.png\n").candidates
     assert found(tmp_path / "LQ", "image\n../GT/a.png\n").candidates
+
+
+def test_lines_that_contradict_an_earlier_one_are_told(tmp_path: Path) -> None:
+    rows = ["a.png,a dog,train", "a.png,a cat,train", "a.png,a dog,test", "b.png,x,val", "b.png,x,", "b.png,x,Valid"]
+    result = found(tmp_path, "\n".join(["gt,caption,split", *rows]))
+    assert [(c.name, c.caption, c.split) for c in result.candidates] == [
+        ("a.png", "a dog", "train"),
+        ("b.png", "x", "val"),
+    ]
+    assert {r.name: r.reason for r in result.refusals} == {
+        "list.csv, line 4": "says of a.png the split test, and line 2 says train; keep one of them",
+        "list.csv, line 6": "says of b.png the split none, and line 5 says val; keep one of them",
+    }
+    assert list(result.notes) == [
+        "list.csv: 2 lines repeat earlier ones and count once, 1 of them with other captions, of which the first counts"
+    ]
+    result = found(tmp_path, "gt,lq,label\na.png,l.png,hazy\na.png,l.png,rainy\n")
+    assert [r.reason for r in result.refusals] == ["calls l.png 'rainy', and line 2 'hazy'; keep one of them"]
