@@ -23,6 +23,9 @@ ATTRIBUTION = ("attribution",)
 AS_NEAR = 0.8
 """Likeness, 0 to 1, from which an unknown name is taken for a slip: splt, captoin, titel; context is none."""
 
+LONGEST_NAME = 64
+"""Characters of a column's name; a longer one is a sentence, and nobody's slip."""
+
 _OF_FILES = "path paths file files filepath filename name names image images img imgs photo picture pic"
 OF_FILES = frozenset(_OF_FILES.split())
 """Words that may stand beside a known one without another meaning: lq_path, input_image."""
@@ -87,6 +90,8 @@ def words_of(column: str) -> list[str]:
 def slip_of(column: str, known: Iterable[str]) -> str:
     """The known name that an unknown column's most likely was to be: by a slip, by another spelling, or by words such
     as path beside it; "" if it is something else."""
+    if len(column) > LONGEST_NAME:
+        return ""
     words = words_of(column)
     spelt = {"".join(words_of(name)): name for name in known}
     close = difflib.get_close_matches("".join(words), spelt, n=1, cutoff=AS_NEAR)

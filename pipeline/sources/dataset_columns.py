@@ -15,6 +15,7 @@ from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns
 from patina.pipeline.sources.json_keys import MARK, value_at
+from patina.pipeline.text import one_line, shown
 
 MAGIC = (
     (b"\x89PNG\r\n\x1a\n", 0, "png"),
@@ -106,18 +107,19 @@ def no_image(datasets: ModuleType, features: Mapping[str, Any]) -> str:
         if problem := refused(datasets, name, feature):
             return f"; {problem}"
     texts = [c for c, f in features.items() if _dtype(f) in TEXTS and c.lower() in columns.IMAGE]
-    return f"; if {texts[0]!r} holds paths, they lead to no file below the dataset's folder" if texts else ""
+    return f"; if {shown(texts[0])} holds paths, they lead to no file below the dataset's folder" if texts else ""
 
 
 def refused(datasets: ModuleType, name: str, feature: Any) -> str:
     """Why a column holds images and cannot be read, or was chosen and can hold none; "" if it can be read."""
     inner = getattr(feature, "feature", None) if not isinstance(feature, list) else feature[0]
     if inner is not None and (is_image(datasets, inner) or _dtype(inner) in BYTES):
-        return f"the column {name!r} holds lists of images, and a row must have one: write a row for each"
+        return f"the column {shown(name)} holds lists of images, and a row must have one: write a row for each"
     if isinstance(feature, dict) and not is_image(datasets, feature):
         images = [inner for inner, f in _leaves(feature, f"{name}.") if is_image(datasets, f)]
         if images:
-            return f"the column {name!r} holds objects with images, {' and '.join(images[:2])}: `flatten()` the dataset"
+            found = one_line(" and ".join(images[:2]), 200)
+            return f"the column {shown(name)} holds objects with images, {found}: `flatten()` the dataset"
     return ""
 
 
@@ -126,11 +128,11 @@ def expect_readable(datasets: ModuleType, setting: str, name: str, feature: Any)
     why = refused(datasets, name, feature)
     dtype = _dtype(feature)
     if not why and not is_image(datasets, feature) and (inner := getattr(feature, "feature", None)) is not None:
-        why = f"the column {name!r} holds lists of {_dtype(inner) or type(inner).__name__}, and no images"
+        why = f"the column {shown(name)} holds lists of {_dtype(inner) or type(inner).__name__}, and no images"
     if not why and (isinstance(feature, list | dict) and not is_image(datasets, feature)):
-        why = f"the column {name!r} holds objects or lists, and no images"
+        why = f"the column {shown(name)} holds objects or lists, and no images"
     if not why and isinstance(feature, datasets.Value | datasets.ClassLabel) and dtype not in BYTES | TEXTS:
-        why = f"the column {name!r} holds {dtype}, and no images"
+        why = f"the column {shown(name)} holds {dtype}, and no images"
     if why:
         raise SourceError(f"{setting}: expected images, their files' bytes, or paths of files; {why}")
 
@@ -145,8 +147,8 @@ def caption_column(datasets: ModuleType, features: Mapping[str, Any], wanted: st
     if chosen and not _has_text(datasets, feature_of(features, chosen)):
         within_it = [name for name in every if name.startswith(f"{chosen}.")]
         texts = [name for name in within_it if _has_text(datasets, feature_of(features, name))]
-        hint = f"; name a text within it, such as {texts[0]}" if texts else ""
-        raise SourceError(f"caption: expected a column of texts, and {chosen!r} holds none{hint}")
+        hint = f"; name a text within it, such as {one_line(texts[0], 200)}" if texts else ""
+        raise SourceError(f"caption: expected a column of texts, and {shown(chosen)} holds none{hint}")
     fitting = [name for name in features if _has_text(datasets, features[name])]
     return chosen or columns.pick(fitting, "", "", known)
 

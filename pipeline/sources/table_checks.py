@@ -65,10 +65,10 @@ def expect_no_slip(table: Table, roles: Iterable[str], *, chosen: bool) -> None:
                 continue
             if role != "gt" and there and all(there in row for row in table.rows if column in row):
                 continue
-            named = f', name it as {setting} = "{column}"' if chosen else ""
+            named = f", name it as {setting} = {column!r}" if chosen else ""
             raise SourceError(
                 f"path: {table.path} has a column {column!r}, which nobody knows; did you mean {meant!r}? rename it"
-                f'{named}, or, if it is something else, pass it over: ignored_columns = ["{column}"]'
+                f"{named}, or, if it is something else, pass it over: ignored_columns = [{column!r}]"
             )
 
 
@@ -90,7 +90,7 @@ def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None
     rows = table.rows[:LOOKED_AT]
     remedy = (
         "; if these are clean photographs all the same, say so: "
-        f'gt_column = "{gt}"; if they are degraded, set format = "daclip" for such a table, or name lq_column and '
+        f'gt_column = {shown(gt)}; if they are degraded, set format = "daclip" for such a table, or name lq_column and '
         "gt_column"
     )
     for column in table.header:
@@ -105,8 +105,8 @@ def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None
             )
         if column.lower() in columns.DEGRADATION and _most(said, _is_label):
             raise SourceError(
-                f"path: {table.path} tells degradations in its column {column!r}, such as {shown(said[0])}, and has no "
-                f"column of degraded images ({', '.join(columns.LQ)}), so that those in {gt!r} would become clean "
+                f"path: {table.path} tells degradations in its column {shown(column)}, such as {shown(said[0])}, and has "
+                f"no column of degraded images ({', '.join(columns.LQ)}), so that those in {shown(gt)} would become clean "
                 f"ones{remedy}"
             )
     for column in table.strange:
@@ -115,8 +115,8 @@ def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None
         said = [row[column] for row in rows if row.get(column, "").strip() and row[column] != row.get(gt)]
         if _most(said, lambda path: _is_picture(path) and exists(path.strip())):
             raise SourceError(
-                f"path: {table.path} has two columns of images, {gt!r} and {column!r}, and their names do not tell "
-                f'which is clean; set gt_column and, for pairs, lq_column; or ignored_columns = ["{column}"]'
+                f"path: {table.path} has two columns of images, {shown(gt)} and {shown(column)}, and their names do not "
+                f"tell which is clean; set gt_column and, for pairs, lq_column; or ignored_columns = [{shown(column)}]"
             )
     expect_no_degraded_folder(table.path, root, (row.get(gt, "") for row in table.rows), remedy)
 

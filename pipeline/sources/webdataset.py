@@ -217,10 +217,11 @@ class WebDataset:
             if other and (own or not gt):
                 images = [own, other] if own else [e for e in sample.members if e in strange]
                 found = f"member{'s' * (len(images) > 1)} {' and '.join(images[:3])}"
+                found = one_line(f"{sample.name} the {found}", 400)
                 raise SourceError(
                     "gt: expected one image in each sample, or a pair whose extensions tell which is clean; found in "
-                    f'{sample.name} the {found}; name the clean one, as gt = "…", and for pairs the degraded one, as '
-                    'lq = "…", and their degradation'
+                    f'{found}; name the clean one, as gt = "…", and for pairs the '
+                    'degraded one, as lq = "…", and their degradation'
                 )
 
     def _tars(self) -> tuple[list[_Tar], list[Refusal], list[str]]:
@@ -396,7 +397,7 @@ class _Captions:
                 remedy = f"{member}:{known[0]}" if known else f"{member}:KEY"
                 raise SourceError(
                     f"caption: the member {member} holds JSON and no sentence; name the key of the sentence, such as "
-                    f'caption = "{remedy}"; found in {first.name}.{member} the keys {_some(keys)}'
+                    f'caption = "{remedy}"; found in {one_line(first.name, 200)}.{member} the keys {_some(keys)}'
                 )
 
     def read(self, sample: _Sample, texts: _Texts) -> tuple[str, str, str]:
@@ -424,7 +425,8 @@ class _Captions:
         with _Texts(Path(first.file)) as texts:
             keys = set(text_keys(_facts(first, texts)[0]))
         key = next((key for key in columns.CAPTION if key in keys), "")
-        told = f"no sample has a member {CAPTION.replace(',', ' or ')}, and {first.name}.json has a text under {key!r}"
+        name = one_line(first.name, 200)
+        told = f"no sample has a member {CAPTION.replace(',', ' or ')}, and {name}.json has a text under {key!r}"
         return [f'{told}; for captions from there set caption = "json:{key}"'] if key else []
 
     def expect_keys(self) -> None:
@@ -433,7 +435,8 @@ class _Captions:
             found = list(self._keys.get(member, ()))
             if key and found and not self._there[member, key]:
                 raise SourceError(
-                    f"caption: no member {member} has a text under the key {key!r}; {nearest(key, found[:SHOWN_KEYS])}"
+                    f"caption: no member {member} has a text under the key {key!r}; "
+                    f"{one_line(nearest(key, found[:SHOWN_KEYS]), 500)}"
                 )
 
 
