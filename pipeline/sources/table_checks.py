@@ -87,14 +87,12 @@ def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None
     root: where its relative paths start; exists: whether a path, as the table writes it, leads to a file.
     """
     gt = table.roles["gt"]
-    rows = table.rows[:LOOKED_AT]
     remedy = (
-        "; if these are clean photographs all the same, say so: "
-        f'gt_column = {shown(gt)}; if they are degraded, set format = "daclip" for such a table, or name lq_column and '
-        "gt_column"
+        f"; if these are clean photographs all the same, say so: gt_column = {shown(gt)}; if they are degraded, set "
+        'format = "daclip" for such a table, or name lq_column and gt_column'
     )
     for column in table.header:
-        said = [row[column] for row in rows if column in row and row[column].strip()]
+        said = [row[column] for row in table.rows[:LOOKED_AT] if row.get(column, "").strip()]
         if _most(said, _ends_in_label):
             found = next(text for text in said if _ends_in_label(text))
             raise SourceError(
@@ -105,20 +103,28 @@ def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None
             )
         if column.lower() in columns.DEGRADATION and _most(said, _is_label):
             raise SourceError(
-                f"path: {table.path} tells degradations in its column {shown(column)}, such as {shown(said[0])}, and has "
-                f"no column of degraded images ({', '.join(columns.LQ)}), so that those in {shown(gt)} would become clean "
-                f"ones{remedy}"
+                f"path: {table.path} tells degradations in its column {shown(column)}, such as {shown(said[0])}, and "
+                f"has no column of degraded images ({', '.join(columns.LQ)}), so that those in {shown(gt)} would become "
+                f"clean ones{remedy}"
             )
-    for column in table.strange:
-        if columns.is_aside(column):
-            continue
-        said = [row[column] for row in rows if row.get(column, "").strip() and row[column] != row.get(gt)]
-        if _most(said, lambda path: _is_picture(path) and exists(path.strip())):
-            raise SourceError(
-                f"path: {table.path} has two columns of images, {shown(gt)} and {shown(column)}, and their names do not "
-                f"tell which is clean; set gt_column and, for pairs, lq_column; or ignored_columns = [{shown(column)}]"
-            )
+    _expect_one_column(table, gt, exists)
     expect_no_degraded_folder(table.path, root, (row.get(gt, "") for row in table.rows), remedy)
+
+
+def _expect_one_column(table: Table, gt: str, exists: Callable[[str], bool]) -> None:
+    """Raise SourceError for a second column of images."""
+
+    def leads_to_picture(path: str) -> bool:
+        return _is_picture(path) and exists(path.strip())
+
+    for column in table.strange:
+        rows = [row for row in table.rows[:LOOKED_AT] if row.get(column, "").strip() and row[column] != row.get(gt)]
+        if not columns.is_aside(column) and _most([row[column] for row in rows], leads_to_picture):
+            raise SourceError(
+                f"path: {table.path} has two columns of images, {shown(gt)} and {shown(column)}, and their names do "
+                "not tell which is clean; set gt_column and, for pairs, lq_column; or "
+                f"ignored_columns = [{shown(column)}]"
+            )
 
 
 def expect_no_degraded_folder(path: str, root: str, images: Iterable[str], remedy: str) -> None:
