@@ -104,7 +104,7 @@ def expect_clean(table: Table, root: str, exists: Callable[[str], bool]) -> None
         if column.lower() in columns.DEGRADATION and _most(said, _is_label):
             raise SourceError(
                 f"path: {table.path} tells degradations in its column {shown(column)}, such as {shown(said[0])}, and "
-                f"has no column of degraded images ({', '.join(columns.LQ)}), so that those in {shown(gt)} would become "
+                f"has no column of degraded images ({', '.join(columns.LQ)}), so those in {shown(gt)} would become "
                 f"clean ones{remedy}"
             )
     _expect_one_column(table, gt, exists)
