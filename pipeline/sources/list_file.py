@@ -132,7 +132,7 @@ class ListFile:
             problem = entry.problem or self._problem(entry, places)
             earlier = seen.get((gt, lq))
             if not problem and earlier:
-                problem = _contradiction(entry, earlier)
+                problem = self._contradiction(entry, earlier)
             if not problem and earlier:
                 repeated += 1  # lists are balanced that way; here `variants` and the trainer's weights do it
                 differing += entry.caption.strip() != earlier.caption.strip()
@@ -152,10 +152,19 @@ class ListFile:
             raise self._nothing(refusals)
         names = places.names([c.path for c in candidates])
         named = [replace(c, name=names[c.path]) for c in candidates]
-        lines = "line repeats an earlier one and counts" if repeated == 1 else "lines repeat earlier ones and count"
-        others = f", {differing} of them with other captions, of which the first counts" if differing else ""
-        notes += [f"{file}: {repeated} {lines} once{others}"] if repeated else []
+        notes += [f"{file}: {_repeats(repeated, differing)}"] if repeated else []
         return Found(sorted(named, key=lambda c: (c.name, c.lq)), refusals, 0, notes)
+
+    def _contradiction(self, entry: _Entry, earlier: _Entry) -> str:
+        """What a line says of an image, or of a pair, otherwise than an earlier line did; empty if they agree."""
+        sides = [columns.SPLITS.get(e.split.lower(), "") for e in (entry, earlier)]
+        if sides[0] != sides[1] and not self.split:
+            mine, first = (side or "none" for side in sides)
+            return f"says of {entry.gt} the split {mine}, and line {earlier.line} says {first}; keep one of them"
+        label, other = entry.degradation, earlier.degradation
+        if entry.lq and label != other and not self.degradation:
+            return f"calls {entry.lq} {label!r}, and line {earlier.line} {other!r}; keep one of them"
+        return ""
 
     def _problem(self, entry: _Entry, places: _Places) -> str:
         """Why an entry cannot be used; empty if it can."""
@@ -320,19 +329,6 @@ class ListFile:
         return header, rows
 
 
-def _contradiction(entry: _Entry, earlier: _Entry) -> str:
-    """What a line says of an image, or of a pair, otherwise than an earlier line did; empty if they agree."""
-    sides = [columns.SPLITS.get(e.split.lower(), "") for e in (entry, earlier)]
-    if sides[0] != sides[1]:
-        mine, first = (side or "none" for side in sides)
-        return f"says of {entry.gt} the split {mine}, and line {earlier.line} says {first}; keep one of them"
-    if entry.lq and entry.degradation != earlier.degradation:
-        return (
-            f"calls {entry.lq} {entry.degradation!r}, and line {earlier.line} {earlier.degradation!r}; keep one of them"
-        )
-    return ""
-
-
 @dataclass(frozen=True)
 class _Row:
     line: int
@@ -351,6 +347,13 @@ def _is_header(text: str) -> bool:
     return set(cells) <= {*paths, *columns.CAPTION, *columns.DEGRADATION, *columns.SPLIT} and not paths.isdisjoint(
         cells
     )
+
+
+def _repeats(count: int, differing: int) -> str:
+    """A sentence on lines that repeat earlier ones, `differing` of them with other captions."""
+    lines = "line repeats an earlier one and counts" if count == 1 else "lines repeat earlier ones and count"
+    others = f", {differing} of them with other captions, of which the first counts" if differing else ""
+    return f"{count} {lines} once{others}"
 
 
 def _lines(text: str) -> Iterator[_Entry]:

@@ -24,7 +24,7 @@ from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below, walk
 from patina.pipeline.sources.rights import Rights, Stated, rights_in
 from patina.pipeline.sources.tar_index import SUFFIXES as TARS
-from patina.pipeline.sources.tar_index import tar_index, uncompressed
+from patina.pipeline.sources.tar_index import TarIndex, tar_index, uncompressed
 from patina.pipeline.text import counted, nearest, one_line, printable, shown
 
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
@@ -338,6 +338,16 @@ class _Tar:
                 Refusal(name, f"holds no sample: none of {len(index.members)} members is KEY.extension")
             )
         self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
+        self._tell(name, index, odd)
+        side = columns.held_out(own[1]) if (own := OWN.fullmatch(stem)) else ""
+        self.samples = [
+            _Sample(printable(f"{stem}/{key}"), str(file), members, side, rights.of(key))
+            for key, members in groups.items()
+            if key not in broken
+        ]
+
+    def _tell(self, name: str, index: TarIndex, odd: Mapping[str, Sequence[str]]) -> None:
+        """Say what is no plain file, once for the tar, and what belongs to no sample, by what ails it."""
         unread = [example(count, kind, first) for kind, count, first in index.others]
         unread += [example(len(odd[OUT]), f"member {OUT}", odd[OUT][0])] if OUT in odd else []
         if unread:
@@ -346,12 +356,6 @@ class _Tar:
             if ailment not in {"", OUT}:
                 what = example(len(paths), f"member {ailment}", paths[0])
                 self.notes.append(f"{name}: {what}: passed over, as no part of a sample (KEY.extension)")
-        side = columns.held_out(own[1]) if (own := OWN.fullmatch(stem)) else ""
-        self.samples = [
-            _Sample(printable(f"{stem}/{key}"), str(file), members, side, rights.of(key))
-            for key, members in groups.items()
-            if key not in broken
-        ]
 
 
 class _Texts:

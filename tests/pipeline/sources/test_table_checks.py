@@ -184,3 +184,9 @@ def test_lines_that_contradict_an_earlier_one_are_told(tmp_path: Path) -> None:
     ]
     result = found(tmp_path, "gt,lq,label\na.png,l.png,hazy\na.png,l.png,rainy\n")
     assert [r.reason for r in result.refusals] == ["calls l.png 'rainy', and line 2 'hazy'; keep one of them"]
+
+
+def test_what_settings_say_of_all_lines_contradicts_none(tmp_path: Path) -> None:
+    text = "gt,lq,label,split\na.png,l.png,hazy,train\na.png,l.png,rainy,test\n"
+    result = found(tmp_path, text, degradation="snowy", split="val")
+    assert len(result.candidates) == 1 and not result.refusals
