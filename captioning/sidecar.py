@@ -113,7 +113,7 @@ class Sidecar(Captioner):
         if self._table is None:
             made = (_from_text_file(photo, self.path) for photo in photos)
             if not all(caption.missing for caption in made):
-                return []
+                return _shared_files(photos, self.path)
             where = f"in {Path(self.path).name}" if self.path else "beside it"
             return [f"captions: none of {_count(len(photos), 'photograph')} has a text file {where}"]
         file, rows = Path(self.path).name, self._table.rows
@@ -193,6 +193,28 @@ def _from_text_file(photo: Photo, folder: str) -> Caption:
         return _folded(text, repr(name))
     where = f" in {Path(folder).name}" if folder else ""
     return _no_caption(photo, where, f"write it into {name!r} {'there' if folder else 'beside it'}")
+
+
+def _shared_files(photos: Sequence[Photo], folder: str) -> list[str]:
+    """A note on text files that several different photographs have for theirs, x.txt of x.png and x.jpg."""
+    alike: dict[tuple[str, str], list[Photo]] = defaultdict(list)
+    for photo in photos:
+        alike[folder or photo.folder, posixpath.splitext(photo.name)[0]].append(photo)
+    shared: dict[str, dict[str, str]] = defaultdict(dict)  # by file, the photographs' names by digest
+    for (place, stem), group in alike.items():
+        for photo in group if len({photo.digest for photo in group}) > 1 else ():
+            names = (f"{photo.name}.txt", f"{stem}.txt")
+            if found := next((name for name in names if Path(place, name).is_file()), ""):
+                shared[str(Path(place, found))].setdefault(photo.digest, photo.name)
+    several = {file: named for file, named in shared.items() if len(named) > 1}
+    if not several:
+        return []
+    file, named = next(iter(several.items()))
+    what = (
+        f"{_count(len(several), 'text file')} {'is' if len(several) == 1 else 'are'} of several different photographs"
+    )
+    first, second, *_ = named.values()
+    return [f"captions: {what}; the first: {Path(file).name!r} of {first!r} and {second!r}"]
 
 
 def _folded(text: str, where: str) -> Caption:

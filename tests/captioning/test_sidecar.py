@@ -383,6 +383,21 @@ def test_text_files_that_are_not_there_at_all_are_told(tmp_path: Path) -> None:
     assert Sidecar().notes(photos) == []
 
 
+def test_a_text_file_of_several_photographs_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "x" / "1.txt", "a dog")
+    write(tmp_path / "x" / "2.txt", "a cat")
+    names = ("x/1.png", "x/1.jpg", "x/2.png", "y/1.png")
+    photos = [photo(name, tmp_path) for name in names]
+    told = "captions: 1 text file is of several different photographs; the first: '1.txt' of 'x/1.png' and 'x/1.jpg'"
+    assert Sidecar().notes(photos) == [told]
+    assert Sidecar(str(tmp_path)).notes([photo("x/2.png", at, digest=at) for at in ("/a", "/b")]) == [
+        "captions: 1 text file is of several different photographs; the first: '2.txt' of 'x/2.png' and 'x/2.png'"
+    ]
+    write(tmp_path / "x" / "1.jpg.txt", "a dog of its own")
+    assert Sidecar().notes(photos) == []
+    assert Sidecar().notes([photo(name, tmp_path, digest="d") for name in names]) == []
+
+
 # --- what cannot work -------------------------------------------------------------------------------------------------
 
 
