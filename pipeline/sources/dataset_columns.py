@@ -15,6 +15,7 @@ from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns
 from patina.pipeline.sources.json_keys import MARK, value_at
+from patina.pipeline.sources.pairs import SIDES
 from patina.pipeline.text import one_line, shown
 
 MAGIC = (
@@ -121,6 +122,21 @@ def refused(datasets: ModuleType, name: str, feature: Any) -> str:
             found = one_line(" and ".join(images[:2]), 200)
             return f"the column {shown(name)} holds objects with images, {found}: `flatten()` the dataset"
     return ""
+
+
+def expect_no_sides(datasets: ModuleType, features: Mapping[str, Any]) -> None:
+    """Raise SourceError where a column of classes, which the library makes of folders' names, tells degraded images
+    from clean ones: all of them are in one column of images."""
+    for column, feature in features.items():
+        names = list(getattr(feature, "names", None) or ()) if isinstance(feature, datasets.ClassLabel) else []
+        classes = {name.lower() for name in names}
+        if not classes.isdisjoint(columns.LQ) and not classes.isdisjoint({*columns.GT, *SIDES}):
+            found = one_line(", ".join(names), 200)
+            raise SourceError(
+                f"image: the column {shown(column)} has the classes {found}, so that degraded images lie among the "
+                'clean ones; read the folders as kind = "pairs", or name the column of images, as image = "image", if '
+                "all of them are clean"
+            )
 
 
 def expect_readable(datasets: ModuleType, setting: str, name: str, feature: Any) -> None:

@@ -27,6 +27,7 @@ from patina.pipeline.sources.dataset_columns import (
     by_name,
     caption_column,
     clean_beside,
+    expect_no_sides,
     expect_readable,
     image_columns,
     is_picture_name,
@@ -231,7 +232,12 @@ class HuggingFace:
         if gt:
             return ImageColumns(gt, lq)
         images = image_columns(datasets, features, lambda loose: self._peek(data, features, loose))
-        return ImageColumns(clean_beside(images, lq), lq) if lq else by_name(images)
+        if lq:
+            return ImageColumns(clean_beside(images, lq), lq)
+        found = by_name(images)
+        if not found.lq:
+            expect_no_sides(datasets, features)
+        return found
 
     def _peek(self, data: Any, features: Mapping[str, Any], loose: Sequence[str]) -> dict[str, bool]:
         """Which columns of bytes and of texts hold images, going by the first rows; texts in local folders alone."""

@@ -186,3 +186,15 @@ def test_links_in_tars_are_told(tmp_path: Path) -> None:
     found = HuggingFace(str(tmp_path / "set")).find()
     assert len(found.candidates) == 1
     assert [n.partition(":")[0] for n in found.notes] == ["a.tar holds 1 symbolic link, such as 'b.png → a.png'"]
+
+
+def test_folders_of_both_sides_are_no_clean_photographs(tmp_path: Path) -> None:
+    for side in ("LQ", "GT"):
+        photo(tmp_path / "set" / "train" / side / "a.png", seed=len(side))
+        photo(tmp_path / "set" / "train" / side / "b.png", seed=5)
+    with pytest.raises(SourceError, match=r"'label' has the classes GT, LQ, so that degraded.*kind = \"pairs\""):
+        HuggingFace(str(tmp_path / "set")).find()
+    assert len(HuggingFace(str(tmp_path / "set"), image="image").find().candidates) == 4
+    for kind in ("cat", "input"):
+        photo(tmp_path / "classes" / "train" / kind / "a.png", seed=len(kind))
+    assert len(HuggingFace(str(tmp_path / "classes")).find().candidates) == 2
