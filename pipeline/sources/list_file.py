@@ -24,6 +24,7 @@ from patina.pipeline.sources.table_checks import (
     Table,
     expect_clean,
     expect_no_degraded_folder,
+    expect_no_sides,
     expect_no_slip,
     passed_over,
 )
@@ -234,6 +235,8 @@ class ListFile:
         table = Table(self.path, header, [row.cells for row in rows if not row.problem], roles, self.ignored_columns)
         loose = [role for role in self._loose_roles if role == "split" or not daclip]
         expect_no_slip(table, loose, chosen=not daclip)
+        if not self.split:
+            expect_no_sides(table, chosen=not daclip)
         if not daclip and not roles["lq"] and not self.gt_column:
             expect_clean(table, self.root, lambda path: places.exists(places.locate(path)))
         note = passed_over(table)

@@ -72,6 +72,23 @@ def expect_no_slip(table: Table, roles: Iterable[str], *, chosen: bool) -> None:
             )
 
 
+def expect_no_sides(table: Table, *, chosen: bool) -> None:
+    """Raise SourceError for an unknown column whose cells are train, val and test, where no column tells the split.
+    chosen: as for `expect_no_slip`."""
+    if table.roles.get("split"):
+        return
+    for column in table.header:
+        if column in {*table.roles.values(), *table.ignored}:
+            continue
+        said = {row[column].strip().lower() for row in table.rows if row.get(column, "").strip()}
+        if said and said <= columns.SPLITS.keys() and any(map(columns.held_out, said)):
+            named = f"split_column = {shown(column)}" if chosen else "rename it to split"
+            raise SourceError(
+                f"path: {table.path} has a column {shown(column)} that says {', '.join(sorted(said))}, and no column "
+                f"split; if it holds photographs out, {named}, else ignored_columns = [{shown(column)}]"
+            )
+
+
 def passed_over(table: Table) -> str:
     """A sentence on columns that are not read and do not tell plain facts; "" if there is none."""
     others = [column for column in table.strange if not columns.tells_facts(column) and not columns.is_aside(column)]

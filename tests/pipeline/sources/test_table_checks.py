@@ -190,3 +190,17 @@ def test_what_settings_say_of_all_lines_contradicts_none(tmp_path: Path) -> None
     text = "gt,lq,label,split\na.png,l.png,hazy,train\na.png,l.png,rainy,test\n"
     result = found(tmp_path, text, degradation="snowy", split="val")
     assert len(result.candidates) == 1 and not result.refusals
+
+
+@pytest.mark.parametrize("name", ["subset", "partition", "set", "Usage", "fold"])
+def test_a_column_of_sides_under_another_name_is_asked_about(tmp_path: Path, name: str) -> None:
+    text = f"gt,{name}\na.png,train\nb.png,\nc.png,Test\n"
+    with pytest.raises(SourceError) as raised:
+        found(tmp_path, text)
+    assert f"has a column {name!r} that says test, train, and no column split; if it holds" in str(raised.value)
+    assert [c.split for c in found(tmp_path, text, split_column=name).candidates] == ["train", "", "test"]
+    for settings in ({"ignored_columns": (name,)}, {"split": "train"}):
+        assert len(found(tmp_path, text, **settings).candidates) == 3
+    assert len(found(tmp_path, f"gt,{name}\na.png,train\nb.png,train\n").candidates) == 2, "nothing is held out"
+    assert len(found(tmp_path, f"gt,{name}\na.png,test\nb.png,a test\n").candidates) == 2
+    assert len(found(tmp_path, f"gt,{name},split\na.png,test,train\n").candidates) == 1
