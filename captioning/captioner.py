@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -78,10 +78,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption, one line without control characters; or, where there is none, the problem in words and no text."""
+    """A caption, one line without control characters; or, where there is none, the problem in words and no text.
+
+    missing  whether nobody wrote one, for which a fallback is there; else what was written cannot be used.
+    """
 
     text: str
     problem: str = ""
+    missing: bool = field(default=False, compare=False)
 
 
 class Captioner(Protocol):
@@ -102,8 +106,17 @@ class Captioner(Protocol):
         ...
 
     def caption(self, photos: Sequence[Photo]) -> list[Caption]:
-        """One caption for each of `photos`, in their order. A problem with one photo never raises."""
+        """One caption for each of `photos`, in their order. A problem with one photo never raises.
+
+        Where one is not `stored`, `photos` are all that there are: what is written for one of them is not another's.
+        """
         ...
+
+    def notes(self, photos: Sequence[Photo], others: Iterable[str] = ()) -> list[str]:
+        """What there is to know of all photographs of a dataset together, such as rows of a table that fit none; it
+        stops nothing. `others`: names of files that were set aside."""
+        del photos, others
+        return []
 
     def prepare(self, run: Run) -> None:
         """Make ready for `stream`. Raises CaptionError, before any work, if the captioner cannot run here."""

@@ -88,18 +88,20 @@ def caption_all(
     text; if none has, the first one's problem is the image's.
     """
     run = run or Run()
+    photos = sorted(photos, key=lambda photo: (photo.name, photo.folder))
+    if not captioner.stored:
+        return _looked_up(captioner, photos, run, progress)
     names: dict[str, deque[Photo]] = {}
-    for photo in sorted(photos, key=lambda photo: (photo.name, photo.folder)):
+    for photo in photos:
         names.setdefault(photo.digest, deque()).append(photo)
     key = fingerprint(captioner)
-    made = {d: Caption(text) for d, text in store.get(names, key).items()} if captioner.stored else {}
+    made = {d: Caption(text) for d, text in store.get(names, key).items()}
     queue = [digest for digest in names if digest not in made]
     done, total = 0, len(queue)
     try:
         if queue:
             captioner.prepare(run)
-            if captioner.stored:
-                _compare_origins(captioner, store, key)
+            _compare_origins(captioner, store, key)
         while queue:
             asked = [names[digest].popleft() for digest in queue]
             again = []
@@ -116,8 +118,7 @@ def caption_all(
                         if names[digest]:
                             again.append(digest)
                             done -= 1
-                    if captioner.stored:
-                        store.put(texts, key)
+                    store.put(texts, key)
                     done += len(batch)
                     if progress:
                         progress(done, total)
@@ -125,6 +126,24 @@ def caption_all(
     finally:
         captioner.release()
     return {digest: made[digest] for digest in names}
+
+
+def _looked_up(
+    captioner: Captioner, photos: Sequence[Photo], run: Run, progress: Callable[[int, int], None] | None
+) -> dict[str, Caption]:
+    """The captions of a captioner that keeps none, which sees all photographs at once; by digest."""
+    made: dict[str, Caption] = {}
+    if photos:
+        captioner.prepare(run)
+    try:
+        for photo, caption in zip(photos, captioner.caption(photos) if photos else (), strict=True):
+            if made.setdefault(photo.digest, caption).problem and not caption.problem:
+                made[photo.digest] = caption
+    finally:
+        captioner.release()
+    if progress and made:
+        progress(len(made), len(made))
+    return made
 
 
 def _compare_origins(captioner: Captioner, store: Store, key: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import hashlib
 import io
 import json
 import posixpath
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +26,11 @@ __all__ = ["CaptionError", "Sidecar"]
 NAME_COLUMNS = ("name", "filepath", "file_name", "filename", "image")
 CAPTION_COLUMNS = ("caption", "title", "text")
 
+SEVERAL = ("refuse", "first", "random")
+"""What becomes of an image for which a table has several captions."""
+
+DELIMITERS = (",", "\t", ";", "|")
+
 MOST_SHOWN = 300
 """Characters that a message shows of what was found."""
 
@@ -36,13 +43,21 @@ class Sidecar(Captioner):
 
     path            "" for a text file beside each image: `photo.jpg.txt`, else `photo.txt`, all of it on one line.
                     A folder: the same, in a tree of its own that mirrors the images'. A file: a table with a header
-                    (.csv, .tsv), one object a line (.jsonl), or COCO's captions (.json). All of them UTF-8.
+                    (.csv, .tsv; its cells set apart by commas, tabs, semicolons or bars), one object a line (.jsonl),
+                    or COCO's captions (.json). All of them UTF-8.
     name_column     the table's column with file names; "" for the first there is of NAME_COLUMNS.
     caption_column  the column with captions; "" for the first there is of CAPTION_COLUMNS.
 
+    several         what becomes of an image that has several rows of one name, or a list of captions in JSON lines:
+                    `refuse` sets it aside, `first` takes the first in the file, `random` one that follows from `seed`,
+                    the image and the captions alone, wherever they stand. COCO's have the one with the lowest
+                    annotation id unless `random` is asked for. An image has one caption, which all its samples share:
+                    there is no rule that gives each variant its own.
+    seed            of `random`; another one draws anew.
+
     A photo's row is the one with its relative name; else with its base name; else with that less its suffix. Several
-    rows that fit equally well are a problem, unless they say the same. Of an image's captions in COCO, the one with
-    the lowest annotation id counts.
+    rows that fit equally well are a problem, unless they say the same. A row is one photograph's: where it fits two
+    different ones, the one that it fits better has it, and none if they fit equally well.
 
     A table is read once, when the captioner is made. Raises CaptionError if it is not there or broken.
     """
@@ -54,8 +69,20 @@ class Sidecar(Captioner):
     path: str = field(default="", metadata={"folder": True})
     name_column: str = ""
     caption_column: str = ""
+    several: str = "refuse"
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.several not in SEVERAL:
+            why = "; an image has one caption, which its variants share" if self.several == "all" else ""
+            raise CaptionError(f"several: expected one of {', '.join(SEVERAL)}, found {self.several!r}{why}")
+        if self.several != "refuse" and Path(self.path).suffix.lower() not in READERS:
+            kinds = ", ".join(READERS)
+            raise CaptionError(f"several: expected a table ({kinds}) as path, found {self.path!r}; unset it")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise CaptionError(f"seed: expected a whole number from 0, found {self.seed!r}")
+        if self.seed and self.several != "random":
+            raise CaptionError(f'seed: it serves several = "random" alone, found several = {self.several!r}; unset it')
         for setting, column in (("name_column", self.name_column), ("caption_column", self.caption_column)):
             if not isinstance(column, str):
                 raise CaptionError(f"{setting}: expected the name of a column, found {column!r}")
@@ -66,25 +93,69 @@ class Sidecar(Captioner):
 
     def settings(self) -> dict[str, Any]:
         """As the protocol says. Without the path: a file may move, and its captions count for themselves."""
-        return {"name_column": self.name_column, "caption_column": self.caption_column}
+        rule = {"several": self.several} if self.several != "refuse" else {}
+        drawn = {"seed": self.seed} if self.several == "random" else {}
+        return {"name_column": self.name_column, "caption_column": self.caption_column, **rule, **drawn}
 
     def caption(self, photos: Sequence[Photo]) -> list[Caption]:
-        """One caption for each photo, or the problem: none there, empty, not UTF-8, or several that differ."""
-        return [_from_text_file(photo, self.path) if self._table is None else self._look_up(photo) for photo in photos]
+        """One caption for each photo, or the problem: none there, empty, not UTF-8, several that differ, or a row that
+        fits two of them."""
+        table = self._table
+        if table is None:
+            return [_from_text_file(photo, self.path) for photo in photos]
+        owners = _owners(table, photos)
+        return [self._look_up(photo, table.find(photo.name), owners) for photo in photos]
 
-    def _look_up(self, photo: Photo) -> Caption:
-        assert self._table is not None
-        file, rows = Path(self.path).name, self._table.find(photo.name)
+    def notes(self, photos: Sequence[Photo], others: Iterable[str] = ()) -> list[str]:
+        """As the protocol says: captions that fit none of the photographs."""
+        if not photos:
+            return []
+        if self._table is None:
+            made = (_from_text_file(photo, self.path) for photo in photos)
+            if not all(caption.missing for caption in made):
+                return _shared_files(photos, self.path)
+            where = f"in {Path(self.path).name}" if self.path else "beside it"
+            return [f"captions: none of {_count(len(photos), 'photograph')} has a text file {where}"]
+        file, rows = Path(self.path).name, self._table.rows
+        found = {row.name for photo in photos for row in self._table.find(photo.name).rows}
+        if not found:
+            first = f", such as {rows[0].name!r}" if rows else ""
+            there = f"{_count(self._table.counts.total(), 'row')}{first}"
+            return [
+                f"captions: no row of {file} fits any of {_count(len(photos), 'photograph')}, such as "
+                f"{photos[0].name!r}; it has {there}: are the names relative to the source's folder?"
+            ]
+        found |= {row.name for name in others for row in self._table.find(name).rows}
+        unused = [row for row in rows if row.name not in found]
+        if not unused:
+            return []
+        count = sum(self._table.counts[row.name] for row in unused)
+        some = f"{_count(count, 'row')} of {file} {'fits' if count == 1 else 'fit'} no photograph"
+        return [f"captions: {some}; the first: {unused[0].name!r} ({unused[0].place})"]
+
+    def _look_up(self, photo: Photo, fit: Fit, owners: Mapping[str, Owner]) -> Caption:
+        file, rows = Path(self.path).name, fit.rows
         if not rows:
             return _no_caption(photo, f" in {file}", "add a row for it")
-        if len(rows) > 1:
-            both = " and ".join(f"{row.name!r} ({row.place})" for row in rows)
+        one_image = len({row.name for row in rows}) == 1
+        if len(rows) > 1 and not (one_image and self.several != "refuse"):
+            both = " and ".join(f"{row.name!r} ({row.place})" for row in rows[:2])
+            more = f", of {len(rows)}" if len(rows) > 2 else ""
+            remedy = ', or set several = "first" or "random"' if one_image else ""
             return Caption(
                 "",
-                f"two rows of {file} fit {photo.name!r} and differ: {both}; keep one row, and name the photograph "
-                "there by its path relative to the source's folder",
+                f"two rows of {file}{more} fit {photo.name!r} and differ: {both}; keep one row, and name the "
+                f"photograph there by its path relative to the source's folder{remedy}",
             )
-        return _folded(rows[0].text, f"{file}, {rows[0].place}")
+        owner = owners[rows[0].name]
+        if owner.level != fit.level or len(owner.photos) > 1:
+            return Caption("", _shared(photo, f"{rows[0].name!r} ({rows[0].place}) of {file}", fit.level, owner))
+        row = rows[0] if self.several != "random" else min(rows, key=lambda row: self._draw(photo, row))
+        return _folded(row.text, f"{file}, {row.place}")
+
+    def _draw(self, photo: Photo, row: Row) -> str:
+        """A number that orders an image's captions: the least is taken, so that one more displaces few."""
+        return hashlib.sha256(f"{self.seed}:{photo.digest}:{row.text}".encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
     def _table(self) -> Table | None:
@@ -104,7 +175,8 @@ class Sidecar(Captioner):
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise _broken(path, f"line {line}", "UTF-8", _bad_byte(error), "save the file as UTF-8") from None
-        return Table(READERS[path.suffix.lower()](path, text, (self.name_column, self.caption_column)))
+        reader, chosen = READERS[path.suffix.lower()], (self.name_column, self.caption_column)
+        return Table(reader(path, text, chosen, self.several == "random"))
 
 
 def _from_text_file(photo: Photo, folder: str) -> Caption:
@@ -123,13 +195,51 @@ def _from_text_file(photo: Photo, folder: str) -> Caption:
     return _no_caption(photo, where, f"write it into {name!r} {'there' if folder else 'beside it'}")
 
 
+def _shared_files(photos: Sequence[Photo], folder: str) -> list[str]:
+    """A note on text files that several different photographs have for theirs, x.txt of x.png and x.jpg."""
+    alike: dict[tuple[str, str], list[Photo]] = defaultdict(list)
+    for photo in photos:
+        alike[folder or photo.folder, posixpath.splitext(photo.name)[0]].append(photo)
+    shared: dict[str, dict[str, str]] = defaultdict(dict)  # by file, the photographs' names by digest
+    for (place, stem), group in alike.items():
+        for photo in group if len({photo.digest for photo in group}) > 1 else ():
+            names = (f"{photo.name}.txt", f"{stem}.txt")
+            if found := next((name for name in names if Path(place, name).is_file()), ""):
+                shared[str(Path(place, found))].setdefault(photo.digest, photo.name)
+    several = {file: named for file, named in shared.items() if len(named) > 1}
+    if not several:
+        return []
+    file, named = next(iter(several.items()))
+    what = (
+        f"{_count(len(several), 'text file')} {'is' if len(several) == 1 else 'are'} of several different photographs"
+    )
+    first, second, *_ = named.values()
+    return [f"captions: {what}; the first: {Path(file).name!r} of {first!r} and {second!r}"]
+
+
 def _folded(text: str, where: str) -> Caption:
     line = one_line(text)
-    return Caption(line) if line else Caption("", f"the caption in {where} is empty: write one")
+    return Caption(line) if line else Caption("", f"the caption in {where} is empty: write one", missing=True)
+
+
+def _shared(photo: Photo, row: str, level: int, owner: Owner) -> str:
+    """Why a photograph does not get the sentence of a row that fits another one, too."""
+    other = next(name for digest, name in owner.photos.items() if digest != photo.digest)
+    remedy = "name each of them there by its path relative to the source's folder"
+    if not level:
+        remedy = "both have this name in a source's folder: rename one, or write text files beside them"
+    better = f", which it fits {LEVELS[owner.level]}" if owner.level < level else ""
+    return (
+        f"the row {row} fits two different photographs, {photo.name!r} {LEVELS[level]} and {other!r}{better}; {remedy}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _no_caption(photo: Photo, where: str, remedy: str) -> Caption:
-    return Caption("", f"no caption for {photo.name!r}{where}: {remedy}, or set a fallback")
+    return Caption("", f"no caption for {photo.name!r}{where}: {remedy}, or set a fallback", missing=True)
 
 
 def _decode(data: bytes) -> str:
@@ -152,24 +262,63 @@ class Row(NamedTuple):
     place: str
 
 
+LEVELS = ("by its whole name", "by its base name", "by its base name less the suffix")
+"""How well a row may fit a photograph, the best first."""
+
+
+class Fit(NamedTuple):
+    """The rows that fit a name best, those that say the same once, in their order; and how well, as in LEVELS."""
+
+    rows: tuple[Row, ...]
+    level: int
+
+
+class Owner(NamedTuple):
+    """The photographs that a row fits best: how well, and their names by digest."""
+
+    level: int
+    photos: dict[str, str]
+
+
 class Table:
-    """Rows by file name: whole, base name, and base name less its suffix, in this order."""
+    """Rows by file name: whole, base name, and base name less its suffix, in this order.
+
+    rows   the first of each name, in the file's order; counts: how many there are of each name.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        # For each level and name the first row, and the first that says something else.
         self._levels: tuple[dict[str, tuple[Row, ...]], ...] = ({}, {}, {})
+        self.counts: Counter[str] = Counter()
         for row in rows:
-            for level, key in zip(self._levels, _keys(row.name), strict=True):
+            keys = _keys(row.name)
+            self.counts[keys[0]] += 1
+            row = row._replace(name=keys[0])  # noqa: PLW2901 - one spelling of a name
+            for level, key in zip(self._levels, keys, strict=True):
                 found = level.setdefault(key, (row,))
-                if len(found) == 1 and found[0].text != row.text:
+                if all(other.text != row.text for other in found):
                     level[key] = (*found, row)
+        self.rows = [found[0] for found in self._levels[0].values()]
 
-    def find(self, name: str) -> tuple[Row, ...]:
-        """The row that fits best; two, if equally good ones differ; or none."""
-        for level, key in zip(self._levels, _keys(name), strict=True):
+    def find(self, name: str) -> Fit:
+        """The rows that fit a photograph's name best; none if none does."""
+        for number, (level, key) in enumerate(zip(self._levels, _keys(name), strict=True)):
             if key in level:
-                return level[key]
-        return ()
+                return Fit(level[key], number)
+        return Fit((), len(LEVELS))
+
+
+def _owners(table: Table, photos: Sequence[Photo]) -> dict[str, Owner]:
+    """By the name of each row that fits a photograph, the different photographs that it fits best."""
+    owners: dict[str, Owner] = {}
+    for photo in photos:
+        fit = table.find(photo.name)
+        for row in fit.rows:
+            owner = owners.get(row.name)
+            if owner is None or fit.level < owner.level:
+                owner = owners[row.name] = Owner(fit.level, {})
+            if fit.level == owner.level:
+                owner.photos.setdefault(photo.digest, photo.name)
+    return owners
 
 
 def _keys(name: str) -> tuple[str, str, str]:
@@ -179,8 +328,9 @@ def _keys(name: str) -> tuple[str, str, str]:
     return whole, base, posixpath.splitext(base)[0]
 
 
-def _csv_rows(path: Path, text: str, columns: tuple[str, str]) -> Iterator[Row]:
-    lines = _csv_lines(path, text)
+def _csv_rows(path: Path, text: str, columns: tuple[str, str], every: bool) -> Iterator[Row]:
+    del every  # each row is one
+    lines = _csv_lines(path, text, columns)
     place, header = next(lines, ("line 1", []))
     header = [cell.strip() for cell in header]
     name, caption = (header.index(column) for column in _columns(path, place, header, columns))
@@ -191,12 +341,10 @@ def _csv_rows(path: Path, text: str, columns: tuple[str, str]) -> Iterator[Row]:
         yield _row(path, place, cells[name], cells[caption])
 
 
-def _csv_lines(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
+def _csv_lines(path: Path, text: str, columns: tuple[str, str]) -> Iterator[tuple[str, list[str]]]:
     """Cells of each line that has any, with its place: where it begins, since a quoted text may hold line ends."""
-    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    # DA-CLIP's daclip_train.csv, and others like it, are tab-separated in spite of the suffix.
-    tabs = path.suffix.lower() == ".tsv" or ("\t" in header and "," not in header)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",", strict=True)
+    delimiter = _delimiter(path, re.split(r"[\r\n]", text, maxsplit=1)[0], columns)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     begin = 1
     try:
         for cells in lines:
@@ -208,7 +356,24 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
         raise _broken(path, f"line {begin}", expected, str(error), remedy) from None
 
 
-def _jsonl_rows(path: Path, text: str, columns: tuple[str, str]) -> Iterator[Row]:
+def _delimiter(path: Path, header: str, columns: tuple[str, str]) -> str:
+    """What stands between the cells: what makes a header of which the columns are known.
+
+    The suffix does not tell: DA-CLIP's daclip_train.csv has tabs, and spreadsheets of half of Europe write semicolons.
+    """
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    for delimiter in sorted(DELIMITERS, key=lambda delimiter: delimiter != usual):
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter), [])]
+        except csv.Error:
+            continue
+        if all(_fitting(cells, *wanted) for wanted in _wanted(columns)):
+            return delimiter
+    return "\t" if "\t" in header and "," not in header else usual
+
+
+def _jsonl_rows(path: Path, text: str, columns: tuple[str, str], every: bool) -> Iterator[Row]:
+    del every  # each line, and each text of a list, is one
     names: tuple[str, str] | None = None
     # Not splitlines: JSON texts may hold other line separators, such as U+2028, as they are.
     for number, line in enumerate(text.split("\n"), 1):
@@ -218,29 +383,34 @@ def _jsonl_rows(path: Path, text: str, columns: tuple[str, str]) -> Iterator[Row
         if not isinstance(entry, dict):
             raise _broken(path, place, "one object a line", f"{entry!r:.60}", 'write {"name": …, "caption": …}')
         names = names or _columns(path, place, list(entry), columns)
-        yield _row(path, place, _get(path, place, entry, names[0], str), _get(path, place, entry, names[1], str))
+        said = entry.get(names[1])
+        texts = said if isinstance(said, list) and said and all(isinstance(t, str) for t in said) else None
+        for caption in texts or [_get(path, place, entry, names[1], str)]:
+            yield _row(path, place, _get(path, place, entry, names[0], str), caption)
     if names is None:
         _columns(path, "line 1", [], columns)
 
 
-def _coco_rows(path: Path, text: str, columns: tuple[str, str]) -> Iterator[Row]:
+def _coco_rows(path: Path, text: str, columns: tuple[str, str], every: bool) -> Iterator[Row]:
+    """The caption with the lowest annotation id of each image; with `every`, all of them."""
     del columns  # COCO's are fixed
     top = _parse_json(path, text, 1)
     images, annotations = (_coco_list(path, top, key) for key in ("images", "annotations"))
-    first: dict[Any, tuple[tuple[bool, Any], Row]] = {}  # image id -> its lowest annotation id so far, and the row
+    said: dict[Any, list[tuple[tuple[bool, Any], Row]]] = defaultdict(list)  # by image id: annotation id and row
     for place, entry in annotations:
         image, own = _get(path, place, entry, "image_id", int, str), _get(path, place, entry, "id", int, str)
-        order = (isinstance(own, str), own)
-        if image not in first or order < first[image][0]:
-            first[image] = (order, Row("", _get(path, place, entry, "caption", str), place))
+        found = ((isinstance(own, str), own), Row("", _get(path, place, entry, "caption", str), place))
+        if every or image not in said:
+            said[image].append(found)
+        elif found[0] < said[image][0][0]:
+            said[image] = [found]
     seen: dict[Any, str] = {}
     for place, entry in images:
         image = _get(path, place, entry, "id", int, str)
         if image in seen:
             raise _broken(path, place, "an id of its own", f"{image!r}, which {seen[image]} has too", "renumber one")
         seen[image] = place
-        if image in first:
-            row = first[image][1]
+        for _, row in sorted(said.get(image, ()), key=lambda found: found[0]):
             yield _row(path, row.place, _get(path, place, entry, "file_name", str), row.text)
 
 
@@ -281,10 +451,8 @@ def _get(path: Path, place: str, entry: Mapping[str, Any], key: str, *kinds: typ
 def _columns(path: Path, place: str, header: Sequence[str], chosen: tuple[str, str]) -> tuple[str, str]:
     """The columns with names and with captions, as the header writes them: those chosen, else the first known ones."""
     result = []
-    for setting, wanted, known in zip(
-        ("name_column", "caption_column"), chosen, (NAME_COLUMNS, CAPTION_COLUMNS), strict=True
-    ):
-        fit = [c for k in known for c in header if c.lower() == k] if not wanted else [c for c in header if c == wanted]
+    for setting, (wanted, known) in zip(("name_column", "caption_column"), _wanted(chosen), strict=True):
+        fit = _fitting(header, wanted, known)
         if not fit:
             expected = f"a column {wanted!r}" if wanted else f"one of the columns {', '.join(known)}"
             found = f"the columns {', '.join(map(repr, header))}" if header else "none"
@@ -293,6 +461,16 @@ def _columns(path: Path, place: str, header: Sequence[str], chosen: tuple[str, s
             raise _broken(path, place, f"one column {fit[0]!r}", "two", "rename one of them")
         result.append(fit[0])
     return result[0], result[1]
+
+
+def _wanted(chosen: tuple[str, str]) -> tuple[tuple[str, Sequence[str]], ...]:
+    """The column that is chosen for names, or "", and the known ones; and likewise for captions."""
+    return (chosen[0], NAME_COLUMNS), (chosen[1], CAPTION_COLUMNS)
+
+
+def _fitting(header: Sequence[str], wanted: str, known: Sequence[str]) -> list[str]:
+    """The columns that fit: the one that is wanted, else those of a known name in whatever case, the likelier first."""
+    return [c for c in header if c == wanted] if wanted else [c for k in known for c in header if c.lower() == k]
 
 
 def _row(path: Path, place: str, name: str, text: str) -> Row:
@@ -306,8 +484,8 @@ def _broken(path: Path, place: str, expected: str, found: str, remedy: str) -> C
     return CaptionError(f"{path}, {place}: expected {expected}, found {found}; {remedy}")
 
 
-READERS: dict[str, Callable[[Path, str, tuple[str, str]], Iterator[Row]]] = {
-    ".csv": _csv_rows,  # comma-separated; tab-separated where the header says so
+READERS: dict[str, Callable[[Path, str, tuple[str, str], bool], Iterator[Row]]] = {
+    ".csv": _csv_rows,  # comma-separated; by tabs, semicolons or bars where the header says so
     ".tsv": _csv_rows,  # tab-separated
     ".jsonl": _jsonl_rows,  # an object a line
     ".json": _coco_rows,  # images[].id, file_name and annotations[].id, image_id, caption

@@ -34,4 +34,5 @@ def _caption(photo: Photo) -> Caption:
     return Caption(
         "",
         f"no caption for {photo.name!r}: its source brings {found}; write one there, or set a fallback or a captioner",
+        missing=True,
     )

@@ -42,7 +42,7 @@ def lay_out(out: Path, captions: str = "csv") -> tuple[Path, Path]:
     if the two packages are not installed.
     """
     _copy_photographs(PHOTOS, out / "photos")
-    _copy(RECIPES / "demo-captions.csv", out / "captions.csv")
+    _copy_captions((PHOTOS,), out / "captions.csv")
     _copy(RECIPES / "demo.toml", out / "recipe.toml")
     if captions == "csv":
         return out / "recipe.toml", out / "dataset"
@@ -71,6 +71,7 @@ class Training:
 def lay_out_training(out: Path) -> Training:
     """Make what the training wants beside what `lay_out` makes. Raises RecipeError as that."""
     _copy_photographs(GREY_PHOTOS, out / "more")
+    _copy_captions((PHOTOS, GREY_PHOTOS), out / "training-captions.csv")
     _copy(RECIPES / "demo-training.toml", out / "training.toml")
     return Training(out / "training.toml", out / "training-set", out / "run")
 
@@ -99,6 +100,15 @@ def _copy_photographs(packages: Mapping[str, tuple[str, Sequence[str]]], target:
             raise RecipeError(f"the demo's photographs come inside {package}: pip install 'patina-ir[demo]'")
         for name in names:
             _copy(Path(spec.origin).parent / folder / name, target / name)
+
+
+def _copy_captions(sets: Sequence[Mapping[str, tuple[str, Sequence[str]]]], target: Path) -> None:
+    """Write the captions of these photographs, and no others: a row that fits none would be told."""
+    if target.exists():
+        return
+    names = {name for packages in sets for _, some in packages.values() for name in some}
+    header, *rows = (RECIPES / "demo-captions.csv").read_text("utf-8").splitlines(keepends=True)
+    target.write_text(header + "".join(row for row in rows if row.partition(",")[0] in names), "utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:

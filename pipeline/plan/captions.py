@@ -16,7 +16,10 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.reading import load_clean
 from patina.pipeline.scan.source import Source
 from patina.pipeline.sources.reader import Refusal
+from patina.pipeline.text import counted, one_line
 from patina.synth.image import Image
+
+LONGEST_REASON = 400  # characters of the first one that a note tells
 
 Problems = Mapping[tuple[str, str], str]
 """Why a model could not caption or judge an image, by fingerprint of the captioner or scorer and content digest."""
@@ -31,6 +34,7 @@ class CaptionState:
     refusals    sources without a usable caption, with reasons.
     to_caption  sources that a captioner has yet to see, by its place in the recipe's chain; to_score: sources and the
                 captions that are yet to be judged.
+    notes       what there is to know of the captions of all of them; it stops nothing.
     """
 
     assigned: Mapping[str, AssignedCaption | None] = field(repr=False)
@@ -38,6 +42,7 @@ class CaptionState:
     refusals: tuple[Refusal, ...]
     to_caption: Mapping[int, tuple[Source, ...]] = field(repr=False)
     to_score: tuple[tuple[Source, str], ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def pending(self) -> int:
@@ -46,16 +51,21 @@ class CaptionState:
 
 
 def resolve_captions(
-    recipe: Recipe, sources: Sequence[Source], store: CaptionStore, problems: Problems
+    recipe: Recipe,
+    sources: Sequence[Source],
+    store: CaptionStore,
+    problems: Problems,
+    set_aside: Sequence[str] = (),
 ) -> CaptionState:
     """Ask the recipe's captioners in turn for a sentence that passes its filters. Loads no model: what only a model can
-    tell, and has not told yet, is left pending."""
+    tell, and has not told yet, is left pending. `set_aside`: names of inputs that are no sources."""
     known: dict[str, AssignedCaption] = {}  # by content
     similarity: dict[str, float] = {}
     reasons: dict[str, str] = {}
     to_caption: dict[int, tuple[Source, ...]] = {}
     to_score: list[tuple[Source, str]] = []
     rest = list(sources)
+    unusable: dict[str, str] = {}  # why the first captioner's sentence cannot be used, by content
     for place, captioner in enumerate(chain_of(recipe)):
         captions = _captions(captioner, rest, store, problems)
         texts = {s.content: c.text for s in rest if (c := captions.get(s.content)) and not c.problem}
@@ -68,7 +78,7 @@ def resolve_captions(
             if caption is None:
                 unseen.append(source)
                 continue
-            reason = caption.problem or recipe.filters.problem(caption.text)
+            reason = caption.problem or recipe.filters.problem(caption.text, getattr(captioner, "prompt", ""))
             if not reason and recipe.similarity:
                 score = scores.get(content)
                 if score is None:
@@ -79,6 +89,8 @@ def resolve_captions(
                     similarity[content] = score
             if reason:
                 reasons.setdefault(content, reason)
+                if not caption.missing and not place:
+                    unusable[content] = reason
                 after.append(source)
             else:
                 known[content] = AssignedCaption(caption.text, label(captioner))
@@ -92,7 +104,30 @@ def resolve_captions(
         tuple(Refusal(s.names[0], reasons[s.content]) for s in rest),
         to_caption,
         tuple(to_score),
+        (*_notes_of(recipe, sources, set_aside), *_replaced(recipe, rest, sources, unusable)),
     )
+
+
+def _notes_of(recipe: Recipe, sources: Sequence[Source], set_aside: Sequence[str]) -> list[str]:
+    """What the captioners have to say of all photographs together."""
+    photos = [photo for source in sources for photo in photos_of(source)]
+    return [note for captioner in chain_of(recipe) for note in captioner.notes(photos, set_aside)]
+
+
+def _replaced(
+    recipe: Recipe, refused: Sequence[Source], sources: Sequence[Source], unusable: Mapping[str, str]
+) -> list[str]:
+    """A sentence on captions that are there, cannot be used, and had to be replaced by the fallback's."""
+    gone = {source.content for source in refused}
+    named = {s.content: s.names[0] for s in reversed(sources) if s.content in unusable and s.content not in gone}
+    if not recipe.fallback or not named:
+        return []
+    content, name = min(named.items(), key=lambda item: (item[1], item[0]))
+    what = f"{counted(len(named), 'caption')} by {label(recipe.captioner)} cannot be used"
+    return [
+        f"captions: {what}, and the fallback {label(recipe.fallback)} speaks instead; "
+        f"the first: {name}: {one_line(unusable[content], LONGEST_REASON)}"
+    ]
 
 
 @dataclass(frozen=True)

@@ -164,14 +164,16 @@ def plan_from_stores(
     lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
     usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
     problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
-    captions = resolve_captions(recipe, usable, stores.captions, problems)
+    aside = [refusal.name.partition(" with ")[0] for refusal in (*found.refusals, *lacking)]
+    aside += [found.leaks.names[content] for content in found.leaks.left_out]
+    captions = resolve_captions(recipe, usable, stores.captions, problems, aside)
     if captions.pending and recall_captions(recipe, place, built, usable, stores.captions):
-        captions = resolve_captions(recipe, usable, stores.captions, problems)
+        captions = resolve_captions(recipe, usable, stores.captions, problems, aside)
     sources = tuple(s for s in usable if s.digest in captions.assigned)
     wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
     damage = _damage(out, place, built, stores.scans, options.paranoid)
     side_notes = [*side_folder_notes(recipe), *depth_notes(recipe, sources, stores.scans, options.workers)]
-    found = replace(found, notes=(*found.notes, *side_notes, *_unused(recipe, sources)))
+    found = replace(found, notes=(*found.notes, *captions.notes, *side_notes, *_unused(recipe, sources)))
     rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}

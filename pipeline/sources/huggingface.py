@@ -12,40 +12,52 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from patina.pipeline.cache.scans import RECENT_NS
-from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.redaction import without_secrets
 from patina.pipeline.sources import columns, locations
+from patina.pipeline.sources.dataset_columns import (
+    ImageColumns,
+    by_name,
+    caption_column,
+    clean_beside,
+    expect_no_sides,
+    expect_readable,
+    image_columns,
+    is_picture_name,
+    no_image,
+    own_column,
+    suffix_of,
+    with_inner,
+    within,
+)
+from patina.pipeline.sources.dataset_tars import tar_features
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, walk
 from patina.pipeline.sources.rights import Rights, rights_in
-from patina.pipeline.text import printable
+from patina.pipeline.text import printable, shown
 
-VERSION = 3
+VERSION = 4
 """Raised when the reader says something else of the same dataset, so that all are read again."""
 
 HUB = "hf://datasets/"
 CAPTION = (*columns.CAPTION, "txt")  # `txt` in WebDatasets, patina's own among them
 DEGRADATION = (*columns.DEGRADATION, "json.degradation")
+IN_TARS = {"__key__", "__url__"}  # columns that the library gives to rows that it read from tars
+OTHER_SUFFIX = (
+    "; if its tar holds one of another suffix, which the library passes over behind the first samples, read a copy of "
+    'the tars with kind = "webdataset"'
+)
+LONGEST_PATH = 4096
+PEEKED = 8  # rows that tell whether a column of bytes or texts holds images
 SOURCE = "json.source"  # the digest of a photograph, in patina's own datasets
 IN_CACHE = re.compile(r".*/(?:snapshots/[0-9a-f]{40}|downloads/(?:extracted/)?[0-9a-f]{64})/(.+)", re.DOTALL)
-MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", 0, "png"),
-    (b"\xff\xd8\xff", 0, "jpg"),
-    (b"WEBP", 8, "webp"),
-    (b"II*\0", 0, "tif"),
-    (b"MM\0*", 0, "tif"),
-    (b"GIF8", 0, "gif"),
-    (b"BM", 0, "bmp"),
-    (b"ftypavif", 4, "avif"),
-)
-"""Bytes that a kind of image file has, where, and its suffix."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,15 @@ class HuggingFace:
     """The rows of the split `split_name` of the dataset `path`: a name on the hub such as owner/set, or a folder (begun
     with ./ or absolute) with its files or with what `save_to_disk` wrote.
 
-    split_name         rows of a validation or test split stay on that side, unless `split` says otherwise.
+    split_name         rows of a validation or test split, and those of which a column `split` says so, stay on that
+                       side, unless `split` says otherwise.
     name, revision     the dataset's configuration, and its branch, tag or commit on the hub; "" for its own defaults.
-    image, lq          columns with the clean and the degraded image; of several, "gt.png,gt.jpg", the one that a row
-                       has. "": pairs if the columns' names tell (gt or hq beside lq, or beside png and jpg as in
-                       patina's own datasets), else clean images from the first column of images.
-    caption            the column with captions; "": the first of caption, text, title, txt. The first of a list counts.
+    image, lq          columns with the clean and the degraded image, as such, as a file's bytes, or as paths below the
+                       folder; of several, "gt.png,gt.jpg", the one that a row has. "": pairs if the columns' names tell
+                       (gt or hq beside lq, or beside png and jpg as in patina's own datasets), else clean images from
+                       the only column of images. Of several whose names do not tell, the recipe must name one.
+    caption            the column with captions, json.caption for one within a column of objects; "": the first of
+                       caption, text, title, txt. The first of a list counts.
     degradation        the label of all pairs; else `degradation_column`; else the column degradation, label, or
                        json.degradation (a dot leads into a column of objects).
     streaming          read rows as they come, and put no copy of the dataset into the library's own cache.
@@ -127,11 +142,12 @@ class HuggingFace:
         used.
         """
         datasets = _library()
+        told: list[str] = []
         with _quiet(datasets):
             try:
-                data = self._load(datasets)
+                data = self._load(datasets, told)
                 features = dict(data.features or {}) or _first_features(datasets, data)
-                roles = self._roles(datasets, features)
+                roles, notes = self._roles(datasets, features, data)
                 fingerprint = self._fingerprint(data)
             except SourceError:
                 raise
@@ -152,10 +168,10 @@ class HuggingFace:
             raise SourceError(
                 f"path: none of the {len(found.refusals)} rows of {self._display_name} can be used{first}"
             )
-        return replace(found, notes=rights.notes)
+        return replace(found, notes=(*rights.notes, *told, *notes))
 
-    def _load(self, datasets: ModuleType) -> Any:
-        """The split as the library gives it: a Dataset, or an IterableDataset."""
+    def _load(self, datasets: ModuleType, notes: list[str]) -> Any:
+        """The split as the library gives it: a Dataset, or an IterableDataset. What it passes over goes to `notes`."""
         if self._is_local and not Path(self.path).is_dir():
             what = "a file" if Path(self.path).exists() else "nothing"
             raise SourceError(f"path: expected a folder with a dataset at {self.path}, found {what}")
@@ -166,53 +182,92 @@ class HuggingFace:
             return splits[self.split_name].with_format(None)
         if self._is_local and (Path(self.path) / "state.json").is_file():
             return datasets.load_from_disk(self.path).with_format(None)
+        features, told = tar_features(datasets, self.path, self.name, self.split_name) if self._is_local else (None, [])
+        notes += told
         return datasets.load_dataset(
             self.path,
             self.name or None,
             split=self.split_name,
             revision=self.revision or None,
             streaming=self.streaming,
+            features=features,
         ).with_format(None)  # a saved dataset may want its rows as tensors
 
-    def _roles(self, datasets: ModuleType, features: Mapping[str, Any]) -> _Roles:
-        """Which columns hold what."""
+    def _roles(self, datasets: ModuleType, features: Mapping[str, Any], data: Any) -> tuple[_Roles, tuple[str, ...]]:
+        """Which columns hold what; and notes."""
         names = list(features)
-        images = [name for name, feature in features.items() if _is_image(datasets, feature)]
-        caption = columns.pick(names, "caption", self.caption, CAPTION)
+        inner = with_inner(features)
+        caption = caption_column(datasets, features, self.caption, CAPTION)
         label = self.degradation_column
         if label:
-            columns.pick(_with_inner(features), "degradation_column", label, ())
+            columns.pick(inner, "degradation_column", label, ())
         elif not self.degradation:
-            label = columns.pick(_with_inner(features), "", "", DEGRADATION)
-        gt = _wanted(names, "image", self.image)
-        lq = _wanted(names, "lq", self.lq)
-        if not gt and not lq:
-            gt, lq = _by_name(images)
-        elif not gt:
-            others = [name for name in images if name not in lq]
-            gt = tuple(c for c in others if _side(c) in columns.GT) or tuple(others[:1])
+            label = columns.pick(inner, "", "", DEGRADATION)
+        chosen = self._image_roles(datasets, features, data)
+        gt, lq = chosen.gt, chosen.lq
         if not gt:
-            raise SourceError(f"image: expected a column of clean images, found {columns.listed(names)}; name one")
-        inner = _with_inner(features)
+            raise SourceError(
+                f"image: expected a column of clean images, found {columns.listed(names)}; name one"
+                f"{no_image(datasets, features)}"
+            )
         stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
-        roles = _Roles(gt, lq, "" if caption in {*gt, *lq} else caption, label if lq else "", *stated)
+        caption = "" if caption in {*gt, *lq} else caption
+        in_tars = {*names} >= IN_TARS
+        side = columns.pick(names, "", "", columns.SPLIT)
+        roles = _Roles(gt, lq, caption, label if lq else "", stated[0], stated[1], stated[2], side, in_tars)
         if lq and not self.degradation and not label:
             raise SourceError(
                 f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "
                 f"{columns.listed(names)}; name it in degradation_column, or set one label for all"
             )
-        return roles
+        return roles, tuple(f"{locations.base_name(self.path)}: {note}" for note in chosen.notes)
+
+    def _image_roles(self, datasets: ModuleType, features: Mapping[str, Any], data: Any) -> ImageColumns:
+        """The columns of images: those that are named, else by the names of all that there are."""
+        names = list(features)
+        gt, lq = _wanted(names, "image", self.image), _wanted(names, "lq", self.lq)
+        for setting, chosen in (("image", gt), ("lq", lq)):
+            for column in chosen:
+                expect_readable(datasets, setting, column, features[column])
+        if gt:
+            return ImageColumns(gt, lq)
+        images = image_columns(datasets, features, lambda loose: self._peek(data, features, loose))
+        if lq:
+            return ImageColumns(clean_beside(images, lq), lq)
+        found = by_name(images)
+        if not found.lq:
+            expect_no_sides(datasets, features)
+        return found
+
+    def _peek(self, data: Any, features: Mapping[str, Any], loose: Sequence[str]) -> dict[str, bool]:
+        """Which columns of bytes and of texts hold images, going by the first rows; texts in local folders alone."""
+        looked = [c for c in loose if self._is_local or "binary" in str(getattr(features[c], "dtype", ""))]
+        rows = list(islice(data.select_columns(looked), PEEKED)) if looked else []
+        cells = {c: [row[c] for row in rows if row.get(c) is not None] for c in looked}
+        return {column: bool(found) and all(map(self._is_file, found)) for column, found in cells.items()}
+
+    def _is_file(self, cell: Any) -> bool:
+        """Whether a cell is an image file's bytes, or leads to one below the dataset's folder."""
+        if isinstance(cell, bytes):
+            return bool(suffix_of(cell))
+        if not isinstance(cell, str) or not is_picture_name(cell):
+            return False
+        try:
+            return Path(self._below(cell)).is_file()
+        except (OSError, ValueError):
+            return False
 
     def _read(
         self, datasets: ModuleType, data: Any, roles: _Roles, features: Mapping[str, Any], rights: Rights
     ) -> Found:
-        texts = (roles.caption, roles.label, roles.licence, roles.attribution, roles.source)
+        texts = (roles.caption, roles.label, roles.licence, roles.attribution, roles.source, roles.side)
         wanted = dict.fromkeys(c for c in (*roles.gt, *roles.lq, *texts) if c)
-        own = [next(c for c in (name, name.partition(".")[0]) if c in features) for name in wanted]
+        own = [own_column(features, name) for name in wanted]
         data = data.select_columns(list(dict.fromkeys(own)))
         for column in (*roles.gt, *roles.lq):
             data = data.cast_column(column, datasets.Image(decode=False))
         class_names = _class_names(features.get(roles.label))
+        sides = _class_names(features.get(roles.side))
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
         for number, row in enumerate(data):
@@ -220,13 +275,14 @@ class HuggingFace:
             if isinstance(found, Refusal):
                 refusals.append(found)
                 continue
-            licence, owed = rights.of(_text_of(_within(row, roles.source), ()))
+            licence, owed = rights.of(_text_of(within(row, roles.source), ()))
             licence = (
-                printable(_text_of(_within(row, roles.licence), _class_names(features.get(roles.licence)))) or licence
+                printable(_text_of(within(row, roles.licence), _class_names(features.get(roles.licence)))) or licence
             )
-            owed = printable(_text_of(_within(row, roles.attribution), ())) or owed
+            owed = printable(_text_of(within(row, roles.attribution), ())) or owed
             licence, owed = without_secrets(licence), without_secrets(owed)  # what is found is kept in the cache
-            candidates.append(replace(found, licence=licence, attribution=owed))
+            held_out = columns.held_out(_text_of(within(row, roles.side), sides).strip())
+            candidates.append(replace(found, licence=licence, attribution=owed, split=held_out or found.split))
         return Found(_distinct(candidates), refusals)
 
     def _candidate(
@@ -241,13 +297,14 @@ class HuggingFace:
             present = [c for c in chosen if row[c] is not None]
             if len(present) != 1:
                 several = f"images in several columns, {' and '.join(present)}; name one of them"
-                return Refusal(nameless, f"has {several if present else f'no image in {columns.listed(chosen)}'}")
+                none = f"no image in {columns.listed(chosen)}{OTHER_SUFFIX if roles.in_tars else ''}"
+                return Refusal(nameless, f"has {several if present else none}")
             try:
                 sides.append(self._image(row[present[0]], nameless + mark))
             except OSError as error:
                 reason = f"its image in the column {present[0]!r} cannot be read: {without_secrets(str(error))}"
                 return Refusal(nameless, reason)
-        label = "" if self.degradation else _text_of(_within(row, roles.label), class_names)
+        label = "" if self.degradation else _text_of(within(row, roles.label), class_names)
         if roles.lq and not self.degradation:
             label = columns.label_of(label)
             problem = columns.label_problem(label) if label else f"has no text in its column {roles.label!r}"
@@ -256,7 +313,7 @@ class HuggingFace:
         (path, name), (lq, lq_name) = sides[0], (*sides[1:], ("", ""))[0]
         lq_name = PurePosixPath(lq_name).name
         side = columns.held_out(self.split_name.partition("[")[0])  # a part, test[:10%], too
-        return Candidate(name, path, lq, lq_name, label, side, _text_of(_within(row, roles.caption), ()))
+        return Candidate(name, path, lq, lq_name, label, side, _text_of(within(row, roles.caption), ()))
 
     def _image(self, cell: Mapping[str, Any], nameless: str) -> tuple[str, str]:
         """Location and name of an undecoded image. Raises OSError."""
@@ -270,14 +327,26 @@ class HuggingFace:
             except Exception as error:  # each file system has its own kinds
                 raise locations.LocationError(f"{path}: {error}") from None  # its text may quote the address
         if data is None:
-            if not path or not Path(path).is_file():
-                raise locations.LocationError(f"there is no file {path}" if path else "neither bytes nor a path")
-            path = os.path.abspath(path)  # noqa: PTH100 - links stay as they are written
+            if not path:
+                raise locations.LocationError("neither bytes nor a path")
+            if len(path) > LONGEST_PATH:
+                raise locations.LocationError(f"{shown(path)} is no path; text that is base64 is not read")
+            if not Path(self._below(path)).is_file():
+                raise locations.LocationError(f"there is no file {path}")
+            path = os.path.abspath(self._below(path))  # noqa: PTH100 - links stay as they are written
             return path, self._name(path)
         location = str(locations.keep(data, hashlib.sha256(data).hexdigest()))
         if not path:
-            return location, f"{nameless}.{_suffix(data)}"
+            return location, f"{nameless}.{suffix_of(data) or 'bin'}"
         return location, self._name(path)
+
+    def _below(self, path: str) -> str:
+        """Where a path leads: a relative one starts at the dataset's folder. Raises LocationError if it leads out."""
+        if not self._is_local or Path(path).is_absolute():
+            return path
+        if ".." in PurePosixPath(path.replace("\\", "/")).parts:
+            raise locations.LocationError(f"the path {shown(path)} leads out of the dataset's folder")
+        return str(Path(self.path) / path)
 
     def _name(self, path: str) -> str:
         """A dataset's own path of an image, without the folders that are this machine's."""
@@ -343,6 +412,11 @@ class HuggingFace:
                 f"path: there is no dataset {self.path} on the hub; check the name, or log in if it is private; begin "
                 "the path of a folder with ./",
             ),
+            (
+                "share the same prefix or the same types" in lower,
+                f"path: {self.path} holds tars whose samples have members of different suffixes, which the library "
+                'cannot take in; read a copy of them with kind = "webdataset"',
+            ),
             (words.startswith("Unknown split"), f"split_name: {words}"),
             ("BuilderConfig" in words or "Config name" in words, f"name: {words}"),
             (
@@ -361,7 +435,7 @@ class HuggingFace:
 @dataclass(frozen=True)
 class _Roles:
     """Columns of clean and of degraded images, and of texts: captions, labels, licences, attributions, digests of
-    sources. Empty where there are none."""
+    sources, sides. Empty where there are none. in_tars: whether the library reads the rows from tars."""
 
     gt: tuple[str, ...]
     lq: tuple[str, ...]
@@ -370,6 +444,8 @@ class _Roles:
     licence: str
     attribution: str
     source: str
+    side: str = ""
+    in_tars: bool = False
 
 
 def _library() -> ModuleType:
@@ -413,47 +489,10 @@ def _first_features(datasets: ModuleType, data: Any) -> dict[str, Any]:
     return dict(datasets.Dataset.from_list([row]).features) if row else {}
 
 
-def _is_image(datasets: ModuleType, feature: Any) -> bool:
-    """Whether a column holds images, as such or as the undecoded bytes that parquet files without notes have."""
-    return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
-
-
-def _side(column: str) -> str:
-    """What a column's name tells of the image: `gt` in gt and in gt.png."""
-    head, _, suffix = column.lower().rpartition(".")
-    return head if f".{suffix}" in SUFFIXES else column.lower()
-
-
-def _by_name(images: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Columns of clean and of degraded images, going by the names of all that there are."""
-    plain = [c for c in images if f".{c.lower()}" in SUFFIXES]
-    clean = [c for c in images if _side(c) in columns.GT]
-    degraded = [c for c in images if _side(c) in columns.LQ]
-    rest = [c for c in images if c not in degraded]
-    if clean and (degraded or plain):
-        return tuple(clean), tuple(degraded or plain)
-    if degraded and rest:
-        return tuple(rest[:1]), tuple(degraded)
-    return tuple(clean or plain or rest[:1]), ()
-
-
 def _wanted(names: Sequence[str], setting: str, written: str) -> tuple[str, ...]:
     if not written or written in names:
         return (written,) if written else ()
     return tuple(columns.pick(names, setting, c.strip(), ()) for c in written.split(",") if c.strip())
-
-
-def _with_inner(features: Mapping[str, Any]) -> list[str]:
-    """All columns, and those within columns of objects, as `json.degradation`."""
-    return [*features, *(f"{name}.{key}" for name, f in features.items() if isinstance(f, dict) for key in f)]
-
-
-def _within(row: Mapping[str, Any], column: str) -> Any:
-    if not column or column in row:
-        return row.get(column)
-    outer, _, key = column.partition(".")
-    inner = row.get(outer)
-    return inner.get(key) if isinstance(inner, dict) else None
 
 
 def _class_names(feature: Any) -> Sequence[str]:
@@ -468,10 +507,6 @@ def _text_of(value: Any, class_names: Sequence[str]) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(class_names):
         return class_names[value]
     return value if isinstance(value, str) else ""
-
-
-def _suffix(data: bytes) -> str:
-    return next((s for magic, at, s in MAGIC if data[at : at + len(magic)] == magic), "bin")
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

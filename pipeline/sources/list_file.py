@@ -20,6 +20,14 @@ from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below
+from patina.pipeline.sources.table_checks import (
+    Table,
+    expect_clean,
+    expect_no_degraded_folder,
+    expect_no_sides,
+    expect_no_slip,
+    passed_over,
+)
 from patina.pipeline.text import one_line, printable
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS
@@ -53,10 +61,12 @@ class ListFile:
              with # are passed over. `table`: a header and columns, separated by tabs, commas or semicolons. `jsonl`: an
              object a line. `daclip`: a table with `filepath` (the degraded image, in a folder LQ beside the clean
              image's GT) and `title` (`caption: degradation`, of a composite `caption: hazy, rainy`); what is listed in
-             daclip_val.csv and daclip_test.csv stays on these sides. `auto`: by the suffix; daclip if titles look like
-             it.
+             daclip_val.csv and daclip_test.csv stays on these sides, and a column `split` says it of each. `auto`: by
+             the suffix; daclip if titles look like it.
     …_column names of columns; "" for those of pipeline/sources/columns.py. A table without a column of degraded images
              lists clean ones. A column of degradations gives each pair's label, unless `degradation` gives that of all.
+    ignored_columns  columns that are no slips, though their names are near known ones or they name images, too: other
+             such columns are an error.
     """
 
     kind: ClassVar[str] = "list"
@@ -69,6 +79,7 @@ class ListFile:
     caption_column: str = ""
     degradation_column: str = ""
     split_column: str = ""
+    ignored_columns: tuple[str, ...] = ()
     degradations: tuple[str, ...] = ()
     split: str = ""
     licence: str = ""
@@ -81,6 +92,8 @@ class ListFile:
             check_label(self.degradation)
         if self.degradation and self.degradation_column:
             raise SourceError("degradation and degradation_column: give the one or the other")
+        if not isinstance(self.ignored_columns, tuple) or not all(isinstance(c, str) for c in self.ignored_columns):
+            raise SourceError(f'ignored_columns: expected names such as ["tile"], found {self.ignored_columns!r}')
         for setting in COLUMN_SETTINGS:
             if getattr(self, setting) and self.format in {"lines", "daclip"}:
                 raise SourceError(f"{setting}: a list of format {self.format!r} has no columns to choose; unset it")
@@ -106,27 +119,31 @@ class ListFile:
 
         Raises SourceError if the list cannot be read, a column is missing, or no line can be used.
         """
-        entries = list(self._entries(self._text()))
-        self._check_labels(entries)
         places = _Places(self.root)
+        entries, notes = self._entries(self._text(), places)
+        self._check_labels(entries)
         file = locations.base_name(self.path)
         candidates: list[Candidate] = []
         refusals: list[Refusal] = []
-        seen: set[tuple[str, str]] = set()
-        repeated = 0
+        seen: dict[tuple[str, str], _Entry] = {}
+        repeated = differing = 0
         degraded: dict[str, int] = {}
         for entry in map(places.with_partner, entries):
             gt, lq = places.locate(entry.gt), places.locate(entry.lq)
             problem = entry.problem or self._problem(entry, places)
-            if not problem and (gt, lq) in seen:
+            earlier = seen.get((gt, lq))
+            if not problem and earlier:
+                problem = self._contradiction(entry, earlier)
+            if not problem and earlier:
                 repeated += 1  # lists are balanced that way; here `variants` and the trainer's weights do it
+                differing += entry.caption.strip() != earlier.caption.strip()
                 continue
             if not problem and lq in degraded:
                 problem = f"pairs {entry.lq} with another clean image than line {degraded[lq]} does"
             if problem:
                 refusals.append(Refusal(printable(f"{file}, line {entry.line}"), one_line(printable(problem), 500)))
                 continue
-            seen.add((gt, lq))
+            seen[gt, lq] = entry
             if lq:
                 degraded[lq] = entry.line
             label = "" if self.degradation or not lq else entry.degradation
@@ -136,9 +153,19 @@ class ListFile:
             raise self._nothing(refusals)
         names = places.names([c.path for c in candidates])
         named = [replace(c, name=names[c.path]) for c in candidates]
-        lines = "line repeats an earlier one and counts" if repeated == 1 else "lines repeat earlier ones and count"
-        notes = [f"{file}: {repeated} {lines} once"] if repeated else []
+        notes += [f"{file}: {_repeats(repeated, differing)}"] if repeated else []
         return Found(sorted(named, key=lambda c: (c.name, c.lq)), refusals, 0, notes)
+
+    def _contradiction(self, entry: _Entry, earlier: _Entry) -> str:
+        """What a line says of an image, or of a pair, otherwise than an earlier line did; empty if they agree."""
+        sides = [columns.SPLITS.get(e.split.lower(), "") for e in (entry, earlier)]
+        if sides[0] != sides[1] and not self.split:
+            mine, first = (side or "none" for side in sides)
+            return f"says of {entry.gt} the split {mine}, and line {earlier.line} says {first}; keep one of them"
+        label, other = entry.degradation, earlier.degradation
+        if entry.lq and label != other and not self.degradation:
+            return f"calls {entry.lq} {label!r}, and line {earlier.line} {other!r}; keep one of them"
+        return ""
 
     def _problem(self, entry: _Entry, places: _Places) -> str:
         """Why an entry cannot be used; empty if it can."""
@@ -185,49 +212,95 @@ class ListFile:
                 f"path: {self.path}, line {line}: expected UTF-8, found {bad}; save it as UTF-8"
             ) from None
 
-    def _entries(self, text: str) -> Iterator[_Entry]:
+    def _entries(self, text: str, places: _Places) -> tuple[list[_Entry], list[str]]:
+        """The list's lines, and notes. Raises SourceError for a table that is not what it seems."""
         suffix = PurePosixPath(locations.base_name(self.path)).suffix.lower()
         kind = self.format
         if kind == "auto":
             kind = BY_SUFFIX.get(suffix) or ("table" if _is_header(text) or self._chosen else "lines")
         if kind == "lines":
-            return _lines(text)
+            entries = list(_lines(text))
+            if self.format == "auto" and not any(entry.lq for entry in entries):
+                remedy = '; write the line of a pair as LQ,GT, or set format = "lines" if these are clean photographs'
+                expect_no_degraded_folder(self.path, self.root, (entry.gt for entry in entries), remedy)
+            return entries, []
         if kind == "jsonl":
             header, rows = _json_rows(text)
         else:
             header, rows = self._table_rows(text, suffix)
-        if kind == "daclip" or (self.format == "auto" and not self._chosen and _is_daclip(header, rows)):
-            return _daclip(header, rows, self.title, self.path)
-        return self._from_columns(header, rows)
+        for column in self.ignored_columns:
+            columns.pick(header, "ignored_columns", column, ())
+        daclip = kind == "daclip" or (self.format == "auto" and not self._chosen and _is_daclip(header, rows))
+        roles = self._daclip_roles(header) if daclip else self._column_roles(header)
+        table = Table(self.path, header, [row.cells for row in rows if not row.problem], roles, self.ignored_columns)
+        loose = [role for role in self._loose_roles if role == "split" or not daclip]
+        expect_no_slip(table, loose, chosen=not daclip)
+        if not self.split:
+            expect_no_sides(table, chosen=not daclip)
+        if not daclip and not roles["lq"] and not self.gt_column:
+            expect_clean(table, self.root, lambda path: places.exists(places.locate(path)))
+        note = passed_over(table)
+        entries = list(_daclip(roles, rows, self.title) if daclip else self._from_columns(roles, rows))
+        return entries, [note] if note else []
+
+    @property
+    def _loose_roles(self) -> list[str]:
+        """The roles whose column no setting names, and which some column might have."""
+        loose = [role for role in ("gt", "lq", "caption", "split") if not getattr(self, f"{role}_column")]
+        return [role for role in loose if not (role == "split" and self.split)]
 
     @cached_property
     def _chosen(self) -> bool:
         """Whether a setting names a column."""
         return any(getattr(self, setting) for setting in COLUMN_SETTINGS)
 
-    def _from_columns(self, header: Sequence[str], rows: Sequence[_Row]) -> Iterator[_Entry]:
+    def _daclip_roles(self, header: Sequence[str]) -> dict[str, str]:
+        """DA-CLIP's columns, in whatever case. Raises SourceError if one is not there."""
+        roles = {
+            role: columns.pick(header, "", "", (name,))
+            for role, name in (("lq", "filepath"), ("caption", "title"), ("split", "split"))
+        }
+        for role, name in (("lq", "filepath"), ("caption", "title")):
+            if not roles[role]:
+                near = next((c for c in header if columns.slip_of(c, (name,))), "")
+                hint = f"; did you mean {name!r} by {near!r}?" if near else ""
+                raise SourceError(
+                    f"path: expected in {self.path} DA-CLIP's columns filepath and title, found "
+                    f"{columns.listed(header)}{hint}"
+                )
+        return roles
+
+    def _column_roles(self, header: Sequence[str]) -> dict[str, str]:
+        """The columns that settings or their names choose. Raises SourceError if there is none of clean images."""
         gt = columns.pick(header, "gt_column", self.gt_column, (*columns.GT, *columns.IMAGE))
         lq = columns.pick(header, "lq_column", self.lq_column, columns.LQ)
         caption = columns.pick(header, "caption_column", self.caption_column, columns.CAPTION)
         label = columns.pick(header, "degradation_column", self.degradation_column, columns.DEGRADATION)
         split = columns.pick(header, "split_column", self.split_column, columns.SPLIT)
         if not gt:
-            known = ", ".join((*columns.GT, *columns.IMAGE))
+            known = (*columns.GT, *columns.IMAGE)
+            near = next((c for c in header if columns.slip_of(c, known)), "")
+            hint = f"; did you mean {columns.slip_of(near, known)!r} by {near!r}?" if near else ""
             raise SourceError(
-                f"path: expected in {self.path} a column of clean images ({known}), found {columns.listed(header)}; "
-                'name it in gt_column, or set format = "lines" if the list has no header'
+                f"path: expected in {self.path} a column of clean images ({', '.join(known)}), found "
+                f"{columns.listed(header)}{hint}; name it in gt_column, or set "
+                'format = "lines" if the list has no header'
             )
+        return {"gt": gt, "lq": lq, "caption": caption, "degradation": label, "split": split}
+
+    def _from_columns(self, roles: Mapping[str, str], rows: Sequence[_Row]) -> Iterator[_Entry]:
+        gt, lq = roles["gt"], roles["lq"]
         for row in rows:
             entry = _Entry(
                 row.line,
-                row.cells.get(gt, "").strip(),
-                row.cells.get(lq, "").strip(),
-                row.cells.get(caption, ""),
-                columns.label_of(row.cells.get(label, "")),
-                row.cells.get(split, "").strip(),
+                row.cell(gt).strip(),
+                row.cell(lq).strip(),
+                row.cell(roles["caption"]),
+                columns.label_of(row.cell(roles["degradation"])),
+                row.cell(roles["split"]).strip(),
                 problem=row.problem,
             )
-            empty = next((c for c in (gt, lq) if c and not row.cells.get(c, "").strip()), "")
+            empty = next((c for c in (gt, lq) if c and not row.cell(c).strip()), "")
             yield replace(entry, problem=f"has no path in its column {empty!r}") if empty and not row.problem else entry
 
     def _table_rows(self, text: str, suffix: str) -> tuple[list[str], list[_Row]]:
@@ -265,6 +338,10 @@ class _Row:
     cells: Mapping[str, str]
     problem: str = ""
 
+    def cell(self, column: str) -> str:
+        """What stands in a column; "" where there is none, even if the table has one without a name."""
+        return self.cells.get(column, "") if column else ""
+
 
 def _is_header(text: str) -> bool:
     """Whether the first line names columns and no files."""
@@ -273,6 +350,13 @@ def _is_header(text: str) -> bool:
     return set(cells) <= {*paths, *columns.CAPTION, *columns.DEGRADATION, *columns.SPLIT} and not paths.isdisjoint(
         cells
     )
+
+
+def _repeats(count: int, differing: int) -> str:
+    """A sentence on lines that repeat earlier ones, `differing` of them with other captions."""
+    lines = "line repeats an earlier one and counts" if count == 1 else "lines repeat earlier ones and count"
+    others = f", {differing} of them with other captions, of which the first counts" if differing else ""
+    return f"{count} {lines} once{others}"
 
 
 def _lines(text: str) -> Iterator[_Entry]:
@@ -319,10 +403,11 @@ def _json_rows(text: str) -> tuple[list[str], list[_Row]]:
 
 def _is_daclip(header: Sequence[str], rows: Sequence[_Row]) -> bool:
     """Whether it has DA-CLIP's columns, and most titles end in one of its ten names."""
-    if not {"filepath", "title"} <= set(header) or columns.pick(header, "", "", columns.LQ):
+    title = columns.pick(header, "", "", ("title",))
+    if not columns.pick(header, "", "", ("filepath",)) or not title or columns.pick(header, "", "", columns.LQ):
         return False
     labelled = sum(
-        set(_daclip_label(row.cells.get("title", "")).split(JOINT)) <= set(DACLIP_DEGRADATIONS) for row in rows
+        set(_daclip_label(row.cells.get(title, "")).split(JOINT)) <= set(DACLIP_DEGRADATIONS) for row in rows
     )
     return labelled > 0 and labelled * 2 >= len(rows)
 
@@ -332,23 +417,20 @@ def _daclip_label(title: str) -> str:
     return JOINT.join(columns.label_of(name) for name in title.rpartition(": ")[2].split(","))
 
 
-def _daclip(header: Sequence[str], rows: Sequence[_Row], name: str, path: str) -> Iterator[_Entry]:
+def _daclip(roles: Mapping[str, str], rows: Sequence[_Row], name: str) -> Iterator[_Entry]:
     side = columns.held_out(name.removeprefix("daclip_"))
-    for column in ("filepath", "title"):
-        if column not in header:
-            what = f"in {path} DA-CLIP's columns filepath and title"
-            raise SourceError(f"path: expected {what}, found {columns.listed(header)}")
     for row in rows:
-        lq = row.cells.get("filepath", "").strip()
-        title = row.cells.get("title", "")
+        lq = row.cell(roles["lq"]).strip()
+        title = row.cell(roles["caption"])
         caption, found, _ = title.rpartition(": ")  # a caption may hold ": " itself
         label = _daclip_label(title)
         problem = row.problem
         if not problem and not lq:
-            problem = "has no path in its column 'filepath'"
+            problem = f"has no path in its column {roles['lq']!r}"
         elif not problem and (not found or columns.label_problem(label)):
             problem = f"has the title {title!r:.80}; expected one such as 'a dog on grass: hazy'"
-        yield _Entry(row.line, "", lq, caption, label, side, partner=True, problem=problem)
+        split = row.cell(roles["split"]).strip() or side
+        yield _Entry(row.line, "", lq, caption, label, split, partner=True, problem=problem)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import locations
 from patina.pipeline.text import printable
 
-VERSION = 1
+VERSION = 2
 """Raised when an index says something else of the same tar, so that all are made again."""
 
 BLOCK = 512
@@ -40,6 +40,8 @@ ZEROS = bytes(BLOCK)
 PLAIN = (b"0", b"\0", b"7")
 RECORDS = (b"L", b"K", b"x", b"g")  # what is too long for the next header, in GNU tar's way and in pax's
 WITHOUT_BYTES = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes
+QUIET = (b"5", b"D", b"V")  # folders, GNU tar's lists of them, and its label of the whole: they hold no file
+KINDS = {b"1": "hard link", b"2": "symbolic link", b"3": "device", b"4": "device", b"6": "pipe"}
 
 COMPRESSED: dict[str, Callable[..., Any]] = {
     ".tar.gz": gzip.open,
@@ -55,6 +57,7 @@ class TarIndex:
     """The plain files in a tar.
 
     members  name, offset of its bytes, size; in the tar's order.
+    others   members that are none, and no folders: of each kind its name, how many, and the first one's name.
     torn     the name of a member whose bytes the tar's end cuts off; empty if there is none.
     problem  where the tar breaks, in words; empty if it is whole.
     """
@@ -62,6 +65,7 @@ class TarIndex:
     members: tuple[tuple[str, int, int], ...]
     torn: str = ""
     problem: str = ""
+    others: tuple[tuple[str, int, str], ...] = ()
 
 
 def tar_index(path: Path) -> TarIndex:
@@ -72,7 +76,8 @@ def tar_index(path: Path) -> TarIndex:
         try:
             record = json.loads(kept.read_bytes())
             members = tuple((str(name), int(offset), int(size)) for name, offset, size in record["members"])
-            return TarIndex(members, str(record["torn"]), str(record["problem"]))
+            others = tuple((str(kind), int(count), str(first)) for kind, count, first in record["others"])
+            return TarIndex(members, str(record["torn"]), str(record["problem"]), others)
         except (OSError, ValueError, KeyError, TypeError):  # a cache: what cannot be read is made again
             pass
     index = read_headers(path)
@@ -172,12 +177,14 @@ def read_headers(path: Path) -> TarIndex:
     with path.open("rb", buffering=0) as file:
         walk = _Walk(file.fileno(), os.fstat(file.fileno()).st_size)
         walk.run()
-    return TarIndex(tuple(walk.members), walk.torn, walk.problem)
+    others = tuple((kind, count, first) for kind, (count, first) in walk.others.items())
+    return TarIndex(tuple(walk.members), walk.torn, walk.problem, others)
 
 
 class _Walk:
     def __init__(self, descriptor: int, size: int) -> None:
         self.members: list[tuple[str, int, int]] = []
+        self.others: dict[str, tuple[int, str]] = {}
         self.torn = ""
         self.problem = ""
         self._descriptor = descriptor
@@ -222,6 +229,8 @@ class _Walk:
             return -1
         if "size" in known:
             size = int(known["size"])
+        if kind not in PLAIN and kind not in QUIET:
+            self._count(kind, f"{name} → {link}" if (link := self._link(header, known)) else name)
         if kind in WITHOUT_BYTES:
             return body
         if body + size > self._size:
@@ -232,6 +241,17 @@ class _Walk:
             self.members.append((name, body, size))
         return body + size + -size % BLOCK
 
+    def _count(self, kind: bytes, told: str) -> None:
+        word = KINDS.get(kind) or f"member with the unknown kind {kind.decode('latin-1')!r}"
+        count, first = self.others.get(word, (0, told))
+        self.others[word] = (count + 1, first)
+
+    def _link(self, header: bytes, known: dict[str, str]) -> str:
+        """What a link leads to; "" for anything else."""
+        if header[156:157] not in (b"1", b"2"):
+            return ""
+        return known.get("linkpath") or _text(header[157:257])
+
     def _record(self, kind: bytes, body: int, size: int) -> int:
         data = self._read(body, size) if size <= LONGEST_RECORD else b""
         if len(data) < size:
@@ -240,8 +260,8 @@ class _Walk:
                 f"is cut off at byte {self._size}" if cut else f"is damaged at byte {body}: a record too long"
             )
             return -1
-        if kind == b"L":
-            self._known["path"] = _text(data)
+        if kind in (b"L", b"K"):
+            self._known["path" if kind == b"L" else "linkpath"] = _text(data)
         elif kind in b"xg":
             try:
                 (self._known if kind == b"x" else self._global).update(_pax(data))
@@ -297,7 +317,7 @@ def _pax(data: bytes) -> dict[str, str]:
         key, equals, value = data[place + len(head) + 1 : end].partition(b"=")
         if not equals or end > len(data) or end <= place:
             raise ValueError("no record")
-        if key in {b"path", b"size"} or key.startswith(b"GNU.sparse"):
+        if key in {b"path", b"size", b"linkpath"} or key.startswith(b"GNU.sparse"):
             found[key.decode()] = value.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         place = end
     if "size" in found and not (found["size"].isdecimal() and len(found["size"]) < LONGEST_NUMBER):

@@ -9,6 +9,7 @@ import math
 import os
 import posixpath
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,17 +20,27 @@ from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.codec.file_kinds import REMEDIES
 from patina.pipeline.errors import SourceError
 from patina.pipeline.sources import columns, locations
+from patina.pipeline.sources.json_keys import split_setting, text_at, text_keys, value_at
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below, walk
 from patina.pipeline.sources.rights import Rights, Stated, rights_in
 from patina.pipeline.sources.tar_index import SUFFIXES as TARS
-from patina.pipeline.sources.tar_index import tar_index, uncompressed
-from patina.pipeline.text import printable
+from patina.pipeline.sources.tar_index import TarIndex, tar_index, uncompressed
+from patina.pipeline.text import counted, nearest, one_line, printable, shown
 
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 """A member's name: key up to the first dot of the base name, dot, extension."""
 
+CAPTION = "txt,caption.txt"
 LONGEST_TEXT = 1 << 20
+SHOWN_KEYS = 20
+LONGEST_SHOWN = 200  # characters of a member's name
+OUT = "with .. in the name"
+REMEDY = "pack plain files, by names without .. and, for links, with `tar --dereference --hard-dereference`"
+QUIET = frozenset({".DS_Store", ".gitignore", ".gitattributes", ".gitkeep", ".nfs"})
+_PAPERS = "LICENSE LICENCE README NOTICE COPYING AUTHORS CHANGELOG MANIFEST VERSION SHA256SUMS MD5SUMS"
+PAPERS = frozenset(_PAPERS.split())
+"""What may lie beside samples without a word."""
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -48,7 +59,9 @@ class WebDataset:
     lq, gt             extensions of the members with the degraded and the clean image, the one of them that a sample
                        has: "png,jpg" and "gt.png,gt.jpg". gt alone: clean images. Neither: pairs, if any sample has a
                        member gt.png, hq.jpg or the like beside a plain image or an lq.png; else the one plain image.
-    caption            extensions of the member with the caption, likewise.
+    caption            extensions of the member with the caption, likewise. json:caption is the text, or the first of
+                       the texts, under the key `caption` of the member json, where img2dataset and others write it;
+                       json:meta.caption a key within a key. "txt,json:caption": the first of both that a sample has.
     degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
                        parameters are taken over from the same json.
@@ -61,7 +74,7 @@ class WebDataset:
     path: str = field(metadata={"folder": True})
     lq: str = ""
     gt: str = ""
-    caption: str = "txt,caption.txt"
+    caption: str = CAPTION
     degradation: str = ""
     degradation_field: str = "degradation"
     degradations: tuple[str, ...] = ()
@@ -74,6 +87,9 @@ class WebDataset:
             raise SourceError('lq: expected gt beside it, such as lq = "png,jpg" and gt = "gt.png,gt.jpg"')
         if self.degradation:
             check_label(self.degradation)
+        for member, key in _caption_parts(self.caption):
+            if key and not _is_json(member):
+                raise SourceError(f"caption: expected a key of a member json, such as json:{key}, found {member}:{key}")
 
     @property
     def title(self) -> str:
@@ -99,6 +115,7 @@ class WebDataset:
         tars, refusals, notes = self._tars()
         samples = [s for tar in tars for s in tar.samples]
         roles = self._roles(samples)
+        captions = _Captions(_caption_parts(self.caption), samples)
         candidates: list[Candidate] = []
         ignored = sum(tar.ignored for tar in tars)
         for tar in tars:
@@ -107,20 +124,26 @@ class WebDataset:
                 continue
             with _Texts(tar.file) as texts:
                 for sample in tar.samples:
-                    found = self._candidate(sample, roles, texts, refusals)
+                    found = self._candidate(sample, roles, texts, captions, refusals)
                     if isinstance(found, Refusal):
                         refusals.append(found)
                     else:
                         candidates.append(found)
+        captions.expect_keys()
         if not candidates:
             first = f"; the first: {refusals[0].name} {refusals[0].reason}" if refusals else ""
             raise SourceError(
                 f"path: expected samples with images in {self.path}, found none that can be used among {len(samples)} "
                 f"in {len(tars)} tar{'s' * (len(tars) != 1)}{first}"
             )
+        notes += [note for tar in tars for note in tar.notes]
+        if self.caption == CAPTION and not any(c.caption for c in candidates):
+            notes += captions.left_in_json(samples)
         return Found(sorted(candidates, key=lambda c: (c.name, c.lq)), refusals, ignored, notes)
 
-    def _candidate(self, sample: _Sample, roles: _Roles, texts: _Texts, refusals: list[Refusal]) -> Candidate | Refusal:
+    def _candidate(
+        self, sample: _Sample, roles: _Roles, texts: _Texts, captions: _Captions, refusals: list[Refusal]
+    ) -> Candidate | Refusal:
         """What a sample gives; what ails its caption alone goes to `refusals`."""
         sides: list[str] = []
         for what, wanted in (("clean", roles.gt), ("degraded", roles.lq)):
@@ -138,12 +161,9 @@ class WebDataset:
             sides.append(found[0])
         asked = bool(sample.side) or (roles.lq is not None and not self.degradation)
         facts, trouble = _facts(sample, texts) if asked else ({}, "")
-        caption = ""
-        text = next((e for e in _extensions(self.caption) if e in sample.members), "")
-        if text:
-            caption, problem = texts.read(sample.members[text])
-            if problem:
-                refusals.append(Refusal(f"{sample.name}.{text}", f"{problem}; its image is taken without a caption"))
+        caption, member, problem = captions.read(sample, texts)
+        if problem:
+            refusals.append(Refusal(f"{sample.name}.{member}", f"{problem}; its image is taken without a caption"))
         lq, label, params = "", "", dict[str, float | int | str]()
         if roles.lq is not None:
             lq = sample.location(sides[1])
@@ -176,7 +196,7 @@ class WebDataset:
             return "", {}, f"is a pair without a degradation: no {self.degradation_field!r} in a member json, none set"
         return label, params, columns.label_problem(label)
 
-    def _roles(self, samples: Iterable[_Sample]) -> _Roles:
+    def _roles(self, samples: Sequence[_Sample]) -> _Roles:
         """Which extensions hold the clean and the degraded images: as set, or as all the samples have them."""
         if self.gt:
             return _Roles(_extensions(self.gt), _extensions(self.lq) if self.lq else None)
@@ -185,7 +205,27 @@ class WebDataset:
         clean = [e for e in present if _side(e) in columns.GT]
         degraded = [*plain, *(e for e in present if _side(e) in columns.LQ)]
         both = any(not set(clean).isdisjoint(s.members) and not set(degraded).isdisjoint(s.members) for s in samples)
-        return _Roles(tuple(clean), tuple(degraded)) if both else _Roles(tuple(plain or clean))
+        if both:
+            return _Roles(tuple(clean), tuple(degraded))
+        gt = tuple(plain or clean)
+        self._expect_no_doubt(samples, gt, present)
+        return _Roles(gt)
+
+    def _expect_no_doubt(self, samples: Iterable[_Sample], gt: Sequence[str], present: Iterable[str]) -> None:
+        """Raise SourceError where a sample has images whose extensions do not tell which is clean."""
+        strange = {e for e in present if _side(e) and e not in gt and not columns.is_aside(e)}
+        for sample in samples:
+            own = next((e for e in sample.members if e in gt), "")
+            other = next((e for e in sample.members if e in strange), "")
+            if other and (own or not gt):
+                images = [own, other] if own else [e for e in sample.members if e in strange]
+                found = f"member{'s' * (len(images) > 1)} {' and '.join(images[:3])}"
+                found = one_line(f"{sample.name} the {found}", 400)
+                raise SourceError(
+                    "gt: expected one image in each sample, or a pair whose extensions tell which is clean; found in "
+                    f'{found}; name the clean one, as gt = "…", and for pairs the '
+                    'degraded one, as lq = "…", and their degradation'
+                )
 
     def _tars(self) -> tuple[list[_Tar], list[Refusal], list[str]]:
         """Every tar, indexed; those that cannot be read at all; and notes."""
@@ -276,13 +316,16 @@ class _Tar:
         self.file = file
         self.ignored = 0
         self.refusals: list[Refusal] = []
+        self.notes: list[str] = []
         stem = _stem(name)
         groups: dict[str, dict[str, Span]] = {}
         broken: dict[str, str] = {}
+        odd: dict[str, list[str]] = defaultdict(list)  # members that belong to no sample, by what ails them
         for path, offset, size in index.members:
             key, extension = split_name(path)
             if not key:
                 self.ignored += 1
+                odd[_oddity(path)].append(path)
                 continue
             members = groups.setdefault(key, {})
             if extension in members:
@@ -298,12 +341,24 @@ class _Tar:
                 Refusal(name, f"holds no sample: none of {len(index.members)} members is KEY.extension")
             )
         self.refusals += [Refusal(printable(f"{stem}/{key}"), reason) for key, reason in broken.items()]
+        self._tell(name, index, odd)
         side = columns.held_out(own[1]) if (own := OWN.fullmatch(stem)) else ""
         self.samples = [
             _Sample(printable(f"{stem}/{key}"), str(file), members, side, rights.of(key))
             for key, members in groups.items()
             if key not in broken
         ]
+
+    def _tell(self, name: str, index: TarIndex, odd: Mapping[str, Sequence[str]]) -> None:
+        """Say what is no plain file, once for the tar, and what belongs to no sample, by what ails it."""
+        unread = [example(count, kind, first) for kind, count, first in index.others]
+        unread += [example(len(odd[OUT]), f"member {OUT}", odd[OUT][0])] if OUT in odd else []
+        if unread:
+            self.refusals.append(Refusal(name, f"holds {'; '.join(unread)}: they are not read; {REMEDY}"))
+        for ailment, paths in odd.items():
+            if ailment not in {"", OUT}:
+                what = example(len(paths), f"member {ailment}", paths[0])
+                self.notes.append(f"{name}: {what}: passed over, as no part of a sample (KEY.extension)")
 
 
 class _Texts:
@@ -331,11 +386,88 @@ class _Texts:
             return "", f"is not UTF-8, it has byte 0x{data[error.start]:02x}"
 
 
-def _facts(sample: _Sample, texts: _Texts) -> tuple[Mapping[str, Any], str]:
+class _Captions:
+    """Reads samples' captions: from the first of the members, or of the keys of members json, that a sample has.
+
+    Raises SourceError for a member json without a key: its whole text is no sentence.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, str]], samples: Sequence[_Sample]) -> None:
+        self._parts = parts
+        self._there: Counter[tuple[str, str]] = Counter()
+        self._keys: dict[str, dict[str, None]] = defaultdict(dict)  # of each member, as they come
+        for member, key in parts:
+            if _is_json(member) and not key and (first := next((s for s in samples if member in s.members), None)):
+                with _Texts(Path(first.file)) as texts:
+                    keys = list(text_keys(_facts(first, texts, member)[0]))
+                known = [key for key in (*columns.CAPTION, *keys) if key in keys]
+                remedy = f"{member}:{known[0]}" if known else f"{member}:KEY"
+                raise SourceError(
+                    f"caption: the member {member} holds JSON and no sentence; name the key of the sentence, such as "
+                    f'caption = "{remedy}"; found in {one_line(first.name, 200)}.{member} the keys {_some(keys)}'
+                )
+
+    def read(self, sample: _Sample, texts: _Texts) -> tuple[str, str, str]:
+        """The caption; the member that was read for it; and what is wrong with it."""
+        for member, key in self._parts:
+            if member not in sample.members:
+                continue
+            if not key:
+                text, problem = texts.read(sample.members[member])
+                return text, member, problem
+            facts, problem = _facts(sample, texts, member)
+            text, other = text_at(facts, key)
+            self._there[member, key] += value_at(facts, key) is not None
+            if len(self._keys[member]) < SHOWN_KEYS:
+                self._keys[member] |= dict.fromkeys(text_keys(facts))
+            if text or problem or other:
+                return text, member, problem or other
+        return "", "", ""
+
+    def left_in_json(self, samples: Sequence[_Sample]) -> list[str]:
+        """A note if no sample has a caption of its own, and the first member json tells one."""
+        first = next((sample for sample in samples if "json" in sample.members), None)
+        if first is None:
+            return []
+        with _Texts(Path(first.file)) as texts:
+            keys = set(text_keys(_facts(first, texts)[0]))
+        key = next((key for key in columns.CAPTION if key in keys), "")
+        name = one_line(first.name, 200)
+        told = f"no sample has a member {CAPTION.replace(',', ' or ')}, and {name}.json has a text under {key!r}"
+        return [f'{told}; for captions from there set caption = "json:{key}"'] if key else []
+
+    def expect_keys(self) -> None:
+        """Raise SourceError for a key that no member had."""
+        for member, key in self._parts:
+            found = list(self._keys.get(member, ()))
+            if key and found and not self._there[member, key]:
+                raise SourceError(
+                    f"caption: no member {member} has a text under the key {key!r}; "
+                    f"{one_line(nearest(key, found[:SHOWN_KEYS]), 500)}"
+                )
+
+
+def _caption_parts(setting: str) -> list[tuple[str, str]]:
+    """Member and key of each part of the setting; "" for a member that is the caption as a whole."""
+    parts = (split_setting(part) for part in setting.split(",") if part.strip())
+    return [(member.lstrip(".").lower(), key) for member, key in parts]
+
+
+def _is_json(member: str) -> bool:
+    return member == "json" or member.endswith(".json")
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names for a message, as many as it can bear."""
+    more = f" and {len(names) - SHOWN_KEYS} more" if len(names) > SHOWN_KEYS else ""
+    return one_line(", ".join(map(repr, names[:SHOWN_KEYS])) + more, 500) if names else "of no text"
+
+
+def _facts(sample: _Sample, texts: _Texts, member: str = "json") -> tuple[Mapping[str, Any], str]:
     """What a sample's member json says, if it is an object; and what is wrong with it."""
-    if "json" not in sample.members:
+    if member not in sample.members:
         return {}, ""
-    text, problem = texts.read(sample.members["json"])
+    text, problem = texts.read(sample.members[member])
     if problem:
         return {}, problem
     try:
@@ -348,12 +480,33 @@ def _facts(sample: _Sample, texts: _Texts) -> tuple[Mapping[str, Any], str]:
 def split_name(path: str) -> tuple[str, str]:
     """Key and extension (in small letters) of a member; two empty texts if it belongs to no sample.
 
-    Hidden files belong to none, such as macOS's `._photo.jpg`, nor does what has no extension.
+    Hidden files belong to none, such as macOS's `._photo.jpg`, nor does what has no extension, or leads out of the tar.
+    Absolute names are read as if they began below it.
     """
-    match = MEMBER.fullmatch(path.removeprefix("./"))
+    match = MEMBER.fullmatch("/".join(step for step in path.split("/") if step not in {"", "."}))
     if not match or any(step.startswith((".", "__MACOSX")) for step in match[1].split("/")):
         return "", ""
     return match[1], match[2].lower()
+
+
+def example(count: int, noun: str, first: str) -> str:
+    """How many members there are of a kind, and the first."""
+    head, _, tail = noun.partition(" with")
+    what = counted(count, head) + (f" with{tail}" if tail else "")
+    return f"{what}, such as {shown(printable(first), LONGEST_SHOWN)}"
+
+
+def _oddity(path: str) -> str:
+    """What ails a member that belongs to no sample, in words; "" for what systems and people put beside samples."""
+    steps = [step for step in path.split("/") if step not in {"", "."}]
+    if ".." in steps:
+        return OUT
+    base = steps[-1] if steps else ""
+    if base.startswith("._") or any(step in QUIET or step.startswith("__MACOSX") for step in steps):
+        return ""
+    if any(step.startswith(".") for step in steps):
+        return "with a hidden name or no key"
+    return "" if base.upper() in PAPERS else "with no extension"
 
 
 def _local(pattern: str) -> list[str]:

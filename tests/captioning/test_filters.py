@@ -130,3 +130,95 @@ def test_a_book_beside_a_photograph_takes_no_minute() -> None:
     assert Filters().problem(text) == ""
     assert time.monotonic() - start < 5
     assert Filters(max_words=60).problem(text).endswith("…'")
+
+
+# --- words, patterns, what is left unfinished -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("arafed man in a blue hat", "arafed"),
+        ("there is a araffe in the field", "araffe"),
+        ("an ARAFED-looking dog", "arafed"),
+        ("two arafes, on a hill", "arafes"),
+        ("the arraffe's neck", "arraffe"),
+    ],
+)
+def test_what_the_large_blip_makes_up_is_refused(text: str, word: str) -> None:
+    assert Filters().problem(text) == (
+        f"the caption has {word!r}, which is no word but what the large BLIP makes up: {text!r}"
+    )
+    assert Filters(refuse_non_words=False).problem(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["Yasser Arafat on a stage", "a carafe of wine", "the Arafura Sea", "giraffes", "two carafes", "safari"]
+)
+def test_words_that_hold_or_resemble_them_pass(text: str) -> None:
+    assert Filters().problem(text) == ""
+
+
+def test_words_of_ones_own_are_refused_whole_and_in_any_case() -> None:
+    filters = Filters(refuse_words=("watermark", "stock  photo", "c++", "水印"))
+    for text in ("a Watermark on a dog", "a stock\tphoto of a dog", "a book on C++, open", "狗 水印"):
+        assert "one of refuse_words" in filters.problem(text)
+    for text in ("a watermarked dog", "stock and photo", "c+ c", "a dog"):
+        assert filters.problem(text) == ""
+
+
+def test_a_pattern_refuses_what_it_finds() -> None:
+    filters = Filters(refuse_pattern=r"https?://\S+|\bphoto #\d+")
+    assert filters.problem("a dog at HTTPS://x.y/z today") == (
+        "the caption has 'HTTPS://x.y/z', which refuse_pattern refuses: 'a dog at HTTPS://x.y/z today'"
+    )
+    assert filters.problem("photo #3 of a dog") and not filters.problem("photo 3 of a dog")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a photo of", "A photo of a", "this is an image of the", "a black and white photo of", "Picture of.", "a view of"],
+)
+def test_a_beginning_alone_is_no_caption(text: str) -> None:
+    assert Filters().problem(text) == f"the caption says no more than how it begins: {text!r}"
+    assert Filters(refuse_unfinished=False).problem(text) == ""
+
+
+@pytest.mark.parametrize("text", ["a photo of a dog", "a picture", "a view of the sea", "an image of it", "of"])
+def test_a_sentence_that_goes_on_passes(text: str) -> None:
+    assert Filters().problem(text) == ""
+
+
+def test_a_prompt_alone_is_no_caption() -> None:
+    assert Filters().problem("In this scene, there is", "in this scene, there is ")
+    assert not Filters().problem("in this scene, there is a dog", "in this scene, there is")
+    assert not Filters().problem("a dog", "")
+
+
+@pytest.mark.parametrize("text", ['{"caption": "a dog"}', ' {"a": {"b": 1}} ', '["a dog", "a cat"]'])
+def test_json_is_no_caption(text: str) -> None:
+    assert Filters().problem(text) == f"the caption is JSON, and no sentence: {text!r}"
+
+
+@pytest.mark.parametrize("text", ["[a sign in brackets]", "{a dog}", "a dog {here}", "[ ] a box to tick"])
+def test_brackets_alone_make_no_json(text: str) -> None:
+    assert Filters().problem(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"refuse_pattern": "("}, "refuse_pattern: '\\(' is no regular expression: .*write a backslash"),
+        ({"refuse_pattern": "a*"}, "refuse_pattern: 'a\\*' fits every caption"),
+        ({"refuse_pattern": "x" * 2000}, "refuse_pattern: expected a regular expression of 1000 characters"),
+        ({"refuse_pattern": 3}, "refuse_pattern: expected a regular expression"),
+        ({"refuse_words": "arafed"}, "refuse_words: expected words such as"),
+        ({"refuse_words": ("",)}, "refuse_words: expected words such as"),
+        ({"refuse_words": (3,)}, "refuse_words: expected words such as"),
+        ({"refuse_non_words": 1}, "refuse_non_words: expected true or false, found 1"),
+        ({"refuse_unfinished": "no"}, "refuse_unfinished: expected true or false, found 'no'"),
+    ],
+)
+def test_words_and_patterns_that_cannot_be_meant(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(CaptionError, match=says):
+        Filters(**wrong)

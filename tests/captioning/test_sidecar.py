@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -227,7 +228,7 @@ def test_a_moved_table_is_the_same_setting_and_travels_when_pickled(tmp_path: Pa
         ("c.jsonl", "\n", "line 1: expected one of the columns name, .*, found none"),
         ("c.jsonl", '{"name": "x", "caption": "y"}\n{"name": \n', r"line 2: expected JSON, found .*\(column 10\)"),
         ("c.jsonl", '["x", "y"]', r"line 1: expected one object a line, found \['x', 'y'\]; write"),
-        ("c.jsonl", '{"name": "x", "text": ["y"]}', r"""line 1: expected a text under "text", found \['y'\]"""),
+        ("c.jsonl", '{"name": "x", "text": ["y", 3]}', r"""line 1: expected a text under "text", found \['y', 3\]"""),
         (
             "c.jsonl",
             '{"name": "x", "text": "y"}\n{"name": "x"}',
@@ -266,6 +267,140 @@ def test_a_broken_table_says_where_and_what_to_do(
     assert "\n" not in str(raised.value) and "; " in str(raised.value)
 
 
+# --- several photographs, several rows --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [("x/001.png", "y/001.png"), ("x/001.PNG", "y/sub/001.png", "z/001.png")])
+@pytest.mark.parametrize("row", ["001.png", "001", "other/001.png", ".\\001.png"])
+def test_a_row_that_fits_different_photographs_is_none_of_theirs(
+    tmp_path: Path, names: tuple[str, ...], row: str
+) -> None:
+    sidecar = Sidecar(write(tmp_path / "c.csv", f"name,caption\n{row},a barn\nb.png,a boat\n"))
+    *shared, other = sidecar.caption([photo(name) for name in (*names, "b.png")])
+    fitting = [c for c, name in zip(shared, names, strict=True) if name.endswith("png") or row == "001"]
+    assert all("fits two different photographs" in c.problem and "(line 2) of c.csv" in c.problem for c in fitting)
+    assert len(fitting) > 1 and other.text == "a boat"
+    (alone,) = sidecar.caption([photo("x/001.png")])
+    assert alone.text == "a barn"
+
+
+def test_a_row_is_the_photographs_that_it_fits_best(tmp_path: Path) -> None:
+    sidecar = Sidecar(write(tmp_path / "c.csv", "name,caption\nx/001.png,a barn\n002.png,a boat\n"))
+    names = ("x/001.png", "y/001.png", "x/002.png", "x/002.jpg")
+    barn, none, boat, other = sidecar.caption([photo(name) for name in names])
+    assert (barn.text, boat.text) == ("a barn", "a boat")
+    assert "'y/001.png' by its base name and 'x/001.png', which it fits by its whole name; name each" in none.problem
+    assert "'x/002.jpg' by its base name less the suffix and 'x/002.png'" in other.problem
+
+
+def test_one_photograph_under_two_names_is_no_other(tmp_path: Path) -> None:
+    sidecar = Sidecar(write(tmp_path / "c.csv", "name,caption\n001.png,a barn\n"))
+    same = [photo(name, digest="d") for name in ("x/001.png", "y/001.png")]
+    assert [c.text for c in sidecar.caption(same)] == ["a barn"] * 2
+    two = [photo("001.png", folder) for folder in ("/a", "/b")]
+    assert [c.text for c in sidecar.caption(two)] == ["a barn"] * 2, "photo() gives equal names equal digests"
+    two = [photo("001.png", folder, digest=folder) for folder in ("/a", "/b")]
+    assert all("both have this name in a source's folder" in c.problem for c in sidecar.caption(two))
+
+
+FIVE = ["a dog", "a black dog", "a dog on grass", "the dog", "some dog"]
+
+
+def test_of_several_rows_the_first_or_one_by_seed_is_taken(tmp_path: Path) -> None:
+    def drawn(rows: list[str], **rule: Any) -> list[str]:
+        text = "name,caption\n" + "".join(f"{i}.png,{row}\n" for i in range(40) for row in rows)
+        return texts(Sidecar(write(tmp_path / "c.csv", text), **rule), *(f"x/{i}.png" for i in range(40)))
+
+    assert drawn(FIVE, several="first") == [FIVE[0]] * 40
+    chosen = drawn(FIVE, several="random")
+    assert set(chosen) == set(FIVE) and chosen == drawn(FIVE[::-1], several="random"), "wherever they stand"
+    assert chosen[:4] == ["a black dog", "a dog", "a dog on grass", "a dog"], "on every machine"
+    assert sum(a != b for a, b in zip(chosen, drawn(FIVE, several="random", seed=1), strict=True)) > 20
+    fewer = drawn(FIVE[:4], several="random")
+    assert all(a == b for a, b in zip(chosen, fewer, strict=True) if a != FIVE[4]), "one less moves only its own"
+
+
+def test_rows_of_different_images_are_no_several_captions_of_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "name,caption\nx/1.png,a dog\ny/1.png,a cat\n")
+    assert "fit 'z/1.png' and differ" in problem(Sidecar(path, several="first"), "z/1.png")
+    path = write(tmp_path / "c.csv", "name,caption\n1.png,a dog\n1.png,a cat\n1.png,a cow\n")
+    assert problem(Sidecar(path), "1.png") == (
+        "two rows of c.csv, of 3 fit '1.png' and differ: '1.png' (line 2) and '1.png' (line 3); keep one row, and name "
+        'the photograph there by its path relative to the source\'s folder, or set several = "first" or "random"'
+    )
+
+
+def test_lists_of_captions_in_json_lines_and_coco_follow_the_rule(tmp_path: Path) -> None:
+    lines = write(tmp_path / "c.jsonl", json.dumps({"image": "1.png", "caption": FIVE}))
+    assert "two rows of c.jsonl, of 5 fit" in problem(Sidecar(lines), "1.png")
+    assert texts(Sidecar(lines, several="first"), "1.png") == [FIVE[0]]
+    coco = write(tmp_path / "c.json", json.dumps(COCO))
+    assert texts(Sidecar(coco), "x.jpg") == texts(Sidecar(coco, several="first"), "x.jpg") == ["the first: by its id"]
+    drawn = {texts(Sidecar(coco, several="random", seed=seed), "x.jpg")[0] for seed in range(20)}
+    assert drawn == {"the first: by its id", "the second"}
+
+
+def test_the_rule_is_a_setting_only_where_it_is_set(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "name,caption\n")
+    assert Sidecar(path).settings() == {"name_column": "", "caption_column": ""}
+    assert Sidecar(path, several="first").settings() | {} == {**Sidecar(path).settings(), "several": "first"}
+    assert Sidecar(path, several="random").settings()["seed"] == 0
+
+
+@pytest.mark.parametrize("between", [";", "\t", ",", "|"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_any_usual_delimiter_is_known_by_the_header(tmp_path: Path, between: str, suffix: str) -> None:
+    rows = [["id", "file_name", "caption"], ["1", "x/1.png", "a dog, a cat; a cow"]]
+    text = "\n".join(between.join(f'"{cell}"' for cell in row) for row in rows)
+    assert texts(Sidecar(write(tmp_path / f"c{suffix}", text)), "x/1.png") == ["a dog, a cat; a cow"]
+    flickr = write(tmp_path / "f.csv", "image_name| comment_number| comment\n1.png| 0| A dog .\n")
+    assert texts(Sidecar(flickr, "image_name", "comment"), "1.png") == ["A dog ."]
+
+
+def test_rows_that_fit_no_photograph_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "name,caption\na.png,a dog\nb.png,a cat\nb.png,two cats\nc.png,a cow\n")
+    sidecar = Sidecar(path)
+    assert sidecar.notes([photo("x/a.png"), photo("b.jpg")], ["y/c.png"]) == []
+    assert sidecar.notes([photo("a.png")]) == [
+        "captions: 3 rows of c.csv fit no photograph; the first: 'b.png' (line 3)"
+    ]
+    assert sidecar.notes([photo("a.png"), photo("b.png")]) == [
+        "captions: 1 row of c.csv fits no photograph; the first: 'c.png' (line 5)"
+    ]
+    assert sidecar.notes([photo("z.png"), photo("y.png")]) == [
+        "captions: no row of c.csv fits any of 2 photographs, such as 'z.png'; it has 4 rows, such as 'a.png': are the "
+        "names relative to the source's folder?"
+    ]
+    assert sidecar.notes([]) == []
+
+
+def test_text_files_that_are_not_there_at_all_are_told(tmp_path: Path) -> None:
+    photos = [photo(f"{i}.png", tmp_path) for i in range(3)]
+    assert Sidecar().notes(photos) == ["captions: none of 3 photographs has a text file beside it"]
+    (tmp_path / "own").mkdir()
+    assert Sidecar(str(tmp_path / "own")).notes(photos) == ["captions: none of 3 photographs has a text file in own"]
+    write(tmp_path / "2.txt", "a dog")
+    assert Sidecar().notes(photos) == []
+
+
+def test_a_text_file_of_several_photographs_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "x" / "1.txt", "a dog")
+    write(tmp_path / "x" / "2.txt", "a cat")
+    names = ("x/1.png", "x/1.jpg", "x/2.png", "y/1.png")
+    photos = [photo(name, tmp_path) for name in names]
+    told = "captions: 1 text file is of several different photographs; the first: '1.txt' of 'x/1.png' and 'x/1.jpg'"
+    assert Sidecar().notes(photos) == [told]
+    assert Sidecar(str(tmp_path)).notes([photo("x/2.png", at, digest=at) for at in ("/a", "/b")]) == [
+        "captions: 1 text file is of several different photographs; the first: '2.txt' of 'x/2.png' and 'x/2.png'"
+    ]
+    write(tmp_path / "x" / "1.jpg.txt", "a dog of its own")
+    assert Sidecar().notes(photos) == []
+    assert Sidecar().notes([photo(name, tmp_path, digest="d") for name in names]) == []
+
+
+# --- what cannot work -------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -290,6 +425,16 @@ def test_a_broken_table_says_where_and_what_to_do(
         (
             lambda at: Sidecar(write(at / "c.csv", "name,caption\n"), "", "blip"),
             "line 1: expected a column 'blip', found the columns 'name', 'caption'; rename one, or name it in",
+        ),
+        (
+            lambda at: Sidecar(f"{at}/c.csv", several="all"),
+            "several: expected one of refuse, first, random, found 'all'",
+        ),
+        (lambda at: Sidecar("", several="first"), r"several: expected a table \(.csv, .tsv, .jsonl, .json\) as path"),
+        (lambda at: Sidecar(f"{at}/c.csv", seed=3), 'seed: it serves several = "random" alone'),
+        (
+            lambda at: Sidecar(f"{at}/c.csv", several="random", seed=-1),
+            "seed: expected a whole number from 0, found -1",
         ),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 
 from patina.captioning.captioner import CaptionError, Photo, Run
 from patina.captioning.filters import Filters
+from patina.captioning.template import Template
 from patina.pipeline.builder.build import BuildError, build
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.errors import RecipeError
@@ -296,3 +297,58 @@ def test_a_model_that_cannot_be_had_stops_before_any_work(folder: Path) -> None:
         build(with_model(tiny_recipe(folder), Absent()), folder / "out")
     assert {p.name: p.stat().st_mtime_ns for p in (folder / "out").rglob("*.tar")} == before
     shutil.rmtree(folder / "out")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is said of all captions together
+
+
+def test_what_a_fallback_replaces_is_told_and_what_is_missing_is_not(folder: Path) -> None:
+    photo(folder / "photos" / "sub" / "good-000.png", seed=9)
+    rows = "good-001.png,a cat\ngood-001.png,a cow\ngood-002.png,arafed dog\ngood-000.png,a barn\nnobody.png,x\n"
+    (folder / "captions.csv").write_text(f"name,caption\n{rows}", "utf-8")
+    recipe = tiny_recipe(folder, captions={"kind": "sidecar", "path": "captions.csv", "fallback": "template"})
+    report = build(recipe, folder / "out")
+    assert words_of(report, folder / "out")["good-000.png"] == "a barn"
+    unfit, replaced = report.planned.notes
+    assert unfit == "captions: 1 row of captions.csv fits no photograph; the first: 'nobody.png' (line 6)"
+    assert replaced.startswith(
+        "captions: 3 captions by sidecar@1 cannot be used, and the fallback template@1 speaks instead; the first: "
+        "good-001.png: two rows of captions.csv fit 'good-001.png' and differ"
+    )
+    assert report.manifest.notes == report.planned.notes
+    assert plan_of(recipe, folder / "out").is_empty
+
+
+def test_a_captions_file_that_fits_nothing_is_told_behind_a_fallback(folder: Path) -> None:
+    (folder / "captions.csv").write_text("name;caption\nx.png;a dog\n", "utf-8")
+    recipe = tiny_recipe(folder, captions={"kind": "sidecar", "path": "captions.csv", "fallback": "template"})
+    (note,) = build(recipe, folder / "out").planned.notes
+    assert note.startswith("captions: no row of captions.csv fits any of 4 photographs, such as 'good-")
+
+
+def test_rows_of_photographs_that_were_set_aside_are_not_told(folder: Path) -> None:
+    (folder / "photos" / "bad.png").write_bytes(b"no image")
+    rows = "".join(f"good-{i:03d}.png,a dog\n" for i in range(4))
+    (folder / "captions.csv").write_text(f"name,caption\n{rows}bad.png,a cat\n", "utf-8")
+    report = build(tiny_recipe(folder, captions={"kind": "sidecar", "path": "captions.csv"}), folder / "out")
+    assert report.planned.notes == () and [r.name for r in report.planned.refusals] == ["bad.png"]
+
+
+def test_a_models_made_up_words_go_to_the_fallback_and_its_captions_stay_in_the_store(folder: Path) -> None:
+    model = Model(prompt="arafed dog at")
+    recipe = with_model(tiny_recipe(folder), model, fallback=Template())
+    report = build(recipe, folder / "out")
+    assert all(text.endswith("photograph") for text in words_of(report, folder / "out").values())
+    (note,) = report.planned.notes
+    assert "4 captions by double@1 cannot be used" in note and "'arafed', which is no word" in note
+    kept = replace(recipe, filters=Filters(refuse_non_words=False))
+    assert build(kept, folder / "out").captions_made == 0 and len(model.asked) == 4
+
+
+def test_an_error_in_a_pattern_is_told_when_the_recipe_is_read(folder: Path) -> None:
+    with pytest.raises(RecipeError, match=r"\[captions.filter\]: refuse_pattern: '\(' is no regular expression"):
+        tiny_recipe(folder, captions={"filter": {"refuse_pattern": "("}})
+    recipe = tiny_recipe(folder, captions={"filter": {"refuse_words": ["dog"], "refuse_pattern": "x+"}})
+    assert recipe.filters.refuse_words == ("dog",)
+    assert parse_recipe(recipe.table, folder).table == recipe.table

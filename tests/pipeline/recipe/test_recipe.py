@@ -245,7 +245,15 @@ def test_every_default_is_filled_in() -> None:
             "kind": "template",
             "text": "a {tone} {orientation} photograph",
             "fallback": "",
-            "filter": {"min_words": 1, "max_words": 0, "max_repeats": 3},
+            "filter": {
+                "min_words": 1,
+                "max_words": 0,
+                "max_repeats": 3,
+                "refuse_words": [],
+                "refuse_non_words": True,
+                "refuse_pattern": "",
+                "refuse_unfinished": True,
+            },
         },
     }
 

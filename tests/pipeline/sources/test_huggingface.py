@@ -167,8 +167,13 @@ def test_equal_names_of_different_images_get_numbers(tmp_path: Path) -> None:
         (["png", "hq.png", "lq.png"], {}, "hq.png", "lq.png"),
         (["a", "b", "c"], {"image": "b"}, "b", ""),
         (["a", "b", "c"], {"image": "c", "lq": "a"}, "c", "a"),
-        (["a", "b", "c"], {"lq": "a"}, "b", "a"),
+        (["a", "b"], {"lq": "a"}, "b", "a"),
         (["a", "b", "gt"], {"lq": "a"}, "gt", "a"),
+        (["image", "conditioning_image"], {}, "image", ""),
+        (["depth", "photo", "edge_map"], {}, "photo", ""),
+        (["mask"], {}, "mask", ""),
+        (["jpg", "seg.png"], {}, "jpg", ""),
+        (["blurred", "sharp"], {"image": "sharp", "lq": "blurred"}, "sharp", "blurred"),
     ],
 )
 def test_columns_are_known_by_name_or_chosen(
@@ -187,7 +192,9 @@ def test_undecoded_bytes_without_the_librarys_notes_are_images(tmp_path: Path) -
     (tmp_path / "set").mkdir()
     table = pa.table({"image": [{"bytes": png(0), "path": "a.png"}], "raw": [png(1)]})
     pq.write_table(table, tmp_path / "set" / "train.parquet")
-    (one,) = HuggingFace(str(tmp_path / "set")).find().candidates
+    with pytest.raises(SourceError, match="found the columns 'image', 'raw', whose names do not tell"):
+        HuggingFace(str(tmp_path / "set")).find()
+    (one,) = HuggingFace(str(tmp_path / "set"), image="image").find().candidates
     (other,) = HuggingFace(str(tmp_path / "set"), image="raw").find().candidates
     assert (one.name, bytes_at(one.path)) == ("a.png", png(0))
     assert (other.name, bytes_at(other.path)) == ("train-000000.png", png(1))

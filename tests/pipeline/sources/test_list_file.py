@@ -261,9 +261,9 @@ def test_da_clips_composites_are_joined_and_its_val_and_test_tables_keep_their_s
 
 
 def test_titles_without_labels_are_captions(tmp_path: Path) -> None:
-    touch(tmp_path, "LQ/a.png", "GT/a.png")
-    (candidate,) = found(tmp_path, "filepath\ttitle\nLQ/a.png\ta dog: asleep\n", "x.csv").candidates
-    assert (candidate.name, candidate.lq, candidate.caption) == ("LQ/a.png", "", "a dog: asleep")
+    touch(tmp_path, "LQ/a.png", "GT/a.png", "b.png")
+    (candidate,) = found(tmp_path, "filepath\ttitle\nb.png\ta dog: asleep\n", "x.csv").candidates
+    assert (candidate.name, candidate.lq, candidate.caption) == ("b.png", "", "a dog: asleep")
     (forced,) = found(tmp_path, "filepath\ttitle\nLQ/a.png\ta dog: asleep\n", "x.csv", format="daclip").candidates
     assert (forced.name, forced.degradation, forced.caption) == ("GT/a.png", "asleep", "a dog")
 

@@ -76,7 +76,8 @@ def test_the_index_says_what_tarfile_says(tmp_path: Path, format: int) -> None:
         tar.addfile(info, io.BytesIO(b"end"))
     with tarfile.open(path) as tar:
         expected = tuple((m.name, m.offset_data, m.size) for m in tar if m.isreg())
-    assert read_headers(path) == tars.TarIndex(expected)
+    links = (("symbolic link", 1, "link.png → a.png"), ("hard link", 1, "hard.png → a.png"))
+    assert read_headers(path) == tars.TarIndex(expected, others=links)
     assert [name for name, _, _ in expected] == [*names, "last.txt"]
 
 
@@ -425,3 +426,153 @@ def test_a_member_that_is_no_image_is_set_aside_by_its_name(tmp_path: Path) -> N
     built = read_built(tmp_path / "out")
     assert sorted(built.samples) == ["a/0.png", "a/1.png"]
     assert "not an image" in built.set_aside["a/2.png"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Captions under keys of members json
+
+
+def packed_json(path: Path, *facts: Any, more: dict[str, bytes] | None = None) -> str:
+    members = {f"{i}.{e}": d for i, f in enumerate(facts) for e, d in (("jpg", b"%d" % i), ("json", json.dumps(f)))}
+    return str(pack(path, {n: d.encode() if isinstance(d, str) else d for n, d in {**members, **(more or {})}.items()}))
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("json:caption", ["a dog", "a cat", ""]),
+        ("json:meta.words", ["", "deep", "deeper"]),
+        (".JSON:meta.words, json:caption", ["a dog", "deep", "deeper"]),
+        ("txt,json:caption", ["a dog", "beside", ""]),
+        ("json:list", ["one", "", ""]),
+        ("json:a.b", ["dotted", "", ""]),
+    ],
+)
+def test_captions_lie_under_keys_of_members_json(tmp_path: Path, caption: str, expected: list[str]) -> None:
+    facts = (
+        {"caption": "a dog", "width": 3, "list": ["one", "two"], "a.b": "dotted", "meta": {"words": None}},
+        {"caption": "a cat", "meta": {"words": "deep"}},
+        {"caption": None, "meta": {"words": "deeper"}},
+    )
+    path = packed_json(tmp_path / "a.tar", *facts, more={"1.txt": b"beside"})
+    result = WebDataset(path, caption=caption).find()
+    assert [c.caption for c in result.candidates] == expected and not result.refusals
+
+
+def test_a_member_json_as_a_whole_is_no_caption(tmp_path: Path) -> None:
+    path = packed_json(tmp_path / "a.tar", {"url": "https://x", "text": "a dog", "exif": {"make": "x"}, "width": 3})
+    with pytest.raises(SourceError) as raised:
+        WebDataset(path, caption="json").find()
+    assert str(raised.value) == (
+        "caption: the member json holds JSON and no sentence; name the key of the sentence, such as "
+        "caption = \"json:text\"; found in a/0.json the keys 'url', 'text', 'exif.make'"
+    )
+    with pytest.raises(SourceError, match="no member json has a text under the key 'txt'; did you mean 'text'"):
+        WebDataset(path, caption="json:txt").find()
+    with pytest.raises(SourceError, match="expected a key of a member json, such as json:x, found txt:x"):
+        WebDataset(path, caption="txt:x")
+    assert WebDataset(path, caption="txt").find().notes == []
+    assert WebDataset(path).find().notes == [
+        "no sample has a member txt or caption.txt, and a/0.json has a text under 'text'; for captions from there set "
+        'caption = "json:text"'
+    ]
+
+
+def test_what_stands_under_a_key_and_is_no_text_is_told(tmp_path: Path) -> None:
+    more = {"3.jpg": b"3", "3.json": b"{"}
+    path = packed_json(tmp_path / "a.tar", {"c": "fine"}, {"c": 3}, {"c": {"d": "x"}}, more=more)
+    result = WebDataset(path, caption="json:c").find()
+    assert [c.caption for c in result.candidates] == ["fine", "", "", ""]
+    reasons = aside(result)
+    assert reasons["a/1.json"] == "has 3 under the key 'c', and no text; its image is taken without a caption"
+    assert reasons["a/2.json"].startswith("has an object under the key 'c'")
+    assert reasons["a/3.json"].startswith("is no JSON")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is in tars beside plain samples
+
+
+def test_links_and_other_members_that_are_no_files_are_told_once(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.tar", {"a.png": b"A"})
+    with tarfile.open(path, "a") as tar:
+        for name, kind in (
+            ("b.png", tarfile.SYMTYPE),
+            ("c.png", tarfile.SYMTYPE),
+            ("d.png", tarfile.LNKTYPE),
+            ("e.png", tarfile.FIFOTYPE),
+            ("f.png", tarfile.CHRTYPE),
+            ("g.png", b"Z"),
+            ("h.png", b"Z"),
+            ("folder", tarfile.DIRTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "a.png" if kind in {tarfile.SYMTYPE, tarfile.LNKTYPE} else ""
+            tar.addfile(info)
+    for _ in range(2):  # the index is kept
+        result = WebDataset(str(path)).find()
+        assert [c.name for c in result.candidates] == ["a/a.png"]
+        assert aside(result) == {
+            "a.tar": "holds 2 symbolic links, such as 'b.png → a.png'; 1 hard link, such as 'd.png → a.png'; 1 pipe, "
+            "such as 'e.png'; 1 device, such as 'f.png'; 2 members with the unknown kind 'Z', such as 'g.png': they "
+            "are not read; pack plain files, by names without .. and, for links, with `tar --dereference "
+            "--hard-dereference`"
+        }
+
+
+def test_the_target_of_a_link_with_a_long_name_is_told(tmp_path: Path) -> None:
+    for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        path = tmp_path / f"{format}.tar"
+        with tarfile.open(path, "w", format=format) as tar:
+            info = tarfile.TarInfo("b.png")
+            info.type, info.linkname = tarfile.SYMTYPE, "x" * 120
+            tar.addfile(info)
+            info = tarfile.TarInfo("a.png")
+            tar.addfile(info)
+        index = read_headers(path)
+        assert index.others == (("symbolic link", 1, f"b.png → {'x' * 120}"),)
+        assert [name for name, _, _ in index.members] == ["a.png"]
+
+
+def test_odd_names_are_read_or_told(tmp_path: Path) -> None:
+    members = {
+        "/abs/a.png": b"1",
+        "a/./b//c.png": b"2",
+        "my photo.png": b"3",
+        "v1.0/d.png": b"4",
+        "../out.png": b"5",
+        "x/../../out.png": b"6",
+        ".png": b"7",
+        ".hidden/e.png": b"8",
+        "0001": b"9",
+        "0002": b"10",
+        "._a.png": b"mac",
+        "__MACOSX/a.png": b"mac",
+        ".DS_Store": b"mac",
+        "README": b"x",
+        "x/LICENSE": b"x",
+    }
+    result = WebDataset(str(pack(tmp_path / "t.tar", members))).find()
+    names = ["t/a/b/c.png", "t/abs/a.png", "t/my photo.png", "t/v1.0/d.png"]
+    assert [c.name for c in result.candidates] == names
+    assert aside(result) == {
+        "t.tar": "holds 2 members with .. in the name, such as '../out.png': they are not read; pack plain files, by "
+        "names without .. and, for links, with `tar --dereference --hard-dereference`"
+    }
+    assert list(result.notes) == [
+        "t.tar: 2 members with a hidden name or no key, such as '.png': passed over, as no part of a sample "
+        "(KEY.extension)",
+        "t.tar: 2 members with no extension, such as '0001': passed over, as no part of a sample (KEY.extension)",
+    ]
+
+
+@pytest.mark.parametrize("other", ["sharp.jpg", "lq.png", "target.webp", "v2.jpg"])
+def test_two_images_of_a_sample_whose_extensions_do_not_tell_are_asked_about(tmp_path: Path, other: str) -> None:
+    path = str(pack(tmp_path / "t.tar", {"a.jpg": b"1", f"a.{other}": b"2"}))
+    with pytest.raises(SourceError, match=f"found in t/a the members jpg and {other}; name the clean one, as gt = "):
+        WebDataset(path).find()
+    path_two = str(pack(tmp_path / "u.tar", {"a.left.png": b"1", "a.right.png": b"2"}))
+    with pytest.raises(SourceError, match=r"found in u/a the members left\.png and right\.png; name the clean one"):
+        WebDataset(path_two).find()
+    assert len(WebDataset(path, gt=other, lq="jpg", degradation="hazy").find().candidates) == 1
+    assert len(WebDataset(str(pack(tmp_path / "m.tar", {"a.jpg": b"1", "a.mask.png": b"2"}))).find().candidates) == 1
