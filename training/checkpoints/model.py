@@ -30,6 +30,7 @@ from patina.pipeline.files import write_atomically
 from patina.training.checkpoints.files import expect_sum, sum_of
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
+from patina.training.models.layers import told_not_finite
 
 VERSION = 1
 """Of the layout of the strings in the header. A reader takes its own version and earlier ones."""
@@ -159,6 +160,15 @@ def load(path: Path) -> Checkpoint:
             "fetch it again"
         )
     return checkpoint
+
+
+def expect_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError if the weights of the file `path` hold NaN or infinity: naming them, and how many."""
+    if told := told_not_finite(tensors):
+        raise CheckpointError(
+            f"{path}: {told}; nothing sound comes of such weights: take an earlier checkpoint of the same training, "
+            "fetch the file again, or train anew at a lower rate"
+        )
 
 
 def restore(model: nn.Module, checkpoint: Checkpoint) -> None:

@@ -180,7 +180,7 @@ class StageFolder:
 
 
 def _state(path: Path) -> State:
-    """The state in a file. Raises CheckpointError for one that is damaged, in its header too."""
+    """The state in a file. Raises CheckpointError for one that is damaged, in its header too, or not finite."""
     held = checkpoint.load(path)
     try:
         seen, values = int(held.notes["seen"]), json.loads(held.notes["values"])
@@ -189,7 +189,10 @@ def _state(path: Path) -> State:
     found = STATE.fullmatch(path.name)
     if not isinstance(values, dict) or (found and int(found[1]) != seen):
         raise CheckpointError(f"{path}: damaged: its header tells of {seen} images; it was renamed or changed")
-    return State(seen, held.tensors, values)
+    state = State(seen, held.tensors, values)
+    for part in ("net", "average"):
+        checkpoint.expect_finite(state.part(part), path)
+    return state
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:

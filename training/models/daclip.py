@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from patina.captioning.torchvision_ops import ensure_torchvision
 from patina.training.errors import ModelInputError, TrainingError
-from patina.training.models.layers import check_images
+from patina.training.models.layers import check_images, told_not_finite
 
 DEGRADATIONS = (
     "motion-blurry",
@@ -230,6 +230,8 @@ def pretrained_clip(model: str, weights: str) -> Any:
             f"the weights {weights!r} of {model!r} cannot be loaded: {told}; a tag of open_clip must be in the hub's "
             "cache, or the hub within reach; else give the path of a file with its tensors"
         ) from None
+    if told := told_not_finite(clip.state_dict()):
+        raise ClipWeightsError(f"the weights {weights!r} of {model!r} are no good: {told}; give others")
     return clip.requires_grad_(False).eval()
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from patina.training.checkpoints.model import first_names
+from patina.training.checkpoints.model import expect_finite, first_names
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 from patina.training.models.keymap import KeyMap, KeyMapError
@@ -131,13 +131,15 @@ def load(path: Path, network: str | None = None, *, into: nn.Module | None = Non
              for `clip_tuned.pth`, which holds the adapters without the CLIP that they stand on.
 
     Raises CheckpointError for a file that is no checkpoint, that would run code or that is of another network (naming
-    it), and with the lists of tensors that are missing, too many or of another shape.
+    it), with the lists of tensors that are missing, too many or of another shape, and for weights that are NaN or
+    infinite (naming them).
     """
     contents = containers.read(path)
     kinds = {prefix: kind for prefix, state in contents.parts.items() if (kind := _kind_of(state)) is not None}
     networks = {prefix: _network_name(kind, contents.parts[prefix]) for prefix, kind in kinds.items()}
     prefix = _choose(contents, kinds, networks, network, into)
     state, found = contents.parts[prefix], networks[prefix]
+    expect_finite(state, path)
     others = tuple(other for p, other in networks.items() if p != prefix)
     try:
         net = _filled(kinds[prefix], state, into)

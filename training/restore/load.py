@@ -64,8 +64,10 @@ def _note(path: Path, notes: Mapping[str, str], name: str, kind: type[T]) -> T:
 
 
 def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
-    """The network of a run's model file, built on the base that it names. Raises CheckpointError, ClipWeightsError."""
+    """The network of a run's model file, built on the base that it names. Raises CheckpointError, also for weights that
+    are not finite, and ClipWeightsError."""
     origin, held = origin_of(path)
+    checkpoint.expect_finite(held.tensors, path)
     if not held.without:
         return checkpoint.network_of(held), origin.stage, origin.notes
     entry = CATALOGUE.get(held.network)
