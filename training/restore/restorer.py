@@ -62,12 +62,15 @@ class Restorer:
         degradations: Sequence[str] = (),
         texts: Tensor | None = None,
         device: torch.device | str = "cpu",
+        notes: Sequence[str] = (),
     ) -> None:
-        """`degradations`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
+        """`degradations`, `texts`: names of degradations and their features, K x E, as the conditioner knows them.
+        `notes`: what a user must know of the files that it was loaded from."""
         self.net = net.eval().to(device)
         self.conditioner = conditioner.to(device) if conditioner else None
         self.stage = stage
         self.device = torch.device(device)
+        self.notes = tuple(notes)
         self._degradations, self._texts = tuple(degradations), texts
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
