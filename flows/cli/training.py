@@ -63,6 +63,7 @@ def train(
     from patina.pipeline.text import human_seconds
     from patina.training.data.dataset import dataset_manifest
     from patina.training.jobs.evaluation import PAGE, outcome, run_report
+    from patina.training.jobs.readiness import expect_trainable
     from patina.training.jobs.stage import LaunchOptions
     from patina.training.runs.plan import plan_stages
     from patina.training.stages.plan import chosen, load_plan
@@ -72,16 +73,18 @@ def train(
     dataset, place = Path(folder), Path(run)
     items = plan_stages(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]
+    options = LaunchOptions(
+        processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
+    )
     if dry_run:
         from patina.flows.training_artifacts import plan_rows
 
         print_table(plan_rows(items))
+    expect_trainable(items, dataset, place, options)
+    if dry_run:
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
     if stale:
-        options = LaunchOptions(
-            processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
-        )
         skipped = _train(folder, run, plan, list(stage or ()), options)
     elif not (place / PAGE).exists():
         run_report(place, dataset, plan=wanted, skipped=skipped, on_message=lambda line: None)
@@ -238,11 +241,6 @@ def expect_torch() -> None:
 def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchOptions) -> tuple[str, ...]:
     """Run the flow in this process; gives the stages that it left alone."""
     prepare_for_training()
-    from patina.flows.train_stages import expect_trainable
-    from patina.training.runs.plan import plan_stages
-    from patina.training.stages.plan import chosen, load_plan
-
-    expect_trainable(plan_stages(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), options)
     with training_shown():
         from patina.flows.train_stages import train_stages
 

@@ -398,7 +398,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
 def test_datasets_and_plans_that_are_none_are_told_of(
     dataset: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from patina.flows.train_stages import expect_trainable
+    from patina.training.jobs.readiness import expect_trainable
     from patina.training.runs.plan import plan_stages
 
     run = tmp_path / "run"
@@ -414,7 +414,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
         train(dataset, run, plan / "irsde.toml")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(StageError, match="3 processes want as many GPUs, and this machine shows 2"):
-        expect_trainable(plan_stages(load_plan(plan), dataset, run), dataset, LaunchOptions(3))
+        expect_trainable(plan_stages(load_plan(plan), dataset, run), dataset, run, LaunchOptions(3))
     assert not run.exists()
 
 

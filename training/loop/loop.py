@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from patina.pipeline.versions.version import home_of, version_of
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
-from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
+from patina.training.data.batches import Batch, Index, Plan, load
 from patina.training.data.dataset import dataset_manifest, open_dataset
 from patina.training.errors import (
     EXIT_REFUSED,
@@ -46,12 +47,13 @@ from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
 from patina.training.loop.meter import Meter, log
+from patina.training.loop.readiness import Resources, expect_ready
 from patina.training.loop.validate import Validated, validate
 from patina.training.models.layers import told_not_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.make import make_learner
-from patina.training.restore.load import load_conditioner
+from patina.training.restore.load import load_conditioner, origin_of
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import STEERED_BY, Stage
 
@@ -68,11 +70,13 @@ def train(job: Job) -> Result:
 def _train(job: Job) -> Result:
     stage = parse_table(job.stage, str(job.stage["name"]))
     dataset, start = Path(job.dataset), Path(job.start) if job.start else None
-    index = read_index(dataset, "train", stage.data.entries)
-    if stage.validation.every:
-        read_index(dataset, "val", stage.data.entries)
-    digests = (dataset_manifest(dataset).digest, checkpoint.load(start).digest if start else "")
     folder = StageFolder(Path(job.run) / stage.name)
+    digests = (dataset_manifest(dataset).digest, checkpoint.load(start).digest if start else "")
+    resources = Resources(
+        int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.is_available() and not job.cpu, job.gradient_accumulation
+    )
+    steering = origin_of(start)[0].stage if start else None
+    index = expect_ready(stage, dataset, folder.path, resources, start, steering)
     if folder.finished(stage.fingerprint(*digests)):
         return Result(stage.max_images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
     with Stop().listening() as stop:
@@ -111,8 +115,6 @@ class _Loop:
         self.learner.place(self.device)
         if job.compile:
             self.learner.net.compile()
-        self.order_plan(0)  # refuses a batch that does not divide, and the next one that is too large, before anything
-        order_of(index, stage.data, stage.seed)  # is written
         self.names: dict[Tensor, str] = {p: n for n, p in self.learner.net.named_parameters()}
         self.optimiser = _optimiser(stage, self.learner)
         self.ema = MovingAverage(self.learner.net, stage.ema) if stage.ema.decay else None

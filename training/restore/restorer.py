@@ -148,17 +148,22 @@ class Restorer:
 
     def calls(self, sampler: str = "", steps: int = 0) -> int:
         """Network calls for a photograph, or each tile of it. Raises ModelInputError for what the sampler cannot do."""
-        if not self.is_diffusion:
-            return 1
-        chosen = sampler or self.stage.validation.sampler
-        if chosen not in SAMPLERS:
-            raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
-        few = isinstance(SAMPLERS[chosen], FewSteps)
-        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW_STEPS if few else self.sde.steps)
-        if steps < 1 or (not few and steps > self.sde.steps):
-            most = "" if few else f" to {self.sde.steps}, all of its schedule"
-            raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{most or ' or more'}")
-        return steps
+        return calls_of(self.stage, sampler, steps)
+
+
+def calls_of(stage: Stage, sampler: str = "", steps: int = 0) -> int:
+    """Network calls that a stage's restorer makes: see `Restorer.calls`."""
+    if stage.objective != "sde":
+        return 1
+    chosen, most = sampler or stage.validation.sampler, stage.sde.steps
+    if chosen not in SAMPLERS:
+        raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
+    few = isinstance(SAMPLERS[chosen], FewSteps)
+    steps = steps or (0 if sampler else stage.validation.steps) or (FEW_STEPS if few else most)
+    if steps < 1 or (not few and steps > most):
+        told = " or more" if few else f" to {most}, all of its schedule"
+        raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{told}")
+    return steps
 
 
 def conditioner_views(photo: Pixels, conditioner: Conditioner) -> Tensor:

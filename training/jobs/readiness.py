@@ -1,0 +1,35 @@
+"""Whether a run can do what is planned: what a dry run says, and a run before its first stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from patina.pipeline.versions.version import home_of
+from patina.training.checkpoints.files import MODEL
+from patina.training.errors import StageError
+from patina.training.jobs.stage import LaunchOptions, gpus, processes_of
+from patina.training.runs.plan import StagePlan
+
+
+def expect_trainable(items: Sequence[StagePlan], dataset: Path, run: Path, options: LaunchOptions) -> None:
+    """Raise StageError, or CheckpointError, for what would refuse a stage that is to be trained: the dataset, the
+    folder, this machine, its settings or the model it starts from. Writes nothing, and loads no torch where every stage
+    is done."""
+    if not options.cpu and 0 < gpus() < options.processes:
+        raise StageError(
+            f"{options.processes} processes want as many GPUs, and this machine shows {gpus()}; ask for fewer"
+        )
+    waiting = [item for item in items if item.what != "done"]
+    if not waiting:
+        return
+    if run.exists() and run.resolve() == home_of(dataset).resolve():
+        raise StageError(f"{run} is the dataset; give the run a folder of its own")
+    from patina.training.loop.readiness import Resources, expect_ready
+
+    resources = Resources(processes_of(options), not options.cpu and gpus() > 0, options.gradient_accumulation)
+    stages = {item.stage.name: item for item in items}
+    for item in waiting:
+        stage, before = item.stage, stages.get(item.stage.after)
+        start = run / stage.after / MODEL if before and before.what == "done" else None
+        expect_ready(stage, dataset, run / stage.name, resources, start, before.stage if before else None)
