@@ -25,9 +25,17 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, run: Path, optio
         return
     if run.exists() and run.resolve() == home_of(dataset).resolve():
         raise StageError(f"{run} is the dataset; give the run a folder of its own")
+    import torch
+
     from patina.training.loop.readiness import Resources, expect_ready
 
-    resources = Resources(processes_of(options), not options.cpu and gpus() > 0, options.gradient_accumulation)
+    world, found = processes_of(options), 0 if options.cpu else torch.cuda.device_count()
+    if not options.cpu and gpus() and found < world and world > 1:
+        raise StageError(
+            f"{world} processes want as many GPUs, and torch finds {found}: install it with CUDA, mend "
+            "CUDA_VISIBLE_DEVICES, or train with --cpu"
+        )
+    resources = Resources(world, found > 0, options.gradient_accumulation)
     stages = {item.stage.name: item for item in items}
     for item in waiting:
         stage, before = item.stage, stages.get(item.stage.after)

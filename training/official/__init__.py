@@ -24,7 +24,7 @@ from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 from patina.training.models.keymap import KeyMap, KeyMapError
 from patina.training.official import containers
-from patina.training.official.containers import Contents, is_average
+from patina.training.official.containers import Contents, averages
 
 Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
 
@@ -256,8 +256,7 @@ def _choose(
         )
     best = max(wanted, key=lambda p: kinds[p].form == "lightning")
     same = [p for p in wanted if kinds[p] is kinds[best]]
-    averages = [p for p in same if is_average(p)]
-    chosen = averages or same
+    chosen = averages(same) or same
     if any(not _equal(contents.parts[p], contents.parts[chosen[0]]) for p in chosen[1:]):
         told = " and ".join(_place_in_file(p) for p in chosen)
         raise CheckpointError(
@@ -280,7 +279,8 @@ def _taken(prefix: str, same: Sequence[str]) -> str:
     """Which of several sets of weights was taken, in words; empty if there was one."""
     if not same:
         return ""
-    kind = "the moving average of the weights" if is_average(prefix) else "the first of equal ones"
+    is_average = prefix in averages([prefix, *same])
+    kind = "the moving average of the weights" if is_average else "the first of equal ones"
     left = ", ".join(map(_place_in_file, same))
     return f"taken were {_place_in_file(prefix)}, {kind}; {left} in the same file, of the same network, stayed there"
 

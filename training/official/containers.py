@@ -54,7 +54,8 @@ WRAPPERS = frozenset(
 
 _EMA = re.compile(r"(^|[_.])(ema|shadow|averaged?)([_.]|$)", re.IGNORECASE)
 _ASIDE = re.compile(
-    r"optim|sched|lr_|scaler|amp$|hyper|hparams|args|config|callbacks|loops|loss|criterion|rng|random", re.IGNORECASE
+    r"optim|sched|lr_|scaler|amp$|hyper|hparams|args|config|callbacks|loops|averaging|loss|criterion|rng|random",
+    re.IGNORECASE,
 )
 """How entries of a file begin that hold no network, though there may be tensors in them."""
 
@@ -62,9 +63,20 @@ _DEEPEST = 4
 """Dictionaries in dictionaries down to which weights are looked for."""
 
 
+_LIGHTNINGS_RAW = "current_model_state"
+"""Where Lightning keeps the raw weights of a training that averages: `state_dict` is the average then."""
+
+
 def is_average(place: str) -> bool:
     """Whether weights at this place of a file (`params_ema`, `ema/shadow`, `ema_model.`) are a moving average."""
     return _EMA.search(place.replace("/", ".")) is not None
+
+
+def averages(places: Collection[str]) -> list[str]:
+    """Those of the places of one network's weights that are a moving average."""
+    found = [place for place in places if is_average(place)]
+    raw = [place for place in places if place.startswith(_LIGHTNINGS_RAW)]
+    return found or ([place for place in places if place not in raw] if raw else [])
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ def make_app(restorer: Restorer) -> gr.Blocks:
                 photo.image, lambda done, of: progress((done, of), desc="Restoring", unit="network calls")
             )
             data, left_out = encode_photo(restored, photo)
-        except BadImageError as error:
+        except (BadImageError, NotFiniteError) as error:
             raise gr.Error(f"{Path(file).name}: {error}", duration=None, print_exception=False) from None
-        except (ModelInputError, NotFiniteError, RunFailedError, OSError) as error:
+        except (ModelInputError, RunFailedError, OSError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
         result = _written(Path(place.name), Path(file), photo.format, data)
         degradations = {

@@ -249,6 +249,18 @@ def test_a_folder_that_cannot_be_written_is_told_of(
     assert f"cannot be written, as {tmp_path} does not let us" in refusal(*words)
 
 
+def test_gpus_that_torch_does_not_find_are_told_of(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    case = Case(sound, tmp_path / "run")
+    words = ["train", sound, "--run", case.run, "--plan", case.write_plan(tmp_path / "plan")]
+    told = refusal(*words, "--dry-run")
+    assert told == refusal(*words)
+    assert told.startswith("4 processes want as many GPUs, and torch finds 1: ")
+
+
 def test_the_shipped_plans_networks_are_built_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     from patina.training.loop.readiness import Width
     from patina.training.models import CATALOGUE

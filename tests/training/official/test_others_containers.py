@@ -112,6 +112,14 @@ def test_weights_in_dictionaries_of_dictionaries_are_found(
         (lambda raw, ema: {"params_ema": ema, "params": raw}, "params_ema"),
         (lambda raw, ema: {"state_dict": behind("module.", raw), "state_dict_ema": ema}, "state_dict_ema"),
         (lambda raw, ema: {"model": raw, "ema": {"decay": 0.9, "shadow": ema}}, "ema/shadow"),
+        (
+            lambda raw, ema: {
+                "state_dict": ema,
+                "current_model_state": raw,
+                "averaging_state": {"n_averaged": torch.tensor(3)},
+            },
+            "state_dict",
+        ),
         (lambda raw, ema: {"state_dicts": {"model": raw, "ema_model": ema}}, "state_dicts/ema_model"),
         (
             lambda raw, ema: {"step": torch.tensor(3), **behind("online_model.", raw), **behind("ema_model.", ema)},
