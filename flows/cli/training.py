@@ -59,7 +59,7 @@ def train(
     ] = False,
 ) -> None:
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
-    expect_torch()
+    expect_torch(*FOR_TRAINING)
     from patina.pipeline.text import human_seconds
     from patina.training.data.dataset import dataset_manifest
     from patina.training.jobs.evaluation import PAGE, outcome, run_report
@@ -228,13 +228,18 @@ def lineage(
     console.print(escape("\n".join(fitted(console, lineage_lines(path)))))
 
 
-def expect_torch() -> None:
-    """Raise MissingTorchError, before anything is imported, if the networks' libraries are not installed."""
+FOR_TRAINING = ("accelerate", "webdataset", "tqdm", "tensorboard")
+"""Libraries that a stage's process wants beside those of the networks."""
+
+
+def expect_torch(*more: str) -> None:
+    """Raise MissingTorchError, before anything is imported, if the networks' libraries, or others named here, are not
+    installed."""
     from importlib.util import find_spec
 
     from patina.training.errors import MissingTorchError
 
-    if missing := [name for name in ("torch", "open_clip", "safetensors") if find_spec(name) is None]:
+    if missing := [name for name in ("torch", "open_clip", "safetensors", *more) if find_spec(name) is None]:
         raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina-ir[train]'")
 
 

@@ -175,8 +175,8 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's tensors into `model`, which has the same names and shapes.
 
     If frozen tensors were left out, the model must have been built on the same base already. Raises CheckpointError
-    with the lists of missing and surplus names, with the wrong shapes, or naming the base that is needed; the model is
-    then as it was.
+    with the lists of missing and surplus names, with the wrong shapes, with the weights that are NaN or infinite, or
+    naming the base that is needed; the model is then as it was.
     """
     state = model.state_dict()
     missing = sorted(set(state) - set(checkpoint.tensors) - set(checkpoint.without))
@@ -193,6 +193,8 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
             if names
         )
         raise CheckpointError(f"the checkpoint of {checkpoint.network!r} does not fit this network: {told}")
+    if told := told_not_finite(checkpoint.tensors):
+        raise CheckpointError(f"the checkpoint of {checkpoint.network!r} is of no use: {told}")
     _expect_base(state, checkpoint)
     model.load_state_dict(dict(checkpoint.tensors), strict=False)
 

@@ -55,9 +55,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose adapter is done."""
+    """A run whose adapter and controller are done."""
     run = tmp_path_factory.mktemp("finished")
-    trained(stage("adapter"), sound, run)
+    for name in ("adapter", "controller"):
+        trained(stage(name), sound, run)
     return run
 
 
@@ -218,7 +219,7 @@ def test_a_dry_run_refuses_what_the_run_refuses_and_nothing_is_written(
     if name not in NOT_THE_LOOPS:
         last = load_plan(plan)["adapter"] if case.named else list(load_plan(plan).values())[-1]
         if last.after and not (case.run / last.after / DONE).exists():
-            trained(load_plan(plan)[last.after], sound, case.run)
+            shutil.copytree(finished / last.after, case.run / last.after)
         with pytest.raises(Exception, match=told) as caught:
             trained(last, case.dataset, case.run)
         assert is_for_the_user(caught.value)
@@ -247,6 +248,18 @@ def test_a_folder_that_cannot_be_written_is_told_of(
     case = Case(sound, tmp_path / "run")
     words = ["train", sound, "--run", case.run, "--plan", case.write_plan(tmp_path / "plan"), "--cpu", "--dry-run"]
     assert f"cannot be written, as {tmp_path} does not let us" in refusal(*words)
+
+
+def test_a_library_that_only_the_stages_process_wants_is_told_of(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "accelerate" else real(name))
+    words = ["train", sound, "--run", tmp_path / "run", "--cpu"]
+    assert refusal(*words, "--dry-run") == refusal(*words)
+    assert "need accelerate: pip install" in refusal(*words)
 
 
 def test_gpus_that_torch_does_not_find_are_told_of(
