@@ -503,6 +503,16 @@ def test_what_cannot_be_evaluated_is_told_at_once(
     assert judge.judged == []
 
 
+def test_squares_too_small_to_measure_are_told_of_where_a_restorer_is_evaluated(dataset: Path, tmp_path: Path) -> None:
+    from patina.flows.evaluate_run import expect_evaluable
+
+    named, restoring = (Candidate(small(name), tmp_path, False) for name in ("adapter", "vlunet"))
+    with pytest.raises(StageError, match="side = 18; daclip measures from 19 px on each side"):
+        expect_evaluable([named, restoring], dataset, Options(side=18))
+    expect_evaluable([named], dataset, Options(side=18))
+    expect_evaluable([named, restoring], dataset, Options(side=18, protocol="vlunet"))
+
+
 def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:
     from typing import get_args
 

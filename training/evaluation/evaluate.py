@@ -36,7 +36,7 @@ from patina.training.evaluation.measures import (
     rows_by_entry,
     uncached,
 )
-from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, fid_caution
+from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, expect_side, fid_caution
 from patina.training.evaluation.pictures import save_strips
 from patina.training.evaluation.results import Classification, Evaluation, NamedRow, Row
 from patina.training.restore.load import load_conditioner, load_restorer, origin_of
@@ -193,8 +193,7 @@ def _check(protocol: str, sampler: str, per_entry: int, steps: int, side: int) -
         raise StageError(f"no sampler {sampler!r}; known are {', '.join(SAMPLERS)}")
     if per_entry < 0 or steps < 0:
         raise StageError(f"per_entry = {per_entry}, steps = {steps}; expected 0 (all) or more")
-    if side and side < PROTOCOLS[protocol].least:
-        raise StageError(f"side = {side}; {protocol} measures from {PROTOCOLS[protocol].least} px on each side")
+    expect_side(protocol, side)
 
 
 def _looker(path: Path, device: torch.device | str) -> Restorer:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training.errors import ModelInputError, TrainingError
+from patina.training.errors import ModelInputError, StageError, TrainingError
 from patina.training.models.layers import told_not_finite
 
 Pixels: TypeAlias = NDArray[np.uint8]  # H x W x 3, RGB
@@ -156,6 +156,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "daclip": Protocol(rounded=True, multiple=1, border=4, ssim=ssim_gaussian, window=GAUSSIAN_WINDOW),
     "vlunet": Protocol(rounded=False, multiple=16, border=0, ssim=ssim_uniform, window=UNIFORM_WINDOW),
 }
+
+
+def expect_side(protocol: str, side: int) -> None:
+    """Raise StageError for squares of so many px, 0 being whole pictures, that a protocol cannot measure."""
+    least = PROTOCOLS[protocol].least
+    if side and side < least:
+        raise StageError(f"side = {side}; {protocol} measures from {least} px on each side")
 
 
 def measure(restored: Tensor | Values, gt: Pixels, protocol: str = "daclip") -> dict[str, float]:
