@@ -111,7 +111,8 @@ def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: Lau
     StageCrashedError once a stage's process has died too often.
     """
     items = plan_stages(plan, dataset, run)
-    expect_trainable(items, dataset, run, options)
+    for note in expect_trainable(items, dataset, run, options):
+        get_run_logger().warning("%s", note)
     record("the plan", lambda: plan_artifact(items, dataset, run))
     skipped, waits = [], False
     for name, stage in plan.items():

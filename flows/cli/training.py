@@ -80,7 +80,7 @@ def train(
         from patina.flows.training_artifacts import plan_rows
 
         print_table(plan_rows(items))
-    expect_trainable(items, dataset, place, options)
+    print_lines([f"note {note}" for note in expect_trainable(items, dataset, place, options)], 20, "yellow")
     if dry_run:
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")

@@ -13,9 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
+from patina.pipeline.format.layout import SAMPLES as SAMPLES_TABLE
 from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_table
 from patina.pipeline.text import counted
 from patina.pipeline.versions.version import home_of
 from patina.training.checkpoints import model as checkpoint
@@ -78,6 +82,22 @@ def expect_ready(
     if start:
         checkpoint.expect_finite(checkpoint.load(start).tensors, start)
     return index
+
+
+def smaller_than_crop(stage: Stage, index: Index) -> str:
+    """A note where samples are smaller than the stage's crops, which then show mirrored edges; empty if none is."""
+    crop = stage.data.crop
+    if not crop:
+        return ""
+    table = read_table(index.folder / SAMPLES_TABLE, SAMPLE_SCHEMA).select(["split", "entry", "width", "height"])
+    table = table.filter(pc.and_(pc.equal(table["split"], "train"), pc.is_in(table["entry"], pa.array(index.names))))
+    small = pc.sum(pc.less(pc.min_element_wise(table["width"], table["height"]), crop)).as_py() or 0
+    if not small:
+        return ""
+    return (
+        f"stage {stage.name}: {small:,} of {len(table):,} samples are smaller than data.crop = {crop} px on a side, so "
+        "their crops are filled up with mirrored edges; lower it, or build larger tiles"
+    )
 
 
 @contextmanager

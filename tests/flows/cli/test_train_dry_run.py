@@ -240,6 +240,14 @@ def test_a_sound_run_is_only_told_of(sound: Path, tmp_path: Path, changes: dict[
     assert not (tmp_path / "deep").exists()
 
 
+def test_samples_smaller_than_the_crops_are_counted_and_no_others(sound: Path, tmp_path: Path) -> None:
+    case = Case(sound, tmp_path / "run", {"adapter": {"data": {"crop": 72}}, "vlunet": {"data": {"crop": 73}}})
+    words = ["train", sound, "--run", case.run, "--plan", case.write_plan(tmp_path / "plan"), "--cpu", "--dry-run"]
+    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    (note,) = (line for line in done.output.splitlines() if line.startswith("note "))
+    assert note.startswith("note stage vlunet: 15 of 15 samples are smaller than data.crop = 73 px on a side")
+
+
 def test_a_folder_that_cannot_be_written_is_told_of(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
