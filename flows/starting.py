@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
 from patina.flows.errors import RunError
+from patina.flows.parameters import read_parameters, split_words
 from patina.pipeline.sources.locations import is_remote
-from patina.pipeline.text import nearest, shown
+from patina.pipeline.text import nearest
 
 PATH_PARAMETERS = frozenset({"recipe", "out", "dataset", "run", "plan"})
 """Parameters that name files: a relative one is meant here, and a worker runs elsewhere."""
-
-
-def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
-    """Parameters from `name=value` words; a value is JSON where it can be read so, else a text. Raises RunError."""
-    parameters: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise RunError(f"--param: expected name=value, found {shown(word)}")
-        try:
-            parameters[name] = json.loads(value)
-        except (ValueError, RecursionError):  # thousands of brackets are no JSON that anybody meant
-            parameters[name] = value
-    return parameters
 
 
 def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,27 +35,39 @@ def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: absolute(name, value) for name, value in parameters.items()}
 
 
-def start(name: str, parameters: Mapping[str, Any]) -> FlowRun:
-    """Ask the server of PREFECT_API_URL to run the deployment `name`, or FLOW/NAME. Raises RunError."""
+def start(name: str, words: Sequence[str]) -> FlowRun:
+    """Ask the server of PREFECT_API_URL to run the deployment `name`, or FLOW/NAME.
+
+    words  parameters as `name=value`, read by the deployment's schema; relative paths are meant here.
+    Raises RunError, before there is a run, for what the deployment does not take.
+    """
+    pairs = split_words(words)
     if not PREFECT_API_URL.value():
         raise RunError(
             "no server is named; export PREFECT_API_URL=http://127.0.0.1:4200/api, or what `patina serve` says"
         )
     try:
         with get_client(sync_client=True) as client:
-            try:
-                found = client.read_deployment_by_name(name if "/" in name else f"{name}/{name}")
-            except (ObjectNotFound, ValueError):
-                known = {deployment.name: deployment for deployment in client.read_deployments()}
-                if name not in known:  # `train-controller` and its like are deployments of a flow of another name
-                    advice = nearest(name, known) if known else "it has none: `patina serve`, or `prefect deploy --all`"
-                    raise RunError(f"the server has no deployment {name!r}; {advice}") from None
-                found = known[name]
-            return client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
+            found = _deployment(client, name)
+            held = found.parameters or {}
+            parameters = read_parameters(found.name, pairs, found.parameter_openapi_schema or {}, held)
+            return client.create_flow_run_from_deployment(found.id, parameters=as_seen_from_anywhere(parameters))
     except PrefectHTTPStatusError as error:
         raise RunError(f"{name}: {_detail(error)}") from None
     except httpx.TransportError as error:
         raise RunError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}") from None
+
+
+def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    """The deployment of this name, or of FLOW/NAME. Raises RunError."""
+    try:
+        return client.read_deployment_by_name(name if "/" in name else f"{name}/{name}")
+    except (ObjectNotFound, ValueError):
+        known = {deployment.name: deployment for deployment in client.read_deployments()}
+    if name not in known:  # `train-controller` and its like are deployments of a flow of another name
+        advice = nearest(name, known) if known else "it has none: `patina serve`, or `prefect deploy --all`"
+        raise RunError(f"the server has no deployment {name!r}; {advice}")
+    return known[name]
 
 
 def follow(run: FlowRun, on_message: Callable[[str], None], every: float = 1.0) -> str:

@@ -30,11 +30,11 @@ from patina.flows.gpu import lease
 from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
 from patina.flows.training_log import Lines, TrainingEvents, log_line
-from patina.pipeline.versions.version import home_of
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import StageCrashedError, StageError
+from patina.training.errors import StageCrashedError
 from patina.training.jobs.evaluation import Outcome, outcome, run_report
-from patina.training.jobs.stage import LaunchOptions, gpus, processes_of, run_stage
+from patina.training.jobs.readiness import expect_trainable
+from patina.training.jobs.stage import LaunchOptions, run_stage
 from patina.training.runs.plan import StagePlan, plan_stages
 from patina.training.stages.plan import chosen, load_plan
 from patina.training.stages.stage import Stage
@@ -111,7 +111,8 @@ def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: Lau
     StageCrashedError once a stage's process has died too often.
     """
     items = plan_stages(plan, dataset, run)
-    expect_trainable(items, dataset, options)
+    for note in expect_trainable(items, dataset, run, options):
+        get_run_logger().warning("%s", note)
     record("the plan", lambda: plan_artifact(items, dataset, run))
     skipped, waits = [], False
     for name, stage in plan.items():
@@ -134,34 +135,6 @@ def label(item: StagePlan) -> str:
     if item.what == "goes on":
         return f"continue {item.stage.name} after {item.seen:,} of {item.stage.max_images:,} images"
     return f"train {item.stage.name} on {item.stage.max_images:,} images"
-
-
-def expect_trainable(items: Sequence[StagePlan], dataset: Path, options: LaunchOptions) -> None:
-    """Raise StageError if the dataset or this machine lacks what a stage that is to be trained wants."""
-    if not options.cpu and 0 < gpus() < options.processes:
-        raise StageError(
-            f"{options.processes} processes want as many GPUs, and this machine shows {gpus()}; ask for fewer"
-        )
-    stages = [item.stage for item in items if item.what != "done"]
-    if not stages:
-        return
-    from patina.training.data.batches import Plan, order_of, read_index
-
-    for stage in stages:
-        data = stage.data
-        try:
-            index = read_index(dataset, "train", data.entries)
-            order_of(index, data, stage.seed)
-            if stage.validation.every:
-                read_index(dataset, "val", data.entries)
-            Plan(0, stage.max_images, data.batch, 0, processes_of(options), options.gradient_accumulation)
-        except StageError as error:
-            raise StageError(f"stage {stage.name}: {error}") from None
-        if data.batch > len(index):
-            raise StageError(
-                f"stage {stage.name}: a batch of {data.batch}, and {home_of(dataset)} has {len(index)} samples to "
-                "train on; lower data.batch, or build more"
-            )
 
 
 def after_crash(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:

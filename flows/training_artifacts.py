@@ -31,7 +31,7 @@ def plan_rows(items: Sequence[StagePlan]) -> list[dict[str, str]]:
     return [
         {
             "stage": item.stage.name,
-            "what": item.what,
+            "what": item.state,
             "images": f"{item.stage.max_images - item.seen:,}",
             "network": f"{item.stage.network} ({item.stage.size})",
             "starts from": item.stage.after or "–",

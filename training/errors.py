@@ -32,6 +32,11 @@ class RunFailedError(TrainingError, RuntimeError):
     what to do."""
 
 
+class NotFiniteError(TrainingError, RuntimeError):
+    """A network's numbers that are no picture, and no description of one: NaN or infinity is among them. Says how many,
+    of how many, and what to look at."""
+
+
 EXIT_STOPPED = 3
 """Exit status of a loop that was asked to stop and left a state."""
 

@@ -49,6 +49,7 @@ def restore(
     )
     print_lines(plan_restoring(photos, out).lines, 1000, "yellow")
     restorer = load_model(model, steering=steering, stage=stage, device=device)
+    print_lines([f"note {note}" for note in restorer.notes], 20, "yellow")
     with TerminalEvents(console) as events, Meter(events, "restoring", "network calls") as meter:
         done = restore_files(photos, out, restorer, options, progress=meter, on_restored=print_restored)
     if lost := sum(1 for result in done if result.error):
@@ -74,4 +75,5 @@ def web_page(
 
     expect_gradio()
     restorer = load_model(model, steering=steering, stage=stage, device=device)
+    print_lines([f"note {note}" for note in restorer.notes], 20, "yellow")
     serve(restorer, port, share=share, on_message=lambda address: console.print(f"page     {escape(address)}"))

@@ -15,15 +15,18 @@ from patina.flows.cli.signals import leave_signals_to_libraries
 def run(
     name: Annotated[str, typer.Argument(help="A deployment: build-dataset, check-dataset, export-dataset, …")],
     param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", help="name=value, the value as JSON or as text; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--param", "-p", help="name=value, read as the flow takes it: a,b for a list, yes or no; repeatable."
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 1 unless it completes.")] = False,
 ) -> None:
     """Let a deployment run where it is served, or on its worker: `prefect deployment run NAME/NAME`, in short."""
     prepare_prefect()
-    from patina.flows.starting import as_seen_from_anywhere, follow, parse_parameters, start
+    from patina.flows.starting import follow, start
 
-    started = start(name, as_seen_from_anywhere(parse_parameters(param or ())))
+    started = start(name, param or ())
     console.print(escape(f"run      {started.name}   ({started.id})"))
     if wait and follow(started, lambda state: console.print(escape(f"state    {state}"))) != "COMPLETED":
         raise typer.Exit(1)

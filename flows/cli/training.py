@@ -59,10 +59,11 @@ def train(
     ] = False,
 ) -> None:
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
-    expect_torch()
+    expect_torch(*FOR_TRAINING)
     from patina.pipeline.text import human_seconds
     from patina.training.data.dataset import dataset_manifest
     from patina.training.jobs.evaluation import PAGE, outcome, run_report
+    from patina.training.jobs.readiness import expect_trainable
     from patina.training.jobs.stage import LaunchOptions
     from patina.training.runs.plan import plan_stages
     from patina.training.stages.plan import chosen, load_plan
@@ -72,16 +73,18 @@ def train(
     dataset, place = Path(folder), Path(run)
     items = plan_stages(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]
+    options = LaunchOptions(
+        processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
+    )
     if dry_run:
         from patina.flows.training_artifacts import plan_rows
 
         print_table(plan_rows(items))
+    print_lines([f"note {note}" for note in expect_trainable(items, dataset, place, options)], 20, "yellow")
+    if dry_run:
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
     if stale:
-        options = LaunchOptions(
-            processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
-        )
         skipped = _train(folder, run, plan, list(stage or ()), options)
     elif not (place / PAGE).exists():
         run_report(place, dataset, plan=wanted, skipped=skipped, on_message=lambda line: None)
@@ -225,24 +228,24 @@ def lineage(
     console.print(escape("\n".join(fitted(console, lineage_lines(path)))))
 
 
-def expect_torch() -> None:
-    """Raise MissingTorchError, before anything is imported, if the networks' libraries are not installed."""
+FOR_TRAINING = ("accelerate", "webdataset", "tqdm", "tensorboard")
+"""Libraries that a stage's process wants beside those of the networks."""
+
+
+def expect_torch(*more: str) -> None:
+    """Raise MissingTorchError, before anything is imported, if the networks' libraries, or others named here, are not
+    installed."""
     from importlib.util import find_spec
 
     from patina.training.errors import MissingTorchError
 
-    if missing := [name for name in ("torch", "open_clip", "safetensors") if find_spec(name) is None]:
+    if missing := [name for name in ("torch", "open_clip", "safetensors", *more) if find_spec(name) is None]:
         raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina-ir[train]'")
 
 
 def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchOptions) -> tuple[str, ...]:
     """Run the flow in this process; gives the stages that it left alone."""
     prepare_for_training()
-    from patina.flows.train_stages import expect_trainable
-    from patina.training.runs.plan import plan_stages
-    from patina.training.stages.plan import chosen, load_plan
-
-    expect_trainable(plan_stages(chosen(load_plan(plan), stages), Path(folder), Path(run)), Path(folder), options)
     with training_shown():
         from patina.flows.train_stages import train_stages
 

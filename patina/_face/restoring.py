@@ -75,7 +75,8 @@ class Restorer:
         each known degradation to its probability, 0 to 1, the likeliest first: empty for models that no CLIP steers.
         The same model and seed give the same result whatever was restored before, unless memory asks for smaller tiles.
 
-        Raises TypeError and ValueError for other images, TrainingError (a RuntimeError) for too little memory.
+        Raises TypeError and ValueError for other images, TrainingError (a RuntimeError) for too little memory and where
+        the model's numbers are not finite, which are no picture.
         """
         restored, condition, _ = self._worker.restore(photo_of(photo))
         if isinstance(photo, PIL.Image.Image):

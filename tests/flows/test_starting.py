@@ -1,4 +1,4 @@
-"""`patina run`: parameters as they are typed, paths as a worker elsewhere needs them, and errors in words."""
+"""`patina run`: paths as a worker elsewhere needs them, and errors in words before there is a run."""
 
 from __future__ import annotations
 
@@ -6,27 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from patina.flows.deployments import OFFERS
 from patina.flows.errors import RunError
-from patina.flows.starting import as_seen_from_anywhere, parse_parameters, start
-
-
-def test_values_are_json_where_they_can_be_and_texts_otherwise() -> None:
-    words = ["out=a=b", "workers=2", "strict=true", 'splits=["train"]', "recipe=demo.toml", "max_set_aside=0.5", "x="]
-    assert parse_parameters(words) == {
-        "out": "a=b",
-        "workers": 2,
-        "strict": True,
-        "splits": ["train"],
-        "recipe": "demo.toml",
-        "max_set_aside": 0.5,
-        "x": "",
-    }
-
-
-@pytest.mark.parametrize("word", ["workers", "=2", ""])
-def test_a_parameter_without_name_or_value_is_refused(word: str) -> None:
-    with pytest.raises(RunError, match="expected name=value, found"):
-        parse_parameters([word])
+from patina.flows.starting import as_seen_from_anywhere, start
 
 
 def test_paths_become_absolute_and_addresses_and_names_of_recipes_stay(
@@ -50,16 +32,46 @@ def test_no_server_and_one_that_is_away_are_errors_in_words() -> None:
         temporary_settings(restore_defaults={PREFECT_API_URL}),
         pytest.raises(RunError, match="no server is named; export PREFECT_API_URL"),
     ):
-        start("build-dataset", {})
+        start("build-dataset", [])
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
         pytest.raises(RunError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"),
     ):
-        start("build-dataset", {})
+        start("build-dataset", [])
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("prefect_api")
-def test_a_deployment_that_is_not_there_is_named() -> None:
+def test_a_deployment_and_parameters_that_are_not_there_are_named_before_there_is_a_run(tmp_path: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    assert PREFECT_API_URL.value()
     with pytest.raises(RunError, match=r"the server has no deployment 'build-dataste'"):
-        start("build-dataste", {})
+        start("build-dataste", [])
+    for offer in OFFERS:
+        if offer.name in ("build-dataset", "train-irsde"):
+            offer.deployment().apply()
+
+    def runs() -> int:
+        with get_client(sync_client=True) as client:
+            return len(client.read_flow_runs())
+
+    before = runs()
+    with pytest.raises(RunError, match=r"no deployment 'build-dataste'; did you mean 'build-dataset'\?"):
+        start("build-dataste", [])
+    with pytest.raises(RunError, match=r"build-dataset has no parameter 'recipes'; did you mean 'recipe'\?"):
+        start("build-dataset", ["recipes=demo", "out=OUT"])
+    with pytest.raises(RunError, match=r"build-dataset needs out: -p out=…"):
+        start("build-dataset/build-dataset", ["recipe=demo"])
+    with pytest.raises(RunError, match=r"strict = 'perhaps'; expected true or false"):
+        start("build-dataset", ["recipe=demo", "out=OUT", "strict=perhaps"])
+    assert runs() == before
+    started = start("build-dataset", ["recipe=demo", f"out={tmp_path / '123'}", "devices=cpu", "strict=yes"])
+    assert started.parameters == {
+        "recipe": "demo",
+        "out": str(tmp_path / "123"),
+        "devices": ["cpu"],
+        "strict": True,
+    }
+    assert start("train-irsde", ["dataset=OUT", "run=RUN"]).parameters["stages"] == ["irsde"]

@@ -398,7 +398,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
 def test_datasets_and_plans_that_are_none_are_told_of(
     dataset: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from patina.flows.train_stages import expect_trainable
+    from patina.training.jobs.readiness import expect_trainable
     from patina.training.runs.plan import plan_stages
 
     run = tmp_path / "run"
@@ -414,7 +414,7 @@ def test_datasets_and_plans_that_are_none_are_told_of(
         train(dataset, run, plan / "irsde.toml")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(StageError, match="3 processes want as many GPUs, and this machine shows 2"):
-        expect_trainable(plan_stages(load_plan(plan), dataset, run), dataset, LaunchOptions(3))
+        expect_trainable(plan_stages(load_plan(plan), dataset, run), dataset, run, LaunchOptions(3))
     assert not run.exists()
 
 
@@ -501,6 +501,16 @@ def test_what_cannot_be_evaluated_is_told_at_once(
     with pytest.raises(ParameterTypeError, match="sampler"):
         evaluate(run, dataset, sampler="euler")
     assert judge.judged == []
+
+
+def test_squares_too_small_to_measure_are_told_of_where_a_restorer_is_evaluated(dataset: Path, tmp_path: Path) -> None:
+    from patina.flows.evaluate_run import expect_evaluable
+
+    named, restoring = (Candidate(small(name), tmp_path, False) for name in ("adapter", "vlunet"))
+    with pytest.raises(StageError, match="side = 18; daclip measures from 19 px on each side"):
+        expect_evaluable([named, restoring], dataset, Options(side=18))
+    expect_evaluable([named], dataset, Options(side=18))
+    expect_evaluable([named, restoring], dataset, Options(side=18, protocol="vlunet"))
 
 
 def test_samplers_protocols_and_splits_are_those_that_there_are() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline.files import write_atomically
+from patina.pipeline.files import lock_holder, write_atomically
 from patina.training.errors import CheckpointError
 
 MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
@@ -68,6 +68,20 @@ def expect_sum(path: Path, body: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a small file so that it is there whole or as it was before."""
     write_atomically(path, text, durable=False)
+
+
+LOCK_SECONDS = 60
+"""For how long a start waits for another training of its stage to end, before it gives up."""
+
+
+def stage_lock(folder: Path) -> Path:
+    """The lock of a stage's folder, beside it: held by a training while it runs, and by the kernel dropped with it."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def trained_by(folder: Path) -> str:
+    """The process that trains in a stage's folder now, such as `process 4711 of anna on node7`; empty if none does."""
+    return lock_holder(stage_lock(folder))
 
 
 HEARTBEAT = "heartbeat"

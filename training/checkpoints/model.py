@@ -30,6 +30,7 @@ from patina.pipeline.files import write_atomically
 from patina.training.checkpoints.files import expect_sum, sum_of
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
+from patina.training.models.layers import told_not_finite
 
 VERSION = 1
 """Of the layout of the strings in the header. A reader takes its own version and earlier ones."""
@@ -161,12 +162,21 @@ def load(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def expect_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError if the weights of the file `path` hold NaN or infinity: naming them, and how many."""
+    if told := told_not_finite(tensors):
+        raise CheckpointError(
+            f"{path}: {told}; nothing sound comes of such weights: take an earlier checkpoint of the same training, "
+            "fetch the file again, or train anew at a lower rate"
+        )
+
+
 def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's tensors into `model`, which has the same names and shapes.
 
     If frozen tensors were left out, the model must have been built on the same base already. Raises CheckpointError
-    with the lists of missing and surplus names, with the wrong shapes, or naming the base that is needed; the model is
-    then as it was.
+    with the lists of missing and surplus names, with the wrong shapes, with the weights that are NaN or infinite, or
+    naming the base that is needed; the model is then as it was.
     """
     state = model.state_dict()
     missing = sorted(set(state) - set(checkpoint.tensors) - set(checkpoint.without))
@@ -183,6 +193,8 @@ def restore(model: nn.Module, checkpoint: Checkpoint) -> None:
             if names
         )
         raise CheckpointError(f"the checkpoint of {checkpoint.network!r} does not fit this network: {told}")
+    if told := told_not_finite(checkpoint.tensors):
+        raise CheckpointError(f"the checkpoint of {checkpoint.network!r} is of no use: {told}")
     _expect_base(state, checkpoint)
     model.load_state_dict(dict(checkpoint.tensors), strict=False)
 

@@ -27,7 +27,16 @@ from torch import Tensor
 
 from patina.pipeline.files import lock, remove_leftovers
 from patina.training.checkpoints import model as checkpoint
-from patina.training.checkpoints.files import DONE, HEARTBEAT, METRICS, MODEL, SAMPLES, STAGE
+from patina.training.checkpoints.files import (
+    DONE,
+    HEARTBEAT,
+    LOCK_SECONDS,
+    METRICS,
+    MODEL,
+    SAMPLES,
+    STAGE,
+    stage_lock,
+)
 from patina.training.checkpoints.model import Checkpoint, write_in_one_step
 from patina.training.errors import CheckpointError, StageError
 from patina.training.stages.stage import Stage
@@ -131,9 +140,7 @@ class StageFolder:
 
         with ExitStack() as stack:
             try:
-                stack.enter_context(
-                    lock(self.path.with_name(f".{self.path.name}.lock"), refusal, make=make, seconds=60)
-                )
+                stack.enter_context(lock(stage_lock(self.path), refusal, make=make, seconds=LOCK_SECONDS))
             except OSError as error:
                 raise StageError(str(error)) from error
             for folder in (self.path, self.path / SAMPLES):  # of a training that was killed while it wrote
@@ -180,7 +187,7 @@ class StageFolder:
 
 
 def _state(path: Path) -> State:
-    """The state in a file. Raises CheckpointError for one that is damaged, in its header too."""
+    """The state in a file. Raises CheckpointError for one that is damaged, in its header too, or not finite."""
     held = checkpoint.load(path)
     try:
         seen, values = int(held.notes["seen"]), json.loads(held.notes["values"])
@@ -189,7 +196,10 @@ def _state(path: Path) -> State:
     found = STATE.fullmatch(path.name)
     if not isinstance(values, dict) or (found and int(found[1]) != seen):
         raise CheckpointError(f"{path}: damaged: its header tells of {seen} images; it was renamed or changed")
-    return State(seen, held.tensors, values)
+    state = State(seen, held.tensors, values)
+    for part in ("net", "average"):
+        checkpoint.expect_finite(state.part(part), path)
+    return state
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:

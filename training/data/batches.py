@@ -88,6 +88,10 @@ class Index:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def label(self, row: int) -> str:
+        """How a message names a sample: its entry and its key."""
+        return f"{self.names[self.entry[row]]} {self.keys[row]}"
+
     def taken(self, rows: Rows) -> Index:
         """The index of these rows alone."""
         columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in _WHOLE}

@@ -49,7 +49,7 @@ import torch
 from torch import Tensor
 
 from patina.training.diffusion.sde import IRSDE
-from patina.training.errors import ModelInputError, TrainingError
+from patina.training.errors import ModelInputError, NotFiniteError
 
 Model: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """ε̂ from (x_t, μ, t): B x C x H x W twice, and B floats in the indices of the schedule that was trained."""
@@ -62,8 +62,8 @@ Noise: TypeAlias = Callable[[int], Tensor]
 step."""
 
 
-class SamplingError(TrainingError, RuntimeError):
-    """A result that is no image. Says what to look at."""
+class SamplingError(NotFiniteError):
+    """A sampler's result that is no image. Says what to look at."""
 
 
 class Sampler(Protocol):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from patina.training.data.batches import read_image, read_index
+from patina.training.data.batches import Index, read_image, read_index
 from patina.training.data.dataset import dataset_digest
 from patina.training.diffusion.samplers import SAMPLERS
 from patina.training.errors import StageError
@@ -28,15 +28,17 @@ from patina.training.evaluation.measures import (
     Notes,
     RestoreSettings,
     Weights,
+    left_out_note,
     mean_row,
+    named,
     named_row,
     restore_row,
     rows_by_entry,
     uncached,
 )
-from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, fid_caution
+from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, expect_side, fid_caution
 from patina.training.evaluation.pictures import save_strips
-from patina.training.evaluation.results import Classification, Evaluation, NamedRow
+from patina.training.evaluation.results import Classification, Evaluation, NamedRow, Row
 from patina.training.restore.load import load_conditioner, load_restorer, origin_of
 from patina.training.restore.restorer import Progress, Restorer
 from patina.training.restore.tiles import Tiling
@@ -73,9 +75,10 @@ def evaluate(
     sampler    empty: the stage's. steps: 0: the sampler's own number, or the stage's.
     lpips, fid weights of their networks. What cannot be had becomes a note.
     pictures   folder for ENTRY.png: strips of LQ, restored, GT; the best image first, the worst last.
-    Raises StageError, CheckpointError, ModelInputError, SamplingError, DamagedShardError in words.
+    A picture that is too small for the measures, or for the network, is left out of every mean, and a note names it.
+    Raises StageError, CheckpointError, ModelInputError, NotFiniteError, DamagedShardError in words.
     """
-    _check(protocol, sampler, per_entry, steps)
+    _check(protocol, sampler, per_entry, steps, side)
     restorer = run if isinstance(run, Restorer) else load_restorer(run, stage=stage, best=best, device=device)
     index = uncached(read_index(dataset, split, entries))
     digest = dataset_digest(index.folder)
@@ -84,19 +87,8 @@ def evaluate(
     settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
     if side:
         notes.add(f"restored and measured: squares of at most {side} px from the middle")
-    taken = rows_by_entry(index, per_entry)
-    total, done, rows = sum(len(chosen) for _, chosen in taken), 0, []
-    for entry, chosen in taken:
-        found = EntryResults(index.names[entry], index.degradations[entry])
-        for row in chosen:
-            found.add(*restore_row(restorer, index, int(row), settings, measures))
-            done += 1
-            if progress:
-                progress(done, total)
-        rows.append(found.row(measures))
-        notes.add(found.caution())
-        if pictures:
-            save_strips(found.strips(), pictures / f"{found.name}.png")
+    restorer.calls(sampler if restorer.is_diffusion else "", steps)
+    rows = _measured_rows(restorer, index, per_entry, settings, measures, pictures, progress)
     if measures.fid:
         notes.add(fid_caution(row.count for row in rows))
     if equal := measures.equal:
@@ -117,6 +109,40 @@ def evaluate(
     )
 
 
+def _measured_rows(
+    restorer: Restorer,
+    index: Index,
+    per_entry: int,
+    settings: RestoreSettings,
+    measures: Measures,
+    pictures: Path | None,
+    progress: Progress | None,
+) -> list[Row]:
+    """Each entry's means. What cannot be measured is left out with a note; raises StageError if nothing is left."""
+    taken = rows_by_entry(index, per_entry)
+    total, done, rows = sum(len(chosen) for _, chosen in taken), 0, []
+    for entry, chosen in taken:
+        found = EntryResults(index.names[entry], index.degradations[entry])
+        for row in chosen:
+            measured = restore_row(restorer, index, int(row), settings, measures)
+            if measured:
+                found.add(*measured)
+            done += 1
+            if progress:
+                progress(done, total)
+        if not found:
+            measures.notes.add(f"{found.name}: no picture of it can be measured, so the tables lack it")
+            continue
+        rows.append(found.row(measures))
+        measures.notes.add(found.caution())
+        if pictures:
+            save_strips(found.strips(), pictures / f"{found.name}.png")
+    if not rows:
+        raise StageError(f"no picture can be measured: {left_out_note(measures.left_out)}")
+    measures.note_left_out(sum(row.count for row in rows))
+    return rows
+
+
 def classify(
     model: Path | Restorer,
     dataset: Path,
@@ -132,7 +158,7 @@ def classify(
     A restorer is asked for what steers it. The rest as of `evaluate`. Raises StageError, CheckpointError,
     DamagedShardError in words.
     """
-    _check("daclip", "", per_entry, 0)
+    _check("daclip", "", per_entry, 0, 0)
     looker = model if isinstance(model, Restorer) else _looker(model, device)
     if looker.conditioner is None:
         raise StageError(f"{looker.stage.name} has no CLIP that names degradations; choose a controller or adapter")
@@ -143,7 +169,8 @@ def classify(
     for entry, chosen in taken:
         names: Counter[str] = Counter()
         for row in chosen:
-            seen = looker.look(read_image(index, int(row), "")).degradations
+            with named(index, int(row)):
+                seen = looker.look(read_image(index, int(row), "")).degradations
             degradations |= set(seen)
             names[next(iter(seen), "")] += 1
             done += 1
@@ -159,13 +186,14 @@ def classify(
     return Classification(looker.stage.name, digest, split, tuple(sorted(degradations)), tuple(rows), mean, note)
 
 
-def _check(protocol: str, sampler: str, per_entry: int, steps: int) -> None:
+def _check(protocol: str, sampler: str, per_entry: int, steps: int, side: int) -> None:
     if protocol not in PROTOCOLS:
         raise StageError(f"no protocol {protocol!r}; expected {' or '.join(PROTOCOLS)}")
     if sampler and sampler not in SAMPLERS:
         raise StageError(f"no sampler {sampler!r}; known are {', '.join(SAMPLERS)}")
     if per_entry < 0 or steps < 0:
         raise StageError(f"per_entry = {per_entry}, steps = {steps}; expected 0 (all) or more")
+    expect_side(protocol, side)
 
 
 def _looker(path: Path, device: torch.device | str) -> Restorer:

@@ -7,7 +7,8 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,11 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patina.pipeline.text import counted
 from patina.training.data.batches import Index, Kept, photographs_first, read_pair
 from patina.training.data.order import Rows
-from patina.training.errors import ModelInputError
+from patina.training.errors import ModelInputError, NotFiniteError
 from patina.training.evaluation.layout import MEAN
-from patina.training.evaluation.metrics import PERFECT, Fid, Lpips, UnavailableMetricError, frechet_distance, measure
+from patina.training.evaluation.metrics import (
+    LPIPS_LEAST,
+    PERFECT,
+    PROTOCOLS,
+    Fid,
+    Lpips,
+    UnavailableMetricError,
+    frechet_distance,
+    measure,
+)
 from patina.training.evaluation.results import NamedRow, Row
 from patina.training.images import Pixels, centre, to_bytes
 from patina.training.models.clip_adapter import PROMPTS
@@ -72,6 +83,32 @@ class Notes:
             self.texts.append(note)
 
 
+LEFT_OUT_SHOWN = 5
+"""Samples that a note about what was left out names."""
+
+
+@contextmanager
+def named(index: Index, row: int) -> Iterator[None]:
+    """Within it an error about an image tells which sample it is of."""
+    try:
+        yield
+    except (ModelInputError, NotFiniteError) as error:
+        raise type(error)(f"{index.label(row)}: {error}") from error
+
+
+def left_out_note(told: Sequence[str]) -> str:
+    """The note about samples that count nowhere, each told with its reason; empty if there are none."""
+    if not told:
+        return ""
+    return f"{counted(len(told), 'picture')} left out of every mean: {_first(told)}"
+
+
+def _first(told: Sequence[str]) -> str:
+    return "; ".join(told[:LEFT_OUT_SHOWN]) + (
+        f"; and {len(told) - LEFT_OUT_SHOWN:,} more" * (len(told) > LEFT_OUT_SHOWN)
+    )
+
+
 @dataclass(frozen=True)
 class RestoreSettings:
     """How each image is restored: see `evaluate`."""
@@ -84,10 +121,15 @@ class RestoreSettings:
 
 
 class Measures:
-    """What is measured of each image; a metric that cannot be had leaves a note and is None from then on."""
+    """What is measured of each image; a metric that cannot be had leaves a note and is None.
+
+    equal  pictures that were equal to the clean ones. left_out: samples that cannot be restored or measured, with the
+           reason. without_lpips: those that are measured, but too small for LPIPS.
+    """
 
     def __init__(self, protocol: str, lpips: Weights, fid: Weights, device: torch.device | str, notes: Notes) -> None:
         self.protocol, self.notes, self.equal = protocol, notes, 0
+        self.left_out, self.without_lpips = list[str](), list[str]()
         self.lpips: Lpips | None = None
         self.fid: Fid | None = None
         try:
@@ -105,14 +147,30 @@ class Measures:
         self.equal += math.isinf(found["psnr"])
         return {name: min(value, PERFECT) if name.startswith("psnr") else value for name, value in found.items()}
 
-    def perceptual(self, restored: Tensor, gt: Pixels) -> float | None:
-        """LPIPS, or None."""
-        try:
-            return self.lpips(restored, gt) if self.lpips else None
-        except ModelInputError as error:
-            self.notes.add(f"LPIPS: not computed: {error}")
-            self.lpips = None
-            return None
+    def fits(self, image: Pixels, label: str) -> bool:
+        """Whether a picture is large enough for PSNR and SSIM; one that is not is left out."""
+        (height, width), least = image.shape[:2], PROTOCOLS[self.protocol].least
+        if min(height, width) < least:
+            told = f"{label}: {width} x {height} px; {self.protocol} measures from {least} px on each side"
+            self.left_out.append(told)
+        return bool(min(height, width) >= least)
+
+    def perceptual(self, restored: Tensor, lq: Pixels, gt: Pixels, label: str) -> tuple[float | None, float | None]:
+        """LPIPS of the restored picture and of the degraded one, or None."""
+        if not self.lpips:
+            return None, None
+        if min(gt.shape[:2]) < LPIPS_LEAST:
+            self.without_lpips.append(label)
+            return None, None
+        given = torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255))
+        return self.lpips(restored, gt), self.lpips(given, gt)
+
+    def note_left_out(self, restored: int) -> None:
+        """Note what was left out, of so many pictures that were restored and measured."""
+        self.notes.add(left_out_note(self.left_out))
+        if small := self.without_lpips:
+            what = f"without {counted(len(small), 'picture')}" if len(small) < restored else "not computed: each is"
+            self.notes.add(f"LPIPS: {what} of less than {LPIPS_LEAST} px on a side: {_first(small)}")
 
     def distance(self, restored: Features, gt: Features, entry: str) -> float | None:
         """FID, or None."""
@@ -147,34 +205,39 @@ class _Image:
 
 def restore_row(
     restorer: Restorer, index: Index, row: int, settings: RestoreSettings, measures: Measures
-) -> tuple[_Image, Pixels]:
-    """One image, measured, and its strip."""
+) -> tuple[_Image, Pixels] | None:
+    """One image, measured, and its strip; None for one that is left out, as it is too small.
+
+    Raises NotFiniteError where no picture comes out: a mean over the others would praise a network for what it lost.
+    """
     key = str(index.keys[row])
-    lq, gt = read_pair(index, row)
+    whole, gt = read_pair(index, row)
+    lq, gt = centre(whole, settings.side), centre(gt, settings.side)
+    if not measures.fits(gt, index.label(row)):
+        return None
     began = time.perf_counter()
-    condition = restorer.look(lq)
-    lq, gt = centre(lq, settings.side), centre(gt, settings.side)
-    restored = restorer.restore(
-        lq,
-        condition=condition,
-        seed=image_seed(settings.seed, key),
-        sampler=settings.sampler,
-        steps=settings.steps,
-        tiling=settings.tiling,
-    )
-    seconds = time.perf_counter() - began
     try:
-        found, given = measures.simple(restored, gt), measures.simple(lq, gt)
-    except ModelInputError as error:
-        raise ModelInputError(f"{index.names[index.entry[row]]} {key}: {error}") from None
+        with named(index, row):
+            condition = restorer.look(whole)
+            restored = restorer.restore(
+                lq,
+                condition=condition,
+                seed=image_seed(settings.seed, key),
+                sampler=settings.sampler,
+                steps=settings.steps,
+                tiling=settings.tiling,
+            )
+    except ModelInputError as error:  # such as a photograph that is too small for the network
+        measures.left_out.append(str(error))
+        return None
+    seconds = time.perf_counter() - began
     picture = to_bytes(restored)
     fid = measures.fid
     image = _Image(
         key,
-        found,
-        given,
-        measures.perceptual(restored, gt),
-        measures.perceptual(torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255)), gt),
+        measures.simple(restored, gt),
+        measures.simple(lq, gt),
+        *measures.perceptual(restored, lq, gt, index.label(row)),
         (fid.features(picture), fid.features(gt)) if fid else None,
         next(iter(condition.degradations), ""),
         tuple(condition.degradations),
@@ -202,6 +265,9 @@ class EntryResults:
         if image.gain < self._images[self._worst].gain:
             self._worst = number
         self._strips = {k: self._strips[k] for k in self._shown()}
+
+    def __bool__(self) -> bool:
+        return bool(self._images)
 
     def _shown(self) -> list[int]:
         return list(dict.fromkeys([self._best, *({0} - {self._best, self._worst}), self._worst]))
@@ -240,8 +306,8 @@ class EntryResults:
             worst=worst.key,
             best=best.key,
             accuracy=_mean_of([float(image.name in right) for image in images]) if right else None,
-            lpips=_mean_or_none([image.lpips for image in images]),
-            input_lpips=_mean_or_none([image.input_lpips for image in images]),
+            lpips=_mean_of_some([image.lpips for image in images]),
+            input_lpips=_mean_of_some([image.input_lpips for image in images]),
             fid=measures.distance([f for f, _ in both], [f for _, f in both], self.name),
             seconds=_mean_of([image.seconds for image in images]),
         )
@@ -261,6 +327,12 @@ def mean_row(rows: Sequence[Row]) -> Row:
 
 def _mean_of(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _mean_of_some(values: Sequence[float | None]) -> float | None:
+    """Over those that there are: a picture that is too small for a measure was noted."""
+    found = [value for value in values if value is not None]
+    return _mean_of(found) if found else None
 
 
 def _mean_or_none(values: Sequence[float | None]) -> float | None:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patina.captioning.torchvision_ops import ensure_torchvision
-from patina.training.errors import ModelInputError, TrainingError
+from patina.training.errors import ModelInputError, StageError, TrainingError
+from patina.training.models.layers import told_not_finite
 
 Pixels: TypeAlias = NDArray[np.uint8]  # H x W x 3, RGB
 Values: TypeAlias = NDArray[np.uint8] | NDArray[np.floating[Any]]  # H x W x 3 or H x W
@@ -32,6 +33,9 @@ Values: TypeAlias = NDArray[np.uint8] | NDArray[np.floating[Any]]  # H x W x 3 o
 
 PERFECT = 100.0
 """dB that equal pictures count as, so that a mean over them is a number; nothing counts as more."""
+
+GAUSSIAN_WINDOW, UNIFORM_WINDOW = 11, 7
+"""Sides of SSIM's windows, px."""
 
 
 class UnavailableMetricError(TrainingError, RuntimeError):
@@ -60,8 +64,8 @@ def ssim_gaussian(x: Values, y: Values, border: int = 0, *, peak: float = 255.0)
 
     x, y, border as of `psnr`. Raises ModelInputError as there, and for pictures that the window does not fit into.
     """
-    a, b = _inner(x, y, border, window=11)
-    kernel = cv2.getGaussianKernel(11, 1.5)
+    a, b = _inner(x, y, border, window=GAUSSIAN_WINDOW)
+    kernel = cv2.getGaussianKernel(GAUSSIAN_WINDOW, 1.5)
 
     def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
         return _valid(cv2.sepFilter2D(image, cv2.CV_64F, kernel, kernel), 5)
@@ -74,7 +78,7 @@ def ssim_uniform(x: Values, y: Values, border: int = 0, *, peak: float = 1.0) ->
 
     x, y, border as of `psnr`. Raises ModelInputError as there, and for pictures that the window does not fit into.
     """
-    a, b = _inner(x, y, border, window=7)
+    a, b = _inner(x, y, border, window=UNIFORM_WINDOW)
 
     def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
         return _valid(cv2.boxFilter(image, cv2.CV_64F, (7, 7)), 3)
@@ -132,20 +136,33 @@ class Protocol:
 
     rounded   to bytes, or left as floats. multiple: the centre is cut to multiples of so many px.
     border    px left out on every side.
-    ssim      the paper's, by the largest level.
+    ssim      the paper's, by the largest level; window: the px on each side that it takes at least.
     """
 
     rounded: bool
     multiple: int
     border: int
     ssim: Callable[..., float]
+    window: int
+
+    @property
+    def least(self) -> int:
+        """The shortest side of a picture that can be measured, px."""
+        return -(-(self.window + 2 * self.border) // self.multiple) * self.multiple
 
 
 PROTOCOLS: dict[str, Protocol] = {
     # The border is the code's fallback for a scale factor of 4, which nothing here has; the paper's figures are so
-    "daclip": Protocol(rounded=True, multiple=1, border=4, ssim=ssim_gaussian),
-    "vlunet": Protocol(rounded=False, multiple=16, border=0, ssim=ssim_uniform),
+    "daclip": Protocol(rounded=True, multiple=1, border=4, ssim=ssim_gaussian, window=GAUSSIAN_WINDOW),
+    "vlunet": Protocol(rounded=False, multiple=16, border=0, ssim=ssim_uniform, window=UNIFORM_WINDOW),
 }
+
+
+def expect_side(protocol: str, side: int) -> None:
+    """Raise StageError for squares of so many px, 0 being whole pictures, that a protocol cannot measure."""
+    least = PROTOCOLS[protocol].least
+    if side and side < least:
+        raise StageError(f"side = {side}; {protocol} measures from {least} px on each side")
 
 
 def measure(restored: Tensor | Values, gt: Pixels, protocol: str = "daclip") -> dict[str, float]:
@@ -203,15 +220,16 @@ def _middle(image: NDArray[np.float64], multiple: int) -> NDArray[np.float64]:
 # Networks
 
 
+LPIPS_LEAST = 32
+"""Shortest side of a picture that AlexNet's layers take, px."""
+
+
 class Lpips:
     """LPIPS (Zhang et al. 2018) by AlexNet, as DA-CLIP measures it: on what the network gave, not clipped, not cut.
 
     weights  file of torchvision's AlexNet (`alexnet-owt-7be5be79.pth`); None: by name, from torchvision's
              cache or server.
     """
-
-    LEAST = 32
-    """Shortest side, px, that AlexNet's layers take."""
 
     def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
         """Raises UnavailableMetricError."""
@@ -237,10 +255,10 @@ class Lpips:
     @torch.no_grad()
     def __call__(self, restored: Tensor, gt: Pixels) -> float:
         """The distance, 0 for equal ones. restored: 3 x H x W, about [0, 1]; gt: H x W x 3. Raises ModelInputError."""
-        if tuple(restored.shape) != (3, *gt.shape[:2]) or min(gt.shape[:2]) < self.LEAST:
+        if tuple(restored.shape) != (3, *gt.shape[:2]) or min(gt.shape[:2]) < LPIPS_LEAST:
             raise ModelInputError(
                 f"pictures of {tuple(restored.shape)} and {gt.shape}; LPIPS takes 3 x H x W beside H x W x 3 of "
-                f"{self.LEAST} px or more"
+                f"{LPIPS_LEAST} px or more"
             )
         pair = (restored.float()[None], _planes(gt)[None].float() / 255)
         return float(self._net(*(image.to(self._device) * 2 - 1 for image in pair)))
@@ -336,6 +354,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise RuntimeError(f"no plain tensors: {str(error).splitlines()[0]}") from None
     if not isinstance(stored, dict):
         raise RuntimeError(f"a {type(stored).__name__}, not tensors by name")
+    if told := told_not_finite({name: value for name, value in stored.items() if isinstance(value, Tensor)}):
+        raise RuntimeError(told)
     return stored
 
 

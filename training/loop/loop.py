@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -30,26 +31,29 @@ from patina.pipeline.versions.version import home_of, version_of
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
-from patina.training.data.batches import Batch, Index, Plan, load, order_of, read_index
+from patina.training.data.batches import Batch, Index, Plan, load
 from patina.training.data.dataset import dataset_manifest, open_dataset
 from patina.training.errors import (
     EXIT_REFUSED,
     EXIT_STOPPED,
     CheckpointError,
+    NotFiniteError,
     RunFailedError,
     StageError,
     TrainingError,
 )
+from patina.training.evaluation.measures import left_out_note
 from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
 from patina.training.loop.meter import Meter, log
+from patina.training.loop.readiness import Resources, expect_ready
 from patina.training.loop.validate import Validated, validate
-from patina.training.models.layers import check_finite
+from patina.training.models.layers import told_not_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.make import make_learner
-from patina.training.restore.load import load_conditioner
+from patina.training.restore.load import load_conditioner, origin_of
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import STEERED_BY, Stage
 
@@ -66,11 +70,13 @@ def train(job: Job) -> Result:
 def _train(job: Job) -> Result:
     stage = parse_table(job.stage, str(job.stage["name"]))
     dataset, start = Path(job.dataset), Path(job.start) if job.start else None
-    index = read_index(dataset, "train", stage.data.entries)
-    if stage.validation.every:
-        read_index(dataset, "val", stage.data.entries)
-    digests = (dataset_manifest(dataset).digest, checkpoint.load(start).digest if start else "")
     folder = StageFolder(Path(job.run) / stage.name)
+    digests = (dataset_manifest(dataset).digest, checkpoint.load(start).digest if start else "")
+    resources = Resources(
+        int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.is_available() and not job.cpu, job.gradient_accumulation
+    )
+    steering = origin_of(start)[0].stage if start else None
+    index = expect_ready(stage, dataset, folder.path, resources, start, steering)
     if folder.finished(stage.fingerprint(*digests)):
         return Result(stage.max_images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
     with Stop().listening() as stop:
@@ -109,8 +115,6 @@ class _Loop:
         self.learner.place(self.device)
         if job.compile:
             self.learner.net.compile()
-        self.order_plan(0)  # refuses a batch that does not divide, and the next one that is too large, before anything
-        order_of(index, stage.data, stage.seed)  # is written
         self.names: dict[Tensor, str] = {p: n for n, p in self.learner.net.named_parameters()}
         self.optimiser = _optimiser(stage, self.learner)
         self.ema = MovingAverage(self.learner.net, stage.ema) if stage.ema.decay else None
@@ -228,17 +232,26 @@ class _Loop:
             return
         row = meter.row(self.seen, self._mean)
         if not all(math.isfinite(v) for v in row.values()):
-            kept = self.folder.states()
-            raise RunFailedError(
-                f"stage {self.stage.name}: the loss is {row['loss']} near image {self.seen:,}; lower optimiser.lr "
-                f"({row['rate']:.1e} now), clip the gradients (optimiser.max_grad_norm = 1) or train in fp32 or bf16; "
-                + (f"{kept[-1].name} is from before" if kept else "no state was saved yet")
-            )
+            raise self._not_finite(f"the loss is {row['loss']}")
         if self.main:
             self.folder.beat()
             self._log(row)
             meter.show(self.stage.name, row)
         meter.restart()
+
+    def _not_finite(self, found: str) -> RunFailedError:
+        """The error that stops a training whose numbers are not finite, from what was found."""
+        kept = self.folder.states()
+        return RunFailedError(
+            f"stage {self.stage.name}: {found} near image {self.seen:,}; lower optimiser.lr "
+            f"({self.optimiser.param_groups[0]['lr']:.1e} now), clip the gradients (optimiser.max_grad_norm = 1) or "
+            "train in fp32 or bf16; " + (f"{kept[-1].name} is from before" if kept else "no state was saved yet")
+        )
+
+    def _expect_finite(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise RunFailedError rather than store weights that are not finite."""
+        if told := told_not_finite(weights):
+            raise self._not_finite(f"{told},")
 
     def _close(self) -> None:
         if self._writer is not None:
@@ -308,9 +321,7 @@ class _Loop:
         if self.ema:
             tensors |= {f"average.{n}": t for n, t in self.ema.tensors.items()}
         tensors |= {f"optimiser.{n}": t for n, t in optimiser_tensors(self.optimiser, self.names).items()}
-        check_finite(
-            torch.stack([t.detach().float().sum() for n, t in tensors.items() if n.startswith("net.")]), "weights"
-        )
+        self._expect_finite({n: t for n, t in tensors.items() if not n.startswith("optimiser.")})
         scaler = self.accelerator.scaler
         values = {"best": self.best if math.isfinite(self.best) else None, "scaler": scaler and scaler.state_dict()}
         values = {k: v for k, v in values.items() if v is not None}
@@ -325,11 +336,12 @@ class _Loop:
         log.info("%s: saved %s", self.stage.name, path.name)
 
     def _model(self, name: str) -> str:
-        """Write the network as it is used, averaged if the stage averages; gives its digest."""
+        """Write the network as it is used, averaged if the stage averages; gives its digest. Raises RunFailedError."""
         net = self.learner.net
         if self.ema:
             self.ema.exchange(net)
         try:
+            self._expect_finite(net.state_dict())
             return checkpoint.save(
                 net,
                 self.folder.path / name,
@@ -389,6 +401,8 @@ class _Loop:
                 found: Validated | None = validate(
                     self.stage, self.learner, Path(self.job.dataset), self.device, self.folder.path / SAMPLES, self.seen
                 )
+            except NotFiniteError as error:
+                raise self._not_finite(f"in the validation {error},") from error
             finally:
                 if self.ema:
                     self.ema.exchange(self.learner.net)
@@ -396,6 +410,9 @@ class _Loop:
             if found is not None:
                 self._log({"seen": self.seen, **found.row()})
                 log.info("%s: %s", self.stage.name, found)
+                if found.left_out and (note := left_out_note(found.left_out)) not in self.notes:
+                    self.notes.append(note)
+                    log.warning("%s: %s", self.stage.name, note)
                 if found.score > self.best:
                     self.best = found.score
                     self._model(BEST)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from patina.training.data.batches import Index, photographs_first, read_image, read_index, read_pair
+from patina.training.errors import ModelInputError, StageError
+from patina.training.evaluation.measures import named
 from patina.training.evaluation.metrics import psnr_for_means
 from patina.training.evaluation.pictures import save_strips
 from patina.training.images import centre, to_bytes
@@ -24,12 +26,16 @@ from patina.training.stages.stage import Stage
 
 @dataclass(frozen=True)
 class Validated:
-    """What was found. score: larger is better; accuracy (0 to 1) or mean PSNR (dB). each: of every entry."""
+    """What was found. score: larger is better; accuracy (0 to 1) or mean PSNR (dB). each: of every entry.
+
+    left_out  samples that the network cannot take, such as too small ones, each with the reason; they count nowhere.
+    """
 
     what: str
     score: float
     each: dict[str, float] = field(default_factory=dict)
     input: float = float("nan")
+    left_out: tuple[str, ...] = ()
 
     def row(self) -> dict[str, float]:
         """For metrics.jsonl."""
@@ -53,7 +59,10 @@ def chosen(index: Index, count: int) -> NDArray[np.int64]:
 def validate(
     stage: Stage, learner: Learner, dataset: Path, device: torch.device | str, pictures: Path, seen: int
 ) -> Validated:
-    """Look at the learner's network as it is. Restorers leave a picture, LQ | restored | GT, below `pictures`."""
+    """Look at the learner's network as it is. Restorers leave a picture, LQ | restored | GT, below `pictures`.
+
+    Raises NotFiniteError for a sample of which no picture comes out, StageError if the network can take none of them.
+    """
     index = read_index(dataset, "val", stage.data.entries)
     rows = chosen(index, stage.validation.samples)
     learner.net.eval()
@@ -63,19 +72,27 @@ def validate(
     # In the training's own precision; a copy would double the memory
     restorer = Restorer(learner.net, learner.conditioner, stage, device=device)
     found: dict[str, list[tuple[float, float]]] = {}
-    strips = []
+    strips, left_out = [], list[str]()
     for k, row in enumerate(rows):
         lq, gt = (centre(image, stage.validation.side) for image in read_pair(index, int(row)))
-        restored = to_bytes(restorer.restore(lq, seed=k))
+        try:
+            with named(index, int(row)):
+                restored = to_bytes(restorer.restore(lq, seed=k))
+        except ModelInputError as error:
+            left_out.append(str(error))
+            continue
         found.setdefault(index.names[index.entry[row]], []).append(
             (psnr_for_means(restored, gt), psnr_for_means(lq, gt))
         )
         if k < 10:
             strips.append(np.concatenate([lq, restored, gt], axis=1))
+    if not found:
+        raise StageError(f"stage {stage.name}: no validation sample can be restored: {left_out[0]}")
     save_strips(strips, pictures / f"{seen:012d}.png")
     every = [pair for pairs in found.values() for pair in pairs]
     each = {name: float(np.mean([p for p, _ in pairs])) for name, pairs in sorted(found.items())}
-    return Validated("psnr", float(np.mean([p for p, _ in every])), each, float(np.mean([p for _, p in every])))
+    score, given = (float(np.mean(values)) for values in zip(*every, strict=True))
+    return Validated("psnr", score, each, given, tuple(left_out))
 
 
 def _named(
@@ -87,7 +104,8 @@ def _named(
     )
     hits: dict[str, list[float]] = {}
     for row in rows:
-        found = next(iter(looker.look(read_image(index, int(row), "")).degradations))
+        with named(index, int(row)):
+            found = next(iter(looker.look(read_image(index, int(row), "")).degradations))
         name = index.names[index.entry[row]]
         hits.setdefault(name, []).append(float(found == name))
     each = {name: float(np.mean(found)) for name, found in sorted(hits.items())}

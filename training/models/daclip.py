@@ -18,6 +18,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
 import torch
@@ -26,7 +27,7 @@ from torch.nn import functional
 
 from patina.captioning.torchvision_ops import ensure_torchvision
 from patina.training.errors import ModelInputError, TrainingError
-from patina.training.models.layers import check_images
+from patina.training.models.layers import check_images, told_not_finite
 
 DEGRADATIONS = (
     "motion-blurry",
@@ -211,12 +212,27 @@ def start_as_cosines(conv: nn.Conv2d) -> None:
     conv.weight.copy_(torch.stack(filters))
 
 
+def expect_weights(model: str, weights: str) -> None:
+    """Raise ClipWeightsError if pretrained weights are neither a tag of open_clip for this model nor a file,
+    ModelInputError for the name of the model. Nothing is loaded: whether a tag's file can be had shows then."""
+    settings_named(model)
+    import open_clip
+
+    if not open_clip.get_pretrained_cfg(model, weights) and not Path(weights).is_file():
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model))
+        raise ClipWeightsError(
+            f"the weights {weights!r} of {model!r} cannot be loaded: they are neither a file nor a tag of open_clip "
+            f"({tags or 'it has none'}); give such a tag, or give the path of a file with its tensors"
+        )
+
+
 def pretrained_clip(model: str, weights: str) -> Any:
     """open_clip's CLIP of that name with pretrained weights, a tag of open_clip or a local file: frozen, in eval mode.
 
     Raises ModelInputError for the name (`settings_named`), ClipWeightsError if the weights cannot be had or are of
     another model. A tag says whether it wants QuickGELU, a file does not: name the model accordingly.
     """
+    expect_weights(model, weights)
     quick = settings_named(model).quick_gelu
     import open_clip
 
@@ -230,6 +246,8 @@ def pretrained_clip(model: str, weights: str) -> Any:
             f"the weights {weights!r} of {model!r} cannot be loaded: {told}; a tag of open_clip must be in the hub's "
             "cache, or the hub within reach; else give the path of a file with its tensors"
         ) from None
+    if told := told_not_finite(clip.state_dict()):
+        raise ClipWeightsError(f"the weights {weights!r} of {model!r} are no good: {told}; give others")
     return clip.requires_grad_(False).eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -22,12 +23,21 @@ def check_images(images: Tensor, *, channels: int = 3, name: str = "images") -> 
         raise ModelInputError(f"{name} of type {images.dtype}; expected floating numbers in [0, 1]: divide by 255")
 
 
-def check_finite(images: Tensor, name: str = "images") -> None:
-    """Raise ModelInputError if a number is NaN or infinite. Waits for the device, so it is for the edges of a program:
-    networks themselves do not call it."""
-    if not torch.isfinite(images).all():
-        bad = int((~torch.isfinite(images)).sum())
-        raise ModelInputError(f"{name} hold {bad} numbers that are NaN or infinite; mend the input or lower the rate")
+def told_not_finite(tensors: Mapping[str, Tensor], most: int = 4) -> str:
+    """Which of named tensors hold NaN or infinity, and how many of their numbers; empty if none does. Waits for the
+    device."""
+    told = []
+    for name, tensor in tensors.items():
+        numbers = tensor.detach()
+        if not (numbers.is_floating_point() or numbers.is_complex()):
+            continue
+        finite = torch.isfinite(numbers.float() if numbers.element_size() == 1 else numbers)
+        if not finite.all():
+            told.append(f"{name} ({int((~finite).sum()):,} of {finite.numel():,} numbers)")
+    if not told:
+        return ""
+    shown = ", ".join(told[:most]) + (", …" if len(told) > most else "")
+    return f"{len(told):,} of {len(tensors):,} tensors hold NaN or infinity: {shown}"
 
 
 def pad_to_multiple(images: Tensor, multiple: int, mode: Literal["reflect", "constant"]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from patina.training.data.batches import Batch
 from patina.training.errors import StageError
 from patina.training.models import CATALOGUE
-from patina.training.restore.conditioning import Conditioner
 from patina.training.stages.stage import Stage
 
 Losses: TypeAlias = dict[str, Tensor]
@@ -47,7 +46,16 @@ class Learner(nn.Module):
         return {}
 
 
-def settings_of(stage: Stage, conditioner: Conditioner | None = None) -> Any:
+class Steering(Protocol):
+    """What steers a restorer, as far as the restorer's settings go."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        ...
+
+
+def settings_of(stage: Stage, conditioner: Steering | None = None) -> Any:
     """The settings of the stage's network. The widths of contexts are those of what steers it.
 
     Raises StageError for fields that it does not have, and for widths that are written and differ.

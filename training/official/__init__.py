@@ -10,20 +10,21 @@ A file goes through three tables: of containers (`containers.py`: where in a fil
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
-from patina.training.checkpoints.model import first_names
+from patina.training.checkpoints.model import expect_finite, first_names
 from patina.training.errors import CheckpointError
 from patina.training.models import CATALOGUE
 from patina.training.models.keymap import KeyMap, KeyMapError
 from patina.training.official import containers
-from patina.training.official.containers import Contents
+from patina.training.official.containers import Contents, averages
 
 Form: TypeAlias = Literal["openclip", "bare", "lightning", "adapters"]
 
@@ -90,6 +91,7 @@ class Found:
     settings  from the tensors' shapes.
     contents  of the file, without the tensors of this network: types converted, names left out, notes.
     others    names of the other networks in the file.
+    taken     which of several sets of this network's weights was taken, in words; empty if there is one.
     unread    how many tensors of the file belong to no network that is known.
     """
 
@@ -98,12 +100,15 @@ class Found:
     contents: Contents
     others: tuple[str, ...] = ()
     unread: int = 0
+    taken: str = ""
 
     def lines(self) -> list[str]:
         """The same in plain sentences."""
         c = self.contents
         sentences = [f"{c.path.name} is {self.network}: {self.settings}"]
         sentences += [f"{n} tensors were {kind} and are float32 now" for kind, n in c.converted.items()]
+        if self.taken:
+            sentences.append(self.taken)
         if self.others:
             sentences.append(f"the file also holds {', '.join(self.others)}; load it by that word")
         if self.unread:
@@ -131,21 +136,24 @@ def load(path: Path, network: str | None = None, *, into: nn.Module | None = Non
              for `clip_tuned.pth`, which holds the adapters without the CLIP that they stand on.
 
     Raises CheckpointError for a file that is no checkpoint, that would run code or that is of another network (naming
-    it), and with the lists of tensors that are missing, too many or of another shape.
+    it), with the lists of tensors that are missing, too many or of another shape, and for weights that are NaN or
+    infinite (naming them).
     """
     contents = containers.read(path)
     kinds = {prefix: kind for prefix, state in contents.parts.items() if (kind := _kind_of(state)) is not None}
     networks = {prefix: _network_name(kind, contents.parts[prefix]) for prefix, kind in kinds.items()}
     prefix = _choose(contents, kinds, networks, network, into)
     state, found = contents.parts[prefix], networks[prefix]
-    others = tuple(other for p, other in networks.items() if p != prefix)
+    expect_finite(state, path)
+    same = [p for p, kind in kinds.items() if kind is kinds[prefix] and p != prefix]
+    others = tuple(other for p, other in networks.items() if p != prefix and p not in same)
     try:
         net = _filled(kinds[prefix], state, into)
     except KeyMapError as error:
         raise CheckpointError(f"{path} looks like {found}, but {error}") from None
     settings = getattr(net, "settings", None)
     unread = sum(len(tensors) for p, tensors in contents.parts.items() if p not in kinds)
-    return net, Found(found, settings, replace(contents, parts={}), others, unread)
+    return net, Found(found, settings, replace(contents, parts={}), others, unread, _taken(prefix, same))
 
 
 def save(
@@ -230,7 +238,8 @@ def _choose(
     network: str | None,
     into: nn.Module | None,
 ) -> str:
-    """The prefix of the network that is asked for; unasked, a restorer comes before what steers it."""
+    """The place of the network that is asked for; unasked, a restorer comes before what steers it. Of several sets of
+    its weights it is the moving average, which is what their trainers restore by."""
     path = contents.path
     if not kinds:
         raise CheckpointError(f"{path}: {_stranger(contents)}")
@@ -245,7 +254,35 @@ def _choose(
         raise CheckpointError(
             f"{path} holds {held}; expected {expected}: give its own file, or load this as what it is"
         )
-    return max(wanted, key=lambda p: kinds[p].form == "lightning")
+    best = max(wanted, key=lambda p: kinds[p].form == "lightning")
+    same = [p for p in wanted if kinds[p] is kinds[best]]
+    chosen = averages(same) or same
+    if any(not _equal(contents.parts[p], contents.parts[chosen[0]]) for p in chosen[1:]):
+        told = " and ".join(_place_in_file(p) for p in chosen)
+        raise CheckpointError(
+            f"{path} holds {networks[best]} {len(chosen)} times, at {told}, and nothing says which is meant; save the "
+            "one that is in a file of its own"
+        )
+    return chosen[0]
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(t, other[name]) for name, t in one.items())
+
+
+def _place_in_file(prefix: str) -> str:
+    """Where in a file a part lies, in words."""
+    return f"`{prefix.rstrip('/.') or 'the top'}`"
+
+
+def _taken(prefix: str, same: Sequence[str]) -> str:
+    """Which of several sets of weights was taken, in words; empty if there was one."""
+    if not same:
+        return ""
+    is_average = prefix in averages([prefix, *same])
+    kind = "the moving average of the weights" if is_average else "the first of equal ones"
+    left = ", ".join(map(_place_in_file, same))
+    return f"taken were {_place_in_file(prefix)}, {kind}; {left} in the same file, of the same network, stayed there"
 
 
 def _filled(kind: Kind, state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Module:

@@ -7,6 +7,9 @@
     VLU-Net's *.ckpt (Lightning)            zip         ['state_dict']          parts `net.` and `model_degradation.`
     clip_tuned.pth                          zip         ['learnable_params']    stored as parameters
     any of them, torch before 1.6           pickles     the same                the same
+    as other trainers leave them            both        ['params_ema'], ['params'], ['model'], ['net_g'], …, one in
+                                                        another ({'ema': {'shadow': …}}); `module.`, `_orig_mod.`,
+                                                        `model.`, … off, in any order; several sets are several parts
 
 A checkpoint is a pickle: a small program whose words may import anything and call it. Three walls stand before it.
 
@@ -23,11 +26,12 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import sys
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,20 +44,50 @@ from patina.training.checkpoints.model import first_names, write_in_one_step
 from patina.training.errors import CheckpointError
 from patina.training.official.pickles import STORAGES, Made, Name, Stored, follow, is_foreign, is_torchs
 
-Form: TypeAlias = Literal["state_dict", "learnable_params", "bare"]
-
 PARTS = ("net.", "model_degradation.")
 """Prefixes of the two networks in VLU-Net's Lightning file."""
+
+WRAPPERS = frozenset(
+    ("module", "_orig_mod", "_fsdp_wrapped_module", "model", "network", "net_g", "netG", "generator", "online_model")
+)
+"""What DataParallel, torch.compile, FSDP and people's own modules write before a network's names."""
+
+_EMA = re.compile(r"(^|[_.])(ema|shadow|averaged?)([_.]|$)", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"optim|sched|lr_|scaler|amp$|hyper|hparams|args|config|callbacks|loops|averaging|loss|criterion|rng|random",
+    re.IGNORECASE,
+)
+"""How entries of a file begin that hold no network, though there may be tensors in them."""
+
+_DEEPEST = 4
+"""Dictionaries in dictionaries down to which weights are looked for."""
+
+
+_LIGHTNINGS_RAW = "current_model_state"
+"""Where Lightning keeps the raw weights of a training that averages: `state_dict` is the average then."""
+
+
+def is_average(place: str) -> bool:
+    """Whether weights at this place of a file (`params_ema`, `ema/shadow`, `ema_model.`) are a moving average."""
+    return _EMA.search(place.replace("/", ".")) is not None
+
+
+def averages(places: Collection[str]) -> list[str]:
+    """Those of the places of one network's weights that are a moving average."""
+    found = [place for place in places if is_average(place)]
+    raw = [place for place in places if place.startswith(_LIGHTNINGS_RAW)]
+    return found or ([place for place in places if place not in raw] if raw else [])
 
 
 @dataclass(frozen=True)
 class Contents:
     """What one published file holds.
 
-    parts      prefix → state dict under the network's own published names (prefix off), float32, on the CPU. One part
-               with the prefix "", but for Lightning files, which may have one for each of PARTS.
-    form       where in the file the weights lay.
-    prefix     what was taken off every name before that: "" or "module.".
+    parts      place → state dict under the network's own published names (prefix off), float32, on the CPU. One part
+               with the place "", but for files that hold several sets of weights: a place is then the keys that lead to
+               it and the prefix of its names, such as `params_ema/` and `net.`.
+    form       where in the file the weights lay: keys such as `state_dict`, `ema/shadow`; "bare"; or "several".
+    prefix     what was taken off every name before that, such as "module." or "_orig_mod.module.".
     converted  number of tensors by the type that they had before they were made float32 ("float16", "bfloat16", …).
     left_out   classes and functions of other libraries that the file names; none was imported or called.
     notes      the numbers and strings beside the weights: epoch, name, iter, …
@@ -61,7 +95,7 @@ class Contents:
 
     path: Path
     parts: Mapping[str, dict[str, Tensor]]
-    form: Form
+    form: str
     prefix: str = ""
     converted: Mapping[str, int] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
@@ -77,12 +111,18 @@ def read(path: Path) -> Contents:
     """
     opened = _open_zip(path) if _container(path) == "zip" else _open_pickles(path)
     with opened as (value, names, tensor):
-        weights, form, notes = _weights(value, path)
-        state = _tensors(weights, tensor, path)
+        sets, notes = _weights(value, path)
+        states = {place: _tensors(weights, tensor, path) for place, weights in sets.items()}
     converted: Counter[str] = Counter()
-    state, prefix = _without_prefix(_to_float32(state, converted), "module.")
+    parts: dict[str, dict[str, Tensor]] = {}
+    prefix = ""
+    for place, tensors in states.items():
+        state, prefix = _unwrapped(_to_float32(tensors, converted))
+        begin = f"{place}/" if len(states) > 1 else ""
+        parts |= {f"{begin}{name}": part for name, part in _split(state).items()}
     left_out = tuple(sorted(name for name in names if is_foreign(name)))
-    return Contents(path, _split(state), form, prefix, dict(converted), left_out, notes)
+    form = "several" if len(states) > 1 else next(iter(states)) or "bare"
+    return Contents(path, parts, form, prefix if len(states) == 1 else "", dict(converted), left_out, notes)
 
 
 def write(path: Path, content: Mapping[str, object]) -> None:
@@ -316,22 +356,45 @@ def _as_dict(value: object) -> Mapping[object, object] | None:
     return None
 
 
-def _weights(value: object, path: Path) -> tuple[Mapping[object, object], Form, dict[str, int | float | str]]:
-    """The entries that should be weights, where they lay, and the plain numbers and strings beside them."""
+def _weights(value: object, path: Path) -> tuple[dict[str, Mapping[object, object]], dict[str, int | float | str]]:
+    """The dictionaries that should be weights by the keys that lead to them, and the plain numbers and strings beside
+    them. A file of nothing else has them at the place "".
+    """
     outer = _as_dict(value)
     if outer is None:
         raise CheckpointError(f"{path}: holds {_kind(value)}, not a state dict; save the network's state_dict() alone")
-    forms: tuple[Form, ...] = ("state_dict", "learnable_params")
-    for form in forms:
-        if (weights := _as_dict(outer.get(form))) is not None:
-            notes = {k: v for k, v in outer.items() if isinstance(k, str) and isinstance(v, int | float | str)}
-            return weights, form, notes
-    if {"optimizers", "schedulers"} <= set(outer):
+    found = dict(_sets(outer))
+    if not found and {"optimizers", "schedulers"} <= set(outer):
         raise CheckpointError(
             f"{path}: the state of a training run (optimisers and schedules) without weights; they are in the file "
             "`<step>_G.pth` beside it"
         )
-    return outer, "bare", {}
+    if not found:  # what is said of it is said of all of it
+        return {"": outer}, {}
+    return found, {k: v for k, v in outer.items() if isinstance(k, str) and isinstance(v, int | float | str)}
+
+
+def _sets(outer: Mapping[object, object], depth: int = _DEEPEST) -> Iterator[tuple[str, Mapping[object, object]]]:
+    """Every set of tensors by name in nested dictionaries, with the keys that lead to it. Tensors beside such sets
+    (a step, a score) are none of their own unless their names have parts, as a network's have."""
+    inner = []
+    for key, value in outer.items():
+        below = _as_dict(value) if isinstance(key, str) and depth and not _ASIDE.match(key) else None
+        inner += [(f"{key}/{place}".rstrip("/"), weights) for place, weights in _sets(below or {}, depth - 1)]
+    names = [key for key, value in outer.items() if isinstance(key, str) and _is_tensor(value)]
+    if names and (not inner or any("." in name for name in names)):
+        yield "", {key: value for key, value in outer.items() if not _is_plain(value) and _as_dict(value) is None}
+    yield from inner
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, int | float | str)
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether a value of a file, real or a symbol, should be a tensor."""
+    made = isinstance(value, Made) and isinstance(value.function, Name)
+    return isinstance(value, Tensor) or (made and value.function.name in _REBUILDS | _PARAMETERS)  # type: ignore[attr-defined]
 
 
 def _kind(value: object) -> str:
@@ -371,17 +434,33 @@ def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _without_prefix(state: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], str]:
-    """The state dict without a prefix that all of its names have, and the prefix if they had."""
-    if all(name.startswith(prefix) for name in state):
-        return {name.removeprefix(prefix): tensor for name, tensor in state.items()}, prefix
-    return dict(state), ""
+def _unwrapped(state: Mapping[str, Tensor], more: Collection[str] = ()) -> tuple[dict[str, Tensor], str]:
+    """The state dict without the wrappers that all of its names have, one after the other, and what was taken off."""
+    prefix, names = "", dict(state)
+    while True:
+        first = {name.partition(".")[0] for name in names if "." in name}
+        counts = {name for name in names if "." not in name} & _COUNTERS
+        if len(first) != 1 or any("." not in name for name in names if name not in counts):
+            return names, prefix
+        (word,) = first
+        if word not in WRAPPERS and word not in more and not is_average(word):
+            return names, prefix
+        prefix += f"{word}."
+        names = {name.removeprefix(f"{word}."): tensor for name, tensor in names.items() if name not in counts}
+
+
+_COUNTERS = {"n_averaged", "initted", "step"}
+"""Numbers that keepers of averages put beside the weights, under names without parts."""
 
 
 def _split(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """One state dict for each of PARTS that names have, and one with the prefix "" of all others, if there are any."""
+    """One state dict for each of PARTS, and for each wrapper, that only some names have, and one with the prefix "" of
+    all others, if there are any."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
-        prefix = next((prefix for prefix in PARTS if name.startswith(prefix)), "")
-        parts.setdefault(prefix, {})[name.removeprefix(prefix)] = tensor
-    return parts
+        word, dot, rest = name.partition(".")
+        begins = dot and (f"{word}." in PARTS or word in WRAPPERS or is_average(word))
+        parts.setdefault(f"{word}." if begins else "", {})[rest if begins else name] = tensor
+    if parts.keys() - {""} and parts.get("", {}).keys() <= _COUNTERS:
+        parts.pop("", None)
+    return {prefix: _unwrapped(part, ("net",) if prefix else ())[0] for prefix, part in parts.items()}

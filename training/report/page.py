@@ -7,7 +7,7 @@
               model.safetensors            ─► where the model comes from
 
 What is not there yet is left out, what cannot be read is named. The template escapes every text, and the page's own
-policy forbids scripts and requests. Nothing in it depends on when or where it is written.
+policy forbids scripts and requests. Nothing in it depends on where it is written, and on when only what runs just then.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ _text = partial(markdown_text, entities=True)
 def _lead(records: Sequence[Record]) -> str:
     """How many stages came how far."""
     states = [r.state.partition(" at ")[0] for r in records]
-    parts = [f"{states.count(state)} {state}" for state in ("finished", "stopped", "not begun") if state in states]
+    parts = [
+        f"{states.count(state)} {state}" for state in ("finished", "running", "stopped", "not begun") if state in states
+    ]
     return f"{counted(len(records), 'stage')}: {', '.join(parts)}."
 
 

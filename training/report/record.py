@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from patina.training.checkpoints.files import DONE, MODEL, SAMPLES, STAGE
+from patina.training.checkpoints.files import DONE, MODEL, SAMPLES, STAGE, trained_by
 from patina.training.checkpoints.resume import STATE, StageFolder
 from patina.training.errors import StageError
 from patina.training.evaluation.paper_tables import in_papers_order
@@ -26,6 +26,7 @@ class Record:
 
     stage       its settings, None where they cannot be read.
     dataset     the digest of the dataset that it is trained on, empty if unknown.
+    holder      the process that trains it now, empty if none does.
     begun       whether it has a folder. images: to see in all, 0 if unknown. seen: so far.
     resumes     images after which a start would go on; 0: from the beginning.
     training    lines of metrics.jsonl about steps, and scores: those about validations, both by images seen.
@@ -39,6 +40,7 @@ class Record:
     path: Path
     stage: Stage | None = None
     dataset: str = ""
+    holder: str = ""
     begun: bool = False
     images: int = 0
     seen: int = 0
@@ -54,11 +56,12 @@ class Record:
     @property
     def state(self) -> str:
         """How far it came."""
-        if not self.begun:
-            return "not begun"
         if self.done is not None:
             return "finished"
-        return f"stopped at {self.seen:,} of {f'{self.images:,}' if self.images else 'an unknown number of'} images"
+        if not self.begun and not self.holder:
+            return "not begun"
+        images = f"{self.images:,}" if self.images else "an unknown number of"
+        return f"{'running' if self.holder else 'stopped'} at {self.seen:,} of {images} images"
 
     @property
     def notes(self) -> list[str]:
@@ -109,7 +112,9 @@ def read_run(
         raise StageError(f"{run}: no run: none of its folders has a {STAGE}; train a stage first")
     found = {path.name: _record(path) for path in held}
     for name, stage in (plan or {}).items():
-        found.setdefault(name, Record(name, run / name, stage, images=_images(stage)))
+        if name not in found:
+            holder = trained_by(run / name)
+            found[name] = Record(name, run / name, stage, images=_images(stage), holder=holder)
     records = _ordered(found, [*(plan or {}), *sorted(found)], run)
     given = evaluations or {}
     return [replace(r, evaluation=given[r.name]) if r.name in given else r for r in records]
@@ -163,6 +168,7 @@ def _record(path: Path) -> Record:
         path,
         stage,
         dataset=str(held.get("dataset", "")),
+        holder=trained_by(path),
         begun=True,
         images=_images(stage) if stage else 0,
         seen=max([*states, *(int(row["seen"]) for row in rows)], default=0),

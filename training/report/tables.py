@@ -21,7 +21,7 @@ def stage_table(records: Sequence[Record], skipped: Collection[str]) -> Table:
     for r in records:
         _, speed, waited = r.pace
         state = r.state + (", skipped: nothing had changed" if r.name in skipped else "")
-        if r.begun and r.done is None and r.resumes:
+        if r.begun and r.done is None and r.resumes and not r.holder:
             state += f"; goes on after {r.resumes:,}"
         seen = as_number(r.done.get("seen")) if r.done else None
         rows.append(

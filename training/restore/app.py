@@ -18,8 +18,8 @@ import PIL.Image
 
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import BadImageError
-from patina.training.diffusion.samplers import SAMPLERS, SamplingError
-from patina.training.errors import MissingTorchError, ModelInputError, RunFailedError
+from patina.training.diffusion.samplers import SAMPLERS
+from patina.training.errors import MissingTorchError, ModelInputError, NotFiniteError, RunFailedError
 from patina.training.images import Pixels
 from patina.training.restore.files import MIN_PROBABILITY_NAMED
 from patina.training.restore.hosts import Hosts, OnlyHosts
@@ -69,9 +69,9 @@ def make_app(restorer: Restorer) -> gr.Blocks:
                 photo.image, lambda done, of: progress((done, of), desc="Restoring", unit="network calls")
             )
             data, left_out = encode_photo(restored, photo)
-        except BadImageError as error:
+        except (BadImageError, NotFiniteError) as error:
             raise gr.Error(f"{Path(file).name}: {error}", duration=None, print_exception=False) from None
-        except (ModelInputError, SamplingError, RunFailedError, OSError) as error:
+        except (ModelInputError, RunFailedError, OSError) as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from None
         result = _written(Path(place.name), Path(file), photo.format, data)
         degradations = {

@@ -44,8 +44,8 @@ def write_depths(
                depth without a unit (Depth Anything, MiDaS, DPT); a metric model's metres are taken as they are.
     device     such as `cuda`; empty: a GPU if there is one.
 
-    Gives the files that could not be read, with reasons. Raises DepthModelError before any work if the model cannot be
-    loaded, SourceError if there are no photographs.
+    Gives the files that could not be read, or of which no finite depth came out, with reasons. Raises DepthModelError
+    before any work if the model cannot be loaded, SourceError if there are no photographs.
     """
     files = [(n, p) for n, p in image_files(str(photos), "PHOTOS")[0] if not _target(out, n).exists()]
     refusals: list[Refusal] = []
@@ -60,6 +60,10 @@ def write_depths(
             except (BadImageError, OSError) as error:
                 refusals.append(Refusal(name, str(error)))
         for name, (depth, metric) in zip(names, estimate(images), strict=True):
+            if strange := depth.size - int(np.isfinite(depth).sum()):
+                told = f"the model gave {strange:,} of {depth.size:,} numbers that are not finite, which are no depth"
+                refusals.append(Refusal(name, told))
+                continue
             metres = depth if metric else _metres(depth, near, far)
             target = _target(out, name)
             target.parent.mkdir(parents=True, exist_ok=True)

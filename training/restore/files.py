@@ -19,8 +19,7 @@ from patina.pipeline.codec.decode import MAX_BYTES
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.text import printable
 from patina.training.checkpoints.model import write_in_one_step
-from patina.training.diffusion.samplers import SamplingError
-from patina.training.errors import CheckpointError, ModelInputError
+from patina.training.errors import CheckpointError, ModelInputError, NotFiniteError
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo
 from patina.training.restore.places import RestoreJob, note_result, plan_restoring
@@ -123,7 +122,7 @@ def _restored(job: RestoreJob, out: Path, photo_restorer: PhotoRestorer, progres
         image, condition, notes = photo_restorer.restore(photo.image, progress)
         options = photo_restorer.options
         data, left_out = encode_photo(image, photo, quality=options.quality, strip=options.strip)
-    except (BadImageError, OSError, ModelInputError, SamplingError) as error:
+    except (BadImageError, OSError, ModelInputError, NotFiniteError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         return Restored(job.source, None, seconds=time.monotonic() - start, error=printable(reason))
     write_photo(job.out, data)

@@ -64,8 +64,10 @@ def _note(path: Path, notes: Mapping[str, str], name: str, kind: type[T]) -> T:
 
 
 def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
-    """The network of a run's model file, built on the base that it names. Raises CheckpointError, ClipWeightsError."""
+    """The network of a run's model file, built on the base that it names. Raises CheckpointError, also for weights that
+    are not finite, and ClipWeightsError."""
     origin, held = origin_of(path)
+    checkpoint.expect_finite(held.tensors, path)
     if not held.without:
         return checkpoint.network_of(held), origin.stage, origin.notes
     entry = CATALOGUE.get(held.network)
@@ -162,17 +164,17 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
     module = (entry.class_path if entry else found.network).partition(":")[0]
     if module == "vlunet":
         stage = _stage("described", "vlunet-7", "adapter")
-        clip, _ = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
+        clip, steers = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
         wanted = {settings.width}
         conditioner = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
         degradations: tuple[str, ...] = clip_adapter.PROMPTS
     elif module in ("unet", "nafnet"):
         if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
-            return Restorer(net, None, _stage("sde", found.network), device=device)
+            return Restorer(net, None, _stage("sde", found.network), device=device, notes=_told(found))
         stage = _stage("sde", "unet-daclip", "controller")
         if steering is None:
             raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
-        clip, _ = official.load(steering, "daclip")
+        clip, steers = official.load(steering, "daclip")
         wanted = {settings.image_context, settings.degradation_context} - {None}
         conditioner, degradations = (
             Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")),
@@ -185,9 +187,13 @@ def load_published(path: Path, steering: Path | None, *, device: torch.device | 
             f"{steering or path} gives embeddings of {conditioner.width} numbers, and {path} takes "
             f"{' and '.join(map(str, sorted(wanted)))}; give the file that it was trained with"
         )
-    return Restorer(
-        net, conditioner, stage, degradations=degradations, texts=text_features(clip, degradations), device=device
-    )
+    texts, notes = text_features(clip, degradations), _told(found, steers)
+    return Restorer(net, conditioner, stage, degradations=degradations, texts=texts, device=device, notes=notes)
+
+
+def _told(*found: official.Found) -> list[str]:
+    """Which of several sets of weights was taken from published files."""
+    return [f"{one.contents.path.name}: {one.taken}" for one in found if one.taken]
 
 
 def _stage(

@@ -97,7 +97,8 @@ class PhotoRestorer:
     def restore(self, image: Pixels, progress: Progress | None = None) -> tuple[Pixels, Condition, list[str]]:
         """The restored image, H x W x 3 uint8 as `image` is, what it looked like, and what there is to say.
 
-        Too little memory halves the tiles. Raises RunFailedError where the smallest do not fit, SamplingError.
+        Too little memory halves the tiles. Raises RunFailedError where the smallest do not fit,
+        NotFiniteError where no picture comes out.
         """
         condition, options = self.restorer.look(image), self.options
         height, width = image.shape[:2]

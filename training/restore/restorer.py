@@ -21,7 +21,7 @@ from patina.training.data.order import noise_seed
 from patina.training.data.views import clip_view, tensor_views
 from patina.training.diffusion.samplers import SAMPLERS, FewSteps
 from patina.training.diffusion.sde import IRSDE
-from patina.training.errors import ModelInputError
+from patina.training.errors import ModelInputError, NotFiniteError
 from patina.training.images import Pixels
 from patina.training.models import daclip
 from patina.training.restore.conditioning import Conditioner
@@ -62,12 +62,15 @@ class Restorer:
         degradations: Sequence[str] = (),
         texts: Tensor | None = None,
         device: torch.device | str = "cpu",
+        notes: Sequence[str] = (),
     ) -> None:
-        """`degradations`, `texts`: names of degradations and their features, K x E, as the conditioner knows them."""
+        """`degradations`, `texts`: names of degradations and their features, K x E, as the conditioner knows them.
+        `notes`: what a user must know of the files that it was loaded from."""
         self.net = net.eval().to(device)
         self.conditioner = conditioner.to(device) if conditioner else None
         self.stage = stage
         self.device = torch.device(device)
+        self.notes = tuple(notes)
         self._degradations, self._texts = tuple(degradations), texts
         s = stage.sde
         self.sde = IRSDE(s.max_sigma, s.steps, s.schedule, s.eps)
@@ -79,11 +82,13 @@ class Restorer:
 
     @torch.no_grad()
     def look(self, photo: Pixels) -> Condition:
-        """What the CLIP makes of a degraded photograph, H x W x 3 uint8."""
+        """What the CLIP makes of a degraded photograph, H x W x 3 uint8. Raises NotFiniteError."""
         if self.conditioner is None:
             return Condition({}, {})
         contexts = self.conditioner.contexts(conditioner_views(photo, self.conditioner).to(self.device))
         contexts = {name: value.mean(dim=0, keepdim=True) for name, value in contexts.items()}
+        for value in contexts.values():
+            _expect_finite(value, f"the CLIP that steers {self.stage.name}" if self.stage.after else "the CLIP")
         return Condition(contexts, self._named(contexts))
 
     def _named(self, contexts: dict[str, Tensor]) -> dict[str, float]:
@@ -115,7 +120,7 @@ class Restorer:
         sampler  of `patina.training.diffusion.samplers`; empty: the stage's.
         steps    network calls, 0: the sampler's own number.
         seed     of the noise; a photograph's result depends on nothing else.
-        Raises ModelInputError, SamplingError.
+        Raises ModelInputError, and NotFiniteError (from a sampler SamplingError) where no picture comes out.
         """
         condition = condition or self.look(photo)
         lq = (torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255)[None].to(self.device)  # 1 x 3 x H x W
@@ -124,7 +129,9 @@ class Restorer:
         tiling = tiling or Tiling()
         count_call = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
         if noise is None:
-            return in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, count_call)[0].cpu()
+            once = in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, count_call)
+            _expect_finite(once, "the network")
+            return once[0].cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
             return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, count_call)
@@ -141,17 +148,22 @@ class Restorer:
 
     def calls(self, sampler: str = "", steps: int = 0) -> int:
         """Network calls for a photograph, or each tile of it. Raises ModelInputError for what the sampler cannot do."""
-        if not self.is_diffusion:
-            return 1
-        chosen = sampler or self.stage.validation.sampler
-        if chosen not in SAMPLERS:
-            raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
-        few = isinstance(SAMPLERS[chosen], FewSteps)
-        steps = steps or (0 if sampler else self.stage.validation.steps) or (FEW_STEPS if few else self.sde.steps)
-        if steps < 1 or (not few and steps > self.sde.steps):
-            most = "" if few else f" to {self.sde.steps}, all of its schedule"
-            raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{most or ' or more'}")
-        return steps
+        return calls_of(self.stage, sampler, steps)
+
+
+def calls_of(stage: Stage, sampler: str = "", steps: int = 0) -> int:
+    """Network calls that a stage's restorer makes: see `Restorer.calls`."""
+    if stage.objective != "sde":
+        return 1
+    chosen, most = sampler or stage.validation.sampler, stage.sde.steps
+    if chosen not in SAMPLERS:
+        raise ModelInputError(f"no sampler {chosen!r}; known are {', '.join(SAMPLERS)}")
+    few = isinstance(SAMPLERS[chosen], FewSteps)
+    steps = steps or (0 if sampler else stage.validation.steps) or (FEW_STEPS if few else most)
+    if steps < 1 or (not few and steps > most):
+        told = " or more" if few else f" to {most}, all of its schedule"
+        raise ModelInputError(f"{steps} steps of the sampler {chosen}; expected 1{told}")
+    return steps
 
 
 def conditioner_views(photo: Pixels, conditioner: Conditioner) -> Tensor:
@@ -168,6 +180,15 @@ def conditioner_views(photo: Pixels, conditioner: Conditioner) -> Tensor:
         floats = torch.stack([torch.from_numpy(p.copy()).permute(2, 0, 1).float() / 255 for p in patches])
         return tensor_views(floats, conditioner.view_side)
     return torch.stack([clip_view(patch, conditioner.view_side) for patch in patches])
+
+
+def _expect_finite(values: Tensor, who: str) -> None:
+    """Raise NotFiniteError if one of the numbers that `who` gave is NaN or infinite."""
+    if strange := values.numel() - int(torch.isfinite(values).sum()):
+        raise NotFiniteError(
+            f"{who} gave {strange:,} of {values.numel():,} numbers that are not finite (NaN or infinity), which are no "
+            "picture; take another checkpoint, such as an earlier one of the same training"
+        )
 
 
 class _Count:

@@ -9,23 +9,32 @@ state. Imports no torch: what asks and waits for stages stays light.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from patina.training.checkpoints.files import DONE, STAGE, model_digest, read_table
+from patina.training.checkpoints.files import DONE, LOCK_SECONDS, STAGE, model_digest, read_table, trained_by
 from patina.training.data.dataset import dataset_manifest
 from patina.training.stages.stage import Stage, from_stored
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage and what is to be done: `done`, `goes on` after `seen` images, or `train`; and why."""
+    """A stage and what is to be done: `done`, `goes on` after `seen` images, or `train`; and why.
+
+    holder  the process that trains it now, empty if none does.
+    """
 
     stage: Stage
     what: Literal["done", "goes on", "train"]
     why: str
     seen: int = 0
+    holder: str = ""
+
+    @property
+    def state(self) -> str:
+        """What is done, or `running` where another process is at it."""
+        return "running" if self.holder else self.what
 
 
 def plan_stages(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[StagePlan]:
@@ -46,7 +55,16 @@ def plan_stages(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[Sta
             found[name] = StagePlan(stage, "goes on" if seen else "train", f"stopped after {seen:,} images", seen)
         else:
             found[name] = StagePlan(stage, "train", _difference(folder, stage, digest, start))
-    return list(found.values())
+    return [_with_holder(item, run) for item in found.values()]
+
+
+def _with_holder(item: StagePlan, run: Path) -> StagePlan:
+    """The same, with the process that trains the stage now, if one does."""
+    holder = "" if item.what == "done" else trained_by(run / item.stage.name)
+    if not holder:
+        return item
+    why = f"{holder} trains it now; a start waits for it, {LOCK_SECONDS} s at the most, and then gives up"
+    return replace(item, holder=holder, why=why)
 
 
 def _difference(folder: Path, stage: Stage, dataset: str, start: str) -> str:

@@ -166,3 +166,31 @@ def test_help_and_start_import_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code, "restore", "--help"], capture_output=True, text=True, check=True)
     assert "--steering" in done.stdout
     assert done.stdout.rstrip().endswith("False")
+
+
+def test_what_is_not_finite_is_one_line_for_each_photograph_no_file_and_exit_code_1(
+    patina: Patina, models: Path, tmp_path: Path
+) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "b.jpg")
+    torch.manual_seed(2)
+    wild = described()
+    assert wild.conditioner
+    wild.net.output.weight.data.fill_(3e38)  # type: ignore[union-attr, operator]
+    official.save(wild.net, tmp_path / "wild.ckpt", degradation_model=wild.conditioner.net)
+    code, _, err = patina("restore", tmp_path / "in", "--model", tmp_path / "wild.ckpt", "--out", tmp_path / "out")
+    assert code == 1
+    assert [line.partition(": the network gave ")[0] for line in err.splitlines()] == [
+        str(tmp_path / "in" / "a.png"),
+        str(tmp_path / "in" / "b.jpg"),
+        "error  2 of 2 could not be restored, see above",
+    ]
+    assert not list((tmp_path / "out").rglob("*.*"))
+
+    wild.net.output.weight.data[0, 0, 0, 0] = float("nan")  # type: ignore[union-attr, index, operator]
+    official.save(wild.net, tmp_path / "nan.ckpt", degradation_model=wild.conditioner.net)
+    code, _, err = patina("restore", tmp_path / "in", "--model", tmp_path / "nan.ckpt", "--out", tmp_path / "out")
+    assert code == 1
+    assert "nan.ckpt: 1 of " in err
+    assert "tensors hold NaN or infinity: output.weight (1 of " in err
+    assert not list((tmp_path / "out").rglob("*.*"))

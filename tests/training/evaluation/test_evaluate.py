@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from patina.pipeline.builder.build import build
 from patina.training.checkpoints import model as checkpoint
 from patina.training.data.batches import photographs_first, read_index, read_pair
-from patina.training.errors import CheckpointError, ModelInputError, StageError
+from patina.training.errors import CheckpointError, NotFiniteError, StageError
 from patina.training.evaluation import evaluate, measures
 from patina.training.evaluation import paper_tables as published
 from patina.training.evaluation.evaluate import classify
@@ -493,7 +493,7 @@ def test_bad_input_is_told_before_any_work(dataset: Path, tmp_path: Path) -> Non
 
 
 def test_numbers_that_are_not_finite_name_the_image(dataset: Path) -> None:
-    with pytest.raises(ModelInputError, match=r"jpeg-compressed [0-9a-f]{16}: .* that are not finite"):
+    with pytest.raises(NotFiniteError, match=r"jpeg-compressed [0-9a-f]{16}: .* that are not finite"):
         evaluate.evaluate(doing(lambda lq: lq / 0), dataset, **PLAIN)
 
 

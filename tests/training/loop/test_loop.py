@@ -16,14 +16,16 @@ import torch
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.resume import StageFolder
 from patina.training.data.batches import Plan, load, read_index
-from patina.training.errors import CheckpointError, RunFailedError, StageCrashedError, StageError
+from patina.training.errors import CheckpointError, ModelInputError, RunFailedError, StageCrashedError, StageError
 from patina.training.jobs.stage import LaunchOptions, command, run_stage
 from patina.training.loop import loop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job
 from patina.training.models.daclip import Features, joint_loss
+from patina.training.objectives.contrastive import Contrastive
 from patina.training.objectives.make import make_learner
 from patina.training.restore.load import load_conditioner, load_restorer
+from patina.training.restore.restorer import Restorer
 from patina.training.runs.lineage import lineage
 from patina.training.runs.plan import plan_stages
 from patina.training.stages.plan import load_plan
@@ -453,3 +455,75 @@ def test_steering_is_frozen(run: Path) -> None:
     conditioner, degradations, texts = load_conditioner(run / "controller" / "model.safetensors")
     assert not any(p.requires_grad for p in conditioner.net.parameters())
     assert texts.shape == (len(degradations), conditioner.width)
+
+
+@pytest.mark.parametrize("name", ["controller", "irsde", "vlunet"])
+def test_a_validation_that_is_not_finite_stops_the_training_and_no_model_is_written(
+    run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if stage(name).after:
+        copied(run, tmp_path, stage(name).after)
+
+    def spoil(learner: Any) -> None:
+        next(p for p in reversed(list(learner.net.parameters())) if p.requires_grad).data.fill_(float("nan"))
+
+    monkeypatch.setattr(loop.Learner, "after_step", spoil)
+    monkeypatch.setattr(Contrastive, "after_step", spoil)
+    every = {"every": stage(name).data.batch}
+    with pytest.raises(RunFailedError, match=rf"stage {name}: .*(not finite|NaN or infinity).* near image \d+; lower"):
+        trained(stage(name, validation=every, ema={"decay": 0.0}), dataset, tmp_path)
+    left = [path.name for path in (tmp_path / name).glob("*.safetensors")]
+    assert left == []
+    assert not (tmp_path / name / "done.json").exists()
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_no_model(
+    run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(run, tmp_path, "adapter")
+    short = stage("vlunet", max_images=4, validation={"every": 0})
+
+    def spoil(learner: Any) -> None:
+        next(reversed(list(learner.net.parameters()))).data.fill_(float("inf"))
+
+    monkeypatch.setattr(loop.Learner, "after_step", spoil)
+    with pytest.raises(RunFailedError, match=r"tensors hold NaN or infinity: output\.weight .*no state was saved yet"):
+        trained(short, dataset, tmp_path)
+    assert not list((tmp_path / "vlunet").glob("*.safetensors"))
+
+
+def test_a_state_whose_weights_are_not_finite_is_passed_over(run: Path, dataset: Path, tmp_path: Path) -> None:
+    copied(run, tmp_path, "controller")
+    trained(stage("irsde"), dataset, tmp_path, stop_at=20)
+    folder = StageFolder(tmp_path / "irsde")
+    held = checkpoint.load(folder.states()[-1])
+    name = next(name for name in held.tensors if name.startswith("net."))
+    held.tensors[name].view(-1)[0] = float("nan")
+    checkpoint.write(held, folder.states()[-1])
+    state, (trouble,) = folder.latest()
+    assert state
+    assert state.seen == 16
+    assert f"tensors hold NaN or infinity: {name.removeprefix('net.')} (1 of " in trouble
+
+
+def test_a_validation_sample_that_the_network_cannot_take_is_left_out_with_a_note(
+    run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(run, tmp_path, "adapter")
+    restore, asked = Restorer.restore, list[int]()
+
+    def picky(self: Any, photo: Any, **how: Any) -> Any:
+        asked.append(how["seed"])
+        if how["seed"] == 0 or len(asked) > 4:
+            raise ModelInputError("images of 48×3 px are too small")
+        return restore(self, photo, **how)
+
+    monkeypatch.setattr(Restorer, "restore", picky)
+    brief = stage("vlunet", max_images=4, validation={"every": 4, "samples": 3})
+    result = trained(brief, dataset, tmp_path)
+    assert result.finished
+    (note,) = result.notes
+    assert note.startswith("1 picture left out of every mean: ")
+    assert note.endswith(": images of 48×3 px are too small")
+    with pytest.raises(StageError, match=r"stage vlunet: no validation sample can be restored: .* too small"):
+        trained(stage("vlunet", max_images=8, validation={"every": 4, "samples": 3}), dataset, tmp_path)

@@ -24,7 +24,7 @@ import PIL.Image
 import pytest
 import torch
 
-from patina.training.errors import MissingTorchError, ModelInputError
+from patina.training.errors import MissingTorchError, ModelInputError, NotFiniteError
 from patina.training.images import to_bytes
 from patina.training.restore import app
 from patina.training.restore.files import MIN_PROBABILITY_NAMED
@@ -136,6 +136,12 @@ def test_bad_input_is_told_in_words(gradio: Any, tmp_path: Path, monkeypatch: py
     assert said(str(torn)).startswith("torn.png: ")
     assert "expected 1 to 100" in said(str(tmp_path / "a.png"), "posterior", 500)
     assert "seed -1" in said(str(tmp_path / "a.png"), "posterior", 1, -1)
+
+    def strange(*asked: object, **options: object) -> None:
+        raise NotFiniteError("the network gave 3 of 9 numbers that are not finite")
+
+    monkeypatch.setattr(Restorer, "restore", strange)
+    assert said(str(tmp_path / "a.png")) == "a.png: the network gave 3 of 9 numbers that are not finite"
 
     def full(*asked: object, **options: object) -> None:
         raise MemoryError

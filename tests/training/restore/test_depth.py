@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from patina.captioning.torchvision_ops import ensure_torchvision
+from patina.training.restore import depth
 from patina.training.restore.depth import DepthModelError, _metres, write_depths
 from tests.pipeline.making import photo, picture
 
@@ -101,3 +103,19 @@ def test_haze_takes_the_maps(model: Path, tmp_path: Path) -> None:
     stored = cv2.imread(str(tmp_path / "depth" / "a.png"), cv2.IMREAD_UNCHANGED)
     truth = hazy.apply(image, params).truth["depth"] * params["depth_step"]
     assert np.abs(truth - stored / 1000).max() < 0.05
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf])
+def test_a_depth_that_is_not_finite_is_no_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: float) -> None:
+    def estimate(images: Any) -> Any:
+        depths = [np.full(image.shape[:2], 3.0, np.float32) for image in images]
+        depths[1][4, 5] = strange
+        return [(depth, True) for depth in depths]
+
+    monkeypatch.setattr(depth, "_load", lambda *_: estimate)
+    for name in ("a.png", "b.png", "c.png"):
+        photo(tmp_path / "photos" / name)
+    (refusal,) = write_depths(tmp_path / "photos", "model", tmp_path / "depth")
+    assert refusal.name == "b.png"
+    assert "1 of 3,072 numbers that are not finite" in refusal.reason
+    assert sorted(p.name for p in (tmp_path / "depth").iterdir()) == ["a.png", "c.png"]
