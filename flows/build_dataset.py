@@ -109,8 +109,8 @@ def build_dataset(
         loaded,
         out,
         options,
-        batches,
-        PrefectEvents(watcher()),
+        runner=batches,
+        events=PrefectEvents(watcher()),
         replay=replay,
         depth="digests" if paranoid or runner in ("dask", "ray") else "sizes",
         built=lambda report, checked: run_step(

@@ -36,9 +36,9 @@ def build_and_check(
     recipe: Recipe,
     out: str,
     options: Options,
+    *,
     runner: Runner,
     events: Events,
-    *,
     replay: int,
     depth: Depth = "sizes",
     built: Callable[[BuildResult, Checked], object] = lambda report, checked: None,
@@ -71,7 +71,8 @@ def build_and_check(
 def build_here(recipe: Recipe, out: str, options: Options, events: Events, *, replay: int) -> BuildResult:
     """`build_and_check` on threads of this process, with the retries that the flow has."""
     depth: Depth = "digests" if options.paranoid else "sizes"
-    return build_and_check(recipe, out, options, RetryingThreads(options.workers), events, replay=replay, depth=depth)
+    runner = RetryingThreads(options.workers)
+    return build_and_check(recipe, out, options, runner=runner, events=events, replay=replay, depth=depth)
 
 
 class RetryingThreads:
