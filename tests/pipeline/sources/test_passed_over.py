@@ -179,3 +179,28 @@ def test_a_folder_of_masks_is_looked_at_too(tmp_path: Path) -> None:
             f"{where}: 2 picture files were passed over: 1 .exr (tone-map to PNG); 1 .gif (convert to PNG)",
             f"{where}: sub-folders are passed over, and with them 1 picture, such as more/c.png",
         )
+
+
+def test_commands_on_a_folder_of_photographs_say_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from patina.flows.cli.output import print_passed_over
+
+    photos(tmp_path / "photos", 1)
+    print_passed_over(tmp_path / "photos")
+    assert capsys.readouterr().err == ""
+    fill(tmp_path / "photos", {"a.psd": b""})
+    print_passed_over(tmp_path / "photos")
+    assert "photos: 1 picture file was passed over: 1 .psd (export as PNG)" in capsys.readouterr().err
+
+
+def test_a_sample_of_a_tar_without_a_picture_that_is_read_names_the_remedy(tmp_path: Path) -> None:
+    import tarfile
+
+    from patina.pipeline.sources.webdataset import WebDataset
+
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for name, data in {"a.jpg": encoded(picture(), "JPEG"), "b.jp2": b"jp2", "b.txt": b"words"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    (refusal,) = WebDataset(str(tmp_path / "set.tar")).find().refusals
+    assert refusal.reason == "has no clean image (jpg): only jp2 (convert to PNG), txt"
