@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
+
+T = TypeVar("T")
 
 CONTAINERS = frozenset(("abfs", "abfss", "wasb", "wasbs", "git", "github"))
 """Protocols that write something else than a user before the @: a container, a repository and its branch."""
@@ -106,3 +108,14 @@ def _is_secret(name: str, also: frozenset[str]) -> bool:
         or not WORDS.isdisjoint(words)
         or re.sub("[^a-z0-9]", "", lower).endswith(ENDINGS)
     )
+
+
+def repr_without_secrets(kind: type[T]) -> type[T]:
+    """Decorator of a dataclass with addresses in it: its `repr`, which logs and notebooks show, holds no secret."""
+    whole = kind.__repr__
+
+    def __repr__(self: T) -> str:  # noqa: N807 - it takes the place of one
+        return without_secrets(whole(self))
+
+    kind.__repr__ = __repr__  # type: ignore[assignment]
+    return kind

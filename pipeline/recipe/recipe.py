@@ -17,6 +17,7 @@ from patina.captioning.filters import Filters
 from patina.pipeline.errors import RecipeError
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.recipe.settings import expect_int
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources.reader import Reader
 from patina.synth.degradation import Degradation
 from patina.synth.image import SMALLEST_SIDE
@@ -136,6 +137,7 @@ class Synthesis:
         return same
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class Recipe:
     """All that decides a dataset's bytes, resolved: every default is filled in.

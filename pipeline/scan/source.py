@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.scan.leaks.types import Leaks
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.reader import Candidate, Refusal
@@ -29,6 +30,7 @@ class ImageInfo:
     extra: str = ""
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class Source:
     """One clean image, or one LQ/GT pair, that may be used.

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.reader import Candidate, Found, check_entries, list_images
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class Folder:
     """Every image file below `path`; with `include`, those whose relative name matches one of its patterns.

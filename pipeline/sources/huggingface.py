@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from patina.pipeline.cache.scans import RECENT_NS
 from patina.pipeline.errors import SourceError
-from patina.pipeline.redaction import without_secrets
+from patina.pipeline.redaction import repr_without_secrets, without_secrets
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.dataset_columns import (
     ImageColumns,
@@ -60,6 +60,7 @@ SOURCE = "json.source"  # the digest of a photograph, in patina's own datasets
 IN_CACHE = re.compile(r".*/(?:snapshots/[0-9a-f]{40}|downloads/(?:extracted/)?[0-9a-f]{64})/(.+)", re.DOTALL)
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class HuggingFace:
     """The rows of the split `split_name` of the dataset `path`: a name on the hub such as owner/set, or a folder (begun

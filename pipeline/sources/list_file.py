@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.pairs import check_label
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, below
@@ -53,6 +54,7 @@ class _Entry:
     problem: str = ""
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class ListFile:
     """The photographs that the file `path` names, relative to `folder` (default: the list's own) or absolute.

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, list_images
@@ -43,6 +44,7 @@ def set_name(folder: str) -> str:
     return next((step for step in reversed(steps) if step.lower() not in SIDES), steps[-1] if steps else folder)
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class Pairs:
     """Degraded images below `lq`, clean ones below `gt`, all with the label `degradation`.

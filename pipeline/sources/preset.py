@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.presets import PRESETS
@@ -16,6 +17,7 @@ from patina.pipeline.sources.presets.preset import Part, Preset, Variant
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, check_entries, list_images
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class FromPreset:
     """The images of the set `name` below `path`, paired, labelled and split as published. Nothing is downloaded.

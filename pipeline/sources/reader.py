@@ -11,11 +11,13 @@ from urllib.parse import unquote
 
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import unread_kinds
 from patina.pipeline.text import printable
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class Candidate:
     """One clean image, or one LQ/GT pair, that a reader found.

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.pipeline.codec.file_kinds import REMEDIES
 from patina.pipeline.errors import SourceError
+from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import columns, locations
 from patina.pipeline.sources.json_keys import split_setting, text_at, text_keys, value_at
 from patina.pipeline.sources.pairs import check_label
@@ -51,6 +52,7 @@ Span = tuple[int, int]
 """Offset and size of a member's bytes in its tar."""
 
 
+@repr_without_secrets
 @dataclass(frozen=True)
 class WebDataset:
     """The samples in the tars that `path` names: one tar, a pattern such as train-{0000..0009}.tar or train-*.tar, or a

@@ -174,7 +174,9 @@ def test_nothing_that_is_stored_or_said_holds_a_secret(kind: str, tmp_path: Path
     loaded = load_recipe(recipe)
     report = build(loaded, out)
     assert report.manifest.sources >= 2
+    candidates = [source.find().candidates for source in loaded.sources]
     spoken = [repr(report), repr(report.planned), loaded.to_toml()]
+    spoken += [repr(loaded), repr(candidates), repr(report.planned.wanted.sources)]
     key = report.planned.wanted.sources[0].names[0]
     for words in (
         ("plan", recipe, "--out", out, "--recipe"), ("plan", recipe, "--out", tmp_path / "new"),
