@@ -38,8 +38,8 @@ LEAST_DETAIL = (WINDOW * DETAIL // 2) ** 2
 one level: a JPEG's chroma has steps of its own."""
 LEAST_COLOUR = 4 * LEAST_DETAIL
 
-ENOUGH_WINDOWS = 40
-"""With details on both sides, before a pair is called another scene: a picture of 128×96 px has 48."""
+ENOUGH_WINDOWS = 60
+"""With details on both sides, before a pair is called another scene: a picture of 128×128 px has 64."""
 
 STRUCTURED = 3.5
 """How much more of a picture's details there is two scales up than white noise would have there. Noise alone, as in a
@@ -49,6 +49,10 @@ BLURRED = 3.0
 """The same measure of the degraded picture over that of the clean one, from which the finer scales tell nothing since
 they are blurred away: then the coarse levels must disagree too, by a correlation of less than UNLIKE."""
 UNLIKE = 0.45
+
+HIDDEN = 16
+"""Sum of squares of the degraded picture's details over that of the clean one's, from which what was added, such as
+rain, may hide a scene of little contrast: of a true pair's details a correlation of a quarter would be left."""
 
 REVERSED, ENOUGH_COLOUR, COLOURED = 0.3, 24, 0.15
 """Mean agreement of colours, negated, from which red and blue count as exchanged; in how many windows at least; and the
@@ -80,8 +84,9 @@ class Likeness:
 
     @property
     def chance(self) -> float:
-        """What two scenes reach at the most by chance: four standard deviations and a little."""
-        return 0.03 + 1 / math.sqrt(self.count) if self.count else math.inf
+        """What two scenes hardly reach by chance: over two standard deviations of a mean, and as much again, since
+        neighbouring windows go together."""
+        return 0.04 + 0.6 / math.sqrt(self.count) if self.count else math.inf
 
     @property
     def told(self) -> bool:
@@ -167,7 +172,7 @@ def turned(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likeness]) ->
     for what, turn in {**(MIRRORED if own else {}), **(QUARTERS if quarters else {})}.items():
         for i, (one, other) in enumerate(zip(lq[:3], gt, strict=False)):
             found = likeness(one.detail, np.ascontiguousarray(turn(other.detail)))
-            least = max(ELSEWHERE, found.chance + 0.1, 2 * own[i].mean if own else 0.0)
+            least = max(ELSEWHERE, found.chance + 0.15, 2 * own[i].mean if own else 0.0)
             if found.mean >= least and found.mean > best:
                 best, name = found.mean, what
     return name
@@ -184,7 +189,7 @@ def another_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likene
     if len(own) < 3 or own[0].count < ENOUGH_WINDOWS or same_scene(own):
         return False
     one, other = structure(lq), structure(gt)
-    if min(one, other) < STRUCTURED:
+    if min(one, other) < STRUCTURED or any(_energy(a) > HIDDEN * _energy(b) for a, b in zip(lq[:3], gt, strict=False)):
         return False
     return one < BLURRED * other or _correlation(lq[-1].grey, gt[-1].grey) < UNLIKE
 
@@ -194,17 +199,19 @@ def structure(picture: Sequence[Scale]) -> float:
     picture of fewer scales."""
     if len(picture) < 3:
         return 0.0
-    finest, coarse = (picture[i].detail for i in (0, 2))
-    return 16 * float((coarse * coarse).sum()) * finest.size / (coarse.size * max(float((finest * finest).sum()), 1.0))
+    finest, coarse = picture[0], picture[2]
+    return 16 * _energy(coarse) * finest.detail.size / (coarse.detail.size * max(_energy(finest), 1.0))
+
+
+def _energy(picture: Scale) -> float:
+    return float((picture.detail * picture.detail).sum())
 
 
 def _correlation(first: Plane, second: Plane) -> float:
     count = first.size
     a, b = int(first.sum()), int(second.sum())
     both = count * int((first * second).sum()) - a * b
-    spread = [
-        count * int((plane * plane).sum()) - total * total for plane, total in ((first, a), (second, b))
-    ]
+    spread = [count * int((plane * plane).sum()) - total * total for plane, total in ((first, a), (second, b))]
     return both / math.sqrt(max(spread[0], 1)) / math.sqrt(max(spread[1], 1))
 
 
@@ -219,7 +226,7 @@ def channels_exchanged(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[L
     if not any(each.mean >= max(each.chance, REVERSED) for _, _, each in pairs):
         return False
     found = [_colours(one, other) for one, other, _ in pairs]
-    clear = [each for each in found if each.count >= ENOUGH_COLOUR and each.mean <= -max(REVERSED, each.chance + 0.1)]
+    clear = [each for each in found if each.count >= ENOUGH_COLOUR and each.mean <= -max(REVERSED, each.chance + 0.15)]
     return bool(clear) and all(each.mean <= 0 for each in found)
 
 
@@ -228,8 +235,7 @@ def _colours(lq: Scale, gt: Scale) -> Likeness:
     brightness look like colour."""
     x, g, y, h = lq.colour, lq.detail, gt.colour, gt.detail
     xy, gy, xh, gh, xx, xg, gg, yy, yh, hh = (
-        _windows(a * b)
-        for a, b in ((x, y), (g, y), (x, h), (g, h), (x, x), (x, g), (g, g), (y, y), (y, h), (h, h))
+        _windows(a * b) for a, b in ((x, y), (g, y), (x, h), (g, h), (x, x), (x, g), (g, g), (y, y), (y, h), (h, h))
     )
     a, b = (float(part.sum()) / max(float(whole.sum()), 1.0) for part, whole in ((xg, gg), (yh, hh)))
     both = ((xy - a * gy) - b * xh) + (a * b) * gh

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from patina.pipeline.scan.reading import SourceChangedError, load_clean, read_ve
 from patina.pipeline.scan.shifts import find_shift
 from patina.pipeline.scan.source import Source, display_name
 from patina.pipeline.scan.traces import Traces, measure, says_nothing, sense
+from patina.pipeline.sources.preset import FromPreset
+from patina.pipeline.sources.reader import Reader
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.image import Image
 
@@ -106,7 +109,9 @@ def _other_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likenes
     holes = max(traces.flat_lq, traces.flat_gt) >= 0.8
     if (holes and traces.alike >= 0.3) or not agreement.another_scene(lq, gt, own):
         return ""
-    return "its degraded image shows another scene than the clean one, or another part of it: their details do not agree"
+    return (
+        "its degraded image shows another scene than the clean one, or another part of it: their details do not agree"
+    )
 
 
 def swapped(degradation: str, check: PairCheck) -> bool:
@@ -150,7 +155,28 @@ def check_pairs(
         for reason in (EQUAL, EXCHANGED_COLOURS):
             notes += _noted(sources, [i for i, check in checks.items() if reason in check.notes], reason)
         notes += _noted(sources, exchanged, CLEANER)
+    for source_index in sorted({sources[i].source_index for i in pairs}):
+        own = [i for i in pairs if sources[i].source_index == source_index]
+        notes += _reported(recipe.sources[source_index], {_name(sources[i]): i in bad for i in own})
     return bad, notes
+
+
+def _reported(reader: Reader, pairs: Mapping[str, bool]) -> list[str]:
+    """Of the pairs of a public set that are reported to be wrong, which were found so here: `pairs` says of each by its
+    name whether it was set aside."""
+    wrong = reader.preset.wrong_pairs if isinstance(reader, FromPreset) else ()
+    there = [name for name in pairs if PurePosixPath(name.partition(" with ")[0]).stem in wrong]
+    if not isinstance(reader, FromPreset) or not there:
+        return []
+    told = [
+        f"{verdict}: {', '.join(names)}"
+        for verdict, names in (
+            ("set aside", [name for name in there if pairs[name]]),
+            ("found in order", [name for name in there if not pairs[name]]),
+        )
+        if names
+    ]
+    return [f"{reader.name}: of the pairs reported to be wrong ({reader.preset.reported}) {'; '.join(told)}"]
 
 
 def _noted(sources: Sequence[Source], places: Sequence[int], reason: str) -> list[str]:
@@ -164,9 +190,7 @@ def _name(source: Source) -> str:
     return display_name(source.names[0], source.lq_name)
 
 
-def _exchanged(
-    sources: Sequence[Source], checks: Mapping[int, PairCheck], source_index: int, kind: str
-) -> list[int]:
+def _exchanged(sources: Sequence[Source], checks: Mapping[int, PairCheck], source_index: int, kind: str) -> list[int]:
     """The pairs of one source whose two images look exchanged. Raises SourceError if most of them do, or most of those
     of one label."""
     senses = {i: sense(sources[i].degradation, check.traces) for i, check in checks.items()}

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from patina.synth.image import Image
 
-MIN_RESPONSE = 0.1
-"""Phase correlation's peak, 0..1: below it the estimate is chance and says nothing."""
+MIN_RESPONSE, MIN_RESPONSE_OF_BLUR = 0.1, 0.25
+"""Phase correlation's peak, 0..1: below it the estimate is chance and says nothing; or leads to a copy by a blur."""
 
 MIN_GAIN, MIN_GAIN_OF_BLUR = 0.1, 0.2
 """By how much two images must agree better (in correlation, -1..1) once the shift is undone. A motion blur doubles
 edges, and the estimate may lead from one copy to the other: undoing that gains up to 0.2 where it is long, undoing a
 true shift 0.4 and more in photographs."""
+
+CHANCE = 12
+"""What chance may gain, over the square root of the number of pixels: a quarter in a tile of 48×48."""
 
 BLUR, LONG_BLUR = 2.5, 4.0
 """Structure of the LQ over that of the GT (see `agreement.structure`) from which it counts as blurred, and from which a
@@ -25,6 +28,9 @@ blur is so long that copies and shifts cannot be told apart."""
 
 FINE, COARSE = 5, 27
 """Pixels of the boxes that are subtracted: what is coarser agrees at any small shift, what is finer is noise."""
+
+LEAST_DETAIL = 9**2
+"""Mean square, in 18ths of a level: half a level. In a clear sky there is nothing that could be shifted."""
 
 Plane = NDArray[np.float64]
 
@@ -46,15 +52,19 @@ def find_shift(lq: Image, gt: Image, blur: float) -> Shift:
     Phase correlation, in floats, proposes; what is decided rests on whole numbers, which every processor adds alike.
     """
     dx, dy, response = _proposal(lq, gt)
-    if response < MIN_RESPONSE:
+    blurred = blur >= BLUR
+    if response < (MIN_RESPONSE_OF_BLUR if blurred else MIN_RESPONSE):
         return Shift()
     if max(abs(dx), abs(dy)) <= 1:
         return Shift(round(dx, 2), round(dy, 2))
-    x, y, gain = _best_near(_details(lq), _details(gt), round(dx), round(dy))
+    one, other = _details(lq), _details(gt)
+    if min(float((plane * plane).sum()) for plane in (one, other)) < LEAST_DETAIL * other.size:
+        return Shift()
+    x, y, gain = _best_near(one, other, round(dx), round(dy))
     if max(abs(x), abs(y)) < 2:
         return Shift(float(x), float(y))
-    enough = blur < LONG_BLUR and gain >= (MIN_GAIN_OF_BLUR if blur >= BLUR else MIN_GAIN)
-    return Shift(float(x), float(y), True) if enough else Shift()
+    least = max(MIN_GAIN_OF_BLUR if blurred else MIN_GAIN, CHANCE / math.sqrt(gt.shape[0] * gt.shape[1]))
+    return Shift(float(x), float(y), True) if gain >= least and blur < LONG_BLUR else Shift()
 
 
 def _proposal(lq: Image, gt: Image) -> tuple[float, float, float]:

@@ -25,6 +25,12 @@ CHANGED = 12
 BLOCK = 8
 """Pixels of JPEG's blocks; grain is counted in such blocks too."""
 
+LEAST_SHARPNESS = 0.5
+"""Levels per pixel that are added to both: a blank page has none, and any dirt would make it infinitely sharper."""
+
+LEAST_PIXELS = 96 * 96
+"""Of a picture whose blocks are counted: fewer make no statistics."""
+
 QUARTER = 4
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 
@@ -84,23 +90,30 @@ def measure(lq: Image, gt: Image, gains: tuple[float, float]) -> Traces:
     count = int(changed.sum())
     here, there = one.grey[changed], other.grey[changed]
     return Traces(
-        ratio=round(one.sharpness / max(other.sharpness, 1e-6), 4),
+        ratio=round((one.sharpness + LEAST_SHARPNESS) / (other.sharpness + LEAST_SHARPNESS), 4),
         light=round(_total(one.grey) / max(_total(other.grey), 1), 4),
         changed=round(count / changed.size, 4),
         darker=round(int((here < there).sum()) / count, 4) if count else 0.5,
         flat_lq=_largest_share(here),
         flat_gt=_largest_share(there),
         alike=_alike(one.grey, other.grey, differ),
-        grid_lq=one.grid,
-        grid_gt=other.grid,
-        grain_lq=_grain(one.blocks),
-        grain_gt=_grain(other.blocks),
-        finer=_finer(one.blocks, other.blocks),
-        within=_within(one.blocks, other.blocks, changed),
-        edges=_edges(one.grey, other.grey),
+        **(_of_blocks(one, other, changed) if changed.size >= LEAST_PIXELS else {}),
         gain_low=gains[0],
         gain_high=gains[1],
     )
+
+
+def _of_blocks(lq: _Look, gt: _Look, changed: NDArray[np.bool_]) -> dict[str, float]:
+    """What takes many blocks to be measured."""
+    return {
+        "grid_lq": lq.grid,
+        "grid_gt": gt.grid,
+        "grain_lq": _grain(lq.blocks),
+        "grain_gt": _grain(gt.blocks),
+        "finer": _finer(lq.blocks, gt.blocks),
+        "within": _within(lq.blocks, gt.blocks, changed),
+        "edges": _edges(lq.grey, gt.grey),
+    }
 
 
 def _look(image: Image) -> _Look:
@@ -119,14 +132,14 @@ def _total(grey: NDArray[np.uint8]) -> int:
 
 
 def _grid(sums: Sequence[NDArray[np.int64]], pixels: int) -> float:
-    """The steps at the strongest of eight phases over the mean of the other seven. A hundredth of a level on top keeps
-    empty pictures at 1."""
+    """The steps at the strongest of eight phases over the mean of the other seven. Half a level on top keeps
+    smooth pictures, in which any step is a strong one, at 1."""
     phases = np.zeros(BLOCK, np.int64)
     for steps in sums:
         whole = len(steps) // BLOCK * BLOCK
         phases += steps[:whole].reshape(-1, BLOCK).sum(0)
     most, all_of_them = int(phases.max()), int(phases.sum())
-    return round((7 * most + pixels // 100) / max(all_of_them - most + pixels // 100, 1), 4)
+    return round((7 * most + pixels // 2) / (all_of_them - most + pixels // 2), 4)
 
 
 def _block_sums(values: Levels) -> NDArray[np.int32]:
@@ -201,6 +214,10 @@ CLEAR = 1.1
 """A tenth more or less of sharpness: pairs that hardly differ tell nothing."""
 
 
+ONE_LEVEL = 0.7
+"""Share of the changed pixels that have one level in the GT: a white page, which nothing can make brighter."""
+
+
 def _sign(right: bool, exchanged: bool) -> int:
     return int(right) - int(exchanged)
 
@@ -213,12 +230,13 @@ def _blunted(t: Traces) -> int:
 def _veiled(t: Traces) -> int:
     """Haze takes contrast and adds light. A bright sky keeps the mean where it was, so contrast alone tells that a pair
     is right, and both together that it is not."""
-    return _sign(t.ratio < 1 / CLEAR, t.ratio > CLEAR and t.light < 1)
+    shown = t.changed >= 0.02 and t.flat_gt < ONE_LEVEL
+    return _sign(t.ratio < 1 / CLEAR, t.ratio > CLEAR and t.light < 1 and shown)
 
 
 def _darkened(t: Traces) -> int:
     """Little light: noise may make the darker image the sharper one, so that sharpness tells nothing."""
-    return _sign(t.light < 1 / CLEAR, t.light > CLEAR)
+    return _sign(t.light < 1 / CLEAR, t.light > CLEAR and t.changed >= 0.1)
 
 
 def _grainy(t: Traces) -> int:
@@ -231,21 +249,24 @@ def _brightened(t: Traces) -> int:
     if t.changed < 0.02:
         return 0
     darker = t.darker >= 0.75 and (t.light < 0.8 or (t.light < 1 and t.ratio < 1 / CLEAR))
-    return _sign(t.darker <= 0.25 and t.light > 1, darker)
+    return _sign(t.darker <= 0.25 and t.light > 1, darker and t.flat_gt < ONE_LEVEL)
 
 
 def _lifted(t: Traces) -> int:
     """Of several that add light, where sharpness may go either way."""
     if t.changed < 0.05:
         return 0
-    return _sign(t.darker <= 0.25 and t.light > 1.05, t.darker >= 0.75 and t.light < 1 / 1.05)
+    darker = t.darker >= 0.75 and t.light < 1 / 1.05
+    return _sign(t.darker <= 0.25 and t.light > 1.05, darker and t.flat_gt < ONE_LEVEL)
 
 
 def _blocky(t: Traces) -> int:
     """JPEG leaves its grid; WebP, which smooths its own, takes the finest details, and both take them from blocks."""
     if max(t.grid_lq, t.grid_gt) >= 1.2 and max(t.grid_lq, t.grid_gt) >= 1.15 * min(t.grid_lq, t.grid_gt):
-        return _sign(t.grid_lq > t.grid_gt, t.grid_gt > t.grid_lq)
-    return _sign(t.finer <= -0.25 and t.ratio < 1, t.finer >= 0.25 and t.ratio > 1.03)
+        return _sign(t.grid_lq > t.grid_gt, t.grid_gt > t.grid_lq and t.grid_lq < 1.2)
+    if t.grid_lq > t.grid_gt:
+        return int(t.finer <= -0.25 and t.ratio < 1)
+    return -int(t.grid_gt > t.grid_lq and t.finer >= 0.25 and t.ratio > CLEAR and t.flat_gt < ONE_LEVEL)
 
 
 def _shaded(t: Traces) -> int:
@@ -258,8 +279,7 @@ def _dropped(t: Traces) -> int:
     a small picture in it: more details tell nothing."""
     if t.changed < 0.01:
         return 0
-    blurry = t.within < 0.7 and t.finer <= 0
-    return _sign(blurry or t.edges >= 1.15, t.edges <= 1 / 1.2 and not blurry)
+    return _verdict([int(t.within < 0.7 and t.finer <= 0), _sign(t.edges >= 1.15, t.edges <= 1 / 1.2)])
 
 
 def _holed(t: Traces) -> int:
@@ -277,7 +297,7 @@ def _darkened_in_haze(t: Traces) -> int:
 def _enlarged(t: Traces) -> int:
     """What was enlarged lacks the finest details; pixels drawn as squares have edges of their own, so that only what
     both images share tells anything."""
-    return _sign(t.gain_high < 0.9, t.gain_low > 1.25)
+    return _sign(t.gain_high < 0.9, t.gain_low > CLEAR and t.gain_high > 1.5)
 
 
 def _any(t: Traces) -> int:
@@ -285,11 +305,15 @@ def _any(t: Traces) -> int:
     two of them contradict each other, none counts."""
     kept = t.gain_high >= 0.9  # or else the LQ may be a blurred copy of a GT that has grain or a grid itself
     signs = [
-        _sign(t.grain_lq >= 6 and t.grain_lq >= 3 * t.grain_gt, t.grain_gt >= 6 and t.grain_gt >= 3 * t.grain_lq and kept),
+        _sign(
+            t.grain_lq >= 6 and t.grain_lq >= 3 * t.grain_gt, t.grain_gt >= 6 and t.grain_gt >= 3 * t.grain_lq and kept
+        ),
         _sign(t.grid_lq >= 1.5 and t.grid_gt < 1.2, t.grid_gt >= 1.5 and t.grid_lq < 1.2 and kept and t.grain_lq < 3),
         _sign(t.gain_high <= 1 / 1.5, t.gain_low >= 1.5),
         _sign(t.light <= 0.25, t.light >= 4),
-        _sign(t.ratio <= 0.4 and t.light > 1, t.ratio >= 2.5 and t.light < 0.9 and 0.8 < t.gain_low <= t.gain_high < 1.25),
+        _sign(
+            t.ratio <= 0.4 and t.light > 1, t.ratio >= 2.5 and t.light < 0.9 and 0.8 < t.gain_low <= t.gain_high < 1.25
+        ),
     ]
     return _verdict(signs)
 
