@@ -109,9 +109,7 @@ def _other_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likenes
     holes = max(traces.flat_lq, traces.flat_gt) >= 0.8
     if (holes and traces.alike >= 0.3) or not agreement.another_scene(lq, gt, own):
         return ""
-    return (
-        "its degraded image shows another scene than the clean one, or another part of it: their details do not agree"
-    )
+    return "its degraded image shows another scene than the clean one, or another part of it: no detail agrees"
 
 
 def swapped(degradation: str, check: PairCheck) -> bool:
@@ -212,7 +210,7 @@ def _exchanged(sources: Sequence[Source], checks: Mapping[int, PairCheck], sourc
 
 def _most(senses: Iterable[int], least: int, unsure: bool) -> bool:
     """Whether a source's pairs look exchanged as a whole: over half of all, or a third where hardly one of the others
-    speaks against it. `least`: how many it takes; `unsure`: of a label that tells nothing, none may speak against it."""
+    speaks against it. `least`: how many it takes; `unsure`: the labels tell nothing, so that none may speak against."""
     found = list(senses)
     wrong, right = found.count(-1), found.count(1)
     if wrong < least or (unsure and right):

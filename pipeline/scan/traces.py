@@ -85,7 +85,7 @@ class _Look:
 def measure(lq: Image, gt: Image, gains: tuple[float, float]) -> Traces:
     """Compare two H×W×3 RGB uint8 images of one size; `gains` as `agreement.gains` finds them."""
     one, other = _look(lq), _look(gt)
-    differ = cv2.absdiff(one.grey, other.grey)
+    differ = np.asarray(cv2.absdiff(one.grey, other.grey), np.uint8)
     changed = differ > CHANGED
     count = int(changed.sum())
     here, there = one.grey[changed], other.grey[changed]
@@ -304,16 +304,14 @@ def _any(t: Traces) -> int:
     """For a word that says nothing: traces that hardly anything but a degradation leaves, and only strong ones. Where
     two of them contradict each other, none counts."""
     kept = t.gain_high >= 0.9  # or else the LQ may be a blurred copy of a GT that has grain or a grid itself
+    calm_lq, calm_gt = t.grain_gt >= 3 * t.grain_lq, t.grain_lq >= 3 * t.grain_gt
+    even = 0.8 < t.gain_low <= t.gain_high < 1.25
     signs = [
-        _sign(
-            t.grain_lq >= 6 and t.grain_lq >= 3 * t.grain_gt, t.grain_gt >= 6 and t.grain_gt >= 3 * t.grain_lq and kept
-        ),
+        _sign(t.grain_lq >= 6 and calm_gt, t.grain_gt >= 6 and calm_lq and kept),
         _sign(t.grid_lq >= 1.5 and t.grid_gt < 1.2, t.grid_gt >= 1.5 and t.grid_lq < 1.2 and kept and t.grain_lq < 3),
         _sign(t.gain_high <= 1 / 1.5, t.gain_low >= 1.5),
         _sign(t.light <= 0.25, t.light >= 4),
-        _sign(
-            t.ratio <= 0.4 and t.light > 1, t.ratio >= 2.5 and t.light < 0.9 and 0.8 < t.gain_low <= t.gain_high < 1.25
-        ),
+        _sign(t.ratio <= 0.4 and t.light > 1, t.ratio >= 2.5 and t.light < 0.9 and even),
     ]
     return _verdict(signs)
 
@@ -372,17 +370,19 @@ def _rules(words: Sequence[str]) -> list[Rule]:
     have = set(words)
     if not have <= OF_WORDS.keys():
         return [_any]
-    late = [_blocky] * ("jpeg-compressed" in have)
+    late: list[Rule] = [_blocky] if "jpeg-compressed" in have else []
     if "low-light" in have:
         return [_darkened_in_haze if have & LIT else _darkened, *late]
     if "noisy" in have:
         return [_grainy, *late]
-    if late:
-        return late
+    return late or _early_rules(have)
+
+
+def _early_rules(have: set[str]) -> list[Rule]:
+    """Of several degradations that neither the sensor nor a codec makes."""
     if have & LIT:
         return [] if have & {"shadowed", "uncompleted"} else [_lifted]
-    first = next(word for word in ("uncompleted", "motion-blurry", "shadowed", "raindrop") if word in have)
-    return [OF_WORDS[first]]
+    return [OF_WORDS[word] for word in ("uncompleted", "motion-blurry", "shadowed", "raindrop") if word in have]
 
 
 def _own_rule(word: str) -> Rule:

@@ -161,8 +161,8 @@ LOL = Preset(
     traps=(
         "LOL-v2 is said to hold its scenes again under other numbers: do not train on one and test on the other",
         "pairs of two different scenes under one name are reported from our485, such as 79, 111 and 735 "
-        "(weichen582/RetinexNet#9, zhangyhuaee/KinD#6): what shows another scene is set aside, and a note says which of "
-        "these numbers were found wrong and which were not",
+        "(weichen582/RetinexNet#9, zhangyhuaee/KinD#6): what shows another scene is set aside, and a note says which "
+        "of these numbers were found wrong and which were not",
         "a rearranged copy that goes around has all-black pairs in it (zhangyhuaee/KinD#6): a note names them as equal",
     ),
     wrong_pairs=("79", "111", "735"),
