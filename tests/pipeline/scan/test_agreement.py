@@ -108,7 +108,7 @@ TURNS: dict[str, Callable[[Image], Image]] = {
     "mirrored top to bottom": lambda image: image[::-1],
     "turned by 180°": lambda image: np.rot90(image, 2),
     "turned by 90° clockwise": lambda image: np.rot90(image, -1),
-    "turned by 90° counter-clockwise": lambda image: np.rot90(image),
+    "turned by 90° counter-clockwise": np.rot90,
     "mirrored and turned by 90° clockwise": lambda image: np.rot90(image[:, ::-1], -1),
     "mirrored and turned by 90° counter-clockwise": lambda image: np.rot90(image[:, ::-1]),
 }
