@@ -1,121 +1,125 @@
-"""Whether two images are a pair: equal sizes, the same scene in the same place, the degraded one where it belongs."""
+"""Whether two images are a pair: equal sizes, one scene in one place, in the same colours, the degraded one where it
+belongs."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError, SourceError
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan import agreement
+from patina.pipeline.scan.agreement import Likeness, Scale
 from patina.pipeline.scan.digests import inspector_id
 from patina.pipeline.scan.reading import SourceChangedError, load_clean, read_verified
+from patina.pipeline.scan.shifts import find_shift
 from patina.pipeline.scan.source import Source, display_name
+from patina.pipeline.scan.traces import Traces, measure, says_nothing, sense
+from patina.pipeline.sources.preset import FromPreset
+from patina.pipeline.sources.reader import Reader
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.image import Image
 
-MAX_SHIFT = 1.5
-"""Pixels. GoPro's and RainDrop's pairs lie below one; a border that was cropped on one side gives five or more."""
+COMPARISON = 2
+"""Raised when pairs are compared in another way, so that all are compared again."""
 
-MIN_RESPONSE = 0.1
-"""Phase correlation's peak, 0..1: below it the estimate is chance and says nothing."""
+EQUAL = "its two images are equal, pixel for pixel"
+EXCHANGED_COLOURS = "red and blue are exchanged between its two images"
+CLEANER = "its degraded image looks like the cleaner one of the two"
 
-MIN_GAIN = 0.1
-"""By how much two images must agree better (in correlation, -1..1) once the shift is undone. A motion blur doubles
-edges, and the estimate may lead from one copy to the other: undoing that gains 0.05 at most, undoing a true shift 0.2.
-"""
+NOTED = 100
+"""Pairs of one source that are named for one reason; the rest are counted."""
 
-# Which way sharpness goes when a clean image is degraded. Words that are not here change it either way.
-BLUNTED = frozenset({"motion-blurry", "hazy", "low-light"})
-SHARPENED = frozenset({"noisy", "rainy", "snowy"})
+SWAPPED = {
+    "pairs": "are the folders `lq` and `gt` swapped?",
+    "list": "are its columns swapped? Lines are LQ,GT, the degraded image first",
+}
+"""What to ask where most pairs look exchanged, by the kind of the source."""
 
 
 @dataclass(frozen=True)
 class PairCheck:
     """What the comparison of an LQ with its GT found; `problem` if they cannot be a pair.
 
+    notes             what is odd about them, whatever their label.
     shift_x, shift_y  pixels by which the LQ lies to the right of and below the GT; 0 where it cannot be told.
-    ratio             sharpness of the LQ over that of the GT.
+    traces            what tells which of the two is the degraded one.
     """
 
     problem: str = ""
+    notes: tuple[str, ...] = ()
     shift_x: float = 0.0
     shift_y: float = 0.0
-    ratio: float = 1.0
+    traces: Traces = field(default_factory=Traces)
 
-
-def sharpness(image: Image) -> float:
-    """Mean absolute luminance gradient in levels per pixel, of an H×W×3 RGB uint8 image."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+    @property
+    def ratio(self) -> float:
+        """Sharpness of the LQ over that of the GT."""
+        return self.traces.ratio
 
 
 def check_pair(lq: Image, gt: Image) -> PairCheck:
     """Compare two RGB uint8 images that are said to be a pair."""
     if lq.shape != gt.shape:
-        (h, w), (gh, gw) = lq.shape[:2], gt.shape[:2]
-        return PairCheck(f"its degraded image is {w}×{h} px and the clean one {gw}×{gh}; they must be equal")
-    dx, dy, response = _shift(lq, gt)
-    ratio = round(sharpness(lq) / max(sharpness(gt), 1e-6), 4)
-    far = max(abs(dx), abs(dy)) > MAX_SHIFT
-    if response < MIN_RESPONSE or (far and _gain(lq, gt, round(dx), round(dy)) < MIN_GAIN):
-        return PairCheck("", 0.0, 0.0, ratio)
-    problem = ""
-    if far:
-        problem = f"its degraded image is shifted by ({dx:+.1f}, {dy:+.1f}) px against the clean one; align them first"
-    return PairCheck(problem, round(dx, 2), round(dy, 2), ratio)
+        return PairCheck(_unequal(lq, gt))
+    if np.array_equal(lq, gt):
+        return PairCheck(notes=(EQUAL,))
+    degraded, clean = agreement.scales(lq), agreement.scales(gt)
+    own = agreement.likenesses(degraded, clean)
+    traces = measure(lq, gt, agreement.gains(degraded, clean))
+    turn = agreement.turned(degraded, clean, own)
+    if turn:
+        return PairCheck(_turned(turn), traces=traces)
+    shift = find_shift(lq, gt, agreement.structure(degraded) / max(agreement.structure(clean), 1e-6))
+    if shift.far:
+        problem = (
+            f"its degraded image is shifted by ({shift.x:+.1f}, {shift.y:+.1f}) px against the clean one; "
+            "align them first"
+        )
+    else:
+        problem = _other_scene(degraded, clean, own, traces)
+    exchanged = not problem and agreement.channels_exchanged(degraded, clean, own)
+    return PairCheck(problem, (EXCHANGED_COLOURS,) * exchanged, shift.x, shift.y, traces)
+
+
+def _unequal(lq: Image, gt: Image) -> str:
+    (h, w), (gh, gw) = lq.shape[:2], gt.shape[:2]
+    said = f"its degraded image is {w}×{h} px and the clean one {gw}×{gh}; they must be equal"
+    if (h, w) == (gw, gh) and (turn := agreement.turned(agreement.scales(lq), agreement.scales(gt), ())):
+        return f"{said}; {_turned(turn)}"
+    return said
+
+
+def _turned(turn: str) -> str:
+    return (
+        f"its degraded image is {turn} against the clean one; turn one of them, or write the EXIF orientation that one "
+        "of them lacks"
+    )
+
+
+def _other_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likeness], traces: Traces) -> str:
+    """Why the two are no pair, if they show different scenes; outside of holes of one colour, a pair is alike."""
+    holes = max(traces.flat_lq, traces.flat_gt) >= 0.8
+    if (holes and traces.alike >= 0.3) or not agreement.another_scene(lq, gt, own):
+        return ""
+    return "its degraded image shows another scene than the clean one, or another part of it: no detail agrees"
 
 
 def swapped(degradation: str, check: PairCheck) -> bool:
     """Whether, for `degradation`, the LQ looks like the clean one of the two."""
-    if degradation in BLUNTED:
-        return check.ratio > 1.1
-    return degradation in SHARPENED and check.ratio < 1 / 1.1
+    return sense(degradation, check.traces) < 0
 
 
-def _shift(lq: Image, gt: Image) -> tuple[float, float, float]:
-    """Phase correlation of the two images' edges: (x, y, peak)."""
-    first, second = _edges(gt), _edges(lq)
-    window = cv2.createHanningWindow((first.shape[1], first.shape[0]), cv2.CV_32F)
-    (dx, dy), response = cv2.phaseCorrelate(first, second, window)
-    return float(dx), float(dy), float(response)
-
-
-def _edges(image: Image) -> NDArray[np.float32]:
-    """Gradient magnitude after a slight blur, with local contrast evened out: haze and darkness change it little."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
-    gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    magnitude = np.hypot(gx, gy).astype(np.float32)
-    return (magnitude / (cv2.GaussianBlur(magnitude, (0, 0), 8) + 1.0)).astype(np.float32)
-
-
-def _gain(lq: Image, gt: Image, dx: int, dy: int) -> float:
-    """How much better the two images' details agree if the LQ is taken to be shifted by (dx, dy) px."""
-    height, width = gt.shape[:2]
-    if abs(dx) * 2 > width or abs(dy) * 2 > height:
-        return 0.0  # too little is left to compare
-    first, second = _details(gt), _details(lq)
-    here = first[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
-    there = second[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
-    return _correlation(here, there) - _correlation(first, second)
-
-
-def _details(image: Image) -> NDArray[np.float32]:
-    """Luminance without its coarsest parts, which agree at any small shift, and its finest, which are noise."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.subtract(cv2.GaussianBlur(grey, (0, 0), 1.5), cv2.GaussianBlur(grey, (0, 0), 8), dtype=np.float32)
-
-
-def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    a, b = first - first.mean(), second - second.mean()
-    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-6))
+def comparer_id() -> str:
+    """What decides what a comparison finds: its version and the codecs."""
+    return f"pair-{COMPARISON}-{inspector_id()}"
 
 
 def check_pairs(
@@ -124,36 +128,100 @@ def check_pairs(
     """Pairs to set aside by their place in `sources`, with reasons; and notes."""
     pairs = [i for i, s in enumerate(sources) if s.is_pair]
     keys = {i: (_as_cut(sources[i]), sources[i].lq_digest) for i in pairs}
-    new = [i for i in pairs if store.pair(*keys[i], inspector_id()) is None]
+    comparer = comparer_id()
+    new = [i for i in pairs if store.pair(*keys[i], comparer) is None]
     with stoppable_threads(workers) as pool:
         for start in range(0, len(new), 256):  # stored by the batch, as digests are
             batch = new[start : start + 256]
             records = list(pool.map(lambda i: _compare(sources[i]), batch))
-            store.put_pairs([(*keys[i], inspector_id(), r) for i, r in zip(batch, records, strict=True) if r])
+            store.put_pairs([(*keys[i], comparer, r) for i, r in zip(batch, records, strict=True) if r])
     bad: dict[int, str] = {}
-    notes: list[str] = []
-    by_source: dict[int, list[tuple[int, PairCheck]]] = defaultdict(list)
+    good: dict[int, dict[int, PairCheck]] = defaultdict(dict)
     for i in pairs:
-        record = store.pair(*keys[i], inspector_id())
+        record = store.pair(*keys[i], comparer)
         if record is None:
             bad[i] = "changed or vanished while it was read"
             continue
-        check = PairCheck(**json.loads(record))
+        check = _stored_check(record)
         if check.problem:
             bad[i] = check.problem
         else:
-            by_source[sources[i].source_index].append((i, check))
-    for source_index, checks in by_source.items():
-        wrong = [i for i, check in checks if swapped(sources[i].degradation, check)]
-        names = [display_name(sources[i].names[0], sources[i].lq_name) for i in wrong]
-        if len(wrong) * 2 > len(checks):
-            raise SourceError(
-                f"[[sources]] {source_index + 1}: in {len(wrong)} of {len(checks)} pairs the `lq` image looks like the "
-                f"clean one for {sources[wrong[0]].degradation!r}, as in {names[0]}; are the folders `lq` and `gt` "
-                "swapped?"
-            )
-        notes += [f"{name}: its degraded image looks like the cleaner one of the two" for name in names]
+            good[sources[i].source_index][i] = check
+    notes: list[str] = []
+    for source_index, checks in good.items():
+        exchanged = _exchanged(sources, checks, source_index, recipe.sources[source_index].kind)
+        for reason in (EQUAL, EXCHANGED_COLOURS):
+            notes += _noted(sources, [i for i, check in checks.items() if reason in check.notes], reason)
+        notes += _noted(sources, exchanged, CLEANER)
+    for source_index in sorted({sources[i].source_index for i in pairs}):
+        own = [i for i in pairs if sources[i].source_index == source_index]
+        notes += _reported(recipe.sources[source_index], {_name(sources[i]): i in bad for i in own})
     return bad, notes
+
+
+def _reported(reader: Reader, pairs: Mapping[str, bool]) -> list[str]:
+    """Of the pairs of a public set that are reported to be wrong, which were found so here: `pairs` says of each by its
+    name whether it was set aside."""
+    wrong = reader.preset.wrong_pairs if isinstance(reader, FromPreset) else ()
+    there = [name for name in pairs if PurePosixPath(name.partition(" with ")[0]).stem in wrong]
+    if not isinstance(reader, FromPreset) or not there:
+        return []
+    told = [
+        f"{verdict}: {', '.join(names)}"
+        for verdict, names in (
+            ("set aside", [name for name in there if pairs[name]]),
+            ("found in order", [name for name in there if not pairs[name]]),
+        )
+        if names
+    ]
+    return [f"{reader.name}: of the pairs reported to be wrong ({reader.preset.reported}) {'; '.join(told)}"]
+
+
+def _noted(sources: Sequence[Source], places: Sequence[int], reason: str) -> list[str]:
+    """A line for each of these pairs; of very many, one for the rest."""
+    lines = [f"{_name(sources[i])}: {reason}" for i in places[:NOTED]]
+    more = len(places) - NOTED
+    return lines if more <= 0 else [*lines, f"{more} more pairs of this source: {reason}"]
+
+
+def _name(source: Source) -> str:
+    return display_name(source.names[0], source.lq_name)
+
+
+def _exchanged(sources: Sequence[Source], checks: Mapping[int, PairCheck], source_index: int, kind: str) -> list[int]:
+    """The pairs of one source whose two images look exchanged. Raises SourceError if most of them do, or most of those
+    of one label."""
+    senses = {i: sense(sources[i].degradation, check.traces) for i, check in checks.items()}
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for i in senses:
+        by_label[sources[i].degradation].append(i)
+    for group in [list(senses), *(by_label.values() if len(by_label) > 1 else [])]:
+        wrong = [i for i in group if senses[i] < 0]
+        unsure = all(says_nothing(sources[i].degradation) for i in wrong)
+        few = len(by_label) > 1 and len(group) < len(senses)  # one label of several, by which a single pair may err
+        if _most([senses[i] for i in group], 3 if unsure or few else 1, unsure):
+            raise SourceError(
+                f"[[sources]] {source_index + 1}: in {len(wrong)} of {len(group)} pairs the `lq` image looks like the "
+                f"clean one for {sources[wrong[0]].degradation!r}, as in {_name(sources[wrong[0]])}; "
+                f"{SWAPPED.get(kind, 'are its degraded and clean images swapped?')}"
+            )
+    return [i for i, found in senses.items() if found < 0]
+
+
+def _most(senses: Iterable[int], least: int, unsure: bool) -> bool:
+    """Whether a source's pairs look exchanged as a whole: over half of all, or a third where hardly one of the others
+    speaks against it. `least`: how many it takes; `unsure`: the labels tell nothing, so that none may speak against."""
+    found = list(senses)
+    wrong, right = found.count(-1), found.count(1)
+    if wrong < least or (unsure and right):
+        return False
+    return wrong * 2 > len(found) or (wrong >= 3 and wrong * 3 >= len(found) and right * 4 <= wrong)
+
+
+def _stored_check(record: str) -> PairCheck:
+    """What a comparison stored."""
+    facts = json.loads(record)
+    return PairCheck(**{**facts, "notes": tuple(facts["notes"]), "traces": Traces(**facts["traces"])})
 
 
 def _as_cut(source: Source) -> str:

@@ -91,5 +91,6 @@ DACLIP = Preset(
         "endings of the sets that it is made of",
         "its folder val holds the papers' test sets, so it becomes test here",
         "more than half of it is faces (CelebA-HQ)",
+        "its low-light pairs are LOL's, among which wrong ones are reported (`patina sources lol`); they are set aside",
     ),
 )

@@ -158,7 +158,15 @@ LOL = Preset(
             ),
         ),
     ),
-    traps=("LOL-v2 is said to hold its scenes again under other numbers: do not train on one and test on the other",),
+    traps=(
+        "LOL-v2 is said to hold its scenes again under other numbers: do not train on one and test on the other",
+        "pairs of two different scenes under one name are reported from our485, such as 79, 111 and 735 "
+        "(weichen582/RetinexNet#9, zhangyhuaee/KinD#6): what shows another scene is set aside, and a note says which "
+        "of these numbers were found wrong and which were not",
+        "a rearranged copy that goes around has all-black pairs in it (zhangyhuaee/KinD#6): a note names them as equal",
+    ),
+    wrong_pairs=("79", "111", "735"),
+    reported="weichen582/RetinexNet#9, zhangyhuaee/KinD#6",
 )
 
 LOL_V2_REAL = Preset(
@@ -207,6 +215,8 @@ LOL_V2_REAL = Preset(
     ),
     traps=(
         "the two names of a pair differ: low00001 and normal00001; sorted lists pair them only while both are complete",
+        "it holds scenes of LOL (v1) again, where pairs of two different scenes are reported: what shows another scene "
+        "is set aside with a reason",
         "the archive has a synthetic part beside it, which is another set",
     ),
 )

@@ -111,6 +111,8 @@ class Preset:
     variants         the first is taken unless another is asked for.
     traps            what people trip over.
     masks            it holds masks of holes and no photographs; `parts` are its folders.
+    wrong_pairs      names, without folder and suffix, of clean images that are reported to be paired with other scenes,
+                     and `reported` where.
     """
 
     name: str
@@ -125,6 +127,8 @@ class Preset:
     variants: tuple[Variant, ...] = ()
     traps: tuple[str, ...] = ()
     masks: bool = False
+    wrong_pairs: tuple[str, ...] = ()
+    reported: str = ""
 
     @property
     def terms(self) -> str:

@@ -9,13 +9,16 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from patina.pipeline.builder.build import build
 from patina.pipeline.errors import RecipeError, SourceError
 from patina.pipeline.format.manifest import load_manifest, read_sources
+from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.recipe import Recipe
-from patina.pipeline.scan.pairs import check_pair, swapped
+from patina.pipeline.scan.digests import inspector_id
+from patina.pipeline.scan.pairs import check_pair, comparer_id, swapped
 from patina.pipeline.sources.pairs import Pairs
 from patina.synth.image import Image
 from tests.pipeline.making import encoded, photo, picture, pixels, read_built, save, tiny_recipe
@@ -365,6 +368,104 @@ def test_one_doubtful_pair_among_many_is_kept_with_a_note(tmp_path: Path) -> Non
     manifest = read_built(tmp_path / "out").manifest
     assert manifest.notes == ("2.png with 2.png: its degraded image looks like the cleaner one of the two",)
     assert manifest.shards[0].count == 5
+
+
+def scenes(folder: Path, words: dict[str, tuple[Image, Image]]) -> None:
+    for name, (lq, gt) in words.items():
+        save(folder / "lq" / f"{name}.png", np.ascontiguousarray(lq))
+        save(folder / "gt" / f"{name}.png", gt)
+
+
+def test_wrong_pairs_are_set_aside_or_noted_and_true_ones_are_not_named(tmp_path: Path) -> None:
+    clean = [picture(192, 144, seed) for seed in range(8)]
+    lq = [rainy(image, np.random.default_rng(seed)) for seed, image in enumerate(clean)]
+    scenes(tmp_path, {f"true{i}": (lq[i], clean[i]) for i in range(4)})
+    scenes(
+        tmp_path, {"other": (lq[4], clean[5]), "mirrored": (lq[6][:, ::-1], clean[6]), "equal": (clean[7], clean[7])}
+    )
+    save(tmp_path / "lq" / "turned.png", lq[5])
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 3  # which the tool that made the degraded image left out
+    save(tmp_path / "gt" / "turned.png", clean[5], exif=turned)
+    report = build(pairs_recipe(tmp_path, "rainy"), tmp_path / "out")
+    built = read_built(tmp_path / "out")
+    assert set(built.samples) == {"true0.png", "true1.png", "true2.png", "true3.png", "equal.png"}
+    hint = "turn one of them, or write the EXIF orientation that one of them lacks"
+    assert built.set_aside == {
+        "other.png with other.png": "its degraded image shows another scene than the clean one, or another part of it: "
+        "no detail agrees",
+        "mirrored.png with mirrored.png": f"its degraded image is mirrored left to right against the clean one; {hint}",
+        "turned.png with turned.png": f"its degraded image is turned by 180° against the clean one; {hint}",
+    }
+    assert report.planned.notes == ("equal.png with equal.png: its two images are equal, pixel for pixel",)
+
+
+def test_a_plan_tells_of_wrong_pairs_before_anything_is_built(tmp_path: Path) -> None:
+    scenes(tmp_path, {str(i): (picture(192, 144, i), picture(192, 144, i + 50)) for i in range(2)})
+    planned = plan_build(pairs_recipe(tmp_path), tmp_path / "out", Options())
+    assert [refusal.name for refusal in planned.refusals] == ["0.png with 0.png", "1.png with 1.png"]
+    clean = [picture(96, 72, i) for i in range(2)]
+    scenes(tmp_path, {str(i): (image, hazy(image, np.random.default_rng(i))) for i, image in enumerate(clean)})
+    with pytest.raises(SourceError, match=r"in 2 of 2 pairs .* are the folders `lq` and `gt` swapped"):
+        plan_build(pairs_recipe(tmp_path), tmp_path / "out", Options())
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("degradation", ["jpeg-compressed", "shadowed", "hazy+low-light", "soft-blur"])
+def test_a_list_whose_columns_are_swapped_is_an_error(tmp_path: Path, degradation: str) -> None:
+    change = {"jpeg-compressed": jpeg, "shadowed": shadowed, "soft-blur": blurred}.get(degradation, dark)
+    lines = []
+    for seed in range(4):
+        clean = picture(192, 144, seed)
+        save(tmp_path / "bad" / f"{seed}.png", change(clean, np.random.default_rng(seed)))
+        save(tmp_path / "good" / f"{seed}.png", clean)
+        lines.append(f"good/{seed}.png,bad/{seed}.png")
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    source = {"kind": "list", "path": "pairs.txt", "degradation": degradation}
+    with pytest.raises(SourceError, match=r"are its columns swapped\? Lines are LQ,GT, the degraded image first"):
+        build(tiny_recipe(tmp_path, sources=[source], degradations={}), tmp_path / "out")
+
+
+def test_one_label_of_a_list_that_is_swapped_is_an_error_of_its_own(tmp_path: Path) -> None:
+    lines = ["lq,gt,degradation"]
+    for seed in range(9):
+        clean = picture(192, 144, seed)
+        label = "noisy" if seed < 3 else "hazy"
+        pair = [clean, TRUE_PAIRS[label](clean, np.random.default_rng(seed))]
+        for side, image in zip(("lq", "gt") if label == "noisy" else ("gt", "lq"), pair, strict=True):
+            save(tmp_path / side / f"{seed}.png", image)
+        lines.append(f"lq/{seed}.png,gt/{seed}.png,{label}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    with pytest.raises(SourceError, match="in 3 of 3 pairs the `lq` image looks like the clean one for 'noisy'"):
+        build(tiny_recipe(tmp_path, sources=[{"kind": "list", "path": "pairs.csv"}], degradations={}), tmp_path / "out")
+
+
+def test_a_set_of_which_wrong_pairs_are_reported_says_which_were_found(tmp_path: Path) -> None:
+    for name, other in (("79", 20), ("111", 1), ("2", 2)):
+        gt = picture(192, 144, int(name) if name == "2" else 1 if name == "111" else 3)
+        save(tmp_path / "our485" / "high" / f"{name}.png", gt)
+        lq = picture(192, 144, other)
+        save(tmp_path / "our485" / "low" / f"{name}.png", dark(lq, np.random.default_rng(1)))
+    source = {"kind": "preset", "name": "lol", "path": "."}
+    planned = plan_build(tiny_recipe(tmp_path, sources=[source], degradations={}), tmp_path / "out", Options())
+    assert [refusal.name for refusal in planned.refusals] == ["our485/high/79.png with 79.png"]
+    note = (
+        "lol: of the pairs reported to be wrong (weichen582/RetinexNet#9, zhangyhuaee/KinD#6) "
+        "set aside: our485/high/79.png with 79.png; found in order: our485/high/111.png with 111.png"
+    )
+    assert note in planned.notes
+
+
+def test_of_very_many_pairs_a_hundred_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    scenes(tmp_path, {f"{i:03d}": (picture(16, 16, i), picture(16, 16, i)) for i in range(103)})
+    notes = plan_build(pairs_recipe(tmp_path), tmp_path / "out", Options()).notes
+    assert len(notes) == 101
+    assert notes[0] == "000.png with 000.png: its two images are equal, pixel for pixel"
+    assert notes[-1] == "3 more pairs of this source: its two images are equal, pixel for pixel"
+
+
+def test_what_an_earlier_release_found_of_pairs_is_found_anew() -> None:
+    assert comparer_id() != inspector_id()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
