@@ -26,8 +26,8 @@ from patina.synth.depth_fit import DepthFit, depth_fit
 VERSION = 1
 """Raised when maps and photographs are compared in another way."""
 
-RARE = 50
-"""Of so many maps one that seems wrong may be chance: in larger folders there have to be more."""
+RARE = 20
+"""Of more maps than these one that seems wrong may be chance: then a share of one in so many has to."""
 
 NAMED = 3
 
