@@ -80,7 +80,7 @@ def _edges(image: Image) -> NDArray[np.float32]:
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
     gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     magnitude = cv2.magnitude(gx, gy)
-    return np.divide(magnitude, cv2.blur(magnitude, (COARSE, COARSE)) + 1.0, dtype=np.float32)
+    return np.asarray(magnitude / (cv2.blur(magnitude, (COARSE, COARSE)) + 1.0), np.float32)
 
 
 def _details(image: Image) -> Plane:
