@@ -34,6 +34,10 @@ EQUAL = "its two images are equal, pixel for pixel"
 EXCHANGED_COLOURS = "red and blue are exchanged between its two images"
 CLEANER = "its degraded image looks like the cleaner one of the two"
 
+ALIKE = 0.3
+"""Share of pixels outside of holes of one colour that are equal, from which the scene is the same: of other scenes a
+tenth are, and of true pairs half."""
+
 NOTED = 100
 """Pairs of one source that are named for one reason; the rest are counted."""
 
@@ -106,8 +110,7 @@ def _turned(turn: str) -> str:
 
 def _other_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likeness], traces: Traces) -> str:
     """Why the two are no pair, if they show different scenes; outside of holes of one colour, a pair is alike."""
-    holes = max(traces.flat_lq, traces.flat_gt) >= 0.8
-    if (holes and traces.alike >= 0.3) or not agreement.another_scene(lq, gt, own):
+    if traces.alike >= ALIKE or not agreement.another_scene(lq, gt, own):
         return ""
     return "its degraded image shows another scene than the clean one, or another part of it: no detail agrees"
 

@@ -31,6 +31,9 @@ LEAST_SHARPNESS = 0.5
 LEAST_PIXELS = 96 * 96
 """Of a picture whose blocks are counted: fewer make no statistics."""
 
+HOLES = 0.8
+"""Share of the changed pixels that have one level, as in holes."""
+
 QUARTER = 4
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 
@@ -45,7 +48,8 @@ class Traces:
     light              mean level of the LQ over that of the GT.
     changed, darker    share of pixels that differ, and share of these that are darker in the LQ.
     flat_lq, flat_gt   the largest share of the changed pixels that have one level of grey, of 32.
-    alike              share of the pixels with details on both sides whose levels are equal, within 4.
+    alike              share of the pixels with details on both sides whose levels are equal, within 4; asked only where
+                       either flat share is HOLES.
     grid_lq, grid_gt   steps at every eighth row and column over those elsewhere: 1 without a grid of blocks.
     grain_lq, grain_gt noise in levels: of the calmest tenth of all blocks.
     finer              share of blocks whose LQ has more of the finest details, less that of those with less.
@@ -86,24 +90,25 @@ def measure(lq: Image, gt: Image, gains: tuple[float, float]) -> Traces:
     """Compare two H×W×3 RGB uint8 images of one size; `gains` as `agreement.gains` finds them."""
     one, other = _look(lq), _look(gt)
     differ = np.asarray(cv2.absdiff(one.grey, other.grey), np.uint8)
-    changed = differ > CHANGED
-    count = int(changed.sum())
-    here, there = one.grey[changed], other.grey[changed]
+    changed = np.asarray(cv2.threshold(differ, CHANGED, 255, cv2.THRESH_BINARY)[1], np.uint8)  # 255 where they differ
+    count = cv2.countNonZero(changed)
+    darker = cv2.countNonZero(cv2.bitwise_and(changed, cv2.compare(one.grey, other.grey, cv2.CMP_LT)))
+    flat_lq, flat_gt = _largest_share(one.grey, changed, count), _largest_share(other.grey, changed, count)
     return Traces(
         ratio=round((one.sharpness + LEAST_SHARPNESS) / (other.sharpness + LEAST_SHARPNESS), 4),
         light=round(_total(one.grey) / max(_total(other.grey), 1), 4),
         changed=round(count / changed.size, 4),
-        darker=round(int((here < there).sum()) / count, 4) if count else 0.5,
-        flat_lq=_largest_share(here),
-        flat_gt=_largest_share(there),
-        alike=_alike(one.grey, other.grey, differ),
+        darker=round(darker / count, 4) if count else 0.5,
+        flat_lq=flat_lq,
+        flat_gt=flat_gt,
+        alike=_alike(one.grey, other.grey, differ) if max(flat_lq, flat_gt) >= HOLES else 0.0,
         **(_of_blocks(one, other, changed) if changed.size >= LEAST_PIXELS else {}),
         gain_low=gains[0],
         gain_high=gains[1],
     )
 
 
-def _of_blocks(lq: _Look, gt: _Look, changed: NDArray[np.bool_]) -> dict[str, float]:
+def _of_blocks(lq: _Look, gt: _Look, changed: NDArray[np.uint8]) -> dict[str, float]:
     """What takes many blocks to be measured."""
     return {
         "grid_lq": lq.grid,
@@ -142,14 +147,16 @@ def _grid(sums: Sequence[NDArray[np.int64]], pixels: int) -> float:
     return round((7 * most + pixels // 2) / (all_of_them - most + pixels // 2), 4)
 
 
-def _block_sums(values: Levels) -> NDArray[np.int32]:
+def _block_sums(values: Levels | NDArray[np.uint8]) -> NDArray[np.int32]:
     rows, columns = values.shape[0] // BLOCK, values.shape[1] // BLOCK
     whole = values[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns * BLOCK)
     return np.asarray(whole.sum(1, dtype=np.int32).reshape(rows, columns, BLOCK).sum(2, dtype=np.int32))
 
 
-def _largest_share(levels: NDArray[np.uint8]) -> float:
-    return round(int(np.bincount(levels >> 3).max()) / len(levels), 4) if len(levels) else 0.0
+def _largest_share(grey: NDArray[np.uint8], changed: NDArray[np.uint8], count: int) -> float:
+    if not count:
+        return 0.0
+    return round(int(cv2.calcHist([grey], [0], changed, [32], [0, 256]).max()) / count, 4)
 
 
 def _steepness(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -158,9 +165,10 @@ def _steepness(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _alike(lq: NDArray[np.uint8], gt: NDArray[np.uint8], differ: NDArray[np.uint8]) -> float:
-    both = (_steepness(lq) > 6) & (_steepness(gt) > 6)
-    count = int(both.sum())
-    return round(int((both & (differ <= 4)).sum()) / count, 4) if count else 0.0
+    both = cv2.threshold(cv2.min(_steepness(lq), _steepness(gt)), 6, 255, cv2.THRESH_BINARY)[1]
+    count = cv2.countNonZero(both)
+    equal = cv2.bitwise_and(both, cv2.threshold(differ, 4, 255, cv2.THRESH_BINARY_INV)[1])
+    return round(cv2.countNonZero(equal) / count, 4) if count else 0.0
 
 
 def _grain(blocks: NDArray[np.int32]) -> float:
@@ -181,9 +189,10 @@ def _finer(lq: NDArray[np.int32], gt: NDArray[np.int32]) -> float:
     return round((more - less) / lq.size, 4)
 
 
-def _within(lq: NDArray[np.int32], gt: NDArray[np.int32], changed: NDArray[np.bool_]) -> float:
+def _within(lq: NDArray[np.int32], gt: NDArray[np.int32], changed: NDArray[np.uint8]) -> float:
     """Over blocks half of whose pixels are changed; 1 where these are fewer than four."""
-    most = _block_sums(changed[: lq.shape[0] * BLOCK, : lq.shape[1] * BLOCK].astype(np.int16)) * 2 >= BLOCK * BLOCK
+    inside = changed[: lq.shape[0] * BLOCK, : lq.shape[1] * BLOCK]
+    most = _block_sums(inside) * 2 >= 255 * BLOCK * BLOCK
     if int(most.sum()) < 4:
         return 1.0
     return round((int(lq[most].sum()) + 1) / (int(gt[most].sum()) + 1), 4)
