@@ -152,7 +152,8 @@ def check_pairs(
             good[sources[i].source_index][i] = check
     notes: list[str] = []
     for source_index, checks in good.items():
-        exchanged = _exchanged(sources, checks, source_index, recipe.sources[source_index].kind)
+        reader = recipe.sources[source_index]
+        exchanged = [] if _keeps_order(reader) else _exchanged(sources, checks, source_index, reader.kind)
         for reason in (EQUAL, EXCHANGED_COLOURS):
             notes += _noted(sources, [i for i, check in checks.items() if reason in check.notes], reason)
         notes += _noted(sources, exchanged, CLEANER)
@@ -160,6 +161,11 @@ def check_pairs(
         own = [i for i in pairs if sources[i].source_index == source_index]
         notes += _reported(recipe.sources[source_index], {_name(sources[i]): i in bad for i in own})
     return bad, notes
+
+
+def _keeps_order(reader: Reader) -> bool:
+    """Whether the recipe answers for the order of a source's pairs, whatever they look like."""
+    return bool(getattr(reader, "keep_order", False))
 
 
 def _reported(reader: Reader, pairs: Mapping[str, bool]) -> list[str]:
@@ -206,7 +212,8 @@ def _exchanged(sources: Sequence[Source], checks: Mapping[int, PairCheck], sourc
             raise SourceError(
                 f"[[sources]] {source_index + 1}: in {len(wrong)} of {len(group)} pairs the `lq` image looks like the "
                 f"clean one for {sources[wrong[0]].degradation!r}, as in {_name(sources[wrong[0]])}; "
-                f"{SWAPPED.get(kind, 'are its degraded and clean images swapped?')}"
+                f"{SWAPPED.get(kind, 'are its degraded and clean images swapped?')} If they are in order, write "
+                "keep_order = true"
             )
     return [i for i, found in senses.items() if found < 0]
 

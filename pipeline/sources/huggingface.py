@@ -78,6 +78,7 @@ class HuggingFace:
     degradation        the label of all pairs; else `degradation_column`; else the column degradation, label, or
                        json.degradation (a dot leads into a column of objects).
     streaming          read rows as they come, and put no copy of the dataset into the library's own cache.
+    keep_order         take each pair's images as they are named, even where most of them look exchanged.
 
     Licences and attributions come from the columns `licence` (or `license`) and `attribution`, for a dataset of
     patina's from its sources.parquet. What `licence` and `attribution` say here stands above them.
@@ -98,6 +99,7 @@ class HuggingFace:
     degradation: str = ""
     streaming: bool = False
     degradations: tuple[str, ...] = ()
+    keep_order: bool = False
     split: str = ""
     licence: str = ""
     attribution: str = ""

@@ -69,6 +69,7 @@ class ListFile:
              lists clean ones. A column of degradations gives each pair's label, unless `degradation` gives that of all.
     ignored_columns  columns that are no slips, though their names are near known ones or they name images, too: other
              such columns are an error.
+    keep_order  take each pair's images as they are named, even where most of them look exchanged.
     """
 
     kind: ClassVar[str] = "list"
@@ -83,6 +84,7 @@ class ListFile:
     split_column: str = ""
     ignored_columns: tuple[str, ...] = ()
     degradations: tuple[str, ...] = ()
+    keep_order: bool = False
     split: str = ""
     licence: str = ""
     attribution: str = ""

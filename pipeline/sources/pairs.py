@@ -52,6 +52,7 @@ class Pairs:
     match    `name`: equal relative names, whatever their suffixes; `stem`: equal file names without suffix, in
              whatever folder; `regex`: equal groups of `pattern`, searched in the relative names (`gt_pattern` for the
              clean side, where it differs). One clean image may serve several degraded ones, never the reverse.
+    keep_order  take each pair's images as they are named, even where most of them look exchanged.
     """
 
     kind: ClassVar[str] = "pairs"
@@ -61,6 +62,7 @@ class Pairs:
     match: str = "name"
     pattern: str = ""
     gt_pattern: str = ""
+    keep_order: bool = False
     split: str = ""
     licence: str = ""
     attribution: str = ""

@@ -24,6 +24,7 @@ class FromPreset:
 
     part          one of its parts or several, such as "train"; empty: all, each on its own side.
     variant       which of its variants, where it has several, such as GoPro's "blur_gamma"; empty: the first.
+    keep_order    take each pair's images as they are named, even where most of them look exchanged.
     split         the side for all of them instead of their own.
     degradations  names of the recipe's [degradations] tables that apply to its clean images; empty: all of them.
     """
@@ -33,6 +34,7 @@ class FromPreset:
     path: str = field(metadata={"folder": True})
     part: str | tuple[str, ...] = ()
     variant: str = ""
+    keep_order: bool = False
     split: str = ""
     degradations: tuple[str, ...] = ()
 

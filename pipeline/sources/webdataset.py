@@ -67,6 +67,7 @@ class WebDataset:
     degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
                        parameters are taken over from the same json.
+    keep_order         take each pair's images as they are named, even where most of them look exchanged.
 
     The samples of a patina dataset's val and test shards stay in val and test, unless `split` says otherwise. They keep
     the licences and attributions of its sources.parquet, unless `licence` and `attribution` say otherwise.
@@ -80,6 +81,7 @@ class WebDataset:
     degradation: str = ""
     degradation_field: str = "degradation"
     degradations: tuple[str, ...] = ()
+    keep_order: bool = False
     split: str = ""
     licence: str = ""
     attribution: str = ""

@@ -351,11 +351,14 @@ def test_swapped_folders_are_an_error(tmp_path: Path, degradation: str) -> None:
         build(pairs_recipe(tmp_path, degradation), tmp_path / "out")
     assert str(caught.value) == (
         f"[[sources]] 1: in 4 of 4 pairs the `lq` image looks like the clean one for {degradation!r}, as in "
-        "0.png with 0.png; are the folders `lq` and `gt` swapped?"
+        "0.png with 0.png; are the folders `lq` and `gt` swapped? If they are in order, write keep_order = true"
     )
     assert load_manifest(tmp_path / "out") is None
     source = {"kind": "pairs", "lq": "gt", "gt": "lq", "degradation": degradation}  # as the message asks
     report = build(tiny_recipe(tmp_path, sources=[source], degradations={}), tmp_path / "out")
+    assert (report.planned.refusals, report.planned.notes) == ((), ())
+    source = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": degradation, "keep_order": True}
+    report = build(tiny_recipe(tmp_path, sources=[source], degradations={}), tmp_path / "as-named")
     assert (report.planned.refusals, report.planned.notes) == ((), ())
 
 
