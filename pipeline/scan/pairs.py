@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 
+import cv2
 import numpy as np
 
 from patina.pipeline.cache.scans import ScanStore
@@ -88,7 +89,7 @@ def check_pair(lq: Image, gt: Image) -> PairCheck:
             "align them first"
         )
     else:
-        problem = _other_scene(degraded, clean, own, traces)
+        problem = "" if _is_dark_with_holes(lq) else _other_scene(degraded, clean, own, traces)
     exchanged = not problem and agreement.channels_exchanged(degraded, clean, own)
     return PairCheck(problem, (EXCHANGED_COLOURS,) * exchanged, shift.x, shift.y, traces)
 
@@ -106,6 +107,13 @@ def _turned(turn: str) -> str:
         f"its degraded image is {turn} against the clean one; turn one of them, or write the EXIF orientation that one "
         "of them lacks"
     )
+
+
+def _is_dark_with_holes(lq: Image) -> bool:
+    """Whether white holes were made in a dark picture: their edges outweigh all that is left of the scene."""
+    grey = cv2.cvtColor(lq, cv2.COLOR_RGB2GRAY)
+    white = int((grey == 255).sum())
+    return white * 20 >= grey.size and int((grey < 64).sum()) * 2 >= grey.size - white
 
 
 def _other_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likeness], traces: Traces) -> str:

@@ -253,6 +253,11 @@ def _grainy(t: Traces) -> int:
     return _sign(t.ratio > CLEAR, t.ratio < 1 / CLEAR)
 
 
+def _grained(t: Traces) -> int:
+    """Noise in what another degradation has made smoother or sharper: in the calmest parts alone."""
+    return _sign(t.grain_lq >= 1.5 * t.grain_gt + 1, t.grain_gt >= 1.5 * t.grain_lq + 1)
+
+
 def _brightened(t: Traces) -> int:
     """Rain and snow, and haze with them, add light; their veil takes as much contrast as streaks and flakes add."""
     if t.changed < 0.02:
@@ -269,13 +274,29 @@ def _lifted(t: Traces) -> int:
     return _sign(t.darker <= 0.25 and t.light > 1.05, darker and t.flat_gt < ONE_LEVEL)
 
 
+def _gridded(t: Traces) -> int:
+    """JPEG leaves the grid of its blocks."""
+    most, least = max(t.grid_lq, t.grid_gt), min(t.grid_lq, t.grid_gt)
+    if most < 1.2 or most < 1.15 * least:
+        return 0
+    return _sign(t.grid_lq > t.grid_gt, t.grid_gt > t.grid_lq and t.grid_lq < 1.2)
+
+
 def _blocky(t: Traces) -> int:
-    """JPEG leaves its grid; WebP, which smooths its own, takes the finest details, and both take them from blocks."""
-    if max(t.grid_lq, t.grid_gt) >= 1.2 and max(t.grid_lq, t.grid_gt) >= 1.15 * min(t.grid_lq, t.grid_gt):
-        return _sign(t.grid_lq > t.grid_gt, t.grid_gt > t.grid_lq and t.grid_lq < 1.2)
+    """A codec's grid; WebP, which smooths its own, takes the finest details, and both take them from blocks. A clean
+    image may be a JPEG file itself, and a fine one of it hardly differs: then nothing tells."""
+    found = _gridded(t)
+    if found or t.grid_lq == t.grid_gt:
+        return found
     if t.grid_lq > t.grid_gt:
         return int(t.finer <= -0.25 and t.ratio < 1)
-    return -int(t.grid_gt > t.grid_lq and t.finer >= 0.25 and t.ratio > CLEAR and t.flat_gt < ONE_LEVEL)
+    return -int(t.finer >= 0.5 and t.ratio > 1.2 and t.changed >= 0.02 and t.flat_gt < ONE_LEVEL)
+
+
+def _noisy_and_blocky(t: Traces) -> int:
+    """A codec may take weak noise away again, and noise hides blocks: so noise that is missing tells nothing."""
+    grid, grain = _gridded(t), _grained(t)
+    return _verdict([grid, grain]) if grid else max(grain, 0)
 
 
 def _shaded(t: Traces) -> int:
@@ -372,26 +393,31 @@ def sense(label: str, traces: Traces) -> int:
 
 
 def _rules(words: Sequence[str]) -> list[Rule]:
-    """What tells of several degradations in one image: what comes late in the light's way covers what comes early, and
-    little light covers all but a codec's blocks."""
+    """What tells of several degradations in one image, in whatever order they are named: a hole hides whatever else was
+    there, what comes late in the light's way covers what comes early, and little light covers all but a codec's blocks.
+    """
     if len(words) == 1:
         return [OF_WORDS.get(words[0]) or _own_rule(words[0])]
     have = set(words)
     if not have <= OF_WORDS.keys():
         return [_any]
-    late: list[Rule] = [_blocky] if "jpeg-compressed" in have else []
+    if "uncompleted" in have:
+        return [_holed]
+    codec: list[Rule] = [_gridded] if "jpeg-compressed" in have else []
     if "low-light" in have:
-        return [_darkened_in_haze if have & LIT else _darkened, *late]
+        return [_darkened_in_haze if have & LIT else _darkened, *codec]
     if "noisy" in have:
-        return [_grainy, *late]
-    return late or _early_rules(have)
+        return [_noisy_and_blocky if codec else _grained]
+    return codec or _early_rules(have)
 
 
 def _early_rules(have: set[str]) -> list[Rule]:
     """Of several degradations that neither the sensor nor a codec makes."""
     if have & LIT:
-        return [] if have & {"shadowed", "uncompleted"} else [_lifted]
-    return [OF_WORDS[word] for word in ("uncompleted", "motion-blurry", "shadowed", "raindrop") if word in have]
+        return [] if "shadowed" in have else [_lifted]
+    if "raindrop" in have:
+        return [_dropped]  # its edges are sharp where all else is blurred
+    return [OF_WORDS[word] for word in ("motion-blurry", "shadowed") if word in have]
 
 
 def _own_rule(word: str) -> Rule:

@@ -238,6 +238,8 @@ def test_a_training_leaves_nothing_that_the_next_does_not_remove(tmp_path: Path,
 
 def test_signals_that_are_ignored_stay_so_and_handlers_come_back() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.default_int_handler  # a shell's background job has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         signals = Signals()

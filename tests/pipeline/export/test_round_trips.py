@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photo(folder / "looked-at" / "looked.jpg", seed=51, quality=95)
     for i, side in enumerate(("train", "test")):
         clean = photo(folder / side / "gt" / f"{i}.png", seed=60 + i)
-        save(folder / side / "lq" / clean.name, np.rint(0.4 * picture(seed=60 + i) + 120).astype(np.uint8))
+        save(folder / side / "lq" / clean.name, np.rint(0.6 * picture(seed=60 + i)).astype(np.uint8))
     texts = [f"name,caption\n{path.name},a view: number {i}\n" for i, path in enumerate(folder.rglob("*.[pj]*g"))]
     (folder / "captions.csv").write_text("name,caption\n" + "".join(t.partition("\n")[2] for t in texts), "utf-8")
     pairs = [
