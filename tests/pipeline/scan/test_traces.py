@@ -181,3 +181,27 @@ def test_a_blank_page_tells_nothing_of_what_cannot_make_it_brighter() -> None:
     for word in ("hazy", "rainy", "snowy"):
         for seed in range(3):
             assert sense(word, check_pair(by_word(word, page, seed), page).traces) >= 0
+
+
+STRENGTHS: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "noisy": ({"sigma": 9}, {"sigma": 60}),
+    "jpeg-compressed": ({"quality": 10}, {"quality": 90}),
+}
+
+
+def kind_of(word: str) -> Any:
+    return CATALOGUE[word]
+
+
+@pytest.mark.parametrize("first", list(CATALOGUE))
+def test_no_composite_of_two_is_blamed_in_whatever_order_it_is_named(first: str) -> None:
+    """Of a photograph that is a JPEG file itself, and of a small one without a trace of any."""
+    images = [pixels(encoded(picture(224, 160, 5), "JPEG", quality=75)), picture(64, 48, 60)]
+    for second in (word for word in CATALOGUE if word != first):
+        for strength in range(2):
+            words = {word: STRENGTHS.get(word, ({}, {}))[strength] for word in (first, second)}
+            composite = Composite({word: kind_of(word)(**how) for word, how in words.items()})
+            for seed, image in enumerate(images):
+                check = check_pair(degraded(composite, image, seed + 7), image)
+                assert (check.problem, check.notes) == ("", ()), f"{words}, picture {seed}"
+                assert sense(f"{first}+{second}", check.traces) >= 0, f"{words}, picture {seed}: {check.traces}"
