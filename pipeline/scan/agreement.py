@@ -50,6 +50,10 @@ BLURRED = 3.0
 they are blurred away: then the coarse levels must disagree too, by a correlation of less than UNLIKE."""
 UNLIKE = 0.45
 
+LAYOUT, FAINT = 0.4, 0.04
+"""Correlation of the coarse levels, and mean agreement at each of the three finest scales, from which too little to be
+sure of a pair is too much for another scene: heavy drops leave so much of a small picture."""
+
 HIDDEN = 16
 """Sum of squares of the degraded picture's details over that of the clean one's, from which what was added, such as
 rain, may hide a scene of little contrast: of a true pair's details a correlation of a quarter would be left."""
@@ -191,7 +195,10 @@ def another_scene(lq: Sequence[Scale], gt: Sequence[Scale], own: Sequence[Likene
     one, other = structure(lq), structure(gt)
     if min(one, other) < STRUCTURED or any(_energy(a) > HIDDEN * _energy(b) for a, b in zip(lq[:3], gt, strict=False)):
         return False
-    return one < BLURRED * other or _correlation(lq[-1].grey, gt[-1].grey) < UNLIKE
+    coarse = _correlation(lq[-1].grey, gt[-1].grey)
+    if coarse >= LAYOUT and all(each.mean >= FAINT for each in own[:3]):
+        return False
+    return one < BLURRED * other or coarse < UNLIKE
 
 
 def structure(picture: Sequence[Scale]) -> float:
