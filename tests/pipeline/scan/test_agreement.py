@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from patina.pipeline.scan import agreement
+from patina.pipeline.scan.agreement import Likeness, another_scene, scales
 from patina.pipeline.scan.pairs import EQUAL, EXCHANGED_COLOURS, PairCheck, check_pair
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
@@ -205,3 +207,13 @@ def test_gains_tell_which_of_two_is_the_blurrier_one_whatever_the_noise() -> Non
     assert agreement.gains(one, other)[0] > 1.25
     low, high = agreement.gains(third, one)
     assert low == pytest.approx(1, abs=0.1) and high > 1.1
+
+
+def test_too_little_to_be_sure_of_a_pair_is_too_much_for_another_scene() -> None:
+    """The levels of one scene under the details of another, which agree faintly at every scale, or not at one."""
+    image, other = (picture(192, 192, seed).astype(float) for seed in (0, 50))
+    mixed = cv2.GaussianBlur(image, (0, 0), 10) + other - cv2.GaussianBlur(other, (0, 0), 10)
+    lq, gt = scales(np.clip(np.rint(mixed), 0, 255).astype(np.uint8)), scales(picture(192, 192, 0))
+    faint = [Likeness(0.08, 93), Likeness(0.05, 34), Likeness(0.14, 9)]
+    assert not another_scene(lq, gt, faint)
+    assert another_scene(lq, gt, [faint[0], Likeness(0.02, 34), faint[2]])
