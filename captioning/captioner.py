@@ -81,11 +81,13 @@ class Caption:
     """A caption, one line without control characters; or, where there is none, the problem in words and no text.
 
     missing  whether nobody wrote one, for which a fallback is there; else what was written cannot be used.
+    more     further captions of the image, in their order, for further variants of its samples.
     """
 
     text: str
     problem: str = ""
     missing: bool = field(default=False, compare=False)
+    more: tuple[str, ...] = ()
 
 
 class Captioner(Protocol):

@@ -26,7 +26,7 @@ __all__ = ["CaptionError", "Sidecar"]
 NAME_COLUMNS = ("name", "filepath", "file_name", "filename", "image")
 CAPTION_COLUMNS = ("caption", "title", "text")
 
-SEVERAL = ("refuse", "first", "random")
+SEVERAL = ("refuse", "first", "random", "all")
 """What becomes of an image for which a table has several captions."""
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -50,9 +50,9 @@ class Sidecar(Captioner):
 
     several         what becomes of an image that has several rows of one name, or a list of captions in JSON lines:
                     `refuse` sets it aside, `first` takes the first in the file, `random` one that follows from `seed`,
-                    the image and the captions alone, wherever they stand. COCO's have the one with the lowest
-                    annotation id unless `random` is asked for. An image has one caption, which all its samples share:
-                    there is no rule that gives each variant its own.
+                    the image and the captions alone, wherever they stand. `all` gives the samples of a degradation's
+                    `variants` one after the other, in the file's order, and begins again where there are fewer. COCO's
+                    have the one with the lowest annotation id unless `random` or `all` is asked for.
     seed            of `random`; another one draws anew.
 
     A photo's row is the one with its relative name; else with its base name; else with that less its suffix. Several
@@ -74,8 +74,7 @@ class Sidecar(Captioner):
 
     def __post_init__(self) -> None:
         if self.several not in SEVERAL:
-            why = "; an image has one caption, which its variants share" if self.several == "all" else ""
-            raise CaptionError(f"several: expected one of {', '.join(SEVERAL)}, found {self.several!r}{why}")
+            raise CaptionError(f"several: expected one of {', '.join(SEVERAL)}, found {self.several!r}")
         if self.several != "refuse" and Path(self.path).suffix.lower() not in READERS:
             kinds = ", ".join(READERS)
             raise CaptionError(f"several: expected a table ({kinds}) as path, found {self.path!r}; unset it")
@@ -141,7 +140,7 @@ class Sidecar(Captioner):
         if len(rows) > 1 and not (one_image and self.several != "refuse"):
             both = " and ".join(f"{row.name!r} ({row.place})" for row in rows[:2])
             more = f", of {len(rows)}" if len(rows) > 2 else ""
-            remedy = ', or set several = "first" or "random"' if one_image else ""
+            remedy = ', or set several = "first", "random" or "all"' if one_image else ""
             return Caption(
                 "",
                 f"two rows of {file}{more} fit {photo.name!r} and differ: {both}; keep one row, and name the "
@@ -151,7 +150,10 @@ class Sidecar(Captioner):
         if owner.level != fit.level or len(owner.photos) > 1:
             return Caption("", _shared(photo, f"{rows[0].name!r} ({rows[0].place}) of {file}", fit.level, owner))
         row = rows[0] if self.several != "random" else min(rows, key=lambda row: self._draw(photo, row))
-        return _folded(row.text, f"{file}, {row.place}")
+        if self.several != "all":
+            return _folded(row.text, f"{file}, {row.place}")
+        lines = [line for row in rows if (line := one_line(row.text))]
+        return Caption(lines[0], more=tuple(lines[1:])) if lines else _folded("", f"{file}, {row.place}")
 
     def _draw(self, photo: Photo, row: Row) -> str:
         """A number that orders an image's captions: the least is taken, so that one more displaces few."""
@@ -176,7 +178,7 @@ class Sidecar(Captioner):
             line = data.count(b"\n", 0, error.start) + 1
             raise _broken(path, f"line {line}", "UTF-8", _bad_byte(error), "save the file as UTF-8") from None
         reader, chosen = READERS[path.suffix.lower()], (self.name_column, self.caption_column)
-        return Table(reader(path, text, chosen, self.several == "random"))
+        return Table(reader(path, text, chosen, self.several in ("random", "all")))
 
 
 def _from_text_file(photo: Photo, folder: str) -> Caption:

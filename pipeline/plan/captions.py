@@ -8,6 +8,7 @@ from functools import partial
 
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
 from patina.captioning.clip_score import ClipScore
+from patina.captioning.filters import Filters
 from patina.captioning.run import caption_all, fingerprint, score_all
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.plan.wanted import AssignedCaption
@@ -78,7 +79,9 @@ def resolve_captions(
             if caption is None:
                 unseen.append(source)
                 continue
-            reason = caption.problem or recipe.filters.problem(caption.text, getattr(captioner, "prompt", ""))
+            prompt = getattr(captioner, "prompt", "")
+            caption = _filtered(caption, recipe.filters, prompt)
+            reason = caption.problem or recipe.filters.problem(caption.text, prompt)
             if not reason and recipe.similarity:
                 score = scores.get(content)
                 if score is None:
@@ -93,7 +96,7 @@ def resolve_captions(
                     unusable[content] = reason
                 after.append(source)
             else:
-                known[content] = AssignedCaption(caption.text, label(captioner))
+                known[content] = AssignedCaption(caption.text, label(captioner), caption.more)
         if unseen:
             to_caption[place] = tuple(unseen)
         rest = after
@@ -108,10 +111,25 @@ def resolve_captions(
     )
 
 
+def _filtered(caption: Caption, filters: Filters, prompt: str) -> Caption:
+    """Of several captions of an image, those that pass; the first where none does, to be refused."""
+    if not caption.more:
+        return caption
+    passed = [text for text in (caption.text, *caption.more) if not filters.problem(text, prompt)]
+    return Caption(passed[0], more=tuple(passed[1:])) if passed else Caption(caption.text)
+
+
 def _notes_of(recipe: Recipe, sources: Sequence[Source], set_aside: Sequence[str]) -> list[str]:
     """What the captioners have to say of all photographs together."""
     photos = [photo for source in sources for photo in photos_of(source)]
-    return [note for captioner in chain_of(recipe) for note in captioner.notes(photos, set_aside)]
+    notes = [note for captioner in chain_of(recipe) for note in captioner.notes(photos, set_aside)]
+    has_all = any(getattr(captioner, "several", "") == "all" for captioner in chain_of(recipe))
+    if has_all and all(synthesis.variants == 1 for synthesis in recipe.degradations.values()):
+        notes.append(
+            'captions: several = "all" gives each variant of a sample its own caption, and no degradation has '
+            "`variants`, so that each image's first caption is the only one that is used"
+        )
+    return notes
 
 
 def _replaced(

@@ -28,10 +28,22 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class AssignedCaption:
-    """The caption of a source: its text and the captioner that made it, `name@version`."""
+    """The caption of a source: its text and the captioner that made it, `name@version`. `more`: further ones, which the
+    second, third, … variant of a sample has."""
 
     text: str
     captioner: str
+    more: tuple[str, ...] = ()
+
+    def of(self, variant: int) -> AssignedCaption:
+        """The one caption of a variant."""
+        texts = (self.text, *self.more)
+        return AssignedCaption(texts[variant % len(texts)], self.captioner) if self.more else self
+
+    @property
+    def wording(self) -> bytes:
+        """What of it decides a sample's fingerprint."""
+        return f"{WORDING}\0{self.captioner}\0{self.text}".encode()
 
 
 @dataclass(frozen=True)
@@ -129,18 +141,20 @@ class Wanted:
         synthesis = None if source.is_pair else self.recipe.degradations[degradation]
         shared = self._prefixes[degradation, source.is_pair]
         caption = self.captions[source.digest] or AssignedCaption("", "")
-        wording = f"{WORDING}\0{caption.captioner}\0{caption.text}".encode()
+        variants = range(synthesis.variants if synthesis else 1)
+        wordings = [caption.of(variant).wording for variant in (variants if caption.more else (0,))]
         told = f"\0{canonical_json(source.params)}" if source.params else ""
         told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)
         if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
         for tile in self.recipe.cut(source.info.width, source.info.height):
             place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
-            for variant in range(synthesis.variants if synthesis else 1):
+            for variant in variants:
                 whole = shared.copy()
                 whole.update(f"{source.digest}\0{tile}\0{variant}{told}".encode())
                 pixels = whole.hexdigest()[:32]
                 key = source.digest[:16] + place + (f"-v{variant:03d}" if variant else "")
+                wording = wordings[variant % len(wordings)]
                 fingerprint = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
                 yield SampleId(key, tile, variant, pixels, fingerprint)
 
@@ -158,7 +172,7 @@ class Wanted:
                 variant=variant,
                 tile=tile,
                 seed=sample_seed(self.recipe.seed, source.digest, degradation, variant, tile) if synthesis else "",
-                caption=caption,
+                caption=caption.of(variant),
                 pixels=pixels,
                 fingerprint=fingerprint,
             )

@@ -154,6 +154,12 @@ def _captions(raw: Any, folder: Path) -> tuple[tuple[Captioner, Captioner | None
             raise RecipeError(f"captions.fallback: expected a captioner's word or table, found {spare!r}")
         own = {"kind": spare} if isinstance(spare, str) else spare
         fallback, spare_table = kind_of("[captions] fallback", own, CAPTIONERS, folder, "template")
+    for one in (captioner, fallback):
+        if similarity and getattr(one, "several", "") == "all":
+            raise RecipeError(
+                'captions.similarity: it judges one caption for each image, and several = "all" gives more; choose '
+                '"first" or "random", or leave similarity out'
+            )
     resolved |= {"fallback": spare_table, "filter": filter_table}
     return (captioner, fallback, filters, similarity), resolved | (
         {"similarity": similarity_table} if similarity else {}

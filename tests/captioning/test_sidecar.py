@@ -320,13 +320,21 @@ def test_of_several_rows_the_first_or_one_by_seed_is_taken(tmp_path: Path) -> No
     assert all(a == b for a, b in zip(chosen, fewer, strict=True) if a != FIVE[4]), "one less moves only its own"
 
 
+def test_of_several_rows_all_are_given_in_the_files_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", "name,caption\n" + "".join(f"1.png,{text}\n" for text in (*FIVE, FIVE[0], " ")))
+    (found,) = Sidecar(path, several="all").caption([photo("1.png")])
+    assert (found.text, *found.more) == tuple(FIVE)
+    (one,) = Sidecar(write(tmp_path / "d.csv", "name,caption\n1.png,alone\n"), several="all").caption([photo("1.png")])
+    assert (one.text, one.more) == ("alone", ())
+
+
 def test_rows_of_different_images_are_no_several_captions_of_one(tmp_path: Path) -> None:
     path = write(tmp_path / "c.csv", "name,caption\nx/1.png,a dog\ny/1.png,a cat\n")
     assert "fit 'z/1.png' and differ" in problem(Sidecar(path, several="first"), "z/1.png")
     path = write(tmp_path / "c.csv", "name,caption\n1.png,a dog\n1.png,a cat\n1.png,a cow\n")
     assert problem(Sidecar(path), "1.png") == (
         "two rows of c.csv, of 3 fit '1.png' and differ: '1.png' (line 2) and '1.png' (line 3); keep one row, and name "
-        'the photograph there by its path relative to the source\'s folder, or set several = "first" or "random"'
+        'the photograph there by its path relative to the source\'s folder, or set several = "first", "random" or "all"'
     )
 
 
@@ -427,8 +435,8 @@ def test_a_text_file_of_several_photographs_is_told(tmp_path: Path) -> None:
             "line 1: expected a column 'blip', found the columns 'name', 'caption'; rename one, or name it in",
         ),
         (
-            lambda at: Sidecar(f"{at}/c.csv", several="all"),
-            "several: expected one of refuse, first, random, found 'all'",
+            lambda at: Sidecar(f"{at}/c.csv", several="any"),
+            "several: expected one of refuse, first, random, all, found 'any'",
         ),
         (lambda at: Sidecar("", several="first"), r"several: expected a table \(.csv, .tsv, .jsonl, .json\) as path"),
         (lambda at: Sidecar(f"{at}/c.csv", seed=3), 'seed: it serves several = "random" alone'),

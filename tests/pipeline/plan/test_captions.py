@@ -352,3 +352,65 @@ def test_an_error_in_a_pattern_is_told_when_the_recipe_is_read(folder: Path) -> 
     recipe = tiny_recipe(folder, captions={"filter": {"refuse_words": ["dog"], "refuse_pattern": "x+"}})
     assert recipe.filters.refuse_words == ("dog",)
     assert parse_recipe(recipe.table, folder).table == recipe.table
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Several captions of a photograph, one for each variant
+
+
+def with_five(folder: Path, texts: Sequence[str], **changes: Any) -> Recipe:
+    """Three variants of noise, and photographs of which the first has these captions in the table."""
+    rows = [f"good-000.png,{text}" for text in texts] + ["good-001.png,the other photograph"]
+    (folder / "captions.csv").write_text("\n".join(["name,caption", *rows]), "utf-8")
+    table = {"kind": "sidecar", "path": "captions.csv", "several": "all", **changes.pop("captions", {})}
+    noise = {"noisy": {"sigma": 25, "variants": 3}}
+    return tiny_recipe(folder, **{"captions": table, "degradations": noise, **changes})
+
+
+def said(out: Path) -> dict[str, list[str]]:
+    """The captions of each photograph's samples, in the variants' order."""
+    names = {row["digest"]: row["names"][0] for row in read_sources(out)}
+    found: dict[str, list[str]] = {}
+    for row in sorted(read_samples(out), key=lambda row: row.variant):
+        found.setdefault(names[row.source], []).append(row.caption)
+    return found
+
+
+def test_each_variant_has_a_caption_of_its_own(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    out = tmp_path / "out"
+    build(with_five(tmp_path, ["a red barn", "a barn in snow"]), out)
+    assert said(out) == {
+        "good-000.png": ["a red barn", "a barn in snow", "a red barn"],
+        "good-001.png": ["the other photograph"] * 3,
+    }
+    assert {stored.members["txt"].decode() for stored in read_built(out).samples["good-000.png"]} == {
+        "a red barn",
+        "a barn in snow",
+    }
+    (step,) = plan_of(with_five(tmp_path, ["a red barn", "a barn in fog"]), out).build
+    assert (step.copied, step.captioned, step.synthesised) == (5, 1, 0), "one variant is worded anew"
+
+
+def test_of_several_captions_those_that_pass_the_filters_are_used(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    recipe = with_five(tmp_path, ["arafed barn", "a red barn", "a photo of", "a barn in snow"])
+    build(recipe, tmp_path / "out")
+    assert said(tmp_path / "out")["good-000.png"] == ["a red barn", "a barn in snow", "a red barn"]
+    none = with_five(tmp_path, ["arafed barn", "a photo of"], captions={"fallback": "template"})
+    report = build(none, tmp_path / "none")
+    assert "barn" not in "".join(said(tmp_path / "none")["good-000.png"])
+    assert any("'arafed', which is no word" in note for note in report.planned.notes)
+
+
+def test_captions_for_variants_that_are_not_there_are_told(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    recipe = with_five(tmp_path, ["a red barn", "a barn in snow"], degradations={"noisy": {}})
+    report = build(recipe, tmp_path / "out")
+    assert any("no degradation has `variants`" in note for note in report.planned.notes)
+    assert said(tmp_path / "out")["good-000.png"] == ["a red barn"]
+
+
+def test_captions_for_variants_and_one_similarity_cannot_be_both(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match='judges one caption for each image, and several = "all" gives more'):
+        with_five(tmp_path, ["a red barn"], captions={"similarity": {}})
