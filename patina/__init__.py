@@ -4,6 +4,7 @@
     severity      how strongly it was degraded
     plan, build, check, diff                       a dataset from a recipe, as the commands of these names do
     read_samples, read_members, Dataset            a dataset's samples: their table, their files, as tensors
+    wds_decoder   what webdataset is to make of them
     Restorer      a trained model on photographs   caption       sentences about photographs
 
 What a function needs is imported when its name is first used: `import patina` loads no library. Wrong arguments raise
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from patina._face.captioning import caption
     from patina._face.dataset import Dataset
     from patina._face.degrading import degradations, degrade, severity
-    from patina._face.reading import read_members, read_samples
+    from patina._face.reading import read_members, read_samples, wds_decoder
     from patina._face.restoring import Restorer
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "read_members",
     "read_samples",
     "severity",
+    "wds_decoder",
 ]
 
 _HOMES = {
@@ -54,6 +56,7 @@ _HOMES = {
     "read_members": "reading",
     "read_samples": "reading",
     "severity": "degrading",
+    "wds_decoder": "reading",
 }
 """Where each public name is defined, below `patina._face`."""
 

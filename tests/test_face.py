@@ -49,6 +49,7 @@ NAMES = [
     "read_members",
     "read_samples",
     "severity",
+    "wds_decoder",
 ]
 """A name more or less is a promise made or broken."""
 

@@ -1,11 +1,15 @@
-"""A dataset's samples: their table, and their files."""
+"""A dataset's samples: their table, their files, and the pixels of these."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patina._face.arguments import AnyPath, one_of, path_of
+from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.format import manifest
 from patina.pipeline.format.manifest import SampleRow
 from patina.pipeline.versions.lease import members_of, open_built, open_dataset
@@ -54,3 +58,28 @@ def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
     """
     with open_dataset(Path(path_of(dataset, "dataset"))) as opened:
         return members_of(opened, row)
+
+
+PICTURES = frozenset({"png", "jpg", "gt.png", "gt.jpg"})
+
+
+def wds_decoder(key: str, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
+    """What `webdataset` is to make of a sample's images: `wds.WebDataset(…).decode(patina.wds_decoder)`.
+
+    LQ, GT and the steps of a composite become H×W×3 uint8 RGB, and every other PNG, which is a truth map, H×W uint8 or
+    uint16 as it was stored; webdataset's own "rgb8", "pil" and "torchrgb" clip 16 bits at 255 without a word. Anything
+    else gives None, so that webdataset decodes it in its way: a text to a str, JSON to a dict.
+
+    key   a member's extension, with or without a dot before it, such as ".gt.png". data: its bytes.
+
+    Raises BadImageError (a ValueError) for bytes that are no such image.
+
+    >>> import patina
+    >>> files = patina.read_members("OUT", patina.read_samples("OUT")[0])
+    >>> patina.wds_decoder(".gt.png", files["gt.png"]).shape
+    (48, 64, 3)
+    """
+    name = key.lstrip(".")
+    if name in PICTURES or (name.startswith("step-") and name.endswith(".png")):
+        return decode(data).image
+    return decode_map(data) if name.endswith(".png") else None

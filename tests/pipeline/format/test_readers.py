@@ -9,14 +9,18 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
 
+import patina
 from patina.pipeline.builder.build import build
+from patina.pipeline.errors import BadImageError
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import read_samples
 from patina.pipeline.recipe.parse import parse_recipe
+from tests.pipeline.making import photos, tiny_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's warnings are theirs
 
@@ -49,7 +53,7 @@ def test_webdataset_reads_every_sample(dataset: Path) -> None:
 
     rows = {(row.key, row.degradation): row for row in read_samples(dataset)}
     seen = set()
-    for sample in wds.WebDataset(tars(dataset), shardshuffle=False, empty_check=False).decode("rgb8"):
+    for sample in wds.WebDataset(tars(dataset), shardshuffle=False, empty_check=False).decode(patina.wds_decoder):
         fact = sample["json"]
         row = rows[sample["__key__"].rsplit("/", 1)[-1], fact["degradation"]]
         lq = sample.get("png", sample.get("jpg"))
@@ -59,6 +63,34 @@ def test_webdataset_reads_every_sample(dataset: Path) -> None:
         assert ("mask.png" in sample) == (row.degradation == "uncompleted")
         seen.add((row.key, row.degradation))
     assert seen == set(rows)
+
+
+def test_truth_maps_keep_their_values_in_webdataset(tmp_path: Path) -> None:
+    import webdataset as wds
+
+    photos(tmp_path / "photos", 2)
+    words: dict[str, Any] = {"hazy": {}, "uncompleted": {}, "hazy+noisy": {"steps": True}}
+    out = tmp_path / "out"
+    build(tiny_recipe(tmp_path, degradations=words), out)
+    stored = {(row.key, row.degradation): patina.read_members(out, row) for row in read_samples(out)}
+    kinds = set()
+    for sample in wds.WebDataset(tars(out), shardshuffle=False, empty_check=False).decode(patina.wds_decoder):
+        members = stored[sample["__key__"].rsplit("/", 1)[-1], sample["json"]["degradation"]]
+        for name, body in members.items():
+            if not name.endswith(".png"):
+                continue
+            expected = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
+            expected = expected[..., ::-1] if expected.ndim == 3 else expected  # OpenCV has blue first
+            assert np.array_equal(sample[name], expected) and sample[name].dtype == expected.dtype, name
+            kinds.add((name.rpartition("-")[2], str(expected.dtype), expected.ndim))
+    assert kinds >= {("transmission.png", "uint16", 2), ("mask.png", "uint8", 2), ("1.png", "uint8", 3)}
+
+
+@pytest.mark.parametrize("name", ["png", ".mask.png"])
+def test_what_is_no_image_is_no_image(name: str) -> None:
+    assert patina.wds_decoder(".txt", b"a dog") is None
+    with pytest.raises(BadImageError):
+        patina.wds_decoder(name, b"no image")
 
 
 @pytest.mark.parametrize("config", ["default", "noisy", "jpeg-compressed", "uncompleted", "hazy"])
