@@ -25,6 +25,9 @@ NON_WORDS = (
 )  # fmt: skip
 """What the large BLIP writes at the beginning of many sentences, and no language has."""
 
+NOTHING = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>", "nat"})
+"""What tables hold where nothing was written, in small letters: pandas and spreadsheets write so."""
+
 MOST_PATTERN = 1000  # characters of refuse_pattern
 
 # A sentence that only says that there is a picture: "a photo of", "this is an image of a".
@@ -48,7 +51,8 @@ class Filters:
     refuse_pattern  a regular expression that no caption may hold anywhere, whatever its capitals; "" for none.
     refuse_unfinished  whether a caption is refused that says no more than the captioner's prompt, or than "a photo of".
 
-    JSON is never a caption. Raises CaptionError for settings that cannot be meant.
+    JSON is never a caption, nor is what tables write for nothing, such as "nan". Raises CaptionError for settings that
+    cannot be meant.
     """
 
     min_words: int = 1
@@ -115,9 +119,7 @@ class Filters:
         bare = _bare(text)
         if self.refuse_unfinished and bare and (bare == _bare(prompt) or UNFINISHED.fullmatch(bare)):
             return f"the caption says no more than how it begins: {_shown(text)}"
-        if _is_json(text):
-            return f"the caption is JSON, and no sentence: {_shown(text)}"
-        return ""
+        return _no_sentence(text)
 
     def _form_problem(self, text: str) -> str:
         """What is wrong with a caption's length, or with its repeats."""
@@ -155,6 +157,13 @@ def _any_of(words: tuple[str, ...], text: str) -> str:
 def _bare(text: str) -> str:
     """A text in small letters, with single spaces and without punctuation around it."""
     return " ".join(text.casefold().split()).strip(MARKS + " ")
+
+
+def _no_sentence(text: str) -> str:
+    """Why a text is none that anybody wrote for a caption; "" if it may be."""
+    if text.strip().casefold() in NOTHING:
+        return f"the caption is {_shown(text)}, which tables write where there is nothing"
+    return f"the caption is JSON, and no sentence: {_shown(text)}" if _is_json(text) else ""
 
 
 def _is_json(text: str) -> bool:

@@ -66,7 +66,9 @@ def server_there(kept: str = "the dataset is whole, as it was or as it should be
     try:
         with _embedded_api():
             yield
-    except httpx.TransportError as error:
+    except (httpx.TransportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("Failed to reach API"):
+            raise
         if _interrupted(error):
             raise KeyboardInterrupt from error
         raise ServerAwayError(

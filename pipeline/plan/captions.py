@@ -107,7 +107,11 @@ def resolve_captions(
         tuple(Refusal(s.names[0], reasons[s.content]) for s in rest),
         to_caption,
         tuple(to_score),
-        (*_notes_of(recipe, sources, set_aside), *_replaced(recipe, rest, sources, unusable)),
+        (
+            *_notes_of(recipe, sources, set_aside),
+            *_replaced(recipe, rest, sources, unusable),
+            *_left_over(recipe, sources, known),
+        ),
     )
 
 
@@ -122,14 +126,19 @@ def _filtered(caption: Caption, filters: Filters, prompt: str) -> Caption:
 def _notes_of(recipe: Recipe, sources: Sequence[Source], set_aside: Sequence[str]) -> list[str]:
     """What the captioners have to say of all photographs together."""
     photos = [photo for source in sources for photo in photos_of(source)]
-    notes = [note for captioner in chain_of(recipe) for note in captioner.notes(photos, set_aside)]
-    has_all = any(getattr(captioner, "several", "") == "all" for captioner in chain_of(recipe))
-    if has_all and all(synthesis.variants == 1 for synthesis in recipe.degradations.values()):
-        notes.append(
-            'captions: several = "all" gives each variant of a sample its own caption, and no degradation has '
-            "`variants`, so that each image's first caption is the only one that is used"
-        )
-    return notes
+    return [note for captioner in chain_of(recipe) for note in captioner.notes(photos, set_aside)]
+
+
+def _left_over(recipe: Recipe, sources: Sequence[Source], known: Mapping[str, AssignedCaption]) -> list[str]:
+    """A sentence on captions that no sample has, as there are more of them than variants."""
+    most = max((synthesis.variants for synthesis in recipe.degradations.values()), default=1)
+    more = {s.content: s.names[0] for s in sources if s.content in known and len(known[s.content].more) >= most}
+    if not more:
+        return []
+    return [
+        f"captions: {counted(len(more), 'photograph')} with more captions than variants, of which a degradation has "
+        f"{most} at the most, so that the rest are used nowhere; the first: {min(more.values())}"
+    ]
 
 
 def _replaced(

@@ -35,6 +35,11 @@ def construct(
             values[key] = _resolved(f"{what} {key}", expect_type(f"{what} {key}", value, str, "a path"), folder)
         elif fields[key].metadata.get("folder_or_name") and isinstance(value, str):
             is_path = value.startswith((".", "/", "~"))
+            if not is_path and (folder / value).is_dir():
+                raise RecipeError(
+                    f"{what} {key}: {value!r} is a name on the hub, and a folder of that name is here; write "
+                    f"{'./' + value!r} for the folder, or rename it"
+                )
             values[key] = _resolved(f"{what} {key}", value, folder) if is_path else value
         elif fields[key].type == "str":  # annotations are kept as text
             values[key] = expect_type(f"{what} {key}", value, str, "a text")

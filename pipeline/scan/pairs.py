@@ -32,6 +32,7 @@ COMPARISON = 2
 """Raised when pairs are compared in another way, so that all are compared again."""
 
 EQUAL = "its two images are equal, pixel for pixel"
+NEARLY_EQUAL = "its two images hardly differ, by one level at the most"
 EXCHANGED_COLOURS = "red and blue are exchanged between its two images"
 CLEANER = "its degraded image looks like the cleaner one of the two"
 
@@ -44,7 +45,7 @@ NOTED = 100
 
 SWAPPED = {
     "pairs": "are the folders `lq` and `gt` swapped?",
-    "list": "are its columns swapped? Lines are LQ,GT, the degraded image first",
+    "list": "are its columns swapped? Lines are LQ,GT, the degraded image first.",
 }
 """What to ask where most pairs look exchanged, by the kind of the source."""
 
@@ -76,6 +77,8 @@ def check_pair(lq: Image, gt: Image) -> PairCheck:
         return PairCheck(_unequal(lq, gt))
     if np.array_equal(lq, gt):
         return PairCheck(notes=(EQUAL,))
+    if int(cv2.absdiff(lq, gt).max()) <= 1:
+        return PairCheck(notes=(NEARLY_EQUAL,))
     degraded, clean = agreement.scales(lq), agreement.scales(gt)
     own = agreement.likenesses(degraded, clean)
     traces = measure(lq, gt, agreement.gains(degraded, clean))
@@ -162,7 +165,7 @@ def check_pairs(
     for source_index, checks in good.items():
         reader = recipe.sources[source_index]
         exchanged = [] if _keeps_order(reader) else _exchanged(sources, checks, source_index, reader.kind)
-        for reason in (EQUAL, EXCHANGED_COLOURS):
+        for reason in (EQUAL, NEARLY_EQUAL, EXCHANGED_COLOURS):
             notes += _noted(sources, [i for i, check in checks.items() if reason in check.notes], reason)
         notes += _noted(sources, exchanged, CLEANER)
     for source_index in sorted({sources[i].source_index for i in pairs}):

@@ -59,6 +59,8 @@ SPLITS = {
     "valid": "val",
     "validation": "val",
     "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
     "test": "test",
     "testing": "test",
 }
@@ -98,6 +100,12 @@ def slip_of(column: str, known: Iterable[str]) -> str:
     if close and FACTS.isdisjoint(words):  # caption_id is near caption, and tells a fact
         return spelt[close[0]]
     return next((name for word, name in spelt.items() if word in words and {*words} - {word} <= OF_FILES), "")
+
+
+def tells_one_side(column: str) -> bool:
+    """Whether a column's name asks whether a photograph is held out, as is_test and in_val do."""
+    words = words_of(column)
+    return len(words) == 2 and words[0] in {"is", "in", "for"} and bool(held_out(words[1]))
 
 
 def is_aside(column: str) -> bool:

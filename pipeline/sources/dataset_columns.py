@@ -124,6 +124,46 @@ def refused(datasets: ModuleType, name: str, feature: Any) -> str:
     return ""
 
 
+_DEGRADED = """
+degraded input lq lr low blur blurred blurry noisy hazy haze rainy snowy shadowed compressed corrupted
+distorted damaged lowlight dark
+"""
+DEGRADED = frozenset(_DEGRADED.split())
+"""Words in the name of a column whose images are no clean ones."""
+
+
+def expect_clean(datasets: ModuleType, features: Mapping[str, Any], image: str, label: str) -> None:
+    """Raise SourceError where the only column of images is hardly one of clean ones: its name says so, or a column of
+    texts tells each one's degradation."""
+    remedy = f"if they are clean, say so: image = {shown(image)}"
+    if not DEGRADED.isdisjoint(columns.words_of(image)):
+        raise SourceError(
+            f"image: expected a column of clean images, found {shown(image)} alone, whose name says that they are "
+            f"degraded; {remedy}"
+        )
+    if label and label.rpartition(".")[2].lower() == "degradation" and _dtype(features.get(label)) in TEXTS:
+        raise SourceError(
+            f"image: the column {shown(label)} tells degradations, and there is no column of degraded images beside "
+            f"{shown(image)}, so that these would become clean ones; name both, as lq and image, or {remedy}"
+        )
+
+
+def unread_note(features: Mapping[str, Any], read: Sequence[str]) -> list[str]:
+    """A sentence on columns of texts that are not read, and whose names are near ones that would be."""
+    meant = {
+        name: slip
+        for name, feature in features.items()
+        if name not in read and (_dtype(feature) in TEXTS or hasattr(feature, "names"))
+        for slip in [columns.slip_of(name, ("caption", "split", "degradation")) or _like_split(name)]
+        if slip and slip not in read
+    }
+    return [f"the column {shown(name)} is not read; did you mean {slip!r}? rename it" for name, slip in meant.items()]
+
+
+def _like_split(name: str) -> str:
+    return "split" if name.lower() in {"subset", "partition", "fold", "phase", "side"} else ""
+
+
 def expect_no_sides(datasets: ModuleType, features: Mapping[str, Any]) -> None:
     """Raise SourceError where a column of classes, which the library makes of folders' names, tells degraded images
     from clean ones: all of them are in one column of images."""

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import fnmatch
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from patina.pipeline.errors import SourceError
 from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
+from patina.pipeline.sources.pairs import SIDES
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.reader import Candidate, Found, check_entries, list_images
+
+_DEGRADED = """
+lq lr degraded input inputs low blur blurred blurry noisy noise hazy haze rain rainy snow snowy shadow
+shadowed raindrop compressed
+"""
+DEGRADED = frozenset(_DEGRADED.split())
+"""Folders, in small letters, of degraded images where one of SIDES, with files of the same names, lies beside."""
 
 
 @repr_without_secrets
@@ -65,7 +76,29 @@ class Folder:
             raise SourceError(
                 f"path: expected photographs below {self.path}, found none{beside}{f'; {note}' if note else ''}"
             )
+        _expect_no_pairs(self.path, [candidate.name for candidate in chosen])
         return Found(chosen, (), ignored + len(files) - len(chosen), (note,) if note else ())
 
     def _includes(self, name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
+
+
+def _expect_no_pairs(path: str, names: Iterable[str]) -> None:
+    """Raise SourceError where a folder of degraded images lies beside one of clean ones, with half of its files' names
+    or more: all of them would count as clean."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder, file = posixpath.split(name)
+        stems[folder].add(posixpath.splitext(file)[0])
+    for folder, files in stems.items():
+        above, own = posixpath.split(folder)
+        if own.lower() not in DEGRADED:
+            continue
+        for other, clean in stems.items():
+            beside, side = posixpath.split(other)
+            if beside == above and side.lower() in SIDES and 2 * len(files & clean) >= len(files):
+                raise SourceError(
+                    f"path: {path} holds degraded images in {folder!r} beside the clean ones in {other!r}, and all of "
+                    f'them would count as clean; read them as kind = "pairs" with lq and gt, or take the clean ones '
+                    f'alone: include = ["{other}/*"]'
+                )

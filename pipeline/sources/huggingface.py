@@ -27,6 +27,7 @@ from patina.pipeline.sources.dataset_columns import (
     by_name,
     caption_column,
     clean_beside,
+    expect_clean,
     expect_no_sides,
     expect_readable,
     image_columns,
@@ -34,6 +35,7 @@ from patina.pipeline.sources.dataset_columns import (
     no_image,
     own_column,
     suffix_of,
+    unread_note,
     with_inner,
     within,
 )
@@ -213,6 +215,8 @@ class HuggingFace:
                 f"image: expected a column of clean images, found {columns.listed(names)}; name one"
                 f"{no_image(datasets, features)}"
             )
+        if not lq and not self.image:
+            expect_clean(datasets, features, gt[0], label)
         stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
         caption = "" if caption in {*gt, *lq} else caption
         in_tars = {*names} >= IN_TARS
@@ -223,7 +227,9 @@ class HuggingFace:
                 f"degradation: expected a column {' or '.join(DEGRADATION)} beside the pairs' images, found "
                 f"{columns.listed(names)}; name it in degradation_column, or set one label for all"
             )
-        return roles, tuple(f"{locations.base_name(self.path)}: {note}" for note in chosen.notes)
+        read = [name for name in (*gt, *lq, caption, label, side, *stated) if name]
+        notes = [*chosen.notes, *unread_note(features, read)]
+        return roles, tuple(f"{locations.base_name(self.path)}: {note}" for note in notes)
 
     def _image_roles(self, datasets: ModuleType, features: Mapping[str, Any], data: Any) -> ImageColumns:
         """The columns of images: those that are named, else by the names of all that there are."""

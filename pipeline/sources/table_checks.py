@@ -80,6 +80,12 @@ def expect_no_sides(table: Table, *, chosen: bool) -> None:
     for column in table.header:
         if column in {*table.roles.values(), *table.ignored}:
             continue
+        if columns.tells_one_side(column):
+            raise SourceError(
+                f"path: {table.path} has a column {shown(column)}, whose name speaks of held-out photographs, and no "
+                f"column split; write a column split with train, val and test, or, if it is something else, "
+                f"ignored_columns = [{shown(column)}]"
+            )
         said = {row[column].strip().lower() for row in table.rows if row.get(column, "").strip()}
         if said and said <= columns.SPLITS.keys() and any(map(columns.held_out, said)):
             named = f"split_column = {shown(column)}" if chosen else "rename it to split"

@@ -213,6 +213,13 @@ class WebDataset:
             return _Roles(tuple(clean), tuple(degraded))
         gt = tuple(plain or clean)
         self._expect_no_doubt(samples, gt, present)
+        told = next((e for e in present if e.partition(".")[0] in {"degradation", self.degradation_field}), "")
+        if told:
+            raise SourceError(
+                f"gt: the samples have a member {shown(told)} that tells a degradation, and no degraded images beside "
+                f"{columns.listed(gt)}, so that these would become clean ones; if they are clean, say so: "
+                f'gt = "{",".join(gt)}"'
+            )
         return _Roles(gt)
 
     def _expect_no_doubt(self, samples: Iterable[_Sample], gt: Sequence[str], present: Iterable[str]) -> None:

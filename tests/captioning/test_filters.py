@@ -222,3 +222,9 @@ def test_brackets_alone_make_no_json(text: str) -> None:
 def test_words_and_patterns_that_cannot_be_meant(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(CaptionError, match=says):
         Filters(**wrong)
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "None", "null", "N/A", "<NA>", " nan "])
+def test_what_tables_write_for_nothing_is_no_caption(text: str) -> None:
+    assert "which tables write where there is nothing" in Filters().problem(text)
+    assert Filters().problem(f"{text} and bread on a table") == ""

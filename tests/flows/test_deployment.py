@@ -148,7 +148,7 @@ def ask(environment: dict[str, str], path: str, **body: object) -> list[dict[str
     request = urllib.request.Request(
         f"{environment['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=90) as reply:
         found = json.load(reply)
     listed: list[dict[str, Any]] = found["events"] if isinstance(found, dict) else found
     return listed

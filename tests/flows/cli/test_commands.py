@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -212,3 +213,13 @@ def test_models_by_their_words_and_what_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_text("<!doctype html>")
     strange = patina("models", "--file", str(tmp_path / "model.pt"))
     assert strange.returncode == 1 and strange.stderr.startswith("error") and "model.pt" in strange.stderr
+
+
+def test_a_server_that_does_not_answer_is_told_in_a_line(recipe: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    command = [sys.executable, "-m", "patina", "build", str(recipe), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error"))
+    assert "the Prefect server at http://127.0.0.1:9/api does not answer" in line
+    assert "Traceback" not in done.stderr

@@ -459,3 +459,13 @@ def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="expected text, found bytes that are no UTF-8"):
         parse_recipe(table, tmp_path)
     assert parse_recipe({**table, "sources": [{"path": "café \N{RAINBOW}"}]}, tmp_path)
+
+
+def test_a_folder_that_is_named_as_a_dataset_of_the_hub_is_asked_about(tmp_path: Path) -> None:
+    table = {"sources": [{"kind": "huggingface", "path": "set"}], "degradations": {"noisy": {}}}
+    assert parse_recipe(table, tmp_path).sources[0].path == "set"  # type: ignore[attr-defined]
+    (tmp_path / "set").mkdir()
+    with pytest.raises(
+        RecipeError, match=r"'set' is a name on the hub, and a folder of that name is here; write './set'"
+    ):
+        parse_recipe(table, tmp_path)

@@ -11,7 +11,7 @@ import pytest
 
 from patina.pipeline.scan import agreement
 from patina.pipeline.scan.agreement import Likeness, another_scene, scales
-from patina.pipeline.scan.pairs import EQUAL, EXCHANGED_COLOURS, PairCheck, check_pair
+from patina.pipeline.scan.pairs import EQUAL, EXCHANGED_COLOURS, NEARLY_EQUAL, PairCheck, check_pair
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
 from patina.synth.degradations import CATALOGUE
@@ -217,3 +217,10 @@ def test_too_little_to_be_sure_of_a_pair_is_too_much_for_another_scene() -> None
     faint = [Likeness(0.08, 93), Likeness(0.05, 34), Likeness(0.14, 9)]
     assert not another_scene(lq, gt, faint)
     assert another_scene(lq, gt, [faint[0], Likeness(0.02, 34), faint[2]])
+
+
+def test_two_images_that_hardly_differ_are_told() -> None:
+    clean = picture(96, 72, 3)
+    other = np.where(np.indices(clean.shape).sum(0) % 7 == 0, clean ^ 1, clean)
+    assert check_pair(other, clean).notes == (NEARLY_EQUAL,)
+    assert NEARLY_EQUAL not in check_pair(by_word("noisy", clean, 1, sigma=3), clean).notes

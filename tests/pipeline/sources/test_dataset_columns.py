@@ -198,3 +198,28 @@ def test_folders_of_both_sides_are_no_clean_photographs(tmp_path: Path) -> None:
     for kind in ("cat", "input"):
         photo(tmp_path / "classes" / "train" / kind / "a.png", seed=len(kind))
     assert len(HuggingFace(str(tmp_path / "classes")).find().candidates) == 2
+
+
+@pytest.mark.parametrize("name", ["blurry", "noisy_image", "input", "lowlight"])
+def test_one_column_of_images_with_a_degraded_name_is_asked_about(tmp_path: Path, name: str) -> None:
+    path = images(tmp_path / "set", name)
+    with pytest.raises(SourceError, match=rf"'{name}'.*|expected a column of clean images"):
+        HuggingFace(path).find()
+    assert len(HuggingFace(path, image=name).find().candidates) == 1, "the recipe may answer for it"
+
+
+def test_degradations_without_degraded_images_are_asked_about(tmp_path: Path) -> None:
+    path = table(tmp_path / "set", {"image": image(1), "degradation": "noisy"})
+    with pytest.raises(SourceError, match="the column 'degradation' tells degradations, and there is no column of deg"):
+        HuggingFace(path).find()
+    assert len(HuggingFace(path, image="image").find().candidates) == 1
+    classes = table(tmp_path / "classes", {"image": image(1), "label": 3})
+    assert len(HuggingFace(classes).find().candidates) == 1, "a class is no degradation"
+
+
+@pytest.mark.parametrize(("name", "meant"), [("splt", "split"), ("subset", "split"), ("captoin", "caption")])
+def test_columns_with_nearly_a_known_name_are_told(tmp_path: Path, name: str, meant: str) -> None:
+    notes = HuggingFace(table(tmp_path / "set", {"image": image(1), name: "test"})).find().notes
+    assert [note for note in notes if f"the column '{name}' is not read; did you mean '{meant}'?" in note]
+    sound = {"image": image(1), "caption": "a dog", "split": "train", "url": "x", "comment": "fine", "context": "x"}
+    assert HuggingFace(table(tmp_path / "sound", sound)).find().notes == ()

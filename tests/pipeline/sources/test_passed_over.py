@@ -204,3 +204,23 @@ def test_a_sample_of_a_tar_without_a_picture_that_is_read_names_the_remedy(tmp_p
             tar.addfile(member, io.BytesIO(data))
     (refusal,) = WebDataset(str(tmp_path / "set.tar")).find().refusals
     assert refusal.reason == "has no clean image (jpg): only jp2 (convert to PNG), txt"
+
+
+@pytest.mark.parametrize(
+    ("lq", "gt"), [("lq", "gt"), ("blur", "sharp"), ("input", "target"), ("train/rainy", "train/norain")]
+)
+def test_degraded_images_beside_clean_ones_are_no_clean_photographs(tmp_path: Path, lq: str, gt: str) -> None:
+    photos(tmp_path / "set" / lq, 3)
+    photos(tmp_path / "set" / gt, 3)
+    with pytest.raises(SourceError, match=f"holds degraded images in '{lq}' beside the clean ones in '{gt}'"):
+        Folder(str(tmp_path / "set")).find()
+    assert len(Folder(str(tmp_path / "set"), include=f"{gt}/*").find().candidates) == 3
+
+
+def test_folders_that_only_sound_degraded_are_read(tmp_path: Path) -> None:
+    photos(tmp_path / "set" / "rain", 3)
+    photos(tmp_path / "set" / "clear", 3, first=50)
+    for i, path in enumerate(sorted((tmp_path / "set" / "clear").iterdir())):
+        path.rename(path.with_name(f"sky-{i}.png"))
+    photos(tmp_path / "set" / "snow", 2)
+    assert len(Folder(str(tmp_path / "set")).find().candidates) == 8, "other names: other photographs"

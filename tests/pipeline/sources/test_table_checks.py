@@ -204,3 +204,18 @@ def test_a_column_of_sides_under_another_name_is_asked_about(tmp_path: Path, nam
     assert len(found(tmp_path, f"gt,{name}\na.png,train\nb.png,train\n").candidates) == 2, "nothing is held out"
     assert len(found(tmp_path, f"gt,{name}\na.png,test\nb.png,a test\n").candidates) == 2
     assert len(found(tmp_path, f"gt,{name},split\na.png,test,train\n").candidates) == 1
+
+
+@pytest.mark.parametrize("name", ["is_test", "isVal", "in_validation", "Is Dev"])
+def test_a_column_that_asks_whether_a_photograph_is_held_out_is_asked_about(tmp_path: Path, name: str) -> None:
+    text = f"gt,{name}\na.png,0\nb.png,1\n"
+    with pytest.raises(SourceError, match=f"has a column '{name}', whose name speaks of held-out photographs"):
+        found(tmp_path, text)
+    for settings in ({"ignored_columns": (name,)}, {"split": "train"}):
+        assert len(found(tmp_path, text, **settings).candidates) == 2
+    assert len(found(tmp_path, "gt,is_train\na.png,1\n").candidates) == 1
+
+
+def test_a_column_of_development_and_evaluation_holds_photographs_out(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has a column 'part' that says dev, eval, and no column split"):
+        found(tmp_path, "gt,part\na.png,dev\nb.png,eval\n")

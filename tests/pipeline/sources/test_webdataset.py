@@ -576,3 +576,10 @@ def test_two_images_of_a_sample_whose_extensions_do_not_tell_are_asked_about(tmp
         WebDataset(path_two).find()
     assert len(WebDataset(path, gt=other, lq="jpg", degradation="hazy").find().candidates) == 1
     assert len(WebDataset(str(pack(tmp_path / "m.tar", {"a.jpg": b"1", "a.mask.png": b"2"}))).find().candidates) == 1
+
+
+def test_a_label_without_degraded_images_is_asked_about(tmp_path: Path) -> None:
+    path = str(pack(tmp_path / "a.tar", {"0.png": b"0", "0.degradation.txt": b"noisy", "0.txt": b"a dog"}))
+    with pytest.raises(SourceError, match=r"'degradation\.txt' that tells a degradation, and no degraded images"):
+        WebDataset(path).find()
+    assert len(WebDataset(path, gt="png").find().candidates) == 1, "the recipe may answer for it"
