@@ -74,6 +74,7 @@ def test_a_build_is_a_flow_run_where_it_must_be(
 
     monkeypatch.setattr("patina.flows.build_dataset.build_dataset", begun)
     monkeypatch.setattr("patina.flows.cli.dataset.server_there", contextlib.nullcontext)
+    monkeypatch.setattr("patina.flows.cli.dataset.prepare_prefect", lambda level: None)  # for the whole process
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     out = tmp_path / "out"
