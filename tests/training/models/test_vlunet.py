@@ -236,6 +236,7 @@ def test_a_missing_tensor_is_named(tiny: VluNet) -> None:
 
 
 def test_starting_values() -> None:
+    torch.manual_seed(0)
     net = VluNet(TINY)
     for name, parameter in net.named_parameters():
         if name.endswith((".r", ".temperature", "norm1.weight", "norm2.weight")):
@@ -247,7 +248,8 @@ def test_starting_values() -> None:
             assert 0.4 < float(drawn.mean()) < 0.6, name
         elif "norm" not in name and not name.endswith("bias"):  # uniform within 1 / sqrt(fan in)
             bound = 1 / math.sqrt(parameter[0].numel())
-            assert 0.5 * bound < float(parameter.detach().abs().max()) <= bound, name
+            most = float(parameter.detach().abs().max())
+            assert 0.5 * bound < most <= bound * (1 + 1e-6), name  # in float32 the bound itself is rounded
 
 
 @pytest.mark.parametrize("change", [{"channels": 8}, {"channels": 15}, {"heads": (1, 5, 2, 2)}])
