@@ -40,7 +40,7 @@ def build_and_check(
     runner: Runner,
     events: Events,
     replay: int,
-    depth: Depth = "sizes",
+    depth: Depth,
     built: Callable[[BuildResult, Checked], object] = lambda report, checked: None,
 ) -> BuildResult:
     """Build the dataset of `recipe` in `out`, a folder or an address, and check what was made, `replay` samples by
@@ -75,14 +75,8 @@ def build_here(recipe: Recipe, out: str, options: Options, events: Events, *, re
     return build_and_check(recipe, out, options, runner=runner, events=events, replay=replay, depth=depth)
 
 
-class RetryingThreads:
+class RetryingThreads(Threads):
     """Threads of this process; a step or a batch that met an error which may pass by itself is begun again."""
-
-    shares_memory = True
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._threads = Threads(workers)
 
     def call(self, step: str, function: Callable[[], R]) -> R:
         """Run one step here."""
@@ -92,7 +86,7 @@ class RetryingThreads:
         self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
     ) -> list[R]:
         """Run it on a pool of threads."""
-        return self._threads.map(step, lambda item: _retried(partial(function, item)), items, finished)
+        return super().map(step, lambda item: _retried(partial(function, item)), items, finished)
 
 
 def _retried(function: Callable[[], R]) -> R:

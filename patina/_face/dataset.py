@@ -18,7 +18,7 @@ from torch import Tensor
 
 from patina._face.arguments import AnyPath, one_of, path_of, whole
 from patina.pipeline.errors import DamagedShardError, ManifestError
-from patina.pipeline.format.layout import SAMPLES, SPLITS
+from patina.pipeline.format.layout import IMAGES, SAMPLES, SPLITS
 from patina.pipeline.format.manifest import read_samples_table
 from patina.pipeline.text import nearest
 from patina.training.data.batches import Index, Kept, cut_alike, index_of, read_pair
@@ -29,7 +29,7 @@ Sample: TypeAlias = dict[str, Any]
 """One sample, as `Dataset` gives it."""
 
 _FACTS = ("severity", "psnr", "ssim")
-_NO_MAPS = frozenset({"png", "jpg", "gt.png", "gt.jpg", "txt", "json"})
+_NO_MAPS = frozenset({*IMAGES, "txt", "json"})
 
 
 class Dataset(torch.utils.data.Dataset[Sample]):

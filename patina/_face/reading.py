@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from patina._face.arguments import AnyPath, one_of, path_of
 from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.format import manifest
+from patina.pipeline.format.layout import IMAGES
 from patina.pipeline.format.manifest import SampleRow
 from patina.pipeline.versions.lease import members_of, open_built, open_dataset
 
@@ -60,9 +61,6 @@ def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
         return members_of(opened, row)
 
 
-PICTURES = frozenset({"png", "jpg", "gt.png", "gt.jpg"})
-
-
 def wds_decoder(key: str, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     """What `webdataset` is to make of a sample's images: `wds.WebDataset(…).decode(patina.wds_decoder)`.
 
@@ -80,6 +78,6 @@ def wds_decoder(key: str, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]
     (48, 64, 3)
     """
     name = key.lstrip(".")
-    if name in PICTURES or (name.startswith("step-") and name.endswith(".png")):
+    if name in IMAGES or (name.startswith("step-") and name.endswith(".png")):
         return decode(data).image
     return decode_map(data) if name.endswith(".png") else None

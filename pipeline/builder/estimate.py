@@ -15,6 +15,7 @@ import cv2
 from patina.pipeline.builder.job import ShardJob
 from patina.pipeline.builder.samples import SampleMaker, SourceFiles
 from patina.pipeline.errors import PipelineError
+from patina.pipeline.format.layout import ROLES
 from patina.pipeline.format.shard import unpack
 from patina.pipeline.plan.cost import COPY_SECONDS_PER_BYTE, size_warnings
 from patina.pipeline.plan.difference import Step
@@ -196,9 +197,8 @@ def _probe(maker: SampleMaker, wanted: Wanted, entry: str, source: Source, decod
     width, height = sample.tile[2:]
     sizes = {"text": len(data), "lq": 0, "gt": 0, "maps": 0}
     for name, body in unpack(data, entry)[1].items():
-        role = {"png": "lq", "jpg": "lq", "gt.png": "gt", "gt.jpg": "gt", "txt": "", "json": ""}.get(name, "maps")
-        if role:
-            sizes[role] += len(body)
+        if name not in {"txt", "json"}:
+            sizes[next((role for role, names in ROLES.items() if name in names), "maps")] += len(body)
             sizes["text"] -= len(body)
     file = source.info.width * source.info.height / 1e6
     return _Probe(decoding, file, maker.seconds - before, width * height / 1e6, sizes)

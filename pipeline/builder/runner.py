@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from patina.pipeline.stopping import stoppable_threads
@@ -53,10 +53,15 @@ class Threads:
     ) -> list[R]:
         """Run it on a pool of threads."""
         del step
-        results = []
         with stoppable_threads(self.workers) as pool:
-            for item, result in zip(items, pool.map(function, items), strict=True):
-                results.append(result)
-                if finished:
-                    finished(item)
-        return results
+            return gathered(items, pool.map(function, items), finished)
+
+
+def gathered(items: Sequence[A], results: Iterable[R], finished: Callable[[A], None] | None) -> list[R]:
+    """The results of these items as they come, in the items' order; `finished` is called with each one's item."""
+    found = []
+    for item, result in zip(items, results, strict=True):
+        found.append(result)
+        if finished:
+            finished(item)
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
 from patina.pipeline.errors import DamagedShardError, PipelineError
+from patina.pipeline.format.layout import ROLES
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.untrusted import facts_of, is_finite
@@ -118,10 +119,6 @@ def _facts(row: SampleRow, members: Mapping[str, bytes]) -> dict[str, Any]:
     if not is_finite(fact):
         raise DamagedShardError(f"{where}: its .json holds what is no number; run `patina check`")
     return fact
-
-
-ROLES = {"lq": ("png", "jpg"), "gt": ("gt.png", "gt.jpg")}
-"""The extensions that an LQ and a GT may have; a sample has one of each."""
 
 
 def stem_of(sample: Sample, shared: frozenset[str]) -> str:

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patina.pipeline.export.format import ROLES, ExportError, Sample, View, Writer
-from patina.pipeline.format.layout import SHARDS, SPLITS
+from patina.pipeline.export.format import ExportError, Sample, View, Writer
+from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
 from patina.pipeline.format.shard import BLOCK
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -84,7 +84,7 @@ def _map_names(view: View) -> list[str]:
             found |= _extensions(path)
         except (OSError, ValueError) as error:
             raise ExportError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
-    return sorted(name.removesuffix(".png") for name in found - {*ROLES["lq"], *ROLES["gt"], "txt", "json"})
+    return sorted(name.removesuffix(".png") for name in found - {*IMAGES, "txt", "json"})
 
 
 def _extensions(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import tomli_w
 
-from patina.pipeline.format.layout import SHARDS, SPLITS
+from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
 from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
@@ -29,9 +29,6 @@ from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 CARD = "README.md"
 
-# `datasets` infers columns from the first samples alone and silently gives None for a member with another extension.
-# So the union is declared: what may be absent is then null, and what is there is never lost.
-IMAGES = ("png", "jpg", "gt.png", "gt.jpg")
 HUB_LICENCES = frozenset((
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear",
     "bsl-1.0", "c-uda", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
@@ -223,6 +220,8 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
     lines.append("dataset_info:")
     for config in ["default", *degradations]:
         lines += [f"- config_name: {config}", "  features:"]
+        # `datasets` infers columns from the first samples alone and silently gives None for a member with another
+        # extension. So the union is declared: what may be absent is then null, and what is there is never lost.
         for name in (*IMAGES, *(f"{t}.png" for t in truth)):
             lines += [f"  - name: {name}", "    dtype: image"]
         lines += ["  - name: txt", "    dtype: string", "  - name: json"]

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from patina.pipeline.format.card import hub_licence, public
-from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import MEANINGS
 from patina.pipeline.format.statistics import Statistics
@@ -106,8 +106,8 @@ KEYS = tuple(f"{KEY}{tile}{variant}" for tile in ("", TILE) for variant in ("", 
 """Globs of a sample's key, one for each of its forms: `*.png` would take truth maps for images."""
 
 MEMBERS = (
-    ("lq", "LQ, the degraded image", ("png", "jpg")),
-    ("gt", "GT, the clean image", ("gt.png", "gt.jpg")),
+    ("lq", "LQ, the degraded image", ROLES["lq"]),
+    ("gt", "GT, the clean image", ROLES["gt"]),
 )
 """Images of every sample: name, meaning and extensions. What else a sample holds is in samples.parquet too."""
 

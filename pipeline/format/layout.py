@@ -8,6 +8,11 @@ SAMPLES = "samples.parquet"
 SOURCES = "sources.parquet"
 SHARDS = "shards"
 
+ROLES = {"lq": ("png", "jpg"), "gt": ("gt.png", "gt.jpg")}
+"""Extensions of a sample's two images; it has one of each role."""
+
+IMAGES = (*ROLES["lq"], *ROLES["gt"])
+
 
 def shard_name(split: str, degradation: str, bucket: int) -> str:
     """The file name of a shard."""

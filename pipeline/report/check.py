@@ -19,7 +19,7 @@ from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.disk_errors import expect_there, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError, PipelineError, RecipeError
-from patina.pipeline.format.layout import PRIVATE, SAMPLES, SHARDS, SOURCES, STORES
+from patina.pipeline.format.layout import PRIVATE, ROLES, SAMPLES, SHARDS, SOURCES, STORES
 from patina.pipeline.format.manifest import (
     Manifest,
     SampleRow,
@@ -261,7 +261,7 @@ def _sample(where: str, members: Mapping[str, bytes]) -> Iterator[Finding]:
 
 
 def _pair(members: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
-    return [n for n in members if n in {"png", "jpg"}], [n for n in members if n in {"gt.png", "gt.jpg"}]
+    return [n for n in members if n in ROLES["lq"]], [n for n in members if n in ROLES["gt"]]
 
 
 def _chosen(rows: list[SampleRow], replay: int | None) -> dict[str, list[SampleRow]]:

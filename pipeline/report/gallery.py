@@ -23,7 +23,7 @@ from patina.pipeline.codec.png import encode_png
 from patina.pipeline.disk_errors import explain_errors, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError
 from patina.pipeline.files import write_page
-from patina.pipeline.format.layout import SAMPLES, SPLITS
+from patina.pipeline.format.layout import ROLES, SAMPLES, SPLITS
 from patina.pipeline.format.manifest import (
     Manifest,
     SampleRow,
@@ -188,7 +188,7 @@ class _Previews:
     def of(self, row: SampleRow) -> Shown:
         """A sample with its pictures as data: URIs."""
         members = read_members(self._folder, row)
-        lq_name, gt_name = one_of(members, ("png", "jpg"), row), one_of(members, ("gt.png", "gt.jpg"), row)
+        lq_name, gt_name = one_of(members, ROLES["lq"], row), one_of(members, ROLES["gt"], row)
         lq, gt = lq_and_gt(members, row)
         box = _middle(row.width, row.height)
         truth = {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError, DamagedShardError
+from patina.pipeline.format.layout import ROLES
 from patina.pipeline.format.manifest import SampleRow
 from patina.synth.image import Image
 
@@ -26,7 +27,7 @@ SMALL_FILE = 200_000
 
 def lq_and_gt(members: Mapping[str, bytes], row: SampleRow) -> tuple[Image, Image]:
     """LQ and GT of a sample as pixels. Raises DamagedShardError."""
-    lq, gt = one_of(members, ("png", "jpg"), row), one_of(members, ("gt.png", "gt.jpg"), row)
+    lq, gt = one_of(members, ROLES["lq"], row), one_of(members, ROLES["gt"], row)
     return decoded(members[lq], lq, row), decoded(members[gt], gt, row)
 
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 
 import cv2
-import numpy as np
 
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import decode
@@ -75,10 +74,9 @@ def check_pair(lq: Image, gt: Image) -> PairCheck:
     """Compare two RGB uint8 images that are said to be a pair."""
     if lq.shape != gt.shape:
         return PairCheck(_unequal(lq, gt))
-    if np.array_equal(lq, gt):
-        return PairCheck(notes=(EQUAL,))
-    if int(cv2.absdiff(lq, gt).max()) <= 1:
-        return PairCheck(notes=(NEARLY_EQUAL,))
+    most = int(cv2.absdiff(lq, gt).max())
+    if most <= 1:
+        return PairCheck(notes=(NEARLY_EQUAL if most else EQUAL,))
     degraded, clean = agreement.scales(lq), agreement.scales(gt)
     own = agreement.likenesses(degraded, clean)
     traces = measure(lq, gt, agreement.gains(degraded, clean))
@@ -92,7 +90,8 @@ def check_pair(lq: Image, gt: Image) -> PairCheck:
             "align them first"
         )
     else:
-        problem = "" if _is_dark_with_holes(lq) else _other_scene(degraded, clean, own, traces)
+        problem = _other_scene(degraded, clean, own, traces)
+        problem = "" if problem and _is_dark_with_holes(lq) else problem
     exchanged = not problem and agreement.channels_exchanged(degraded, clean, own)
     return PairCheck(problem, (EXCHANGED_COLOURS,) * exchanged, shift.x, shift.y, traces)
 

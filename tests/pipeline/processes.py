@@ -7,32 +7,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from patina.pipeline.builder.runner import Threads, gathered
+
 A = TypeVar("A")
 R = TypeVar("R")
 
 
-class Processes:
+class Processes(Threads):
     """Steps here, batches in `workers` processes that live as long as this object."""
 
     shares_memory = False
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
+        super().__init__(workers)
         self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-
-    def call(self, step: str, function: Callable[[], R]) -> R:
-        """Run it here."""
-        del step
-        return function()
 
     def map(
         self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
     ) -> list[R]:
         """Run it in the pool."""
         del step
-        results = []
-        for item, result in zip(items, self.pool.map(function, items), strict=True):
-            results.append(result)
-            if finished:
-                finished(item)
-        return results
+        return gathered(items, self.pool.map(function, items), finished)
