@@ -14,7 +14,9 @@ from patina.flows.cli.output import console, escape, print_lines
 
 def export(
     folder: FolderArgument,
-    to: Annotated[str, typer.Option(help="The layout: daclip, vlunet, folders or parquet.")],
+    to: Annotated[
+        str, typer.Option(help="The layout: daclip, vlunet, folders, parquet, mds, litdata, energon or webshart.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write. An earlier export in it is replaced.")],
     *,
     split: Annotated[list[str] | None, typer.Option(help="train, val or test; repeatable. Default: all.")] = None,
@@ -27,7 +29,9 @@ def export(
     absolute: Annotated[bool, typer.Option("--absolute", help="daclip: absolute paths in its tables.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Threads that write files; 0: one for each core.")] = 0,
 ) -> None:
-    """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes."""
+    """Lay a dataset out as others read it: trainers (daclip, vlunet), `datasets` (parquet), MosaicML's streaming (mds),
+    litdata, megatron-energon and webshart (both link the shards and copy none), or people (folders). Images keep
+    their bytes. docs/readers.md says how each is read."""
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.export.run import choose
     from patina.pipeline.export.run import export as run

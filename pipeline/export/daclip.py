@@ -30,6 +30,7 @@ class DaClip:
 
     name: ClassVar[str] = "daclip"
     version: ClassVar[int] = 1
+    copies: ClassVar[bool] = True
 
     prefix: str = ""
 

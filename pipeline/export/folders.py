@@ -26,6 +26,7 @@ class Folders:
 
     name: ClassVar[str] = "folders"
     version: ClassVar[int] = 1
+    copies: ClassVar[bool] = True
 
     def open(self, folder: Path, view: View) -> Writer:
         """Begin an export into `folder`."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
 from patina.pipeline.errors import DamagedShardError, PipelineError
-from patina.pipeline.format.layout import ROLES
+from patina.pipeline.format.layout import IMAGES, ROLES, SHARDS
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.pipeline.format.sample_schema import checked
+from patina.pipeline.format.shard import BLOCK, Span
 from patina.pipeline.format.untrusted import facts_of, is_finite
 from patina.synth.compose import JOINT
 
@@ -25,9 +28,10 @@ class ExportError(PipelineError, ValueError):
 class Sample:
     """One sample as it is exported; every body is the stored member's own bytes.
 
-    fact    the contents of its KEY.json. lq, gt: suffix (png or jpg) and bytes. maps: PNG files by name, truth maps and
-            intermediate targets (`mask`, `step-1`).
-    source  its row of sources.parquet.
+    fact     the contents of its KEY.json. lq, gt: suffix (png or jpg) and bytes. maps: PNG files by name, which are
+             truth maps and intermediate targets (`mask`, `step-1`).
+    members  all of them by extension, in the order in which they lie in their shard.
+    source   its row of sources.parquet.
     """
 
     row: SampleRow
@@ -35,12 +39,21 @@ class Sample:
     lq: tuple[str, bytes] = field(repr=False)
     gt: tuple[str, bytes] = field(repr=False)
     maps: Mapping[str, bytes] = field(repr=False)
+    members: Mapping[str, bytes] = field(repr=False)
     source: Mapping[str, Any] = field(repr=False)
 
     @property
     def degradations(self) -> list[str]:
         """The degradations that it underwent, in order."""
         return self.row.degradation.split(JOINT)
+
+    def places(self) -> dict[str, Span]:
+        """Where each member's own bytes lie in the shard, without header and padding, by extension."""
+        found, offset = {}, self.row.offset
+        for name, body in self.members.items():
+            found[name] = Span(offset + BLOCK, len(body))
+            offset += BLOCK + len(body) + -len(body) % BLOCK
+        return found
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,16 @@ class View:
     folder: Path
     manifest: Manifest
     shards: tuple[ShardEntry, ...]
+
+    def path(self, shard: ShardEntry) -> Path:
+        """The file of a shard."""
+        return self.folder / SHARDS / shard.name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the shards' names and bytes: what names this part of the dataset."""
+        lines = "".join(f"{shard.sha256}  {shard.name}\n" for shard in self.shards)
+        return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
     def shared(self) -> frozenset[str]:
@@ -80,15 +103,42 @@ class Format(Protocol):
 
     name     its name on the command line.
     version  raised whenever the same dataset gives other files, so that earlier exports count as stale.
+    copies   whether it writes the images anew; False: its files are links to the shards, and indexes of them.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
+    copies: ClassVar[bool]
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def open(self, folder: Path, view: View) -> Writer:
         """Begin an export of `view` into the empty `folder`. Raises ExportError where the format cannot hold it."""
         ...
+
+
+def map_names(view: View) -> list[str]:
+    """Names of the truth maps and intermediate targets in the view, from the headers of its shards alone: what can be
+    recovered of a pair differs from pair to pair, so no sample speaks for the others. Raises ExportError."""
+    found: set[str] = set()
+    for shard in view.shards:
+        path = view.path(shard)
+        try:
+            found |= _extensions(path)
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
+    return sorted(name.removesuffix(".png") for name in found - {*IMAGES, "txt", "json"})
+
+
+def _extensions(path: Path) -> set[str]:
+    """All that follows a key in a shard's members. Skips their bodies; says nothing about a damaged shard, whose digest
+    tells. Raises OSError, ValueError."""
+    found = set()
+    with path.open("rb") as file:
+        while (header := file.read(BLOCK)).strip(b"\0"):
+            name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
+            found.add(name.partition(".")[2])
+            file.seek(size + -size % BLOCK, os.SEEK_CUR)
+    return found
 
 
 def sample_of(row: SampleRow, members: Mapping[str, bytes], source: Mapping[str, Any]) -> Sample:
@@ -104,6 +154,7 @@ def sample_of(row: SampleRow, members: Mapping[str, bytes], source: Mapping[str,
         lq=(lq, members[lq]),
         gt=(gt.removeprefix("gt."), members[gt]),
         maps={name.removesuffix(".png"): body for name, body in rest.items()},
+        members=members,
         source=source,
     )
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patina.pipeline.export.format import ExportError, Sample, View, Writer
-from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
-from patina.pipeline.format.shard import BLOCK
+from patina.pipeline.export.format import Sample, View, Writer, map_names
+from patina.pipeline.format.layout import SPLITS
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LQ_GT = ("lq", "gt")
@@ -42,6 +40,7 @@ class Parquet:
 
     name: ClassVar[str] = "parquet"
     version: ClassVar[int] = 1
+    copies: ClassVar[bool] = True
 
     file_bytes: int = 500_000_000
     group_bytes: int = 64_000_000
@@ -49,7 +48,7 @@ class Parquet:
 
     def open(self, folder: Path, view: View) -> Writer:
         """Begin an export into `folder`. Raises ExportError if a shard cannot be read."""
-        return _Writer(folder, self, schema(_map_names(view)))
+        return _Writer(folder, self, schema(map_names(view)))
 
 
 def schema(maps: list[str]) -> pa.Schema:
@@ -72,31 +71,6 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "List"}
     return {"dtype": {pa.float64(): "float64"}.get(kind, str(kind)), "_type": "Value"}
-
-
-def _map_names(view: View) -> list[str]:
-    """Names of the truth maps and intermediate targets in the view, from the headers of its shards alone: what can be
-    recovered of a pair differs from pair to pair, so no sample speaks for the others. Raises ExportError."""
-    found: set[str] = set()
-    for shard in view.shards:
-        path = view.folder / SHARDS / shard.name
-        try:
-            found |= _extensions(path)
-        except (OSError, ValueError) as error:
-            raise ExportError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
-    return sorted(name.removesuffix(".png") for name in found - {*IMAGES, "txt", "json"})
-
-
-def _extensions(path: Path) -> set[str]:
-    """All that follows a key in a shard's members. Skips their bodies; says nothing about a damaged shard, whose digest
-    tells. Raises OSError, ValueError."""
-    found = set()
-    with path.open("rb") as file:
-        while (header := file.read(BLOCK)).strip(b"\0"):
-            name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
-            found.add(name.partition(".")[2])
-            file.seek(size + -size % BLOCK, os.SEEK_CUR)
-    return found
 
 
 def _row(sample: Sample) -> dict[str, Any]:

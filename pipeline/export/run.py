@@ -20,7 +20,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.export import EXPORTS
 from patina.pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
 from patina.pipeline.files import lock, still_names
-from patina.pipeline.format.layout import SHARDS, SOURCES, SPLITS
+from patina.pipeline.format.layout import SOURCES, SPLITS
 from patina.pipeline.format.manifest import SOURCE_SCHEMA, Manifest, ShardEntry, load_manifest, read_table
 from patina.pipeline.format.rows import row_of
 from patina.pipeline.format.shard import read_shard
@@ -105,7 +105,8 @@ def _export(
         earlier = _earlier(target)
         if earlier is not None and {**marker, **_counts(earlier)} == earlier and _files(target) == earlier["files"]:
             return Exported(out, earlier["samples"], earlier["files"], fresh=False)
-        _expect_room(half, view)
+        if to.copies or half.stat().st_dev != opened.folder.stat().st_dev:
+            _expect_room(half, view)
         samples = _write(half, view, to, workers, progress)
         if load_manifest(opened.folder) != manifest:  # of a plain copy that was replaced
             raise ExportError(f"{dataset} was rebuilt while it was exported; export it again")
@@ -287,7 +288,7 @@ def _samples(view: View) -> Iterator[Sample]:
     """Every sample of the view. Raises ExportError if a shard is not what was written, before its first one."""
     sources = _Sources(view.folder)
     for shard in view.shards:
-        path = view.folder / SHARDS / shard.name
+        path = view.path(shard)
         if not path.exists() or file_sha256(path) != shard.sha256:
             what = "its bytes are not those that were written" if path.exists() else "is missing"
             raise ExportError(f"{path}: {what}; `patina build` makes it again, and then export again")

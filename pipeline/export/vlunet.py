@@ -40,6 +40,7 @@ class VluNet:
 
     name: ClassVar[str] = "vlunet"
     version: ClassVar[int] = 1
+    copies: ClassVar[bool] = True
 
     def open(self, folder: Path, view: View) -> Writer:
         """Begin an export into `folder`."""

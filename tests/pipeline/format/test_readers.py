@@ -1,11 +1,20 @@
-"""The dataset as others read it, unchanged: webdataset, `datasets.load_dataset(OUT)`, and open_clip's own loader."""
+"""The dataset as others read it, unchanged and with nothing of theirs patched: webdataset, datasets, open_clip, ray.
+
+`make readers` runs these and many more, each in an environment of its own and at its newest version: docs/readers.md.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
-import warnings
-from argparse import Namespace
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +26,10 @@ import pytest
 import patina
 from patina.pipeline.builder.build import build
 from patina.pipeline.errors import BadImageError
-from patina.pipeline.format.layout import SHARDS
-from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.format.layout import ROLES, SHARDS
+from patina.pipeline.format.manifest import SampleRow, read_samples
 from patina.pipeline.recipe.parse import parse_recipe
-from tests.pipeline.making import photos, tiny_recipe
+from tests.pipeline.making import photos, pixels, tiny_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's warnings are theirs
 
@@ -48,34 +57,75 @@ def tars(dataset: Path, pattern: str = "*") -> list[str]:
     return sorted(str(path) for path in (dataset / SHARDS).glob(f"{pattern}.tar"))
 
 
-def test_webdataset_reads_every_sample(dataset: Path) -> None:
-    import webdataset as wds
+def keys_of(rows: Iterable[SampleRow], split: str = "") -> list[str]:
+    return sorted(row.key for row in rows if split in {"", row.split})
 
-    rows = {(row.key, row.degradation): row for row in read_samples(dataset)}
-    seen = set()
-    for sample in wds.WebDataset(tars(dataset), shardshuffle=False, empty_check=False).decode(patina.wds_decoder):
-        fact = sample["json"]
-        row = rows[sample["__key__"].rsplit("/", 1)[-1], fact["degradation"]]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# webdataset
+
+
+def webdataset_of(shards: list[str], **how: Any) -> Any:
+    import webdataset
+
+    return webdataset.WebDataset(shards, **{"shardshuffle": False, "empty_check": False} | how)
+
+
+def test_webdataset_reads_every_sample(dataset: Path) -> None:
+    rows = {row.key: row for row in read_samples(dataset)}
+    seen = []
+    for sample in webdataset_of(tars(dataset)).decode(patina.wds_decoder):
+        row = rows[sample["__key__"]]
         lq = sample.get("png", sample.get("jpg"))
         gt = sample.get("gt.png", sample.get("gt.jpg"))
         assert lq.shape == gt.shape == (row.height, row.width, 3)
         assert sample["txt"] == row.caption
+        assert sample["json"]["degradation"] == row.degradation
         assert ("mask.png" in sample) == (row.degradation == "uncompleted")
-        seen.add((row.key, row.degradation))
-    assert seen == set(rows)
+        seen.append(row.key)
+    assert sorted(seen) == sorted(rows)
+
+
+def test_more_workers_than_shards_read_every_sample_once(dataset: Path) -> None:
+    from torch.utils.data import DataLoader
+
+    shards = tars(dataset, "train-*-noisy")
+    loader = DataLoader(webdataset_of(shards), batch_size=None, num_workers=len(shards) + 2)
+    rows = [row for row in read_samples(dataset) if row.shard in {Path(path).name for path in shards}]
+    assert sorted(sample["__key__"] for sample in loader) == keys_of(rows)
+
+
+def test_two_nodes_read_every_sample_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import webdataset
+
+    seen: list[str] = []
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        part = webdataset_of(tars(dataset, "train-*"), nodesplitter=webdataset.split_by_node)
+        keys = [sample["__key__"] for sample in part]
+        assert 0 < len(keys)
+        seen += keys
+    assert sorted(seen) == keys_of(read_samples(dataset), "train")
+
+
+def test_samples_of_one_shard_stack_into_batches(dataset: Path) -> None:
+    """`.batched()` expects the same members in every sample of a batch."""
+    shards = tars(dataset, "train-*-uncompleted")
+    rows = [row for row in read_samples(dataset) if row.shard in {Path(path).name for path in shards}]
+    keys = [key for path in shards for batch in webdataset_of([path]).batched(8) for key in batch["__key__"]]
+    assert sorted(keys) == keys_of(rows)
 
 
 def test_truth_maps_keep_their_values_in_webdataset(tmp_path: Path) -> None:
-    import webdataset as wds
-
     photos(tmp_path / "photos", 2)
     words: dict[str, Any] = {"hazy": {}, "uncompleted": {}, "hazy+noisy": {"steps": True}}
     out = tmp_path / "out"
     build(tiny_recipe(tmp_path, degradations=words), out)
-    stored = {(row.key, row.degradation): patina.read_members(out, row) for row in read_samples(out)}
+    stored = {row.key: patina.read_members(out, row) for row in read_samples(out)}
     kinds = set()
-    for sample in wds.WebDataset(tars(out), shardshuffle=False, empty_check=False).decode(patina.wds_decoder):
-        members = stored[sample["__key__"].rsplit("/", 1)[-1], sample["json"]["degradation"]]
+    for sample in webdataset_of(tars(out)).decode(patina.wds_decoder):
+        members = stored[sample["__key__"]]
         for name, body in members.items():
             if not name.endswith(".png"):
                 continue
@@ -93,6 +143,28 @@ def test_what_is_no_image_is_no_image(name: str) -> None:
         patina.wds_decoder(name, b"no image")
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# datasets
+
+
+def expect_stored(dataset: Path, found: Iterable[Mapping[str, Any]], rows: list[SampleRow]) -> None:
+    """Every row once, with its own caption, and its own images by their values."""
+    told = {row.key: row for row in rows}
+    seen = []
+    for row in found:
+        key = row["__key__"].rsplit("/", 1)[-1]
+        members = patina.read_members(dataset, told[key])
+        assert row["txt"] == told[key].caption
+        for names in ROLES.values():
+            (name,) = [name for name in names if row.get(name) is not None]
+            assert np.array_equal(np.asarray(row[name]), pixels(members[name])), f"{key}.{name}"
+        mask = row.get("mask.png")
+        assert (mask is not None) == ("mask.png" in members)
+        assert mask is None or np.array_equal(np.asarray(mask), pixels(members["mask.png"]))
+        seen.append(key)
+    assert sorted(seen) == sorted(told)
+
+
 @pytest.mark.parametrize("config", ["default", "noisy", "jpeg-compressed", "uncompleted", "hazy"])
 def test_datasets_reads_the_folder_and_every_row_has_one_lq_and_one_gt(
     dataset: Path, config: str, tmp_path: Path
@@ -102,58 +174,115 @@ def test_datasets_reads_the_folder_and_every_row_has_one_lq_and_one_gt(
     datasets.disable_progress_bars()
     rows = [r for r in read_samples(dataset) if config in {"default", r.degradation}]
     loaded = datasets.load_dataset(str(dataset), config, cache_dir=str(tmp_path))
-    assert {split: len(part) for split, part in loaded.items()} == {
-        split: sum(r.split == split for r in rows) for split in {r.split for r in rows}
-    }
-    for part in loaded.values():
+    assert {str(split) for split in loaded} == {row.split for row in rows}
+    for split, part in loaded.items():
+        expect_stored(dataset, part, [row for row in rows if row.split == split])
         for row in part:
-            assert sum(row[name] is not None for name in ("png", "jpg")) == 1
-            assert sum(row[name] is not None for name in ("gt.png", "gt.jpg")) == 1
             fact = row["json"]
             assert row["txt"] == fact["caption"]
             assert isinstance(json.loads(fact["params"]), dict)
             assert (row["png"] or row["jpg"]).size == (fact["width"], fact["height"])
-            assert (row["mask.png"] is not None) == (fact["degradation"] == "uncompleted")
 
 
-def test_open_clips_own_loader_reads_lq_and_caption(dataset: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from patina.captioning.torchvision_ops import ensure_torchvision
+def test_datasets_reads_files_that_are_named(dataset: Path, tmp_path: Path) -> None:
+    import datasets
 
-        ensure_torchvision()
-        import open_clip
-        from open_clip.transform import image_transform
-        from open_clip_train import data
-
-    # open_clip 3.3 was written before webdataset marked the ends of shards; it meets the mark as a sample without name.
-    expander = functools.partial(data.tar_file_expander, eof_value=None)
-    original, data.tar_file_expander = data.tar_file_expander, expander
-    try:
-        count = sum(row.split == "train" for row in read_samples(dataset))
-        options = Namespace(
-            train_data=f"{dataset / SHARDS}/{{{','.join(Path(t).stem for t in tars(dataset, 'train-*'))}}}.tar",
-            train_data_upsampling_factors=None,
-            train_num_samples=count,
-            dataset_resampled=False,
-            seed=0,
-            batch_size=1,
-            workers=1,
-            world_size=1,
-        )
-        loader = data.get_wds_dataset(
-            options, image_transform(32, is_train=True), is_train=True, tokenizer=open_clip.get_tokenizer("ViT-B-32")
-        ).dataloader
-        batches = list(loader)
-    finally:
-        data.tar_file_expander = original
-    assert len(batches) == count
-    image, text = batches[0]
-    assert tuple(image.shape) == (1, 3, 32, 32)
-    assert tuple(text.shape) == (1, 77)
+    files = {"data_files": {"train": f"{SHARDS}/train-*-uncompleted.tar"}}
+    loaded = datasets.load_dataset(str(dataset), **files, split="train", cache_dir=str(tmp_path))
+    rows = [row for row in read_samples(dataset) if (row.split, row.entry) == ("train", "uncompleted")]
+    expect_stored(dataset, loaded, rows)
 
 
-def test_sizes_json_is_what_open_clip_expects(dataset: Path) -> None:
-    sizes = json.loads((dataset / SHARDS / "sizes.json").read_text())
-    assert sizes.keys() == {Path(t).name for t in tars(dataset)}
-    assert sum(sizes.values()) == len(read_samples(dataset))
+def test_datasets_reads_one_degradation_without_the_card(dataset: Path, tmp_path: Path) -> None:
+    import datasets
+
+    rows = [row for row in read_samples(dataset) if (row.split, row.entry) == ("train", "uncompleted")]
+    for shard in sorted({row.shard for row in rows}):
+        shutil.copy(dataset / SHARDS / shard, tmp_path)
+    files = {"train": str(tmp_path / "train-*.tar")}
+    loaded = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    expect_stored(dataset, loaded, rows)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_datasets_shuffles_both_ways(dataset: Path, tmp_path: Path, streaming: bool) -> None:
+    import datasets
+
+    rows = [row for row in read_samples(dataset) if row.split == "train"]
+    loaded = datasets.load_dataset(str(dataset), split="train", streaming=streaming, cache_dir=str(tmp_path))
+    mixed = loaded.shuffle(seed=1, buffer_size=8) if streaming else loaded.shuffle(seed=1)
+    expect_stored(dataset, mixed, rows)
+
+
+def test_datasets_resumes_a_stream(dataset: Path) -> None:
+    import datasets
+
+    def stream() -> Any:
+        return datasets.load_dataset(str(dataset), split="train", streaming=True)
+
+    whole = [row["__key__"] for row in stream()]
+    assert len(whole) == len(keys_of(read_samples(dataset), "train"))
+    for stop in (1, 5, len(whole) - 1):
+        begun = stream()
+        parts = iter(begun)
+        first = [next(parts)["__key__"] for _ in range(stop)]
+        again = stream()
+        again.load_state_dict(begun.state_dict())
+        assert first + [row["__key__"] for row in again] == whole
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# open_clip
+
+LISTENER = Path(__file__).parents[3] / "benchmarks" / "readers" / "scripts" / "open_clip_listener.py"
+"""open_clip's training with its loader's output written down, nothing of the loader touched."""
+
+
+def commands_of(dataset: Path) -> str:
+    """What the card prints for open_clip."""
+    found = re.search(r"```sh\n([^`]*open_clip_train[^`]*)```", (dataset / "README.md").read_text("utf-8"))
+    assert found
+    return found[1]
+
+
+def words_of(dataset: Path) -> list[str]:
+    """The words behind `python -m open_clip_train.main` in the card."""
+    text = commands_of(dataset).replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if line.startswith("python -m open_clip_train.main ")]
+    return shlex.split(line.replace("FOLDER", str(dataset)))[3:]
+
+
+def test_the_card_names_every_shard_of_a_split_and_their_samples_for_open_clip(dataset: Path) -> None:
+    from webdataset.shardlists import expand_urls
+
+    words = words_of(dataset)
+    found = expand_urls(words[words.index("--train-data") + 1])
+    assert sorted(found) == tars(dataset, "train-*")
+    assert len({row.entry for row in read_samples(dataset) if row.split == "train"}) > 1
+    assert int(words[words.index("--train-num-samples") + 1]) == len(keys_of(read_samples(dataset), "train"))
+
+
+@pytest.mark.slow
+def test_open_clip_trains_by_the_command_of_the_card(dataset: Path, tmp_path: Path) -> None:
+    """With webdataset 1.0 it cannot, whatever the dataset: it takes the mark behind each shard for a sample."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from patina.captioning.torchvision_ops import ensure_torchvision\nensure_torchvision()\n"
+    )
+    root = Path(patina.__file__).parents[1]
+    paths = os.pathsep.join([str(tmp_path), str(root)])
+    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", str(tmp_path / "logs")]
+    done = subprocess.run(
+        [sys.executable, str(LISTENER), *words_of(dataset), *short],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths, "HEARD": str(tmp_path / "heard")},
+        check=False,
+    )
+    if int(version("webdataset").split(".")[0]) >= 1:
+        errors = re.findall(r"^\w*Error\b.*$", done.stderr, re.MULTILINE)
+        assert errors and errors[-1] == "KeyError: 'fname'"
+        assert "pip install 'webdataset==0.2.86'" in commands_of(dataset)
+    else:
+        assert done.returncode == 0, done.stderr[-2000:]
+        heard = Counter((tmp_path / "heard").read_text().splitlines())
+        assert len(heard) == heard.total() == len(keys_of(read_samples(dataset), "train"))

@@ -1,0 +1,85 @@
+"""webdataset on the shards as they are: pairs, captions, truth maps; many workers; two nodes."""
+
+from __future__ import annotations
+
+import os
+
+import webdataset
+from common import Check, decoded, run
+from torch.utils.data import DataLoader
+
+
+SPARSE = {} if webdataset.__version__.startswith("0.2") else {"empty_check": False}
+"""Lets a worker be that gets no shard; 0.2 always lets it."""
+
+
+def decode(name: str, data: bytes):
+    """Images by Pillow, which keeps 16 bits; None leaves all else to webdataset."""
+    return decoded(data) if name.endswith((".png", ".jpg")) else None
+
+
+def sample_of(found: dict) -> dict:
+    members = {name: body for name, body in found.items() if not name.startswith("__")}
+    return {"key": found["__key__"], "caption": members["txt"], "members": members}
+
+
+def main(check: Check) -> None:
+    shards = check.tars("train")
+    # how
+    samples = webdataset.WebDataset(shards, shardshuffle=False, **SPARSE).decode(decode)
+    # end
+    check.samples_equal([sample_of(found) for found in samples], check.of("train"), "train")
+    spread(check, samples)
+    many = webdataset.WebDataset(shards, shardshuffle=100, seed=1, **SPARSE).shuffle(50).decode(decode)
+    check.keys([found["__key__"] for found in many], check.of("train"), "shuffled")
+    nodes(check, shards)
+    grouped(check)
+    mind(check)
+
+
+def spread(check: Check, samples: webdataset.WebDataset) -> None:
+    workers = len(check.tars("train")) + 3
+    loader = DataLoader(samples, batch_size=None, num_workers=workers)
+    check.keys([found["__key__"] for found in loader], check.of("train"), f"{workers} workers for {workers - 3} shards")
+
+
+def nodes(check: Check, shards: list[str]) -> None:
+    counts, keys = [], []
+    for rank in range(2):
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
+        data = webdataset.WebDataset(
+            shards, shardshuffle=False, nodesplitter=webdataset.split_by_node, **SPARSE
+        )
+        got = [found["__key__"] for found in data]
+        counts.append(len(got))
+        keys += got
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "1"}
+    check.keys(keys, check.of("train"), f"two nodes ({counts[0]} and {counts[1]})")
+
+
+def grouped(check: Check) -> None:
+    """Batches of one degradation, whose samples have the same members."""
+    shards = check.tars_of("train", "hazy")
+    batches = webdataset.WebDataset(shards, shardshuffle=False, **SPARSE).batched(4)
+    keys = [key for batch in batches for key in batch["__key__"]]
+    check.keys(keys, check.of("train", "hazy"), "`.batched()`")
+
+
+def mind(check: Check) -> None:
+    shards = check.tars_of("train", "hazy")
+    first = next(iter(webdataset.WebDataset(shards, shardshuffle=False).decode("pil")))
+    raw = next(iter(webdataset.WebDataset(shards, shardshuffle=False)))
+    import numpy
+
+    name = "transmission.png"
+    clipped, whole = numpy.asarray(first[name]), decoded(raw[name])
+    if clipped.dtype != whole.dtype or not numpy.array_equal(clipped, whole):
+        mean = float(whole.mean() / 65535)
+        seen = float(numpy.asarray(clipped, float)[..., :3].mean() / 255)
+        check.mind(
+            f"its own decoders (`pil`, `rgb8`, `torchrgb`) clip maps of 16 bits at 255: a transmission of {mean:.3f} "
+            f"reads as {seen:.3f}; decode with `patina.wds_decoder`, or as in the code below"
+        )
+
+
+run(main, "webdataset")
