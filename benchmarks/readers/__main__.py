@@ -77,11 +77,16 @@ def _run(reader: Reader, environments: Path, folder: Path) -> dict[str, Any]:
         script = str(SCRIPTS / f"read_{reader.script}.py")
         paths = map(str, (folder / "out", folder / "exports", folder / "truth.json", scratch))
         lonely = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        quiet = {"HF_HUB_OFFLINE": "1", "HOME": scratch, "DATACHAIN_ROOT_DIR": scratch, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        quiet = {
+            "HF_HUB_OFFLINE": "1",
+            "HOME": scratch,
+            "DATACHAIN_ROOT_DIR": scratch,
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
         try:
             done = subprocess.run(
                 [python, script, *paths, *reader.words],
-                capture_output=True, text=True, timeout=SECONDS, env=lonely | quiet, cwd=scratch,
+                capture_output=True, check=False, text=True, timeout=SECONDS, env=lonely | quiet, cwd=scratch,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return {"versions": {}, "shown": [], "mind": [], "wrong": [f"did not end within {SECONDS} seconds"]}

@@ -30,8 +30,16 @@ ENVIRONMENTS = {
     "streaming": Environment(("mosaicml-streaming==0.13.0",)),
     "webshart": Environment(("webshart==0.4.6",)),
     "tables": Environment(
-        ("ray[data]==2.60.0", "dask[dataframe]==2026.8.0", "duckdb==2.0.1", "polars==2.1.0", "pyarrow==26.0.1")
-        + ("pylance==14.0.2", "numpy==2.4.6", "pillow==13.0.0"),
+        (
+            "ray[data]==2.60.0",
+            "dask[dataframe]==2026.8.0",
+            "duckdb==2.0.1",
+            "polars==2.1.0",
+            "pyarrow==26.0.1",
+            "pylance==14.0.2",
+            "numpy==2.4.6",
+            "pillow==13.0.0",
+        ),
         torch=False,
     ),
     "datachain": Environment(("datachain==0.62.0", "numpy==2.4.6", "pillow==13.0.0"), torch=False),
@@ -95,7 +103,9 @@ def make(folder: Path, name: str) -> None:
 def _mend_torchvision(folder: Path) -> None:
     """Where pip found a torch of one build and a torchvision of another, readers that import the latter would not even
     start; none of them uses its operators. A torchvision that can be imported is left as it is."""
-    done = subprocess.run([python_of(folder, TORCH), "-c", "import torchvision"], capture_output=True, text=True)
+    done = subprocess.run(
+        [python_of(folder, TORCH), "-c", "import torchvision"], capture_output=True, check=False, text=True
+    )
     if "torchvision::nms does not exist" in done.stderr:
         (_site(folder, TORCH) / "sitecustomize.py").write_text(OPERATORS)
     elif done.returncode:
@@ -103,12 +113,14 @@ def _mend_torchvision(folder: Path) -> None:
 
 
 def _site(folder: Path, name: str) -> Path:
-    return (folder / name / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages").resolve()
+    return (
+        folder / name / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    ).resolve()
 
 
 def _run(command: list[str]) -> None:
     quiet = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     quiet.pop("PYTHONPATH", None)
-    done = subprocess.run(command, capture_output=True, text=True, env=quiet)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, env=quiet)
     if done.returncode:
         raise InstallError(" ".join(done.stderr.strip().splitlines()[-3:]))

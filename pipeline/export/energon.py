@@ -75,8 +75,8 @@ class Energon:
         """Begin an export into `folder`. Raises ExportError for a dataset in whose shards a key can stand twice."""
         if view.manifest.schema < UNIQUE_KEYS:
             raise ExportError(
-                f"{view.folder}: energon expects keys that are unique in the dataset, and this one has the stored format "
-                f"{view.manifest.schema}, where the samples of a photograph share one; `patina build` writes it anew"
+                f"{view.folder}: energon expects keys that are unique in the dataset, and in the stored format "
+                f"{view.manifest.schema} the samples of a photograph share one; `patina build` writes it anew"
             )
         return _Writer(folder, view)
 

@@ -19,6 +19,7 @@ import tomli_w
 from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
 from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.format.sample_schema import FIELDS, Field
+from patina.pipeline.format.shard_patterns import shard_patterns
 from patina.pipeline.format.statistics import BATCHES, Statistics
 from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
 from patina.pipeline.redaction import without_secrets
@@ -269,11 +270,7 @@ def _loading(manifest: Manifest) -> list[str]:
     first = next((s.split for s in manifest.shards if s.split == "train"), manifest.shards[0].split)
     shards = [s for s in manifest.shards if s.split == first]
     name = shards[0].degradation
-    same = [s for s in shards if s.degradation == name]
-    low, high = same[0].bucket, same[-1].bucket
-    whole = [s.bucket for s in same] == list(range(low, high + 1)) and low < high
-    number = f"{{{low:04d}..{high:04d}}}" if whole else f"{low:04d}"
-    count = sum(s.count for s in same) if whole else same[0].count
+    patterns = "::".join(f"FOLDER/{SHARDS}/{pattern}" for pattern in shard_patterns(shards))
     return [
         "## How to load it",
         "",
@@ -307,8 +304,11 @@ def _loading(manifest: Manifest) -> list[str]:
         "```",
         "",
         "```sh",
-        f"python -m open_clip_train.main --dataset-type webdataset --train-num-samples {count} \\",
-        f'    --train-data "FOLDER/{SHARDS}/{first}-{number}-{name}.tar" --model ViT-B-32',
+        "# open_clip's loader stops at the marks that webdataset 1.0 sets behind each shard: KeyError 'fname'.",
+        "pip install 'open_clip_torch[training]==3.3.0' 'webdataset==0.2.86'",
+        "python -m open_clip_train.main --dataset-type webdataset "
+        f"--train-num-samples {sum(s.count for s in shards)} \\",
+        f'    --train-data "{patterns}" --model ViT-B-32',
         "```",
         "",
     ]

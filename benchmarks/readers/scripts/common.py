@@ -78,7 +78,9 @@ class Check:
     def keys(self, found: list[str], expected: dict[str, dict], what: str) -> None:
         """Every sample once, none besides."""
         once = sorted(found) == sorted(expected)
-        self.expect(once, f"{what}: {len(found)} samples, each once" if once else f"{what}: {_difference(found, expected)}")
+        self.expect(
+            once, f"{what}: {len(found)} samples, each once" if once else f"{what}: {_difference(found, expected)}"
+        )
 
     def samples_equal(self, found: list[dict], expected: dict[str, dict], what: str) -> None:
         """Every sample once, each with its own caption and images.
@@ -134,4 +136,6 @@ def run(main: Callable[[Check], None], *packages: str) -> None:
     except Exception as error:  # told in the table, and with its lines on stderr
         traceback.print_exc()
         check.wrong.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-    print("\n" + json.dumps({"versions": check.versions, "shown": check.shown, "mind": check.minds, "wrong": check.wrong}))
+    print(
+        "\n" + json.dumps({"versions": check.versions, "shown": check.shown, "mind": check.minds, "wrong": check.wrong})
+    )

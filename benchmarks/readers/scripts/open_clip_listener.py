@@ -1,4 +1,4 @@
-"""open_clip's training, and what its loader gives: `python open_clip_listener.py` takes what open_clip_train.main takes.
+"""open_clip's training, and what its loader gives; takes what `python -m open_clip_train.main` takes.
 
 Nothing of what reads is touched. Images are resized as in evaluation, so that they can be told from one another; what
 the loader gives in an epoch is written to the file that HEARD names; and the model is trained on the first batch alone.
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 
 def told(image, tokens) -> list:
@@ -28,7 +29,7 @@ class Heard:
 
     def __iter__(self) -> Iterator:
         batches = []
-        with open(os.environ["HEARD"], "w") as file:
+        with Path(os.environ["HEARD"]).open("w") as file:
             for images, texts in self.loader:
                 batches = batches or [(images, texts)]
                 for image, tokens in zip(images, texts, strict=True):

@@ -7,7 +7,7 @@ import os
 os.environ["DATACHAIN_ROOT_DIR"] = os.environ.get("DATACHAIN_ROOT_DIR", "/nonexistent")
 
 import datachain
-from common import GT, LQ, Check, bytes_digest, run
+from common import LQ, Check, bytes_digest, run
 
 
 def main(check: Check) -> None:
@@ -41,12 +41,15 @@ def tars(check: Check, folder: str) -> None:
     from datachain.lib.webdataset import process_webdataset
     from datachain.lib.webdataset_laion import WDSLaion
 
-    rows = datachain.read_storage(f"{folder}/shards/", type="binary").settings(cache=False).gen(
-        sample=process_webdataset(spec=WDSLaion), params="file"
+    rows = (
+        datachain.read_storage(f"{folder}/shards/", type="binary")
+        .settings(cache=False)
+        .gen(sample=process_webdataset(spec=WDSLaion), params="file")
     )
     count = rows.count()
-    check.mind(f"`process_webdataset` makes {count} rows of {len(check.samples)} samples: it cuts names at the last dot")
+    check.mind(
+        f"`process_webdataset` makes {count} rows of {len(check.samples)} samples: it cuts names at the last dot"
+    )
 
 
-assert GT
 run(main, "datachain")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+from pathlib import Path
 
 from common import Check, run
 from read_records import sample_of
@@ -52,8 +53,7 @@ def written(check: Check, folder: str) -> None:
     """The same records through its own writer give the same files."""
     clean_stale_shared_memory()
     rows = StreamingDataset(local=f"{folder}/train", shuffle=False, batch_size=1)
-    with open(f"{folder}/train/index.json") as file:
-        shard = json.load(file)["shards"][0]
+    shard = json.loads(Path(folder, "train", "index.json").read_text())["shards"][0]
     columns = dict(zip(shard["column_names"], shard["column_encodings"], strict=True))
     out = str(check.scratch / "own")
     with MDSWriter(out=out, columns=columns) as writer:

@@ -6,6 +6,7 @@ import sys
 
 from common import GT, LQ, Check, bytes_digest, run
 
+
 def by_dask(check: Check) -> None:
     folder, exported = str(check.dataset), str(check.exports / "parquet")
     import dask.dataframe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 
 import pyarrow.parquet
 import torchdata.nodes
@@ -24,7 +25,7 @@ class Samples(Dataset):
 
     def __getitem__(self, number: int) -> dict:
         row = self.rows[number]
-        with open(f"{self.folder}/shards/{row['shard']}", "rb") as file:
+        with Path(self.folder, "shards", row["shard"]).open("rb") as file:
             file.seek(row["offset"])
             packed = io.BytesIO(file.read(row["size"]))
         with tarfile.open(fileobj=packed) as tar:

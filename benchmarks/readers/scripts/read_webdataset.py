@@ -8,7 +8,6 @@ import webdataset
 from common import Check, decoded, run
 from torch.utils.data import DataLoader
 
-
 SPARSE = {} if webdataset.__version__.startswith("0.2") else {"empty_check": False}
 """Lets a worker be that gets no shard; 0.2 always lets it."""
 
@@ -47,9 +46,7 @@ def nodes(check: Check, shards: list[str]) -> None:
     counts, keys = [], []
     for rank in range(2):
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
-        data = webdataset.WebDataset(
-            shards, shardshuffle=False, nodesplitter=webdataset.split_by_node, **SPARSE
-        )
+        data = webdataset.WebDataset(shards, shardshuffle=False, nodesplitter=webdataset.split_by_node, **SPARSE)
         got = [found["__key__"] for found in data]
         counts.append(len(got))
         keys += got

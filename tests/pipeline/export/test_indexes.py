@@ -149,7 +149,7 @@ def test_energon_is_refused_a_dataset_whose_keys_can_stand_twice(dataset: Path, 
     manifest = load_manifest(dataset)
     assert manifest is not None
     former = View(dataset, replace(manifest, schema=2), manifest.shards)
-    with pytest.raises(ExportError, match="stored format 2.*`patina build` writes it anew"):
+    with pytest.raises(ExportError, match=r"stored format 2 .*`patina build` writes it anew"):
         Energon().open(tmp_path / "x", former)
     assert not list(tmp_path.iterdir())
 

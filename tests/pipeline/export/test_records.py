@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def records_of(path: Path, description: bytes = b"") -> list[bytes]:
     assert data[begin : begin + len(description)] == description
     assert places[0] == begin + len(description)
     assert places[-1] == len(data)
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 def read_mds(folder: Path) -> list[dict[str, bytes]]:
@@ -131,7 +132,9 @@ def test_every_sample_is_a_record_of_its_stored_bytes(
 
 def test_a_shard_of_mosaicml_by_hand(tmp_path: Path) -> None:
     """Byte for byte what MDSWriter of mosaicml-streaming 0.13 writes for columns `a` (str) and `b` (bytes)."""
-    about = json.dumps(mds.described(["a", "b"], 1000) | {"column_encodings": ["str", "bytes"]}, sort_keys=True).encode()
+    about = json.dumps(
+        mds.described(["a", "b"], 1000) | {"column_encodings": ["str", "bytes"]}, sort_keys=True
+    ).encode()
     shards = Chunks(tmp_path, about, 1000, "shard.{:05d}.mds".format)
     for text, data in ((b"one", b"\0\1"), (b"", b"xyz")):
         shards.add(packed([text, data]), "key")
@@ -162,7 +165,7 @@ def test_a_record_that_32_bits_cannot_place_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(chunks, "WIDEST", 100)
     files = Chunks(tmp_path, b"", 50, "{}".format)
     files.add(b"x" * 87, "fits")
-    with pytest.raises(ExportError, match="longer-key: .* found 88 bytes; export with --to parquet"):
+    with pytest.raises(ExportError, match=r"longer-key: .* found 88 bytes; export with --to parquet"):
         files.add(b"x" * 88, "longer-key")
 
 

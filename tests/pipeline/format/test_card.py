@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from braceexpand import braceexpand
 from markdown_it import MarkdownIt
 
 from patina.pipeline.builder.build import build
@@ -194,12 +195,9 @@ def test_its_command_names_shards_that_are_there(dataset: Path) -> None:
     (block,) = code(parts(dataset)[1], "sh")
     found = re.search(r'"FOLDER/(shards/[^"]+)"', block)
     assert found is not None
-    first, _, rest = found.group(1).partition("{")
-    if rest:
-        low, high, tail = re.fullmatch(r"(\d+)\.\.(\d+)\}(.*)", rest).groups()  # type: ignore[union-attr]
-        names = [f"{first}{i:04d}{tail}" for i in range(int(low), int(high) + 1)]
-    else:
-        names = [first]
+    patterns = found.group(1).replace("FOLDER/", "").split("::")
+    names = [name for pattern in patterns for name in braceexpand(pattern)]
+    assert len(names) == len(set(names)) > 1
     assert all((dataset / name).is_file() for name in names)
     told = re.search(r"--train-num-samples (\d+)", block)
     assert told is not None

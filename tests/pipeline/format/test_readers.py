@@ -104,7 +104,7 @@ def test_two_nodes_read_every_sample_once(dataset: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("WORLD_SIZE", "2")
         part = webdataset_of(tars(dataset, "train-*"), nodesplitter=webdataset.split_by_node)
         keys = [sample["__key__"] for sample in part]
-        assert 0 < len(keys)
+        assert len(keys) > 0
         seen += keys
     assert sorted(seen) == keys_of(read_samples(dataset), "train")
 
@@ -270,7 +270,7 @@ def test_open_clip_trains_by_the_command_of_the_card(dataset: Path, tmp_path: Pa
     )
     root = Path(patina.__file__).parents[1]
     paths = os.pathsep.join([str(tmp_path), str(root)])
-    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", str(tmp_path / "logs")]
+    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", "none"]
     done = subprocess.run(
         [sys.executable, str(LISTENER), *words_of(dataset), *short],
         capture_output=True,
@@ -281,7 +281,7 @@ def test_open_clip_trains_by_the_command_of_the_card(dataset: Path, tmp_path: Pa
     if int(version("webdataset").split(".")[0]) >= 1:
         errors = re.findall(r"^\w*Error\b.*$", done.stderr, re.MULTILINE)
         assert errors and errors[-1] == "KeyError: 'fname'"
-        assert "pip install 'webdataset==0.2.86'" in commands_of(dataset)
+        assert "'webdataset==0.2.86'" in commands_of(dataset)
     else:
         assert done.returncode == 0, done.stderr[-2000:]
         heard = Counter((tmp_path / "heard").read_text().splitlines())
