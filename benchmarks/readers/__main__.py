@@ -62,10 +62,11 @@ def read(reader: Reader, environments: Path, folder: Path) -> dict[str, Any]:
         make(environments, reader.environment)
     except InstallError as error:
         wanted = ", ".join(ENVIRONMENTS[reader.environment].packages)
-        result = {"versions": {}, "shown": [], "mind": [], "wrong": [f"not run: {wanted} cannot be installed: {error}"]}
+        why = f"{wanted} cannot be installed: {error}"
+        result = {"versions": {}, "shown": [], "mind": [], "wrong": [why], "not run": True}
     else:
         result = _run(reader, environments, folder)
-    print("wrong" if result["wrong"] else "right")
+    print("wrong" if result["wrong"] else "right" if result["shown"] else "cannot")
     for line in (*result["shown"], *(f"mind: {m}" for m in result["mind"]), *(f"WRONG: {w}" for w in result["wrong"])):
         print(f"    {line}")
     return result

@@ -41,6 +41,7 @@ def page(results: Mapping[str, Mapping[str, Any]], truth: Mapping[str, Any]) -> 
 def _row(reader: Reader, result: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items()) or "GNU tar"
     right = "**wrong**" if result["wrong"] else "yes" if result["shown"] else "no, see below"
+    right = "not run" if result.get("not run") else right
     shown = "; ".join(dict.fromkeys(result["wrong"] or result["shown"])).replace("|", "\\|")
     return f"| {reader.name} | {versions} | {reader.on} | {right} | {shown or '–'} |"
 

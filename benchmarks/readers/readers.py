@@ -55,6 +55,6 @@ READERS = (
     Reader("webshart", "`--to webshart`", "webshart", "webshart"),
     Reader("litdata", "`--to litdata`", "litdata", "litdata"),
     Reader("mosaicml-streaming", "`--to mds`", "streaming", "streaming"),
-    Reader("datachain", "tables as they are, and `--to parquet`", "datachain", "datachain"),
+    Reader("datachain", "as it is", "datachain", "datachain"),
     Reader("tar", "as it is", "tables", "tar"),
 )

@@ -1,7 +1,8 @@
 """open_clip's training, and what its loader gives; takes what `python -m open_clip_train.main` takes.
 
 Nothing of what reads is touched. Images are resized as in evaluation, so that they can be told from one another; what
-the loader gives in an epoch is written to the file that HEARD names; and the model is trained on the first batch alone.
+the loader gives in an epoch is written to the file that HEARD names; and no batch goes on to the model, one step of
+which takes a CPU twenty seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def told(image, tokens) -> list:
 
 
 class Heard:
-    """A loader that writes down what it gives, and hands on the first batch."""
+    """A loader that writes down what it would give, and gives nothing."""
 
     def __init__(self, loader) -> None:
         self.loader = loader
@@ -28,13 +29,11 @@ class Heard:
         return getattr(self.loader, name)
 
     def __iter__(self) -> Iterator:
-        batches = []
         with Path(os.environ["HEARD"]).open("w") as file:
             for images, texts in self.loader:
-                batches = batches or [(images, texts)]
                 for image, tokens in zip(images, texts, strict=True):
                     file.write(json.dumps(told(image, tokens)) + "\n")
-        yield from batches
+        return iter(())
 
 
 def main() -> None:

@@ -69,7 +69,8 @@ def compare(check: Check, words: list[str], heard: list[list]) -> None:
     counts = Counter(known.get(json.dumps(one), "?") for one in heard)
     entries = {sample["entry"] for sample in chosen.values()}
     once = sorted(counts) == sorted(chosen) and set(counts.values()) == {1}
-    what = f"the command of the card trains on {len(heard)} pairs of {len(entries)} degradations, each once"
+    told_of = f"{len(heard)} pairs of {len(entries)} degradations, each once"
+    what = f"the command of the card starts its training, whose loader gives {told_of}"
     check.expect(once, what if once else f"{len(heard)} heard, {counts['?']} unknown, {len(counts)} of {len(chosen)}")
     if f"--train-num-samples {len(chosen)}" not in " ".join(words):
         check.wrong.append(f"the command names another number than {len(chosen)}")

@@ -43,9 +43,8 @@ def own_decoder(check: Check) -> None:
     try:
         read()
     except Exception as error:  # told in the table
-        check.mind(
-            f"its own decoder: `{type(error).__name__}: {' '.join(str(error).split())[:120]}`; use `decoder=None`"
-        )
+        words = [line.strip() for line in str(error).splitlines() if "Error: " in line] or [type(error).__name__]
+        check.mind(f"its own decoder, for several degradations: `{words[-1][:160]}`; use `decoder=None`")
 
 
 run(main, "ray")

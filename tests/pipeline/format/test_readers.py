@@ -263,7 +263,7 @@ def test_the_card_names_every_shard_of_a_split_and_their_samples_for_open_clip(d
 
 
 @pytest.mark.slow
-def test_open_clip_trains_by_the_command_of_the_card(dataset: Path, tmp_path: Path) -> None:
+def test_open_clips_training_reads_by_the_command_of_the_card(dataset: Path, tmp_path: Path) -> None:
     """With webdataset 1.0 it cannot, whatever the dataset: it takes the mark behind each shard for a sample."""
     (tmp_path / "sitecustomize.py").write_text(
         "from patina.captioning.torchvision_ops import ensure_torchvision\nensure_torchvision()\n"
