@@ -17,9 +17,8 @@ from urllib.parse import urlsplit, urlunsplit
 import tomli_w
 
 from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
-from patina.pipeline.format.manifest import Manifest
+from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import FIELDS, Field
-from patina.pipeline.format.shard_patterns import shard_patterns
 from patina.pipeline.format.statistics import BATCHES, Statistics
 from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
 from patina.pipeline.redaction import without_secrets
@@ -111,6 +110,9 @@ CITATIONS = {
 
 NO_PATHS = frozenset(("pattern", "gt_pattern", "include", "text"))
 """Keys of a recipe whose texts may begin with a slash and are no paths."""
+
+RANKS = (2, 4, 8)
+"""Numbers of ranks for which the card tells the samples of each."""
 
 LISTED = 50
 """Lines of a list at the most."""
@@ -209,7 +211,6 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
     splits = [s for s in SPLITS if any(shard.split == s for shard in manifest.shards)]
     lines = ["configs:"]
     for config in ["default", *degradations]:
-        pattern = "*" if config == "default" else f"????-{config}"
         have = [
             s
             for s in splits
@@ -217,7 +218,10 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
         ]
         lines += [f"- config_name: {config}", "  data_files:"]
         for split in have:
-            lines += [f"  - split: {split}", f"    path: {SHARDS}/{split}-{pattern}.tar"]
+            own = [e for e in manifest.shards if (e.split, e.degradation) == (split, config)]
+            paths = [f"{SHARDS}/{split}-{pattern}" for pattern in _patterns(config, own)]
+            told = [f"    path: {paths[0]}"] if len(paths) == 1 else ["    path:", *(f"    - {path}" for path in paths)]
+            lines += [f"  - split: {split}", *told]
     lines.append("dataset_info:")
     for config in ["default", *degradations]:
         lines += [f"- config_name: {config}", "  features:"]
@@ -229,6 +233,14 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
         lines += _features(FIELDS, "    ")
         lines += [f"  - name: {name}\n    dtype: string" for name in ("__key__", "__url__")]
     return lines
+
+
+def _patterns(config: str, shards: Sequence[ShardEntry]) -> list[str]:
+    """What finds the shards of an entry in a folder, and at an address, where a digest stands before the suffix."""
+    if config == "default":
+        return ["*.tar"]
+    groups = {bool(shard.group) for shard in shards}
+    return [f"????-{config}--*.tar" if grouped else f"????-{config}.*tar" for grouped in sorted(groups)]
 
 
 def _features(fields: Sequence[Field], indent: str) -> list[str]:
@@ -269,8 +281,7 @@ def _loading(manifest: Manifest) -> list[str]:
     """How to read it, in code that runs."""
     first = next((s.split for s in manifest.shards if s.split == "train"), manifest.shards[0].split)
     shards = [s for s in manifest.shards if s.split == first]
-    name = shards[0].degradation
-    patterns = "::".join(f"FOLDER/{SHARDS}/{pattern}" for pattern in shard_patterns(shards))
+    name, count = shards[0].degradation, sum(s.count for s in shards)
     return [
         "## How to load it",
         "",
@@ -306,10 +317,44 @@ def _loading(manifest: Manifest) -> list[str]:
         "```sh",
         "# open_clip's loader stops at the marks that webdataset 1.0 sets behind each shard: KeyError 'fname'.",
         "pip install 'open_clip_torch[training]==3.3.0' 'webdataset==0.2.86'",
-        "python -m open_clip_train.main --dataset-type webdataset "
-        f"--train-num-samples {sum(s.count for s in shards)} \\",
-        f'    --train-data "{patterns}" --model ViT-B-32',
+        f"python -m open_clip_train.main --dataset-type webdataset --train-num-samples {count} \\",
+        f'    --train-data "{_all_of(shards)}" --model ViT-B-32',
         "```",
+        "",
+        *_ranks(manifest),
+    ]
+
+
+def _all_of(shards: Sequence[ShardEntry]) -> str:
+    """All shards of a split, as a shell and open_clip take them in one word: by braces where these name no other, else
+    one after another."""
+    buckets = sorted({s.bucket for s in shards})
+    low, high = buckets[0], buckets[-1]
+    split, numbers = shards[0].split, f"{low:04d}" if low == high else f"{{{low:04d}..{high:04d}}}"
+    ends = {bucket: [s.name.split("-", 2)[2] for s in shards if s.bucket == bucket] for bucket in buckets}
+    same = [end.removesuffix(".tar") for end in ends[low]]
+    if buckets == list(range(low, high + 1)) and all(found == ends[low] for found in ends.values()):
+        entries = same[0] if len(same) == 1 else f"{{{','.join(same)}}}"
+        return f"FOLDER/{SHARDS}/{split}-{numbers}-{entries}.tar"
+    if len(shards) <= LISTED:
+        names = ",".join(s.name.removeprefix(f"{split}-").removesuffix(".tar") for s in shards)
+        return f"FOLDER/{SHARDS}/{split}-{{{names}}}.tar"
+    return f"$(printf '::%s' FOLDER/{SHARDS}/{split}-*.tar | cut -c3-)"
+
+
+def _ranks(manifest: Manifest) -> list[str]:
+    """How many samples each of several ranks gets, as loaders want to know that are to stop side by side."""
+    rows = [["split", *(f"{n} ranks" for n in RANKS)]]
+    for split in SPLITS:
+        counts = [s.count for s in sorted(manifest.shards, key=lambda s: s.name) if s.split == split]
+        if counts:
+            dealt = ([sum(counts[rank::n]) for rank in range(n)] for n in RANKS)
+            rows.append([split, *(", ".join(f"{n:,}" for n in found) for found in dealt)])
+    return [
+        "Where each of n ranks takes every n-th shard by name, `shards[rank::n]`, they get so many samples; let all "
+        "stop at the least of these. For other n, sum up the `count` of the shards in `manifest.json`.",
+        "",
+        *markdown_table(rows),
         "",
     ]
 

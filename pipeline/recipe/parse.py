@@ -16,7 +16,7 @@ from patina.pipeline.errors import RecipeError
 from patina.pipeline.format.layout import SPLITS, why_keys_clash
 from patina.pipeline.format.untrusted import is_text
 from patina.pipeline.recipe import shipped
-from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
+from patina.pipeline.recipe.recipe import Recipe, Split, Storage, Synthesis, Tiles
 from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
 from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.sources import READERS
@@ -66,7 +66,7 @@ def find_recipe(path: Path) -> Recipe:
 
 def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """A recipe from a table as TOML gives it; relative paths start at `folder`. Raises RecipeError."""
-    known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "degradations")
+    known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "storage", "degradations")
     refuse_unknown("the recipe", table, known)
     name = expect_type("name", table.get("name", name), str, "a text")
     seed = expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
@@ -101,6 +101,8 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     split, split_table = construct(
         "[split]", Split, expect_type("split", table.get("split", {}), dict, "a table"), folder
     )
+    asked = expect_type("storage", table.get("storage", {}), dict, "a table")
+    storage, storage_table = construct("[storage]", Storage, asked, folder)
     buckets = _buckets(table.get("buckets", 1))
 
     resolved_table: dict[str, Any] = {
@@ -108,6 +110,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
         "seed": seed,
         "buckets": dict(buckets),
         "split": split_table,
+        "storage": storage_table,
         "sources": list(source_tables),
         "captions": captions_table,
         "degradations": degradation_tables,
@@ -122,7 +125,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
             "the recipe: expected text, found bytes that are no UTF-8, such as those of a folder's name; rename the "
             "folder, or give a link to it"
         )
-    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told)
+    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told, storage)
 
 
 def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:

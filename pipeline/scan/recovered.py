@@ -99,6 +99,14 @@ def recover(degradation: str, name: str, lq: Image, gt: Image) -> Recovered:
     return Recovered(params, {"streaks": streaks, "clipped": np.where(found.clipped, 255, 0).astype(np.uint8)})
 
 
+def unknown_maps(degradation: str, height: int, width: int) -> dict[str, Map]:
+    """The truth maps that a pair of that label may have, saying that nothing is known: `streaks` of at least 0, which
+    is a lower bound everywhere. No layer that is recovered looks so."""
+    if degradation != "rainy":
+        return {}
+    return {"streaks": np.zeros((height, width), np.uint16), "clipped": np.full((height, width), 255, np.uint8)}
+
+
 def reside_parameters(file_name: str) -> dict[str, float]:
     """Airlight A (0.8..1) and β (0.04..0.2 per unit of the set's own depth) from a name of RESIDE's OTS, SOTS outdoor
     or RESIDE-6k, such as `0025_0.8_0.1.jpg`; empty for every other name.

@@ -66,10 +66,17 @@ class Check:
         """The shards as they are, sorted by name."""
         return sorted(str(path) for path in (self.dataset / "shards").glob(f"{split}-*.tar"))
 
-    def tars_of(self, split: str, entry: str) -> list[str]:
-        """The shards of one degradation, sorted by name."""
-        names = {sample["shard"] for sample in self.of(split, entry).values()}
-        return [str(self.dataset / "shards" / name) for name in sorted(names)]
+    def kinds(self, split: str) -> dict[str, list[str]]:
+        """The shards of a split by what their names end in, behind split and bucket: samples are alike in each."""
+        found: dict[str, list[str]] = {}
+        for path in self.tars(split):
+            found.setdefault(Path(path).name.split("-", 2)[2], []).append(path)
+        return found
+
+    def in_shards(self, paths: list[str]) -> dict[str, dict]:
+        """The samples of some shards, by key."""
+        names = {Path(path).name for path in paths}
+        return {key: sample for key, sample in self.samples.items() if sample["shard"] in names}
 
     def expect(self, truth: bool, what: str) -> None:
         """Note `what` as shown, or as wrong."""

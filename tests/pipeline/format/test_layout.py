@@ -84,11 +84,14 @@ def test_a_members_name_fits_into_a_tars_header() -> None:
 
 def test_names_of_shards_are_told_from_others() -> None:
     assert shard_name("train", "low-light+hazy", 3) == "train-0003-low-light+hazy.tar"
-    assert shard_name("train", "noisy", 3, 2) == "train-noisy-0003.tar"
-    for name in ("train-0003-noisy.tar", "val-12345-a+b-c.tar", "test-noisy-0003.tar"):
-        assert SHARD.fullmatch(name)
-    for name in ("train-03-noisy.tar", "train-0003-.tar", "train-0003-a--b.tar", "x-0003-a.tar", "train-0003-a/b.tar"):
-        assert not SHARD.fullmatch(name)
+    assert shard_name("train", "noisy", 3, schema=2) == "train-noisy-0003.tar"
+    assert shard_name("train", "noisy", 3, "gt-jpg") == "train-0003-noisy--gt-jpg.tar"
+    right = "train-0003-noisy.tar val-12345-a+b-c.tar test-noisy-0003.tar val-0003-a--jpg.tar val-0003-a--lq-jpg.tar"
+    wrong = "train-03-a.tar train-0003-.tar train-0003-a--1.tar train-a--b-0003.tar x-0003-a.tar train-0003-a/b.tar"
+    for name in right.split():
+        assert SHARD.fullmatch(name), name
+    for name in wrong.split():
+        assert not SHARD.fullmatch(name), name
 
 
 def test_a_dataset_of_many_entries_has_every_key_once_and_nothing_but_tars_among_its_shards(tmp_path: Path) -> None:

@@ -111,10 +111,8 @@ def test_two_nodes_read_every_sample_once(dataset: Path, monkeypatch: pytest.Mon
 
 def test_samples_of_one_shard_stack_into_batches(dataset: Path) -> None:
     """`.batched()` expects the same members in every sample of a batch."""
-    shards = tars(dataset, "train-*-uncompleted")
-    rows = [row for row in read_samples(dataset) if row.shard in {Path(path).name for path in shards}]
-    keys = [key for path in shards for batch in webdataset_of([path]).batched(8) for key in batch["__key__"]]
-    assert sorted(keys) == keys_of(rows)
+    keys = [key for path in tars(dataset) for batch in webdataset_of([path]).batched(8) for key in batch["__key__"]]
+    assert sorted(keys) == keys_of(read_samples(dataset))
 
 
 def test_truth_maps_keep_their_values_in_webdataset(tmp_path: Path) -> None:
@@ -184,24 +182,30 @@ def test_datasets_reads_the_folder_and_every_row_has_one_lq_and_one_gt(
             assert (row["png"] or row["jpg"]).size == (fact["width"], fact["height"])
 
 
-def test_datasets_reads_files_that_are_named(dataset: Path, tmp_path: Path) -> None:
+def shards_by_kind(dataset: Path) -> dict[str, list[SampleRow]]:
+    """Training samples by what their shards' names end in, which is equal where their members are alike."""
+    found: dict[str, list[SampleRow]] = {}
+    for row in read_samples(dataset):
+        if row.split == "train":
+            found.setdefault(row.shard.split("-", 2)[2], []).append(row)
+    return found
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_datasets_reads_shards_of_one_kind_by_their_names(dataset: Path, tmp_path: Path, card: bool) -> None:
+    """Columns come from the first shard's members then, so a pattern is to name shards whose samples are alike."""
     import datasets
 
-    files = {"data_files": {"train": f"{SHARDS}/train-*-uncompleted.tar"}}
-    loaded = datasets.load_dataset(str(dataset), **files, split="train", cache_dir=str(tmp_path))
-    rows = [row for row in read_samples(dataset) if (row.split, row.entry) == ("train", "uncompleted")]
-    expect_stored(dataset, loaded, rows)
-
-
-def test_datasets_reads_one_degradation_without_the_card(dataset: Path, tmp_path: Path) -> None:
-    import datasets
-
-    rows = [row for row in read_samples(dataset) if (row.split, row.entry) == ("train", "uncompleted")]
-    for shard in sorted({row.shard for row in rows}):
-        shutil.copy(dataset / SHARDS / shard, tmp_path)
-    files = {"train": str(tmp_path / "train-*.tar")}
-    loaded = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
-    expect_stored(dataset, loaded, rows)
+    folder = tmp_path / "bare"
+    (folder / SHARDS).mkdir(parents=True)
+    for path in tars(dataset):
+        shutil.copy(path, folder / SHARDS)
+    kinds = shards_by_kind(dataset)
+    assert {"uncompleted.tar", "uncompleted--jpg.tar"} <= kinds.keys()
+    for kind, rows in kinds.items():
+        where = (str(dataset), f"{SHARDS}/") if card else ("webdataset", f"{folder / SHARDS}/")
+        how = {"data_files": {"train": f"{where[1]}train-*-{kind}"}, "cache_dir": str(tmp_path / "cache")}
+        expect_stored(dataset, datasets.load_dataset(where[0], **how, split="train"), rows)
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -111,7 +111,7 @@ def test_unknown_keys_are_refused_with_the_nearest_known_one(table: dict[str, An
 def test_a_key_like_no_other_gets_the_whole_list() -> None:
     assert refusal(xyzzy=1) == (
         "the recipe has no key 'xyzzy'; "
-        "known: buckets, captions, degradations, name, seed, sources, split, tiles"
+        "known: buckets, captions, degradations, name, seed, sources, split, storage, tiles"
     )  # fmt: skip
 
 
@@ -230,6 +230,7 @@ def test_every_default_is_filled_in() -> None:
         "seed": 0,
         "buckets": {"train": 1, "val": 1, "test": 1},
         "split": {"val": 0.0, "test": 0.0, "leaks": "mend"},
+        "storage": {"lq": "own", "gt": "source", "uniform": True},
         "sources": [
             {
                 "kind": "folder",
