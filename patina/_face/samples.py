@@ -1,0 +1,144 @@
+"""What `patina.Dataset` and `patina.Stream` share: a dataset's samples as PyTorch takes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patina._face.arguments import AnyPath, one_of, path_of, whole
+from patina.pipeline.errors import ManifestError
+from patina.pipeline.format.layout import SAMPLES, SPLITS
+from patina.pipeline.format.manifest import read_samples_table
+from patina.pipeline.text import nearest
+from patina.training.data.dataset import open_dataset
+from patina.training.data.index import Index, Kept, index_of
+from patina.training.data.order import of_image
+from patina.training.data.reading import read_with_maps
+
+Sample: TypeAlias = dict[str, Any]
+"""One sample as a dict, or a batch of them; see `patina.Dataset`."""
+
+_FACTS = ("severity", "psnr", "ssim")
+
+
+class Samples:
+    """The samples of a split, in the order of the dataset's table; the arguments are those of `patina.Dataset`."""
+
+    def __init__(
+        self,
+        path: AnyPath,
+        split: str,
+        degradations: str | Sequence[str] | None,
+        crop: int | None,
+        seed: int,
+        truth: bool,
+        as_bytes: bool,
+        keep: int,
+    ) -> None:
+        self.crop = None if crop is None else whole(crop, "crop", 1)
+        self.seed, keep = whole(seed, "seed"), whole(keep, "keep")
+        opened = open_dataset(path_of(path, "path"))
+        table = _rows(opened.folder, one_of("split", split, SPLITS), degradations)
+        self.split, self.truth, self.as_bytes = split, truth, as_bytes
+        self.index: Index = replace(index_of(opened, table), kept=Kept(keep))
+        self._facts: dict[str, NDArray[np.float64]] = {name: table[name].to_numpy() for name in _FACTS}
+        self._params: NDArray[np.object_] = np.array(table["params"].to_pylist(), object)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def digest(self) -> str:
+        """Which samples these are, in which order."""
+        return hashlib.sha256("\n".join(map(self.index.label, range(len(self)))).encode()).hexdigest()[:16]
+
+    def item(self, row: int, epoch: int, crop: int = 0) -> Sample:
+        """One sample, with its crop number `crop` of an epoch."""
+        index, side = self.index, self.crop or 0
+        rng = self._rng(row, epoch, crop) if side else None
+        (lq, gt), maps = read_with_maps(index, row, side, rng, maps=self.truth)
+        item: Sample = {
+            "lq": _levels(lq) if self.as_bytes else _tensor(lq),
+            "gt": _levels(gt) if self.as_bytes else _tensor(gt),
+            "caption": str(index.captions[row]),
+            "degradation": index.degradations[index.entry[row]],
+            **{name: float(values[row]) for name, values in self._facts.items()},
+            "key": str(index.keys[row]),
+            "params": str(self._params[row]),
+        }
+        if self.truth:
+            item["truth"] = {name: _tensor(values) for name, values in maps.items()}
+        return item
+
+    def _rng(self, row: int, epoch: int, crop: int) -> np.random.Generator | None:
+        """What draws a crop of a sample in an epoch; None for the middle."""
+        if self.split != "train":
+            return None
+        entry = self.index.names[self.index.entry[row]]
+        sample = f"{epoch}\0{entry}\0{self.index.keys[row]}" + (f"\0{crop}" if crop else "")
+        return of_image(self.seed, int.from_bytes(hashlib.sha256(sample.encode()).digest()[:8]))
+
+
+class Epoch:
+    """The number of the epoch, which workers that persist see change."""
+
+    def __init__(self) -> None:
+        self._number = torch.zeros(1, dtype=torch.int64)
+        self._number.share_memory_()  # type: ignore[no-untyped-call]
+
+    def set(self, epoch: int) -> None:
+        """Say which begins."""
+        self._number[0] = epoch
+
+    def __int__(self) -> int:
+        return int(self._number)
+
+
+def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> pa.Table:
+    """The rows of a split that are of these degradations. Raises ValueError for unknown ones and for a split without
+    rows, ManifestError for a dataset without any."""
+    table = read_samples_table(path)
+    there = sorted(set(table["split"].to_pylist()))
+    if not there:
+        raise ManifestError(f"{path}: expected samples, found none in {SAMPLES}; run `patina check`")
+    table = table.filter(pc.equal(table["split"], split))
+    if not len(table):
+        raise ValueError(
+            f"{path}: no samples in the split {split!r}, only in {', '.join(there)}; give the recipe such a "
+            "split, as in [split] val = 0.02, or name another"
+        )
+    if degradations is None:
+        return table
+    names = [degradations] if isinstance(degradations, str) else list(degradations)
+    known = {*table["entry"].to_pylist(), *table["degradation"].to_pylist()}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{path}: no {name!r} in the split {split!r}; {nearest(str(name), known)}")
+    wanted = pa.array(names, pa.string())
+    table = table.filter(pc.or_(pc.is_in(table["entry"], wanted), pc.is_in(table["degradation"], wanted)))
+    if not len(table):
+        raise ValueError(f"degradations: expected one at least, found {degradations!r}; None takes all")
+    return table
+
+
+def _levels(image: Any) -> Tensor:
+    """H×W×3 or H×W levels as C×H×W."""
+    return torch.from_numpy(np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)))
+
+
+def _tensor(image: Any) -> Tensor:
+    """H×W×3 or H×W levels as C×H×W float32 in 0..1."""
+    most = 65535 if image.dtype == np.uint16 else 255
+    levels = np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1))
+    return torch.from_numpy(np.divide(levels, np.float32(most), dtype=np.float32))
