@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from patina._face.arguments import AnyPath, one_of, path_of, whole
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import SAMPLES, SPLITS
 from patina.pipeline.format.manifest import read_samples_table
+from patina.pipeline.machine import keep_freed_memory
 from patina.pipeline.text import nearest
 from patina.training.data.dataset import open_dataset
 from patina.training.data.index import Index, Kept, index_of
@@ -65,6 +68,8 @@ class Samples:
 
     def item(self, row: int, epoch: int, crop: int = 0) -> Sample:
         """One sample, with its crop number `crop` of an epoch."""
+        if get_worker_info() is not None:
+            _be_a_worker()
         index, side = self.index, self.crop or 0
         rng = self._rng(row, epoch, crop) if side else None
         (lq, gt), maps = read_with_maps(index, row, side, rng, maps=self.truth)
@@ -88,6 +93,13 @@ class Samples:
         entry = self.index.names[self.index.entry[row]]
         sample = f"{epoch}\0{entry}\0{self.index.keys[row]}" + (f"\0{crop}" if crop else "")
         return of_image(self.seed, int.from_bytes(hashlib.sha256(sample.encode()).digest()[:8]))
+
+
+@cache
+def _be_a_worker() -> None:
+    """Set up a process that does nothing but read: one thread, as PyTorch gives it, and memory that is used again."""
+    cv2.setNumThreads(1)
+    keep_freed_memory()
 
 
 class Epoch:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patina.pipeline.machine import keep_freed_memory
 from patina.training.data.cutting import turned
 from patina.training.data.index import Index
 from patina.training.data.order import Balanced, Order, Rows, Scenes, of_image, shares_of
@@ -140,6 +141,7 @@ def load(
 def _one_thread(_: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def make_batch(

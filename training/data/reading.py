@@ -52,20 +52,20 @@ class Picture:
                 return found
             self._whole = self._by_opencv()
         top, bottom, left, right = box
-        return self._whole[top:bottom, left:right]
+        found = self._whole[top:bottom, left:right]
+        return cv2.cvtColor(found, cv2.COLOR_BGR2RGB) if found.ndim == 3 else found
 
     def whole(self) -> Any:
         """All pixels; not to be written to."""
         return self.part((0, self.shape[0], 0, self.shape[1]))
 
     def _by_opencv(self) -> Any:
+        """All pixels, H×W or BGR."""
         flags = cv2.IMREAD_UNCHANGED if self._is_map else _AS_STORED
         found: Any = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags) if self._data else None
         if found is None:
-            raise ValueError
-        if found.ndim == 3:
-            found = cv2.cvtColor(found, cv2.COLOR_BGR2RGB)
-        return found if self._is_map else found.astype(np.uint8, copy=False)
+            raise ValueError("not an image")
+        return found
 
 
 class _Decoded:
