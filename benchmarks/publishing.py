@@ -84,7 +84,7 @@ class Dataset:
         )
         table = os.urandom(ROW * count)
         papers: Papers = {SAMPLES: table, SOURCES: table, CARD: "card", CROISSANT: "{}"}
-        papers |= {f"{SHARDS}/sizes.json": json.dumps({s.name: 1 for s in self.shards}), MANIFEST: manifest.to_json()}
+        papers |= {MANIFEST: manifest.to_json()}
         os.sync()
         return Round(tuple(self.shards), new, papers, manifest.digest)
 

@@ -382,8 +382,8 @@ def test_rows_of_named_shards_alone(folder: Path) -> None:
     some = [row for row in rows if row.shard == name]
     assert 0 < len(some) < len(rows)
     assert patina.read_samples(folder / "OUT", name) == patina.read_samples(folder / "OUT", [name]) == some
-    with pytest.raises(ValueError, match=r"shards: there is no 'train-nosy-0000\.tar'; did you mean '"):
-        patina.read_samples(folder / "OUT", ["train-nosy-0000.tar"])
+    with pytest.raises(ValueError, match=r"shards: there is no 'train-0000-nosy\.tar'; did you mean '"):
+        patina.read_samples(folder / "OUT", ["train-0000-nosy.tar"])
 
 
 # Dataset

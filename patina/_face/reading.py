@@ -20,11 +20,12 @@ def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) ->
     """The samples of a dataset, a row each, by shard and offset.
 
     dataset  its folder, or a version of it, such as "OUT@3" or "OUT@previous".
-    shards   the name of a shard, such as "train-noisy-0000.tar", or several, to read the rows of those alone.
+    shards   the name of a shard, such as "train-0000-noisy.tar", or several, to read the rows of those alone.
 
     A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
     (what was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (at CLIP's 224 px),
-    `source`, `variant`, `x`, `y`, `width` and `height` in px of the photograph; its place is `shard`, `offset`, `size`.
+    `source_sha256`, `variant`, `x`, `y`, `width` and `height` in px of the photograph; its place is `shard`, `offset`,
+    `size`.
 
     Raises ManifestError (a ValueError) where there is no dataset, or a damaged one; ValueError for an unknown shard.
 

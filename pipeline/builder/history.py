@@ -53,7 +53,7 @@ def rollback(out: Path, spec: str) -> Version:
         known = {shard.name: shard.sha256 for shard in manifest.shards}
         shards = {shard.name: version.folder / SHARDS / shard.name for shard in manifest.shards}
         papers: dict[str, str | bytes | Path] = {}
-        for name in (*(name for name in PUBLIC if name != SHARDS), f"{SHARDS}/sizes.json"):
+        for name in (name for name in PUBLIC if name != SHARDS):
             papers[name] = second = workspace.staging / Path(name).name
             second.unlink(missing_ok=True)
             place(version.folder / name, second)
@@ -100,7 +100,7 @@ def _whole_manifest(version: Version) -> Manifest:
         raise VersionError(f"{version.folder}: its manifest is missing; choose another version")
     sizes = [(version.folder / SHARDS / shard.name, shard.bytes) for shard in manifest.shards]
     lost = [path.name for path, size in sizes if not path.is_file() or path.stat().st_size != size]
-    lost += [name for name in (*PUBLIC, f"{SHARDS}/sizes.json") if not (version.folder / name).exists()]
+    lost += [name for name in PUBLIC if not (version.folder / name).exists()]
     if lost:
         raise VersionError(
             f"{version.folder}: {counted(len(lost), 'file')} of it, such as {lost[0]}, are missing or of another size; "

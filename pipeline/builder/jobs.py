@@ -22,7 +22,7 @@ from patina.pipeline.builder.shards import build_shard
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import ShardEntry
-from patina.pipeline.format.rows import known_rows
+from patina.pipeline.format.rows import known_rows, row_now
 from patina.pipeline.plan.difference import reusable_shards
 from patina.pipeline.plan.planning import PlannedBuild
 from patina.pipeline.plan.wanted import WantedShard
@@ -40,7 +40,7 @@ def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
     names = reusable_shards(planned.recipe, built, [step.shard for step in plan.build])
     same: dict[tuple[str, str], Copy] = {}
     same_pixels: dict[str, Copy] = {}
-    for row in known_rows(planned.built_in, built, names):
+    for row in map(row_now, known_rows(planned.built_in, built, names)):
         if row.shard not in planned.damage:
             copy = Copy(str(planned.built_in / SHARDS / row.shard), row.span)
             same.setdefault((row.key, row.fingerprint), copy)

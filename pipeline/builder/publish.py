@@ -16,7 +16,7 @@ from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SO
 from patina.pipeline.format.manifest import Manifest, ShardEntry, versions, write_samples, write_sources
 from patina.pipeline.format.rows import is_sound, rows_of_shard
 from patina.pipeline.format.statistics import read_samples_table, statistics
-from patina.pipeline.hashing import canonical_json, file_sha256
+from patina.pipeline.hashing import file_sha256
 from patina.pipeline.plan.captions import label
 from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
 from patina.pipeline.plan.recall import captioner_fingerprints
@@ -67,7 +67,6 @@ def publish(
     kinds = (s.degradation for s in recipe.degradations.values())
     truth = {name for degradation in kinds for name in (*degradation.truth, *step_names(degradation))}
     truth |= {name for s in planned.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
-    sizes = canonical_json({shard.name: shard.count for shard in shards})
     numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
     known = trusted_shards(planned.out, planned.built_in, plan.keep, stores)
@@ -78,7 +77,6 @@ def publish(
             SOURCES: sources,
             CARD: card(manifest, truth, numbers),
             CROISSANT: croissant(manifest, table_sizes, numbers),
-            f"{SHARDS}/sizes.json": sizes,
             MANIFEST: manifest.to_json(),
         },
         manifest.digest,

@@ -12,10 +12,12 @@ from typing import Any
 from patina.pipeline.builder.job import Copy, ShardJob
 from patina.pipeline.codec.decode import Decoded, decode
 from patina.pipeline.codec.png import encode_png
+from patina.pipeline.format.earlier import facts_now
+from patina.pipeline.format.layout import SCHEMA
 from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
-from patina.pipeline.plan.wanted import SCHEMA, AssignedCaption, WantedSample
+from patina.pipeline.plan.wanted import AssignedCaption, WantedSample
 from patina.pipeline.scan.reading import read_verified, without_border
 from patina.pipeline.scan.recovered import recover
 from patina.pipeline.scan.source import Source
@@ -65,16 +67,14 @@ class SampleMaker:
         found = self._copy(self._job.same.get(sample.fingerprint))
         if found:
             data, members = found
+            fact = facts_now(json.loads(members["json"]))
             self.copied += 1
-            return data, json.loads(members["json"])
+            return (data, fact) if fact["schema"] == SCHEMA else _told_anew(sample, members, fact)
         found = self._copy(self._job.same_pixels.get(sample.pixels))
         if found:
             _, members = found
-            fact = {**json.loads(members["json"]), "key": sample.key}
-            fact |= _text_facts(sample, json.loads(fact["params"]), fact["severity"])
-            kept = [(e, body) for e, body in members.items() if e not in {"txt", "json"}]
             self.captioned += 1
-            return pack(sample.key, _ordered(kept, sample.caption, fact)), fact
+            return _told_anew(sample, members, facts_now(json.loads(members["json"])))
         start = time.thread_time()
         images, fact = self._make(sample)
         data = pack(sample.key, _ordered(images, sample.caption, fact))
@@ -131,7 +131,7 @@ class SampleMaker:
             "params": canonical_json(params),
             "seed": sample.seed,
             "variant": sample.variant,
-            "source": sample.source.digest,
+            "source_sha256": sample.source.digest,
             "content": sample.source.content,
             "x": x,
             "y": y,
@@ -142,6 +142,17 @@ class SampleMaker:
             **_text_facts(sample, params, severity),
         }
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
+
+
+def _told_anew(
+    sample: WantedSample, members: Mapping[str, bytes], fact: Mapping[str, Any]
+) -> tuple[bytes, dict[str, Any]]:
+    """A packed sample of images that are there already, and the contents of its KEY.json: its key, its words and their
+    fingerprint are as wanted now."""
+    told = {**fact, "schema": SCHEMA, "key": sample.key}
+    told |= _text_facts(sample, json.loads(told["params"]), told["severity"])
+    kept = [(extension, body) for extension, body in members.items() if extension not in {"txt", "json"}]
+    return pack(sample.key, _ordered(kept, sample.caption, told)), told
 
 
 def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 LQ_GT = ("lq", "gt")
 TEXTS = (
     "key", "caption", "sentence", "instruction", "prompt", "entry", "degradation", "params", "seed", "severity_word",
-    "source", "licence", "attribution",
+    "source_sha256", "licence", "attribution",
 )  # fmt: skip
 LISTS = ("words", "names")
 WHOLE = ("variant", "x", "y", "width", "height")
@@ -103,7 +103,7 @@ def _row(sample: Sample) -> dict[str, Any]:
     """A sample's columns; pictures with their bytes."""
     row, fact, source = sample.row, sample.fact, sample.source
     severity = fact["severity"]
-    same = ("key", "caption", "entry", "degradation", "params", "seed", "source", *WHOLE)
+    same = ("key", "caption", "entry", "degradation", "params", "seed", "source_sha256", *WHOLE)
     return {
         "lq": {"bytes": sample.lq[1], "path": f"{row.key}.{sample.lq[0]}"},
         "gt": {"bytes": sample.gt[1], "path": f"{row.key}.gt.{sample.gt[0]}"},

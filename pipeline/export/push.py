@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from patina.pipeline.errors import ManifestError, PipelineError
 from patina.pipeline.format.card import CARD, hub_licence, public
 from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.earlier import papers
+from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARD, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.redaction import holds_secret
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 KIND = "dataset"
-SIZES = f"{SHARDS}/sizes.json"
-
-FACTS = (SIZES, SAMPLES, SOURCES, CARD, CROISSANT, MANIFEST)
+FACTS = (SAMPLES, SOURCES, CARD, CROISSANT, MANIFEST)
 """Files that go up beside the shards, all in the last commit. Nothing else of the folder ever does."""
 
 BATCH_FILES, BATCH_BYTES = 50, 20 << 30
@@ -200,7 +199,7 @@ def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribut
     _expect_ours(api, repo_id, parent, there, shards)
     differ = [path for path, s in shards.items() if _lfs_sha256(there.get(path)) != s.sha256]
     upload = tuple(sorted(differ, key=lambda path: (path in there, path)))  # what replaces nothing goes first
-    ours = re.compile(rf"{SHARDS}/(train|val|test)-[^/]+-\d{{4}}\.tar")
+    ours = re.compile(rf"{SHARDS}/({SHARD.pattern}|{'|'.join(map(re.escape, papers(2)))})")
     plan = PushPlan(
         repo_id,
         revision or "",

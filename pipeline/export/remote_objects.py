@@ -1,9 +1,9 @@
 """What a dataset's objects are called at an address, and what each of them holds.
 
 manifest.json                                 says which dataset lies there; replacing it is what publishes another one
-shards/train-noisy-0000.0123456789abcdef.tar  a shard, by its name and the first 16 hex digits of its SHA-256
+shards/train-0000-noisy.0123456789abcdef.tar  a shard, by its name and the first 16 hex digits of its SHA-256
 .patina/samples.0123456789abcdef.parquet      a table likewise; card and Croissant file by the SHA-256 of manifest.json
-shards/sizes.json, samples.parquet, …         the same for people and other tools: written after the manifest
+sizes.json, samples.parquet, …                the same for people and other tools: written after the manifest
 
 So an object's name says what is in it: objects of two datasets can lie side by side, none is ever overwritten by
 another one, and whoever has read manifest.json knows the names of all the rest.
@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from patina.pipeline.export.push import SIZES
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
@@ -26,14 +25,17 @@ from patina.pipeline.hashing import canonical_json
 
 TABLES = (SAMPLES, SOURCES)
 
+SIZES = "sizes.json"
+"""The shards that are the dataset's, and how many samples each has; only at addresses."""
+
 PAPERS = (SAMPLES, SOURCES, CARD, CROISSANT)
 """What a dataset holds beside shards and manifest, and what cannot be told from these."""
 
 FOR_PEOPLE = (*PAPERS, SIZES)
 """What is written under plain names, in this order: where sizes.json names a dataset's shards, the rest is there."""
 
-A_SHARD = re.compile(r"(train|val|test)-[a-z0-9+-]+-\d{4,}(\.[0-9a-f]{16})?\.tar")
-"""A shard's object; without a digest, as earlier releases called it."""
+A_SHARD = re.compile(r"(train|val|test)-[a-z0-9+-]+(\.[0-9a-f]{16})?\.tar|sizes\.json")
+"""A shard's object; without a digest, as earlier releases called it, which also put their list of shards there."""
 
 A_PAPER = re.compile(r"(samples|sources|README|croissant)\.[0-9a-f]{16}\.[a-z]+|.+\.half")
 """An object in the private folder there."""
@@ -62,7 +64,7 @@ def shard_object(shard: ShardEntry) -> str:
 
     A dot parts name and digest, because no shard's name has one before `.tar`: what stands before the first dot is the
     shard, whereas `-0123456789012345.tar` could as well be a bucket. The digest comes last, so that patterns for a
-    split or a degradation, such as shards/train-noisy-*.tar, find what they found, in the same order.
+    split or a degradation, such as shards/train-????-noisy.*tar, find what they find in a folder, in the same order.
     """
     return f"{SHARDS}/{shard.name.removesuffix('.tar')}.{shard.sha256[:16]}.tar"
 
@@ -123,11 +125,6 @@ def _croissant_there(folder: Path, manifest: Manifest) -> bytes:
     objects = {f'"{SHARDS}/{shard.name}"': f'"{shard_object(shard)}"' for shard in manifest.shards}
     text = (folder / CROISSANT).read_text("utf-8")
     return re.sub(rf'"{SHARDS}/[^"]+"', lambda found: objects.get(found[0], found[0]), text).encode("utf-8")
-
-
-def sizes_here(manifest: Manifest) -> str:
-    """The text of sizes.json in a folder."""
-    return canonical_json({shard.name: shard.count for shard in manifest.shards})
 
 
 def strays(names: Iterable[str], needed: Iterable[str]) -> Iterator[str]:

@@ -32,9 +32,10 @@ from pathlib import Path
 
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import ManifestError
-from patina.pipeline.export.push import FACTS, SIZES
+from patina.pipeline.export.push import FACTS
 from patina.pipeline.export.remote_objects import (
     PAPERS,
+    SIZES,
     TABLES,
     Delivery,
     Object,
@@ -42,7 +43,6 @@ from patina.pipeline.export.remote_objects import (
     digest_of,
     paper_object,
     shard_object,
-    sizes_here,
     strays,
 )
 from patina.pipeline.export.remote_place import FOLDERS, READ_ONLY, Place, RemoteOutputError, side_by_side
@@ -61,7 +61,7 @@ JOURNAL = ".patina-upload.json"
 
 PROBE = ".patina-probe"
 
-OURS = frozenset({SHARDS, PRIVATE, JOURNAL, PROBE, *(name for name in FACTS if "/" not in name)})
+OURS = frozenset({SHARDS, PRIVATE, JOURNAL, PROBE, SIZES, *FACTS})
 """What may lie at the top of an address where patina writes."""
 
 ATTEMPTS = 20
@@ -178,7 +178,7 @@ def _fetch(place: Place, found: _Found, workspace: Workspace, events: Events) ->
             continue
         # Before it is published, or a kill in between would have them count as fetched, and as whole at the address.
         _note(workspace.out, *_noted(workspace.out)[0], lost)
-        papers |= {SIZES: sizes_here(found.manifest), MANIFEST: found.text}
+        papers |= {MANIFEST: found.text}
         workspace.publish(shards, papers, found.manifest.digest, f"fetched from {place.address}")
         workspace.remove_old()
         _note(workspace.out, found.manifest.digest, digest_of(found.text), lost)

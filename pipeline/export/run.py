@@ -294,7 +294,7 @@ def _samples(view: View) -> Iterator[Sample]:
         for key, members, span in read_shard(path):
             expect_wanted()
             row = row_of(key, members, span, shard.name, shard.split)
-            yield sample_of(row, members, sources.row(row.source))
+            yield sample_of(row, members, sources.row(row.source_sha256))
 
 
 class _Sources:

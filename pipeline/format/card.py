@@ -75,7 +75,7 @@ MEMBERS = (
 """Files of a sample, in Markdown, explained; truth maps come after them."""
 
 FIELD_ROWS = (
-    ("key",), ("degradation",), ("degradations",), ("entry",), ("params",), ("seed",), ("source", "content"),
+    ("key",), ("degradation",), ("degradations",), ("entry",), ("params",), ("seed",), ("source_sha256", "content"),
     ("x", "y", "width", "height"), ("variant",), ("severity",), ("text",), ("caption", "captioner"),
     ("pixels", "fingerprint"),
 )  # fmt: skip
@@ -208,7 +208,7 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
     splits = [s for s in SPLITS if any(shard.split == s for shard in manifest.shards)]
     lines = ["configs:"]
     for config in ["default", *degradations]:
-        pattern = "*" if config == "default" else f"{config}-*"
+        pattern = "*" if config == "default" else f"????-{config}"
         have = [
             s
             for s in splits
@@ -308,7 +308,7 @@ def _loading(manifest: Manifest) -> list[str]:
         "",
         "```sh",
         f"python -m open_clip_train.main --dataset-type webdataset --train-num-samples {count} \\",
-        f'    --train-data "FOLDER/{SHARDS}/{first}-{name}-{number}.tar" --model ViT-B-32',
+        f'    --train-data "FOLDER/{SHARDS}/{first}-{number}-{name}.tar" --model ViT-B-32',
         "```",
         "",
     ]
@@ -435,7 +435,7 @@ def _rights(numbers: Statistics) -> list[str]:
         "## Licences and attribution",
         "",
         "Every sample is a derivative of its photograph and is under that photograph's licence. `sources.parquet` "
-        "tells for each one; a sample's `source` is the row's `digest`.",
+        "tells for each one; a sample's `source_sha256` is the row's `digest`.",
         "",
         *markdown_table(numbers.rights_rows()),
         "",

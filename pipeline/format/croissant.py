@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from patina.pipeline.format.card import hub_licence, public
-from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES, key_part
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import MEANINGS
 from patina.pipeline.format.statistics import Statistics
@@ -99,17 +99,20 @@ SOURCE_COLUMNS = {
 }
 """Columns of sources.parquet, explained."""
 
-KEY = "[0-9a-f]" * 16
+DIGEST = "[0-9a-f]" * 16
 TILE = f"-y{'[0-9]' * 5}x{'[0-9]' * 5}"
 VARIANT = f"-v{'[0-9]' * 3}"
-KEYS = tuple(f"{KEY}{tile}{variant}" for tile in ("", TILE) for variant in ("", VARIANT))
-"""Globs of a sample's key, one for each of its forms: `*.png` would take truth maps for images."""
 
 MEMBERS = (
     ("lq", "LQ, the degraded image", ROLES["lq"]),
     ("gt", "GT, the clean image", ROLES["gt"]),
 )
 """Images of every sample: name, meaning and extensions. What else a sample holds is in samples.parquet too."""
+
+
+def key_globs(entry: str) -> tuple[str, ...]:
+    """Globs of the keys of an entry's samples, one for each of their forms: `*.png` would take maps for images."""
+    return tuple(f"{DIGEST}-{key_part(entry)}{tile}{variant}" for tile in ("", TILE) for variant in ("", VARIANT))
 
 
 def croissant(manifest: Manifest, sizes: Mapping[str, int], numbers: Statistics) -> str:
@@ -206,7 +209,7 @@ def _file_sets(manifest: Manifest, entries: Sequence[str]) -> list[Json]:
             "description": f"{what}, in all shards of {entry}",
             "containedIn": [{"@id": f"{SHARDS}/{shard.name}"} for shard in shards[entry]],
             "encodingFormat": ["image/png", "image/jpeg"],
-            "includes": [f"{key}.{extension}" for key in KEYS for extension in extensions],
+            "includes": [f"{key}.{extension}" for key in key_globs(entry) for extension in extensions],
         }
         for entry in entries
         for name, what, extensions in MEMBERS

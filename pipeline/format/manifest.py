@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,16 +21,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from patina.pipeline.errors import ManifestError
-from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, shard_name
+from patina.pipeline.format.earlier import FORMER
+from patina.pipeline.format.layout import KEY, MANIFEST, SAMPLES, SCHEMA, SHARD, SHARDS, SOURCES, shard_name
 from patina.pipeline.format.shard import Span, read_span, unpack
 from patina.pipeline.format.untrusted import MANIFEST_KINDS, expect_kinds, expect_values, is_text
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.redaction import without_secrets, without_secrets_in
 from patina.pipeline.tables import read_columns
 
-FORMAT = 1
-SHARD = re.compile(r"(train|val|test)-[a-z0-9]+([-+][a-z0-9]+)*-\d{4,}\.tar")
-KEY = "^[0-9a-f]{16}(-y[0-9]{5,}x[0-9]{5,})?(-v[0-9]{3,})?$"
+FORMATS = {1: 2, 2: 3}
+"""Versions of manifest.json that can be read, and that of the stored format which each stands for."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class ShardEntry:
     """One shard that exists.
 
     fingerprint  digest of what it was made from (its samples' fingerprints); sha256 is that of the file's bytes.
+    schema       version of the stored format by which it is named.
     """
 
     split: str
@@ -48,11 +48,12 @@ class ShardEntry:
     sha256: str
     bytes: int
     count: int
+    schema: int = SCHEMA
 
     @property
     def name(self) -> str:
         """File name below `shards/`."""
-        return shard_name(self.split, self.degradation, self.bucket)
+        return shard_name(self.split, self.degradation, self.bucket, self.schema)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class SampleRow:
     y: int
     width: int
     height: int
-    source: str
+    source_sha256: str
     params: str
     seed: str
     psnr: float
@@ -96,8 +97,8 @@ SAMPLE_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("key", "shard")),
         *((name, pa.int64()) for name in ("offset", "size")),
         *((name, pa.string()) for name in ("split", "entry", "degradation")),
-        *((name, pa.int32()) for name in ("variant", "x", "y", "width", "height")),
-        *((name, pa.string()) for name in ("source", "params", "seed")),
+        *((name, pa.int64()) for name in ("variant", "x", "y", "width", "height")),
+        *((name, pa.string()) for name in ("source_sha256", "params", "seed")),
         *((name, pa.float64()) for name in ("psnr", "ssim", "severity", "clip_severity")),
         *((name, pa.string()) for name in ("caption", "captioner", "sentence", "fingerprint", "pixels")),
     ]
@@ -118,6 +119,7 @@ SOURCE_SCHEMA = pa.schema(
 class Manifest:
     """What manifest.json says.
 
+    schema      version of the stored format that the dataset has.
     identities  for each degradation, all that its samples' fingerprints share: the reason why a shard is stale.
     captioner   the one that is asked first, and captioners: the fingerprints of all that are asked, by `name@version`.
     set_aside   inputs that could not be used, each with its reason. notes: things to know that stopped nothing.
@@ -140,6 +142,7 @@ class Manifest:
     leaks: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
 
     @property
     def digest(self) -> str:
@@ -158,14 +161,14 @@ class Manifest:
             counts = totals.setdefault(shard.split, {})
             counts[shard.degradation] = counts.get(shard.degradation, 0) + shard.count
         body = {
-            "format": FORMAT,
+            "format": next(number for number, schema in FORMATS.items() if schema == self.schema),
             "digest": self.digest,
             "recipe": without_secrets_in(self.recipe),
             "recipe_digest": self.recipe_digest,
             "codec": self.codec,
             "identities": self.identities,
             "captioner": self.captioner,
-            "shards": [{"name": s.name, **asdict(s)} for s in self.shards],
+            "shards": [{"name": s.name, **_told(s)} for s in self.shards],
             "totals": {
                 "samples": sum(s.count for s in self.shards),
                 "bytes": sum(s.bytes for s in self.shards),
@@ -182,6 +185,10 @@ class Manifest:
             "versions": self.versions,
         }
         return _spelt({**body, "sum": _sum(body)})
+
+
+def _told(shard: ShardEntry) -> dict[str, Any]:
+    return {name: value for name, value in asdict(shard).items() if name != "schema"}
 
 
 def _spelt(body: Mapping[str, Any]) -> str:
@@ -212,9 +219,13 @@ def parse_manifest(text: str, path: str) -> Manifest:
         body = json.loads(text)
     except ValueError as error:
         raise ManifestError(f"{path}: cannot be read: {error}; `patina build` makes it again") from None
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        found = body.get("format") if isinstance(body, dict) else type(body).__name__
-        raise ManifestError(f"{path}: expected format {FORMAT}, found {found!r}")
+    found = body.get("format") if isinstance(body, dict) else type(body).__name__
+    if not isinstance(found, int) or found not in FORMATS:
+        raise ManifestError(
+            f"{path}: expected the format {' or '.join(map(str, FORMATS))}, found {found!r}; read it with the release "
+            "of patina that wrote it, or a later one"
+        )
+    schema = FORMATS[found]
     try:
         expect_kinds(body, MANIFEST_KINDS, path)
     except (TypeError, RecursionError) as error:
@@ -224,11 +235,17 @@ def parse_manifest(text: str, path: str) -> Manifest:
     if other := sorted(body["tables"].keys() - {SAMPLES, SOURCES}):  # names become paths, as those of shards below
         raise ManifestError(f"{path}: {other[0]!r} is no table of a dataset; it was edited, and not by patina")
     try:
-        shards = tuple(ShardEntry(**{k: v for k, v in shard.items() if k != "name"}) for shard in body["shards"])
+        named = ({k: v for k, v in shard.items() if k not in {"name", "schema"}} for shard in body["shards"])
+        shards = tuple(ShardEntry(**fields, schema=schema) for fields in named)
         plain = {k: body[k] for k in ("recipe", "recipe_digest", "codec", "identities", "captioner", "sources")}
         rest = {k: body[k] for k in ("duplicates", "sources_digest", "captioners", "leaks", "tables", "versions")}
         manifest = Manifest(
-            **plain, shards=shards, set_aside=tuple(body["set_aside"]), notes=tuple(body["notes"]), **rest
+            **plain,
+            shards=shards,
+            set_aside=tuple(body["set_aside"]),
+            notes=tuple(body["notes"]),
+            **rest,
+            schema=schema,
         )
     except (KeyError, TypeError) as error:
         raise ManifestError(f"{path}: a key is missing or of another kind: {error}") from None
@@ -265,7 +282,7 @@ def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """The columns of `schema` out of one of a dataset's tables. Raises ManifestError, MemoryError."""
     try:
-        table = read_columns(path, schema)
+        table = read_columns(path, schema, FORMER)
     except MemoryError:  # pyarrow's own is also an ArrowException
         raise
     except (OSError, pa.ArrowException) as error:

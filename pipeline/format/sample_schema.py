@@ -45,7 +45,8 @@ FIELDS = (
     Field(
         "key",
         "string",
-        "the sample's name in its shard: 16 hex digits of its source's digest, place of the tile, variant",
+        "the sample's name, which no other sample has: 16 hex digits of its source's digest, entry, place of the tile, "
+        "variant",
         column="key",
     ),
     Field("entry", "string", "what the recipe calls the degradation; it names the shards", column="entry"),
@@ -67,10 +68,10 @@ FIELDS = (
     Field("seed", "string", "decides all that was drawn; empty for pairs", column="seed"),
     Field("variant", "int64", "0, 1, … where one tile is degraded several times", column="variant"),
     Field(
-        "source",
+        "source_sha256",
         "string",
         "digest of its photograph or pair, as in sources.parquet",
-        column="source",
+        column="source_sha256",
         markdown="SHA-256 of the photograph (for a pair: of both files), and of the clean image alone",
     ),
     Field("content", "string", "SHA-256 of the clean image's bytes"),

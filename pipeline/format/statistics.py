@@ -299,7 +299,7 @@ def _measures(samples: pa.Table) -> Iterable[Measures]:
 
 
 def _captions(samples: pa.Table) -> Captions:
-    codes = _encoded(samples["source"]).indices.to_numpy()
+    codes = _encoded(samples["source_sha256"]).indices.to_numpy()
     new = np.diff(np.maximum.accumulate(codes), prepend=-1) > 0  # codes are given in order of appearance
     first = samples.filter(pa.array(new))  # one row a source
     texts = _one(first["caption"])
@@ -367,7 +367,7 @@ def _rights(samples: pa.Table, sources: Sequence[Mapping[str, Any]]) -> Iterable
     groups = sorted(photographs)
     rank = {group: i for i, group in enumerate(groups)}
     digests = pa.array([s["digest"] for s in sources], pa.string())
-    found = pc.index_in(samples["source"], value_set=digests).drop_null().to_numpy().astype(np.int64)
+    found = pc.index_in(samples["source_sha256"], value_set=digests).drop_null().to_numpy().astype(np.int64)
     in_group = np.array([rank[group] for group in of_source], np.int64)
     counts = np.bincount(in_group[found], minlength=len(groups)).tolist()
     for group, count in zip(groups, counts, strict=True):

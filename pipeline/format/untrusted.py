@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from patina.pipeline.errors import DamagedShardError, ManifestError
+from patina.pipeline.format.earlier import facts_now
 from patina.pipeline.format.layout import SPLITS
 
 NULLABLE = frozenset({"similarity"})
@@ -119,7 +120,8 @@ def _wrong(path: str, column: str, what: str) -> ManifestError:
 
 
 def facts_of(members: Mapping[str, bytes], where: str) -> dict[str, Any]:
-    """What KEY.json says. Raises DamagedShardError where it is missing or no table."""
+    """What KEY.json says, under the names of this version of the stored format. Raises DamagedShardError where it is
+    missing or no table."""
     try:
         fact = json.loads(members["json"])
     except KeyError:
@@ -130,7 +132,7 @@ def facts_of(members: Mapping[str, bytes], where: str) -> dict[str, Any]:
         raise DamagedShardError(f"{where}: expected a table in its .json, found {_shown(fact)}; run `patina check`")
     if not is_text(fact):
         raise DamagedShardError(f"{where}: expected text in its .json, found half of a character; run `patina check`")
-    return fact
+    return facts_now(fact)
 
 
 def params_of(text: str, where: str) -> dict[str, Any]:

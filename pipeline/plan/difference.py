@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from patina.pipeline.format.layout import SCHEMA
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
+from patina.pipeline.format.rows import name_now, row_now
 from patina.pipeline.plan.cost import (
     BYTES_PER_MEGAPIXEL,
     COPY_SECONDS_PER_BYTE,
@@ -91,11 +93,11 @@ def make_plan(
     damage   shards that are not as the manifest says, by name, with what is wrong; they are built anew.
     rows_of  rows of samples.parquet for shards by name; asked once, for the stale ones.
     """
-    have = {shard.name: shard for shard in built.shards} if built else {}
+    have = {name_now(shard): shard for shard in built.shards} if built else {}
     stale, keep = [], []
     for shard in wanted.shards:
         existing = have.get(shard.name)
-        if existing and shard.fingerprint == existing.fingerprint and shard.name not in damage:
+        if existing and shard.fingerprint == existing.fingerprint and existing.name not in damage:
             keep.append(existing)
         else:
             stale.append(shard)
@@ -105,8 +107,9 @@ def make_plan(
     searched = reusable_shards(wanted.recipe, built, stale)
     old: dict[str, dict[str, tuple[str, str]]] = {}
     reusable: set[str] = set()
-    for row in rows_of(searched) if searched else ():
-        old.setdefault(row.shard, {})[row.key] = (row.fingerprint, row.pixels)
+    now = {shard.name: name for name, shard in have.items()}
+    for row in map(row_now, rows_of(searched) if searched else ()):
+        old.setdefault(now[row.shard], {})[row.key] = (row.fingerprint, row.pixels)
         if row.shard not in damage:
             reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
 
@@ -133,7 +136,7 @@ def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[Want
         return []
     moved = any(built.recipe[part] != recipe.table[part] for part in ("buckets", "split"))
     names = {shard.name for shard in stale}
-    return [shard.name for shard in built.shards if moved or shard.name in names]
+    return [shard.name for shard in built.shards if moved or name_now(shard) in names]
 
 
 def _step(
@@ -169,11 +172,13 @@ def _step(
     existing = have.get(shard.name)
     if existing is None:
         kind, reason = "added", f"new: {shard.count} sample{'s' * (shard.count != 1)}"
-    elif shard.name in damage:
-        kind, reason = "damaged", damage[shard.name]
+    elif existing.name in damage:
+        kind, reason = "damaged", damage[existing.name]
     else:
         changes = [f"{n} sample{'s' * (n != 1)} {what}" for what, n in sorted(counts.items()) if n]
         why = why_changed(shard.degradation, wanted, built) if counts["changed"] else ""
         kind = why or "changed"
+        if existing.schema != SCHEMA:
+            changes = ["the stored format changed", *changes]
         reason = ", ".join(changes) or "its order or layout changed"
     return Step(shard, kind, reason, synthesised, captioned, copied)

@@ -18,10 +18,10 @@ from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.disk_errors import expect_there, explain_errors
-from patina.pipeline.errors import BuildError, ManifestError
+from patina.pipeline.errors import BuildError, ManifestError, SourceError
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES
+from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES, why_keys_clash
 from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.hashing import file_sha256
@@ -171,6 +171,8 @@ def plan_from_stores(
         captions = resolve_captions(recipe, usable, stores.captions, problems, aside)
     sources = tuple(s for s in usable if s.digest in captions.assigned)
     wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
+    if clash := why_keys_clash(wanted.identities):
+        raise SourceError(f"degradations of pairs: {clash}")
     damage = _damage(out, place, built, stores.scans, options.paranoid)
     side_notes = [*side_folder_notes(recipe), *depth_notes(recipe, sources, stores.scans, options.workers)]
     found = replace(found, notes=(*found.notes, *captions.notes, *side_notes, *_unused(recipe, sources)))

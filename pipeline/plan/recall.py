@@ -34,17 +34,19 @@ def recall_captions(
     if not mine and not scorer:
         return 0
     contents = {source.digest: source.content for source in sources}
-    rows = [row for row in known_rows(out, built, [shard.name for shard in built.shards]) if row.source in contents]
+    rows = [
+        row for row in known_rows(out, built, [shard.name for shard in built.shards]) if row.source_sha256 in contents
+    ]
     count = 0
     for captioner in mine:
         key = fingerprint(captioner)
-        said = {contents[row.source]: row.caption for row in rows if row.captioner == label(captioner)}
+        said = {contents[row.source_sha256]: row.caption for row in rows if row.captioner == label(captioner)}
         there = store.get(said, key)
         lost = [(content, text) for content, text in said.items() if content not in there]
         store.put(lost, key)
         count += len(lost)
     if scorer and is_sound(out, built, SOURCES):
-        key, texts = fingerprint(scorer), {row.source: row.caption for row in rows}
+        key, texts = fingerprint(scorer), {row.source_sha256: row.caption for row in rows}
         judged = [s for s in read_sources(out) if s["digest"] in texts and s["similarity"] is not None]
         scores = {(contents[s["digest"]], texts[s["digest"]]): float(s["similarity"]) for s in judged}
         known = store.get_scores(scores, key)

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patina.pipeline.codec.fingerprint import extra_fingerprint
-from patina.pipeline.format.layout import shard_name
+from patina.pipeline.format.earlier import stored_as
+from patina.pipeline.format.layout import sample_key, shard_name
 from patina.pipeline.hashing import bucket_of, canonical_json
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.recovered import RECOVERY
@@ -22,8 +23,9 @@ from patina.synth.words import VERSION as WORDING
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-SCHEMA = 2
-"""Version of a stored sample's layout (members and KEY.json). Part of every fingerprint."""
+PIXELS = 2
+"""Version of what decides a sample's images, beside degradation and codecs. The stored format's own version is no part
+of it, so that images of an earlier one are copied."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Wanted:
     @property
     def _shared(self) -> dict[str, Any]:
         """What every sample's pixels and measures depend on beside its degradation."""
-        return {"schema": SCHEMA, "codec": self.codec, "severity": MEASURE}
+        return {"schema": PIXELS, "codec": self.codec, "severity": MEASURE}
 
     @cached_property
     def identities(self) -> dict[str, dict[str, Any]]:
@@ -148,15 +150,15 @@ class Wanted:
         if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
         for tile in self.recipe.cut(source.info.width, source.info.height):
-            place = f"-y{tile[1]:05d}x{tile[0]:05d}" if self.recipe.tiles else ""
+            place = tile[:2] if self.recipe.tiles else None
             for variant in variants:
                 whole = shared.copy()
                 whole.update(f"{source.digest}\0{tile}\0{variant}{told}".encode())
                 pixels = whole.hexdigest()[:32]
-                key = source.digest[:16] + place + (f"-v{variant:03d}" if variant else "")
+                key = sample_key(source.digest, degradation, place, variant)
                 wording = wordings[variant % len(wordings)]
-                fingerprint = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
-                yield SampleId(key, tile, variant, pixels, fingerprint)
+                told_all = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
+                yield SampleId(key, tile, variant, pixels, stored_as(told_all))
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
         """The samples of one source under one degradation, in key order."""
@@ -186,7 +188,8 @@ class Wanted:
             entries = source.entries or tuple(self.recipe.degradations)
             for entry in (source.degradation,) if source.is_pair else entries:
                 groups.setdefault((source.split, entry, bucket), []).append(source)
-        return tuple(self._shard(*group, tuple(groups[group])) for group in sorted(groups))
+        made = (self._shard(*group, tuple(groups[group])) for group in groups)
+        return tuple(sorted(made, key=lambda shard: shard.name))
 
     def _shard(self, split: str, entry: str, bucket: int, sources: tuple[Source, ...]) -> WantedShard:
         digest = hashlib.sha256()

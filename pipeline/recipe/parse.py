@@ -13,7 +13,7 @@ from patina.captioning.captioner import Captioner
 from patina.captioning.clip_score import ClipScore
 from patina.captioning.filters import Filters
 from patina.pipeline.errors import RecipeError
-from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.format.layout import SPLITS, why_keys_clash
 from patina.pipeline.format.untrusted import is_text
 from patina.pipeline.recipe import shipped
 from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
@@ -85,6 +85,8 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     degradation_tables: dict[str, Any] = {}
     for entry, raw in sorted(expect_type("degradations", table.get("degradations", {}), dict, "tables").items()):
         syntheses[entry], degradation_tables[entry] = parse_synthesis(entry, raw, folder)
+    if clash := why_keys_clash(syntheses):
+        raise RecipeError(f"[degradations.…]: {clash}")
 
     for source in sources:
         for entry in source.degradations:

@@ -19,7 +19,8 @@ from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.disk_errors import expect_there, explaining_errors
 from patina.pipeline.errors import BadImageError, DamagedShardError, ManifestError, PipelineError, RecipeError
-from patina.pipeline.format.layout import PRIVATE, ROLES, SAMPLES, SHARDS, SOURCES, STORES
+from patina.pipeline.format import earlier
+from patina.pipeline.format.layout import PRIVATE, ROLES, SAMPLES, SCHEMA, SHARDS, SOURCES, STORES, sample_key
 from patina.pipeline.format.manifest import (
     Manifest,
     SampleRow,
@@ -169,7 +170,7 @@ def _check(
         with ScanStore(opened.home / PRIVATE / "scan.sqlite") as store:  # which knows shards by their public names
             store.forget(str(opened.home / SHARDS / Path(path).name) for path in damaged)
     findings += [finding for found, *_ in outcomes for finding in found]
-    findings += _strays(out, manifest)
+    findings += [*_strays(out, manifest), *_keys(rows, manifest)]
     if not any(f.where in {SAMPLES, SOURCES} for f in findings):
         sources = read_sources(out)
         findings += _duplicates(sources)
@@ -338,9 +339,24 @@ def _apart(made: Image | Map, stored: Image | Map) -> int:
 
 def _strays(out: Path, manifest: Manifest) -> list[Finding]:
     """Files among the shards that the manifest does not know: a reader that takes *.tar would train on them."""
-    known = {shard.name for shard in manifest.shards} | {"sizes.json"}
+    known = {shard.name for shard in manifest.shards} | earlier.papers(manifest.schema)
     there = sorted(path.name for path in (out / SHARDS).iterdir()) if (out / SHARDS).is_dir() else []
     return [Finding(f"{SHARDS}/{name}", "is not in the manifest") for name in there if name not in known]
+
+
+def _keys(rows: list[SampleRow], manifest: Manifest) -> Iterator[Finding]:
+    """Keys that two samples have, for a reader would take members of both for one sample; and keys that name another
+    sample than theirs. In an earlier version of the stored format every entry had the same keys."""
+    if manifest.schema < SCHEMA:
+        return
+    seen: dict[str, SampleRow] = {}
+    for row in rows:
+        if (other := seen.setdefault(row.key, row)) is not row:
+            yield Finding(f"{row.shard} {row.key}", f"{other.shard} has a sample of this key too")
+        plain = sample_key(row.source_sha256, row.entry, None, row.variant)
+        placed = sample_key(row.source_sha256, row.entry, (row.x, row.y), row.variant)
+        if row.key not in {plain, placed}:
+            yield Finding(f"{row.shard} {row.key}", f"its key is not that of what it is, {placed}")
 
 
 def _names(opened: OpenDataset) -> Iterator[Finding]:
@@ -369,7 +385,7 @@ def _duplicates(sources: list[dict[str, Any]]) -> Iterator[Finding]:
 
 def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], workers: int) -> list[Finding]:
     """Photographs that stand on two sides of a split under other bytes, by the clean images of `rows`."""
-    first_row = {row.source: row for row in reversed(rows)}
+    first_row = {row.source_sha256: row for row in reversed(rows)}
     # In the scan's order: which picture is laid over which may decide a close case.
     known = sorted((s for s in sources if s["digest"] in first_row), key=lambda s: (s["content"], s["digest"]))
     if len({source["split"] for source in known}) < 2:

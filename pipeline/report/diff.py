@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, load_manifest, read_table
+from patina.pipeline.format.rows import name_now, table_now
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 
@@ -24,7 +25,7 @@ Rows: TypeAlias = NDArray[np.int64]
 """Places of rows in a table."""
 
 COLUMNS = (
-    "key", "entry", "split", "source", "severity", "caption", "captioner", "sentence", "fingerprint", "pixels",
+    "key", "entry", "split", "source_sha256", "severity", "caption", "captioner", "sentence", "fingerprint", "pixels",
 )  # fmt: skip
 """What is read of samples.parquet: a million rows of these take a quarter of a gigabyte."""
 
@@ -40,7 +41,8 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A dataset as its manifest and its tables say it is; `samples` has COLUMNS, in the file's order. `opened` holds
+    """A dataset as its manifest and its tables say it is; `samples` has COLUMNS, in the file's order, with the keys
+    and fingerprints of this version of the stored format. `opened` holds
     the version that `folder` is."""
 
     folder: Path
@@ -186,9 +188,8 @@ def read_snapshot(path: Path) -> Snapshot:
         if file_sha256(folder / name) != digest:
             raise ManifestError(f"{folder / name} is not the table that its {MANIFEST} was written with; copy both")
     columns = pa.schema([SAMPLE_SCHEMA.field(name) for name in COLUMNS])
-    return Snapshot(
-        folder, manifest, read_table(folder / SAMPLES, columns), read_table(folder / SOURCES, SOURCE_SCHEMA), opened
-    )
+    samples = table_now(read_table(folder / SAMPLES, columns))
+    return Snapshot(folder, manifest, samples, read_table(folder / SOURCES, SOURCE_SCHEMA), opened)
 
 
 def diff(old: Snapshot, new: Snapshot) -> Diff:
@@ -269,7 +270,7 @@ def _listed(items: Iterable[str]) -> Listed:
 
 
 def _shards(old: Manifest, new: Manifest) -> dict[str, Listed]:
-    before, after = ({shard.name: shard.sha256 for shard in one.shards} for one in (old, new))
+    before, after = ({name_now(shard): shard.sha256 for shard in one.shards} for one in (old, new))
     return {
         "added": _listed(after.keys() - before.keys()),
         "dropped": _listed(before.keys() - after.keys()),
@@ -354,7 +355,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[dict[str, int], NDArray[np.int32]]:
 
 def _captions(old: Snapshot, new: Snapshot, both: tuple[Rows, Rows], differ: NDArray[np.bool_]) -> Listed:
     """Photographs whose caption changed, each once however many samples it has."""
-    columns = {"digest": new.samples["source"].take(both[1][differ])}
+    columns = {"digest": new.samples["source_sha256"].take(both[1][differ])}
     for name, one, rows in (("old", old, both[0]), ("new", new, both[1])):
         columns[name] = one.samples["caption"].take(rows[differ])
     found = pa.table(columns).group_by(list(columns)).aggregate([]).sort_by([(n, "ascending") for n in columns])

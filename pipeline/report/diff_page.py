@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.files import write_page
+from patina.pipeline.format.earlier import key_now
 from patina.pipeline.format.manifest import SampleRow, read_members
+from patina.pipeline.format.rows import table_now
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.report.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
@@ -135,9 +137,10 @@ def _changed(old: Snapshot, new: Snapshot, rows: tuple[Rows, Rows], limit: int) 
     if not rows[0].size or not limit:
         return []
     before, after = read_samples_table(old.folder).take(rows[0]), read_samples_table(new.folder).take(rows[1])
+    known = table_now(before.select(["entry", "key", "fingerprint"]))
     shown = []
     for now in spread(after, limit):
-        same = (pc.field("entry") == now.entry) & (pc.field("key") == now.key)
+        same = pc.and_(pc.equal(known["entry"], now.entry), pc.equal(known["key"], key_now(now.key, now.entry)))
         was = SampleRow(**before.filter(same).to_pylist()[0])
         facts = [
             f"severity {level_of(was.severity)} {was.severity:.0f} → {level_of(now.severity)} {now.severity:.0f}, "
@@ -188,7 +191,7 @@ def _alone(one: Snapshot, rows: Rows, limit: int) -> list[_Shown]:
 
 def _head(one: Snapshot, row: SampleRow) -> str:
     """What a sample is called on the page: entry, photograph, key."""
-    found = one.sources.filter(pc.field("digest") == row.source).to_pylist()
+    found = one.sources.filter(pc.field("digest") == row.source_sha256).to_pylist()
     return f"{row.entry} · {found[0]['names'][0] if found else 'an unknown photograph'} · {row.key}"
 
 

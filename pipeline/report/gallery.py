@@ -136,11 +136,11 @@ def ladder_sheet(folder: Path) -> bytes:
 
 def _ladder_sheet(folder: Path) -> bytes:
     rows = _first_samples(folder, _manifest(folder))
-    most = Counter(row.source for row in rows).most_common(1)[0][0]
-    labels = sorted({row.degradation for row in rows if row.source == most})
+    most = Counter(row.source_sha256 for row in rows).most_common(1)[0][0]
+    labels = sorted({row.degradation for row in rows if row.source_sha256 == most})
     lines = []
     for label in labels:
-        same = sorted((r for r in rows if (r.source, r.degradation) == (most, label)), key=lambda r: r.severity)
+        same = sorted((r for r in rows if (r.source_sha256, r.degradation) == (most, label)), key=lambda r: r.severity)
         cells = _cells(folder, {f"{level_of(row.severity)} {row.severity:.0f}": row for row in same}, RUNG)
         lines.append([(label, cells[0][1]), *cells[1:]])
     return _sheet(lines)
@@ -198,7 +198,7 @@ class _Previews:
         }
         return Shown(
             row=row,
-            source=self._sources[row.source],
+            source=self._sources[row.source_sha256],
             box=box,
             detail=busiest(cut_out(gt, box), *DETAIL),
             lq=data_uri("jpeg", jpeg(lq, box, members[lq_name])),
@@ -241,7 +241,7 @@ def _views(folder: Path, count: int) -> list[dict[str, SampleRow]]:
     photographs: dict[str, dict[Box, dict[str, SampleRow]]] = defaultdict(lambda: defaultdict(dict))
     for row in _first_samples(folder, manifest):
         tile = (row.x, row.y, row.width, row.height)
-        photographs[sources[row.source]["content"]][tile].setdefault(row.entry, row)  # the first of its variants
+        photographs[sources[row.source_sha256]["content"]][tile].setdefault(row.entry, row)  # the first of its variants
     left = {photo: _fullest(list(tiles.values())) for photo, tiles in sorted(photographs.items())}
     missing = {shard.degradation for shard in manifest.shards}
     chosen: list[dict[str, SampleRow]] = []

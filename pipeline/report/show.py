@@ -21,7 +21,7 @@ def find_samples(folder: Path, query: str) -> list[SampleRow]:
         return found
     sources = read_sources(folder)
     digests = {s["digest"] for s in sources if any(query in {n, Path(n).name, Path(n).stem} for n in s["names"])}
-    found = [row for row in rows if row.source in digests]
+    found = [row for row in rows if row.source_sha256 in digests]
     if not found:
         names = [row.key for row in rows] + [name for source in sources for name in source["names"]]
         hint = nearest(query, names).partition("known:")[0].strip() or "`samples.parquet` lists all keys"
@@ -52,7 +52,7 @@ def _word(fact: Mapping[str, Any], name: str) -> str:
 
 def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
     """All that is known of a sample, as text of a line each; with `extract`, its files are written there too."""
-    source = sources_by_digest(folder)[row.source]
+    source = sources_by_digest(folder)[row.source_sha256]
     members = read_members(folder, row)
     fact = facts_of(members, f"{row.shard} {row.key}")
     words = {name: _word(fact, name) for name in ("word", "clip_word")}
@@ -61,7 +61,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "key": row.key,
         "photograph": ", ".join(source["names"]) + (f", degraded: {source['lq_name']}" if source["lq_name"] else ""),
         "licence": ", ".join(filter(None, (source["licence"], source["attribution"]))) or "not stated",
-        "source": row.source,
+        "source": row.source_sha256,
         "split": row.split,
         "tile": f"{row.width}×{row.height} at ({row.x}, {row.y}) of {source['width']}×{source['height']} px",
         "caption": f"{row.caption}   [{row.captioner}]",

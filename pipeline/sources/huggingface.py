@@ -58,7 +58,7 @@ OTHER_SUFFIX = (
 )
 LONGEST_PATH = 4096
 PEEKED = 8  # rows that tell whether a column of bytes or texts holds images
-SOURCE = "json.source"  # the digest of a photograph, in patina's own datasets
+SOURCE = ("json.source_sha256", "json.source")  # the digest of a photograph, in patina's own datasets
 IN_CACHE = re.compile(r".*/(?:snapshots/[0-9a-f]{40}|downloads/(?:extracted/)?[0-9a-f]{64})/(.+)", re.DOTALL)
 
 
@@ -217,7 +217,7 @@ class HuggingFace:
             )
         if not lq and not self.image:
             expect_clean(datasets, features, gt[0], label)
-        stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, (SOURCE,))]
+        stated = [columns.pick(inner, "", "", known) for known in (columns.LICENCE, columns.ATTRIBUTION, SOURCE)]
         caption = "" if caption in {*gt, *lq} else caption
         in_tars = {*names} >= IN_TARS
         side = columns.pick(names, "", "", columns.SPLIT)

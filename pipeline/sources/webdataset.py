@@ -45,8 +45,11 @@ PAPERS = frozenset(_PAPERS.split())
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
-OWN = re.compile(r"(?:.*/)?(train|val|test)-[^/]+-\d{4}", re.DOTALL)
-"""A shard of a patina dataset, without its suffix."""
+OWN = re.compile(
+    r"(?:.*/)?(train|val|test)-(?!\d+-of-\d)(?:\d{4}-[a-z0-9][a-z0-9+-]*(?:\.[0-9a-f]{16})?|[^/]+-\d{4})", re.DOTALL
+)
+"""A shard of a patina dataset, without its suffix: in its folder or at an address, where a digest follows; the last
+form is that of the second version of the stored format. `train-0000-of-0010` is how others number theirs."""
 
 Span = tuple[int, int]
 """Offset and size of a member's bytes in its tar."""

@@ -23,6 +23,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.files import sync, write_atomically
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
+from patina.pipeline.format.earlier import papers
 from patina.pipeline.format.layout import CURRENT, MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES, VERSIONS
 from patina.pipeline.format.manifest import load_manifest, versions
 from patina.pipeline.versions.version import Record, Version, all_versions, current_or_none, current_version
@@ -334,7 +335,7 @@ def take_over(home: Path, staging: Path, aside: Path) -> list[Path]:
         manifest = None
     if manifest is None:
         return []
-    known = {shard.name for shard in manifest.shards} | {"sizes.json"}
+    known = {shard.name for shard in manifest.shards} | papers(manifest.schema)
     shards = {name: home / SHARDS / name for name in sorted(known) if (home / SHARDS / name).is_file()}
     assembled = staging / "taken"
     assemble(assembled, shards, {})

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patina.pipeline.files import sync
-from patina.pipeline.format.layout import SHARDS
-from patina.pipeline.format.manifest import SHARD
+from patina.pipeline.format.earlier import papers
+from patina.pipeline.format.layout import SHARD, SHARDS
 from patina.pipeline.versions.publication import PUBLIC, put_aside
 from patina.pipeline.versions.version import Version, published_versions
 
@@ -64,7 +64,7 @@ def file_sizes(version: Version) -> dict[tuple[int, int], int]:
 def _keep_strays(version: Version, aside: Path) -> None:
     """Move away what people put into a version's folder, mostly by its public name OUT/shards. The manifest is not
     asked, which takes a second where there are ten thousand shards: a name tells what a build wrote."""
-    for place, known in ((version.folder, PUBLIC), (version.folder / SHARDS, ("sizes.json",))):
+    for place, known in ((version.folder, PUBLIC), (version.folder / SHARDS, papers(2))):
         with os.scandir(place) as entries:
             strays = [
                 entry.name

@@ -205,9 +205,9 @@ def test_every_flow_by_its_short_name_on_a_worker(environment: dict[str, str], r
         export = ["-p", f"dataset={out}", "-p", "to=vlunet", "-p", f"out={tmp_path / 'export'}"]
         patina(environment, "run", "export-dataset", *export, "--watch")
         assert (tmp_path / "export").is_dir()
-        (out / SHARDS / "train-noisy-0000.tar").unlink()
+        (out / SHARDS / "train-0000-noisy.tar").unlink()
         said = patina(environment, "run", "check-dataset", "-p", f"dataset={out}", "--watch", expected=1)
-        assert "train-noisy-0000.tar: is missing" in said
+        assert "train-0000-noisy.tar: is missing" in said
     said = patina(environment, "run", "build-dataset", "-p", "workers=-1", expected=1)
     assert "workers" in said
     assert "minimum of 0" in said

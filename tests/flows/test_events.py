@@ -124,9 +124,9 @@ def test_a_dataset_with_findings_is_not_told_of(
     from patina.flows.errors import FindingsError
     from patina.pipeline.report.check import Checked, Finding
 
-    bad = Checked(4, 8, 0, (Finding("train-noisy-0000.tar", "is missing"),), ())
+    bad = Checked(4, 8, 0, (Finding("train-0000-noisy.tar", "is missing"),), ())
     monkeypatch.setattr(patina.flows.building, "check", lambda *args, **more: bad)
-    with pytest.raises(FindingsError, match=r"1 finding: train-noisy-0000\.tar: is missing"):
+    with pytest.raises(FindingsError, match=r"1 finding: train-0000-noisy\.tar: is missing"):
         run(recipe, tmp_path / "out")
     assert sent.take() == []
 

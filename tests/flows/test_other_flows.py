@@ -45,14 +45,14 @@ def test_check_fails_on_findings_and_lists_them(dataset: Path) -> None:
     from patina.flows.check_dataset import check_dataset
     from patina.flows.errors import FindingsError
 
-    shard = dataset / SHARDS / "train-noisy-0000.tar"
+    shard = dataset / SHARDS / "train-0000-noisy.tar"
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     (dataset / SHARDS / "stray.tar").write_bytes(b"")
-    with pytest.raises(FindingsError, match=r"2 findings: train-noisy-0000\.tar: its bytes are not those") as raised:
+    with pytest.raises(FindingsError, match=r"2 findings: train-0000-noisy\.tar: its bytes are not those") as raised:
         check_dataset(str(dataset), workers=1)
     assert str(raised.value).startswith(str(dataset))
     assert "`patina build` mends" in str(raised.value)
-    for word in ("train-noisy-0000.tar", "stray.tar"):
+    for word in ("train-0000-noisy.tar", "stray.tar"):
         assert word in artifact("findings")
         assert word in artifact("check")
 

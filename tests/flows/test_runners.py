@@ -234,7 +234,7 @@ def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any,
     from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
-    with Killer(out) as killer, pytest.raises(BuildError, match=r"a worker died.* batch \d of 4 \(train-hazy-000\d"):
+    with Killer(out) as killer, pytest.raises(BuildError, match=r"a worker died.* batch \d of 4 \(train-000\d-hazy"):
         build_dataset(str(recipe), str(out), workers=2, runner=engine, replay=0)
     assert killer.killed
     assert load_manifest(out) is None

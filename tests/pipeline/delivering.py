@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import fsspec
@@ -50,8 +51,10 @@ def objects(out: Path) -> dict[str, bytes]:
         there[f".patina/{name.replace('.', f'.{sha(files[name])}.')}"] = files[name]
     for name in ("README.md", "croissant.json"):
         there[f".patina/{name.replace('.', f'.{sha(files[MANIFEST])}.')}"] = files[name]
-    for name in ("croissant.json", "shards/sizes.json"):
-        text = files[name].decode()
+    manifest = json.loads(files[MANIFEST])
+    sizes = json.dumps({s["name"]: s["count"] for s in manifest["shards"]}, sort_keys=True, separators=(",", ":"))
+    for name, written in (("croissant.json", files["croissant.json"].decode()), ("sizes.json", sizes)):
+        text = written
         for old, new in named.items():
             text = text.replace(old, new).replace(f'"{old[7:]}"', f'"{new[7:]}"')
         there[name] = text.encode()

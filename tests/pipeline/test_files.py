@@ -88,8 +88,8 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_a_temporary_file_has_the_name_by_which_it_is_swept(tmp_path: Path) -> None:
-    with replacing(tmp_path / "train-noisy-0000.tar") as half:
-        assert half.name.startswith(".half-train-noisy-0000.tar.")
+    with replacing(tmp_path / "train-0000-noisy.tar") as half:
+        assert half.name.startswith(".half-train-0000-noisy.tar.")
         assert half.suffix == ".tmp"
         assert half in tmp_path.glob("*.tmp")
     (tmp_path / "a.tmp").write_text("left by a process that was killed, and longer")

@@ -22,7 +22,7 @@ from patina.training.data.order import Rows
 from patina.training.errors import StageError
 from patina.training.images import Pixels
 
-_COLUMNS = ("key", "shard", "offset", "size", "split", "entry", "degradation", "source", "caption")
+_COLUMNS = ("key", "shard", "offset", "size", "split", "entry", "degradation", "source_sha256", "caption")
 
 
 class Kept:
@@ -142,7 +142,7 @@ def index_of(opened: OpenDataset, table: pa.Table) -> Index:
     samples.parquet that an index is made of."""
     names = sorted(set(table["entry"].to_pylist()))
     shards, shard = np.unique(np.array(table["shard"].to_pylist(), np.str_), return_inverse=True)
-    _, scene = np.unique(np.array(table["source"].to_pylist(), np.str_), return_inverse=True)
+    _, scene = np.unique(np.array(table["source_sha256"].to_pylist(), np.str_), return_inverse=True)
     word_of = dict(zip(table["entry"].to_pylist(), table["degradation"].to_pylist(), strict=True))
     return Index(
         opened.folder,

@@ -41,7 +41,7 @@ def test_plan_says_what_why_and_what_it_costs_and_writes_nothing(recipe: Path, t
     done = patina("plan", recipe, "--out", tmp_path / "new", "--recipe")
     assert done.returncode == 0, done.stderr
     assert 'subsampling = "4:2:0"' in done.stdout
-    assert re.search(r"build train-noisy-000\d\.tar: new: \d samples? \(\d made\)", done.stdout)
+    assert re.search(r"build train-000\d-noisy\.tar: new: \d samples? \(\d made\)", done.stdout)
     assert re.search(r"4 shards to build: 4 added; 0 kept; about [\d.]+ [KM]B and under 1 s on \d core", done.stdout)
     assert not (tmp_path / "new").exists()
 
@@ -99,10 +99,10 @@ def test_check_says_ok_or_lists_findings_with_exit_code_1(dataset: Path) -> None
     done = patina("check", dataset, "--replay", "all")
     assert done.returncode == 0
     assert "ok: 4 shards, 8 samples, 8 replayed" in done.stdout
-    (dataset / SHARDS / "train-noisy-0000.tar").unlink()
+    (dataset / SHARDS / "train-0000-noisy.tar").unlink()
     done = patina("check", dataset)
     assert done.returncode == 1
-    assert "train-noisy-0000.tar: is missing" in done.stdout
+    assert "train-0000-noisy.tar: is missing" in done.stdout
 
 
 def test_show_tells_a_samples_story_by_key_or_photograph(dataset: Path, tmp_path: Path) -> None:

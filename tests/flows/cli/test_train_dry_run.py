@@ -77,7 +77,7 @@ def without_training(case: Case, folder: Path) -> None:
 def without_a_shard(case: Case, folder: Path) -> None:
     shutil.copytree(case.dataset, folder / "other", symlinks=True)
     case.dataset = folder / "other"
-    next((case.dataset / SHARDS).glob("train-noisy-*.tar")).unlink()
+    next((case.dataset / SHARDS).glob("train-*-noisy.tar")).unlink()
 
 
 def changed(name: str, **changes: Any) -> Callable[[Case, Path], None]:

@@ -232,10 +232,10 @@ def test_a_shard_that_only_the_worker_sees_stops_the_build(recipe: Recipe, tmp_p
             self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
         ) -> list[R]:
             results = super().map(step, function, items, finished)
-            next((tmp_path / "out" / ".patina" / "staging").glob("train-noisy-0001.tar.????????????????")).unlink()
+            next((tmp_path / "out" / ".patina" / "staging").glob("train-0001-noisy.tar.????????????????")).unlink()
             return results
 
-    with pytest.raises(BuildError, match=r"made train-noisy-0001\.tar, but .* is not there as seen from"):
+    with pytest.raises(BuildError, match=r"made train-0001-noisy\.tar, but .* is not there as seen from"):
         build(recipe, tmp_path / "out", runner=Elsewhere())
     assert not (tmp_path / "out" / "manifest.json").exists()
     build(recipe, tmp_path / "plain")
@@ -283,7 +283,7 @@ def test_a_source_that_changes_meanwhile_is_scanned_again(recipe: Recipe, tmp_pa
 def test_half_shards_of_killed_workers_do_not_pile_up(recipe: Recipe, tmp_path: Path, runner: Runner | None) -> None:
     staging = tmp_path / "out" / ".patina" / "staging"
     staging.mkdir(parents=True)
-    half = staging / "train-noisy-0000.tar.0123456789abcdef.01234567.tmp"
+    half = staging / "train-0000-noisy.tar.0123456789abcdef.01234567.tmp"
     half.write_bytes(b"cut short")
 
     class Full(Exception):  # noqa: N818

@@ -54,7 +54,7 @@ def test_captions_come_from_the_model_once_and_a_build_that_has_them_imports_no_
     assert all(row.caption.strip() for row in rows)
     for shards in (0, 1):
         if shards:  # a shard that has to be made again does not ask the model again either
-            (folder / "out" / "shards" / "train-noisy-0000.tar").unlink()
+            (folder / "out" / "shards" / "train-0000-noisy.tar").unlink()
         words = [sys.executable, "-c", AGAIN, str(folder), str(shards)]
         said = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
         assert said.returncode == 0, said.stderr

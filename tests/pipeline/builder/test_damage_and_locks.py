@@ -130,7 +130,7 @@ Harm = Callable[[Path, random.Random], None]
 
 
 @pytest.mark.parametrize(
-    "names", [(MANIFEST,), (SAMPLES, SOURCES, f"{SHARDS}/train-noisy-0000.tar")], ids=["it", "rest"]
+    "names", [(MANIFEST,), (SAMPLES, SOURCES, f"{SHARDS}/train-0000-noisy.tar")], ids=["it", "rest"]
 )
 @pytest.mark.parametrize("harm", DAMAGE)
 def test_damage_is_named_and_repaired(world: World, names: tuple[str, ...], harm: Harm) -> None:
@@ -144,11 +144,11 @@ def test_damage_is_named_and_repaired(world: World, names: tuple[str, ...], harm
 
 
 def test_what_lay_in_a_folder_that_was_in_the_way_is_kept(world: World) -> None:
-    for name in (MANIFEST, f"{SHARDS}/train-noisy-0000.tar"):
+    for name in (MANIFEST, f"{SHARDS}/train-0000-noisy.tar"):
         replace_by_a_folder(world.out / name, random.Random())
     world.build()
     aside = world.out / PRIVATE / "aside"
-    assert sorted(path.name for path in aside.iterdir()) == ["manifest.json.0", "train-noisy-0000.tar.0"]
+    assert sorted(path.name for path in aside.iterdir()) == ["manifest.json.0", "train-0000-noisy.tar.0"]
     assert {(path / "somebody's.txt").read_text() for path in aside.iterdir()} == {"of great worth"}
 
 
@@ -336,7 +336,7 @@ def test_a_damaged_journal_is_put_aside_and_nothing_outside_is_touched(world: Wo
 
 def test_what_a_reverted_build_left_is_swept_by_the_next_one(world: World) -> None:
     """Half a build, and then the recipe is as it was: there is nothing to build, and yet something to do."""
-    left = [world.out / PRIVATE / "staging" / "train-noisy-0000.tar.0123.tmp", world.out / PRIVATE / "current.tmp"]
+    left = [world.out / PRIVATE / "staging" / "train-0000-noisy.tar.0123.tmp", world.out / PRIVATE / "current.tmp"]
     for path in left:
         path.write_bytes(b"half")
         assert result_if_idle(world.recipe, world.out, Options()) is None

@@ -224,7 +224,7 @@ def test_a_worker_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         patched.setattr(Noisy, "apply", lambda *_: fail())
         with pytest.raises(BuildError) as caught:
             build(after, tmp_path / "out")
-    assert str(caught.value).startswith("train-noisy-0000.tar: too little memory for 64×48 px of good-00")
+    assert str(caught.value).startswith("train-0000-noisy.tar: too little memory for 64×48 px of good-00")
     assert str(caught.value).endswith(
         "build with fewer --workers, or cut photographs into [tiles]; what is finished is kept"
     )

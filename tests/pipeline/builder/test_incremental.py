@@ -82,7 +82,7 @@ class World:
     def shards_of(self, name: str) -> set[str]:
         """The shards that hold samples of one photograph."""
         digests = {row["digest"] for row in read_sources(self.out) if name in row["names"]}
-        return {row.shard for row in read_samples(self.out) if row.source in digests}
+        return {row.shard for row in read_samples(self.out) if row.source_sha256 in digests}
 
     def on_disk(self) -> dict[str, tuple[str, int, int]]:
         """Digest, inode and time of every shard: equal before and after means that nobody touched it."""
@@ -191,7 +191,7 @@ def test_one_degradations_range_changed_rebuilds_its_shards_alone(world: World) 
     plan = world.plan()
     assert {step.kind for step in plan.build} == {"because noisy changed (sigma 50 → 10..30)"}
     settle(world)
-    assert changed(before, world.on_disk()) == {name for name in before if "-noisy-" in name}
+    assert changed(before, world.on_disk()) == {name for name in before if "-noisy." in name}
 
 
 def test_one_degradation_raised_its_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_one_degradation_raised_its_version(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(Noisy, "version", Noisy.version + 1)
     assert f"because noisy is now version {Noisy.version}" in world.plan().summary()
     world.build()
-    touched = {name for name in before if "-noisy-" in name}
+    touched = {name for name in before if "-noisy." in name}
     assert changed(before, world.on_disk()) == touched
 
 
@@ -207,10 +207,10 @@ def test_one_degradation_added_adds_its_shards_and_touches_no_other(world: World
     del world.table["degradations"]["noisy"]
     world.build()
     before = world.on_disk()
-    assert not any("-noisy-" in name for name in before)
+    assert not any("-noisy." in name for name in before)
     world.table["degradations"]["noisy"] = {}
     settle(world)
-    assert all("-noisy-" in name for name in changed(before, world.on_disk()))
+    assert all("-noisy." in name for name in changed(before, world.on_disk()))
 
 
 def test_the_caption_of_one_photo_changed_rewrites_text_and_synthesises_nothing(world: World) -> None:
@@ -282,7 +282,7 @@ def test_an_emptied_bucket_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["deleted", "shortened", "flipped"])
 def test_a_damaged_shard_is_named_and_made_again(world: World, damage: str) -> None:
     good = public_files(world.out)
-    victim = world.out / SHARDS / "train-noisy-0001.tar"
+    victim = world.out / SHARDS / "train-0001-noisy.tar"
     if damage == "deleted":
         victim.unlink()
     else:

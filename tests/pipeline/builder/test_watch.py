@@ -56,7 +56,7 @@ def test_a_change_is_told_once_and_again_after_a_while(folder: Path) -> None:
     found = look(folder)
     assert found.verdict is Verdict.changed
     assert found.plan is not None
-    assert [step.shard.name for step in found.plan.build] == ["train-noisy-0000.tar"]
+    assert [step.shard.name for step in found.plan.build] == ["train-0000-noisy.tar"]
     note_told(folder / "out", found.signature, lambda: 1000.0)
     assert look(folder, at=1059.0).verdict is Verdict.told
     assert look(folder, at=1060.0).verdict is Verdict.changed
@@ -76,7 +76,7 @@ def test_the_same_change_has_the_same_signature_at_every_look(folder: Path) -> N
 
 def test_a_changed_recipe_and_a_lost_shard_are_changes(folder: Path) -> None:
     assert look(folder, degradations={"noisy": {"sigma": 26}}).verdict is Verdict.changed
-    (folder / "out" / "shards" / "train-noisy-0000.tar").unlink()
+    (folder / "out" / "shards" / "train-0000-noisy.tar").unlink()
     assert look(folder).verdict is Verdict.changed
 
 

@@ -130,10 +130,10 @@ def test_there_is_a_core_to_use() -> None:
 
 def test_sweeping_removes_leftovers_and_keeps_what_is_named(tmp_path: Path) -> None:
     with Workspace(tmp_path / "out") as workspace:
-        for name in ("train-noisy-0000.tar.0123", "train-noisy-0000.tar.0123.tmp", "kept"):
+        for name in ("train-0000-noisy.tar.0123", "train-0000-noisy.tar.0123.tmp", "kept"):
             (workspace.staging / name).write_bytes(b"x")
         (workspace.staging / "publish" / "shards").mkdir(parents=True)
-        (workspace.staging / "publish" / "shards" / "sizes.json").write_text("{}")
+        (workspace.staging / "publish" / "shards" / "half.tar").write_text("{}")
         workspace.sweep(["kept"])
         assert [path.name for path in workspace.staging.iterdir()] == ["kept"]
         workspace.sweep(())
@@ -185,7 +185,7 @@ def keep_caption(workspace: Workspace) -> None:
     [
         keep_digest,
         keep_caption,
-        lambda w: (w.staging / "train-noisy-0000.tar.0123").touch(),
+        lambda w: (w.staging / "train-0000-noisy.tar.0123").touch(),
         lambda w: (w.private / "journal.json").write_text("half"),
         lambda w: (w.private / "aside").mkdir(),
         lambda w: (w.private / "scan.sqlite").write_bytes(b"damaged, and perhaps to be rescued"),

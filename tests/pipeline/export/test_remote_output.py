@@ -193,7 +193,7 @@ def test_dropped_shards_vanish_and_the_manifest_is_written_last(
     deliver(tiny_recipe(tmp_path, degradations={"noisy": {"sigma": 10}}), address)
     assert sent[-1].endswith(MANIFEST)
     (name,) = [p.rpartition("/")[2] for p in system.find(address) if p.endswith(".tar")]
-    assert re.fullmatch(r"train-noisy-0000\.[0-9a-f]{16}\.tar", name)
+    assert re.fullmatch(r"train-0000-noisy\.[0-9a-f]{16}\.tar", name)
     assert load_manifest(pull(address, Silent())) is not None
 
 
@@ -241,7 +241,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, verb: str, ending: str) -> None:
     monkeypatch.setattr(kind, verb, broken)
 
 
-@pytest.mark.parametrize("ending", [MANIFEST, "samples.parquet", "-0001.tar"])
+@pytest.mark.parametrize("ending", [MANIFEST, "samples.parquet", "-0001-noisy.tar"])
 @pytest.mark.parametrize("machine", ["the same", "a fresh one", "one that had the old dataset"])
 def test_after_an_upload_that_broke_off_any_machine_delivers_whole_shards(
     tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch, ending: str, machine: str

@@ -119,8 +119,8 @@ def expect_promises(there: Mapping[str, bytes], wholes: list[dict[str, bytes]]) 
     for name, body in there.items():
         if name.endswith(".tar") and name not in plain:
             assert name.endswith(f".{sha(body)}.tar")
-    if "shards/sizes.json" in there:
-        listed = {f"shards/{name}" for name in json.loads(there["shards/sizes.json"])}
+    if "sizes.json" in there:
+        listed = {f"shards/{name}" for name in json.loads(there["sizes.json"])}
         assert listed <= there.keys()
         assert listed in [{name for name in whole if name.endswith(".tar")} for whole in wholes]
 
@@ -339,7 +339,7 @@ def test_a_card_that_an_earlier_release_may_have_replaced_is_not_taken_for_the_d
 ) -> None:
     """Its upload broke off before the manifest: the card is the new dataset's, and everything else the old one's."""
     old_recipe, _, old, new = two
-    lay({**public(old), "README.md": public(new)["README.md"], JOURNAL: b'["train-noisy-0000.tar"]'})
+    lay({**public(old), "README.md": public(new)["README.md"], JOURNAL: b'["train-0000-noisy.tar"]'})
     found = fetched(machine)
     assert found == {name: body for name, body in public(old).items() if name not in {"README.md", "croissant.json"}}
     machine("reader")
@@ -396,10 +396,10 @@ def test_a_list_of_shards_that_is_not_the_dataset_s_is_written_again(
     old, _ = recipes(tmp_path)
     deliver(old, ADDRESS)
     whole = at(ADDRESS)
-    lay({**whole, "shards/sizes.json": bytes(len(whole["shards/sizes.json"])), "README.md": b"x"})
+    lay({**whole, "sizes.json": bytes(len(whole["sizes.json"])), "README.md": b"x"})
     assert push(ADDRESS, Silent()) == 0
     assert at(ADDRESS) == whole
-    lay({**whole, "shards/sizes.json": bytes(len(whole["shards/sizes.json"]))})
+    lay({**whole, "sizes.json": bytes(len(whole["sizes.json"]))})
     assert push(ADDRESS, Silent()) == 0
     assert at(ADDRESS) == whole
 
@@ -482,8 +482,8 @@ def test_strays_go_and_what_somebody_else_put_there_stays(tmp_path: Path, machin
     whole = at(ADDRESS)
     theirs = {"shards/mine.tar": b"1", ".patina/versions/1-0123456789abcdef/x": b"2", "notes/a.txt": b"3"}
     ours = {
-        "shards/train-hazy-0000.tar": b"4",
-        "shards/train-noisy-0000.0123456789abcdef.tar": b"5",
+        "shards/train-0000-hazy.tar": b"4",
+        "shards/train-0000-noisy.0123456789abcdef.tar": b"5",
         ".patina/samples.0123456789abcdef.parquet": b"6",
         ".patina/README.0123456789abcdef.md": b"7",
         JOURNAL: b"[]",

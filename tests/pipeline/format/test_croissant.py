@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.format.croissant import COLUMNS, CROISSANT, KEYS, SOURCE_COLUMNS
+from patina.pipeline.format.croissant import COLUMNS, CROISSANT, SOURCE_COLUMNS, key_globs
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import (
     SAMPLE_SCHEMA,
@@ -129,12 +129,15 @@ def test_keys_match_their_globs_and_truth_maps_do_not(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     recipe = tiny_recipe(tmp_path, degradations={"uncompleted": {"variants": 2}, "low-light": {}}, tiles={"size": 32})
     build(recipe, tmp_path / "out")
-    whole = {"0123456789abcdef", "0123456789abcdef-v001"}
-    for key in {row.key for row in read_samples(tmp_path / "out")} | whole:
+    keys = {row.key: row.entry for row in read_samples(tmp_path / "out")}
+    whole = {f"0123456789abcdef-low-light{variant}": "low-light" for variant in ("", "-v001")}
+    for key, entry in (keys | whole).items():
         for extension in ("png", "jpg", "gt.png"):
-            assert sum(fnmatch.fnmatch(f"{key}.{extension}", f"{glob}.{extension}") for glob in KEYS) == 1
-        for other in ("gt.png", "mask.png", "noise.png", "step-1.png", "a-v001.png"):
-            assert not any(fnmatch.fnmatch(f"{key}.{other}", f"{glob}.png") for glob in KEYS)
+            for other in ("low-light", "uncompleted"):
+                found = sum(fnmatch.fnmatch(f"{key}.{extension}", f"{g}.{extension}") for g in key_globs(other))
+                assert found == (entry == other)
+        for name in ("gt.png", "mask.png", "noise.png", "step-1.png", "a-v001.png"):
+            assert not any(fnmatch.fnmatch(f"{key}.{name}", f"{glob}.png") for glob in key_globs(entry))
 
 
 def test_it_tells_licences_and_texts_as_they_are(dataset: Path) -> None:

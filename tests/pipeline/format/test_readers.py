@@ -151,9 +151,3 @@ def test_open_clips_own_loader_reads_lq_and_caption(dataset: Path) -> None:
     image, text = batches[0]
     assert tuple(image.shape) == (1, 3, 32, 32)
     assert tuple(text.shape) == (1, 77)
-
-
-def test_sizes_json_is_what_open_clip_expects(dataset: Path) -> None:
-    sizes = json.loads((dataset / SHARDS / "sizes.json").read_text())
-    assert sizes.keys() == {Path(t).name for t in tars(dataset)}
-    assert sum(sizes.values()) == len(read_samples(dataset))

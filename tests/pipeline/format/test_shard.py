@@ -37,7 +37,7 @@ def packed(samples: object = SAMPLES) -> list[bytes]:
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
     """A shard of three samples."""
-    path = tmp_path / "train-noisy-0000.tar"
+    path = tmp_path / "train-0000-noisy.tar"
     write_shard(path, packed())
     return path
 
@@ -263,7 +263,7 @@ def test_what_is_no_tar_is_refused(tmp_path: Path, data: bytes) -> None:
 
 def test_a_span_beyond_the_end_is_refused(shard: Path) -> None:
     size = shard.stat().st_size
-    with pytest.raises(DamagedShardError, match=f"train-noisy-0000.tar: expected 900 bytes at {size - 512}, found 512"):
+    with pytest.raises(DamagedShardError, match=f"train-0000-noisy.tar: expected 900 bytes at {size - 512}, found 512"):
         read_span(shard, Span(size - 512, 900))
 
 

@@ -124,7 +124,8 @@ def test_severity_is_counted_in_the_same_words_as_samples_have() -> None:
 def test_each_photographs_caption_counts_once() -> None:
     captions = ["A dog's bowl", "a dog’s  bowl; the dog", "Ein Käse-Brot/Käse", "", "A dog's bowl"]
     sources = ["a", "b", "c", "d", "a"]
-    found = statistics(table(5, caption=captions, source=sources, captioner=["x@1", "x@1", "y@2", "x@1", "x@1"]), [])
+    who = ["x@1", "x@1", "y@2", "x@1", "x@1"]
+    found = statistics(table(5, caption=captions, source_sha256=sources, captioner=who), [])
     assert found.captions.photographs == 4
     assert found.captions.distinct == 4
     assert found.captions.lengths == {0: 1, 2: 1, 3: 1, 5: 1}
@@ -137,7 +138,7 @@ def test_each_photographs_caption_counts_once() -> None:
 
 
 def test_words_that_say_nothing_are_not_among_the_frequent() -> None:
-    found = statistics(table(2, caption=["the cat on the mat", "a cat"], source=["a", "b"]), [])
+    found = statistics(table(2, caption=["the cat on the mat", "a cat"], source_sha256=["a", "b"]), [])
     assert found.captions.frequent == (("cat", 2), ("mat", 1))
     assert not STOP_WORDS & {word for word, _ in found.captions.frequent}
 
@@ -153,7 +154,7 @@ def test_sizes_and_megapixels() -> None:
 
 
 def test_rights_count_photographs_and_samples() -> None:
-    samples = table(5, source=["a", "a", "b", "c", "gone"])
+    samples = table(5, source_sha256=["a", "a", "b", "c", "gone"])
     mine = {"set": "mine", "licence": "CC0-1.0"}
     pairs = {"set": "rain", "degradation": "rainy", "attribution": "R."}
     found = statistics(samples, [source("a", **mine), source("b", **mine), source("c", **pairs)])
@@ -172,7 +173,7 @@ def test_similarity_of_those_that_have_one() -> None:
 
 
 def test_one_label_is_warned_of_with_its_floor() -> None:
-    found = statistics(table(3, degradation=["noisy"] * 3, source=["a", "b", "c"], caption=["x", "y", "z"]), [])
+    found = statistics(table(3, degradation=["noisy"] * 3, source_sha256=["a", "b", "c"], caption=["x", "y", "z"]), [])
     (warning,) = found.warnings
     assert "every training sample has the label 'noisy'" in warning
     assert "6.664 for a batch of 784" in warning
@@ -188,9 +189,9 @@ def test_the_mix_is_that_of_the_training_split() -> None:
 
 def test_equal_captions_are_warned_of() -> None:
     labels = ["noisy", "hazy"]
-    same = statistics(table(2, degradation=labels, source=["a", "b"], caption=["x", "x"]), [])
+    same = statistics(table(2, degradation=labels, source_sha256=["a", "b"], caption=["x", "x"]), [])
     assert [w for w in same.warnings if "all captions are the same" in w]
-    assert not statistics(table(2, degradation=labels, source=["a", "a"], caption=["x", "x"]), []).warnings
+    assert not statistics(table(2, degradation=labels, source_sha256=["a", "a"], caption=["x", "x"]), []).warnings
 
 
 def test_a_dataset_in_another_order_has_the_same_numbers() -> None:
@@ -200,7 +201,7 @@ def test_a_dataset_in_another_order_has_the_same_numbers() -> None:
     said = {i: " ".join(words[j] for j in rng.integers(0, 5, rng.integers(0, 9))) for i in range(60)}
     rows = table(
         count,
-        source=[f"{i:02d}" for i in sources],
+        source_sha256=[f"{i:02d}" for i in sources],
         caption=[said[i] for i in sources],
         entry=[LABELS[i] for i in rng.integers(0, 10, count)],
         severity=rng.uniform(0, 100, count),
@@ -248,7 +249,7 @@ def test_a_million_rows_take_seconds() -> None:
     said = [" ".join(row) for row in words[rng.integers(0, 500, (count // 10, 12))]]
     rows = table(
         count,
-        source=pa.array(digests).take(pa.array(np.arange(count) // 10)).to_pylist(),
+        source_sha256=pa.array(digests).take(pa.array(np.arange(count) // 10)).to_pylist(),
         caption=pa.array(said).take(pa.array(np.arange(count) // 10)).to_pylist(),
         entry=np.array(LABELS)[np.arange(count) % 10].tolist(),
         severity=rng.uniform(0, 100, count),

@@ -372,7 +372,7 @@ def said(out: Path) -> dict[str, list[str]]:
     names = {row["digest"]: row["names"][0] for row in read_sources(out)}
     found: dict[str, list[str]] = {}
     for row in sorted(read_samples(out), key=lambda row: row.variant):
-        found.setdefault(names[row.source], []).append(row.caption)
+        found.setdefault(names[row.source_sha256], []).append(row.caption)
     return found
 
 

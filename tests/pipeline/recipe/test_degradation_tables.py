@@ -37,7 +37,7 @@ def made(folder: Path, **degradations: dict[str, Any]) -> BuildResult:
 
 
 def facts(folder: Path, entry: str) -> list[dict[str, Any]]:
-    samples = read_shard(folder / "out" / SHARDS / f"train-{entry}-0000.tar")
+    samples = read_shard(folder / "out" / SHARDS / f"train-0000-{entry}.tar")
     return [{**json.loads(members["json"]), "members": list(members)} for _, members, _ in samples]
 
 
@@ -76,7 +76,7 @@ def test_a_named_composite_lists_its_parts(folder: Path) -> None:
     made(folder, worn={"parts": ["uncompleted", "noisy"], "uncompleted": {"fill": [0, 0, 0]}})
     manifest = load_manifest(folder / "out")
     assert manifest is not None
-    assert [shard.name for shard in manifest.shards] == ["train-worn-0000.tar"]
+    assert [shard.name for shard in manifest.shards] == ["train-0000-worn.tar"]
     assert {fact["degradation"] for fact in facts(folder, "worn")} == {"noisy+uncompleted"}
 
 
@@ -110,7 +110,7 @@ def test_a_changed_part_makes_the_composite_stale_and_nothing_else(folder: Path)
     recipe = parse_recipe({"sources": [{"path": "photos"}], "degradations": table}, folder)
     with Stores.open(folder / "out") as stores:
         plan = plan_from_stores(recipe, folder / "out", stores, Options()).plan
-    assert [step.shard.name for step in plan.build] == ["train-noisy+uncompleted-0000.tar"]
+    assert [step.shard.name for step in plan.build] == ["train-0000-noisy+uncompleted.tar"]
     assert plan.build[0].kind == "because noisy+uncompleted changed (parts noisy sigma 50 → 10)"
 
 

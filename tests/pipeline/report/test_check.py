@@ -129,8 +129,8 @@ def test_a_sample_that_is_wrong_in_itself(
 
 
 def test_strays_are_named_since_a_reader_would_train_on_them(dataset: Path) -> None:
-    (dataset / SHARDS / "train-noisy-9999.tar").write_bytes(b"")
-    assert told(dataset) == "shards/train-noisy-9999.tar: is not in the manifest"
+    (dataset / SHARDS / "train-9999-noisy.tar").write_bytes(b"")
+    assert told(dataset) == "shards/train-9999-noisy.tar: is not in the manifest"
 
 
 def test_tables_are_checked(dataset: Path) -> None:

@@ -68,7 +68,7 @@ def test_another_setting_changes_the_pixels_of_its_entry_alone(old: Path, tmp_pa
     assert one.recipe == ("degradations.noisy.sigma 25 → 50..55",)
     assert (entry(one, "noisy").pixels, entry(one, "noisy").same) == (4, 0)
     assert entry(one, "jpeg-compressed").is_same
-    assert one.shards["rewritten"].items == ("train-noisy-0000.tar",)
+    assert one.shards["rewritten"].items == ("train-0000-noisy.tar",)
     assert not totals(one.sources)
     severity = {
         path: [r.severity for r in read_samples(path) if r.entry == "noisy"] for path in (old, tmp_path / "new")
@@ -138,7 +138,7 @@ def test_a_caption_is_told_once_for_its_photograph(tmp_path: Path) -> None:
 
 
 def test_a_captioners_name_alone_is_no_other_caption(old: Path, tmp_path: Path) -> None:
-    lines = {row.source: row.caption for row in read_samples(old)}
+    lines = {row.source_sha256: row.caption for row in read_samples(old)}
     names = {r["digest"]: r["names"][0] for r in read_snapshot(old).sources.to_pylist()}
     text = "".join(json.dumps({"name": names[d], "caption": c}) + "\n" for d, c in lines.items())
     (tmp_path / "captions.jsonl").write_text(text, "utf-8")
@@ -265,7 +265,7 @@ def test_the_page_shows_old_beside_new_and_trusts_no_text(old: Path, tmp_path: P
 
 def test_a_shard_of_another_time_gives_no_wrong_picture(old: Path, tmp_path: Path) -> None:
     new = made(tmp_path, "new", degradations={"noisy": {"sigma": 50}})
-    shutil.copy(new / SHARDS / "train-noisy-0000.tar", old / SHARDS)
+    shutil.copy(new / SHARDS / "train-0000-noisy.tar", old / SHARDS)
     sides = read_snapshot(old), read_snapshot(new)
     text = write_diff_page(*sides, diff(*sides), tmp_path / "page.html").read_text("utf-8")
     assert text.count("no picture of the old one") == 4

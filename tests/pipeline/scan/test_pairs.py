@@ -231,7 +231,7 @@ def test_a_label_must_be_fit_for_a_file_name(tmp_path: Path, degradation: Any) -
 def test_a_label_of_ones_own_is_welcome(tmp_path: Path) -> None:
     make_pair(tmp_path, 1, "a.png", "a.png")
     build(pairs_recipe(tmp_path, "underwater"), tmp_path / "out")
-    assert [s.name for s in read_built(tmp_path / "out").manifest.shards] == ["train-underwater-0000.tar"]
+    assert [s.name for s in read_built(tmp_path / "out").manifest.shards] == ["train-0000-underwater.tar"]
 
 
 @pytest.mark.parametrize(

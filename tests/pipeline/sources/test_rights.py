@@ -53,7 +53,7 @@ def again(folder: Path, *sources: dict[str, Any]) -> Path:
 def by_tile(made: Path) -> Stated:
     """What the samples' clean images, which are tiles and PNGs by now, should state."""
     whose = {row["digest"]: (row["licence"], row["attribution"]) for row in read_sources(made)}
-    return {(row.key, *whose[row.source]) for row in read_samples(made)}
+    return {(row.key, *whose[row.source_sha256]) for row in read_samples(made)}
 
 
 def told(again: Path) -> Stated:
@@ -64,7 +64,7 @@ def told(again: Path) -> Stated:
     }
 
 
-@pytest.mark.parametrize("path", ["first", "first/shards", "first/shards/{train,test}-*-0000.tar", "./first/"])
+@pytest.mark.parametrize("path", ["first", "first/shards", "first/shards/{train,test}-0000-*.tar", "./first/"])
 def test_by_its_tars(made: Path, path: str) -> None:
     out = again(made.parent, {"kind": "webdataset", "path": path})
     assert told(out) == by_tile(made)
@@ -76,7 +76,7 @@ def test_by_its_tars(made: Path, path: str) -> None:
 def test_by_its_address(made: Path) -> None:
     with serving(made) as server:
         out = again(
-            made.parent, {"kind": "webdataset", "path": f"{server.address}/shards/{{train,test}}-noisy-0000.tar"}
+            made.parent, {"kind": "webdataset", "path": f"{server.address}/shards/{{train,test}}-0000-noisy.tar"}
         )
         assert server.gets(SOURCES) == [f"/{SOURCES}"], "once for all shards"
     assert told(out) <= by_tile(made)

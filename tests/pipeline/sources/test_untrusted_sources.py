@@ -494,7 +494,7 @@ def test_no_name_and_no_caption_talks_to_the_terminal(talking: Path, said: Calla
     (talking / "photos" / "new \x1b[5m\nline.png").write_bytes(PNGS[0])
     told = [said("plan", talking / "recipe.toml", "--out", out), said("check", out), said("gallery", out)]
     told += [said("show", name, "--out", out) for name in ("[red]markup.png", "<b>bold.png", "\x1b[31m")]
-    (out / SHARDS / "train-noisy-0000.tar").write_bytes(b"")
+    (out / SHARDS / "train-0000-noisy.tar").write_bytes(b"")
     told.append(said("check", out))
     for text in told:
         assert text.strip()

@@ -410,11 +410,16 @@ def test_a_tar_that_is_only_named_like_patinas_decides_no_split(tmp_path: Path) 
     members["a.json"] = b'{"degradation": "hazy", "schema": 1, "fingerprint": "f"}'
     pack(tmp_path / "set" / "test-snowy-0000.tar", members)
     pack(tmp_path / "set" / "train-snowy-0000.tar", members)
+    for name in ("test-0000-snowy", "test-0001-low-light+snowy.0123456789abcdef", "test-0000-of-0010"):
+        pack(tmp_path / "set" / f"{name}.tar", members)
     sides = {c.name: c.split for c in WebDataset(str(tmp_path / "set")).find().candidates}
     assert sides == {
         "test-hazy-0000/a.gt.png": "",
         "test-snowy-0000/a.gt.png": "test",
         "train-snowy-0000/a.gt.png": "",
+        "test-0000-snowy/a.gt.png": "test",
+        "test-0001-low-light+snowy.0123456789abcdef/a.gt.png": "test",
+        "test-0000-of-0010/a.gt.png": "",
     }
 
 

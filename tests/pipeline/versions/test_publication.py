@@ -227,7 +227,7 @@ def test_names_that_were_replaced_are_found_and_mended(tmp_path: Path) -> None:
     (out / MANIFEST).write_text("an editor's")
     (out / SHARDS).unlink()
     (out / SHARDS).mkdir()
-    (out / SHARDS / "train-noisy-0000.tar").write_bytes(b"another's")
+    (out / SHARDS / "train-0000-noisy.tar").write_bytes(b"another's")
     assert load_manifest(built_folder(out)) is not None, "patina passes by the names"
     (finding,) = check(out).findings
     assert str(finding) == (

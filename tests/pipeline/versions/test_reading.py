@@ -258,7 +258,7 @@ def test_versions_are_listed_with_what_each_alone_holds(three: World) -> None:
     assert told[2].record.change == "1 shard written, 1 shard kept"
     for one in told:
         files = public(one.version.folder)
-        shared = f"{SHARDS}/train-jpeg-compressed-0000.tar"
+        shared = f"{SHARDS}/train-0000-jpeg-compressed.tar"
         assert one.own == sum(len(data) for name, data in files.items() if name != shared)
         assert one.when[:2] == "20"
     with open_dataset(Path(f"{three.out}@1")):
@@ -290,14 +290,14 @@ def test_going_back_to_what_is_not_there_or_not_sound_is_refused(world: World) -
     for spec in ("3", "current", world.out.name):
         with pytest.raises(VersionError):
             rollback(world.out, spec)
-    shard = world.out / PRIVATE / VERSIONS / published_versions(world.out)[0].name / SHARDS / "train-noisy-0000.tar"
+    shard = world.out / PRIVATE / VERSIONS / published_versions(world.out)[0].name / SHARDS / "train-0000-noisy.tar"
     data = bytearray(shard.read_bytes())
     data[1000] ^= 1
     shard.write_bytes(data)
     with pytest.raises(VersionError, match="its bytes are not those that were written; choose another version"):
         rollback(world.out, "1")
     shard.unlink()
-    with pytest.raises(VersionError, match="1 file of it, such as train-noisy-0000"):
+    with pytest.raises(VersionError, match="1 file of it, such as train-0000-noisy"):
         rollback(world.out, "1")
     assert public(world.out) == world.seen[3]
 

@@ -70,7 +70,7 @@ def test_each_pair_has_its_own_label_and_split(tmp_path: Path) -> None:
         tmp_path / "out",
     )
     built = read_built(tmp_path / "out")
-    assert [s.name for s in built.manifest.shards] == ["test-hazy-0000.tar", "train-low-light+hazy-0000.tar"]
+    assert [s.name for s in built.manifest.shards] == ["test-0000-hazy.tar", "train-0000-low-light+hazy.tar"]
     joint = facts(built.samples["b.png"][0])
     assert joint["degradations"] == ["low-light", "hazy"]
     assert "low light" in joint["text"]["sentence"] or "dark" in joint["text"]["sentence"]

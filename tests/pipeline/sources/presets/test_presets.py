@@ -936,9 +936,9 @@ def test_a_recipe_of_presets_gives_each_clean_set_its_own_degradations_and_mends
     assert dict(built.set_aside) == {}
     shards = {name: [sample.shard for sample in samples] for name, samples in built.samples.items()}
     assert shards == {
-        "indoor/gt/1400.png": ["test-hazy-0000.tar"],
-        "kodim01.png": ["test-noisy-0000.tar"],
-        "LIVE1/sailing2.bmp": ["val-jpeg-compressed-0000.tar"],
+        "indoor/gt/1400.png": ["test-0000-hazy.tar"],
+        "kodim01.png": ["test-0000-noisy.tar"],
+        "LIVE1/sailing2.bmp": ["val-0000-jpeg-compressed.tar"],
     }
     (pair,) = built.samples["indoor/gt/1400.png"]
     assert np.array_equal(pixels(pair.gt[1]), inner)
