@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import get_worker_info
+from torch.utils.data import default_collate, get_worker_info
 
 from patina._face.arguments import AnyPath, one_of, path_of, whole
 from patina.pipeline.errors import ManifestError
@@ -27,7 +27,7 @@ from patina.pipeline.text import nearest
 from patina.training.data.dataset import open_dataset
 from patina.training.data.index import Index, Kept, index_of
 from patina.training.data.order import of_image
-from patina.training.data.reading import read_with_maps
+from patina.training.data.reading import read_squares
 
 Sample: TypeAlias = dict[str, Any]
 """One sample as a dict, or a batch of them; see `patina.Dataset`."""
@@ -66,25 +66,38 @@ class Samples:
         """Which samples these are, in which order."""
         return hashlib.sha256("\n".join(map(self.index.label, range(len(self)))).encode()).hexdigest()[:16]
 
-    def item(self, row: int, epoch: int, crop: int = 0) -> Sample:
-        """One sample, with its crop number `crop` of an epoch."""
+    def item(self, row: int, epoch: int) -> Sample:
+        """One sample, cut as it is in an epoch."""
+        return next(self.items(row, epoch, range(1)))
+
+    def items(self, row: int, epoch: int, crops: Sequence[int], as_bytes: bool | None = None) -> Iterator[Sample]:
+        """Crops, by number, of one sample in an epoch, out of one decoding."""
         if get_worker_info() is not None:
             _be_a_worker()
+        made = _levels if (self.as_bytes if as_bytes is None else as_bytes) else _tensor
         index, side = self.index, self.crop or 0
-        rng = self._rng(row, epoch, crop) if side else None
-        (lq, gt), maps = read_with_maps(index, row, side, rng, maps=self.truth)
-        item: Sample = {
-            "lq": _levels(lq) if self.as_bytes else _tensor(lq),
-            "gt": _levels(gt) if self.as_bytes else _tensor(gt),
+        rngs = [self._rng(row, epoch, crop) if side else None for crop in crops]
+        facts: Sample = {
             "caption": str(index.captions[row]),
             "degradation": index.degradations[index.entry[row]],
             **{name: float(values[row]) for name, values in self._facts.items()},
             "key": str(index.keys[row]),
             "params": str(self._params[row]),
         }
-        if self.truth:
-            item["truth"] = {name: _tensor(values) for name, values in maps.items()}
-        return item
+        for (lq, gt), maps in read_squares(index, row, side, rngs, maps=self.truth):
+            truth = {"truth": {name: _tensor(values) for name, values in maps.items()}} if self.truth else {}
+            yield {"lq": made(lq), "gt": made(gt)} | facts | truth
+
+    def batch(self, items: Iterable[Sample]) -> Sample:
+        """Items that were made as bytes as a batch, which is what `default_collate` makes of those that were asked for.
+
+        Floats are written where the batch is, in memory that a worker shares: a copy less, and most of what it costs to
+        hand a batch over are the pages of that memory.
+        """
+        made = list(items)
+        collate = default_collate if self.as_bytes else _floats
+        images = {name: collate([item.pop(name) for item in made]) for name in ("lq", "gt")}
+        return images | default_collate(made)  # type: ignore[no-any-return]
 
     def _rng(self, row: int, epoch: int, crop: int) -> np.random.Generator | None:
         """What draws a crop of a sample in an epoch; None for the middle."""
@@ -142,6 +155,14 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
     if not len(table):
         raise ValueError(f"degradations: expected one at least, found {degradations!r}; None takes all")
     return table
+
+
+def _floats(levels: Sequence[Tensor]) -> Tensor:
+    """Levels in 0..255 as one tensor of floats in 0..1, in memory as `default_collate` takes it."""
+    floats: Tensor = default_collate([torch.zeros(1).expand(levels[0].shape)] * len(levels))
+    for image, out in zip(levels, floats.numpy(), strict=True):
+        np.divide(image.numpy(), np.float32(255), out=out)
+    return floats
 
 
 def _levels(image: Any) -> Tensor:

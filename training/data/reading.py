@@ -5,7 +5,7 @@ The one way to pixels here: of the training loop, of evaluations, of `patina.Dat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -102,28 +102,33 @@ def read_square(
     What the index keeps (see `Kept`) is decoded wholly, once, and anything else as far as the square wants it.
     Raises DamagedShardError for images that cannot be read or are of two sizes, OSError.
     """
-    return read_with_maps(index, row, side, rng, roles)[0]
+    return next(read_squares(index, row, side, (rng,), roles))[0]
 
 
-def read_with_maps(
+def read_squares(
     index: Index,
     row: int,
     side: int,
-    rng: np.random.Generator | None,
+    rngs: Sequence[np.random.Generator | None],
     roles: Sequence[str] = PAIR,
     maps: bool = False,
-) -> tuple[list[Pixels], dict[str, Any]]:
-    """As `read_square`, and the truth maps by name, as they are stored: H×W uint8 or uint16, or H×W×3 of a composite's
-    steps. They are cut as the images are; a blur kernel stays whole."""
+) -> Iterator[tuple[list[Pixels], dict[str, Any]]]:
+    """As `read_square`, a square for each generator out of one decoding; and with `maps` the truth maps by name, as
+    they are stored: H×W uint8 or uint16, or H×W×3 of a composite's steps. They are cut as the images are; a blur kernel
+    stays whole."""
     pictures, found = _opened(index, row, roles, maps)
     alike = {name: picture for name, picture in found.items() if not name.endswith("kernel")}
     named = dict(zip((role.upper() for role in roles), pictures, strict=True)) | alike
     if len({picture.shape for picture in named.values()}) > 1:
         sizes = " beside ".join(f"{name} of {picture.shape}" for name, picture in named.items())
         raise DamagedShardError(f"sample {index.keys[row]}: {sizes}")
-    squares = dict(zip(named, _cut(list(named.values()), side, rng), strict=True))
-    truth = {name: squares[name] if name in alike else found[name].whole() for name in found}
-    return [squares[role.upper()] for role in roles], truth
+    whole = {name: found[name].whole() for name in found if name not in alike}
+    if len(rngs) > 1:
+        named = {name: _Decoded(picture.whole()) for name, picture in named.items()}
+    for rng in rngs:
+        squares = dict(zip(named, _cut(list(named.values()), side, rng), strict=True))
+        truth = {name: squares[name] if name in alike else whole[name] for name in found}
+        yield [squares[role.upper()] for role in roles], truth
 
 
 def _opened(

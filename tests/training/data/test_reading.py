@@ -21,7 +21,7 @@ from patina.training.data import reading
 from patina.training.data.cutting import cut_alike
 from patina.training.data.index import Index, Kept, read_index
 from patina.training.data.order import of_image
-from patina.training.data.reading import GT, LQ, read_image, read_pair, read_square, read_with_maps
+from patina.training.data.reading import GT, LQ, read_image, read_pair, read_square, read_squares
 from tests.pipeline.making import encoded, photo, picture
 
 
@@ -64,11 +64,25 @@ def test_squares_are_cut_out_of_the_whole_images(index: Index, side: int, kept: 
         assert np.array_equal(read_image(index, row, GT), whole[1])
 
 
+def test_several_squares_of_one_decoding(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = [0, 1, None, 2]
+    for row in range(len(index)):
+        rngs = [None if seed is None else of_image(seed, row) for seed in seeds]
+        found = [images for images, _ in read_squares(index, row, 24, rngs)]
+        alone = [read_square(index, row, 24, None if seed is None else of_image(seed, row)) for seed in seeds]
+        assert all(np.array_equal(a, b) for x, y in zip(found, alone, strict=True) for a, b in zip(x, y, strict=True))
+    decoded: list[str] = []
+    whole = reading.Picture.whole
+    monkeypatch.setattr(reading.Picture, "whole", lambda self: (decoded.append("one"), whole(self))[1])
+    assert len(list(read_squares(index, 0, 24, [of_image(k, 0) for k in range(5)]))) == 5
+    assert len(decoded) == 2
+
+
 def test_truth_maps_are_cut_as_the_images_and_kernels_are_not(index: Index) -> None:
     seen = set()
     for row in range(len(index)):
-        whole = read_with_maps(index, row, 0, None, maps=True)
-        images, maps = read_with_maps(index, row, 32, of_image(1, row), maps=True)
+        whole = next(read_squares(index, row, 0, [None], maps=True))
+        images, maps = next(read_squares(index, row, 32, [of_image(1, row)], maps=True))
         assert [f"{name}.png" for name in maps] == [
             name for name in index.members(row) if name.endswith(".png") and name not in ("png", "gt.png")
         ]
@@ -142,7 +156,7 @@ def test_damage_is_told_with_the_sample(index: Index, tmp_path: Path) -> None:
             size=np.array([span.size]),
         )
         with pytest.raises(DamagedShardError, match=says):
-            read_with_maps(one, 0, 0, None, maps=True)
+            next(read_squares(one, 0, 0, [None], maps=True))
 
 
 def test_a_jpeg_that_says_it_is_turned_is_read_as_it_is_stored() -> None:
