@@ -31,7 +31,8 @@ import torch
 from benchmarks.photos import build_dataset, machine, publish
 from patina.pipeline.sources.reader import image_files
 from patina.training.checkpoints.files import DONE, METRICS, read_table
-from patina.training.data.batches import read_index, read_pair
+from patina.training.data.index import read_index
+from patina.training.data.reading import read_pair
 from patina.training.evaluation import paper_tables as published
 from patina.training.evaluation.evaluate import evaluate
 from patina.training.evaluation.metrics import psnr

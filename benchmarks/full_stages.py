@@ -52,7 +52,8 @@ def build(folder: Path, plan: str) -> Path:
 
 def one(plan: str, name: str, dataset: Path, batch: int, device: str) -> dict[str, Any]:
     """Figures of one stage's step, in this process."""
-    from patina.training.data.batches import Plan, load, read_index
+    from patina.training.data.batches import Plan, load
+    from patina.training.data.index import read_index
     from patina.training.objectives.make import make_learner
     from patina.training.restore.conditioning import Conditioner
     from patina.training.stages.plan import load_plan

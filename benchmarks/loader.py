@@ -26,7 +26,8 @@ import torch
 
 from benchmarks.photos import build_dataset, lay_out, machine, publish
 from patina.synth.degradations import CATALOGUE
-from patina.training.data.batches import Batch, Index, Plan, load, read_index
+from patina.training.data.batches import Batch, Plan, load
+from patina.training.data.index import Index, read_index
 from patina.training.objectives.base import Learner
 from patina.training.objectives.make import make_learner
 from patina.training.restore.conditioning import Conditioner

@@ -81,7 +81,8 @@ def lay_out_example(training: Training, folder: Path, entry: str = "noisy") -> t
     import numpy as np
 
     from patina.pipeline.codec.png import encode_png
-    from patina.training.data.batches import read_index, read_pair
+    from patina.training.data.index import read_index
+    from patina.training.data.reading import read_pair
 
     index = read_index(training.dataset, "val", (entry,))
     row = int(np.argmax(index.scene))

@@ -143,7 +143,7 @@ def evaluate_finished(
 def expect_evaluable(found: Sequence[Candidate], dataset: Path, options: Options) -> None:
     """Raise StageError if the dataset lacks the split or an entry that a stage is to be evaluated on, or if the squares
     asked for are too small to measure."""
-    from patina.training.data.batches import read_index
+    from patina.training.data.index import read_index
     from patina.training.evaluation.metrics import expect_side
 
     if any(not candidate.stage.names_degradations for candidate in found):

@@ -3,7 +3,8 @@
     degrade       one image, degraded              degradations  all degradations, with their settings
     severity      how strongly it was degraded
     plan, build, check, diff                       a dataset from a recipe, as the commands of these names do
-    read_samples, read_members, Dataset            a dataset's samples: their table, their files, as tensors
+    read_samples, read_members                     a dataset's samples: their table, their files
+    Dataset, Stream                                as tensors, by number or as a stream
     wds_decoder   what webdataset is to make of them
     Restorer      a trained model on photographs   caption       sentences about photographs
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from patina._face.degrading import degradations, degrade, severity
     from patina._face.reading import read_members, read_samples, wds_decoder
     from patina._face.restoring import Restorer
+    from patina._face.stream import Stream
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Dataset",
     "Restorer",
+    "Stream",
     "__version__",
     "build",
     "caption",
@@ -46,6 +49,7 @@ __all__ = [
 _HOMES = {
     "Dataset": "dataset",
     "Restorer": "restoring",
+    "Stream": "stream",
     "build": "building",
     "caption": "captioning",
     "check": "building",

@@ -38,6 +38,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = [
     "Dataset",
     "Restorer",
+    "Stream",
     "__version__",
     "build",
     "caption",
@@ -55,7 +56,7 @@ NAMES = [
 
 HEAVY = ("torch", "cv2", "numpy", "prefect", "pyarrow", "PIL", "transformers", "typer")
 
-MODULES = ("building", "captioning", "dataset", "degrading", "reading", "restoring")
+MODULES = ("building", "captioning", "dataset", "degrading", "reading", "restoring", "stream")
 
 
 def image(seed: int = 0) -> Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -106,6 +106,28 @@ def read_span(path: Path, span: Span) -> bytes:
     if len(data) != span.size:
         raise DamagedShardError(f"{path.name}: expected {span.size} bytes at {span.offset}, found {len(data)}")
     return data
+
+
+def read_first(path: Path, span: Span, wanted: Collection[str], count: int) -> tuple[str, dict[str, bytes]]:
+    """The key and the first `count` members, of the extensions `wanted`, of one sample; what lies behind them is not
+    read. Raises DamagedShardError."""
+    key, members, offset = "", dict[str, bytes](), span.offset
+    with path.open("rb") as file:
+        while len(members) < count and offset < span.offset + span.size:
+            file.seek(offset)
+            name, size = _parse_header(file.read(BLOCK), f"{path.name}: at {offset}")
+            sample, _, extension = name.partition(".")
+            if key and sample != key:
+                raise DamagedShardError(f"{path.name}: expected one sample at {span.offset}, found {key} and {sample}")
+            offset += BLOCK + size + -size % BLOCK
+            if offset > span.offset + span.size:
+                raise DamagedShardError(f"{path.name}: expected {name} before {span.offset + span.size}, found it torn")
+            if extension in wanted:
+                members[extension] = file.read(size)
+                if len(members[extension]) != size:
+                    raise DamagedShardError(f"{path.name}: the file ends within {name}")
+            key = sample
+    return key, members
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes], Span]]:

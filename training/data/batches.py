@@ -3,151 +3,31 @@
     samples.parquet ─ Index ─ Order ─► rows of a batch ─► read, decode ─► crop, turn ─► LQ, GT, CLIP's view, caption
 
 The table says where each sample lies in its shard, so the n-th image is read from there: shuffling is over the whole
-split and not in a buffer, and continuing reads nothing twice. The steps after the order are a webdataset pipeline, run
-by `WebLoader` workers; each gives whole batches in turn.
+split and not in a buffer, and continuing reads nothing twice. DataLoader's workers make whole batches in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from patina.pipeline.errors import DamagedShardError
-from patina.pipeline.format.layout import SAMPLES, SHARDS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_table
-from patina.pipeline.format.shard import Span, read_span, unpack
-from patina.pipeline.versions.lease import OpenDataset
-from patina.training.data.dataset import open_dataset
+from patina.pipeline.machine import keep_freed_memory
+from patina.training.data.cutting import turned
+from patina.training.data.index import Index
 from patina.training.data.order import Balanced, Order, Rows, Scenes, of_image, shares_of
-from patina.training.data.views import clip_view, tensor_views, training_view
+from patina.training.data.reading import LQ, PAIR, read_image, read_square
+from patina.training.data.turns import Place, own_turns
+from patina.training.data.views import clip_views, tensor_views, training_view
 from patina.training.errors import StageError
 from patina.training.images import Pixels
 from patina.training.stages.stage import Data
-
-_COLUMNS = ("key", "shard", "offset", "size", "split", "entry", "degradation", "source_sha256", "caption")
-
-
-class Kept:
-    """Decoded images of one index in one process, while they fit: beyond `most` bytes nothing more is kept, as what
-    does not fit comes round too rarely. A copy of it for another process begins empty.
-    """
-
-    def __init__(self, most: int = 512 << 20) -> None:
-        self._images: dict[tuple[int, str], Pixels] = {}
-        self._left = self._most = most
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Kept, (self._most,)
-
-    def get(self, row: int, what: str) -> Any:
-        """The image, or None."""
-        return self._images.get((row, what))
-
-    def put(self, row: int, what: str, image: Any) -> None:
-        """Keep it, if there is room."""
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._images[row, what] = image
-
-
-@dataclass(frozen=True)
-class Index:
-    """The samples of one split that a stage takes, as columns.
-
-    names         of the entries, which `entry` counts.
-    degradations  the degradation of each entry, such as `noisy` of `noisy-15`.
-    scene         one number for each clean photograph.
-    opened        holds the version that `folder` is, whatever is published meanwhile.
-    """
-
-    folder: Path
-    names: tuple[str, ...]
-    degradations: tuple[str, ...]
-    shards: tuple[str, ...]
-    keys: NDArray[np.str_]
-    shard: NDArray[np.int32]
-    offset: NDArray[np.int64]
-    size: NDArray[np.int64]
-    entry: NDArray[np.int32]
-    scene: NDArray[np.int32]
-    captions: NDArray[np.object_]
-    opened: OpenDataset = field(compare=False, repr=False)
-    kept: Kept = field(default_factory=Kept, compare=False, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def label(self, row: int) -> str:
-        """How a message names a sample: its entry and its key."""
-        return f"{self.names[self.entry[row]]} {self.keys[row]}"
-
-    def taken(self, rows: Rows) -> Index:
-        """The index of these rows alone."""
-        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in _WHOLE}
-        return replace(self, **columns, kept=Kept())
-
-    def members(self, row: int) -> dict[str, bytes]:
-        """The files of one sample by extension. Raises DamagedShardError, OSError."""
-        path = self.folder / SHARDS / self.shards[self.shard[row]]
-        return unpack(read_span(path, Span(int(self.offset[row]), int(self.size[row]))), path.name)[1]
-
-
-_WHOLE = ("folder", "names", "degradations", "shards", "opened", "kept")
-
-
-def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
-    """The samples of a split, of these entries, or of all that are one degradation.
-
-    Raises StageError for a split without samples and for entries that the dataset does not have.
-    """
-    opened = open_dataset(folder)
-    table = read_table(opened.folder / SAMPLES, SAMPLE_SCHEMA).select(_COLUMNS)
-    table = table.filter(pc.equal(table["split"], split))
-    found = sorted(set(table["entry"].to_pylist()))
-    if not found:
-        raise StageError(f"{folder}: no samples in the split {split!r}; give the recipe one, as in [split] val = 0.02")
-    names = sorted(entries) if entries else [name for name in found if "+" not in name]
-    if lacking := sorted(set(names) - set(found)):
-        raise StageError(
-            f"{folder}: the stage wants {', '.join(lacking)}, and the split {split!r} has {', '.join(found)}; add it "
-            "to the recipe, or write the entries to take: [data] entries = [...]"
-        )
-    rows = np.flatnonzero(np.isin(np.array(table["entry"].to_pylist(), dtype=np.str_), names))
-    return index_of(opened, table.take(rows))
-
-
-def index_of(opened: OpenDataset, table: pa.Table) -> Index:
-    """The index of an open dataset's samples that are rows of `table`, in its order; it has the columns of
-    samples.parquet that an index is made of."""
-    names = sorted(set(table["entry"].to_pylist()))
-    shards, shard = np.unique(np.array(table["shard"].to_pylist(), np.str_), return_inverse=True)
-    _, scene = np.unique(np.array(table["source_sha256"].to_pylist(), np.str_), return_inverse=True)
-    word_of = dict(zip(table["entry"].to_pylist(), table["degradation"].to_pylist(), strict=True))
-    return Index(
-        opened.folder,
-        tuple(names),
-        tuple(word_of[name] for name in names),
-        tuple(map(str, shards)),
-        np.array(table["key"].to_pylist(), np.str_),
-        shard.astype(np.int32),
-        table["offset"].to_numpy(),
-        table["size"].to_numpy(),
-        np.searchsorted(names, table["entry"].to_pylist()).astype(np.int32),
-        scene.astype(np.int32),
-        np.array(table["caption"].to_pylist(), dtype=object),
-        opened,
-    )
 
 
 def order_of(index: Index, data: Data, seed: int) -> Order:
@@ -226,51 +106,67 @@ class Plan:
         return self.start + step * self.batch + (self.rank * self.gradient_accumulation + piece) * self.size
 
 
-class _Numbers(torch.utils.data.IterableDataset[tuple[int, Rows]]):
-    """The source of the pipeline: this worker's pieces, as (first number, rows)."""
+class _Batches(torch.utils.data.IterableDataset[Batch]):
+    """The batches of a plan: of a worker those that are its turn."""
 
-    def __init__(self, order: Order, plan: Plan) -> None:
-        self.order, self.plan = order, plan
+    def __init__(self, order: Order, plan: Plan, make: Callable[[tuple[int, Rows]], Batch]) -> None:
+        self.order, self.plan, self.make = order, plan, make
 
-    def __iter__(self) -> Iterator[tuple[int, Rows]]:
+    def __iter__(self) -> Iterator[Batch]:
         info = torch.utils.data.get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        for k in range(worker, len(self.plan), workers):
+        place = Place(worker=info.id, workers=info.num_workers) if info else Place()
+        for k in own_turns(place, len(self.plan)):
             first = self.plan.first(k)
-            yield first, self.order.rows(first, self.plan.size)
+            yield self.make((first, self.order.rows(first, self.plan.size)))
 
 
-def load(index: Index, data: Data, plan: Plan, *, seed: int, view_side: int = 224, workers: int = 0) -> Any:
+def load(
+    index: Index, data: Data, plan: Plan, *, seed: int, view_side: int = 224, images: bool = True, workers: int = 0
+) -> Any:
     """An iterator of `Batch`, in the order of the plan.
 
+    images   whether LQ and GT are wanted, beside CLIP's view; else they have one pixel, and GT is not read.
     workers  processes that read, decode and cut ahead; 0: in this one. Raises StageError, DamagedShardError.
     """
-    import webdataset as wds  # type: ignore[import-untyped]
-
-    make = partial(make_batch, index, data, seed, view_side)
-    pipeline = wds.DataPipeline(_Numbers(order_of(index, data, seed), plan), wds.map(make))
+    make = partial(make_batch, index, data, seed, view_side, images=images)
+    batches = _Batches(order_of(index, data, seed), plan, make)
     options: dict[str, Any] = {}
     if workers:
         options = {"prefetch_factor": 2, "multiprocessing_context": "forkserver", "worker_init_fn": _one_thread}
-    return wds.WebLoader(
-        pipeline, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(), **options
+    return torch.utils.data.DataLoader(
+        batches, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(), **options
     )
 
 
 def _one_thread(_: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
-def make_batch(index: Index, data: Data, seed: int, view_side: int, numbered: tuple[int, Rows]) -> Batch:
-    """The batch of these rows, the first of which is image `first` of the training."""
+def make_batch(
+    index: Index, data: Data, seed: int, view_side: int, numbered: tuple[int, Rows], images: bool = True
+) -> Batch:
+    """The batch of these rows, the first of which is image `first` of the training; `images` as in `load`."""
     first, rows = numbered
-    made = [_example(index, data, of_image(seed, first + i), view_side, int(row)) for i, row in enumerate(rows)]
-    lq, gt, views = zip(*made, strict=True)
+    view: Tensor | None
+    rngs = [of_image(seed, first + i) for i in range(len(rows))]
+    if data.view == "photo":  # a CLIP looks at it, and nothing else does
+        images, whole = False, [read_image(index, int(row), LQ) for row in rows]
+        patches = [(lq, lq) for lq in whole]
+        view = torch.stack(
+            [training_view(lq, rng, view_side, data.square_probability) for lq, rng in zip(whole, rngs, strict=True)]
+        )
+    else:
+        roles = PAIR if images else (LQ,)
+        patches = [_patches(index, data, rng, int(row), roles) for row, rng in zip(rows, rngs, strict=True)]
+        view = views_of([lq for lq, _ in patches], data.view, view_side)
+    if not images:
+        patches = [(lq[:1, :1], gt[:1, :1]) for lq, gt in patches]
     return Batch(
-        _stacked(lq),
-        _stacked(gt),
-        None if views[0] is None else torch.stack(views),
+        _stacked([lq for lq, _ in patches]),
+        _stacked([gt for _, gt in patches]),
+        view,
         torch.from_numpy(index.entry[rows].astype(np.int64)),
         tuple(index.captions[rows]),
         tuple(map(str, index.keys[rows])),
@@ -278,106 +174,22 @@ def make_batch(index: Index, data: Data, seed: int, view_side: int, numbered: tu
     )
 
 
-def _example(
-    index: Index, data: Data, rng: np.random.Generator, view_side: int, row: int
-) -> tuple[Pixels, Pixels, Tensor | None]:
-    if data.view == "photo":  # a CLIP looks at it, and nothing else does
-        lq = read_image(index, row, "")
-        return lq[:1, :1], lq[:1, :1], training_view(lq, rng, view_side, data.square_probability)
-    lq, gt = read_pair(index, row)
-    lq, gt = cut(lq, gt, data.crop, rng)
-    lq, gt = turned(lq, gt, data.augment, rng)
-    return lq, gt, view_of(lq, data.view, view_side)
+def _patches(
+    index: Index, data: Data, rng: np.random.Generator, row: int, roles: Sequence[str]
+) -> tuple[Pixels, Pixels]:
+    """LQ and GT of an example; LQ twice where no GT is wanted."""
+    found = read_square(index, row, data.crop, rng, roles)
+    return turned(found[0], found[-1], data.augment, rng)
 
 
-def view_of(patch: Pixels, view: str, side: int) -> Tensor | None:
-    """What CLIP sees of a patch, as the stage says: 3 x `side` x `side`, or None."""
+def views_of(patches: Sequence[Pixels], view: str, side: int) -> Tensor | None:
+    """What CLIP sees of patches of one size, as the stage says: B x 3 x `side` x `side`, or None."""
     if view == "none":
         return None
     if view == "patch-floats":
-        return tensor_views(_stacked([patch]).float() / 255, side)[0]
-    return clip_view(patch, side)
-
-
-def read_pair(index: Index, row: int) -> tuple[Pixels, Pixels]:
-    """LQ and GT of one sample, H x W x 3 uint8 RGB each. Raises DamagedShardError."""
-    lq, gt = (read_image(index, row, what) for what in ("", "gt."))
-    if lq.shape != gt.shape:
-        raise DamagedShardError(f"sample {index.keys[row]}: LQ of {lq.shape} beside GT of {gt.shape}")
-    return lq, gt
-
-
-def read_image(index: Index, row: int, what: str) -> Pixels:
-    """One image of a sample, `` for LQ or `gt.`, H x W x 3 uint8 RGB; not to be written to. Raises DamagedShardError.
-
-    A small dataset is decoded once, see `Kept`.
-    """
-    kept: Pixels | None = index.kept.get(row, what)
-    if kept is not None:
-        return kept
-    members = index.members(row)
-    data = members.get(f"{what}png", members.get(f"{what}jpg"))
-    image = None if data is None else cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
-    if image is None:
-        raise DamagedShardError(
-            f"{index.shards[index.shard[row]]}: sample {index.keys[row]} has no readable {what}png or {what}jpg; run "
-            "`patina check`, then build again"
-        )
-    pixels: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-    index.kept.put(row, what, pixels)
-    return pixels
-
-
-_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-
-
-def cut(lq: Pixels, gt: Pixels, side: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """The same random square of both; images with a shorter side are reflected to it first. 0: as they are."""
-    if not side:
-        return lq, gt
-    lq, gt = cut_alike((lq, gt), side, rng)
-    return lq, gt
-
-
-def cut_alike(images: Sequence[Any], side: int, rng: np.random.Generator | None) -> list[Any]:
-    """The same square of arrays of one height and width: a random one, or the middle if `rng` is None. Those with a
-    shorter side are reflected to it first."""
-    height, width = images[0].shape[:2]
-    if min(height, width) < side:
-        below, right = max(0, side - height), max(0, side - width)
-        images = [cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT) for image in images]
-        height, width = images[0].shape[:2]
-    if rng is None:
-        top, left = (height - side) // 2, (width - side) // 2
-    else:
-        top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
-    return [image[top : top + side, left : left + side] for image in images]
-
-
-def turned(lq: Pixels, gt: Pixels, how: str, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Both turned alike. The eight symmetries are numbered by bits: transposed, upside down, mirrored."""
-    if how == "none":
-        return lq, gt
-    symmetry = int(rng.integers(1 if how == "moved" else 0, 8))
-    for bit, turn in ((4, _transposed), (2, np.flipud), (1, np.fliplr)):
-        if symmetry & bit:
-            lq, gt = turn(lq), turn(gt)
-    return lq, gt
-
-
-def _transposed(image: Pixels) -> Pixels:
-    return image.transpose(1, 0, 2)
+        return tensor_views(_stacked(patches).float() / 255, side)
+    return clip_views(patches, side)
 
 
 def _stacked(images: Sequence[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-
-
-def photographs_first(index: Index, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of one entry, each photograph once before any again."""
-    seen: dict[int, int] = {}
-    rounds = []
-    for scene in index.scene[rows].tolist():
-        rounds.append(seen.get(scene, 0))
-        seen[scene] = rounds[-1] + 1
-    return rows[np.argsort(rounds, kind="stable")]

@@ -158,6 +158,11 @@ def of_image(seed: int, number: int) -> np.random.Generator:
     return _generator(seed, 3, number)
 
 
+def shuffled(seed: int, epoch: int, count: int) -> Rows:
+    """All rows in the order of an epoch: any of the count! orders is as likely."""
+    return _generator(seed, 5, epoch).permutation(count)
+
+
 def noise_seed(seed: int, number: int) -> int:
     """The seed of image `number`'s noise, for a generator on any device."""
     return int(np.random.SeedSequence((seed, 4, number)).generate_state(1, np.uint64)[0] >> 1)

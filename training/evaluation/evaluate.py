@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from patina.training.data.batches import Index, read_image, read_index
 from patina.training.data.dataset import dataset_digest
+from patina.training.data.index import Index, read_index
+from patina.training.data.reading import LQ, read_image
 from patina.training.diffusion.samplers import SAMPLERS
 from patina.training.errors import StageError
 from patina.training.evaluation.layout import MEAN
@@ -170,7 +171,7 @@ def classify(
         names: Counter[str] = Counter()
         for row in chosen:
             with named(index, int(row)):
-                seen = looker.look(read_image(index, int(row), "")).degradations
+                seen = looker.look(read_image(index, int(row), LQ)).degradations
             degradations |= set(seen)
             names[next(iter(seen), "")] += 1
             done += 1

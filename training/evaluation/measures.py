@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patina.pipeline.text import counted
-from patina.training.data.batches import Index, Kept, photographs_first, read_pair
+from patina.training.data.index import Index, Kept, photographs_first
 from patina.training.data.order import Rows
+from patina.training.data.reading import read_pair
 from patina.training.errors import ModelInputError, NotFiniteError
 from patina.training.evaluation.layout import MEAN
 from patina.training.evaluation.metrics import (

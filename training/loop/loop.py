@@ -31,8 +31,9 @@ from patina.pipeline.versions.version import home_of, version_of
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
-from patina.training.data.batches import Batch, Index, Plan, load
+from patina.training.data.batches import Batch, Plan, load
 from patina.training.data.dataset import dataset_manifest, open_dataset
+from patina.training.data.index import Index
 from patina.training.errors import (
     EXIT_REFUSED,
     EXIT_STOPPED,
@@ -171,9 +172,9 @@ class _Loop:
         ahead = usable_cores() - 1  # processes that may read ahead: one core is for this one
         workers = ahead // self.world if self.job.workers < 0 else self.job.workers
         data = self.stage.data
-        batches = iter(
-            load(self.index, data, plan, seed=self.stage.seed, view_side=self.learner.view_side, workers=workers)
-        )
+        learner, seed = self.learner, self.stage.seed
+        wanted: dict[str, Any] = {"view_side": learner.view_side, "images": learner.sees_images}
+        batches = iter(load(self.index, data, plan, seed=seed, workers=workers, **wanted))
         meter = Meter(self.stage.max_images, self.seen, self.main and sys.stderr.isatty(), alone=self.world == 1)
         self.learner.net.train()
         while self.seen < plan.end:

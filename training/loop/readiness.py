@@ -32,7 +32,8 @@ from patina.training.checkpoints.files import (
     SAMPLES,
     STAGE,
 )
-from patina.training.data.batches import Index, Plan, order_of, read_index
+from patina.training.data.batches import Plan, order_of
+from patina.training.data.index import Index, read_index
 from patina.training.diffusion.sde import IRSDE
 from patina.training.errors import StageError, TrainingError
 from patina.training.models import CATALOGUE, daclip

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from patina.training.data.batches import Index, photographs_first, read_image, read_index, read_pair
+from patina.training.data.index import Index, photographs_first, read_index
+from patina.training.data.reading import LQ, read_image, read_pair
 from patina.training.errors import ModelInputError, StageError
 from patina.training.evaluation.measures import named
 from patina.training.evaluation.metrics import psnr_for_means
@@ -105,7 +106,7 @@ def _named(
     hits: dict[str, list[float]] = {}
     for row in rows:
         with named(index, int(row)):
-            found = next(iter(looker.look(read_image(index, int(row), "")).degradations))
+            found = next(iter(looker.look(read_image(index, int(row), LQ)).degradations))
         name = index.names[index.entry[row]]
         hits.setdefault(name, []).append(float(found == name))
     each = {name: float(np.mean(found)) for name, found in sorted(hits.items())}

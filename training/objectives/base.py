@@ -27,6 +27,11 @@ class Learner(nn.Module):
         """Side of the views that a CLIP sees, px; 0: none looks."""
         raise NotImplementedError
 
+    @property
+    def sees_images(self) -> bool:
+        """Whether it looks at LQ and GT, and not at CLIP's view alone."""
+        return True
+
     def forward(self, batch: Batch) -> Losses:
         """The losses of a batch on the network's device."""
         raise NotImplementedError

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from patina.training.data.batches import Batch, Index
+from patina.training.data.batches import Batch
+from patina.training.data.index import Index
 from patina.training.data.views import tokenize
 from patina.training.models import CATALOGUE, clip_adapter, daclip
 from patina.training.objectives.base import Learner, Losses, settings_of
@@ -32,6 +33,11 @@ class Contrastive(Learner):
     @override
     def view_side(self) -> int:
         return int(self.clip.settings.image_size)
+
+    @property
+    @override
+    def sees_images(self) -> bool:
+        return False
 
     @override
     def place(self, device: torch.device | str) -> None:
@@ -82,6 +88,11 @@ class Prompts(Learner):
     @override
     def view_side(self) -> int:
         return int(self.clip.settings.image_size)
+
+    @property
+    @override
+    def sees_images(self) -> bool:
+        return False
 
     def texts(self) -> Tensor:
         """Features of the entries' prompts, K x E, by the adapter as it is."""

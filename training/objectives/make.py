@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 
-from patina.training.data.batches import Index
+from patina.training.data.index import Index
 from patina.training.errors import StageError
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts

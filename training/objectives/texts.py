@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from patina.training.data.batches import Index
+from patina.training.data.index import Index
 from patina.training.data.views import tokenize
 from patina.training.errors import StageError
 from patina.training.stages.stage import Stage

@@ -41,7 +41,8 @@ from patina.pipeline.report.diff_page import write_diff_page
 from patina.pipeline.report.gallery import contact_sheet, ladder_sheet, write_gallery
 from patina.pipeline.report.show import find_samples, story
 from patina.pipeline.report.versions import list_versions
-from patina.training.data.batches import make_batch, read_index
+from patina.training.data.batches import make_batch
+from patina.training.data.index import read_index
 from patina.training.stages.stage import Data
 from tests.pipeline.making import make_plain, photos, tiny_recipe
 

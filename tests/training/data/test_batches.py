@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from patina.pipeline.errors import DamagedShardError
-from patina.training.data.batches import Batch, Plan, cut, load, read_image, read_index, read_pair, turned
+from patina.training.data.batches import Batch, Plan, load
+from patina.training.data.cutting import cut_alike, turned
+from patina.training.data.index import read_index
 from patina.training.data.order import of_image
+from patina.training.data.reading import LQ, read_image, read_pair
 from patina.training.errors import StageError
 from patina.training.stages.stage import Data
 from tests.pipeline.making import pixels, read_built
@@ -122,7 +125,7 @@ def test_turns() -> None:
 
 def test_small_images_are_reflected_to_the_crop() -> None:
     image = np.arange(20 * 9 * 3, dtype=np.uint8).reshape(20, 9, 3)
-    lq, gt = cut(image, image, 16, of_image(0, 1))
+    lq, gt = cut_alike((image, image), 16, of_image(0, 1))
     assert lq.shape == (16, 16, 3)
     assert np.array_equal(lq, gt)
     assert np.array_equal(lq[:, 9:16], lq[:, 8:1:-1])
@@ -143,4 +146,4 @@ def test_a_damaged_sample_is_named(dataset: Path) -> None:
     index = read_index(dataset, "train")
     torn = replace(index, offset=index.offset + 512)
     with pytest.raises(DamagedShardError):
-        read_image(torn, 0, "")
+        read_image(torn, 0, LQ)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from patina.pipeline.builder.build import build
 from patina.training.checkpoints import model as checkpoint
-from patina.training.data.batches import photographs_first, read_index, read_pair
+from patina.training.data.index import photographs_first, read_index
+from patina.training.data.reading import read_pair
 from patina.training.errors import CheckpointError, NotFiniteError, StageError
 from patina.training.evaluation import evaluate, measures
 from patina.training.evaluation import paper_tables as published

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from patina.pipeline.builder.build import build
-from patina.training.data.batches import read_index, read_pair
+from patina.training.data.index import read_index
+from patina.training.data.reading import read_pair
 from patina.training.errors import ModelInputError, NotFiniteError, StageError
 from patina.training.evaluation import measures
 from patina.training.evaluation.evaluate import classify, evaluate

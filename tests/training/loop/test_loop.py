@@ -15,7 +15,8 @@ import torch
 
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.resume import StageFolder
-from patina.training.data.batches import Plan, load, read_index
+from patina.training.data.batches import Plan, load
+from patina.training.data.index import read_index
 from patina.training.errors import CheckpointError, ModelInputError, RunFailedError, StageCrashedError, StageError
 from patina.training.jobs.stage import LaunchOptions, command, run_stage
 from patina.training.loop import loop
