@@ -148,7 +148,9 @@ def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mappi
     """What KEY.json says in words, and the fingerprint that covers it."""
     caption = sample.caption
     return {
-        "text": text_of(parts_of(sample.label, params), severity["score"], sample.pixels).facts(),
+        "text": text_of(
+            parts_of(sample.label, params), severity["score"], sample.pixels, severity["residual_std"]
+        ).facts(),
         "caption": caption.text,
         "captioner": caption.captioner,
         "fingerprint": sample.fingerprint,
