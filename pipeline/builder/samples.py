@@ -20,6 +20,7 @@ from patina.pipeline.scan.reading import read_verified, without_border
 from patina.pipeline.scan.recovered import recover
 from patina.pipeline.scan.source import Source
 from patina.synth.degradation import Place
+from patina.synth.figures import figures
 from patina.synth.image import Image
 from patina.synth.rng import Rng
 from patina.synth.severity import at_clip_size, measure
@@ -181,11 +182,15 @@ def _place(sample: WantedSample) -> Place:
 
 
 def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
-    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees."""
+    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees; and papers' figures."""
     full = measure(clean, degraded)
+    papers = figures(clean, degraded)
     small = measure(at_clip_size(clean), at_clip_size(degraded))
     return {
         **asdict(full),
+        "psnr_y": papers.psnr_y,
+        "ssim": papers.ssim,
+        "ssim_y": papers.ssim_y,
         "word": full.level,
         **{f"clip_{name}": value for name, value in asdict(small).items()},
         "clip_word": small.level,
