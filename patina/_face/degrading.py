@@ -190,9 +190,9 @@ def figures(clean: Image, other: Image) -> Figures:
     clean, other  H×W×3 uint8 RGB, of one size, 16 px a side at least.
 
     Gives `psnr` and `ssim` over RGB, and `psnr_y` and `ssim_y` over the luma of BT.601, 16 to 235, with a peak of 255
-    all the same: 1.32 dB more than over a luma of 0 to 255. PSNR is in dB, 100 for equal images. SSIM (Wang et al. 2004)
-    is by Gaussian windows of 11 px, σ 1.5, at full size; of images above 106 px of height, windows of every second
-    (luma) or third row are taken. Raises TypeError and ValueError.
+    all the same: 1.32 dB more than over a luma of 0 to 255. PSNR is in dB, 100 for equal images. SSIM (Wang et al.
+    2004) is by Gaussian windows of 11 px, σ 1.5, at full size; of images above 105 px of height, windows of every
+    second (luma) or third row are taken. Raises TypeError and ValueError.
 
     >>> import numpy as np, patina
     >>> image = np.full((64, 96, 3), 120, np.uint8)
