@@ -155,7 +155,7 @@ def _dither(width: int) -> Plane:
 
 
 def _centred(levels: Any) -> Plane:
-    plane = levels.astype(np.float32)
+    plane: Plane = levels.astype(np.float32)
     plane -= np.float32(MIDDLE)
     return plane
 

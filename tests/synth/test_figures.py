@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage import metrics
 from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from patina.synth import figures as module
 from patina.synth.degradations import CATALOGUE
@@ -19,6 +19,9 @@ from patina.synth.image import Image
 from patina.synth.rng import Rng
 from patina.training.evaluation.metrics import ssim_gaussian
 from tests.synth.pictures import cut, flat, photo
+
+theirs_psnr: Any = metrics.peak_signal_noise_ratio
+theirs_ssim: Any = metrics.structural_similarity
 
 every = pytest.mark.parametrize("name", CATALOGUE)
 
@@ -32,7 +35,7 @@ def of_windows(x: Any, y: Any) -> NDArray[np.float64]:
     """scikit-image's index of every window that lies within, channels last."""
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     axis = {"channel_axis": 2} if x.ndim == 3 else {}
-    _, full = structural_similarity(x, y, full=True, **options, **axis)
+    _, full = theirs_ssim(x, y, full=True, **options, **axis)
     return np.asarray(full[5:-5, 5:-5], np.float64)
 
 
@@ -86,8 +89,8 @@ def test_psnr_of_luma_is_that_of_rounded_bt601(name: str) -> None:
     lq = degraded(name, gt)
     theirs = [np.rint(rgb2ycbcr(image)[..., 0]) for image in (gt, lq)]
     assert np.array_equal(luma(gt), theirs[0])
-    assert figures(gt, lq).psnr_y == pytest.approx(peak_signal_noise_ratio(*theirs, data_range=255), abs=1e-4)
-    assert figures(gt, lq).psnr == pytest.approx(peak_signal_noise_ratio(gt, lq), abs=1e-4)
+    assert figures(gt, lq).psnr_y == pytest.approx(theirs_psnr(*theirs, data_range=255), abs=1e-4)
+    assert figures(gt, lq).psnr == pytest.approx(theirs_psnr(gt, lq), abs=1e-4)
 
 
 def test_luma_is_rounded_as_exact_fractions_are() -> None:

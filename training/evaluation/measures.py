@@ -124,8 +124,8 @@ class RestoreSettings:
 class Measures:
     """What is measured of each image; a metric that cannot be had leaves a note and is None.
 
-    named  metrics of pyiqa. equal: pictures that were equal to the clean ones. left_out: samples that cannot be restored
-           or measured, with the reason. without_lpips: those that are measured, but too small for LPIPS.
+    named  metrics of pyiqa. equal: pictures that were equal to the clean ones. left_out: samples that cannot be
+           restored or measured, with the reason. without_lpips: those that are measured, but too small for LPIPS.
     """
 
     def __init__(
