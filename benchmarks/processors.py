@@ -36,6 +36,7 @@ from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation, Place, Rendered
 from patina.synth.degradations import CATALOGUE
+from patina.synth.figures import figures
 from patina.synth.graded import Graded
 from patina.synth.image import Image, to_float
 from patina.synth.rng import Rng
@@ -143,7 +144,7 @@ def severities(pictures: list[Image]) -> Iterable[bytes]:
             lq = degradation.apply(picture, degradation.draw(Rng(f"{i + 1:x}"), picture)).image
             small = at_clip_size(picture)
             yield small.tobytes()
-            for measured in (measure(picture, lq), measure(small, at_clip_size(lq))):
+            for measured in (measure(picture, lq), measure(small, at_clip_size(lq)), figures(picture, lq)):
                 yield repr(measured).encode()
 
 

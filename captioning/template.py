@@ -35,7 +35,7 @@ HUES = (
 class Template(Captioner):
     """Fills in `text`, whose {fields} are:
 
-    {orientation}  landscape, portrait or square
+    {orientation}  wide, tall or square; not landscape or portrait, which models of images and texts read as genres
     {tone}         dark, bright or, between them, evenly lit: by the mean luminance
     {colour}       the word for the mean colour: red, orange, brown, yellow, …, or grey
     {name}         the file's name less its suffix, with spaces for - and _
@@ -45,7 +45,7 @@ class Template(Captioner):
     """
 
     name: ClassVar[str] = "template"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     stored: ClassVar[bool] = False
 
     text: str = "a {tone} {orientation} photograph"
@@ -112,7 +112,7 @@ def _looked_at(photo: Photo) -> Photo:
 def _orientation(photo: Photo) -> str:
     if max(photo.width, photo.height) < NEARLY_SQUARE * min(photo.width, photo.height):
         return "square"
-    return "landscape" if photo.width > photo.height else "portrait"
+    return "wide" if photo.width > photo.height else "tall"
 
 
 def _tone(photo: Photo) -> str:

@@ -69,6 +69,7 @@ def evaluate_run(
     side: Annotated[int, Field(ge=0)] = 0,
     lpips: bool = True,
     fid: bool = True,
+    metrics: Sequence[str] = (),
     cpu: bool = False,
     again: bool = False,
 ) -> Evaluated:
@@ -90,6 +91,7 @@ def evaluate_run(
         side: Side in px of the squares from the middle that are restored and measured; 0 for whole photographs.
         lpips: Whether LPIPS is asked for; without its weights the report says so.
         fid: Whether FID is asked for, likewise.
+        metrics: Further metrics, of pyiqa by name, such as niqe.
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
@@ -106,6 +108,7 @@ def evaluate_run(
         side=side,
         lpips=lpips,
         fid=fid,
+        metrics=tuple(metrics),
         cpu=cpu,
     )
     with open_dataset(dataset) as opened:

@@ -1,7 +1,7 @@
 """Image-text-degradation datasets for image restoration, and the models that are trained on them.
 
     degrade       one image, degraded              degradations  all degradations, with their settings
-    severity      how strongly it was degraded
+    severity      how strongly it was degraded     figures       PSNR and SSIM, as papers print them
     plan, build, check, diff                       a dataset from a recipe, as the commands of these names do
     read_samples, read_members                     a dataset's samples: their table, their files
     Dataset, Stream                                as tensors, by number or as a stream
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from patina._face.building import build, check, diff, plan
     from patina._face.captioning import caption
     from patina._face.dataset import Dataset
-    from patina._face.degrading import degradations, degrade, severity
+    from patina._face.degrading import degradations, degrade, figures, severity
     from patina._face.reading import read_members, read_samples, wds_decoder
     from patina._face.restoring import Restorer
     from patina._face.stream import Stream
@@ -39,6 +39,7 @@ __all__ = [
     "degradations",
     "degrade",
     "diff",
+    "figures",
     "plan",
     "read_members",
     "read_samples",
@@ -56,6 +57,7 @@ _HOMES = {
     "degradations": "degrading",
     "degrade": "degrading",
     "diff": "building",
+    "figures": "degrading",
     "plan": "building",
     "read_members": "reading",
     "read_samples": "reading",

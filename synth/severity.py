@@ -21,7 +21,7 @@ from patina.synth.resampling import averaged
 LEVELS = ("slight", "mild", "moderate", "severe", "extreme")
 """Equal fifths of the scale from 0 to 100."""
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same two images measure otherwise: then samples are made again."""
 
 CLIP_SIDE = 224
@@ -39,14 +39,16 @@ class Measured:
     """What was measured between a clean image and its degraded one, at one size.
 
     psnr           dB over all RGB values, peak 255; 100 for identical images.
-    ssim           mean structural similarity of luma, -1..1 (Wang et al. 2004), 8×8 windows, at the scale that their
-                   program chooses: images whose short side is above 384 px are averaged down to about 256.
+    structure      how alike the structure is, -1..1: the similarity index of Wang et al. (2004) of luma in uniform 8×8
+                   windows, at the scale that their program chooses: images whose short side is above 384 px are
+                   averaged down to about 256. It serves severity, and is not the SSIM that papers print: that is
+                   `patina.synth.figures`.
     residual_mean  mean of LQ − GT in levels: below 0 is darker. residual_std: its standard deviation.
     score          severity from 0 (nothing) to 100.
     """
 
     psnr: float
-    ssim: float
+    structure: float
     residual_mean: float
     residual_std: float
     score: float
@@ -77,15 +79,15 @@ def measure(gt: Image, lq: Image) -> Measured:
     """Compare two H×W×3 RGB uint8 images of one size, at that size."""
     psnr, mean_square = _psnr(gt, lq)
     mean = (sum(cv2.sumElems(lq)) - sum(cv2.sumElems(gt))) / gt.size
-    ssim = _ssim(_luma(gt), _luma(lq))
+    structure = _structure(_luma(gt), _luma(lq))
     error = min(max((NO_ERROR - psnr) / (NO_ERROR - ALL_ERROR), 0.0), 1.0)
-    structure = min(max(1.0 - ssim, 0.0), 1.0)
+    lost = min(max(1.0 - structure, 0.0), 1.0)
     return Measured(
         round(psnr, 4),
-        round(ssim, 4),
+        round(structure, 4),
         round(mean, 3),
         round(math.sqrt(max(mean_square - mean**2, 0.0)), 3),
-        round(100 * (error + structure) / 2, 2),
+        round(100 * (error + lost) / 2, 2),
     )
 
 
@@ -124,8 +126,8 @@ def _luma(image: Image) -> NDArray[np.float32]:
     return (averaged(grey, step) if step > 1 else grey).astype(np.float32)
 
 
-def _ssim(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
-    """Mean SSIM of two H×W float32 arrays of levels, uniform 8×8 windows.
+def _structure(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    """Mean similarity of two H×W float32 arrays of levels, uniform 8×8 windows.
 
     With m for a window's mean: (2 mx my + c1)(2 mxy - 2 mx my + c2) / ((mx² + my² + c1)(mxx + myy - mx² - my² + c2)).
     """

@@ -1,48 +1,177 @@
 """Words from truth: sentences that say what was done to an image, and how badly. A synthesiser knows; no model guesses.
 
-The bare name (`hazy`) stays the label, as DA-CLIP has it. Beside it stand a sentence ("dense haze, visibility about
-40 m; light JPEG blocking"), an instruction ("remove the haze, keep the rain"), and VLU-Net's fixed prompt.
+The bare name (`hazy`) stays the label, as DA-CLIP has it. Beside it stand a sentence ("thick fog, visibility about
+150 m, severe to see"), an instruction ("remove the fog, keep the rain"), and VLU-Net's fixed prompt.
+
+Two things are told, and kept apart. What was done goes by its own quantity and the field's names for that
+(`patina.synth.scales`): rain by millimetres an hour, exposure by stops. How much it shows was measured between the two
+images, and is told as "… to see". Heavy rain can be slight to see, before a white wall.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from patina.synth.degradation import Params
 from patina.synth.rng import Rng
-from patina.synth.severity import LEVELS, level_of
+from patina.synth.scales import (
+    BEAUFORT,
+    BLIZZARD,
+    BLUR,
+    COVER,
+    DARKNESS,
+    DROPS,
+    HAZE,
+    HOLES,
+    JPEG,
+    MIST,
+    NOISE,
+    RAIN,
+    SHADOW,
+    SNOW,
+    VEIL,
+    Scale,
+    about,
+    metres,
+    stops_of,
+    written,
+)
+from patina.synth.severity import level_of
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
 
 
 @dataclass(frozen=True)
-class Wording:
-    """How to speak of one degradation.
+class Known:
+    """What is known of one degradation of a sample.
 
-    noun    what it is, as in "remove the …".
-    grades  a phrase for each of the five levels of severity, mildest first.
-    undo    instructions that ask for its removal.
-    detail  what the parameters add, in words and units; empty if nothing.
+    params    what was drawn; of an ingested pair what its names or pixels tell, or nothing.
+    residual  standard deviation of LQ − GT in 8-bit levels, where this degradation alone made it; else None.
     """
 
+    params: Params
+    residual: float | None = None
+
+    def number(self, name: str) -> float | None:
+        """The parameter of that name if it is a number ≥ 0; a pair's may be anything."""
+        value = self.params.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said of one degradation.
+
+    phrase  what was done, with its number and unit where that is known: "heavy rain, about 30 mm an hour".
+    noun    what it is, as in "remove the …".
+    place   how far up its scale it stands, 0 the mildest, -1 for nothing at all; None where its quantity is not known.
+    """
+
+    phrase: str
     noun: str
-    grades: tuple[str, str, str, str, str]
-    undo: tuple[str, ...]
-    detail: Callable[[Params], str] = lambda params: ""
+    place: int | None = None
 
 
-def _graded(noun: str, *adjectives: str) -> tuple[str, str, str, str, str]:
-    one, two, three, four, five = (f"{adjective} {noun}" for adjective in adjectives)
-    return one, two, three, four, five
+def _nothing(noun: str) -> Said:
+    return Said(f"no {noun}", noun, -1)
 
 
-def _number(params: Params, name: str, text: str) -> str:
-    """`text` with the parameter filled in, if there is such a number."""
-    value = params.get(name)
-    return text.format(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+def _on(scale: Scale, value: float, detail: str, noun: str, *, suffix: str = "") -> Said:
+    """A value's name on a scale, with its number."""
+    return Said(f"{scale.name(value)}{suffix}, {detail}", noun, scale.place(value))
+
+
+def _blur(known: Known) -> Said:
+    length, share = known.number("length"), known.number("exposure")
+    if length is None or share is None:
+        return Said("motion blur", "motion blur")
+    if path := length * share:
+        return _on(BLUR, path, f"along a path of {about(path)} px at a short side of 512", "motion blur")
+    turn = known.number("rotation")
+    return (
+        Said(f"motion blur by a roll of {about(turn)}°", "motion blur") if turn and share else _nothing("motion blur")
+    )
+
+
+def _haze(known: Known) -> Said:
+    if (passed := known.number("transmission")) is not None:
+        if passed >= 1:
+            return _nothing("haze")
+        return _on(VEIL, passed, f"through which {about(100 * passed)}% of the light comes", "haze")
+    if known.number("beta") == 0:
+        return _nothing("haze")
+    visibility = known.number("visibility")
+    if not visibility:
+        return Said("haze", "haze")
+    extinction = known.params.get("extinction")
+    dry = isinstance(extinction, Sequence) and len(extinction) == 3 and extinction[0] < DROPS
+    scale = HAZE if dry else MIST
+    noun = scale.name(visibility).split()[-1]
+    return _on(scale, visibility, f"visibility {metres(visibility)}", noun)
+
+
+def _jpeg(known: Known) -> Said:
+    noun = "WebP compression" if known.params.get("codec") == "webp" else "JPEG compression"
+    quality = known.number("quality")
+    if quality is None:
+        return Said(noun, noun)
+    first = known.number("first_quality")
+    after = f" after a first one of quality {first:g}" if first else ""
+    return _on(JPEG, quality, f"quality {quality:g}{after}", noun, suffix=f" {noun}")
+
+
+def _darkness(known: Known) -> Said:
+    stops = known.number("stops")
+    if stops is None:
+        return Said("underexposure", "darkness")
+    return _on(DARKNESS, stops, f"{about(stops)} stops too dark", "darkness") if stops else _nothing("underexposure")
+
+
+def deviation_of(known: Known) -> float | None:
+    """The standard deviation of a sample's noise in 8-bit levels: as drawn, or else as measured; None if neither is
+    known. What a sensor's noise comes to is measured alone."""
+    sigma = known.number("sigma")
+    return known.residual if sigma is None else sigma
+
+
+def _noise(known: Known) -> Said:
+    iso = known.number("iso") if known.params.get("model") == "sensor" else None
+    noun = "noise" if iso is None else "sensor noise"
+    gain = f" at ISO {written(iso)}" if iso else ""
+    sigma = deviation_of(known)
+    if not sigma:
+        return Said(noun + gain, "noise") if sigma is None else _nothing("noise")
+    return _on(NOISE, sigma, f"standard deviation {about(sigma)} of 255", "noise", suffix=f" {noun}{gain}")
+
+
+def _drops(known: Known) -> Said:
+    noun, area = "raindrops on the glass", known.number("area")
+    if area is None:
+        return Said(noun, noun)
+    return _on(COVER, area, f"over {about(100 * area)}% of it", noun, suffix=f" {noun}") if area else _nothing(noun)
+
+
+def _rain(known: Known) -> Said:
+    rate = known.number("rate")
+    return Said("rain", "rain") if not rate else _on(RAIN, rate, f"{about(rate)} mm an hour", "rain")
+
+
+def _snow(known: Known) -> Said:
+    rate, wind = known.number("rate"), known.params.get("wind")
+    if not rate:
+        return Said("falling snow", "snow")
+    speed = abs(float(wind)) if isinstance(wind, int | float) and math.isfinite(wind) else None
+    blown = "" if speed is None else f", in {BEAUFORT.name(speed)}"
+    said = _on(SNOW, rate, f"{about(rate)} mm of water an hour{blown}", "snow")
+    if speed is not None and said.place == len(SNOW.steps) - 1 and BEAUFORT.place(speed) >= BLIZZARD:
+        return Said(said.phrase.replace(SNOW.name(rate), "a blizzard", 1), "snow", said.place)
+    return said
 
 
 CASTERS = {
@@ -54,78 +183,67 @@ CASTERS = {
 }
 """What casts shadows, as `shadowed` names it and as people do."""
 
+
+def _shadow(known: Known) -> Said:
+    ratio, kind = known.number("ratio"), known.params.get("kind")
+    by = f" cast by {CASTERS[kind]}" if kind in CASTERS else ""
+    if ratio is None:
+        return Said(f"a shadow{by}", "shadow")
+    if not ratio:
+        return _nothing("shadow")
+    stops = stops_of(ratio)
+    return _on(SHADOW, stops, f"{about(stops)} stops darker than the sun beside it", "shadow", suffix=by)
+
+
+def _holes(known: Known) -> Said:
+    ratio = known.number("hole_ratio")
+    if ratio is None:
+        return Said("parts missing", "missing parts")
+    return _on(HOLES, ratio, f"{about(100 * ratio)}% of the picture", "missing parts") if ratio else _nothing("hole")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How to speak of one degradation.
+
+    say   what is said of it, from what is known.
+    undo  instructions that ask for its removal; {} stands for its noun.
+    """
+
+    say: Callable[[Known], Said]
+    undo: tuple[str, ...]
+
+
 WORDINGS: dict[str, Wording] = {
-    "motion-blurry": Wording(
-        "motion blur",
-        _graded("motion blur", "a trace of", "light", "clear", "strong", "extreme"),
-        ("remove the motion blur", "make the picture sharp", "undo the camera shake"),
-    ),
-    "hazy": Wording(
-        "haze",
-        _graded("haze", "thin", "light", "moderate", "dense", "very dense"),
-        ("remove the haze", "clear the air", "dehaze the picture"),
-        lambda p: _number(p, "visibility", "visibility about {:.0f} m"),
-    ),
-    "jpeg-compressed": Wording(
-        "JPEG blocking",
-        _graded("JPEG blocking", "faint", "light", "visible", "heavy", "extreme"),
-        ("remove the JPEG blocks", "undo the compression", "repair the compression artefacts"),
-        lambda p: _number(p, "quality", "quality {:.0f}"),
-    ),
-    "low-light": Wording(
-        "darkness",
-        ("slight underexposure", "underexposure", "darkness", "deep darkness", "near blackness"),
-        ("brighten the picture", "restore the light", "correct the underexposure"),
-        lambda p: _number(p, "stops", "{:.1f} stops too dark"),
-    ),
-    "noisy": Wording(
-        "noise",
-        _graded("noise", "faint", "light", "clear", "heavy", "extreme"),
-        ("remove the noise", "denoise the picture", "clean up the grain"),
-        lambda p: _number(p, "sigma", "standard deviation about {:.0f} of 255"),
-    ),
-    "raindrop": Wording(
-        "raindrops on the glass",
-        _graded("raindrops on the glass", "a few", "some", "many", "large", "the whole view full of"),
-        ("remove the raindrops from the glass", "wipe the drops away"),
-        lambda p: _number(p, "area", "drops over {:.0%} of the view"),
-    ),
-    "rainy": Wording(
-        "rain",
-        _graded("rain", "a trace of", "light", "steady", "heavy", "torrential"),
-        ("remove the rain", "take away the rain streaks"),
-        lambda p: _number(p, "rate", "about {:.0f} mm an hour"),
-    ),
-    "shadowed": Wording(
-        "shadow",
-        _graded("shadow", "a faint", "a light", "a clear", "a deep", "a very deep"),
-        ("remove the shadow", "lift the shadow"),
-        lambda p: f"cast by {CASTERS[p['kind']]}" if p.get("kind") in CASTERS else "",
-    ),
-    "snowy": Wording(
-        "snow",
-        _graded("snow", "a few flakes of", "light", "steady", "heavy", "a blizzard of"),
-        ("remove the snow", "take away the falling snow"),
-    ),
-    "uncompleted": Wording(
-        "missing parts",
-        _graded("parts missing", "tiny", "small", "several", "large", "very large"),
-        ("fill in the missing parts", "complete the picture", "inpaint the holes"),
-        lambda p: _number(p, "hole_ratio", "{:.0%} of the picture"),
-    ),
+    "motion-blurry": Wording(_blur, ("remove the {}", "make the picture sharp", "undo the camera shake")),
+    "hazy": Wording(_haze, ("remove the {}", "clear the air", "dehaze the picture")),
+    "jpeg-compressed": Wording(_jpeg, ("undo the {}", "repair the compression artefacts")),
+    "low-light": Wording(_darkness, ("brighten the picture", "restore the light", "correct the underexposure")),
+    "noisy": Wording(_noise, ("remove the {}", "denoise the picture", "clean up the grain")),
+    "raindrop": Wording(_drops, ("remove the {}", "wipe the drops away")),
+    "rainy": Wording(_rain, ("remove the {}", "take away the rain streaks")),
+    "shadowed": Wording(_shadow, ("remove the {}", "lift the shadow")),
+    "snowy": Wording(_snow, ("remove the {}", "take away the falling snow")),
+    "uncompleted": Wording(_holes, ("fill in the {}", "complete the picture", "inpaint the holes")),
 }
 
 FRAMES = ("{}", "the photograph has {}", "a picture with {}", "degraded by {}")
 """Sentences around the phrases; the same sample always gets the same one."""
 
-# VLU-Net's prompts (its CLIP stage): three for noise, by σ, and one for each other task.
+# VLU-Net's prompts (its CLIP stage): three for noise, by σ as `NOISE` divides it, and one for each other task.
 VLU_PROMPTS = {
     "hazy": "image with haze",
     "rainy": "image with rain",
     "motion-blurry": "image with blur",
     "low-light": "image with low light",
 }
-VLU_NOISE = ((20.0, "image with noise"), (37.5, "image with many noise"), (256.0, "image with large amount of noise"))
+VLU_NOISE = {
+    "very weak": "image with noise",
+    "weak": "image with noise",
+    "medium": "image with many noise",
+    "strong": "image with large amount of noise",
+    "very strong": "image with large amount of noise",
+}
 
 
 @dataclass(frozen=True)
@@ -141,44 +259,54 @@ class Text:
         return {"sentence": self.sentence, "instruction": self.instruction, "prompt": self.prompt}
 
 
-def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str) -> Text:
+def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residual: float | None = None) -> Text:
     """The words for a sample that underwent `parts` (name and parameters, in order) and measures `score` (0..100).
 
-    `seed` (32 hex digits) chooses among paraphrases: the same sample, the same words. The score of a composite is that
-    of all parts together, so its parts are named with what is known of each and not graded. Names that are not among
-    DA-CLIP's ten are taken as they are.
+    `seed` (32 hex digits) chooses among paraphrases: the same sample, the same words. `residual` is the standard
+    deviation of LQ − GT in 8-bit levels: where noise is all that was done, it tells how strong noise of a sensor, or of
+    an ingested pair, is. The score of a composite is that of all its parts together, and is told so. Names that are not
+    among DA-CLIP's ten are taken as they are.
+
+    >>> text_of([("rainy", {"rate": 30.0})], 55, "2" * 32).sentence
+    'degraded by heavy rain, about 30 mm an hour, moderate to see'
     """
-    rng = Rng(seed)
-    phrases = [_phrase(name, params, score if len(parts) == 1 else None) for name, params in parts]
-    sentence = rng.choice(FRAMES).format("; ".join(phrases))
+    rng, alone = Rng(seed), len(parts) == 1
+    said = [say(name, params, residual if alone else None) for name, params in parts]
+    seen = to_see(score)
+    phrases = "; ".join(one.phrase for one in said) + (f", {seen}" if alone else f"; together {seen}")
+    sentence = rng.choice(FRAMES).format(phrases)
     undone = rng.integer(0, len(parts) - 1)
-    requests = [rng.choice(WORDINGS[name].undo) if name in WORDINGS else f"remove what is {name}" for name, _ in parts]
-    if len(parts) == 1 or rng.uniform() < 0.5:
+    requests = [_request(name, one.noun, rng) for (name, _), one in zip(parts, said, strict=True)]
+    if alone or rng.uniform() < 0.5:
         instruction = ", ".join(requests)
     else:
-        kept = [WORDINGS[name].noun if name in WORDINGS else name for i, (name, _) in enumerate(parts) if i != undone]
+        kept = [one.noun for i, one in enumerate(said) if i != undone]
         instruction = f"{requests[undone]}, keep the {' and the '.join(kept)}"
-    return Text(sentence, instruction, _prompt(parts))
+    return Text(sentence, instruction, _prompt(parts, residual))
 
 
-def _phrase(name: str, params: Params, score: float | None) -> str:
-    if name not in WORDINGS:
-        return name if score is None else f"{level_of(score)} {name}"
-    wording = WORDINGS[name]
-    phrase = wording.noun if score is None else wording.grades[LEVELS.index(level_of(score))]
-    detail = wording.detail(params)
-    return f"{phrase}, {detail}" if detail else phrase
+def say(name: str, params: Params, residual: float | None = None) -> Said:
+    """What is said of one degradation by what is known of it; of a name that is not one of the ten, the name."""
+    return WORDINGS[name].say(Known(params, residual)) if name in WORDINGS else Said(name, name)
 
 
-def _prompt(parts: Sequence[tuple[str, Params]]) -> str:
+def to_see(score: float) -> str:
+    """A measured severity, 0 to 100, in words: `severe to see`. Of 0, which nobody sees, `nothing to see`."""
+    return f"{level_of(score)} to see" if score else "nothing to see"
+
+
+def _request(name: str, noun: str, rng: Rng) -> str:
+    return rng.choice(WORDINGS[name].undo).format(noun) if name in WORDINGS else f"remove what is {name}"
+
+
+def _prompt(parts: Sequence[tuple[str, Params]], residual: float | None) -> str:
     if len(parts) != 1:
         return ""
     name, params = parts[0]
-    if name == "noisy":
-        sigma: Any = params.get("sigma", 50.0)
-        level = float(sigma) if isinstance(sigma, int | float) else 50.0  # an ingested pair may tell anything
-        return next((prompt for limit, prompt in VLU_NOISE if level < limit), VLU_NOISE[-1][1])
-    return VLU_PROMPTS.get(name, "")
+    if name != "noisy":
+        return VLU_PROMPTS.get(name, "")
+    sigma = deviation_of(Known(params, residual))
+    return "" if sigma is None else VLU_NOISE[NOISE.name(sigma)]
 
 
 def parts_of(label: str, params: Mapping[str, Any]) -> list[tuple[str, Params]]:

@@ -46,6 +46,7 @@ NAMES = [
     "degradations",
     "degrade",
     "diff",
+    "figures",
     "plan",
     "read_members",
     "read_samples",
@@ -210,6 +211,8 @@ def test_it_makes_what_the_pipeline_stores(tmp_path: Path) -> None:
             stored = files[f"{name}.png"]
             assert np.array_equal(values, decode(stored).image if values.ndim == 3 else decode_map(stored))
         assert patina.severity(gt, lq).score == row.severity
+        found = patina.figures(gt, lq)
+        assert (found.psnr, found.psnr_y, found.ssim, found.ssim_y) == (row.psnr, row.psnr_y, row.ssim, row.ssim_y)
 
 
 def test_severity_is_what_was_asked_for() -> None:
@@ -314,6 +317,8 @@ def test_two_images_of_other_sizes_cannot_be_compared() -> None:
         patina.severity(image(), image()[:60])
     with pytest.raises(ValueError, match="degraded: expected an H×W×3 uint8 RGB image, found float64"):
         patina.severity(image(), image() / 255)
+    with pytest.raises(ValueError, match=r"one size, found \(64, 96, 3\) and \(60, 96, 3\)"):
+        patina.figures(image(), image()[:60])
 
 
 # plan, build, check, diff

@@ -98,10 +98,16 @@ def recipes(
 
 def degradations(
     word: Annotated[str, typer.Argument(help="One of them, to see its settings; without it, all are listed.")] = "",
+    *,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="A table of the knob's whole range: values, words, measured severity.")
+    ] = False,
 ) -> None:
     """List the degradations; or tell of one its settings, with defaults, units and ranges, and the one it is graded by.
 
     Defaults are as a recipe writes them, in the table of the degradation; `patina.degrade` takes the same names.
+    With --ladder, what a sample's sentence says at thirteen values of the knob, and the severity that is measured on
+    one fixed picture. Without WORD, of all degradations.
     """
     from patina.flows.terminal import fitted
     from patina.pipeline.text import nearest
@@ -111,7 +117,7 @@ def degradations(
     from patina.synth.describe import describe, story
 
     every = describe()
-    if not word:
+    if not word and not ladder:
         width = max(len(one.name) for one in every)
         lines = [f"{one.name:{width}}  {one.description}" for one in every]
         console.print(escape("\n".join([*fitted(console, lines), "", "all about one: patina degradations WORD"])))
@@ -119,7 +125,23 @@ def degradations(
     if JOINT in word and all(part in CATALOGUE for part in word.split(JOINT)):
         each = ", ".join(f"patina degradations {part}" for part in word.split(JOINT))
         raise SettingError(f"{word} is a composite, whose parts have settings of their own: see {each}")
-    if word not in CATALOGUE:
+    if word and word not in CATALOGUE:
         raise SettingError(f"no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
+    if ladder:
+        for name in [word] if word else CATALOGUE:
+            _print_ladders(name)
+        return
     chosen = next(one for one in every if one.name == word)
     console.print(escape("\n".join(fitted(console, story(chosen)))))
+
+
+def _print_ladders(name: str) -> None:
+    """A degradation's knobs over their whole ranges."""
+    from patina.synth.ladder import ladders
+
+    for ladder in ladders(name):
+        settings = "".join(f", {key} = {value}" for key, value in ladder.settings.items())
+        console.print(escape(f"{name}, {ladder.setting}{settings}"), style="bold")
+        lines = [f"{ladder.setting:>12}  severity  words"]
+        lines += [f"{rung.value:12.4g}  {rung.score:8.1f}  {rung.words}" for rung in ladder.rungs]
+        console.print(escape("\n".join([*lines, ""])))

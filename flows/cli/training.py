@@ -170,6 +170,9 @@ def evaluate(
         bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS, if its weights are at hand.")
     ] = True,
     fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID, if its weights are at hand.")] = True,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A further metric, of pyiqa by name, such as niqe; repeatable.")
+    ] = None,
     cpu: CpuOption = False,
     again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
 ) -> None:
@@ -191,6 +194,7 @@ def evaluate(
         side=side,
         lpips=lpips,
         fid=fid,
+        metrics=tuple(metric or ()),
         cpu=cpu,
     )
     found = candidates(run, folder, options, stage or ())

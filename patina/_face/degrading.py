@@ -17,6 +17,8 @@ from patina.pipeline.recipe.parse import parse_degradation
 from patina.synth.compose import JOINT
 from patina.synth.degradation import Degraded, SettingError
 from patina.synth.describe import DegradationInfo, describe
+from patina.synth.figures import Figures
+from patina.synth.figures import figures as papers_figures
 from patina.synth.image import Image, Map
 from patina.synth.rng import Rng, sample_seed
 from patina.synth.severity import Measured, measure
@@ -166,7 +168,8 @@ def severity(clean: Image, degraded: Image) -> Measured:
     clean, degraded  H×W×3 uint8 RGB, of one size, 16 px a side at least.
 
     Gives `score`, 0 (equal) to 100; `level`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
-    `psnr` in dB, 100 for equal images; `ssim` of luma; `residual_mean` and `residual_std` of degraded − clean, in
+    `psnr` in dB, 100 for equal images; `structure`, how alike luma is in small windows, -1 to 1, which is no paper's
+    SSIM (that is `patina.figures`); `residual_mean` and `residual_std` of degraded − clean, in
     levels. Raises TypeError and ValueError.
 
     >>> import numpy as np, patina
@@ -179,6 +182,27 @@ def severity(clean: Image, degraded: Image) -> Measured:
     if one.shape != other.shape:
         raise ValueError(f"expected two images of one size, found {one.shape} and {other.shape}; crop or resize one")
     return measure(one, other)
+
+
+def figures(clean: Image, other: Image) -> Figures:
+    """PSNR and SSIM as papers print them, of a clean image and its degraded or restored one.
+
+    clean, other  H×W×3 uint8 RGB, of one size, 16 px a side at least.
+
+    Gives `psnr` and `ssim` over RGB, and `psnr_y` and `ssim_y` over the luma of BT.601, 16 to 235, with a peak of 255
+    all the same: 1.32 dB more than over a luma of 0 to 255. PSNR is in dB, 100 for equal images. SSIM (Wang et al.
+    2004) is by Gaussian windows of 11 px, σ 1.5, at full size; of images above 105 px of height, windows of every
+    second (luma) or third row are taken. Raises TypeError and ValueError.
+
+    >>> import numpy as np, patina
+    >>> image = np.full((64, 96, 3), 120, np.uint8)
+    >>> patina.figures(image, image + np.uint8(30))
+    Figures(psnr=18.5884, psnr_y=19.8313, ssim=0.9756, ssim_y=0.9808)
+    """
+    one, two = image_of(clean, "clean"), image_of(other, "other")
+    if one.shape != two.shape:
+        raise ValueError(f"expected two images of one size, found {one.shape} and {two.shape}; crop or resize one")
+    return papers_figures(one, two)
 
 
 def degradations() -> list[DegradationInfo]:

@@ -22,6 +22,7 @@ from patina.pipeline.scan.reading import read_verified, without_border
 from patina.pipeline.scan.recovered import recover, unknown_maps
 from patina.pipeline.scan.source import Source
 from patina.synth.degradation import Place
+from patina.synth.figures import figures
 from patina.synth.image import Image
 from patina.synth.rng import Rng
 from patina.synth.severity import at_clip_size, measure
@@ -181,7 +182,9 @@ def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mappi
     """What KEY.json says in words, and the fingerprint that covers it."""
     caption = sample.caption
     return {
-        "text": text_of(parts_of(sample.label, params), severity["score"], sample.pixels).facts(),
+        "text": text_of(
+            parts_of(sample.label, params), severity["score"], sample.pixels, severity["residual_std"]
+        ).facts(),
         "caption": caption.text,
         "captioner": caption.captioner,
         "fingerprint": sample.fingerprint,
@@ -212,11 +215,15 @@ def _place(sample: WantedSample) -> Place:
 
 
 def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
-    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees."""
+    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees; and papers' figures."""
     full = measure(clean, degraded)
+    papers = figures(clean, degraded)
     small = measure(at_clip_size(clean), at_clip_size(degraded))
     return {
         **asdict(full),
+        "psnr_y": papers.psnr_y,
+        "ssim": papers.ssim,
+        "ssim_y": papers.ssim_y,
         "word": full.level,
         **{f"clip_{name}": value for name, value in asdict(small).items()},
         "clip_word": small.level,

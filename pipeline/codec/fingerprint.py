@@ -25,6 +25,7 @@ from patina.synth import elementary
 from patina.synth.convolution import disc, spread
 from patina.synth.degradation import Rendered
 from patina.synth.degradations import CATALOGUE
+from patina.synth.figures import figures
 from patina.synth.image import Image, to_encoded, to_float, to_linear, to_uint8
 from patina.synth.resampling import averaged, curved, enlarged, means, shrunk, smoothed, stretched
 from patina.synth.rng import Rng, normal_table
@@ -81,7 +82,7 @@ def machine_fingerprint() -> str:
         digest.update(degraded.image.tobytes())
         for truth in degraded.truth.values():
             digest.update(truth.tobytes())
-        digest.update(repr(measure(picture, degraded.image)).encode())
+        digest.update(repr((measure(picture, degraded.image), figures(picture, degraded.image))).encode())
     for format in sorted(INSTALLED):
         digest.update(extra_fingerprint(format).encode())
     return digest.hexdigest()[:16]

@@ -27,7 +27,8 @@ TEXTS = (
 )  # fmt: skip
 LISTS = ("words", "names")
 WHOLE = ("variant", "x", "y", "width", "height")
-NUMBERS = ("psnr", "ssim", "severity", "clip_psnr", "clip_ssim", "clip_severity")
+FIGURES = ("psnr", "psnr_y", "ssim", "ssim_y", "structure", "clip_psnr", "clip_structure")
+NUMBERS = (*FIGURES, "severity", "clip_severity")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Parquet:
     """
 
     name: ClassVar[str] = "parquet"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     copies: ClassVar[bool] = True
 
     file_bytes: int = 500_000_000
@@ -86,12 +87,9 @@ def _row(sample: Sample) -> dict[str, Any]:
         **{name: fact["text"][name] for name in ("sentence", "instruction", "prompt")},
         **{name: source[name] for name in ("licence", "attribution", "names")},
         "words": sample.degradations,
-        "psnr": severity["psnr"],
-        "ssim": severity["ssim"],
+        **{name: severity[name] for name in FIGURES},
         "severity": severity["score"],
         "severity_word": severity["word"],
-        "clip_psnr": severity["clip_psnr"],
-        "clip_ssim": severity["clip_ssim"],
         "clip_severity": severity["clip_score"],
     }
 

@@ -47,7 +47,13 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 """The hub's words for the number of samples, each with the number that it stays below."""
 
 TRUTH = {
-    "kernel": ("blur kernel at the centre of the image, k×k with k odd", "16 bits, Σ = 65535"),
+    "kernel": (
+        "blur kernel at the centre of the image, k×k with k odd: what a point of light became. GT is convolved with it "
+        "in linear light (in sRGB levels where `params` have a `light` that is `encoded`), after its highlights were "
+        "brightened. Flip it both ways for OpenCV's `filter2D` and torch's `conv2d`, which correlate; deepinv's `Blur` "
+        "takes it as it is",
+        "16 bits, Σ = 65535",
+    ),
     "transmission": ("share t of green light that the air lets through", "16 bits, 65535 = 1"),
     "depth": ("way through the air to what is seen", "16 bits, steps of `depth_step` metres"),
     "noise": ("standard deviation of the noise, as seen after brightening", "16 bits, 65535 = 1, full scale"),

@@ -79,7 +79,9 @@ class SampleRow:
     params: str
     seed: str
     psnr: float
+    psnr_y: float
     ssim: float
+    ssim_y: float
     severity: float
     clip_severity: float
     caption: str
@@ -101,7 +103,7 @@ SAMPLE_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("split", "entry", "degradation")),
         *((name, pa.int64()) for name in ("variant", "x", "y", "width", "height")),
         *((name, pa.string()) for name in ("source_sha256", "params", "seed")),
-        *((name, pa.float64()) for name in ("psnr", "ssim", "severity", "clip_severity")),
+        *((name, pa.float64()) for name in ("psnr", "psnr_y", "ssim", "ssim_y", "severity", "clip_severity")),
         *((name, pa.string()) for name in ("caption", "captioner", "sentence", "fingerprint", "pixels")),
     ]
 )

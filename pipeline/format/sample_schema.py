@@ -89,17 +89,21 @@ FIELDS = (
         "severity",
         "struct",
         "what was measured between LQ and GT",
-        markdown="measured: PSNR (dB), SSIM, mean and standard deviation of LQ − GT (levels), score 0 to 100 and its "
-        "word; `clip_…` the same at 224 px",
+        markdown="measured: PSNR (dB) and SSIM as papers print them, over RGB and, `…_y`, over BT.601's luma of 16 to "
+        "235 with a peak of 255; mean and standard deviation of LQ − GT (levels); score 0 to 100, its word, and the "
+        "`structure` that it takes, which is no paper's SSIM; `clip_…` the same at 224 px",
         fields=(
-            Field("psnr", "float64", "of LQ against GT, dB; 100 for identical images", column="psnr"),
-            Field("ssim", "float64", "of LQ against GT, luma, -1 to 1", column="ssim"),
+            Field("psnr", "float64", "of LQ against GT over RGB, dB; 100 for identical images", column="psnr"),
+            Field("psnr_y", "float64", "over BT.601's luma, 16 to 235, peak 255, dB", column="psnr_y"),
+            Field("ssim", "float64", "SSIM over RGB: Gaussian of 11 px, σ 1.5, full size, -1 to 1", column="ssim"),
+            Field("ssim_y", "float64", "the same over that luma", column="ssim_y"),
+            Field("structure", "float64", "what the score takes: luma in 8×8 windows at about 256 px; no paper's SSIM"),
             Field("residual_mean", "float64", "mean of LQ − GT, levels"),
             Field("residual_std", "float64", "standard deviation of LQ − GT, levels"),
             Field("score", "float64", "measured from LQ and GT at full size, 0 to 100", column="severity"),
             Field("word", "string", "the score in a word"),
             Field("clip_psnr", "float64", "PSNR at 224 px, dB"),
-            Field("clip_ssim", "float64", "SSIM at 224 px"),
+            Field("clip_structure", "float64", "the structure at 224 px"),
             Field("clip_residual_mean", "float64", "mean of LQ − GT at 224 px, levels"),
             Field("clip_residual_std", "float64", "standard deviation of LQ − GT at 224 px, levels"),
             Field("clip_score", "float64", "the same at 224 px, the size that CLIP sees", column="clip_severity"),

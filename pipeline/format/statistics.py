@@ -25,6 +25,9 @@ from patina.synth.severity import LEVELS
 BATCHES = (784, 3136)
 """Batch sizes for which the floor of DA-CLIP's loss is told: one of its GPUs, and its four."""
 
+FIGURES = ("psnr", "ssim", "psnr_y", "ssim_y")
+"""Columns of papers' figures, as `Measures` names them."""
+
 STEP = 5
 """Points of severity to a bar: 20 bars from 0 to 100, four to a level."""
 
@@ -68,7 +71,8 @@ class Measures:
     """What was measured on the samples of one entry.
 
     levels  samples at each of the five levels of severity, mildest first. bars: in each STEP of its scale.
-    severity, and the median at CLIP's 224 px, are scores from 0 to 100; psnr (dB, 100 = identical) and ssim medians.
+    severity, and the median at CLIP's 224 px, are scores from 0 to 100; psnr (dB, 100 = identical) and ssim medians,
+    both over RGB; psnr_y and ssim_y over luma.
     """
 
     entry: str
@@ -79,6 +83,8 @@ class Measures:
     clip_severity: float
     psnr: float
     ssim: float
+    psnr_y: float
+    ssim_y: float
 
 
 @dataclass(frozen=True)
@@ -170,8 +176,9 @@ class Statistics:
         return _plain(body)  # type: ignore[no-any-return]
 
     def severity_rows(self) -> list[list[str]]:
-        """A row an entry, headed: samples, share of each level, median and quartiles, at 224 px, PSNR, SSIM."""
+        """A row an entry, headed: samples, share of each level, median and quartiles, at 224 px, papers' figures."""
         head = ["degradation", "samples", *LEVELS, "severity", "quartiles", "at 224 px", "PSNR, dB", "SSIM"]
+        head += ["PSNR of luma, dB", "SSIM of luma"]
         return [head] + [
             [
                 m.entry,
@@ -182,6 +189,8 @@ class Statistics:
                 f"{m.clip_severity:.0f}",
                 f"{m.psnr:.2f}",
                 f"{m.ssim:.3f}",
+                f"{m.psnr_y:.2f}",
+                f"{m.ssim_y:.3f}",
             ]
             for m in self.measures
         ]
@@ -279,12 +288,12 @@ def _measures(samples: pa.Table) -> Iterable[Measures]:
     if not samples.num_rows:
         return
     codes, entries = _codes(samples, "entry")
-    columns = {name: _column(samples, name) for name in ("severity", "clip_severity", "psnr", "ssim")}
+    columns = {name: _column(samples, name) for name in ("severity", "clip_severity", *FIGURES)}
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(entries)))
     for i, entry in enumerate(entries):
         rows = order[ends[i - 1] if i else 0 : ends[i]]
-        severity, small, psnr, ssim = (columns[name][rows] for name in columns)
+        severity, small = (columns[name][rows] for name in ("severity", "clip_severity"))
         bars = np.bincount(np.clip(severity // STEP, 0, 100 // STEP - 1).astype(np.int64), minlength=100 // STEP)
         yield Measures(
             entry,
@@ -293,8 +302,7 @@ def _measures(samples: pa.Table) -> Iterable[Measures]:
             tuple(bars.tolist()),
             Spread.of(severity),
             round(float(np.median(small)), 4),
-            round(float(np.median(psnr)), 4),
-            round(float(np.median(ssim)), 4),
+            *(round(float(np.median(columns[name][rows])), 4) for name in FIGURES),
         )
 
 

@@ -14,6 +14,7 @@ from patina.pipeline.errors import BadImageError
 from patina.pipeline.sources.reader import image_files
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.degradations import CATALOGUE
+from patina.synth.figures import Figures, figures
 from patina.synth.image import Image
 from patina.synth.rng import Rng, sample_seed
 from patina.synth.severity import Measured, at_clip_size, level_of, measure
@@ -25,12 +26,25 @@ class Anchor:
 
     known  `measured`: from the set's files; `published`: in its paper or repository; `recalled`: from the literature,
     not verified here: a hint.
+    luma   over the luma Y of BT.601, 16 to 235 with a peak of 255, as deraining papers have it; else over RGB.
+    note   in what the SSIM differs from ours, if it does.
     """
 
     name: str
     psnr: float
     ssim: float | None
     known: str
+    luma: bool = False
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        ssim = f"/{self.ssim:.3f}" if self.ssim else ""
+        return f"{self.name} {self.psnr:.2f}{ssim} ({self.known}{self.note and f', {self.note}'})"
+
+
+UNIFORM = "SSIM by 7×7 windows"
 
 
 ANCHORS: dict[str, tuple[Anchor, ...]] = {
@@ -41,15 +55,15 @@ ANCHORS: dict[str, tuple[Anchor, ...]] = {
         Anchor("CDD-11 haze", 15.87, 0.808, "published"),
     ),
     "jpeg-compressed": (
-        Anchor("LIVE1, q10", 25.69, 0.749, "measured"),
-        Anchor("CBSD68, q10", 25.83, 0.745, "measured"),
+        Anchor("LIVE1, q10", 25.69, 0.749, "measured", note=UNIFORM),
+        Anchor("CBSD68, q10", 25.83, 0.745, "measured", note=UNIFORM),
     ),
     "low-light": (Anchor("LOL v1", 7.77, None, "recalled"), Anchor("CDD-11 low", 12.00, 0.369, "published")),
-    "noisy": (Anchor("CBSD68, σ = 50", 15.00, 0.219, "measured"),),
+    "noisy": (Anchor("CBSD68, σ = 50", 15.00, 0.219, "measured", note=UNIFORM),),
     "raindrop": (Anchor("RainDrop test_a", 24.0, None, "recalled"),),
     "rainy": (
-        Anchor("Rain100H, luma", 13.56, 0.371, "recalled"),
-        Anchor("Rain100L, luma", 26.90, 0.838, "recalled"),
+        Anchor("Rain100H", 13.56, 0.371, "recalled", luma=True),
+        Anchor("Rain100L", 26.90, 0.838, "recalled", luma=True),
         Anchor("CDD-11 rain", 22.02, 0.792, "published"),
     ),
     "shadowed": (Anchor("ISTD", 20.6, None, "recalled"), Anchor("SRD", 18.0, None, "recalled")),
@@ -70,24 +84,34 @@ class Calibrated:
     psnr: float
     psnr_std: float
     ssim: float
+    psnr_y: float
+    ssim_y: float
     score: float
     clip_score: float
     photographs: int
 
     @property
     def row(self) -> dict[str, str]:
-        """The figures as text, beside the anchors."""
-        anchors = "; ".join(
-            f"{a.name} {a.psnr:.2f}{f'/{a.ssim:.3f}' if a.ssim else ''} ({a.known})" for a in ANCHORS.get(self.name, ())
-        )
+        """The figures as text, beside the anchors: RGB's by RGB's, luma's by luma's."""
+        anchors = ANCHORS.get(self.name, ())
         return {
             "degradation": self.name,
-            "PSNR, dB": f"{self.psnr:.2f} ± {self.psnr_std:.2f}",
-            "SSIM": f"{self.ssim:.3f}",
+            "PSNR/SSIM, RGB": f"{self.psnr:.2f} ± {self.psnr_std:.2f} / {self.ssim:.3f}",
+            "published inputs, RGB": "; ".join(a.text for a in anchors if not a.luma),
+            "luma": f"{self.psnr_y:.2f} / {self.ssim_y:.3f}",
+            "published inputs, luma": "; ".join(a.text for a in anchors if a.luma),
             "severity": f"{self.score:.0f} {level_of(self.score)}",
             "at 224 px": f"{self.clip_score:.0f} {level_of(self.clip_score)}",
-            "published inputs, PSNR/SSIM": anchors,
         }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was measured of one photograph, degraded: as papers do, and for severity at two sizes."""
+
+    papers: Figures
+    full: Measured
+    clip: Measured
 
 
 def calibrate(
@@ -100,7 +124,7 @@ def calibrate(
     files, _ = image_files(str(folder), "PHOTOS")
     chosen = [files[i * len(files) // min(limit, len(files))] for i in range(min(limit, len(files)))]
 
-    def one(item: tuple[str, str]) -> dict[str, tuple[Measured, Measured]]:
+    def one(item: tuple[str, str]) -> dict[str, _Found]:
         expect_wanted()
         cv2.setNumThreads(1)
         try:
@@ -111,30 +135,32 @@ def calibrate(
 
     with stoppable_threads(workers) as pool:
         found = []
-        for i, figures in enumerate(pool.map(one, chosen)):
+        for i, measured in enumerate(pool.map(one, chosen)):
             if progress:
                 progress(i + 1, len(chosen))
-            found += [figures] if figures else []
-    return [_mean(name, [figures[name] for figures in found]) for name in CATALOGUE if found]
+            found += [measured] if measured else []
+    return [_mean(name, [measured[name] for measured in found]) for name in CATALOGUE if found]
 
 
-def _measured(name: str, image: Image, photo: str) -> tuple[Measured, Measured]:
+def _measured(name: str, image: Image, photo: str) -> _Found:
     height, width = image.shape[:2]
     degradation = CATALOGUE[name]()
     params = degradation.draw(Rng(sample_seed(0, photo, name, 0, (0, 0, width, height))), image)
     degraded = degradation.apply(image, params).image
-    return measure(image, degraded), measure(at_clip_size(image), at_clip_size(degraded))
+    small = measure(at_clip_size(image), at_clip_size(degraded))
+    return _Found(figures(image, degraded), measure(image, degraded), small)
 
 
-def _mean(name: str, figures: Sequence[tuple[Measured, Measured]]) -> Calibrated:
-    full = [one for one, _ in figures]
+def _mean(name: str, found: Sequence[_Found]) -> Calibrated:
     mean = statistics.fmean
     return Calibrated(
         name,
-        mean(m.psnr for m in full),
-        statistics.pstdev(m.psnr for m in full),
-        mean(m.ssim for m in full),
-        mean(m.score for m in full),
-        mean(clip.score for _, clip in figures),
-        len(figures),
+        mean(one.papers.psnr for one in found),
+        statistics.pstdev(one.papers.psnr for one in found),
+        mean(one.papers.ssim for one in found),
+        mean(one.papers.psnr_y for one in found),
+        mean(one.papers.ssim_y for one in found),
+        mean(one.full.score for one in found),
+        mean(one.clip.score for one in found),
+        len(found),
     )

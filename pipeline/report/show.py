@@ -71,7 +71,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "in words": row.sentence,
         "severity": f"{row.severity:.0f} of 100, {words['word']}; at 224 px {row.clip_severity:.0f}, "
         f"{words['clip_word']}",
-        "PSNR, SSIM": f"{row.psnr:.2f} dB, {row.ssim:.3f}",
+        "PSNR, SSIM": f"{row.psnr:.2f} dB, {row.ssim:.3f} over RGB; {row.psnr_y:.2f} dB, {row.ssim_y:.3f} over luma",
         "shard": f"{SHARDS}/{row.shard}, {row.size} bytes from {row.offset}",
         "files": files,
         "fingerprint": row.fingerprint,

@@ -123,7 +123,22 @@ def _refused(candidate: Candidate, files: Mapping[str, ScannedFile], unread: Map
     if candidate.lq:
         sides = {f"GT {candidate.name}: ": candidate.path, f"LQ {lq_display_name(candidate)}: ": candidate.lq}
     found = {side: unread.get(path) or files[path].info.problem for side, path in sides.items()}
-    return "; ".join(f"{side}{problem}" for side, problem in found.items() if problem)
+    told = "; ".join(f"{side}{problem}" for side, problem in found.items() if problem)
+    return told or _unlike_its_set(candidate, files[candidate.path].info)
+
+
+def _unlike_its_set(candidate: Candidate, info: ImageInfo) -> str:
+    """Why a clean image cannot be one of the public set that it was taken for; empty if it can."""
+    what, sizes = candidate.published, [tuple(sorted(size, reverse=True)) for size in candidate.sizes]
+    if sizes and (max(info.width, info.height), min(info.width, info.height)) not in sizes:
+        known = " or ".join(f"{width}×{height}" for width, height in candidate.sizes)
+        return (
+            f"it is {info.width}×{info.height}, and the images of {what} are {known}, either way up: it is a crop, a "
+            f'resized copy or of another set; take the published images, or describe the folder with kind = "folder"'
+        )
+    if candidate.colour and info.mean[0] == info.mean[1] == info.mean[2]:
+        return f"it is grey, and the images of {what} are in colour; take the published ones"
+    return ""
 
 
 def _source(

@@ -12,7 +12,7 @@ from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.presets import PRESETS
-from patina.pipeline.sources.presets.match import Recognition, census, in_number, layouts, notes, recognise
+from patina.pipeline.sources.presets.match import Recognition, census, in_number, layouts, notes, recognise, too_many
 from patina.pipeline.sources.presets.preset import Part, Preset, Variant
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, check_entries, list_images
 
@@ -100,7 +100,7 @@ class FromPreset:
 
     def find(self) -> Found:
         """Recognise the layout and pair the files. Raises SourceError if no known layout, or not a part that was asked
-        for, is there."""
+        for, is there, and for more images than the set has."""
         chosen = self.preset.variant(self.variant)
         if not locations.is_remote(self.path) and not Path(self.path).exists():
             raise SourceError(
@@ -113,6 +113,8 @@ class FromPreset:
         asked_for = [part for part in found.missing if part.name in self.part]
         if asked_for or not found.matches:
             raise SourceError(unrecognised(self.preset, list(places), self.path, asked_for or self.parts, chosen))
+        if told := too_many(self.preset, found, self.path, chosen):
+            raise SourceError(told)
         candidates = [
             Candidate(
                 pair.gt,
@@ -122,6 +124,9 @@ class FromPreset:
                 split=match.part.split,
                 params=pair.params,
                 border=match.part.border,
+                published=self.title,
+                sizes=match.part.sizes,
+                colour=match.part.colour,
             )
             for match in found.matches
             for pair in match.pairs

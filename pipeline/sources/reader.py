@@ -32,6 +32,8 @@ class Candidate:
     params       what the source tells of a pair's degradation, such as {"sigma": 25.0}; stored with its samples.
     border       the clean image may be larger by so many pixels on every side; if it is, it is cut to fit.
     licence, attribution  what the source states of it, where the recipe states nothing.
+    published    of an image that a public set is taken to hold: the set's name, `sizes` that its images have, either
+                 way up, and whether they are in `colour`; another one is refused.
     """
 
     name: str
@@ -45,6 +47,9 @@ class Candidate:
     border: int = 0
     licence: str = ""
     attribution: str = ""
+    published: str = ""
+    sizes: tuple[tuple[int, int], ...] = ()
+    colour: bool = False
 
 
 @dataclass(frozen=True)

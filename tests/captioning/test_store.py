@@ -301,7 +301,7 @@ def test_a_photo_that_cannot_be_compared_is_a_problem_that_is_not_stored() -> No
 
 
 def test_a_fingerprint_is_the_same_everywhere_and_follows_name_version_and_settings() -> None:
-    canonical = '{"name":"template","settings":{"text":"a {tone} {orientation} photograph"},"version":1}'
+    canonical = '{"name":"template","settings":{"text":"a {tone} {orientation} photograph"},"version":2}'
     assert fingerprint(Template()) == digest_of(canonical)[:16]
 
     class Newer(Model):

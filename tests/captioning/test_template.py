@@ -21,15 +21,15 @@ def says(text: str, of: Photo) -> str:
 
 def test_the_default_sentence() -> None:
     assert Template().caption([seen(20, 30, 40), seen(100, 110, 120, 200, 300), seen(240, 250, 255, 9, 9)]) == [
-        Caption("a dark landscape photograph"),
-        Caption("an evenly lit portrait photograph"),
+        Caption("a dark wide photograph"),
+        Caption("an evenly lit tall photograph"),
         Caption("a bright square photograph"),
     ]
 
 
 @pytest.mark.parametrize(
     ("width", "height", "word"),
-    [(104, 100, "square"), (105, 100, "landscape"), (100, 105, "portrait"), (1, 1, "square"), (1, 2, "portrait")],
+    [(104, 100, "square"), (105, 100, "wide"), (100, 105, "tall"), (1, 1, "square"), (1, 2, "tall")],
 )
 def test_orientation(width: int, height: int, word: str) -> None:
     assert says("{orientation}", seen(0, 0, 0, width, height)) == word

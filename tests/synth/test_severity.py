@@ -17,7 +17,7 @@ from tests.synth.pictures import flat, photo
 
 def test_nothing_done_measures_nothing() -> None:
     measured = measure(photo(), photo())
-    assert (measured.psnr, measured.ssim, measured.residual_std, measured.score) == (100.0, 1.0, 0.0, 0.0)
+    assert (measured.psnr, measured.structure, measured.residual_std, measured.score) == (100.0, 1.0, 0.0, 0.0)
     assert measured.level == "slight"
 
 
@@ -30,10 +30,10 @@ def test_a_constant_difference(difference: int) -> None:
     assert measure(light, dark).residual_mean == -difference
     c1 = (0.01 * 255) ** 2  # flat images differ in the luminance term alone
     x, y = 20.0, 20.0 + difference
-    assert measured.ssim == pytest.approx((2 * x * y + c1) / (x * x + y * y + c1), abs=1e-4)
+    assert measured.structure == pytest.approx((2 * x * y + c1) / (x * x + y * y + c1), abs=1e-4)
 
 
-def test_ssim_is_scikit_images_where_windows_are_alike() -> None:
+def test_structure_is_scikit_images_where_windows_are_alike() -> None:
     """Its uniform windows are of odd size and ours of 8, so the two agree closely and not exactly."""
     from skimage.metrics import structural_similarity
 
@@ -42,7 +42,7 @@ def test_ssim_is_scikit_images_where_windows_are_alike() -> None:
     lq = noisy.apply(image, noisy.draw(Rng("1"), image)).image
     grey = [cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in (image, lq)]
     theirs = structural_similarity(*grey, win_size=7, use_sample_covariance=False)
-    assert measure(image, lq).ssim == pytest.approx(theirs, abs=0.03)
+    assert measure(image, lq).structure == pytest.approx(theirs, abs=0.03)
 
 
 def test_more_is_more_and_types_share_the_scale() -> None:

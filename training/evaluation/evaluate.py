@@ -60,6 +60,7 @@ def evaluate(
     seed: int = 0,
     lpips: Weights = True,
     fid: Weights = True,
+    metrics: Sequence[str] = (),
     device: torch.device | str = "cpu",
     pictures: Path | None = None,
     progress: Progress | None = None,
@@ -75,6 +76,7 @@ def evaluate(
     protocol   `daclip` or `vlunet`: how PSNR and SSIM are measured.
     sampler    empty: the stage's. steps: 0: the sampler's own number, or the stage's.
     lpips, fid weights of their networks. What cannot be had becomes a note.
+    metrics    further ones, of pyiqa by name. What cannot be had becomes a note, too.
     pictures   folder for ENTRY.png: strips of LQ, restored, GT; the best image first, the worst last.
     A picture that is too small for the measures, or for the network, is left out of every mean, and a note names it.
     Raises StageError, CheckpointError, ModelInputError, NotFiniteError, DamagedShardError in words.
@@ -84,7 +86,7 @@ def evaluate(
     index = uncached(read_index(dataset, split, entries))
     digest = dataset_digest(index.folder)
     notes = Notes()
-    measures = Measures(protocol, lpips, fid, restorer.device, notes)
+    measures = Measures(protocol, lpips, fid, restorer.device, notes, metrics)
     settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
     if side:
         notes.add(f"restored and measured: squares of at most {side} px from the middle")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from patina.pipeline.report.table import Cell, Column, Head, Table
 from patina.training.evaluation import paper_tables as published
@@ -103,6 +103,19 @@ REPORT_MEASURES = (
     ),
 )
 """What a report shows, in the order of its tables. Other numbers stand in a last one, by their keys."""
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of results with its metrics of pyiqa beside the other numbers."""
+    rest = {key: value for key, value in row.items() if key != "others"}
+    others = row.get("others")
+    return {**(others if isinstance(others, Mapping) else {}), **rest}
+
+
+def others_measure(name: str) -> Measure:
+    """How a metric of pyiqa is shown."""
+    head = f"{name}, by pyiqa"
+    return Measure(head, {f"input_{name}": ("degraded", thousandths), name: ("restored", thousandths)})
 
 
 def complete_table(

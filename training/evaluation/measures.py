@@ -34,6 +34,7 @@ from patina.training.evaluation.metrics import (
     frechet_distance,
     measure,
 )
+from patina.training.evaluation.named_metrics import NamedMetric, expect_distinct
 from patina.training.evaluation.results import NamedRow, Row
 from patina.training.images import Pixels, centre, to_bytes
 from patina.training.models.clip_adapter import PROMPTS
@@ -124,11 +125,19 @@ class RestoreSettings:
 class Measures:
     """What is measured of each image; a metric that cannot be had leaves a note and is None.
 
-    equal  pictures that were equal to the clean ones. left_out: samples that cannot be restored or measured, with the
-           reason. without_lpips: those that are measured, but too small for LPIPS.
+    named  metrics of pyiqa. equal: pictures that were equal to the clean ones. left_out: samples that cannot be
+           restored or measured, with the reason. without_lpips: those that are measured, but too small for LPIPS.
     """
 
-    def __init__(self, protocol: str, lpips: Weights, fid: Weights, device: torch.device | str, notes: Notes) -> None:
+    def __init__(
+        self,
+        protocol: str,
+        lpips: Weights,
+        fid: Weights,
+        device: torch.device | str,
+        notes: Notes,
+        metrics: Sequence[str] = (),
+    ) -> None:
         self.protocol, self.notes, self.equal = protocol, notes, 0
         self.left_out, self.without_lpips = list[str](), list[str]()
         self.lpips: Lpips | None = None
@@ -141,6 +150,23 @@ class Measures:
             self.fid = Fid(fid if isinstance(fid, Path) else None, device) if fid else None
         except UnavailableMetricError as error:
             notes.add(f"FID: not computed: {error}")
+        self.named: list[NamedMetric] = []
+        expect_distinct(metrics)
+        for name in metrics:
+            try:
+                self.named.append(NamedMetric(name, device))
+            except UnavailableMetricError as error:
+                notes.add(f"{name}: not computed: {error}")
+
+    def others(self, restored: Tensor, lq: Pixels, gt: Pixels, label: str) -> dict[str, float]:
+        """Each named metric of the restored picture, and, as `input_…`, of the degraded one, where both have one."""
+        given, found = torch.from_numpy(lq.transpose(2, 0, 1) / np.float32(255)), dict[str, float]()
+        for metric in self.named:
+            try:
+                found |= {metric.name: metric(restored, gt), f"input_{metric.name}": metric(given, gt)}
+            except ModelInputError as error:
+                self.notes.add(f"{label}: {error}")
+        return found
 
     def simple(self, restored: Tensor | Pixels, gt: Pixels) -> dict[str, float]:
         """PSNR and SSIM; equal pictures count as PERFECT."""
@@ -193,6 +219,7 @@ class _Image:
     input: Mapping[str, float]
     lpips: float | None
     input_lpips: float | None
+    others: Mapping[str, float]
     features: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     name: str
     known: tuple[str, ...]
@@ -239,6 +266,7 @@ def restore_row(
         measures.simple(restored, gt),
         measures.simple(lq, gt),
         *measures.perceptual(restored, lq, gt, index.label(row)),
+        measures.others(restored, lq, gt, index.label(row)),
         (fid.features(picture), fid.features(gt)) if fid else None,
         next(iter(condition.degradations), ""),
         tuple(condition.degradations),
@@ -310,6 +338,7 @@ class EntryResults:
             lpips=_mean_of_some([image.lpips for image in images]),
             input_lpips=_mean_of_some([image.input_lpips for image in images]),
             fid=measures.distance([f for f, _ in both], [f for _, f in both], self.name),
+            others=_means_by_name([image.others for image in images]),
             seconds=_mean_of([image.seconds for image in images]),
         )
 
@@ -321,6 +350,8 @@ def mean_row(rows: Sequence[Row]) -> Row:
     sums |= {"entry": MEAN, "degradation": "", "worst": "", "best": ""}
     known = [r.accuracy for r in rows if r.accuracy is not None]
     sums["accuracy"] = _mean_of(known) if known else None
+    shared = [name for name in rows[0].others if all(name in r.others for r in rows)]
+    sums["others"] = {name: _mean_of([r.others[name] for r in rows]) for name in shared}
     rest = [f.name for f in fields(Row) if f.name not in sums]
     sums |= {name: _mean_or_none([getattr(r, name) for r in rows]) for name in rest}
     return Row(**sums)
@@ -328,6 +359,12 @@ def mean_row(rows: Sequence[Row]) -> Row:
 
 def _mean_of(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _means_by_name(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each name over the images that have it, in the order in which they came up."""
+    names = dict.fromkeys(name for image in images for name in image)
+    return {name: _mean_of([image[name] for image in images if name in image]) for name in names}
 
 
 def _mean_of_some(values: Sequence[float | None]) -> float | None:

@@ -10,7 +10,15 @@ from typing import Any
 from patina.pipeline.report.table import Cell, Column, Head
 from patina.training.errors import StageError
 from patina.training.evaluation import paper_tables as published
-from patina.training.evaluation.layout import MEAN, MEASURES_BY_METRIC, PAPERS, Results, complete_table
+from patina.training.evaluation.layout import (
+    MEAN,
+    MEASURES_BY_METRIC,
+    PAPERS,
+    Results,
+    complete_table,
+    flat,
+    others_measure,
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,7 @@ class Row:
     psnr (dB), ssim, lpips  of the restored pictures, means over `count`; input_…: of the degraded ones; _y: of luma.
     gain      dB of PSNR. worst_gain, best_gain: of single images, `worst` and `best` their keys. lost: how many fell.
     accuracy  share, 0 to 1, whose degradation the steering CLIP names.
+    others    metrics of pyiqa that were asked for, by name; `input_…`: of the degraded pictures.
     seconds   to look at and restore one; no part of a comparison.
     """
 
@@ -44,6 +53,7 @@ class Row:
     lpips: float | None = None
     input_lpips: float | None = None
     fid: float | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
     seconds: float = field(default=0.0, compare=False)
 
 
@@ -90,7 +100,12 @@ class Evaluation:
             for metric, measure in MEASURES_BY_METRIC.items()
             if any(getattr(row, metric) is not None for row in self.rows)
         ]
+        tables += [complete_table(others_measure(name), results, None).markdown("###") for name in self._others()]
         return "\n\n".join([self._head(), *tables, _listed([*self._caution(), *self.notes])]) + "\n"
+
+    def _others(self) -> list[str]:
+        """The metrics of pyiqa that some entry has."""
+        return list(dict.fromkeys(n for row in self.rows for n in row.others if not n.startswith("input_")))
 
     def _head(self) -> str:
         how = f"by {self.sampler}, {self.steps or 'all'} steps" if self.sampler else "in one pass"
@@ -188,7 +203,7 @@ def _parsed(text: str, what: str) -> dict[str, Any]:
 
 
 def _results(rows: Sequence[Row | NamedRow], mean: Row | NamedRow) -> Results:
-    return [*((row.entry, asdict(row)) for row in rows), (MEAN, asdict(mean))]
+    return [*((row.entry, flat(asdict(row))) for row in rows), (MEAN, flat(asdict(mean)))]
 
 
 def _listed(notes: Sequence[str]) -> str:

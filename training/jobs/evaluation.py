@@ -56,7 +56,7 @@ class Options:
     sampler, steps  of a network that estimates noise; empty and 0: the stage's.
     tile, overlap   px; 0: whole images.
     side       of the centre that is restored, px; 0: whole images.
-    lpips, fid whether these are asked for.
+    lpips, fid whether these are asked for. metrics: further ones, of pyiqa by name.
     """
 
     split: SplitName = "val"
@@ -71,12 +71,15 @@ class Options:
     side: int = 0
     lpips: bool = True
     fid: bool = True
+    metrics: tuple[str, ...] = ()
     cpu: bool = False
 
     def deciding(self, stage: Stage) -> dict[str, Any]:
         """The options that a stage's evaluation depends on."""
         table = {k: v for k, v in asdict(self).items() if k != "cpu"}
         table["entries"] = list(self.entries or stage.data.entries)
+        if not table["metrics"]:
+            del table["metrics"]  # so that evaluations of before there were any stay current
         if stage.names_degradations:
             return {k: table[k] for k in ("split", "entries", "per_entry")}
         if stage.objective != "sde":
@@ -264,7 +267,9 @@ def _evaluate(job: Mapping[str, Any]) -> None:
 
     folder, dataset = Path(job["folder"]), pinned(Path(job["dataset"])).folder
     stage = parse_table(job["stage"], str(job["stage"]["name"]))
-    options = Options(**{**job["options"], "entries": tuple(job["options"]["entries"])})
+    options = Options(
+        **{**job["options"], "entries": tuple(job["options"]["entries"]), "metrics": tuple(job["options"]["metrics"])}
+    )
     entries = options.entries or stage.data.entries
     model = model_digest(folder)
     fingerprint = fingerprint_of(stage, model, dataset_digest(dataset), options)
@@ -296,6 +301,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 seed=options.seed,
                 lpips=options.lpips,
                 fid=options.fid,
+                metrics=options.metrics,
                 device=device,
                 pictures=fresh,
                 progress=meter,

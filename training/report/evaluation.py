@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from patina.pipeline.report.table import Cell, Column, Head, Table
 from patina.training.evaluation import paper_tables as published
-from patina.training.evaluation.layout import MEAN, NOTHING, PAPERS, REPORT_MEASURES, Measure, table_without_gaps
+from patina.training.evaluation.layout import MEAN, NOTHING, PAPERS, REPORT_MEASURES, Measure, flat, table_without_gaps
 from patina.training.evaluation.paper_tables import in_papers_order
 from patina.training.numbers import Row, as_number, as_texts, compact
 from patina.training.report.record import Record
@@ -22,12 +22,14 @@ def evaluation_tables(record: Record) -> list[Table]:
     objective = record.stage.objective if record.stage else None
     listed = held.get("rows")
     rows = (
-        {str(row.get("entry", "–")): row for row in listed if isinstance(row, dict)} if isinstance(listed, list) else {}
+        {str(row.get("entry", "–")): flat(row) for row in listed if isinstance(row, dict)}
+        if isinstance(listed, list)
+        else {}
     )
     results: list[tuple[str, Row]] = [(name, rows[name]) for name in in_papers_order(rows, objective)]
     mean = held.get("mean")
     if isinstance(mean, dict) and any(as_number(value) is not None for value in mean.values()):
-        results.append((MEAN, mean))
+        results.append((MEAN, flat(mean)))
     protocol = held.get("protocol")
     papers = published.tables(protocol, rows) if isinstance(protocol, str) else {}
     known = {"count", *(key for measure in REPORT_MEASURES for key in measure.columns)}

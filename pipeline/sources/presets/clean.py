@@ -5,6 +5,7 @@ from __future__ import annotations
 from patina.pipeline.sources.presets.preset import Layout, Part, Preset
 
 ORIGINAL = "as downloaded"
+BSDS_SIZES = ((481, 321),)
 BSDS_PAGE = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/"
 BSDS_CITATION = (
     "Martin, Fowlkes, Tal, Malik: A Database of Human Segmented Natural Images and its Application to Evaluating "
@@ -106,6 +107,8 @@ BSD400 = Preset(
             "train",
             "train",
             count=400,
+            sizes=BSDS_SIZES,
+            colour=True,
             layouts=(
                 Layout(
                     "BSDS500's training and test images",
@@ -119,7 +122,8 @@ BSD400 = Preset(
     ),
     traps=(
         "BSDS500's val folder is left out: CBSD68 is inside it",
-        "backgrounds of Rain100L's and Rain100H's test pairs are among its images",
+        "67 of the 100 backgrounds of Rain100H's test pairs are among its images (measured), and some of Rain100L's: "
+        "patina's leak audit finds them where both are sources of one recipe",
     ),
 )
 
@@ -165,9 +169,12 @@ CBSD68 = Preset(
             "clean",
             "test",
             count=68,
+            sizes=BSDS_SIZES,
+            colour=True,
             layouts=(
                 Layout(ORIGINAL, "", "CBSD68/original_png/{id}", ("CBSD68/original_png/0000.png",)),
-                Layout("re-packed", "", "(CBSD68|bsd68)/{id}", ("test/denoise/bsd68/3096.jpg",)),
+                Layout("re-packed", "", "CBSD68/{id}", ("testsets/CBSD68/3096.png",)),
+                Layout("AdaIR's", "", "bsd68/{id}", ("test/denoise/bsd68/3096.jpg",)),
             ),
         ),
         Part(
@@ -189,7 +196,8 @@ CBSD68 = Preset(
     traps=(
         "the noisy images that come with it were cut off rather than rounded: they are half a level too dark; ask for "
         'part = "noisy" to have them, else noise is made anew',
-        "one background of Rain100H's test pairs is among its images",
+        "24 of the 100 backgrounds of Rain100H's test pairs are among its images (measured)",
+        "BSD68 is the same set in grey: it is refused, and of both in one folder the one in colour is taken",
     ),
 )
 
@@ -226,7 +234,17 @@ KODAK24 = Preset(
     redistributable=True,
     citation="Franzen: Kodak Lossless True Color Image Suite",
     facts="licence: the page's own words, as public cards repeat them; names: the same",
-    parts=(Part("clean", "test", (Layout(ORIGINAL, "", "kodim{id:\\d\\d}", ("kodak24/kodim01.png",)),), count=24),),
+    parts=(
+        Part(
+            "clean",
+            "test",
+            (Layout(ORIGINAL, "", "kodim{id:\\d\\d}", ("kodak24/kodim01.png",)),),
+            count=24,
+            sizes=((768, 512),),
+            colour=True,
+        ),
+    ),
+    traps=("denoisers are often tested on 24 crops of 500×500 that have the same names: here they are refused",),
 )
 
 URBAN100 = Preset(
@@ -237,27 +255,33 @@ URBAN100 = Preset(
     licence=None,
     redistributable=None,
     citation="Huang, Singh, Ahuja: Single Image Super-Resolution from Transformed Self-Exemplars, CVPR 2015",
-    facts="names, folders: public listings and c-yn/AdaIR INSTALL.md; no licence found",
+    facts="folders: the files of jbhuang0604/SelfExSR, public listings and c-yn/AdaIR INSTALL.md; no licence found",
     parts=(
         Part(
             "clean",
             "test",
             count=100,
             layouts=(
-                Layout("re-packed", "", "img_{id:\\d{3}}", ("test/denoise/urban100/img_001.png",)),
+                Layout("re-packed", "", "Urban100[_HR]/[HR/]img_{id:\\d{3}}", ("test/denoise/urban100/img_001.png",)),
                 Layout(
-                    ORIGINAL, "", "image_SRF_4/img_{id:\\d{3}}_SRF_4_HR", ("Urban100/image_SRF_4/img_001_SRF_4_HR.png",)
+                    ORIGINAL,
+                    "",
+                    "Urban100/image_SRF_4/img_{id:\\d{3}}_SRF_4_HR",
+                    ("data/Urban100/image_SRF_4/img_001_SRF_4_HR.png",),
                 ),
             ),
         ),
     ),
-    traps=("as downloaded it holds low-resolution images and other methods' results too; they are passed over",),
+    traps=(
+        "as downloaded it holds low-resolution images and other methods' results too; they are passed over",
+        "its repository holds BSD100 under the same file names, so the folder's name must be Urban100",
+    ),
 )
 
 
-def _masks(folder: str, count: int | None) -> Part:
+def _masks(folder: str, count: int | None, *others: Layout) -> Part:
     layout = Layout(ORIGINAL, "", f"{folder}/{{id:\\d{{6}}}}", (f"gt_keep_masks/{folder}/000000.png",))
-    return Part(folder, "", (layout,), count=count)
+    return Part(folder, "", (layout, *others), count=count)
 
 
 REPAINT = Preset(
@@ -270,9 +294,14 @@ REPAINT = Preset(
     citation="Lugmayr, Danelljan, Romero, Yu, Timofte, Van Gool: RePaint: Inpainting using Denoising Diffusion "
     "Probabilistic Models, CVPR 2022",
     facts="folders: README and configurations of andreas128/RePaint and the copy in Algolzw/image-restoration-sde; the "
-    "hundred thin masks: measured. The masks' licence is not stated beside them",
+    "hundred thin masks: measured, and DA-CLIP's own folder holds the same files. The masks' licence is not stated "
+    "beside them",
     parts=(
-        _masks("thin", 100),
+        _masks(
+            "thin",
+            100,
+            Layout("DA-CLIP's", "", "inpainting_masks/{id:\\d{6}}", ("scripts/inpainting_masks/000000.png",)),
+        ),
         _masks("thick", None),
         _masks("genhalf", None),
         _masks("ev2li", None),

@@ -93,6 +93,9 @@ def inventory(preset: Preset, names: Sequence[str], place: str) -> tuple[list[st
             lines.append(f"variant {variant.name}")
         for match in recognition.matches:
             lines += _counted(preset, match, variant)
+            if preset.masks:
+                folder = match.pairs[0].gt.rpartition("/")[0]
+                lines.append(f"          masks = {json.dumps(f'{place}/{folder}' if folder else place)}")
         for part in recognition.missing:
             expected = preset.expected(part, None, variant)
             lines.append(f"missing   {part.name}: {_number(expected)} {part.unit}")

@@ -184,6 +184,22 @@ def notes(preset: Preset, recognition: Recognition, variant: Variant | None) -> 
     return told
 
 
+def too_many(preset: Preset, recognition: Recognition, place: str, variant: Variant | None) -> str:
+    """The message that a part has more images than are published; empty if none has."""
+    for match in recognition.matches:
+        expected, found = preset.expected(match.part, match.layout, variant), len(match.pairs)
+        if expected is None or found <= expected:
+            continue
+        folders = Counter(pair.gt.rpartition("/")[0] or "." for pair in match.pairs)
+        most = "; ".join(f"{name}: {count}" for name, count in folders.most_common(LINES))
+        return (
+            f"path: expected {in_number(expected, match.part.unit)} at most of {preset.title}, part {match.part.name} "
+            f"({match.layout.title}), below {place}, found {found}, in {most}; another set or a second copy lies there "
+            'too: give the folder of this set alone, or describe the folder with kind = "folder" or "pairs"'
+        )
+    return ""
+
+
 def twice(match: Match) -> str:
     """That some images lie there a second time."""
     count = len(match.copies)

@@ -54,6 +54,8 @@ class Part:
     facts    named parts of the names that are numbers and tell how a pair was degraded.
     asked    taken only where it is asked for by name.
     spare    clean images without a degraded one belong to it, and are passed over.
+    sizes    of all its published clean images, in px, either way up; empty: they have many, or are not known.
+    colour   whether all of them are in colour, so that a grey one is of another set.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Part:
     facts: tuple[str, ...] = ()
     asked: bool = False
     spare: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
+    colour: bool = False
 
     @property
     def paired(self) -> bool:

@@ -17,8 +17,9 @@ TRAPS = (
     "the archive of the first issue has the rainy test images twice, beside the clean ones and in a folder of their "
     "own; "
     "they are taken once",
-    "backgrounds are from BSDS500: some are in BSD400, CBSD68 and the other split too. patina's leak audit finds them "
-    "where both are sources of one recipe",
+    "backgrounds are photographs of BSDS500, of Rain100H's test all 100 (measured): 67 of its train and test parts, "
+    "which are BSD400, 24 that CBSD68 has, and nine that are there twice. patina's leak audit finds them where both "
+    "are sources of one recipe",
 )
 
 

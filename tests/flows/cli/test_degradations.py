@@ -109,3 +109,17 @@ def test_a_composite_is_told_where_its_settings_stand() -> None:
         "hazy+rainy is a composite, whose parts have settings of their own: see patina degradations hazy, "
         "patina degradations rainy"
     )
+
+
+def test_a_ladder_tells_the_words_over_the_knobs_range() -> None:
+    text = printed("degradations", "noisy", "--ladder")
+    assert "noisy, sigma\n" in text and "noisy, iso, model = sensor\n" in text
+    rows = re.findall(r"^ *([\d.e+]+) +([\d.]+) +(.*)$", text, re.MULTILINE)
+    assert rows[0][::2] == ("1", "very weak noise, standard deviation about 1 of 255, slight to see")
+    assert rows[12][::2] == ("200", "very strong noise, standard deviation about 200 of 255, extreme to see")
+    assert len(rows) == 26
+
+
+def test_a_ladder_of_an_unknown_word_is_refused() -> None:
+    done = command("degradations", "rany", "--ladder")
+    assert done.returncode == 1 and "did you mean 'rainy'?" in done.stderr

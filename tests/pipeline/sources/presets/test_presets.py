@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from patina.pipeline.builder.build import build
 from patina.pipeline.errors import RecipeError, SourceError
 from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.format.manifest import read_sources
+from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.recipe.shipped import FOLDER
 from patina.pipeline.sources.expect import expect_sources
@@ -25,7 +28,7 @@ from patina.pipeline.sources.reader import Candidate, Found, image_files
 from patina.synth.compose import JOINT
 from patina.synth.degradation import STAGES
 from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
-from tests.pipeline.making import photo, picture, pixels, read_built, save, tiny_recipe
+from tests.pipeline.making import encoded, photo, picture, pixels, read_built, save, tiny_recipe
 
 Names = tuple[str, str]
 
@@ -368,7 +371,8 @@ MINIATURES = (
         "cbsd68", "clean", ORIGINAL, "test", "CBSD68/original_png/0000.png", "CBSD68/original_png/0067.png",
         beside=("CBSD68/noisy25/0000.png",),
     ),
-    _clean("cbsd68", "clean", "re-packed", "test", "test/denoise/bsd68/12084.jpg", "test/denoise/bsd68/3096.jpg"),
+    _clean("cbsd68", "clean", "re-packed", "test", "testsets/CBSD68/12084.png", "testsets/CBSD68/3096.png"),
+    _clean("cbsd68", "clean", "AdaIR's", "test", "test/denoise/bsd68/12084.jpg", "test/denoise/bsd68/3096.jpg"),
     Miniature(
         "cbsd68", "noisy", ORIGINAL, "test", "noisy",
         (
@@ -383,10 +387,21 @@ MINIATURES = (
     _clean("live1", "clean", "re-packed", "test", "testsets/LIVE1_color/sailing2.bmp"),
     _clean("kodak24", "clean", ORIGINAL, "test", "kodim01.png", "kodim24.png"),
     _clean(
-        "urban100", "clean", ORIGINAL, "test", "Urban100/image_SRF_4/img_001_SRF_4_HR.png",
-        beside=("Urban100/image_SRF_2/img_001_SRF_2_HR.png", "Urban100/image_SRF_4/img_001_SRF_4_LR.png"),
+        "urban100", "clean", ORIGINAL, "test", "data/Urban100/image_SRF_4/img_001_SRF_4_HR.png",
+        beside=(
+            "cache/vpdetection/img_100_SRF_2_LR-vanishingpoints.png",
+            "data/BSD100/image_SRF_3/img_001_SRF_3_HR.png",
+            "data/BSD100/image_SRF_4/img_001_SRF_4_HR.png",
+            "data/BSD100/image_SRF_4/img_001_SRF_4_LR.png",
+            "data/Urban100/image_SRF_2/img_001_SRF_2_HR.png",
+            "data/Urban100/image_SRF_4/img_001_SRF_4_LR.png",
+        ),
     ),
     _clean("urban100", "clean", "re-packed", "test", "urban100/img_001.png", "urban100/img_100.png"),
+    _clean(
+        "repaint-masks", "thin", "DA-CLIP's", "", "scripts/inpainting_masks/000000.png",
+        "scripts/inpainting_masks/000099.png", beside=("figs/overview.jpg", "images/3_rain.png"),
+    ),
     *(
         _clean("repaint-masks", part, ORIGINAL, "", f"gt_keep_masks/{part}/000000.png", f"masks/{part}/000099.png")
         for part in ("thin", "thick", "genhalf", "ev2li", "nn2", "ex64")
@@ -914,7 +929,7 @@ def test_a_recipe_of_presets_gives_each_clean_set_its_own_degradations_and_mends
     inner = pixels(clean.read_bytes())[10:-10, 10:-10]
     hazy = np.rint(0.3 * inner + 0.7 * 220).astype(np.uint8)
     save(data / "SOTS/indoor/hazy/1400_1.png", hazy)
-    photo(data / "kodak/kodim01.png", seed=2)
+    photo(data / "kodak/kodim01.png", 768, 512, seed=2)
     save(data / "live1/LIVE1/sailing2.bmp", picture(seed=3))
     recipe = tiny_recipe(
         tmp_path,
@@ -973,3 +988,144 @@ def test_the_recipes_of_public_sets_can_be_read_without_the_sets(own: Path, monk
 
 def test_there_are_recipes_of_public_sets() -> None:
     assert {path.stem for path in OWN} == {"daclip", "nhr-public", "nhrbl-public", "cdd11-public"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# More than a set has, and what cannot be of it
+
+
+def test_the_repository_that_urban100_names_also_holds_bsd100_under_the_same_names(tmp_path: Path) -> None:
+    """The tree of jbhuang0604/SelfExSR: the buildings are taken, whichever folder comes first."""
+    names = [
+        f"data/{name}/image_SRF_{scale}/img_{i:03d}_SRF_{scale}_{kind}.png"
+        for name in ("BSD100", "Set14", "Urban100")
+        for scale in (2, 4)
+        for i in (1, 2, 100)
+        for kind in ("HR", "LR", "SelfExSR")
+    ]
+    found = find(tmp_path, "urban100", *names)
+    assert {c.name.split("/")[1] for c in found.candidates} == {"Urban100"} and len(found.candidates) == 3
+    with pytest.raises(SourceError, match="expected Urban100"):
+        FromPreset("urban100", str(tmp_path / "data" / "BSD100")).find()
+    with pytest.raises(SourceError, match="expected Urban100"):
+        find(tmp_path / "flat", "urban100", "BSD100/img_001.png", "B100/img_002.png")
+
+
+@pytest.mark.parametrize("colour", ["CBSD68", "CBSD68/original_png"])
+@pytest.mark.parametrize("grey", ["BSD68", "bsd68", "Set12"])
+def test_grey_bsd68_beside_cbsd68_is_left_out(tmp_path: Path, colour: str, grey: str) -> None:
+    names = [f"testsets/{colour}/{i:04d}.png" for i in range(68)]
+    names += [f"testsets/{grey}/test{i:03d}.png" for i in range(1, 69)]
+    found = find(tmp_path, "cbsd68", *names)
+    assert {c.name.rpartition("/")[0] for c in found.candidates} == {f"testsets/{colour}"}
+    assert len(found.candidates) == 68 and list(found.notes) == []
+
+
+TOO_MANY = [
+    (preset.name, part.name, layout)
+    for preset, part, layout in EVERY_LAYOUT
+    if not preset.masks and (preset.expected(part, layout, preset.variant("")) or 10**6) <= 100
+]
+
+
+@pytest.mark.parametrize(("name", "part", "layout"), TOO_MANY, ids=[f"{n}-{p}-{a.title}" for n, p, a in TOO_MANY])
+def test_a_set_with_more_images_than_it_has_is_refused(tmp_path: Path, name: str, part: str, layout: Layout) -> None:
+    """By names of the layout's own example, with other numbers."""
+    preset = PRESETS[name]
+    expected = preset.expected(preset.part(part), layout, preset.variant(""))
+    assert expected
+    *folders, last = layout.example[-1].split("/")
+    patterns = [compiled(side, "") for side in (layout.lq, layout.gt) if side]
+    names = []
+    for i in range(1, expected + 60):
+        varied = [_numbered(example, i) for example in layout.example]
+        fit = all(p.fullmatch(v.rpartition(".")[0]) for p, v in zip(patterns, varied, strict=True))
+        names += varied if fit else []
+    if len(names) <= expected * len(layout.example):
+        pytest.skip(f"{layout.title} names no more than {expected}: {last} of {folders}")
+    with pytest.raises(SourceError, match=rf"expected {expected} .*s at most of .*found \d+, in .*; another set"):
+        find(tmp_path, name, *names, part=part)
+
+
+def _numbered(example: str, number: int) -> str:
+    """The example with another number for the last one in its file's name."""
+    folder, slash, last = example.rpartition("/")
+    stem, dot, suffix = last.rpartition(".")
+    runs = list(re.finditer(r"\d+", stem))
+    if not runs:
+        return f"{folder}{slash}{stem}{number}{dot}{suffix}"
+    start, end = runs[0].span()
+    return f"{folder}{slash}{stem[:start]}{number:0{end - start}d}{stem[end:]}{dot}{suffix}"
+
+
+@pytest.mark.slow
+def test_kodaks_crops_and_grey_images_are_no_images_of_their_sets(tmp_path: Path) -> None:
+    """As scans refuse them, each with a reason; published ones of either direction are taken."""
+    folder = tmp_path / "testsets"
+    for i, (width, height) in enumerate([(768, 512), (512, 768), (500, 500)], start=1):
+        photo(folder / "Kodak24" / f"kodim{i:02d}.png", width, height, seed=i)
+    recipe = tiny_recipe(tmp_path, sources=[{"kind": "preset", "name": "kodak24", "path": str(folder)}])
+    planned = plan_build(recipe, tmp_path / "out", Options())
+    assert {(s.info.width, s.info.height) for s in planned.scan.sources} == {(768, 512), (512, 768)}
+    (refused,) = planned.refusals
+    assert refused.name.endswith("kodim03.png")
+    assert "it is 500×500, and the images of Kodak24 are 768×512, either way up" in refused.reason
+    grey = np.repeat(picture(481, 321, seed=1)[..., :1], 3, axis=2)
+    save(folder / "bsd68" / "test001.png", grey)
+    photo(folder / "bsd68" / "test002.png", 321, 481, seed=2)
+    recipe = tiny_recipe(tmp_path, sources=[{"kind": "preset", "name": "cbsd68", "path": str(folder)}])
+    planned = plan_build(recipe, tmp_path / "other", Options())
+    assert len(planned.scan.sources) == 1
+    assert [(r.name[-11:], r.reason) for r in planned.refusals] == [
+        ("test001.png", "it is grey, and the images of CBSD68 are in colour; take the published ones")
+    ]
+
+
+def test_masks_of_da_clips_own_folder_are_named_where_they_lie() -> None:
+    names = [f"scripts/inpainting_masks/{i:06d}.png" for i in range(100)]
+    lines, found = inventory(PRESETS["repaint-masks"], names, "/data/daclip-uir")
+    assert found
+    assert "found     thin: 100 of 100 images; layout: DA-CLIP's" in lines
+    assert '          masks = "/data/daclip-uir/scripts/inpainting_masks"' in lines
+
+
+@pytest.mark.slow
+def test_rain_tests_backgrounds_are_found_in_bsd400_and_cbsd68(tmp_path: Path) -> None:
+    """Rain100H's test in miniature: its clean images are BSDS500's, recompressed, resized or cut, and one is there
+    twice. Training photographs that it shows are left out; what two test sets share is told."""
+    data, scenes = tmp_path / "data", [picture(481, 321, seed) for seed in range(9)]
+    for i in (0, 1, 2, 6):
+        save(data / f"BSDS500/data/images/train/{100 + i}.jpg", scenes[i], quality=95)
+    for i in (3, 7):
+        save(data / f"CBSD68/original_png/{i:04d}.png", scenes[i])
+    copies = [
+        pixels(encoded(scenes[0], "JPEG", quality=60)),
+        np.asarray(PIL.Image.fromarray(scenes[1]).resize((432, 288))),
+        scenes[2][6:-6, 8:-8],
+        pixels(encoded(scenes[3], "JPEG", quality=80)),
+        scenes[4],
+        pixels(encoded(scenes[4], "JPEG", quality=90)),
+    ]
+    rng = np.random.default_rng(1)
+    for i, clean in enumerate(copies, start=1):
+        streaks = 90.0 * (rng.random(clean.shape[:2]) > 0.97)[..., None]
+        rainy = np.clip(clean + np.maximum(streaks, np.roll(streaks, 1, axis=0)), 0, 255).astype(np.uint8)
+        save(data / f"Rain100H/norain-{i:03d}.png", np.ascontiguousarray(clean))
+        save(data / f"Rain100H/rain-{i:03d}.png", rainy)
+    sources = [
+        {"kind": "preset", "name": "bsd400", "path": "data/BSDS500"},
+        {"kind": "preset", "name": "cbsd68", "path": "data/CBSD68"},
+        {"kind": "preset", "name": "rain100h", "path": "data/Rain100H", "part": "test"},
+    ]
+    planned = plan_build(tiny_recipe(tmp_path, sources=sources), tmp_path / "out", Options())
+    leaks = planned.scan.leaks
+    assert sorted((s.first, s.second, s.photographs) for s in leaks.shared) == [
+        ("BSD400", "Rain100H", 3),
+        ("CBSD68", "Rain100H", 1),
+    ]
+    assert sorted(Path(leaks.names[content]).name for content in leaks.left_out) == ["100.jpg", "101.jpg", "102.jpg"]
+    assert all("which is in test" in reason for reason in leaks.left_out.values())
+    twice = [c for c in leaks.clusters if {Path(leaks.names[m]).name for m in c.members} >= {"norain-005.png"}]
+    assert [sorted(Path(leaks.names[m]).name for m in c.members) for c in twice] == [
+        ["norain-005.png", "norain-006.png"]
+    ]
