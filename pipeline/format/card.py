@@ -52,8 +52,14 @@ TRUTH = {
     "depth": ("way through the air to what is seen", "16 bits, steps of `depth_step` metres"),
     "noise": ("standard deviation of the noise, as seen after brightening", "16 bits, 65535 = 1, full scale"),
     "drops": ("share M of a pixel's light that comes through drops", "16 bits, 65535 = 1"),
-    "streaks": ("rain layer S that was added, or recovered from a pair", "16 bits, 65535 = 1"),
-    "clipped": ("where `streaks` of a pair is a lower bound, as its LQ is white", "8 bits, 255 = so"),
+    "streaks": (
+        "rain layer S that was added, or recovered from a pair",
+        '8 bits, 255 = 1; 16 bits, 65535 = 1, where it was added to light = "linear"',
+    ),
+    "clipped": (
+        "where `streaks` of a pair is a lower bound: LQ is white, or it is unknown",
+        "8 bits, 255 = so",
+    ),
     "matte": ("share of the sun that is shaded, 1 in the umbra", "16 bits, 65535 = 1"),
     "alpha": ("opacity α of the snow", "16 bits, 65535 = 1"),
     "mask": ("what is kept and what is a hole", "8 bits, 255 = kept, 0 = hole"),
@@ -263,9 +269,10 @@ def _features(fields: Sequence[Field], indent: str) -> list[str]:
 def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
     total = sum(s.count for s in manifest.shards)
     size = human_bytes(sum(s.bytes for s in manifest.shards))
+    published = f" Published {manifest.recipe['published']}." if manifest.recipe.get("published") else ""
     return [
         f"{total:,} image–text–degradation samples from {manifest.sources:,} photographs in {len(manifest.shards)} "
-        f"WebDataset shards, {size}. Made by patina; digest `{manifest.digest[:16]}`.",
+        f"WebDataset shards, {size}. Made by patina; digest `{manifest.digest[:16]}`.{published}",
         "",
         "Each sample is a clean photograph or a part of one (GT), the same degraded (LQ), a caption of the clean "
         "image, the name of the degradation, and where there is one a truth map that tells what was done where. The "

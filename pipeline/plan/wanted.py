@@ -14,7 +14,7 @@ from patina.pipeline.format.layout import sample_key, shard_name
 from patina.pipeline.hashing import bucket_of, canonical_json
 from patina.pipeline.plan.stored_files import encoded_otherwise, group_of, has_every_map
 from patina.pipeline.recipe.recipe import Recipe
-from patina.pipeline.scan.recovered import RECOVERY
+from patina.pipeline.scan.recovered import RECOVERIES
 from patina.pipeline.scan.source import Source
 from patina.synth.compose import JOINT
 from patina.synth.rng import sample_seed
@@ -139,15 +139,15 @@ class Wanted:
             for entry, synthesis in self.recipe.degradations.items()
         }
         for entry in sorted(pairs):
-            made.setdefault(entry, {**shared, "recovery": RECOVERY})
+            made.setdefault(entry, {**shared, "recovery": RECOVERIES.get(entry, 1)})
         return dict(sorted(made.items()))
 
     @cached_property
     def _prefixes(self) -> dict[tuple[str, bool], Hash]:
         """SHA-256 of what the samples of a degradation share, made and paired, to go on from."""
         prefixes = {(entry, False): canonical_json([entry, body]).encode() for entry, body in self.identities.items()}
-        pair = {**self._shared, "recovery": RECOVERY}
-        prefixes |= {(entry, True): canonical_json(["pair", entry, pair]).encode() for entry in self.identities}
+        pairs = {entry: {**self._shared, "recovery": RECOVERIES.get(entry, 1)} for entry in self.identities}
+        prefixes |= {(entry, True): canonical_json(["pair", entry, body]).encode() for entry, body in pairs.items()}
         return {key: hashlib.sha256(prefix) for key, prefix in prefixes.items()}
 
     def sample_ids(self, source: Source, degradation: str) -> Iterator[SampleId]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from patina.pipeline.recipe.settings import construct, expect_int, expect_type, 
 from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.sources import READERS
 from patina.pipeline.sources.reader import Reader
-from patina.pipeline.text import nearest, one_line
+from patina.pipeline.text import nearest, one_line, shown
 from patina.synth.compose import JOINT, Composite
 from patina.synth.degradation import Degradation
 from patina.synth.degradations import CATALOGUE
@@ -66,9 +67,10 @@ def find_recipe(path: Path) -> Recipe:
 
 def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """A recipe from a table as TOML gives it; relative paths start at `folder`. Raises RecipeError."""
-    known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "storage", "degradations")
+    known = ("name", "published", "seed", "buckets", "sources", "captions", "tiles", "split", "storage", "degradations")
     refuse_unknown("the recipe", table, known)
     name = expect_type("name", table.get("name", name), str, "a text")
+    published = _date(table.get("published", ""))
     seed = expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
     entries = expect_type("sources", table.get("sources", []), list, "[[sources]] tables")
     if not entries:
@@ -107,6 +109,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
 
     resolved_table: dict[str, Any] = {
         "name": name,
+        **({"published": published} if published else {}),
         "seed": seed,
         "buckets": dict(buckets),
         "split": split_table,
@@ -126,6 +129,16 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
             "folder, or give a link to it"
         )
     return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told, storage)
+
+
+def _date(value: Any) -> str:
+    """A day as TOML or a text has it, as YYYY-MM-DD; "" for none. Raises RecipeError."""
+    if value == "" or (isinstance(value, date) and not isinstance(value, datetime)):
+        return str(value)
+    try:
+        return date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        raise RecipeError(f"published: expected a day such as 2026-11-29, found {shown(value)}") from None
 
 
 def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:
