@@ -21,6 +21,10 @@ def page(results: Mapping[str, Mapping[str, Any]], truth: Mapping[str, Any]) -> 
     entries = {sample["entry"] for sample in truth["samples"]}
     table = ["| reader | versions | reads | right? | shown |", "| --- | --- | --- | --- | --- |"]
     table += [_row(reader, results[reader.name]) for reader in READERS]
+    rows = [(name, ", ".join(f"`{one}`" for one in made.packages)) for name, made in ENVIRONMENTS.items()]
+    environments = "\n".join(
+        f"| {name} | {told} | {'yes' if ENVIRONMENTS[name].torch else ''} |" for name, told in rows
+    )
     how = [line for reader in READERS for line in _how(reader, results[reader.name])]
     told = {
         "date": datetime.date.today().isoformat(),
@@ -31,6 +35,7 @@ def page(results: Mapping[str, Mapping[str, Any]], truth: Mapping[str, Any]) -> 
         "entries": len(entries & dataset.WORDS.keys()),
         "table": "\n".join(table),
         "how": "\n".join(how),
+        "environments": environments,
     }
     text = TEMPLATE.read_text("utf-8")
     for name, value in told.items():
@@ -42,7 +47,7 @@ def _row(reader: Reader, result: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items()) or "GNU tar"
     right = "**wrong**" if result["wrong"] else "yes" if result["shown"] else "no, see below"
     right = "not run" if result.get("not run") else right
-    shown = "; ".join(dict.fromkeys(result["wrong"] or result["shown"])).replace("|", "\\|")
+    shown = "; ".join(result["wrong"] or result["shown"]).replace("|", "\\|")
     return f"| {reader.name} | {versions} | {reader.on} | {right} | {shown or '–'} |"
 
 
@@ -51,7 +56,6 @@ def _how(reader: Reader, result: Mapping[str, Any]) -> list[str]:
     minds = [f"- {mind}" for mind in result["mind"]]
     if not code and not minds:
         return []
-    packages = ", ".join(f"`{package}`" for package in ENVIRONMENTS[reader.environment].packages)
     lines = [f"### {reader.name}", ""]
     lines += ["```python", code, "```", ""] if code else []
-    return [*lines, *minds, *([""] if minds else []), f"Environment: {packages}.", ""]
+    return [*lines, *minds, *([""] if minds else [])]

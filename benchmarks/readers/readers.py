@@ -16,7 +16,7 @@ class Reader:
 
     on        what it reads: `as it is`, or the export by which it reads.
     script    its file below scripts/, without `read_` and suffix. words: what the script is told besides.
-    code      name of the block in the script that shows how it reads; empty: the block without a name.
+    code      name of the blocks in the script that show how it reads; empty: those without a name.
     """
 
     name: str
@@ -30,8 +30,8 @@ class Reader:
         """The lines of the script that read, as they were run."""
         source = (SCRIPTS / f"read_{self.script}.py").read_text("utf-8")
         mark = f"# how {self.code}".rstrip()
-        found = re.search(rf"^ *{mark}\n(.*?)^ *# end$", source, re.MULTILINE | re.DOTALL)
-        return textwrap.dedent(found[1]).strip() if found else ""
+        found = re.findall(rf"^ *{mark}\n(.*?)^ *# end$", source, re.MULTILINE | re.DOTALL)
+        return "\n\n".join(textwrap.dedent(block).strip() for block in found)
 
 
 def _table(package: str) -> Reader:

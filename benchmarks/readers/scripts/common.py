@@ -97,7 +97,7 @@ class Check:
         self.keys([sample["key"] for sample in found], expected, what)
         bad = [key for key in map(self._fault, found) if key]
         maps = sum(len(expected[s["key"]]["members"]) - 2 for s in found if s["key"] in expected)
-        self.expect(not bad, f"{len(found)} pairs and captions, {maps} maps" if not bad else f"{what}: {bad[:3]}")
+        self.expect(not bad, f"their pairs, captions and {maps} maps" if not bad else f"{what}: {bad[:3]}")
 
     def _fault(self, sample: dict) -> str:
         truth = self.samples.get(sample["key"])

@@ -44,7 +44,7 @@ def own_decoder(check: Check) -> None:
         read()
     except Exception as error:  # told in the table
         words = [line.strip() for line in str(error).splitlines() if "Error: " in line] or [type(error).__name__]
-        check.mind(f"its own decoder, for several degradations: `{words[-1][:160]}`; use `decoder=None`")
+        check.mind(f"its own decoder, for several degradations: `{words[-1].partition('. ')[0]}`; use `decoder=None`")
 
 
 run(main, "ray")

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, RandomSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 
+# how
 class Samples(Dataset):
     """Samples at random by offset: the members of a row of samples.parquet."""
 
@@ -31,6 +32,7 @@ class Samples(Dataset):
         with tarfile.open(fileobj=packed) as tar:
             members = {m.name.partition(".")[2]: tar.extractfile(m).read() for m in tar}
         return {"key": row["key"], "caption": members["txt"].decode(), "members": members}
+        # end
 
 
 def main(check: Check) -> None:

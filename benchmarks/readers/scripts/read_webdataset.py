@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 
+import numpy
 import webdataset
 from common import Check, decoded, run
+from PIL import Image
 from torch.utils.data import DataLoader
 
 SPARSE = {} if webdataset.__version__.startswith("0.2") else {"empty_check": False}
 """Lets a worker be that gets no shard; 0.2 always lets it."""
 
 
+# how
 def decode(name: str, data: bytes):
     """Images by Pillow, which keeps 16 bits; None leaves all else to webdataset."""
-    return decoded(data) if name.endswith((".png", ".jpg")) else None
+    return numpy.asarray(Image.open(io.BytesIO(data))) if name.endswith((".png", ".jpg")) else None
+    # end
 
 
 def sample_of(found: dict) -> dict:
@@ -25,10 +30,10 @@ def sample_of(found: dict) -> dict:
 def main(check: Check) -> None:
     shards = check.tars("train")
     # how
-    samples = webdataset.WebDataset(shards, shardshuffle=False, **SPARSE).decode(decode)
+    samples = webdataset.WebDataset(shards, shardshuffle=False).decode(decode)
     # end
     check.samples_equal([sample_of(found) for found in samples], check.of("train"), "train")
-    spread(check, samples)
+    spread(check, webdataset.WebDataset(shards, shardshuffle=False, **SPARSE).decode(decode))
     many = webdataset.WebDataset(shards, shardshuffle=100, **SPARSE).shuffle(50).decode(decode)
     check.keys([found["__key__"] for found in many], check.of("train"), "shuffled")
     nodes(check, shards)
@@ -59,15 +64,16 @@ def grouped(check: Check) -> None:
     kinds = check.kinds("train")
     keys = []
     for shards in kinds.values():
-        batches = webdataset.WebDataset(shards, shardshuffle=False, **SPARSE).batched(4)
-        keys += [key for batch in batches for key in batch["__key__"]]
+        data = webdataset.WebDataset(shards, shardshuffle=False, **SPARSE)
+        if SPARSE:
+            keys += [key for batch in data.batched(4) for key in batch["__key__"]]
+        else:  # 0.2 makes batches of tuples alone
+            keys += [key for batch in data.to_tuple("__key__", "txt").batched(4) for key in batch[0]]
     check.keys(keys, check.of("train"), f"`.batched()` of {len(kinds)} kinds of shards")
 
 
 def mind(check: Check) -> None:
     """What its own decoders make of a map of 16 bits."""
-    import numpy
-
     shards = check.kinds("train")["hazy.tar"]
     first = next(iter(webdataset.WebDataset(shards, shardshuffle=False).decode("pil")))
     raw = next(iter(webdataset.WebDataset(shards, shardshuffle=False)))
