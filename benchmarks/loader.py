@@ -154,8 +154,8 @@ def main() -> None:
     where = machine() if options.device == "cpu" else torch.cuda.get_device_name()
     lines.append(
         f"\n{options.workers} worker(s), {threads} thread(s) of the network; medians of {ROUNDS} rounds of "
-        f"{options.seconds:.0f} s, and the least CPU times. The machine was shared: `ratio by CPU time` is what is left "
-        "where nothing else runs, as the slower of training process and workers sets the pace. One core decodes "
+        f"{options.seconds:.0f} s, and the least CPU times. The machine was shared: `ratio by CPU time` is what is "
+        "left where nothing else runs, as the slower of training process and workers sets the pace. One core decodes "
         f"{alone:.0f} pairs of 768×512 px a second; small datasets are decoded once and kept.\n\n"
         f"Measured by `python -m benchmarks.loader --seconds {options.seconds:.0f}` on {where}."
     )
