@@ -20,6 +20,7 @@ from patina.pipeline.format.shard import unpack
 from patina.pipeline.plan.cost import COPY_SECONDS_PER_BYTE, size_warnings
 from patina.pipeline.plan.difference import Step
 from patina.pipeline.plan.planning import PlannedBuild
+from patina.pipeline.plan.stored_files import is_whole, kinds_of
 from patina.pipeline.plan.wanted import Wanted, WantedSample
 from patina.pipeline.scan.source import Source
 
@@ -85,9 +86,10 @@ def _bytes(step: Step, wanted: Wanted, rates: Rates) -> float:
     own = encoded_lq = encoded_gt = pixels = 0.0
     for source in seen:
         area, samples = _cut(wanted, source, shard.degradation)
-        kept = samples if _is_whole(wanted, source) else 0
-        gt_kept = bool(kept and source.info.suffix and not source.border)
-        lq_kept = bool(kept and source.lq_suffix)
+        kept = samples if is_whole(wanted.recipe, source) else 0
+        lq, gt = kinds_of(wanted.recipe, source, shard.degradation)
+        gt_kept = bool(kept and source.info.suffix == gt and not source.border)
+        lq_kept = bool(kept and source.lq_suffix == lq)
         pixels += area
         encoded_gt += 0 if gt_kept else area
         encoded_lq += 0 if lq_kept else area
@@ -112,11 +114,6 @@ def _cut(wanted: Wanted, source: Source, entry: str) -> tuple[float, int]:
     tiles = wanted.recipe.cut(source.info.width, source.info.height)
     variants = 1 if source.is_pair else wanted.recipe.degradations[entry].variants
     return variants * float(sum(tile[2] * tile[3] for tile in tiles)), variants * len(tiles)
-
-
-def _is_whole(wanted: Wanted, source: Source) -> bool:
-    width, height = source.info.width, source.info.height
-    return list(wanted.recipe.cut(width, height)) == [(0, 0, width, height)]
 
 
 def _spread(sources: Sequence[Source], count: int) -> Sequence[Source]:
@@ -178,6 +175,7 @@ def _job(wanted: Wanted, entry: str) -> ShardJob:
         split="train",
         entry=entry,
         bucket=0,
+        group="",
         fingerprint="",
         samples=(),
         degradation=synthesis.degradation if synthesis else None,
@@ -186,6 +184,7 @@ def _job(wanted: Wanted, entry: str) -> ShardJob:
         old_shards={},
         staging="",
         codec=wanted.codec,
+        storage=wanted.recipe.storage,
     )
 
 

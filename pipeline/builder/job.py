@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from patina.pipeline.format.layout import shard_name
 from patina.pipeline.format.manifest import SampleRow, ShardEntry
 from patina.pipeline.format.shard import Span
 from patina.pipeline.plan.wanted import WantedSample
+from patina.pipeline.recipe.recipe import Storage
 from patina.synth.degradation import Degradation
 
 
@@ -31,6 +33,7 @@ class ShardJob:
     split: str
     entry: str
     bucket: int
+    group: str
     fingerprint: str
     samples: tuple[WantedSample, ...] = field(repr=False)
     degradation: Degradation | None
@@ -39,11 +42,12 @@ class ShardJob:
     old_shards: Mapping[str, str] = field(repr=False)
     staging: str
     codec: str
+    storage: Storage
 
     @property
     def name(self) -> str:
         """File name of the shard."""
-        return ShardEntry(self.split, self.entry, self.bucket, "", "", 0, 0).name
+        return shard_name(self.split, self.entry, self.bucket, self.group)
 
 
 @dataclass(frozen=True)

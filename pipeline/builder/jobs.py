@@ -68,6 +68,7 @@ def _job(
         split=shard.split,
         entry=shard.degradation,
         bucket=shard.bucket,
+        group=shard.group,
         fingerprint=shard.fingerprint,
         samples=samples,
         degradation=synthesis.degradation if synthesis else None,
@@ -76,6 +77,7 @@ def _job(
         old_shards={path: have[Path(path).name].sha256 for path in paths},
         staging=str(workspace.staging),
         codec=planned.wanted.codec,
+        storage=planned.recipe.storage,
     )
 
 

@@ -64,9 +64,7 @@ def publish(
         tables={SAMPLES: file_sha256(samples), SOURCES: file_sha256(sources)},
         versions=versions(),
     )
-    kinds = (s.degradation for s in recipe.degradations.values())
-    truth = {name for degradation in kinds for name in (*degradation.truth, *step_names(degradation))}
-    truth |= {name for s in planned.wanted.sources if s.is_pair for name in TRUTH.get(s.degradation, ())}
+    truth = _truth(planned)
     numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
     known = trusted_shards(planned.out, planned.built_in, plan.keep, stores)
@@ -75,8 +73,8 @@ def publish(
         {
             SAMPLES: samples,
             SOURCES: sources,
-            CARD: card(manifest, truth, numbers),
-            CROISSANT: croissant(manifest, table_sizes, numbers),
+            CARD: card(manifest, {name for names in truth.values() for name in names}, numbers),
+            CROISSANT: croissant(manifest, table_sizes, numbers, truth),
             MANIFEST: manifest.to_json(),
         },
         manifest.digest,
@@ -86,6 +84,16 @@ def publish(
     known |= {r.shard.name: r.shard.sha256 for r in results}
     remember_shards(planned.out, known, stores)
     return manifest
+
+
+def _truth(planned: PlannedBuild) -> dict[str, list[str]]:
+    """Names of the truth maps and intermediate targets that samples of each entry may have."""
+    found = {
+        entry: {*s.degradation.truth, *step_names(s.degradation)} for entry, s in planned.recipe.degradations.items()
+    }
+    for entry in {source.degradation for source in planned.wanted.sources if source.is_pair}:
+        found.setdefault(entry, set()).update(TRUTH.get(entry, ()))
+    return {entry: sorted(names) for entry, names in found.items()}
 
 
 def step_names(degradation: Degradation) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.wanted import AssignedCaption, WantedSample
 from patina.pipeline.scan.reading import read_verified, without_border
-from patina.pipeline.scan.recovered import recover
+from patina.pipeline.scan.recovered import recover, unknown_maps
 from patina.pipeline.scan.source import Source
 from patina.synth.degradation import Place
 from patina.synth.image import Image
@@ -77,7 +77,7 @@ class SampleMaker:
             return _told_anew(sample, members, facts_now(json.loads(members["json"])))
         start = time.thread_time()
         images, fact = self._make(sample)
-        data = pack(sample.key, _ordered(images, sample.caption, fact))
+        data = pack(sample.key, _ordered(_with_maps(sample, images), sample.caption, fact))
         self.seconds += time.thread_time() - start
         self.synthesised += 1
         return data, fact
@@ -101,13 +101,13 @@ class SampleMaker:
         own, decoded = self._files.clean
         clean, whole = _cut(without_border(decoded.image, sample.source.border), sample.tile)
         whole = whole and not sample.source.border
-        gt = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(clean))
+        gt = _own(decoded, own, whole, self._job.storage.gt) or ("png", encode_png(clean))
         params: Mapping[str, Any] = {}
         truth: list[tuple[str, bytes]] = []
         if sample.source.is_pair:
             own, decoded = self._files.degraded
             degraded, whole = _cut(decoded.image, sample.tile)
-            lq = (decoded.suffix, own) if whole and decoded.suffix else ("png", encode_png(degraded))
+            lq = _own(decoded, own, whole, self._job.storage.lq) or ("png", encode_png(degraded))
             recovered = recover(sample.label, sample.source.lq_name, degraded, clean)
             params = {**recovered.params, **sample.source.params}
             truth = [(f"{name}.png", encode_png(values)) for name, values in recovered.truth.items()]
@@ -117,7 +117,8 @@ class SampleMaker:
             params = degradation.draw(Rng(sample.seed), clean, _place(sample))
             result = degradation.apply(clean, params)
             degraded = result.image
-            lq = result.file or ("png", encode_png(degraded))
+            file = result.file if self._job.storage.lq == "own" else None
+            lq = file or ("png", encode_png(degraded))
             maps = {**result.truth, **result.steps}
             truth = [(f"{name}.png", encode_png(values)) for name, values in maps.items()]
         x, y, width, height = sample.tile
@@ -144,6 +145,13 @@ class SampleMaker:
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
 
 
+def _own(decoded: Decoded, data: bytes, is_whole: bool, stored: str) -> tuple[str, bytes] | None:
+    """Suffix and bytes of a file that is stored as it is; None for one that is encoded anew."""
+    if not is_whole or not decoded.suffix or (stored == "png" and decoded.suffix != "png"):
+        return None
+    return decoded.suffix, data
+
+
 def _told_anew(
     sample: WantedSample, members: Mapping[str, bytes], fact: Mapping[str, Any]
 ) -> tuple[bytes, dict[str, Any]]:
@@ -152,7 +160,21 @@ def _told_anew(
     told = {**fact, "schema": SCHEMA, "key": sample.key}
     told |= _text_facts(sample, json.loads(told["params"]), told["severity"])
     kept = [(extension, body) for extension, body in members.items() if extension not in {"txt", "json"}]
-    return pack(sample.key, _ordered(kept, sample.caption, told)), told
+    return pack(sample.key, _ordered(_with_maps(sample, kept), sample.caption, told)), told
+
+
+def _with_maps(sample: WantedSample, images: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The images of a sample with all truth maps that it shall have: of a pair of which none could be recovered, those
+    that say so, or none."""
+    label = sample.label if sample.source.is_pair else ""
+    unknown = {f"{n}.png": encode_png(m) for n, m in unknown_maps(label, sample.tile[3], sample.tile[2]).items()}
+    if not unknown:
+        return images
+    known = [(name, body) for name, body in images if unknown.get(name) != body or name == "clipped.png"]
+    if "streaks.png" not in dict(known):
+        known = [(name, body) for name, body in known if name not in unknown]
+        known += unknown.items() if sample.every_map else ()
+    return known
 
 
 def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:

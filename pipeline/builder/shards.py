@@ -65,7 +65,7 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
         with replacing(staged) as half:  # `write_shard` forces it to the disk
             written = write_shard(half, packed())
         shard = ShardEntry(
-            job.split, job.entry, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples)
+            job.split, job.entry, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples), job.group
         )
         rows = tuple(
             sample_row(sample.key, fact, span, job.name, job.split)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import tomli_w
 
 from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
-from patina.pipeline.format.manifest import Manifest
+from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
 from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
@@ -52,8 +52,14 @@ TRUTH = {
     "depth": ("way through the air to what is seen", "16 bits, steps of `depth_step` metres"),
     "noise": ("standard deviation of the noise, as seen after brightening", "16 bits, 65535 = 1, full scale"),
     "drops": ("share M of a pixel's light that comes through drops", "16 bits, 65535 = 1"),
-    "streaks": ("rain layer S that was added, or recovered from a pair", "16 bits, 65535 = 1"),
-    "clipped": ("where `streaks` of a pair is a lower bound, as its LQ is white", "8 bits, 255 = so"),
+    "streaks": (
+        "rain layer S that was added, or recovered from a pair",
+        '8 bits, 255 = 1; 16 bits, 65535 = 1, where it was added to light = "linear"',
+    ),
+    "clipped": (
+        "where `streaks` of a pair is a lower bound: LQ is white, or it is unknown",
+        "8 bits, 255 = so",
+    ),
     "matte": ("share of the sun that is shaded, 1 in the umbra", "16 bits, 65535 = 1"),
     "alpha": ("opacity α of the snow", "16 bits, 65535 = 1"),
     "mask": ("what is kept and what is a hole", "8 bits, 255 = kept, 0 = hole"),
@@ -110,6 +116,9 @@ CITATIONS = {
 
 NO_PATHS = frozenset(("pattern", "gt_pattern", "include", "text"))
 """Keys of a recipe whose texts may begin with a slash and are no paths."""
+
+RANKS = (2, 4, 8)
+"""Numbers of ranks for which the card tells the samples of each."""
 
 LISTED = 50
 """Lines of a list at the most."""
@@ -208,7 +217,6 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
     splits = [s for s in SPLITS if any(shard.split == s for shard in manifest.shards)]
     lines = ["configs:"]
     for config in ["default", *degradations]:
-        pattern = "*" if config == "default" else f"????-{config}"
         have = [
             s
             for s in splits
@@ -216,7 +224,10 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
         ]
         lines += [f"- config_name: {config}", "  data_files:"]
         for split in have:
-            lines += [f"  - split: {split}", f"    path: {SHARDS}/{split}-{pattern}.tar"]
+            own = [e for e in manifest.shards if (e.split, e.degradation) == (split, config)]
+            paths = [f"{SHARDS}/{split}-{pattern}" for pattern in _patterns(config, own)]
+            told = [f"    path: {paths[0]}"] if len(paths) == 1 else ["    path:", *(f"    - {path}" for path in paths)]
+            lines += [f"  - split: {split}", *told]
     lines.append("dataset_info:")
     for config in ["default", *degradations]:
         lines += [f"- config_name: {config}", "  features:"]
@@ -228,6 +239,14 @@ def _configs(manifest: Manifest, degradations: Sequence[str], truth: Sequence[st
         lines += _features(FIELDS, "    ")
         lines += [f"  - name: {name}\n    dtype: string" for name in ("__key__", "__url__")]
     return lines
+
+
+def _patterns(config: str, shards: Sequence[ShardEntry]) -> list[str]:
+    """What finds the shards of an entry in a folder, and at an address, where a digest stands before the suffix."""
+    if config == "default":
+        return ["*.tar"]
+    groups = {bool(shard.group) for shard in shards}
+    return [f"????-{config}--*.tar" if grouped else f"????-{config}.*tar" for grouped in sorted(groups)]
 
 
 def _features(fields: Sequence[Field], indent: str) -> list[str]:
@@ -250,9 +269,10 @@ def _features(fields: Sequence[Field], indent: str) -> list[str]:
 def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
     total = sum(s.count for s in manifest.shards)
     size = human_bytes(sum(s.bytes for s in manifest.shards))
+    published = f" Published {manifest.recipe['published']}." if manifest.recipe.get("published") else ""
     return [
         f"{total:,} image–text–degradation samples from {manifest.sources:,} photographs in {len(manifest.shards)} "
-        f"WebDataset shards, {size}. Made by patina; digest `{manifest.digest[:16]}`.",
+        f"WebDataset shards, {size}. Made by patina; digest `{manifest.digest[:16]}`.{published}",
         "",
         "Each sample is a clean photograph or a part of one (GT), the same degraded (LQ), a caption of the clean "
         "image, the name of the degradation, and where there is one a truth map that tells what was done where. The "
@@ -268,12 +288,7 @@ def _loading(manifest: Manifest) -> list[str]:
     """How to read it, in code that runs."""
     first = next((s.split for s in manifest.shards if s.split == "train"), manifest.shards[0].split)
     shards = [s for s in manifest.shards if s.split == first]
-    name = shards[0].degradation
-    same = [s for s in shards if s.degradation == name]
-    low, high = same[0].bucket, same[-1].bucket
-    whole = [s.bucket for s in same] == list(range(low, high + 1)) and low < high
-    number = f"{{{low:04d}..{high:04d}}}" if whole else f"{low:04d}"
-    count = sum(s.count for s in same) if whole else same[0].count
+    name, count = shards[0].degradation, sum(s.count for s in shards)
     return [
         "## How to load it",
         "",
@@ -308,8 +323,43 @@ def _loading(manifest: Manifest) -> list[str]:
         "",
         "```sh",
         f"python -m open_clip_train.main --dataset-type webdataset --train-num-samples {count} \\",
-        f'    --train-data "FOLDER/{SHARDS}/{first}-{number}-{name}.tar" --model ViT-B-32',
+        f'    --train-data "{_all_of(shards)}" --model ViT-B-32',
         "```",
+        "",
+        *_ranks(manifest),
+    ]
+
+
+def _all_of(shards: Sequence[ShardEntry]) -> str:
+    """All shards of a split, as a shell and open_clip take them in one word: by braces where these name no other, else
+    one after another."""
+    buckets = sorted({s.bucket for s in shards})
+    low, high = buckets[0], buckets[-1]
+    split, numbers = shards[0].split, f"{low:04d}" if low == high else f"{{{low:04d}..{high:04d}}}"
+    ends = {bucket: [s.name.split("-", 2)[2] for s in shards if s.bucket == bucket] for bucket in buckets}
+    same = [end.removesuffix(".tar") for end in ends[low]]
+    if buckets == list(range(low, high + 1)) and all(found == ends[low] for found in ends.values()):
+        entries = same[0] if len(same) == 1 else f"{{{','.join(same)}}}"
+        return f"FOLDER/{SHARDS}/{split}-{numbers}-{entries}.tar"
+    if len(shards) <= LISTED:
+        names = ",".join(s.name.removeprefix(f"{split}-").removesuffix(".tar") for s in shards)
+        return f"FOLDER/{SHARDS}/{split}-{{{names}}}.tar"
+    return f"$(printf '::%s' FOLDER/{SHARDS}/{split}-*.tar | cut -c3-)"
+
+
+def _ranks(manifest: Manifest) -> list[str]:
+    """How many samples each of several ranks gets, as loaders want to know that are to stop side by side."""
+    rows = [["split", *(f"{n} ranks" for n in RANKS)]]
+    for split in SPLITS:
+        counts = [s.count for s in sorted(manifest.shards, key=lambda s: s.name) if s.split == split]
+        if counts:
+            dealt = ([sum(counts[rank::n]) for rank in range(n)] for n in RANKS)
+            rows.append([split, *(", ".join(f"{n:,}" for n in found) for found in dealt)])
+    return [
+        "Where each of n ranks takes every n-th shard by name, `shards[rank::n]`, they get so many samples; let all "
+        "stop at the least of these. For other n, sum up the `count` of the shards in `manifest.json`.",
+        "",
+        *markdown_table(rows),
         "",
     ]
 

@@ -1,8 +1,9 @@
 """OUT/croissant.json: the dataset in Croissant 1.1 (JSON-LD), so that tools find its files, columns and types.
 
-Shards, tables and manifest with their SHA-256; a record set for each of the two tables, and for each degradation one of
-its LQs and one of its GTs, whose keys a regex takes from the members' names. It holds no date, since the same dataset
-shall have the same bytes: `datePublished`, which Croissant recommends, is for whoever publishes it.
+Shards, tables and manifest with their SHA-256; a record set for each of the two tables, for the splits and the labels
+that occur, and for each degradation one of its LQs, one of its GTs and one of each truth map, each with split, caption
+and label: a regex takes the key from the members' names, by which samples.parquet is joined. It holds no date but the
+recipe's `published`, since the same dataset shall have the same bytes, whenever it is built.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from patina.pipeline.format.card import hub_licence, public
-from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES, key_part
+from patina.pipeline.format.card import TRUTH, hub_licence, public
+from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES, SPLITS, key_part
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import MEANINGS
 from patina.pipeline.format.statistics import Statistics
@@ -23,6 +24,8 @@ from patina.pipeline.format.statistics import Statistics
 CROISSANT = "croissant.json"
 
 Json: TypeAlias = dict[str, Any]
+Member: TypeAlias = tuple[str, str, Sequence[str]]
+"""Images of a kind: name, meaning and extensions."""
 
 CONTEXT: Json = {
     "@language": "en",
@@ -100,27 +103,37 @@ SOURCE_COLUMNS = {
 """Columns of sources.parquet, explained."""
 
 DIGEST = "[0-9a-f]" * 16
-TILE = f"-y{'[0-9]' * 5}x{'[0-9]' * 5}"
 VARIANT = f"-v{'[0-9]' * 3}"
 
 MEMBERS = (
     ("lq", "LQ, the degraded image", ROLES["lq"]),
     ("gt", "GT, the clean image", ROLES["gt"]),
 )
-"""Images of every sample: name, meaning and extensions. What else a sample holds is in samples.parquet too."""
+"""Images of every sample: name, meaning and extensions."""
+
+TOLD = ("split", "caption", "degradation")
+"""Columns of samples.parquet that stand beside each image."""
 
 
-def key_globs(entry: str) -> tuple[str, ...]:
-    """Globs of the keys of an entry's samples, one for each of their forms: `*.png` would take maps for images."""
-    return tuple(f"{DIGEST}-{key_part(entry)}{tile}{variant}" for tile in ("", TILE) for variant in ("", VARIANT))
+def key_globs(entry: str, tile: tuple[int, int] | None = (5, 5)) -> tuple[str, ...]:
+    """Globs of the keys of an entry's samples: `*.png` would take maps for images.
+
+    tile  digits that a tile's y and x may have at the most; None where nothing is cut.
+    """
+    sides = [["[0-9]" * n for n in range(5, most + 1)] for most in tile] if tile else []
+    places = [f"-y{y}x{x}" for y in sides[0] for x in sides[1]] if tile else [""]
+    return tuple(f"{DIGEST}-{key_part(entry)}{place}{variant}" for place in places for variant in ("", VARIANT))
 
 
-def croissant(manifest: Manifest, sizes: Mapping[str, int], numbers: Statistics) -> str:
+def croissant(
+    manifest: Manifest, sizes: Mapping[str, int], numbers: Statistics, truth: Mapping[str, Sequence[str]]
+) -> str:
     """The text of croissant.json: sorted keys, two spaces; the same for the same dataset.
 
-    sizes  bytes of each of the manifest's tables, by file name.
+    sizes  bytes of each of the manifest's tables, by file name. truth: names of each entry's truth maps.
     """
     entries = sorted({shard.degradation for shard in manifest.shards})
+    members = {entry: [*MEMBERS, *(_map(name) for name in truth.get(entry, ()))] for entry in entries}
     total = sum(shard.count for shard in manifest.shards)
     body = {
         "@context": CONTEXT,
@@ -135,14 +148,54 @@ def croissant(manifest: Manifest, sizes: Mapping[str, int], numbers: Statistics)
         "license": _licences(numbers),
         "citeAs": f"{manifest.recipe['name']}, built by patina, digest {manifest.digest}",
         "isLiveDataset": False,
-        "distribution": [*_files(manifest, sizes), *_file_sets(manifest, entries)],
+        **({"datePublished": manifest.recipe["published"]} if manifest.recipe.get("published") else {}),
+        "distribution": [*_files(manifest, sizes), *_file_sets(manifest, members, _digits(manifest, numbers))],
         "recordSet": [
             _table("samples", "One record a sample.", SAMPLES, SAMPLE_SCHEMA, COLUMNS, ("shard", "key")),
             _table("sources", "One record a photograph or pair.", SOURCES, SOURCE_SCHEMA, SOURCE_COLUMNS, ("digest",)),
-            *(_images(entry, *member) for entry in entries for member in MEMBERS),
+            _list("splits", "cr:Split", "Parts of the dataset.", [s for s in SPLITS if s in numbers.counts]),
+            _list("labels", "sc:Enumeration", "Labels of degradations.", sorted(numbers.labels.counts)),
+            *(_images(entry, *member) for entry in entries for member in members[entry]),
         ],
     }
     return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _map(name: str) -> Member:
+    """A truth map, or an intermediate target of a composite, as a member."""
+    meaning, _ = TRUTH.get(name.rpartition("-")[2], ("the image after a part of a composite", ""))
+    return name, meaning, (f"{name}.png",)
+
+
+def _digits(manifest: Manifest, numbers: Statistics) -> tuple[int, int] | None:
+    """Digits that a tile's y and x may have in keys."""
+    if not manifest.recipe.get("tiles"):
+        return None
+    sides = numbers.sources.sides
+    widest, highest = (max((side[i] for side in sides), default=0) for i in (0, 1))
+    return max(5, len(str(highest))), max(5, len(str(widest)))
+
+
+def _list(name: str, kind: str, what: str, values: Sequence[str]) -> Json:
+    """A record set of texts that stand in it."""
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": what,
+        "dataType": kind,
+        "key": {"@id": f"{name}/name"},
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/name",
+                "name": "name",
+                "description": "as in samples.parquet",
+                "dataType": "sc:Text",
+            }
+        ],
+        "data": [{f"{name}/name": value} for value in values],
+    }
 
 
 def _licences(numbers: Statistics) -> list[str]:
@@ -196,9 +249,9 @@ def _file(path: str, what: str, kind: str, sha256: str, size: int) -> Json:
     }
 
 
-def _file_sets(manifest: Manifest, entries: Sequence[str]) -> list[Json]:
+def _file_sets(manifest: Manifest, members: Mapping[str, Sequence[Member]], tile: tuple[int, int] | None) -> list[Json]:
     """The members of each degradation's shards, by kind."""
-    shards: dict[str, list[ShardEntry]] = {entry: [] for entry in entries}
+    shards: dict[str, list[ShardEntry]] = {entry: [] for entry in members}
     for shard in manifest.shards:
         shards[shard.degradation].append(shard)
     return [
@@ -209,10 +262,10 @@ def _file_sets(manifest: Manifest, entries: Sequence[str]) -> list[Json]:
             "description": f"{what}, in all shards of {entry}",
             "containedIn": [{"@id": f"{SHARDS}/{shard.name}"} for shard in shards[entry]],
             "encodingFormat": ["image/png", "image/jpeg"],
-            "includes": [f"{key}.{extension}" for key in key_globs(entry) for extension in extensions],
+            "includes": [f"{key}.{extension}" for key in key_globs(entry, tile) for extension in extensions],
         }
-        for entry in entries
-        for name, what, extensions in MEMBERS
+        for entry, own in members.items()
+        for name, what, extensions in own
     ]
 
 
@@ -248,12 +301,14 @@ def _type(kind: pa.DataType) -> Json:
 
 
 def _images(entry: str, name: str, what: str, _: Sequence[str]) -> Json:
-    """The record set of one image of each of a degradation's samples, with the key in its file name.
+    """The record set of one image of each of a degradation's samples, with its key, and what samples.parquet tells of
+    that sample.
 
     LQ and GT are two record sets with equal keys: Croissant joins columns as they are, and not what a regex finds in
     two file names.
     """
     own, files = f"{name}-{entry}", {"fileSet": {"@id": f"{name}-files-{entry}"}}
+    table = {"fileObject": {"@id": SAMPLES}}
     return {
         "@type": "cr:RecordSet",
         "@id": own,
@@ -272,6 +327,7 @@ def _images(entry: str, name: str, what: str, _: Sequence[str]) -> Json:
                     "extract": {"fileProperty": "filename"},
                     "transform": {"regex": r"^([\w-]+)\."},
                 },
+                "references": {**table, "extract": {"column": "key"}},
             },
             {
                 "@type": "cr:Field",
@@ -281,5 +337,16 @@ def _images(entry: str, name: str, what: str, _: Sequence[str]) -> Json:
                 "dataType": "sc:ImageObject",
                 "source": {**files, "extract": {"fileProperty": "content"}},
             },
+            *(
+                {
+                    "@type": "cr:Field",
+                    "@id": f"{own}/{column}",
+                    "name": column,
+                    "description": COLUMNS[column],
+                    "dataType": "sc:Text",
+                    "source": {**table, "extract": {"column": column}},
+                }
+                for column in TOLD
+            ),
         ],
     }

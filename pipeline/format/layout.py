@@ -26,7 +26,8 @@ CURRENT = "current"
 STORES = ("scan.sqlite", "captions.sqlite")
 
 _NAME = "[a-z0-9]+(?:[-+][a-z0-9]+)*"
-SHARD = re.compile(rf"(train|val|test)-(?:[0-9]{{4,}}-{_NAME}|{_NAME}-[0-9]{{4,}})\.tar", re.ASCII)
+_GROUP = "(?:--[a-z]+(?:-[a-z]+)*)?"
+SHARD = re.compile(rf"(train|val|test)-(?:[0-9]{{4,}}-{_NAME}{_GROUP}|{_NAME}-[0-9]{{4,}})\.tar", re.ASCII)
 """A shard's name; the second form is that of the second version of the stored format."""
 
 KEY = "^[0-9a-f]{16}(-[a-z0-9_-]+)?$"
@@ -39,12 +40,15 @@ holds them: 16 of the digest, 15 of a tile's place, 5 of a variant and 27 of the
 _ENDS_LIKE_A_KEY = re.compile(r"(?:.*-)?(?:y[0-9]{5,}x[0-9]{5,}|v[0-9]{3,})")
 
 
-def shard_name(split: str, entry: str, bucket: int, schema: int = SCHEMA) -> str:
+def shard_name(split: str, entry: str, bucket: int, group: str = "", schema: int = SCHEMA) -> str:
     """The file name of a shard, by this or an earlier version of the stored format.
 
-    The bucket stands before the entry: of sorted names, every n-th one then holds about the same share of each entry.
+    The bucket stands before the entry, so that readers of which each takes every n-th of the sorted names get about as
+    many samples. group: tells shards of one entry and bucket apart that hold samples with other members.
     """
-    return f"{split}-{bucket:04d}-{entry}.tar" if schema >= 3 else f"{split}-{entry}-{bucket:04d}.tar"
+    if schema < 3:
+        return f"{split}-{entry}-{bucket:04d}.tar"
+    return f"{split}-{bucket:04d}-{entry}{f'--{group}' if group else ''}.tar"
 
 
 def sample_key(digest: str, entry: str, place: tuple[int, int] | None, variant: int) -> str:

@@ -38,6 +38,7 @@ class ShardEntry:
     """One shard that exists.
 
     fingerprint  digest of what it was made from (its samples' fingerprints); sha256 is that of the file's bytes.
+    group        what tells it from other shards of its entry and bucket, whose samples have other members; mostly "".
     schema       version of the stored format by which it is named.
     """
 
@@ -48,12 +49,13 @@ class ShardEntry:
     sha256: str
     bytes: int
     count: int
+    group: str = ""
     schema: int = SCHEMA
 
     @property
     def name(self) -> str:
         """File name below `shards/`."""
-        return shard_name(self.split, self.degradation, self.bucket, self.schema)
+        return shard_name(self.split, self.degradation, self.bucket, self.group, self.schema)
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def parse_manifest(text: str, path: str) -> Manifest:
     except (KeyError, TypeError) as error:
         raise ManifestError(f"{path}: a key is missing or of another kind: {error}") from None
     for shard in shards:  # names become paths, and the dataset may be a stranger's
-        if not SHARD.fullmatch(shard.name):
+        if not isinstance(shard.group, str) or not SHARD.fullmatch(shard.name):
             raise ManifestError(f"{path}: {shard.name!r} is no name of a shard; it was edited, and not by patina")
     if "sum" in body and body["sum"] != _sum(body):  # an earlier release wrote none
         raise ManifestError(

@@ -69,7 +69,7 @@ def is_sound(out: Path, built: Manifest, table: str) -> bool:
 
 def name_now(shard: ShardEntry) -> str:
     """What this version calls a shard."""
-    return shard_name(shard.split, shard.degradation, shard.bucket)
+    return shard_name(shard.split, shard.degradation, shard.bucket, shard.group)
 
 
 def row_now(row: SampleRow) -> SampleRow:

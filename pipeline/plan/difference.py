@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from patina.pipeline.format.layout import SCHEMA
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
@@ -17,7 +18,7 @@ from patina.pipeline.plan.cost import (
     size_warnings,
 )
 from patina.pipeline.plan.reasons import why_changed, why_dropped
-from patina.pipeline.plan.wanted import Wanted, WantedShard
+from patina.pipeline.plan.wanted import Place, SampleId, Wanted, WantedShard
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.text import human_bytes, human_seconds
 
@@ -94,6 +95,8 @@ def make_plan(
     rows_of  rows of samples.parquet for shards by name; asked once, for the stale ones.
     """
     have = {name_now(shard): shard for shard in built.shards} if built else {}
+    now = {shard.name: name for name, shard in have.items()}
+    places = {shard.name: (shard.split, shard.degradation, shard.bucket) for shard in have.values()}
     stale, keep = [], []
     for shard in wanted.shards:
         existing = have.get(shard.name)
@@ -105,15 +108,14 @@ def make_plan(
     drop = tuple((e, why_dropped(e, wanted)) for name, e in sorted(have.items()) if name not in names)
 
     searched = reusable_shards(wanted.recipe, built, stale)
-    old: dict[str, dict[str, tuple[str, str]]] = {}
+    old: dict[Place, dict[str, _Old]] = {}
     reusable: set[str] = set()
-    now = {shard.name: name for name, shard in have.items()}
     for row in map(row_now, rows_of(searched) if searched else ()):
-        old.setdefault(now[row.shard], {})[row.key] = (row.fingerprint, row.pixels)
+        old.setdefault(places[row.shard], {})[row.key] = _Old(row.fingerprint, row.pixels, now[row.shard])
         if row.shard not in damage:
             reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
 
-    steps = [_step(shard, wanted, built, have, damage, old.get(shard.name, {}), reusable) for shard in stale]
+    steps = [_step(shard, wanted, built, have, damage, old.get(shard.place, {}), reusable) for shard in stale]
     sizes = {shard.name: float(shard.bytes) for shard in keep}
     sizes |= {shard.name: shard.pixels / 1e6 * BYTES_PER_MEGAPIXEL for shard in stale}
     seconds = size = 0.0
@@ -135,8 +137,16 @@ def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[Want
     if built is None or not stale:
         return []
     moved = any(built.recipe[part] != recipe.table[part] for part in ("buckets", "split"))
-    names = {shard.name for shard in stale}
-    return [shard.name for shard in built.shards if moved or name_now(shard) in names]
+    places = {shard.place for shard in stale}
+    return [s.name for s in built.shards if moved or (s.split, s.degradation, s.bucket) in places]
+
+
+class _Old(NamedTuple):
+    """A sample that is built: what it was made of, and what its shard is called now."""
+
+    fingerprint: str
+    pixels: str
+    shard: str
 
 
 def _step(
@@ -145,7 +155,7 @@ def _step(
     built: Manifest | None,
     have: Mapping[str, ShardEntry],
     damage: Mapping[str, str],
-    old: Mapping[str, tuple[str, str]],
+    old: Mapping[str, _Old],
     reusable: set[str],
 ) -> Step:
     counts: Counter[str] = Counter()
@@ -155,20 +165,15 @@ def _step(
         unknown = wanted.captions[source.digest] is None
         for sample in wanted.sample_ids(source, shard.degradation):
             keys.add(sample.key)
-            fingerprint, pixels = old.get(sample.key, ("", ""))
-            if sample.key not in old:
-                counts["added"] += 1
-            elif pixels != sample.pixels:
-                counts["changed"] += 1
-            elif unknown or fingerprint != sample.fingerprint:
-                counts["captioned anew"] += 1
+            if change := _change(old.get(sample.key), sample, unknown, shard.name):
+                counts[change] += 1
             if not unknown and f"{sample.key} {sample.fingerprint}" in reusable:
                 copied += 1
             elif sample.pixels in reusable:
                 captioned += 1
             else:
                 synthesised += 1
-    counts["removed"] = len(set(old) - keys)
+    counts["removed"] = sum(before.shard == shard.name and key not in keys for key, before in old.items())
     existing = have.get(shard.name)
     if existing is None:
         kind, reason = "added", f"new: {shard.count} sample{'s' * (shard.count != 1)}"
@@ -176,9 +181,19 @@ def _step(
         kind, reason = "damaged", damage[existing.name]
     else:
         changes = [f"{n} sample{'s' * (n != 1)} {what}" for what, n in sorted(counts.items()) if n]
-        why = why_changed(shard.degradation, wanted, built) if counts["changed"] else ""
-        kind = why or "changed"
         if existing.schema != SCHEMA:
             changes = ["the stored format changed", *changes]
+        kind = (why_changed(shard.degradation, wanted, built) if counts["changed"] else "") or "changed"
         reason = ", ".join(changes) or "its order or layout changed"
     return Step(shard, kind, reason, synthesised, captioned, copied)
+
+
+def _change(before: _Old | None, sample: SampleId, unknown: bool, shard: str) -> str:
+    """What happened to a sample that `shard` shall hold, in words; "" for nothing. unknown: it has no caption yet."""
+    if before is None:
+        return "added"
+    if before.pixels != sample.pixels:
+        return "changed"
+    if unknown or before.fingerprint != sample.fingerprint:
+        return "captioned anew"
+    return "" if before.shard == shard else "moved here"

@@ -32,6 +32,7 @@ from patina.pipeline.plan.depth_maps import depth_notes
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.side_folders import side_folder_notes
+from patina.pipeline.plan.stored_files import mixing_notes
 from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.progress import Events, Meter, Silent
 from patina.pipeline.recipe.recipe import Recipe
@@ -174,7 +175,11 @@ def plan_from_stores(
     if clash := why_keys_clash(wanted.identities):
         raise SourceError(f"degradations of pairs: {clash}")
     damage = _damage(out, place, built, stores.scans, options.paranoid)
-    side_notes = [*side_folder_notes(recipe), *depth_notes(recipe, sources, stores.scans, options.workers)]
+    side_notes = [
+        *side_folder_notes(recipe),
+        *mixing_notes(recipe, sources),
+        *depth_notes(recipe, sources, stores.scans, options.workers),
+    ]
     found = replace(found, notes=(*found.notes, *captions.notes, *side_notes, *_unused(recipe, sources)))
     rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))

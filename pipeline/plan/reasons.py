@@ -54,4 +54,6 @@ def why_dropped(shard: ShardEntry, wanted: Wanted) -> str:
         return f"{shard.degradation} is no longer in the recipe"
     if shard.bucket >= wanted.recipe.buckets[shard.split]:
         return f"the recipe has {wanted.recipe.buckets[shard.split]} buckets for {shard.split} now"
+    if any(other.place == (shard.split, shard.degradation, shard.bucket) for other in wanted.shards):
+        return "its samples are in other shards, by their files"
     return "no source falls into it any more"

@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from patina.pipeline.codec.fingerprint import extra_fingerprint
 from patina.pipeline.format.earlier import stored_as
 from patina.pipeline.format.layout import sample_key, shard_name
 from patina.pipeline.hashing import bucket_of, canonical_json
+from patina.pipeline.plan.stored_files import encoded_otherwise, group_of, has_every_map
 from patina.pipeline.recipe.recipe import Recipe
-from patina.pipeline.scan.recovered import RECOVERY
+from patina.pipeline.scan.recovered import RECOVERIES
 from patina.pipeline.scan.source import Source
 from patina.synth.compose import JOINT
 from patina.synth.rng import sample_seed
@@ -22,6 +23,9 @@ from patina.synth.words import VERSION as WORDING
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
+
+Place: TypeAlias = tuple[str, str, int]
+"""Split, entry and bucket."""
 
 PIXELS = 2
 """Version of what decides a sample's images, beside degradation and codecs. The stored format's own version is no part
@@ -55,6 +59,7 @@ class WantedSample:
     entry  the recipe's name for the degradation, which names its shards; label is what the sample is called, and
            degradations are those that it underwent, in order. All three agree unless a recipe says otherwise.
     tile   (x, y, width, height) in pixels of the source.
+    every_map  whether it has also those truth maps that cannot be recovered of each pair.
     """
 
     key: str
@@ -68,6 +73,7 @@ class WantedSample:
     caption: AssignedCaption
     pixels: str
     fingerprint: str
+    every_map: bool = False
 
 
 class SampleId(NamedTuple):
@@ -92,11 +98,17 @@ class WantedShard:
     pixels: int
     uncaptioned: int
     sources: tuple[Source, ...] = field(repr=False)
+    group: str = ""
 
     @property
     def name(self) -> str:
         """File name below `shards/`."""
-        return shard_name(self.split, self.degradation, self.bucket)
+        return shard_name(self.split, self.degradation, self.bucket, self.group)
+
+    @property
+    def place(self) -> Place:
+        """What it shares with shards whose samples have other members: those may change places."""
+        return self.split, self.degradation, self.bucket
 
 
 @dataclass(frozen=True)
@@ -127,15 +139,15 @@ class Wanted:
             for entry, synthesis in self.recipe.degradations.items()
         }
         for entry in sorted(pairs):
-            made.setdefault(entry, {**shared, "recovery": RECOVERY})
+            made.setdefault(entry, {**shared, "recovery": RECOVERIES.get(entry, 1)})
         return dict(sorted(made.items()))
 
     @cached_property
     def _prefixes(self) -> dict[tuple[str, bool], Hash]:
         """SHA-256 of what the samples of a degradation share, made and paired, to go on from."""
         prefixes = {(entry, False): canonical_json([entry, body]).encode() for entry, body in self.identities.items()}
-        pair = {**self._shared, "recovery": RECOVERY}
-        prefixes |= {(entry, True): canonical_json(["pair", entry, pair]).encode() for entry in self.identities}
+        pairs = {entry: {**self._shared, "recovery": RECOVERIES.get(entry, 1)} for entry in self.identities}
+        prefixes |= {(entry, True): canonical_json(["pair", entry, body]).encode() for entry, body in pairs.items()}
         return {key: hashlib.sha256(prefix) for key, prefix in prefixes.items()}
 
     def sample_ids(self, source: Source, degradation: str) -> Iterator[SampleId]:
@@ -147,6 +159,8 @@ class Wanted:
         wordings = [caption.of(variant).wording for variant in (variants if caption.more else (0,))]
         told = f"\0{canonical_json(source.params)}" if source.params else ""
         told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)
+        told += encoded_otherwise(self.recipe, source, degradation)
+        complete = b"\0every map" if has_every_map(self.recipe, source) else b""
         if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
         for tile in self.recipe.cut(source.info.width, source.info.height):
@@ -157,7 +171,7 @@ class Wanted:
                 pixels = whole.hexdigest()[:32]
                 key = sample_key(source.digest, degradation, place, variant)
                 wording = wordings[variant % len(wordings)]
-                told_all = hashlib.sha256(pixels.encode() + wording).hexdigest()[:32]
+                told_all = hashlib.sha256(pixels.encode() + wording + complete).hexdigest()[:32]
                 yield SampleId(key, tile, variant, pixels, stored_as(told_all))
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
@@ -177,21 +191,23 @@ class Wanted:
                 caption=caption.of(variant),
                 pixels=pixels,
                 fingerprint=fingerprint,
+                every_map=has_every_map(self.recipe, source),
             )
 
     @cached_property
     def shards(self) -> tuple[WantedShard, ...]:
         """Every shard, by name."""
-        groups: dict[tuple[str, str, int], list[Source]] = {}
+        groups: dict[tuple[str, str, int, str], list[Source]] = {}
         for source in self.sources:
             bucket = bucket_of(source.digest, self.recipe.buckets[source.split])
             entries = source.entries or tuple(self.recipe.degradations)
             for entry in (source.degradation,) if source.is_pair else entries:
-                groups.setdefault((source.split, entry, bucket), []).append(source)
+                group = group_of(self.recipe, source, entry)
+                groups.setdefault((source.split, entry, bucket, group), []).append(source)
         made = (self._shard(*group, tuple(groups[group])) for group in groups)
         return tuple(sorted(made, key=lambda shard: shard.name))
 
-    def _shard(self, split: str, entry: str, bucket: int, sources: tuple[Source, ...]) -> WantedShard:
+    def _shard(self, split: str, entry: str, bucket: int, group: str, sources: tuple[Source, ...]) -> WantedShard:
         digest = hashlib.sha256()
         count = pixels = uncaptioned = 0
         for source in sources:
@@ -201,4 +217,4 @@ class Wanted:
                 pixels += tile[2] * tile[3]
             uncaptioned += self.captions[source.digest] is None
         fingerprint = "" if uncaptioned else digest.hexdigest()
-        return WantedShard(split, entry, bucket, fingerprint, count, pixels, uncaptioned, sources)
+        return WantedShard(split, entry, bucket, fingerprint, count, pixels, uncaptioned, sources, group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from patina.pipeline.errors import RecipeError
 from patina.pipeline.format.layout import SPLITS, why_keys_clash
 from patina.pipeline.format.untrusted import is_text
 from patina.pipeline.recipe import shipped
-from patina.pipeline.recipe.recipe import Recipe, Split, Synthesis, Tiles
+from patina.pipeline.recipe.recipe import Recipe, Split, Storage, Synthesis, Tiles
 from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
 from patina.pipeline.redaction import without_secrets_in
 from patina.pipeline.sources import READERS
 from patina.pipeline.sources.reader import Reader
-from patina.pipeline.text import nearest, one_line
+from patina.pipeline.text import nearest, one_line, shown
 from patina.synth.compose import JOINT, Composite
 from patina.synth.degradation import Degradation
 from patina.synth.degradations import CATALOGUE
@@ -66,9 +67,10 @@ def find_recipe(path: Path) -> Recipe:
 
 def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """A recipe from a table as TOML gives it; relative paths start at `folder`. Raises RecipeError."""
-    known = ("name", "seed", "buckets", "sources", "captions", "tiles", "split", "degradations")
+    known = ("name", "published", "seed", "buckets", "sources", "captions", "tiles", "split", "storage", "degradations")
     refuse_unknown("the recipe", table, known)
     name = expect_type("name", table.get("name", name), str, "a text")
+    published = _date(table.get("published", ""))
     seed = expect_int("seed", table.get("seed", 0), 0, 2**63 - 1)
     entries = expect_type("sources", table.get("sources", []), list, "[[sources]] tables")
     if not entries:
@@ -101,13 +103,17 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
     split, split_table = construct(
         "[split]", Split, expect_type("split", table.get("split", {}), dict, "a table"), folder
     )
+    asked = expect_type("storage", table.get("storage", {}), dict, "a table")
+    storage, storage_table = construct("[storage]", Storage, asked, folder)
     buckets = _buckets(table.get("buckets", 1))
 
     resolved_table: dict[str, Any] = {
         "name": name,
+        **({"published": published} if published else {}),
         "seed": seed,
         "buckets": dict(buckets),
         "split": split_table,
+        "storage": storage_table,
         "sources": list(source_tables),
         "captions": captions_table,
         "degradations": degradation_tables,
@@ -122,7 +128,17 @@ def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -
             "the recipe: expected text, found bytes that are no UTF-8, such as those of a folder's name; rename the "
             "folder, or give a link to it"
         )
-    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told)
+    return Recipe(name, seed, sources, *captions, syntheses, tiles, split, buckets, folder, told, storage)
+
+
+def _date(value: Any) -> str:
+    """A day as TOML or a text has it, as YYYY-MM-DD; "" for none. Raises RecipeError."""
+    if value == "" or (isinstance(value, date) and not isinstance(value, datetime)):
+        return str(value)
+    try:
+        return date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        raise RecipeError(f"published: expected a day such as 2026-11-29, found {shown(value)}") from None
 
 
 def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from patina.synth.degradation import Degradation
 from patina.synth.image import SMALLEST_SIDE
 
 LEAKS = ("mend", "report")
+LQ_FILES, GT_FILES = ("own", "png"), ("source", "png")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,30 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Storage:
+    """Which files a sample's images are stored as.
+
+    lq       `own`: the file that the degradation gives, or a pair's own where nothing is cut, else a PNG. `png`: always
+             a PNG of the same pixels.
+    gt       `source`: the photograph's own bytes where nothing is cut, rotated or converted, else a PNG. `png`: always
+             a PNG of the same pixels, the photograph's own if it is one.
+    uniform  whether the samples of each shard have the same members. Those with others go into shards of their own, so
+             that no sample's bytes depend on its neighbours.
+    """
+
+    lq: str = "own"
+    gt: str = "source"
+    uniform: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("lq", self.lq, LQ_FILES), ("gt", self.gt, GT_FILES)):
+            if value not in known:
+                raise RecipeError(f"{name}: expected {' or '.join(map(repr, known))}, found {value!r}")
+        if not isinstance(self.uniform, bool):
+            raise RecipeError(f"uniform: expected true or false, found {self.uniform!r}")
+
+
+@dataclass(frozen=True)
 class Synthesis:
     """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time.
 
@@ -160,6 +185,7 @@ class Recipe:
     buckets: Mapping[str, int]
     folder: Path
     table: Mapping[str, Any] = field(repr=False)
+    storage: Storage = Storage()
 
     @property
     def digest(self) -> str:

@@ -145,10 +145,12 @@ def _check(
     if chosen and manifest.codec != codec_fingerprint():
         skipped.append("replay: built with other image codecs than are installed here, so bytes may differ")
 
+    uniform = manifest.schema >= SCHEMA and manifest.recipe.get("storage", {}).get("uniform") is True
+
     def one(shard: ShardEntry) -> tuple[list[Finding], int, int]:
         cv2.setNumThreads(1)
         told = by_shard.get(shard.name, []) if listed else None
-        found = list(_shard(out, shard, told) if depth == "images" else _bytes(out, shard, told, depth))
+        found = list(_shard(out, shard, told, uniform) if depth == "images" else _bytes(out, shard, told, depth))
         replayed = nearly = 0
         for row in chosen.get(shard.name, ()) if not found else ():
             expect_wanted()
@@ -207,8 +209,8 @@ def _bytes(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, depth: De
         yield Finding(shard.name, f"expected {shard.count} samples, found {len(rows)} in {SAMPLES}")
 
 
-def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None) -> Iterator[Finding]:
-    """A shard and all that lies in it."""
+def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, uniform: bool) -> Iterator[Finding]:
+    """A shard and all that lies in it, which is of one kind where the recipe asks for `uniform` shards."""
     if outside := list(_bytes(out, shard, None)):
         yield from outside
         return
@@ -216,10 +218,14 @@ def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None) -> Iterat
     try:
         found: list[SampleRow] = []
         wrong: list[Finding] = []
+        first: tuple[str, ...] = ()
         for key, members, span in read_shard(path):
             expect_wanted()
             found.append(row_of(key, members, span, path.name, shard.split))
             wrong += _sample(f"{shard.name} {key}", members)
+            first = first or tuple(members)
+            if uniform and tuple(members) != first:
+                wrong.append(Finding(f"{shard.name} {key}", f"has the members {', '.join(members)}, others {first}"))
         if len(found) != shard.count:
             yield Finding(shard.name, f"expected {shard.count} samples, found {len(found)}")
         if rows is not None and [asdict(r) for r in found] != [asdict(r) for r in rows]:
@@ -318,7 +324,7 @@ def _replayed(out: Path, row: SampleRow, degradations: Mapping[str, Degradation]
     apart = _apart(result.image, decode(members[lq[0]]).image)
     if apart > 1:
         return "its LQ is not what its GT and parameters give"
-    if result.file and result.file[1] != members[lq[0]] and not apart:
+    if result.file and result.file[0] == lq[0] and result.file[1] != members[lq[0]] and not apart:
         return "its LQ file is not the one that its GT and parameters give"
     maps: dict[str, tuple[Image | Map, Image | Map]]
     maps = {name: (step, decode(members[f"{name}.png"]).image) for name, step in result.steps.items()}

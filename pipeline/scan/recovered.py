@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from patina.pipeline.codec.decode import SUFFIXES
 from patina.synth.image import Image, Map
 
-RECOVERY = 1
-"""Raised when something is recovered in another way, so that ingested pairs are stored anew."""
+RECOVERIES: Mapping[str, int] = {"rainy": 2}
+"""Raised when something is recovered of a label's pairs in another way, so that they are stored anew; 1 for others."""
 
 TRUTH: Mapping[str, tuple[str, ...]] = {"rainy": ("streaks", "clipped")}
 """Truth maps that pairs of a label may have."""
@@ -79,8 +79,8 @@ def recover(degradation: str, name: str, lq: Image, gt: Image) -> Recovered:
     """What can be told of a pair by the label `degradation`: its LQ's file name, and both images, RGB uint8 H×W×3.
 
     hazy   `airlight` and `beta`, from the name.
-    rainy  `coverage`, `median`, `saturated`, `coherence` and `angle` of the layer; truth `streaks` (H×W uint16, 65535
-           is 1, as in synthesised rain) and `clipped` (H×W uint8; 255 where `streaks` is only a lower bound).
+    rainy  `coverage`, `median`, `saturated`, `coherence` and `angle` of the layer; truth `streaks` (H×W uint8, levels,
+           as in synthesised rain) and `clipped` (H×W uint8; 255 where `streaks` is only a lower bound).
     """
     if degradation == "hazy":
         return Recovered(dict(reside_parameters(name)))
@@ -95,8 +95,15 @@ def recover(degradation: str, name: str, lq: Image, gt: Image) -> Recovered:
         "coherence": found.coherence,
         "angle": found.angle,
     }
-    streaks = found.layer.astype(np.uint16) * 257
-    return Recovered(params, {"streaks": streaks, "clipped": np.where(found.clipped, 255, 0).astype(np.uint8)})
+    return Recovered(params, {"streaks": found.layer, "clipped": np.where(found.clipped, 255, 0).astype(np.uint8)})
+
+
+def unknown_maps(degradation: str, height: int, width: int) -> dict[str, Map]:
+    """The truth maps that a pair of that label may have, saying that nothing is known: `streaks` of at least 0, which
+    is a lower bound everywhere. No layer that is recovered looks so."""
+    if degradation != "rainy":
+        return {}
+    return {"streaks": np.zeros((height, width), np.uint8), "clipped": np.full((height, width), 255, np.uint8)}
 
 
 def reside_parameters(file_name: str) -> dict[str, float]:

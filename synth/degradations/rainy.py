@@ -62,14 +62,15 @@ class Rainy(FromDepth):
     depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
     light       "encoded", as Rain100 adds its layer, or "linear" to add it to light.
 
-    Truth: `streaks`, H×W uint16, S with 65535 = 1, in the domain of `light`. The camera sees 40° across its short side.
+    Truth: `streaks`, H×W: S in the domain of `light`. Encoded: uint8, 255 = 1, so that without a veil lq = clip(gt + S)
+    holds exactly, in levels. Linear: uint16, 65535 = 1. The camera sees 40° across its short side.
     Defaults lie between the inputs of Rain100L (26.9 dB) and Rain100H (13.6 dB); rate = 10, exposure = 0.01 and
     brightness = 12 give the former, rate = 200, exposure = 0.033 and brightness = 21 the latter. Raises SettingError
     for a setting out of its range and for a folder that cannot be used.
     """
 
     name: ClassVar[str] = "rainy"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("streaks",)
@@ -125,7 +126,9 @@ class Rainy(FromDepth):
         behind = self._veiled(image, params) if params["veil"] else image
         behind = to_linear(behind) if linear else as_floats(behind)
         out = np.asarray(cv2.add(behind, cv2.merge([streaks, streaks, streaks])), np.float32)
-        return Rendering(out if linear else np.minimum(out, 1, out=out), {"streaks": truth}, linear)
+        if linear:
+            return Rendering(out, {"streaks": truth}, is_linear=True)
+        return Rendering(np.minimum(out, 1, out=out), {"streaks": _whole_levels(truth)})
 
     def _veiled(self, image: FloatImage | Image, params: Params) -> FloatImage:
         """`image` behind the far drops' haze. They take away twice their cross-sections: β = π·8000/Λ³·10⁻⁶ a metre."""
@@ -134,6 +137,11 @@ class Rainy(FromDepth):
         t = fast_exp(self.depths.of(image, params) * np.float32(-beta))
         air = np.float32(params["airlight"])
         return to_encoded(np.asarray((to_linear(image) - air) * t[..., None] + air, np.float32))
+
+
+def _whole_levels(truth: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """A layer of 65535 = 1 in levels of 255 = 1: the nearest one, of which there is always one, as 257 is odd."""
+    return ((truth.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _slope(rate: float) -> float:

@@ -1,5 +1,6 @@
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ HEAVY = Rainy(rate=200, exposure=0.033, brightness=21)
 
 
 def streaks(degradation: Rainy, seed: str = "2a", image: Image | None = None) -> NDArray[np.float32]:
-    """S in [0, 1]."""
+    """S in [0, 1], to 1/65535: what is added to light is the same layer, and finer as a map."""
     gt = flat(512, 768, 60) if image is None else image
-    truth = degradation.apply(gt, degradation.draw(Rng(seed), gt)).truth["streaks"]
+    fine = replace(degradation, light="linear")
+    truth = fine.apply(gt, fine.draw(Rng(seed), gt)).truth["streaks"]
     assert truth.dtype == np.uint16
     return truth.astype(np.float32) / 65535
 
@@ -59,8 +61,9 @@ def test_rain_is_a_grey_layer_that_only_adds(seed: str) -> None:
     unclipped = (degraded.image < 255).all(axis=2)
     assert unclipped.mean() > 0.3
     assert np.ptp(residual, axis=2)[unclipped].max() == 0
-    layer = degraded.truth["streaks"] * (255 / 65535)
-    assert np.abs(residual[..., 0] - layer)[unclipped].max() <= 0.51
+    layer = degraded.truth["streaks"]
+    assert layer.dtype == np.uint8
+    assert np.array_equal(degraded.image, np.clip(gt + layer[..., None].astype(int), 0, 255)), "the map tells all of it"
 
 
 @pytest.mark.parametrize(("rate", "exposure"), [(5, 0.01), (60, 0.015), (200, 0.033)])
@@ -121,11 +124,20 @@ def test_streaks_scale_with_the_picture() -> None:
     """Twice the pixels a side: the same drops twice as large, so that averaged down it looks the same."""
     params = Rainy(rate=20, brightness=4).draw(Rng("2a"), photo())
     small, large = (
-        Rainy().apply(flat(side, side, 0), params).truth["streaks"].astype(np.float32) / 65535 for side in (256, 1024)
+        Rainy().apply(flat(side, side, 0), params).truth["streaks"].astype(np.float32) / 255 for side in (256, 1024)
     )
     averaged = cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA)
     assert np.corrcoef(averaged.ravel(), small.ravel())[0, 1] > 0.9
     assert averaged.mean() == pytest.approx(small.mean(), rel=0.1)
+
+
+def test_the_map_of_8_bits_is_that_of_16_rounded() -> None:
+    params = HEAVY.draw(Rng("2a"), photo())
+    coarse, fine = (
+        HEAVY.apply(photo(), {**params, "light": light}).truth["streaks"] for light in ("encoded", "linear")
+    )
+    assert np.array_equal(coarse, np.rint(fine / 257))
+    assert len(np.unique(coarse)) > 100
 
 
 def test_added_to_light_it_is_the_same_layer() -> None:

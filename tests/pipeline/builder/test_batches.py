@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import pytest
@@ -29,7 +29,7 @@ from patina.pipeline.builder.runner import Runner
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import BuildError
 from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
-from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.recipe.recipe import Recipe, Storage
 from tests.pipeline.builder.test_incremental import public_files
 from tests.pipeline.making import photo, photos, tiny_recipe
 
@@ -159,7 +159,8 @@ def test_batches_hold_every_job_once_and_are_of_about_one_size(jobs: list[ShardJ
 
 def test_a_batch_mixes_degradations() -> None:
     """Ten shards of each bucket come in the same order; every tenth would be the same degradation's, the slowest."""
-    jobs = [ShardJob("train", entry, b, "", (), None, {}, {}, {}, "", "") for b in range(8) for entry in "abcdefghij"]
+    empty: tuple[Any, ...] = ("", "", (), None, {}, {}, {}, "", "", Storage())
+    jobs = [ShardJob("train", entry, b, *empty) for b in range(8) for entry in "abcdefghij"]
     for batch in make_batches(jobs, 20):
         assert len({job.entry for job in batch}) == 2
 

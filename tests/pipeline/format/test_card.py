@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -191,19 +193,57 @@ def test_its_python_runs(dataset: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_its_command_names_shards_that_are_there(dataset: Path) -> None:
+    import braceexpand
+
     (block,) = code(parts(dataset)[1], "sh")
     found = re.search(r'"FOLDER/(shards/[^"]+)"', block)
     assert found is not None
-    first, _, rest = found.group(1).partition("{")
-    if rest:
-        low, high, tail = re.fullmatch(r"(\d+)\.\.(\d+)\}(.*)", rest).groups()  # type: ignore[union-attr]
-        names = [f"{first}{i:04d}{tail}" for i in range(int(low), int(high) + 1)]
-    else:
-        names = [first]
-    assert all((dataset / name).is_file() for name in names)
+    names = list(braceexpand.braceexpand(found.group(1)))
+    assert sorted(names) == sorted(f"{SHARDS}/{path.name}" for path in (dataset / SHARDS).glob("train-*"))
     told = re.search(r"--train-num-samples (\d+)", block)
     assert told is not None
     assert int(told.group(1)) == sum(f"{SHARDS}/{row.shard}" in names for row in read_samples(dataset))
+
+
+NAMES = {
+    "one": ([(0, "noisy", "")], "FOLDER/shards/train-0000-noisy.tar"),
+    "several of one": ([(0, "a", ""), (1, "a", "")], "FOLDER/shards/train-{0000..0001}-a.tar"),
+    "all of each": ([(i, e, "") for i in (2, 3) for e in "ab"], "FOLDER/shards/train-{0002..0003}-{a,b}.tar"),
+    "by files": ([(0, "a", ""), (0, "a", "jpg")], "FOLDER/shards/train-0000-{a--jpg,a}.tar"),
+    "with gaps": ([(0, "a", ""), (2, "b", "")], "FOLDER/shards/train-{0000-a,0002-b}.tar"),
+}
+
+
+@pytest.mark.parametrize(("shards", "expected"), NAMES.values(), ids=NAMES)
+def test_one_word_names_all_shards_of_a_split(shards: list[tuple[int, str, str]], expected: str, dataset: Path) -> None:
+    import braceexpand
+
+    entries = [ShardEntry("train", entry, b, "f", "0" * 64, 1, 7, group) for b, entry, group in shards]
+    entries.sort(key=lambda shard: shard.name)
+    text = card(manifest(dataset, shards=tuple(entries)), (), numbers(dataset))
+    assert f'--train-data "{expected}"' in text
+    assert sorted(braceexpand.braceexpand(expected)) == [f"FOLDER/shards/{shard.name}" for shard in entries]
+    assert f"--train-num-samples {7 * len(entries)} " in text
+
+
+def test_many_shards_with_gaps_are_listed_by_the_shell(dataset: Path, tmp_path: Path) -> None:
+    entries = tuple(ShardEntry("train", "a", 2 * i, "f", "0" * 64, 1, 1) for i in range(60))
+    (tmp_path / "FOLDER" / SHARDS).mkdir(parents=True)
+    for name in (*(shard.name for shard in entries), "val-0000-a.tar"):
+        (tmp_path / "FOLDER" / SHARDS / name).touch()
+    text = card(manifest(dataset, shards=entries), (), numbers(dataset))
+    found = re.search(r'--train-data ("[^"]+")', text)
+    assert found is not None
+    said = subprocess.run(["sh", "-c", f"echo {found[1]}"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.strip().split("::") == [f"FOLDER/shards/{shard.name}" for shard in entries]
+
+
+def test_it_tells_the_samples_of_each_rank(dataset: Path) -> None:
+    rows = [line for line in parts(dataset)[1].split("\n") if re.match(r"\| (train|val|test) \|.*,", line)]
+    names = sorted(path.name for path in (dataset / SHARDS).glob("train-*"))
+    counts = Counter(row.shard for row in read_samples(dataset))
+    cells = [", ".join(str(sum(counts[name] for name in names[rank::n])) for rank in range(n)) for n in (2, 4, 8)]
+    assert f"| train | {' | '.join(cells)} |" in rows
 
 
 def test_every_truth_map_of_the_catalogue_is_explained(dataset: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from patina.pipeline.builder.build import build
 from patina.pipeline.format.croissant import COLUMNS, CROISSANT, SOURCE_COLUMNS, key_globs
-from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, sample_key
 from patina.pipeline.format.manifest import (
     SAMPLE_SCHEMA,
     SOURCE_SCHEMA,
@@ -31,7 +31,7 @@ from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's warnings are theirs
 
 DATE = 'Property "https://schema.org/datePublished" is recommended, but does not exist.'
-"""The one thing that Croissant recommends and a dataset without dates cannot have."""
+"""The one thing that Croissant recommends, and that only the recipe's author knows."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"path": "photos", "licence": "CC BY 4.0", "attribution": 'A. "Photo" <b>'},
         {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "hazy"},
     ]
-    words = {"samples": {"use": "noisy"}, "jpeg-compressed": {}, "uncompleted": {}, "noisy+jpeg-compressed": {}}
+    words: dict[str, Any] = {
+        "samples": {"use": "noisy"},
+        "jpeg-compressed": {},
+        "uncompleted": {},
+        "noisy+jpeg-compressed": {},
+    }
+    words["hazy+noisy"] = {"steps": True}
     recipe = tiny_recipe(folder, sources=sources, degradations=words, split={"val": 0.4}, buckets=2)
     build(recipe, folder / "out", Options(max_set_aside=0.5))
     return folder / "out"
@@ -87,24 +93,50 @@ def test_it_is_valid_and_lacks_nothing_but_a_date(described: Any) -> None:
     assert [warning.partition("] ")[2] for warning in issues.warnings] == [DATE]
 
 
+@pytest.mark.parametrize("published", ["", "2026-11-29"])
+def test_with_a_date_in_the_recipe_it_lacks_nothing(published: str, tmp_path: Path) -> None:
+    import mlcroissant
+
+    photos(tmp_path / "photos", 1)
+    build(tiny_recipe(tmp_path, **({"published": published} if published else {})), tmp_path / "out")
+    issues = mlcroissant.Dataset(jsonld=str(tmp_path / "out" / CROISSANT)).metadata.ctx.issues
+    assert [warning.partition("] ")[2] for warning in issues.warnings] == ([] if published else [DATE])
+    assert not issues.errors
+    assert body(tmp_path / "out").get("datePublished", "") == published
+
+
 def test_the_tables_are_read_through_it(described: Any, dataset: Path) -> None:
     rows = [{name: getattr(row, name) for name in SAMPLE_SCHEMA.names} for row in read_samples(dataset)]
     assert [plain(record) for record in described.records("samples")] == rows
     assert [plain(record) for record in described.records("sources")] == read_sources(dataset)
 
 
-@pytest.mark.parametrize("entry", ["samples", "jpeg-compressed", "uncompleted", "hazy", "noisy+jpeg-compressed"])
+MAPS = {"uncompleted": ["mask"], "hazy+noisy": ["hazy-depth", "hazy-transmission", "step-1"]}
+
+
+@pytest.mark.parametrize("entry", ["samples", "jpeg-compressed", "hazy", "noisy+jpeg-compressed", *MAPS])
 def test_the_images_are_read_through_it(described: Any, dataset: Path, entry: str) -> None:
     rows = {row.key: row for row in read_samples(dataset) if row.entry == entry}
-    for name, suffixes in (("lq", ("png", "jpg")), ("gt", ("gt.png", "gt.jpg"))):
-        found = {
-            r[f"{name}-{entry}/key"].decode(): r[f"{name}-{entry}/{name}"] for r in described.records(f"{name}-{entry}")
-        }
-        assert found.keys() == rows.keys()
-        for key, image in found.items():
-            members = read_members(dataset, rows[key])
+    maps = [(name, (f"{name}.png",)) for name in MAPS.get(entry, ())]
+    for name, suffixes in (("lq", ("png", "jpg")), ("gt", ("gt.png", "gt.jpg")), *maps):
+        records = [plain(record) for record in described.records(f"{name}-{entry}")]
+        found = {record["key"]: record for record in records}
+        assert len(records) == len(rows) and found.keys() == rows.keys()
+        for key, record in found.items():
+            members, row = read_members(dataset, rows[key]), rows[key]
             (stored,) = [members[suffix] for suffix in suffixes if suffix in members]
-            assert np.array_equal(np.asarray(image), np.asarray(PIL.Image.open(io.BytesIO(stored))))
+            image, expected = np.asarray(record[name]), np.asarray(PIL.Image.open(io.BytesIO(stored)))
+            assert np.array_equal(image, expected) and image.dtype == expected.dtype
+            assert all(record[column] == getattr(row, column) for column in ("split", "caption", "degradation"))
+    own = {r["@id"].removesuffix(f"-{entry}") for r in body(dataset)["recordSet"] if r["@id"].endswith(f"-{entry}")}
+    assert own == {"lq", "gt", *MAPS.get(entry, ())}
+
+
+def test_splits_and_labels_are_listed(described: Any, dataset: Path) -> None:
+    rows = read_samples(dataset)
+    for name, expected in (("splits", {r.split for r in rows}), ("labels", {r.degradation for r in rows})):
+        found = [plain(record)["name"] for record in described.records(name)]
+        assert len(found) == len(expected) and set(found) == expected
 
 
 def test_its_files_are_those_that_are_there(dataset: Path) -> None:
@@ -131,13 +163,16 @@ def test_keys_match_their_globs_and_truth_maps_do_not(tmp_path: Path) -> None:
     build(recipe, tmp_path / "out")
     keys = {row.key: row.entry for row in read_samples(tmp_path / "out")}
     whole = {f"0123456789abcdef-low-light{variant}": "low-light" for variant in ("", "-v001")}
-    for key, entry in (keys | whole).items():
-        for extension in ("png", "jpg", "gt.png"):
-            for other in ("low-light", "uncompleted"):
-                found = sum(fnmatch.fnmatch(f"{key}.{extension}", f"{g}.{extension}") for g in key_globs(other))
-                assert found == (entry == other)
-        for name in ("gt.png", "mask.png", "noise.png", "step-1.png", "a-v001.png"):
-            assert not any(fnmatch.fnmatch(f"{key}.{name}", f"{glob}.png") for glob in key_globs(entry))
+    places = ((1234567, 16), (0, 100000))
+    wide = {sample_key("0123456789abcdef", "low-light", place, 1): "low-light" for place in places}
+    for samples, tile in ((keys, (5, 5)), (whole, None), (keys | wide, (6, 7))):
+        for key, entry in samples.items():
+            for extension in ("png", "jpg", "gt.png"):
+                for other in ("low-light", "uncompleted"):
+                    found = [fnmatch.fnmatch(f"{key}.{extension}", f"{g}.{extension}") for g in key_globs(other, tile)]
+                    assert sum(found) == (entry == other)
+            for name in ("gt.png", "mask.png", "noise.png", "step-1.png", "a-v001.png"):
+                assert not any(fnmatch.fnmatch(f"{key}.{name}", f"{glob}.png") for glob in key_globs(entry, tile))
 
 
 def test_it_tells_licences_and_texts_as_they_are(dataset: Path) -> None:

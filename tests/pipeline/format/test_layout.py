@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from patina.pipeline.builder.build import build
@@ -21,6 +23,7 @@ from patina.pipeline.format.layout import (
     why_keys_clash,
 )
 from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.hashing import bucket_of
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.synth.degradations import CATALOGUE
 from tests.pipeline.making import photos, picture, save, tiny_recipe
@@ -84,11 +87,14 @@ def test_a_members_name_fits_into_a_tars_header() -> None:
 
 def test_names_of_shards_are_told_from_others() -> None:
     assert shard_name("train", "low-light+hazy", 3) == "train-0003-low-light+hazy.tar"
-    assert shard_name("train", "noisy", 3, 2) == "train-noisy-0003.tar"
-    for name in ("train-0003-noisy.tar", "val-12345-a+b-c.tar", "test-noisy-0003.tar"):
-        assert SHARD.fullmatch(name)
-    for name in ("train-03-noisy.tar", "train-0003-.tar", "train-0003-a--b.tar", "x-0003-a.tar", "train-0003-a/b.tar"):
-        assert not SHARD.fullmatch(name)
+    assert shard_name("train", "noisy", 3, schema=2) == "train-noisy-0003.tar"
+    assert shard_name("train", "noisy", 3, "gt-jpg") == "train-0003-noisy--gt-jpg.tar"
+    right = "train-0003-noisy.tar val-12345-a+b-c.tar test-noisy-0003.tar val-0003-a--jpg.tar val-0003-a--lq-jpg.tar"
+    wrong = "train-03-a.tar train-0003-.tar train-0003-a--1.tar train-a--b-0003.tar x-0003-a.tar train-0003-a/b.tar"
+    for name in right.split():
+        assert SHARD.fullmatch(name), name
+    for name in wrong.split():
+        assert not SHARD.fullmatch(name), name
 
 
 def test_a_dataset_of_many_entries_has_every_key_once_and_nothing_but_tars_among_its_shards(tmp_path: Path) -> None:
@@ -100,3 +106,33 @@ def test_a_dataset_of_many_entries_has_every_key_once_and_nothing_but_tars_among
     assert len({row.key for row in rows}) == len(rows) == 2 * 6 * 5
     assert {path.suffix for path in (tmp_path / "out" / SHARDS).iterdir()} == {".tar"}
     assert {row.key.split("-", 1)[1].rpartition("-y")[0] for row in rows} == {key_part(entry) for entry in words}
+
+
+def dealt(photographs: int, entries: int, buckets: int, ranks: int, schema: int, seed: int) -> list[int]:
+    """Samples of each `names[rank::ranks]`, of as many photographs under each entry."""
+    counts: dict[str, int] = {}
+    for i in range(photographs):
+        bucket = bucket_of(hashlib.sha256(f"{seed} {i}".encode()).hexdigest(), buckets)
+        for entry in ENTRIES[:entries]:
+            name = shard_name("train", entry, bucket, schema=schema)
+            counts[name] = counts.get(name, 0) + 1
+    names = sorted(counts)
+    return [sum(counts[name] for name in names[rank::ranks]) for rank in range(ranks)]
+
+
+@pytest.mark.parametrize(("entries", "ranks"), [(2, 2), (4, 2), (4, 4), (8, 4), (8, 8)])
+def test_ranks_get_equal_counts_where_they_divide_the_entries(entries: int, ranks: int) -> None:
+    for seed in range(20):
+        assert len(set(dealt(40, entries, 4, ranks, 3, seed))) == 1
+
+
+def test_sorted_shards_deal_out_as_evenly_as_they_can() -> None:
+    """Buckets are of unlike sizes. By names with the bucket last, a rank takes the same ones of each entry, and what
+    they differ by adds up over the entries; with the bucket first it evens out, down to a few shards' difference."""
+    worst: dict[int, list[float]] = {2: [], 3: []}
+    for schema, found in worst.items():
+        for entries, ranks, seed in itertools.product((2, 3, 5, 10), (2, 4, 8), range(15)):
+            counts = dealt(80, entries, 8, ranks, schema, seed)
+            found.append((max(counts) - min(counts)) * ranks / sum(counts))
+    assert np.mean(worst[3]) < 0.6 * np.mean(worst[2])
+    assert sum(new <= old for new, old in zip(worst[3], worst[2], strict=True)) > 0.8 * len(worst[2])

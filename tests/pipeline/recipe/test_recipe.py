@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tomllib
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_unknown_keys_are_refused_with_the_nearest_known_one(table: dict[str, An
 def test_a_key_like_no_other_gets_the_whole_list() -> None:
     assert refusal(xyzzy=1) == (
         "the recipe has no key 'xyzzy'; "
-        "known: buckets, captions, degradations, name, seed, sources, split, tiles"
+        "known: buckets, captions, degradations, name, published, seed, sources, split, storage, tiles"
     )  # fmt: skip
 
 
@@ -221,6 +222,19 @@ def test_every_text_setting_refuses_what_is_no_text(family: dict[str, type], mem
 # What it resolves to
 
 
+@pytest.mark.parametrize("written", ["2026-11-29", date(2026, 11, 29), "20261129"])
+def test_a_day_of_publication_is_kept_as_one(written: object) -> None:
+    recipe = parse(published=written)
+    assert recipe.table["published"] == "2026-11-29"
+    assert parse_recipe(tomllib.loads(recipe.to_toml()), HERE).table == recipe.table
+    assert "published" not in parse().table
+
+
+@pytest.mark.parametrize("written", ["today", "2026-13-01", 2026, datetime(2026, 11, 29, 6, 20), ["2026-11-29"], True])
+def test_what_is_no_day_is_refused(written: object) -> None:
+    assert refusal(published=written).startswith("published: expected a day such as 2026-11-29, found ")
+
+
 def test_every_default_is_filled_in() -> None:
     table = tomllib.loads(parse().to_toml())
     noise = table.pop("degradations")["noisy"]
@@ -230,6 +244,7 @@ def test_every_default_is_filled_in() -> None:
         "seed": 0,
         "buckets": {"train": 1, "val": 1, "test": 1},
         "split": {"val": 0.0, "test": 0.0, "leaks": "mend"},
+        "storage": {"lq": "own", "gt": "source", "uniform": True},
         "sources": [
             {
                 "kind": "folder",
