@@ -153,7 +153,9 @@ def test_workers_give_the_very_batches_of_one_process(built: Path, method: str) 
         )
         for epoch in (0, 1):
             one.set_epoch(epoch)
-            assert same(list(loader), list(one))
+            found = list(loader)
+            assert same(found, list(one))
+            assert {type(batch[name]) for batch in found for name in ("lq", "gt", "psnr")} == {torch.Tensor}
             assert len(loader) == len(one)
 
 

@@ -111,23 +111,32 @@ def read_span(path: Path, span: Span) -> bytes:
 def read_first(path: Path, span: Span, wanted: Collection[str], count: int) -> tuple[str, dict[str, bytes]]:
     """The key and the first `count` members, of the extensions `wanted`, of one sample; what lies behind them is not
     read. Raises DamagedShardError."""
-    key, members, offset = "", dict[str, bytes](), span.offset
-    with path.open("rb") as file:
-        while len(members) < count and offset < span.offset + span.size:
-            file.seek(offset)
-            name, size = _parse_header(file.read(BLOCK), f"{path.name}: at {offset}")
+    key, members, offset, end = "", dict[str, bytes](), span.offset, span.offset + span.size
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        header = os.pread(descriptor, BLOCK, offset)
+        while True:
+            name, size = _parse_header(header, f"{path.name}: at {offset}")
             sample, _, extension = name.partition(".")
             if key and sample != key:
                 raise DamagedShardError(f"{path.name}: expected one sample at {span.offset}, found {key} and {sample}")
-            offset += BLOCK + size + -size % BLOCK
-            if offset > span.offset + span.size:
-                raise DamagedShardError(f"{path.name}: expected {name} before {span.offset + span.size}, found it torn")
+            key, body, offset = sample, offset + BLOCK, offset + BLOCK + size + -size % BLOCK
+            if offset > end:
+                raise DamagedShardError(f"{path.name}: expected {name} before {end}, found it torn")
             if extension in wanted:
-                members[extension] = file.read(size)
-                if len(members[extension]) != size:
-                    raise DamagedShardError(f"{path.name}: the file ends within {name}")
-            key = sample
-    return key, members
+                members[extension] = _pread(descriptor, size, body, path.name)
+            if len(members) == count or offset == end:
+                return key, members
+            header = os.pread(descriptor, BLOCK, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _pread(descriptor: int, size: int, offset: int, where: str) -> bytes:
+    data = os.pread(descriptor, size, offset)
+    if len(data) != size:
+        raise DamagedShardError(f"{where}: expected {size} bytes at {offset}, found {len(data)}")
+    return data
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes], Span]]:
