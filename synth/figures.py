@@ -105,12 +105,6 @@ def _large_enough(image: Image) -> Image:
     return cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def _plane(channel: NDArray[np.generic]) -> Plane:
-    plane = channel.astype(np.float32)
-    plane -= np.float32(MIDDLE)
-    return plane
-
-
 def _ssim(gt: Any, lq: Any, step: int, first: int = 0) -> float:
     """Mean SSIM of two H×W uint8 planes of levels, in the windows of every `step`-th row from `first` on."""
     if len(gt) - SIDE + 1 < LEAST_ROWS:

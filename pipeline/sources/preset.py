@@ -113,8 +113,8 @@ class FromPreset:
         asked_for = [part for part in found.missing if part.name in self.part]
         if asked_for or not found.matches:
             raise SourceError(unrecognised(self.preset, list(places), self.path, asked_for or self.parts, chosen))
-        if told := too_many(self.preset, found, self.path, chosen):
-            raise SourceError(told)
+        if surplus := too_many(self.preset, found, self.path, chosen):
+            raise SourceError(surplus)
         candidates = [
             Candidate(
                 pair.gt,

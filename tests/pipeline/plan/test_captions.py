@@ -313,7 +313,7 @@ def test_what_a_fallback_replaces_is_told_and_what_is_missing_is_not(folder: Pat
     unfit, replaced = report.planned.notes
     assert unfit == "captions: 1 row of captions.csv fits no photograph; the first: 'nobody.png' (line 6)"
     assert replaced.startswith(
-        "captions: 3 captions by sidecar@1 cannot be used, and the fallback template@1 speaks instead; the first: "
+        "captions: 3 captions by sidecar@1 cannot be used, and the fallback template@2 speaks instead; the first: "
         "good-001.png: two rows of captions.csv fit 'good-001.png' and differ"
     )
     assert report.manifest.notes == report.planned.notes

@@ -225,7 +225,7 @@ def test_inputs_set_aside_duplicates_and_licences_are_told(tmp_path: Path) -> No
     assert "empty.png the file is empty (0 bytes)" in page.text
     assert "good-000.png = same.png" in page.text
     assert "licence CC0-1.0 · A. Photographer" in page.text
-    assert "Captions by template@1 (3)." in page.text
+    assert "Captions by template@2 (3)." in page.text
     manifest = load_manifest(tmp_path / "out")
     assert manifest is not None
     assert manifest.digest in page.text

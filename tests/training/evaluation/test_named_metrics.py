@@ -15,9 +15,12 @@ from torch import Tensor
 from patina.pipeline.builder.build import build
 from patina.training.errors import ModelInputError, StageError
 from patina.training.evaluation.evaluate import evaluate
+from patina.training.evaluation.layout import flat
 from patina.training.evaluation.metrics import UnavailableMetricError
 from patina.training.evaluation.named_metrics import NamedMetric
 from patina.training.evaluation.results import Evaluation
+from patina.training.jobs.evaluation import Options
+from patina.training.stages.plan import load_plan
 from tests.pipeline.making import photos, tiny_recipe
 from tests.training.evaluation.test_evaluate import PLAIN, doing
 
@@ -130,3 +133,16 @@ def test_metrics_are_asked_for_once(
     build(tiny_recipe(tmp_path, degradations={"noisy": {}}, split={"val": 1.0}), tmp_path / "out")
     with pytest.raises(StageError, match=says):
         evaluate(doing(lambda lq: lq), tmp_path / "out", metrics=metrics, **PLAIN)
+
+
+def test_options_decide_what_is_current_only_where_metrics_are_asked_for() -> None:
+    """An evaluation of before there were any is still of these options."""
+    stage = next(stage for stage in load_plan("tiny").values() if not stage.names_degradations)
+    assert "metrics" not in Options().deciding(stage)
+    assert Options(metrics=("niqe",)).deciding(stage)["metrics"] == ("niqe",)
+
+
+def test_a_reports_rows_have_them_beside_the_other_numbers() -> None:
+    assert flat({"psnr": 1.0, "others": {"niqe": 2.0}}) == {"psnr": 1.0, "niqe": 2.0}
+    assert flat({"psnr": 1.0, "others": "damaged"}) == {"psnr": 1.0}  # a report shows what can be read
+    assert flat({"psnr": 1.0}) == {"psnr": 1.0}
