@@ -143,6 +143,7 @@ CATALOGUE: dict[str, Published] = {
         table="unet:UNET",
         inputs=_NOISE,
         cost=Cost(36_236_419, 119.0, paper_parameters=36.2, paper_macs=117, hook_parameters=36.24, hook_macs=117.6),
+        tiny="NO_CONTEXT_TINY",
     ),
     "unet-irsde": Published(
         class_path="unet:UNet",
@@ -150,6 +151,7 @@ CATALOGUE: dict[str, Published] = {
         table="unet:UNET",
         inputs=_NOISE,
         cost=Cost(137_147_523, 380.7, hook_parameters=137.1, hook_macs=379.3),
+        tiny="NO_CONTEXT_TINY",
     ),
     "unet-wild": Published(
         class_path="unet:UNet",
@@ -157,6 +159,7 @@ CATALOGUE: dict[str, Published] = {
         table="unet:UNET",
         inputs=_NOISE | {"image_context": "B 768"},
         cost=Cost(49_470_467),
+        tiny="WILD_TINY",
     ),
     # Refusion's restorer by IR-SDE; the direct one with DA-CLIP, on the same pyramid
     "nafnet-refusion": Published(

@@ -43,6 +43,9 @@ DEGRADATIONS = (
 )
 """The ten degradations of the paper, in its order. The bare names are the texts of the degradation term."""
 
+WILD_DEGRADATIONS = ("blur", "noise", "resize", "jpeg")
+"""What the follow-up's images in the wild bear, several at a time: the words of `wild-daclip_ViT-L-14.pt`."""
+
 MAX_LOGIT_SCALE = math.log(100)
 """Largest logarithm of the temperature's inverse; the smallest is 0."""
 

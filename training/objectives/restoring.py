@@ -13,7 +13,7 @@ from patina.training.diffusion.sde import IRSDE, noise_loss
 from patina.training.models import CATALOGUE
 from patina.training.models.unet import UNet
 from patina.training.objectives.base import Learner, Losses, settings_of
-from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.conditioning import Conditioner, taken_by
 from patina.training.stages.stage import Stage
 
 
@@ -48,7 +48,9 @@ class Restoring(Learner):
 
     def contexts(self, batch: Batch) -> dict[str, Tensor]:
         """The network's inputs beside the images."""
-        return {} if self.conditioner is None or batch.view is None else self.conditioner.contexts(batch.view)
+        if self.conditioner is None or batch.view is None:
+            return {}
+        return taken_by(self.net, self.conditioner.contexts(batch.view))
 
 
 class Sde(Restoring):

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from patina.pipeline.text import one_line, shown
-from patina.training import official
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import BEST, DONE, MODEL
 from patina.training.errors import CheckpointError, ModelInputError, StageError
 from patina.training.models import CATALOGUE, clip_adapter, daclip
 from patina.training.models.daclip import ClipWeightsError
 from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer
+from patina.training.restore.texts import text_features
 from patina.training.stages.plan import parse_table
-from patina.training.stages.stage import Data, Objective, Optimiser, Stage
+from patina.training.stages.stage import Stage
 
 T = TypeVar("T")
 
@@ -105,16 +106,6 @@ def load_conditioner(path: Path) -> tuple[Conditioner, tuple[str, ...], Tensor]:
     return Conditioner(net, stage), tuple(degradations), text_features(net, texts)
 
 
-@torch.no_grad()
-def text_features(net: nn.Module, texts: Sequence[str]) -> Tensor:
-    """Features of the degradations' texts, K x E, as the network compares images with them."""
-    from patina.training.data.views import tokenize
-
-    settings: Any = net.settings
-    tokens = tokenize(list(texts), settings.context_length)
-    return net.encode_text(tokens).float()  # type: ignore[operator,no-any-return]
-
-
 def conditioner_file(model: Path, after: str, notes: dict[str, str]) -> Path:
     """The model that a restorer was trained on: beside it in its run, known by its digest. Raises CheckpointError."""
     wanted = notes.get("start", "")
@@ -152,55 +143,6 @@ def _model_file(where: Path, stage: str, best: bool) -> Path:
 
 def _stages(run: Path) -> list[str]:
     return sorted(path.parent.name for path in run.glob(f"*/{MODEL}"))
-
-
-def load_published(path: Path, steering: Path | None, *, device: torch.device | str = "cpu") -> Restorer:
-    """The restorer in a published file: `universal-ir.pth` with `daclip_ViT-B-32.pt`, or VLU-Net's `.ckpt` alone.
-
-    Raises CheckpointError, also if it needs what steers it and none is given.
-    """
-    net, found = official.load(path)
-    entry, settings = CATALOGUE.get(found.network), cast(Any, found.settings)
-    module = (entry.class_path if entry else found.network).partition(":")[0]
-    if module == "vlunet":
-        stage = _stage("described", "vlunet-7", "adapter")
-        clip, steers = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
-        wanted = {settings.width}
-        conditioner = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
-        degradations: tuple[str, ...] = clip_adapter.PROMPTS
-    elif module in ("unet", "nafnet"):
-        if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
-            return Restorer(net, None, _stage("sde", found.network), device=device, notes=_told(found))
-        stage = _stage("sde", "unet-daclip", "controller")
-        if steering is None:
-            raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
-        clip, steers = official.load(steering, "daclip")
-        wanted = {settings.image_context, settings.degradation_context} - {None}
-        conditioner, degradations = (
-            Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")),
-            daclip.DEGRADATIONS,
-        )
-    else:
-        raise CheckpointError(f"{path} is {found.network}, which restores nothing")
-    if wanted != {conditioner.width}:
-        raise CheckpointError(
-            f"{steering or path} gives embeddings of {conditioner.width} numbers, and {path} takes "
-            f"{' and '.join(map(str, sorted(wanted)))}; give the file that it was trained with"
-        )
-    texts, notes = text_features(clip, degradations), _told(found, steers)
-    return Restorer(net, conditioner, stage, degradations=degradations, texts=texts, device=device, notes=notes)
-
-
-def _told(*found: official.Found) -> list[str]:
-    """Which of several sets of weights was taken from published files."""
-    return [f"{one.contents.path.name}: {one.taken}" for one in found if one.taken]
-
-
-def _stage(
-    objective: Objective, network: str, after: str = "", view: Literal["photo", "patch-floats"] = "photo"
-) -> Stage:
-    """What a restorer needs to know of a stage that was not trained here: the papers' schedule and whole views."""
-    return Stage("published", objective, network, Data(1, view=view), Optimiser(1e-4), 1, after=after)
 
 
 # Models

@@ -24,7 +24,7 @@ from patina.training.diffusion.sde import IRSDE
 from patina.training.errors import ModelInputError, NotFiniteError
 from patina.training.images import Pixels
 from patina.training.models import daclip
-from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.conditioning import Conditioner, taken_by
 from patina.training.restore.tiles import Tiling, in_tiles
 from patina.training.stages.stage import Stage
 
@@ -42,7 +42,7 @@ MAX_SQUARES = 16
 class Condition:
     """What a restorer is told of one photograph.
 
-    contexts      the network's inputs, 1 x width each.
+    contexts      what the CLIP says of it, 1 x width each: the network is given what it takes of them.
     degradations  the probability of each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
     """
 
@@ -126,15 +126,15 @@ class Restorer:
         lq = (torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255)[None].to(self.device)  # 1 x 3 x H x W
         generator = torch.Generator().manual_seed(noise_seed(seed, 0))
         noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
-        tiling = tiling or Tiling()
+        tiling, contexts = tiling or Tiling(), taken_by(self.net, condition.contexts)
         count_call = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
         if noise is None:
-            once = in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, count_call)
+            once = in_tiles(lambda w: self.net(lq[w], **contexts), lq, tiling, count_call)
             _expect_finite(once, "the network")
             return once[0].cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
-            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, count_call)
+            return in_tiles(lambda w: self.net(x[w], mu[w], t, **contexts), x, tiling, count_call)
 
         restored = SAMPLERS[sampler or self.stage.validation.sampler](
             estimate,

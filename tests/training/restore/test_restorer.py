@@ -24,11 +24,11 @@ from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.load import (
     conditioner_file,
     load_conditioner,
-    load_published,
     load_restorer,
-    text_features,
 )
+from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer, conditioner_views
+from patina.training.restore.texts import text_features
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import picture
