@@ -166,6 +166,10 @@ def _captions(raw: Any, folder: Path) -> tuple[tuple[Captioner, Captioner | None
     )
 
 
+COUNTS = ("variants", "held_out_variants")
+"""Keys of a degradation's table that say how often it is applied to a tile: of the split `train`, and of the others."""
+
+
 def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict[str, Any]]:
     """One [degradations.ENTRY] table: a degradation of the catalogue, or a composite of several; and the table with its
     defaults filled in. Raises RecipeError."""
@@ -174,16 +178,18 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
     if not ENTRY.fullmatch(entry):
         raise RecipeError(f"{what}: expected lower-case letters, digits, - and + in its name, as it names shards")
     variants = expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
+    held_out = expect_int(f"degradations.{entry}.held_out_variants", settings.pop("held_out_variants", 1), 1, 1000)
+    counts = {"variants": variants} | ({"held_out_variants": held_out} if held_out > 1 else {})
     if "parts" in settings or JOINT in entry:
         named = expect_type(
             f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
         )
-        composite, resolved = _composite(what, named, settings, folder, ("parts", "variants"))
+        composite, resolved = _composite(what, named, settings, folder, ("parts", *COUNTS))
         degradations = tuple(composite.parts)
-        return Synthesis(composite, variants, composite.name, degradations), {**resolved, "variants": variants}
+        return Synthesis(composite, variants, composite.name, degradations, held_out), {**resolved, **counts}
     name = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
-    degradation, resolved = _degradation(what, name, settings, folder, ("variants", "use", "parts"))
-    return Synthesis(degradation, variants, name, (name,)), {"use": name, **resolved, "variants": variants}
+    degradation, resolved = _degradation(what, name, settings, folder, (*COUNTS, "use", "parts"))
+    return Synthesis(degradation, variants, name, (name,), held_out), {"use": name, **resolved, **counts}
 
 
 def parse_degradation(name: str, settings: Mapping[str, Any], folder: Path) -> Degradation:
