@@ -30,10 +30,12 @@ from patina.synth.graded import Graded
 ENTRY = re.compile(r"[a-z0-9]+([-+][a-z0-9]+)*")
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, blip: bool = True) -> Recipe:
     """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError.
 
     Relative paths in it start at the file's folder; for one that comes with patina, at the working folder.
+
+    blip  False: captions by a model are left out, see `without_blip`.
     """
     try:
         folder = path.resolve().parent
@@ -51,17 +53,28 @@ def load_recipe(path: Path) -> Recipe:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise RecipeError(f"{path}: not valid TOML: {one_line(str(error))}") from None
     try:
-        return parse_recipe(table, folder, path.stem)
+        return parse_recipe(table if blip else without_blip(table), folder, path.stem)
     except RecipeError as error:
         raise RecipeError(f"{path}: {one_line(str(error))}") from None
 
 
-def find_recipe(path: Path) -> Recipe:
+def find_recipe(path: Path, *, blip: bool = True) -> Recipe:
     """The recipe of that file or name. Raises RecipeError, for a name that is none with the nearest one."""
     own = shipped.shipped()
     if not path.exists() and str(path) not in own and len(path.parts) == 1 and not path.suffix:
         raise RecipeError(f"{path}: there is no such file, and no recipe of this name; {nearest(str(path), own)}")
-    return load_recipe(path)
+    return load_recipe(path, blip=blip)
+
+
+def without_blip(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's table with captions that lie beside the photographs, or a sentence of a template where there are none,
+    in place of a model's. Its filters stay. Raises RecipeError for a recipe that captions by no model."""
+    captions = table.get("captions")
+    if not isinstance(captions, Mapping) or captions.get("kind") != "blip":
+        found = captions.get("kind", "template") if isinstance(captions, Mapping) else "template"
+        raise RecipeError(f"--no-blip: expected [captions] kind = 'blip', found {found!r}; leave the option out")
+    kept = {key: value for key, value in captions.items() if key in ("filter", "similarity")}
+    return {**table, "captions": {"kind": "sidecar", "fallback": "template", **kept}}
 
 
 def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
