@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -32,7 +33,7 @@ from patina.training.data.dataset import open_dataset
 from patina.training.data.order import Balanced, Order, Rows, Scenes, of_image, shares_of
 from patina.training.data.views import clip_view, tensor_views, training_view
 from patina.training.errors import StageError
-from patina.training.images import Pixels
+from patina.training.images import Pixels, middle
 from patina.training.stages.stage import Data
 
 _COLUMNS = ("key", "shard", "offset", "size", "split", "entry", "degradation", "source", "caption")
@@ -163,7 +164,8 @@ def order_of(index: Index, data: Data, seed: int) -> Order:
 class Batch:
     """B samples. lq, gt: B x 3 x S x S uint8 RGB. view: B x 3 x V x V float32, what CLIP sees, or None.
 
-    entries  B int64, of the index's names. captions: of the clean photographs. numbers: of the images, for their noise.
+    entries  B int64, of the index's names; their number stands for clean photographs (`Data.clean_share`).
+    captions of the clean photographs. numbers: of the images, for their noise.
     """
 
     lq: Tensor
@@ -266,12 +268,13 @@ def make_batch(index: Index, data: Data, seed: int, view_side: int, numbered: tu
     """The batch of these rows, the first of which is image `first` of the training."""
     first, rows = numbered
     made = [_example(index, data, of_image(seed, first + i), view_side, int(row)) for i, row in enumerate(rows)]
-    lq, gt, views = zip(*made, strict=True)
+    lq, gt, views, clean = zip(*made, strict=True)
+    entries = np.where(clean, len(index.names), index.entry[rows].astype(np.int64))
     return Batch(
         _stacked(lq),
         _stacked(gt),
         None if views[0] is None else torch.stack(views),
-        torch.from_numpy(index.entry[rows].astype(np.int64)),
+        torch.from_numpy(entries),
         tuple(index.captions[rows]),
         tuple(map(str, index.keys[rows])),
         tuple(range(first, first + len(rows))),
@@ -280,14 +283,17 @@ def make_batch(index: Index, data: Data, seed: int, view_side: int, numbered: tu
 
 def _example(
     index: Index, data: Data, rng: np.random.Generator, view_side: int, row: int
-) -> tuple[Pixels, Pixels, Tensor | None]:
+) -> tuple[Pixels, Pixels, Tensor | None, bool]:
+    """LQ, GT, what a CLIP sees, and whether that is the clean photograph in place of the degraded one."""
+    clean = bool(data.clean_share) and rng.random() < data.clean_share
     if data.view == "photo":  # a CLIP looks at it, and nothing else does
-        lq = read_image(index, row, "")
-        return lq[:1, :1], lq[:1, :1], training_view(lq, rng, view_side, data.square_probability)
-    lq, gt = read_pair(index, row)
+        lq = read_image(index, row, "gt." if clean else "")
+        return lq[:1, :1], lq[:1, :1], training_view(lq, rng, view_side, data.square_probability), clean
+    lq, gt = (resized(image, data.resize) for image in read_pair(index, row))
+    lq = gt if clean else lq
     lq, gt = cut(lq, gt, data.crop, rng)
     lq, gt = turned(lq, gt, data.augment, rng)
-    return lq, gt, view_of(lq, data.view, view_side)
+    return lq, gt, view_of(lq, data.view, view_side), clean
 
 
 def view_of(patch: Pixels, view: str, side: int) -> Tensor | None:
@@ -352,6 +358,23 @@ def cut_alike(images: Sequence[Any], side: int, rng: np.random.Generator | None)
     else:
         top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     return [image[top : top + side, left : left + side] for image in images]
+
+
+def resized(image: Pixels, side: int) -> Pixels:
+    """The image with its shorter side at so many px, by PIL's bilinear filter with antialiasing; 0: as it is.
+
+    Its middle is cut to multiples of 16 px first, as VLU-Net's code does, where that leaves anything.
+    """
+    if not side:
+        return image
+    photo = PIL.Image.fromarray(np.ascontiguousarray(middle(image, SIXTEEN)))
+    shorter = min(photo.size)
+    size = side * photo.width // shorter, side * photo.height // shorter
+    return np.asarray(photo.resize(size, PIL.Image.Resampling.BILINEAR))
+
+
+SIXTEEN = 16
+"""What VLU-Net's code cuts sides to multiples of, px."""
 
 
 def turned(lq: Pixels, gt: Pixels, how: str, rng: np.random.Generator) -> tuple[Pixels, Pixels]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from patina.children import python
 from patina.pipeline.machine import usable_cores
-from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
+from patina.training.checkpoints.files import HEARTBEAT, MODEL, steering_file, write_text
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import EXIT_STOPPED, StageCrashedError
 from patina.training.jobs.process import Ended, OnMessage, run_process
@@ -43,7 +43,7 @@ def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> di
         "stage": stage.table(),
         "dataset": str(dataset),
         "run": str(run),
-        "start": str(run / stage.after / MODEL) if stage.after else "",
+        "start": str(steering_file(stage, run) or ""),
         "workers": options.workers,
         "cpu": options.cpu,
         "compile": options.compile,

@@ -119,6 +119,16 @@ CATALOGUE: dict[str, Published] = {
         cost=Cost(756_773_122),
         remark="GMACs are of the image side",
     ),
+    # The baseline of DA-CLIP's Table 4: CLIP itself, fine-tuned or not
+    "clip-b32": Published(
+        class_path="plain_clip:PlainClip",
+        size="VIT_B_32",
+        table="",
+        inputs={"images": "B 3 224 224"},
+        counted="encode_image",
+        cost=Cost(151_277_314, 4.37),
+        remark="GMACs are of the image side; the temperature stands beside CLIP's own",
+    ),
     # What tells VLU-Net the degradation
     "clip-adapter-b32": Published(
         class_path="clip_adapter:AdaptedClip",

@@ -448,6 +448,11 @@ class DaClip(nn.Module):
             first.weight.copy_(encoder.ln_post.weight.expand_as(first.weight))
             first.bias.copy_(encoder.ln_post.bias)
 
+    def start_without_zeros(self) -> None:
+        """Set the controller's dense layers to PyTorch's own starting values: the ablation "w/o Zero" of Table 4."""
+        for layer in self.controller.dense:
+            layer.reset_parameters()  # type: ignore[operator]
+
     def train(self, mode: bool = True) -> DaClip:
         """Training mode for the controller; CLIP stays in eval mode."""
         super().train(mode)

@@ -44,7 +44,7 @@ class Conditioner:
         self.net = net
         self.stage = stage
         self.view = stage.data.view
-        self.side = 0 if stage.data.view == "photo" else stage.data.crop
+        self.side = 0 if stage.data.view == "photo" or stage.data.resize else stage.data.crop
 
     @property
     def view_side(self) -> int:

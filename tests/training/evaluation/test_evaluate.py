@@ -129,6 +129,33 @@ def test_a_network_that_does_nothing_has_the_inputs_numbers(dataset: Path, proto
     assert (found.sampler, found.steps, found.notes) == ("", 0, ())
 
 
+@pytest.mark.parametrize(
+    ("protocol", "side", "sizes"),
+    [("daclip", 0, {(50, 75)}), ("vlunet", 0, {(48, 64)}), ("vlunet", 40, {(32, 32)}), ("daclip", 40, {(40, 40)})],
+)
+def test_vlunets_protocol_cuts_to_sixteens_before_it_looks_and_restores(
+    tmp_path: Path, protocol: str, side: int, sizes: set[tuple[int, int]]
+) -> None:
+    photos(tmp_path / "photos", 2, 75, 50)
+    build(tiny_recipe(tmp_path, split={"val": 1.0}), tmp_path / "out")
+    restored, looked = set(), set()
+
+    def seen(lq: Tensor) -> Tensor:
+        restored.add(tuple(lq.shape[-2:]))
+        return lq
+
+    class Looks(Restorer):
+        def look(self, photo: Any) -> Any:
+            looked.add(photo.shape[:2])
+            return super().look(photo)
+
+    restorer = Looks(Does(seen), None, STAGE)
+    found = evaluate.evaluate(restorer, tmp_path / "out", protocol=protocol, side=side, **PLAIN)
+    assert found.mean.count == 2
+    assert restored == sizes
+    assert looked == ({(48, 64)} if protocol == "vlunet" else {(50, 75)})
+
+
 def test_half_of_the_way_to_the_truth_is_six_decibels(dataset: Path) -> None:
     found = evaluate.evaluate(towards_truth(dataset, 0.5), dataset, protocol="vlunet", **PLAIN)
     for row in (*found.rows, found.mean):

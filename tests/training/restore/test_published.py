@@ -14,8 +14,9 @@ from patina.training.errors import CheckpointError, StageError
 from patina.training.models import daclip, unet
 from patina.training.objectives.base import settings_of
 from patina.training.objectives.make import make_learner
+from patina.training.restore.clips import load_published_clip
 from patina.training.restore.conditioning import Conditioner
-from patina.training.restore.published import load_published, load_published_clip
+from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer
 from tests.pipeline.making import picture
 from tests.training.restore.test_restorer import CLIP, UNET, made_up
