@@ -69,6 +69,8 @@ def evaluate_run(
     side: Annotated[int, Field(ge=0)] = 0,
     lpips: bool = True,
     fid: bool = True,
+    lpips_weights: str = "",
+    fid_weights: str = "",
     cpu: bool = False,
     again: bool = False,
 ) -> Evaluated:
@@ -90,6 +92,8 @@ def evaluate_run(
         side: Side in px of the squares from the middle that are restored and measured; 0 for whole photographs.
         lpips: Whether LPIPS is asked for; without its weights the report says so.
         fid: Whether FID is asked for, likewise.
+        lpips_weights: File of AlexNet's weights, alexnet-owt-7be5be79.pth; empty for torchvision's cache or server.
+        fid_weights: File of Inception's weights in torch-fidelity's form; empty for its cache or server.
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
@@ -106,6 +110,8 @@ def evaluate_run(
         side=side,
         lpips=lpips,
         fid=fid,
+        lpips_weights=lpips_weights,
+        fid_weights=fid_weights,
         cpu=cpu,
     )
     with open_dataset(dataset) as opened:
