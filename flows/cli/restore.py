@@ -97,4 +97,10 @@ def web_page(
     expect_gradio()
     restorer = load_model(model, steering=steering, stage=stage, sde=sde, device=device)
     print_lines([f"note {note}" for note in restorer.notes], 20, "yellow")
-    serve(restorer, port, share=share, on_message=lambda address: console.print(f"page     {escape(address)}"))
+    serve(
+        restorer,
+        port,
+        name=model.resolve().name,
+        share=share,
+        on_message=lambda address: console.print(f"page     {escape(address)}"),
+    )

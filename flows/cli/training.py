@@ -65,6 +65,10 @@ def train(
     ] = -1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile networks by torch.compile.")] = False,
     pieces: Annotated[int, typer.Option(min=1, help="Parts of a process's batch, to save memory.")] = 1,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="wandb or mlflow: gets the metrics too, beside TensorBoard; repeatable. Default: none."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and why; train nothing.")
     ] = False,
@@ -85,7 +89,12 @@ def train(
     items = plan_stages(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]
     options = LaunchOptions(
-        processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
+        processes=processes,
+        workers=workers,
+        cpu=cpu,
+        compile=compile,
+        gradient_accumulation=pieces,
+        trackers=tuple(tracker or ()),
     )
     if dry_run:
         from patina.flows.training_artifacts import plan_rows
@@ -295,6 +304,7 @@ def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchO
             compile=options.compile,
             pieces=options.gradient_accumulation,
             patience=options.patience,
+            trackers=list(options.trackers),
         )
     return trained.skipped
 

@@ -142,7 +142,7 @@ def paper_columns(table: PaperTable | None, results: Results) -> list[Column]:
 
     def text(paper: PaperRow, name: str) -> str:
         if name == MEAN:
-            return paper.mean_text if same else NOTHING
+            return table.mean_text(paper) if same else NOTHING
         return paper.text(paper.of(name))
 
     shown = [paper for paper in table.rows if paper.mean is not None or any(paper.of(name) for name, _ in results)]

@@ -38,20 +38,6 @@ class Row:
         """A figure as it is printed; a dash for None."""
         return "–" if figure is None else f"{figure:.{self.decimals}f}"
 
-    @property
-    def is_misprinted(self) -> bool:
-        """Whether the printed mean is further from that of the row than rounding takes it: the row's figures by
-        a small part of their last digit, as their errors cancel, the mean by half of it."""
-        if self.mean is None or not self.figures:
-            return False
-        own = math.fsum(self.figures.values()) / len(self.figures)
-        return abs(own - self.mean) > 0.75 * 10.0**-self.decimals
-
-    @property
-    def mean_text(self) -> str:
-        """The printed mean, marked where it is a misprint."""
-        return self.text(self.mean) + MISPRINT * self.is_misprinted
-
 
 @dataclass(frozen=True)
 class Table:
@@ -62,10 +48,27 @@ class Table:
     entries: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    def is_misprinted(self, row: Row) -> bool:
+        """Whether the mean that is printed with a whole row is further from the row's than rounding takes it: the row's
+        figures by a small part of their last digit, as their errors cancel, the mean by half of it."""
+        if row.mean is None or set(row.figures) != set(self.entries):
+            return False
+        own = math.fsum(row.figures.values()) / len(row.figures)
+        return abs(own - row.mean) > 0.75 * 10.0**-row.decimals
+
+    def mean_text(self, row: Row) -> str:
+        """The mean as it is printed with a row, marked where it is a misprint."""
+        return row.text(row.mean) + MISPRINT * self.is_misprinted(row)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the figures: where they are from, and which means are misprints."""
         others = sorted({f"{row.method}'s are of {row.source}" for row in self.rows if row.source})
-        wrong = [row.method for row in self.rows if row.is_misprinted]
-        told = f"{MISPRINT} the printed mean does not fit its row ({', '.join(wrong)}): hold the row"
-        return ("; ".join([f"Papers' figures: {self.source}", *others]) + ".", *([told + "."] * bool(wrong)))
+        return ("; ".join([f"Papers' figures: {self.source}", *others]) + ".", *self.cautions)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """A sentence on means that are misprints, if there are any."""
+        wrong = [row.method for row in self.rows if self.is_misprinted(row)]
+        told = f"{MISPRINT} of {self.source}: the printed mean does not fit its row ({', '.join(wrong)}); hold the row"
+        return (told + ".",) * bool(wrong)

@@ -29,6 +29,9 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, run: Path, optio
         raise StageError(f"{run} is the dataset; give the run a folder of its own")
     import torch
 
+    from patina.training.loop.trackers import expect_trackers
+
+    expect_trackers(options.trackers)
     from patina.training.loop.readiness import Resources, expect_ready, smaller_than_crop
 
     world, found = processes_of(options), 0 if options.cpu else torch.cuda.device_count()

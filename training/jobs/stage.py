@@ -25,6 +25,7 @@ class LaunchOptions:
     workers    processes that read ahead, for each of these; -1: as many as suit.
     threads    of each process on a CPU; 0: the cores over the processes.
     gradient_accumulation  into how many parts a process's batch is split, to save memory.
+    trackers   that get the metrics beside TensorBoard, see `patina.training.loop.trackers`.
     patience   seconds without a heartbeat after which a stage's process is taken for hung and ended.
     """
 
@@ -35,6 +36,7 @@ class LaunchOptions:
     compile: bool = False
     gradient_accumulation: int = 1
     patience: float = 1800.0
+    trackers: tuple[str, ...] = ()
 
 
 def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> dict[str, object]:
@@ -48,6 +50,7 @@ def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> di
         "cpu": options.cpu,
         "compile": options.compile,
         "pieces": options.gradient_accumulation,
+        **({"trackers": list(options.trackers)} if options.trackers else {}),
     }
 
 

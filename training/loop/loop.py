@@ -49,6 +49,7 @@ from patina.training.loop.job import Job, Result
 from patina.training.loop.lion import Lion
 from patina.training.loop.meter import Meter, log
 from patina.training.loop.readiness import Resources, expect_ready
+from patina.training.loop.trackers import tracked_settings
 from patina.training.loop.validate import Validated, validate
 from patina.training.models.layers import told_not_finite
 from patina.training.objectives.base import Learner
@@ -114,7 +115,7 @@ class _Loop:
         self.job, self.stage, self.index, self.folder = job, stage, index, folder
         self.digests = digests
         precision = "no" if stage.precision == "fp32" else stage.precision
-        self.accelerator: Any = Accelerator(mixed_precision=precision, cpu=job.cpu)
+        self.accelerator: Any = Accelerator(mixed_precision=precision, cpu=job.cpu, log_with=list(job.trackers) or None)
         self.device, self.world = self.accelerator.device, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
         self.gradient_accumulation = job.gradient_accumulation
@@ -155,6 +156,9 @@ class _Loop:
             self.folder.open(self.stage, *self.digests)
         self.accelerator.wait_for_everyone()
         self._resume()
+        if self.job.trackers:
+            name = Path(self.job.run).resolve().name
+            self.accelerator.init_trackers(f"patina-{name}", config=tracked_settings(self.stage))
         if self.main:
             self.folder.cut_metrics(self.seen)
             self.folder.beat()
@@ -270,9 +274,14 @@ class _Loop:
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self.job.trackers:
+            self.accelerator.end_training()
 
     def _log(self, row: Mapping[str, float]) -> None:
         self.folder.log(row)
+        if self.job.trackers:
+            values = {f"{self.stage.name}/{name}": value for name, value in row.items() if name != "seen"}
+            self.accelerator.log(values, step=int(row["seen"]))
         if not self.job.tensorboard:
             return
         if self._writer is None:
