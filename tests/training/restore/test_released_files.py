@@ -287,3 +287,16 @@ def test_a_trained_model_is_a_start_and_is_evaluated_too(files: Files, dataset: 
     assert not is_model(tmp_path)
     with pytest.raises(ModelInputError, match="knows the equation"):
         evaluate_model(Model(model, sde="max_sigma=10"), dataset, tmp_path / "out", QUICK)
+
+
+def test_a_controller_of_another_run_steers_by_its_file(dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert trained(stage("controller", **SIX), dataset, other).finished
+    file = other / "controller" / "model.safetensors"
+    made = stage("irsde", after=str(file), **SIX)
+    (item,) = plan_stages({"irsde": made}, dataset, tmp_path / "run")
+    assert expect_trainable([item], dataset, tmp_path / "run", LaunchOptions(cpu=True)) == []
+    assert trained(made, dataset, tmp_path / "run").finished
+    restorer = load_restorer(tmp_path / "run")
+    assert set(restorer.degradations) == {"jpeg-compressed", "low-light", "noisy"}
+    assert plan_stages({"irsde": made}, dataset, tmp_path / "run")[0].what == "done"
