@@ -198,8 +198,8 @@ def test_steps_are_irsdes() -> None:
     o, whole = stages["irsde"].optimiser, stages["irsde"].max_images
     at = {step: o.lr_at(step * 4, whole, 4) for step in (0, 199_999, 200_000, 400_000, 600_000, 699_999)}
     assert list(at.values()) == pytest.approx([1e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5, 1.25e-5])
-    assert (stages["irsde"].sde.max_sigma, stages["refusion"].sde.max_sigma) == (10, 50)
-    lion = stages["refusion"].optimiser
+    assert (stages["irsde"].sde.max_sigma, stages["nafnet"].sde.max_sigma) == (10, 50)
+    lion = stages["nafnet"].optimiser
     assert (lion.name, lion.lr, lion.lr_at(whole, whole, 4)) == ("lion", 4e-5, pytest.approx(1e-7))
 
 
