@@ -268,7 +268,7 @@ def _explain_model_errors(captioner: Blip) -> Iterator[None]:
             raise CaptionError(
                 f"the model {model} (revision {captioner.revision}) is not in the hub's cache and cannot be fetched: "
                 f"{said}; get it where there is a network, `hf download {captioner.model}`, or set model to a folder "
-                "that holds it"
+                "that holds it; `patina build --no-blip` takes the captions that lie beside the photographs instead"
             ) from None
         raise CaptionError(
             f"the model {model} cannot be loaded: {said}; expected an image-to-text model of transformers"

@@ -70,6 +70,7 @@ def build_dataset(
     address: str = "",
     keep: Annotated[int, Field(ge=1)] = KEEP,
     without_links: bool = False,
+    no_blip: bool = False,
 ) -> BuildResult:
     """Build or rebuild a dataset: only what is stale is made, and all of it appears at once.
 
@@ -89,8 +90,9 @@ def build_dataset(
         address: Of a Dask scheduler or a Ray cluster that runs already; empty for one of `workers` here.
         keep: Versions of the dataset that stay, the new one among them.
         without_links: Whether to publish by copies where the file system has no hard or symbolic links.
+        no_blip: Whether a recipe that captions by BLIP takes captions beside the photographs instead, or a template's.
     """
-    loaded = load_recipe(Path(recipe))
+    loaded = load_recipe(Path(recipe), blip=not no_blip)
     expect_sources(loaded.sources)
     workers = workers or usable_cores()
     batches = make_runner(runner, workers, address)

@@ -70,6 +70,8 @@ def evaluate_run(
     lpips: bool = True,
     fid: bool = True,
     metrics: Sequence[str] = (),
+    lpips_weights: str = "",
+    fid_weights: str = "",
     cpu: bool = False,
     again: bool = False,
 ) -> Evaluated:
@@ -92,6 +94,8 @@ def evaluate_run(
         lpips: Whether LPIPS is asked for; without its weights the report says so.
         fid: Whether FID is asked for, likewise.
         metrics: Further metrics, of pyiqa by name, such as niqe.
+        lpips_weights: File of AlexNet's weights, alexnet-owt-7be5be79.pth; empty for torchvision's cache or server.
+        fid_weights: File of Inception's weights in torch-fidelity's form; empty for its cache or server.
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
@@ -109,6 +113,8 @@ def evaluate_run(
         lpips=lpips,
         fid=fid,
         metrics=tuple(metrics),
+        lpips_weights=lpips_weights,
+        fid_weights=fid_weights,
         cpu=cpu,
     )
     with open_dataset(dataset) as opened:

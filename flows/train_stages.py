@@ -71,6 +71,7 @@ def train_stages(
     compile: bool = False,
     pieces: Annotated[int, Field(ge=1)] = 1,
     patience: Annotated[float, Field(ge=10)] = 1800.0,
+    trackers: Sequence[str] = (),
 ) -> Trained:
     """Train the stages of a plan that are not finished, each from where it stands, and report.
 
@@ -86,6 +87,7 @@ def train_stages(
         compile: Whether networks are compiled by torch.compile.
         pieces: Into how many parts a process's batch is split, to save memory.
         patience: Seconds without a sign of life after which a stage's process is taken for hung and ended.
+        trackers: That get the metrics beside TensorBoard, wandb or mlflow; empty for none.
     """
     wanted = chosen(load_plan(plan), stages)
     options = LaunchOptions(
@@ -96,6 +98,7 @@ def train_stages(
         compile=compile,
         gradient_accumulation=pieces,
         patience=patience,
+        trackers=tuple(trackers),
     )
     with open_dataset(dataset) as opened:  # all stages see one version, whatever is published meanwhile
         skipped = train_plan(wanted, opened.folder, Path(run), options)

@@ -56,7 +56,7 @@ def _parents(stage: Stage, dataset: Path, run: str) -> list[str]:
     """Keys of the assets that a model is made from."""
     return [
         asset_key(absolute(str(home_of(dataset))), "train"),
-        *([asset_key(run, stage.after)] if stage.after else []),
+        *([asset_key(run, stage.after)] if stage.after and not stage.is_steered_by_file else []),
     ]
 
 

@@ -16,6 +16,7 @@ from patina.flows.cli.options import (
     DeviceOption,
     FolderArgument,
     KeepOption,
+    NoBlipOption,
     ParanoidOption,
     RecipeArgument,
     RunnerChoice,
@@ -45,6 +46,7 @@ def plan(
     strict: StrictOption = False,
     max_set_aside: AsideOption = 0.05,
     paranoid: ParanoidOption = False,
+    no_blip: NoBlipOption = False,
     show_recipe: Annotated[bool, typer.Option("--recipe", help="Print the recipe with every default first.")] = False,
 ) -> None:
     """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing. Exit code 1 if a build
@@ -58,7 +60,7 @@ def plan(
     from patina.pipeline.recipe.parse import find_recipe
     from patina.pipeline.sources.expect import expect_sources
 
-    loaded = find_recipe(recipe)
+    loaded = find_recipe(recipe, blip=not no_blip)
     if show_recipe:
         console.print(escape(loaded.to_toml()))
     expect_sources(loaded.sources)
@@ -87,6 +89,7 @@ def build(
     address: AddressOption = "",
     keep: KeepOption = KEEP,
     without_links: WithoutLinksOption = False,
+    no_blip: NoBlipOption = False,
     prefect: Annotated[
         bool,
         typer.Option("--prefect", help="Make it a flow run of Prefect's, even where no server is configured."),
@@ -111,6 +114,7 @@ def build(
         address=address,
         keep=keep,
         without_links=without_links,
+        no_blip=no_blip,
         prefect=prefect,
     )
     print_report(report)
@@ -264,6 +268,7 @@ def run_build(
     address: str = "",
     keep: int = KEEP,
     without_links: bool = False,
+    no_blip: bool = False,
     prefect: bool = False,
 ) -> BuildResult:
     """Build in this process: as a flow run if `prefect`, or if a server is configured, or if `runner` needs Prefect's;
@@ -280,7 +285,7 @@ def run_build(
     from patina.pipeline.sources.locations import is_remote
 
     expect_no_secret(out)
-    loaded = find_recipe(recipe)
+    loaded = find_recipe(recipe, blip=not no_blip)
     cores = workers or usable_cores()
     captioning = captioning or Run()
     options = Options(
@@ -319,5 +324,6 @@ def run_build(
                 address=address,
                 keep=keep,
                 without_links=without_links,
+                no_blip=no_blip,
             )
     return report

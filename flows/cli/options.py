@@ -77,6 +77,13 @@ RunnerOption = Annotated[
 AddressOption = Annotated[
     str, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already; without it, one of --workers here.")
 ]
+NoBlipOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-blip",
+        help="Of a recipe that captions by BLIP: take captions that lie beside the photographs, or a template's.",
+    ),
+]
 KeepOption = Annotated[int, typer.Option(min=1, help="Versions of the dataset that stay, the new one among them.")]
 WithoutLinksOption = Annotated[
     bool,
@@ -91,6 +98,19 @@ ModelOption = Annotated[
 ]
 SteeringOption = Annotated[
     Path | None, typer.Option(help="What steers a published model: daclip_ViT-B-32.pt beside universal-ir.pth.")
+]
+BaseOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="For clip_tuned.pth: a file with the CLIP that its adapters stand on, such as daclip_ViT-B-32.pt."
+    ),
+]
+SdeOption = Annotated[
+    str,
+    typer.Option(
+        help="The equation that a published network was trained with, such as max_sigma=10,T=100,schedule=cosine. "
+        "Remembered beside its file."
+    ),
 ]
 StageOption = Annotated[str, typer.Option(help="Which restorer of a run. Default: the one that was finished last.")]
 RunOption = Annotated[str, typer.Option(help="The run's folder, with a folder for each stage.")]

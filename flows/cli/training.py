@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patina.flows.cli.options import CpuOption, ProtocolChoice, RunOption, SamplerChoice, SplitChoice, StagesOption
+from patina.flows.cli.evaluating import Asked, evaluates_model
+from patina.flows.cli.options import (
+    BaseOption,
+    CpuOption,
+    ProtocolChoice,
+    RunOption,
+    SamplerChoice,
+    SdeOption,
+    SplitChoice,
+    StagesOption,
+    SteeringOption,
+)
 from patina.flows.cli.output import console, escape, print_lines, print_table
 from patina.flows.cli.prefect_env import prepare_for_training, training_shown
 
@@ -54,6 +65,10 @@ def train(
     ] = -1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile networks by torch.compile.")] = False,
     pieces: Annotated[int, typer.Option(min=1, help="Parts of a process's batch, to save memory.")] = 1,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="wandb or mlflow: gets the metrics too, beside TensorBoard; repeatable. Default: none."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and why; train nothing.")
     ] = False,
@@ -74,7 +89,12 @@ def train(
     items = plan_stages(wanted, dataset, place)
     stale = [item for item in items if item.what != "done"]
     options = LaunchOptions(
-        processes=processes, workers=workers, cpu=cpu, compile=compile, gradient_accumulation=pieces
+        processes=processes,
+        workers=workers,
+        cpu=cpu,
+        compile=compile,
+        gradient_accumulation=pieces,
+        trackers=tuple(tracker or ()),
     )
     if dry_run:
         from patina.flows.training_artifacts import plan_rows
@@ -148,9 +168,17 @@ def stages(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder; or one model: a stage's folder, or a file as `restore` takes it.")
+    ],
     folder: Annotated[Path, typer.Argument(help="The dataset's folder.")],
     *,
+    steering: SteeringOption = None,
+    base: BaseOption = None,
+    sde: SdeOption = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Of one model: the results' folder. Default: MODEL-evaluation.")
+    ] = None,
     split: Annotated[SplitChoice, typer.Option(help="The split to restore.")] = SplitChoice.val,
     stage: StagesOption = None,
     entry: Annotated[
@@ -173,10 +201,21 @@ def evaluate(
     metric: Annotated[
         list[str] | None, typer.Option(help="A further metric, of pyiqa by name, such as niqe; repeatable.")
     ] = None,
+    lpips_weights: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="AlexNet's weights: alexnet-owt-7be5be79.pth.")
+    ] = None,
+    fid_weights: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Inception's: weights-inception-2015-12-05-6726825d.pth of torch-fidelity.",
+        ),
+    ] = None,
     cpu: CpuOption = False,
     again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
 ) -> None:
-    """Restore a split with every finished stage of a run and measure it, beside the papers' figures."""
+    """Restore a split by every finished stage of a run, or by one model, and measure it beside the papers' figures."""
     expect_torch()
     from patina.training.jobs.evaluation import PAGE, Options, candidates, summary_rows
 
@@ -195,8 +234,12 @@ def evaluate(
         lpips=lpips,
         fid=fid,
         metrics=tuple(metric or ()),
+        lpips_weights=str(lpips_weights or ""),
+        fid_weights=str(fid_weights or ""),
         cpu=cpu,
     )
+    if evaluates_model(run, folder, options, Asked(steering, base, sde, out, tuple(stage or ()))):
+        return
     found = candidates(run, folder, options, stage or ())
     stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
     if stale:
@@ -265,6 +308,7 @@ def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchO
             compile=options.compile,
             pieces=options.gradient_accumulation,
             patience=options.patience,
+            trackers=list(options.trackers),
         )
     return trained.skipped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
@@ -42,6 +43,10 @@ class Restorer:
         seed: int = 0,
         tile: int | None = None,
         overlap: int | None = None,
+        sde: str = "",
+        degradations: Sequence[str] = (),
+        passes: int = 1,
+        ensemble: bool = False,
     ) -> Restorer:
         """The restorer in a run's folder, a stage's folder of it, a model.safetensors, or a published .pth, .pt or
         .ckpt file.
@@ -53,13 +58,27 @@ class Restorer:
         seed     of a diffusion model's noise.
         tile     side of the tiles that photographs are restored in, px, which overlap by `overlap` px; 0: never in
                  tiles; None: as suits the model.
+        sde      the equation that a published diffusion model was trained with, such as "max_sigma=10,T=100"; it is
+                 remembered beside the file.
+        degradations  that photographs bear, such as ["rainy"], in place of what the CLIP sees.
+        passes   how often a photograph is restored at the most, each time from its likeliest degradation.
+        ensemble the mean over the eight turns and mirrors, for eight times the work.
 
         Raises CheckpointError, StageError and ModelInputError (ValueErrors) for what cannot be loaded or combined.
         """
         restorer = load_model(
-            Path(path), steering=None if steering is None else Path(steering), stage=stage, device=device
+            Path(path), steering=None if steering is None else Path(steering), stage=stage, sde=sde, device=device
         )
-        options = RestoreOptions(sampler=sampler, steps=steps, seed=seed, tile=tile, overlap=overlap)
+        options = RestoreOptions(
+            sampler=sampler,
+            steps=steps,
+            seed=seed,
+            tile=tile,
+            overlap=overlap,
+            degradations=tuple(degradations),
+            passes=passes,
+            ensemble=ensemble,
+        )
         return cls(PhotoRestorer(restorer, options))
 
     @overload

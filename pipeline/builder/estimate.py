@@ -112,7 +112,7 @@ def _seconds(step: Step, rates: Rates) -> float:
 def _cut(wanted: Wanted, source: Source, entry: str) -> tuple[float, int]:
     """Pixels and number of the samples of a source."""
     tiles = wanted.recipe.cut(source.info.width, source.info.height)
-    variants = 1 if source.is_pair else wanted.recipe.degradations[entry].variants
+    variants = 1 if source.is_pair else wanted.recipe.degradations[entry].variants_in(source.split)
     return variants * float(sum(tile[2] * tile[3] for tile in tiles)), variants * len(tiles)
 
 

@@ -155,7 +155,7 @@ class Wanted:
         synthesis = None if source.is_pair else self.recipe.degradations[degradation]
         shared = self._prefixes[degradation, source.is_pair]
         caption = self.captions[source.digest] or AssignedCaption("", "")
-        variants = range(synthesis.variants if synthesis else 1)
+        variants = range(synthesis.variants_in(source.split) if synthesis else 1)
         wordings = [caption.of(variant).wording for variant in (variants if caption.more else (0,))]
         told = f"\0{canonical_json(source.params)}" if source.params else ""
         told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)

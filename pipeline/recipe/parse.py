@@ -31,10 +31,12 @@ from patina.synth.graded import Graded
 ENTRY = re.compile(r"[a-z0-9]+([-+][a-z0-9]+)*")
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, blip: bool = True) -> Recipe:
     """Read a recipe from a TOML file, or by the name of one that comes with patina. Raises RecipeError.
 
     Relative paths in it start at the file's folder; for one that comes with patina, at the working folder.
+
+    blip  False: captions by a model are left out, see `without_blip`.
     """
     try:
         folder = path.resolve().parent
@@ -52,17 +54,28 @@ def load_recipe(path: Path) -> Recipe:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise RecipeError(f"{path}: not valid TOML: {one_line(str(error))}") from None
     try:
-        return parse_recipe(table, folder, path.stem)
+        return parse_recipe(table if blip else without_blip(table), folder, path.stem)
     except RecipeError as error:
         raise RecipeError(f"{path}: {one_line(str(error))}") from None
 
 
-def find_recipe(path: Path) -> Recipe:
+def find_recipe(path: Path, *, blip: bool = True) -> Recipe:
     """The recipe of that file or name. Raises RecipeError, for a name that is none with the nearest one."""
     own = shipped.shipped()
     if not path.exists() and str(path) not in own and len(path.parts) == 1 and not path.suffix:
         raise RecipeError(f"{path}: there is no such file, and no recipe of this name; {nearest(str(path), own)}")
-    return load_recipe(path)
+    return load_recipe(path, blip=blip)
+
+
+def without_blip(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's table with captions that lie beside the photographs, or a sentence of a template where there are none,
+    in place of a model's. Its filters stay. Raises RecipeError for a recipe that captions by no model."""
+    captions = table.get("captions")
+    if not isinstance(captions, Mapping) or captions.get("kind") != "blip":
+        found = captions.get("kind", "template") if isinstance(captions, Mapping) else "template"
+        raise RecipeError(f"--no-blip: expected [captions] kind = 'blip', found {found!r}; leave the option out")
+    kept = {key: value for key, value in captions.items() if key in ("filter", "similarity")}
+    return {**table, "captions": {"kind": "sidecar", "fallback": "template", **kept}}
 
 
 def parse_recipe(table: Mapping[str, Any], folder: Path, name: str = "recipe") -> Recipe:
@@ -184,6 +197,10 @@ def _captions(raw: Any, folder: Path) -> tuple[tuple[Captioner, Captioner | None
     )
 
 
+COUNTS = ("variants", "held_out_variants")
+"""Keys of a degradation's table that say how often it is applied to a tile: of the split `train`, and of the others."""
+
+
 def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict[str, Any]]:
     """One [degradations.ENTRY] table: a degradation of the catalogue, or a composite of several; and the table with its
     defaults filled in. Raises RecipeError."""
@@ -192,16 +209,18 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
     if not ENTRY.fullmatch(entry):
         raise RecipeError(f"{what}: expected lower-case letters, digits, - and + in its name, as it names shards")
     variants = expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
+    held_out = expect_int(f"degradations.{entry}.held_out_variants", settings.pop("held_out_variants", 1), 1, 1000)
+    counts = {"variants": variants} | ({"held_out_variants": held_out} if held_out > 1 else {})
     if "parts" in settings or JOINT in entry:
         named = expect_type(
             f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
         )
-        composite, resolved = _composite(what, named, settings, folder, ("parts", "variants"))
+        composite, resolved = _composite(what, named, settings, folder, ("parts", *COUNTS))
         degradations = tuple(composite.parts)
-        return Synthesis(composite, variants, composite.name, degradations), {**resolved, "variants": variants}
+        return Synthesis(composite, variants, composite.name, degradations, held_out), {**resolved, **counts}
     name = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
-    degradation, resolved = _degradation(what, name, settings, folder, ("variants", "use", "parts"))
-    return Synthesis(degradation, variants, name, (name,)), {"use": name, **resolved, "variants": variants}
+    degradation, resolved = _degradation(what, name, settings, folder, (*COUNTS, "use", "parts"))
+    return Synthesis(degradation, variants, name, (name,), held_out), {"use": name, **resolved, **counts}
 
 
 def parse_degradation(name: str, settings: Mapping[str, Any], folder: Path) -> Degradation:

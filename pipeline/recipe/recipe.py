@@ -145,14 +145,22 @@ class Storage:
 class Synthesis:
     """One degradation of the recipe and how many times it is applied to each tile, drawn anew each time.
 
-    label         what its samples are called: the degradation's name; for a composite its parts' names joined by `+`.
-    degradations  the set of names that apply.
+    variants           in the split `train`. held_out_variants: in `val` and `test`, where the same photograph again,
+                       with another draw, would count twice in a mean.
+    label              what its samples are called: the degradation's name; for a composite its parts' names joined by
+                       `+`.
+    degradations       the set of names that apply.
     """
 
     degradation: Degradation
     variants: int
     label: str
     degradations: tuple[str, ...]
+    held_out_variants: int = 1
+
+    def variants_in(self, split: str) -> int:
+        """How many times it is applied to each tile of a photograph of this split."""
+        return self.variants if split == "train" else self.held_out_variants
 
     def identity(self) -> dict[str, Any]:
         """All about it that decides a sample's bytes, as JSON gives it back: a list where a tuple was."""

@@ -10,6 +10,7 @@ import numpy as np
 from patina.pipeline.builder.build import build
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
+from patina.training.checkpoints.files import steering_file
 from patina.training.loop.job import Job, Result
 from patina.training.loop.loop import train
 from patina.training.stages.plan import parse_file_table
@@ -107,8 +108,8 @@ def stage(name: str, **changes: Any) -> Stage:
 
 
 def trained(stage: Stage, dataset: Path, run: Path, **options: Any) -> Result:
-    """Train a stage in this process, on what it starts from in the same run."""
-    start = str(run / stage.after / "model.safetensors") if stage.after else ""
+    """Train a stage in this process, on what steers it in the same run, or in a file."""
+    start = str(steering_file(stage, run) or "")
     how = {"workers": 0, "cpu": True, "tensorboard": False} | options
     return train(Job(stage.table(), str(dataset), str(run), start, **how))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from patina.pipeline.files import lock_holder, write_atomically
 from patina.training.errors import CheckpointError
+from patina.training.stages.stage import Stage
 
 MODEL, BEST, DONE, METRICS, STAGE, SAMPLES = (
     "model.safetensors",
@@ -86,6 +87,37 @@ def trained_by(folder: Path) -> str:
 
 HEARTBEAT = "heartbeat"
 """A file of the stage's folder that the loop touches as it goes on."""
+
+
+def steering_file(stage: Stage, run: Path) -> Path | None:
+    """The file of what steers a stage of a run, whether it is there or not; None for a stage that nothing steers."""
+    if not stage.after:
+        return None
+    return Path(stage.after) if stage.is_steered_by_file else run / stage.after / MODEL
+
+
+def weights_digest(path: Path) -> str:
+    """What names a file of weights: of a patina checkpoint its tensors' digest, of any other the SHA-256 of its bytes.
+
+    Raises CheckpointError for a file that is missing or torn.
+    """
+    if path.suffix == ".safetensors":
+        return str(read_header(path).get("digest", ""))
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; expected a file of weights") from None
+
+
+def digests_of(stage: Stage, run: Path) -> tuple[str, str]:
+    """The digests of what steers a stage and of the weights that it begins with; empty for what is not there yet.
+
+    Raises CheckpointError for files outside of the run that are missing or torn.
+    """
+    steering = steering_file(stage, run)
+    steers = weights_digest(steering) if steering and (stage.is_steered_by_file or steering.exists()) else ""
+    return steers, weights_digest(Path(stage.start)) if stage.start else ""
 
 
 def model_digest(folder: Path) -> str:

@@ -63,12 +63,12 @@ class StageFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def open(self, stage: Stage, dataset: str, start: str) -> None:
+    def open(self, stage: Stage, dataset: str, start: str, weights: str = "") -> None:
         """Make the folder ready for a training of this fingerprint, or for going on with it.
 
         What another fingerprint left is moved aside, to `STAGE.before`, in place of what lay there.
         """
-        fingerprint = stage.fingerprint(dataset, start)
+        fingerprint = stage.fingerprint(dataset, start, weights)
         held = self._fingerprint(STAGE)
         if held is not None and held != fingerprint:
             aside = self.path.with_name(f"{self.path.name}.before")
@@ -77,6 +77,7 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if held != fingerprint:
             table = {"fingerprint": fingerprint, "stage": stage.table(), "dataset": dataset, "start": start}
+            table |= {"weights": weights} if weights else {}
             self._write(STAGE, table)
 
     def finished(self, fingerprint: str) -> bool:

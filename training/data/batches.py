@@ -15,18 +15,19 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 
 from patina.pipeline.machine import keep_freed_memory
-from patina.training.data.cutting import turned
+from patina.training.data.cutting import cut_alike, turned
 from patina.training.data.index import Index
 from patina.training.data.order import Balanced, Order, Rows, Scenes, of_image, shares_of
-from patina.training.data.reading import LQ, PAIR, read_image, read_square
+from patina.training.data.reading import GT, LQ, PAIR, read_image, read_square
 from patina.training.data.turns import Place, own_turns
 from patina.training.data.views import clip_views, tensor_views, training_view
 from patina.training.errors import StageError
-from patina.training.images import Pixels
+from patina.training.images import Pixels, middle
 from patina.training.stages.stage import Data
 
 
@@ -43,7 +44,8 @@ def order_of(index: Index, data: Data, seed: int) -> Order:
 class Batch:
     """B samples. lq, gt: B x 3 x S x S uint8 RGB. view: B x 3 x V x V float32, what CLIP sees, or None.
 
-    entries  B int64, of the index's names. captions: of the clean photographs. numbers: of the images, for their noise.
+    entries  B int64, of the index's names; their number stands for clean photographs (`Data.clean_share`).
+    captions of the clean photographs. numbers: of the images, for their noise.
     """
 
     lq: Tensor
@@ -165,23 +167,28 @@ def make_batch(
     first, rows = numbered
     view: Tensor | None
     rngs = [of_image(seed, first + i) for i in range(len(rows))]
+    clean = [bool(data.clean_share) and rng.random() < data.clean_share for rng in rngs]
     if data.view == "photo":  # a CLIP looks at it, and nothing else does
-        images, whole = False, [read_image(index, int(row), LQ) for row in rows]
+        images = False
+        whole = [read_image(index, int(row), GT if one else LQ) for row, one in zip(rows, clean, strict=True)]
         patches = [(lq, lq) for lq in whole]
         view = torch.stack(
             [training_view(lq, rng, view_side, data.square_probability) for lq, rng in zip(whole, rngs, strict=True)]
         )
     else:
-        roles = PAIR if images else (LQ,)
-        patches = [_patches(index, data, rng, int(row), roles) for row, rng in zip(rows, rngs, strict=True)]
+        wanted = [(GT,) if one else PAIR if images else (LQ,) for one in clean]
+        patches = [
+            _patches(index, data, rng, int(row), roles) for row, rng, roles in zip(rows, rngs, wanted, strict=True)
+        ]
         view = views_of([lq for lq, _ in patches], data.view, view_side)
     if not images:
         patches = [(lq[:1, :1], gt[:1, :1]) for lq, gt in patches]
+    entries = np.where(clean, len(index.names), index.entry[rows].astype(np.int64))
     return Batch(
         _stacked([lq for lq, _ in patches]),
         _stacked([gt for _, gt in patches]),
         view,
-        torch.from_numpy(index.entry[rows].astype(np.int64)),
+        torch.from_numpy(entries),
         tuple(index.captions[rows]),
         tuple(map(str, index.keys[rows])),
         tuple(range(first, first + len(rows))),
@@ -191,9 +198,30 @@ def make_batch(
 def _patches(
     index: Index, data: Data, rng: np.random.Generator, row: int, roles: Sequence[str]
 ) -> tuple[Pixels, Pixels]:
-    """LQ and GT of an example; LQ twice where no GT is wanted."""
-    found = read_square(index, row, data.crop, rng, roles)
+    """LQ and GT of an example; the same image twice where one role is wanted: LQ alone, or GT in LQ's place."""
+    if data.resize:
+        found = [resized(image, data.resize) for image in read_square(index, row, 0, None, roles)]
+        found = cut_alike(found, data.crop, rng) if data.crop else found
+    else:
+        found = read_square(index, row, data.crop, rng, roles)
     return turned(found[0], found[-1], data.augment, rng)
+
+
+def resized(image: Pixels, side: int) -> Pixels:
+    """The image with its shorter side at so many px, by PIL's bilinear filter with antialiasing; 0: as it is.
+
+    Its middle is cut to multiples of 16 px first, as VLU-Net's code does, where that leaves anything.
+    """
+    if not side:
+        return image
+    photo = PIL.Image.fromarray(np.ascontiguousarray(middle(image, SIXTEEN)))
+    shorter = min(photo.size)
+    size = side * photo.width // shorter, side * photo.height // shorter
+    return np.asarray(photo.resize(size, PIL.Image.Resampling.BILINEAR))
+
+
+SIXTEEN = 16
+"""What VLU-Net's code cuts sides to multiples of, px."""
 
 
 def views_of(patches: Sequence[Pixels], view: str, side: int) -> Tensor | None:

@@ -40,6 +40,7 @@ from patina.training.evaluation.measures import (
 from patina.training.evaluation.metrics import PERFECT, PROTOCOLS, expect_side, fid_caution
 from patina.training.evaluation.pictures import save_strips
 from patina.training.evaluation.results import Classification, Evaluation, NamedRow, Row
+from patina.training.restore.clips import load_published_clip
 from patina.training.restore.load import load_conditioner, load_restorer, origin_of
 from patina.training.restore.restorer import Progress, Restorer
 from patina.training.restore.tiles import Tiling
@@ -162,9 +163,9 @@ def classify(
     DamagedShardError in words.
     """
     _check("daclip", "", per_entry, 0, 0)
-    looker = model if isinstance(model, Restorer) else _looker(model, device)
-    if looker.conditioner is None:
-        raise StageError(f"{looker.stage.name} has no CLIP that names degradations; choose a controller or adapter")
+    clip = model if isinstance(model, Restorer) else looker(model, device)
+    if clip.conditioner is None:
+        raise StageError(f"{clip.stage.name} has no CLIP that names degradations; choose a controller or adapter")
     index = uncached(read_index(dataset, split, entries))
     digest = dataset_digest(index.folder)
     taken = rows_by_entry(index, per_entry)
@@ -173,7 +174,7 @@ def classify(
         names: Counter[str] = Counter()
         for row in chosen:
             with named(index, int(row)):
-                seen = looker.look(read_image(index, int(row), LQ)).degradations
+                seen = clip.look(read_image(index, int(row), LQ)).degradations
             degradations |= set(seen)
             names[next(iter(seen), "")] += 1
             done += 1
@@ -186,7 +187,7 @@ def classify(
     )
     known = [row.accuracy for row in rows if row.accuracy is not None]
     mean = NamedRow(MEAN, "", total, float(np.mean(known)) if known else None)
-    return Classification(looker.stage.name, digest, split, tuple(sorted(degradations)), tuple(rows), mean, note)
+    return Classification(clip.stage.name, digest, split, tuple(sorted(degradations)), tuple(rows), mean, note)
 
 
 def _check(protocol: str, sampler: str, per_entry: int, steps: int, side: int) -> None:
@@ -199,8 +200,23 @@ def _check(protocol: str, sampler: str, per_entry: int, steps: int, side: int) -
     expect_side(protocol, side)
 
 
-def _looker(path: Path, device: torch.device | str) -> Restorer:
-    """What looks and does not restore: the CLIP of a stage's model file."""
+def looker(path: Path, device: torch.device | str, *, base: Path | None = None) -> Restorer:
+    """What looks and does not restore: the CLIP of a stage's model file, or of a published one.
+
+    base  of `clip_tuned.pth`, see `load_published_clip`. Raises CheckpointError, StageError.
+    """
+    if path.suffix != ".safetensors":
+        clip = load_published_clip(path, base=base)
+        conditioner, degradations, texts = clip.conditioner, clip.degradations, clip.texts
+        return Restorer(
+            nn.Identity(),
+            conditioner,
+            conditioner.stage,
+            degradations=degradations,
+            texts=texts,
+            device=device,
+            notes=clip.notes,
+        )
     stage = origin_of(path)[0].stage
     if not stage.names_degradations:
         raise StageError(

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from patina.pipeline.report.table import Cell, Column, Head, Table
-from patina.training.evaluation import paper_tables as published
+from patina.training.evaluation.paper_rows import SAME_AS
+from patina.training.evaluation.paper_rows import Metric as PaperMetric
+from patina.training.evaluation.paper_rows import Row as PaperRow
+from patina.training.evaluation.paper_rows import Table as PaperTable
 from patina.training.numbers import Row, as_number, compact, decibels, percent, signed, thousandths
 
 MEAN = "mean"
@@ -36,7 +39,7 @@ class Measure:
 
     title: str
     columns: Mapping[str, tuple[str, Callable[[float], str]]]
-    papers: published.Metric | None = None
+    papers: PaperMetric | None = None
 
 
 def _whole(value: float) -> str:
@@ -47,7 +50,7 @@ def _plain_signed(value: float) -> str:
     return f"{value:+.2f}"
 
 
-MEASURES_BY_METRIC: Mapping[published.Metric, Measure] = {
+MEASURES_BY_METRIC: Mapping[PaperMetric, Measure] = {
     "psnr": Measure(
         "PSNR, dB",
         {
@@ -118,19 +121,16 @@ def others_measure(name: str) -> Measure:
     return Measure(head, {f"input_{name}": ("degraded", thousandths), name: ("restored", thousandths)})
 
 
-def complete_table(
-    measure: Measure, results: Results, papers: published.Table | None, more: Sequence[Column] = ()
-) -> Table:
+def complete_table(measure: Measure, results: Results, papers: PaperTable | None, more: Sequence[Column] = ()) -> Table:
     """A measure with all of its columns and all of a paper's methods, and `more` columns at the end."""
     columns = [_column("count", "images", _whole, results)]
     columns += [_column(key, head, write, results) for key, (head, write) in measure.columns.items()]
     columns += paper_columns(papers, results) if papers else [_dashes("paper", results)]
-    source = (f"Papers' figures: {papers.source}.",) if papers else ()
-    return _table(measure.title, results, [*columns, *more], source)
+    return _table(measure.title, results, [*columns, *more], papers.notes if papers else ())
 
 
 def table_without_gaps(
-    measure: Measure, results: Results, papers: published.Table | None, more: Sequence[Column] = ()
+    measure: Measure, results: Results, papers: PaperTable | None, more: Sequence[Column] = ()
 ) -> Table | None:
     """A measure with the columns that have a value, the paper's methods that have one, and `more` columns before
     these; None where nothing was measured."""
@@ -146,21 +146,22 @@ def table_without_gaps(
     return _table(measure.title, results, [*count, *columns, *more, *theirs])
 
 
-def paper_columns(table: published.Table | None, results: Results) -> list[Column]:
+def paper_columns(table: PaperTable | None, results: Results) -> list[Column]:
     """A paper's methods. Their mean stands only beside a mean over the same entries."""
     if table is None:
         return []
-    same = {name for name, _ in results if name != MEAN} == set(table.entries)
+    same = {SAME_AS.get(name, name) for name, _ in results if name != MEAN} == set(table.entries)
+    same = same or {name for name, _ in results if name != MEAN} == set(table.entries)
 
-    def figure(paper: published.Row, name: str) -> float | None:
-        return (paper.mean if same else None) if name == MEAN else paper.of(name)
+    def text(paper: PaperRow, name: str) -> str:
+        if name == MEAN:
+            return table.mean_text(paper) if same else NOTHING
+        return paper.text(paper.of(name))
 
+    shown = [paper for paper in table.rows if paper.mean is not None or any(paper.of(name) for name, _ in results)]
     return [
-        Column(
-            Head(f"{paper.method}, paper", "paper"),
-            tuple(Cell(paper.text(figure(paper, name)), "paper") for name, _ in results),
-        )
-        for paper in table.rows
+        Column(Head(f"{paper.method}, paper", "paper"), tuple(Cell(text(paper, name), "paper") for name, _ in results))
+        for paper in shown
     ]
 
 

@@ -36,8 +36,8 @@ from patina.training.evaluation.metrics import (
 )
 from patina.training.evaluation.named_metrics import NamedMetric, expect_distinct
 from patina.training.evaluation.results import NamedRow, Row
-from patina.training.images import Pixels, centre, to_bytes
-from patina.training.models.clip_adapter import PROMPTS
+from patina.training.images import Pixels, centre, grey, middle, to_bytes
+from patina.training.models.clip_adapter import ENTRY_OF_PROMPT
 from patina.training.models.daclip import DEGRADATIONS
 from patina.training.restore.restorer import Restorer
 from patina.training.restore.tiles import Tiling
@@ -49,10 +49,6 @@ Features: TypeAlias = Sequence[NDArray[np.float64]]
 
 Weights: TypeAlias = bool | Path
 """Of a metric's network: True by name, a file, or False: the metric is not asked for."""
-
-_ENTRY_OF_PROMPT = dict(
-    zip(PROMPTS, ("noisy-15", "noisy-25", "noisy-50", "hazy", "rainy", "motion-blurry", "low-light"), strict=True)
-)
 
 
 def image_seed(seed: int, key: str) -> int:
@@ -66,7 +62,7 @@ def right_names(entry: str, degradation: str, known: Collection[str]) -> set[str
     The entry's own; else its degradation's; else those of its degrees, as any of `noisy-15`, … for `noisy`. Published
     prompts count as the entries they stand for.
     """
-    stands_for = {name: _ENTRY_OF_PROMPT.get(name, name) for name in known}
+    stands_for = {name: ENTRY_OF_PROMPT.get(name, name) for name in known}
     for wanted in (entry, degradation):
         if found := {name for name, meant in stands_for.items() if meant == wanted}:
             return found
@@ -236,11 +232,18 @@ def restore_row(
 ) -> tuple[_Image, Pixels] | None:
     """One image, measured, and its strip; None for one that is left out, as it is too small.
 
+    Of a network for grey images all is measured in grey levels. A protocol that cuts images to multiples cuts them
+    before they are looked at and restored, as VLU-Net's code does.
+
     Raises NotFiniteError where no picture comes out: a mean over the others would praise a network for what it lost.
     """
     key = str(index.keys[row])
     whole, gt = read_pair(index, row)
-    lq, gt = centre(whole, settings.side), centre(gt, settings.side)
+    multiple = PROTOCOLS[measures.protocol].multiple
+    whole, gt = middle(whole, multiple), middle(gt, multiple)
+    lq, gt = (middle(centre(image, settings.side), multiple) for image in (whole, gt))
+    if restorer.is_grey:
+        lq, gt = grey(lq), grey(gt)
     if not measures.fits(gt, index.label(row)):
         return None
     began = time.perf_counter()

@@ -25,7 +25,7 @@ from patina.children import python
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.files import temporary_folder
 from patina.pipeline.versions.lease import pinned
-from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, write_text
+from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, weights_digest, write_text
 from patina.training.data.dataset import dataset_digest
 from patina.training.errors import EXIT_REFUSED, StageError, TrainingError
 from patina.training.jobs.process import ERROR_PREFIX, OnMessage, run_process
@@ -57,6 +57,8 @@ class Options:
     tile, overlap   px; 0: whole images.
     side       of the centre that is restored, px; 0: whole images.
     lpips, fid whether these are asked for. metrics: further ones, of pyiqa by name.
+    lpips, fid whether these are asked for. lpips_weights, fid_weights: files of their networks' weights, as the
+               libraries download them; empty: by name, from the libraries' caches or servers.
     """
 
     split: SplitName = "val"
@@ -72,6 +74,8 @@ class Options:
     lpips: bool = True
     fid: bool = True
     metrics: tuple[str, ...] = ()
+    lpips_weights: str = ""
+    fid_weights: str = ""
     cpu: bool = False
 
     def deciding(self, stage: Stage) -> dict[str, Any]:
@@ -80,11 +84,19 @@ class Options:
         table["entries"] = list(self.entries or stage.data.entries)
         if not table["metrics"]:
             del table["metrics"]  # so that evaluations of before there were any stay current
+        for name in ("lpips_weights", "fid_weights"):  # by what they hold; evaluations of before have none
+            if file := table.pop(name):
+                table[name] = weights_digest(Path(file))
         if stage.names_degradations:
             return {k: table[k] for k in ("split", "entries", "per_entry")}
         if stage.objective != "sde":
             del table["sampler"], table["steps"], table["seed"]
         return table
+
+    def weights_of(self, metric: Literal["lpips", "fid"]) -> bool | Path:
+        """What `evaluate` takes for a metric: its weights' file, whether it is asked for by name, or not at all."""
+        asked, file = (self.lpips, self.lpips_weights) if metric == "lpips" else (self.fid, self.fid_weights)
+        return Path(file) if asked and file else asked
 
 
 @dataclass(frozen=True)
@@ -299,9 +311,9 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 tiling=Tiling(options.tile, options.overlap),
                 side=options.side,
                 seed=options.seed,
-                lpips=options.lpips,
-                fid=options.fid,
                 metrics=options.metrics,
+                lpips=options.weights_of("lpips"),
+                fid=options.weights_of("fid"),
                 device=device,
                 pictures=fresh,
                 progress=meter,

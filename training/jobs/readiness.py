@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patina.pipeline.versions.version import home_of
-from patina.training.checkpoints.files import MODEL
+from patina.training.checkpoints.files import steering_file
 from patina.training.errors import StageError
 from patina.training.jobs.stage import LaunchOptions, gpus, processes_of
 from patina.training.runs.plan import StagePlan
@@ -29,6 +29,9 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, run: Path, optio
         raise StageError(f"{run} is the dataset; give the run a folder of its own")
     import torch
 
+    from patina.training.loop.trackers import expect_trackers
+
+    expect_trackers(options.trackers)
     from patina.training.loop.readiness import Resources, expect_ready, smaller_than_crop
 
     world, found = processes_of(options), 0 if options.cpu else torch.cuda.device_count()
@@ -41,7 +44,7 @@ def expect_trainable(items: Sequence[StagePlan], dataset: Path, run: Path, optio
     stages, notes = {item.stage.name: item for item in items}, list[str]()
     for item in waiting:
         stage, before = item.stage, stages.get(item.stage.after)
-        start = run / stage.after / MODEL if before and before.what == "done" else None
+        start = steering_file(stage, run) if stage.is_steered_by_file or (before and before.what == "done") else None
         index = expect_ready(stage, dataset, run / stage.name, resources, start, before.stage if before else None)
         notes.append(smaller_than_crop(stage, index))
     return list(filter(None, notes))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from patina.children import python
 from patina.pipeline.machine import usable_cores
-from patina.training.checkpoints.files import HEARTBEAT, MODEL, write_text
+from patina.training.checkpoints.files import HEARTBEAT, MODEL, steering_file, write_text
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import EXIT_STOPPED, StageCrashedError
 from patina.training.jobs.process import Ended, OnMessage, run_process
@@ -25,6 +25,7 @@ class LaunchOptions:
     workers    processes that read ahead, for each of these; -1: as many as suit.
     threads    of each process on a CPU; 0: the cores over the processes.
     gradient_accumulation  into how many parts a process's batch is split, to save memory.
+    trackers   that get the metrics beside TensorBoard, see `patina.training.loop.trackers`.
     patience   seconds without a heartbeat after which a stage's process is taken for hung and ended.
     """
 
@@ -35,6 +36,7 @@ class LaunchOptions:
     compile: bool = False
     gradient_accumulation: int = 1
     patience: float = 1800.0
+    trackers: tuple[str, ...] = ()
 
 
 def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> dict[str, object]:
@@ -43,11 +45,12 @@ def job_of(stage: Stage, dataset: Path, run: Path, options: LaunchOptions) -> di
         "stage": stage.table(),
         "dataset": str(dataset),
         "run": str(run),
-        "start": str(run / stage.after / MODEL) if stage.after else "",
+        "start": str(steering_file(stage, run) or ""),
         "workers": options.workers,
         "cpu": options.cpu,
         "compile": options.compile,
         "pieces": options.gradient_accumulation,
+        **({"trackers": list(options.trackers)} if options.trackers else {}),
     }
 
 

@@ -21,6 +21,7 @@ class Job:
     cpu      whether to leave GPUs alone. compile: by torch.compile.
     gradient_accumulation  into how many parts a process's batch is split, to save memory; stored as `pieces`.
     tensorboard  whether to write the metrics for it too, below RUN/STAGE/tensorboard.
+    trackers  of accelerate, that get the metrics beside: `wandb`, `mlflow`. None unless asked for.
     stop_at  images after which to stop with a state, 0: at the end. For trials and tests.
     """
 
@@ -34,10 +35,14 @@ class Job:
     gradient_accumulation: int = 1
     stop_at: int = 0
     tensorboard: bool = True
+    trackers: tuple[str, ...] = ()
 
     def save(self, path: Path) -> Path:
         """Write it as JSON."""
-        text = json.dumps({_STORED_NAMES.get(key, key): value for key, value in asdict(self).items()}, indent=1)
+        table = {_STORED_NAMES.get(key, key): value for key, value in asdict(self).items()}
+        if not self.trackers:
+            del table["trackers"]  # jobs of before trackers have none
+        text = json.dumps(table, indent=1)
         checkpoint.write_in_one_step(path, lambda temporary: temporary.write_text(text, "utf-8"))
         return path
 

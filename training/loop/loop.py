@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from patina.pipeline.errors import PipelineError
 from patina.pipeline.machine import is_out_of_memory, usable_cores
 from patina.pipeline.versions.version import home_of, version_of
 from patina.training.checkpoints import model as checkpoint
-from patina.training.checkpoints.files import BEST, MODEL, SAMPLES
+from patina.training.checkpoints.files import BEST, MODEL, SAMPLES, weights_digest
 from patina.training.checkpoints.resume import StageFolder, State, load_optimiser, optimiser_tensors
 from patina.training.data.batches import Batch, Plan, load
 from patina.training.data.dataset import dataset_manifest, open_dataset
@@ -47,14 +47,17 @@ from patina.training.evaluation.measures import left_out_note
 from patina.training.interrupt import Stop
 from patina.training.loop.ema import MovingAverage
 from patina.training.loop.job import Job, Result
+from patina.training.loop.lion import Lion
 from patina.training.loop.meter import Meter, log
 from patina.training.loop.readiness import Resources, expect_ready
+from patina.training.loop.trackers import tracked_settings
 from patina.training.loop.validate import Validated, validate
 from patina.training.models.layers import told_not_finite
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.make import make_learner
-from patina.training.restore.load import load_conditioner, origin_of
+from patina.training.objectives.texts import class_names
+from patina.training.restore.load import load_conditioner, steering_of
 from patina.training.stages.plan import parse_table
 from patina.training.stages.stage import STEERED_BY, Stage
 
@@ -72,16 +75,28 @@ def _train(job: Job) -> Result:
     stage = parse_table(job.stage, str(job.stage["name"]))
     dataset, start = Path(job.dataset), Path(job.start) if job.start else None
     folder = StageFolder(Path(job.run) / stage.name)
-    digests = (dataset_manifest(dataset).digest, checkpoint.load(start).digest if start else "")
+    digests = Digests(
+        dataset_manifest(dataset).digest,
+        weights_digest(start) if start else "",
+        weights_digest(Path(stage.start)) if stage.start else "",
+    )
     resources = Resources(
         int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.is_available() and not job.cpu, job.gradient_accumulation
     )
-    steering = origin_of(start)[0].stage if start else None
+    steering = steering_of(start) if start else None
     index = expect_ready(stage, dataset, folder.path, resources, start, steering)
     if folder.finished(stage.fingerprint(*digests)):
         return Result(stage.max_images, True, 0.0, folder.path / MODEL, notes=["nothing to do: the stage is finished"])
     with Stop().listening() as stop:
         return _Loop(job, stage, index, folder, digests, start).run(stop)
+
+
+class Digests(NamedTuple):
+    """What a training stands on: dataset, the model that steers it, the weights that it begins with; or empty."""
+
+    dataset: str
+    steering: str = ""
+    weights: str = ""
 
 
 class _Loop:
@@ -93,15 +108,15 @@ class _Loop:
         stage: Stage,
         index: Index,
         folder: StageFolder,
-        digests: tuple[str, str],
+        digests: Digests,
         start: Path | None,
     ) -> None:
         from accelerate import Accelerator
 
         self.job, self.stage, self.index, self.folder = job, stage, index, folder
-        self.dataset_digest, self.start_digest = digests
+        self.digests = digests
         precision = "no" if stage.precision == "fp32" else stage.precision
-        self.accelerator: Any = Accelerator(mixed_precision=precision, cpu=job.cpu)
+        self.accelerator: Any = Accelerator(mixed_precision=precision, cpu=job.cpu, log_with=list(job.trackers) or None)
         self.device, self.world = self.accelerator.device, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
         self.gradient_accumulation = job.gradient_accumulation
@@ -139,9 +154,12 @@ class _Loop:
     def _run(self, stop: Stop) -> Result:
         began = time.monotonic()
         if self.main:
-            self.folder.open(self.stage, self.dataset_digest, self.start_digest)
+            self.folder.open(self.stage, *self.digests)
         self.accelerator.wait_for_everyone()
         self._resume()
+        if self.job.trackers:
+            name = Path(self.job.run).resolve().name
+            self.accelerator.init_trackers(f"patina-{name}", config=tracked_settings(self.stage))
         if self.main:
             self.folder.cut_metrics(self.seen)
             self.folder.beat()
@@ -179,7 +197,7 @@ class _Loop:
         self.learner.net.train()
         while self.seen < plan.end:
             seen = self.seen
-            lr = self.stage.optimiser.lr_at(seen, self.stage.max_images)
+            lr = self.stage.optimiser.lr_at(seen, self.stage.max_images, data.batch)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             losses: dict[str, Tensor] = {}
@@ -257,9 +275,14 @@ class _Loop:
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self.job.trackers:
+            self.accelerator.end_training()
 
     def _log(self, row: Mapping[str, float]) -> None:
         self.folder.log(row)
+        if self.job.trackers:
+            values = {f"{self.stage.name}/{name}": value for name, value in row.items() if name != "seen"}
+            self.accelerator.log(values, step=int(row["seen"]))
         if not self.job.tensorboard:
             return
         if self._writer is None:
@@ -348,7 +371,7 @@ class _Loop:
                 self.folder.path / name,
                 network=self.stage.network,
                 notes=self._lineage(),
-                only="trainable" if self.stage.pretrained else "all",
+                only="trainable" if self.stage.pretrained and not self.stage.start else "all",
                 base_name=self.stage.pretrained,
             )
         finally:
@@ -362,14 +385,15 @@ class _Loop:
         texts = learner.degradation_texts if isinstance(learner, Contrastive | Prompts) else []
         return {
             "stage": json.dumps(self.stage.table(), sort_keys=True),
-            "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
-            "dataset": self.dataset_digest,
+            "fingerprint": self.stage.fingerprint(*self.digests),
+            "dataset": self.digests.dataset,
             "dataset_folder": home_of(Path(self.job.dataset)).resolve().name,
             "dataset_version": version.name if (version := version_of(Path(self.job.dataset))) else "",
-            "start": self.start_digest,
+            "start": self.digests.steering,
+            **({"weights": f"{Path(self.stage.start).name}, {weights}"} if (weights := self.digests.weights) else {}),
             "seen": str(self.seen),
             "seed": str(self.stage.seed),
-            "words": json.dumps(list(self.index.names)),
+            "words": json.dumps(list(class_names(self.stage, self.index) if texts else self.index.names)),
             "texts": json.dumps(list(texts)),
             "patina": installed("patina-ir"),
             "torch": torch.__version__,
@@ -381,7 +405,7 @@ class _Loop:
             self._model(BEST)
         self.folder.finish(
             {
-                "fingerprint": self.stage.fingerprint(self.dataset_digest, self.start_digest),
+                "fingerprint": self.stage.fingerprint(*self.digests),
                 "model": digest,
                 "seen": self.seen,
                 "seconds": round(seconds, 1),
@@ -422,6 +446,8 @@ class _Loop:
 
 def _optimiser(stage: Stage, learner: Learner) -> torch.optim.Optimizer:
     o = stage.optimiser
+    if o.name == "lion":
+        return Lion(learner.groups(o.weight_decay), lr=o.lr, betas=o.betas, weight_decay=o.weight_decay)
     kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
     return kind(learner.groups(o.weight_decay), lr=o.lr, betas=o.betas, eps=o.eps)
 

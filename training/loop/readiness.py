@@ -39,8 +39,10 @@ from patina.training.errors import StageError, TrainingError
 from patina.training.models import CATALOGUE, daclip
 from patina.training.objectives.base import settings_of
 from patina.training.objectives.texts import class_texts
+from patina.training.restore.load import Width, steering_of
 from patina.training.restore.restorer import calls_of
-from patina.training.stages.stage import Stage
+from patina.training.restore.start import load_start
+from patina.training.stages.stage import STEERED_BY, Stage
 
 OWN = frozenset((BEST, DONE, HEARTBEAT, METRICS, MODEL, SAMPLES, STAGE, "job.json", "tensorboard"))
 """Of the files in a stage's folder those by which it is known."""
@@ -56,20 +58,19 @@ class Resources:
     gradient_accumulation: int = 1
 
 
-@dataclass(frozen=True)
-class Width:
-    """Stands for what will steer a restorer: how many numbers an embedding of it has."""
-
-    width: int
-
-
 def expect_ready(
-    stage: Stage, dataset: Path, folder: Path, resources: Resources, start: Path | None, steering: Stage | None = None
+    stage: Stage,
+    dataset: Path,
+    folder: Path,
+    resources: Resources,
+    start: Path | None,
+    steering: Stage | Width | None = None,
 ) -> Index:
     """The samples that a stage is trained on. Nothing is written, and no weights are made.
 
-    folder    of the stage, in its run. start: the model that steers it, None where it is trained first; then `steering`
-              is its stage.
+    folder    of the stage, in its run.
+    start     the model that steers it, None where it is trained first; steering: the stage of that, or how many numbers
+              an embedding of it has.
     Raises StageError for what the dataset, the folder, this machine or the settings do not allow, with the stage's
     name; CheckpointError for a start that is damaged.
     """
@@ -79,8 +80,10 @@ def expect_ready(
         if stage.precision == "fp16" and not resources.on_gpu and not torch.backends.mps.is_available():
             raise StageError("precision = 'fp16' wants a GPU; write fp32 or bf16")
         _expect_validation(stage)
+        if start and stage.is_steered_by_file:
+            steering = steering_of(start, STEERED_BY[stage.objective])
         _expect_network(stage, index, steering)
-    if start:
+    if start and start.suffix == ".safetensors":
         checkpoint.expect_finite(checkpoint.load(start).tensors, start)
     return index
 
@@ -144,14 +147,19 @@ def _expect_validation(stage: Stage) -> None:
     calls_of(stage)
 
 
-def _expect_network(stage: Stage, index: Index, steering: Stage | None) -> None:
+def _expect_network(stage: Stage, index: Index, steering: Stage | Width | None) -> None:
     """Its settings make a network, and there are weights to start it from."""
     if stage.names_degradations:
         class_texts(stage, index)
     entry = CATALOGUE[stage.network]
-    settings = settings_of(stage, Width(settings_of(steering).embed_dim) if steering else None)
+    width = Width(settings_of(steering).embed_dim) if isinstance(steering, Stage) else steering
+    settings = settings_of(stage, width)
     if stage.pretrained:
         daclip.expect_weights(daclip.OPEN_CLIP[entry.size], stage.pretrained)
+    if stage.start:
+        with torch.random.fork_rng(devices=[]):
+            load_start(entry.build(settings), Path(stage.start))
+    if stage.pretrained or stage.start:
         return
     with torch.random.fork_rng(devices=[]), torch.device("meta"):  # shapes alone
         entry.build(settings)

@@ -16,10 +16,11 @@ from patina.training.errors import ModelInputError, StageError
 from patina.training.evaluation.measures import named
 from patina.training.evaluation.metrics import psnr_for_means
 from patina.training.evaluation.pictures import save_strips
-from patina.training.images import centre, to_bytes
+from patina.training.images import centre, grey, to_bytes
 from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.restoring import Restoring
+from patina.training.objectives.texts import class_names
 from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.restorer import Restorer
 from patina.training.stages.stage import Stage
@@ -76,6 +77,8 @@ def validate(
     strips, left_out = [], list[str]()
     for k, row in enumerate(rows):
         lq, gt = (centre(image, stage.validation.side) for image in read_pair(index, int(row)))
+        if restorer.is_grey:
+            lq, gt = grey(lq), grey(gt)
         try:
             with named(index, int(row)):
                 restored = to_bytes(restorer.restore(lq, seed=k))
@@ -100,8 +103,9 @@ def _named(
     stage: Stage, learner: Contrastive | Prompts, index: Index, rows: NDArray[np.int64], device: torch.device | str
 ) -> Validated:
     conditioner = Conditioner.of(learner.net, stage)
+    names = class_names(stage, index)
     looker = Restorer(
-        nn.Identity(), conditioner, stage, degradations=index.names, texts=learner.texts().detach(), device=device
+        nn.Identity(), conditioner, stage, degradations=names, texts=learner.texts().detach(), device=device
     )
     hits: dict[str, list[float]] = {}
     for row in rows:

@@ -119,6 +119,16 @@ CATALOGUE: dict[str, Published] = {
         cost=Cost(756_773_122),
         remark="GMACs are of the image side",
     ),
+    # The baseline of DA-CLIP's Table 4: CLIP itself, fine-tuned or not
+    "clip-b32": Published(
+        class_path="plain_clip:PlainClip",
+        size="VIT_B_32",
+        table="",
+        inputs={"images": "B 3 224 224"},
+        counted="encode_image",
+        cost=Cost(151_277_314, 4.37),
+        remark="GMACs are of the image side; the temperature stands beside CLIP's own",
+    ),
     # What tells VLU-Net the degradation
     "clip-adapter-b32": Published(
         class_path="clip_adapter:AdaptedClip",
@@ -143,6 +153,7 @@ CATALOGUE: dict[str, Published] = {
         table="unet:UNET",
         inputs=_NOISE,
         cost=Cost(36_236_419, 119.0, paper_parameters=36.2, paper_macs=117, hook_parameters=36.24, hook_macs=117.6),
+        tiny="NO_CONTEXT_TINY",
     ),
     "unet-irsde": Published(
         class_path="unet:UNet",
@@ -150,6 +161,7 @@ CATALOGUE: dict[str, Published] = {
         table="unet:UNET",
         inputs=_NOISE,
         cost=Cost(137_147_523, 380.7, hook_parameters=137.1, hook_macs=379.3),
+        tiny="NO_CONTEXT_TINY",
     ),
     "unet-wild": Published(
         class_path="unet:UNet",
@@ -157,6 +169,7 @@ CATALOGUE: dict[str, Published] = {
         table="unet:UNET",
         inputs=_NOISE | {"image_context": "B 768"},
         cost=Cost(49_470_467),
+        tiny="WILD_TINY",
     ),
     # Refusion's restorer by IR-SDE; the direct one with DA-CLIP, on the same pyramid
     "nafnet-refusion": Published(

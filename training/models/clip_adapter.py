@@ -31,6 +31,11 @@ PROMPTS = (
 )
 """Texts of the fine-tuning in its classes' order: noise 15, 25, 50, haze, rain; with five tasks blur, low light."""
 
+ENTRY_OF_PROMPT = dict(
+    zip(PROMPTS, ("noisy-15", "noisy-25", "noisy-50", "hazy", "rainy", "motion-blurry", "low-light"), strict=True)
+)
+"""The entries of recipes that the prompts stand for."""
+
 DEPTH = 3
 
 

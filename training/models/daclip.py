@@ -43,6 +43,9 @@ DEGRADATIONS = (
 )
 """The ten degradations of the paper, in its order. The bare names are the texts of the degradation term."""
 
+WILD_DEGRADATIONS = ("blur", "noise", "resize", "jpeg")
+"""What the follow-up's images in the wild bear, several at a time: the words of `wild-daclip_ViT-L-14.pt`."""
+
 MAX_LOGIT_SCALE = math.log(100)
 """Largest logarithm of the temperature's inverse; the smallest is 0."""
 
@@ -444,6 +447,11 @@ class DaClip(nn.Module):
             first: Any = self.controller.dense[0]
             first.weight.copy_(encoder.ln_post.weight.expand_as(first.weight))
             first.bias.copy_(encoder.ln_post.bias)
+
+    def start_without_zeros(self) -> None:
+        """Set the controller's dense layers to PyTorch's own starting values: the ablation "w/o Zero" of Table 4."""
+        for layer in self.controller.dense:
+            layer.reset_parameters()  # type: ignore[operator]
 
     def train(self, mode: bool = True) -> DaClip:
         """Training mode for the controller; CLIP stays in eval mode."""

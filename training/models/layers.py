@@ -134,3 +134,13 @@ def embed_time(t: Tensor, frequencies: Tensor) -> Tensor:
     """[sin(t f), cos(t f)] of a B-vector: B x 2·frequencies, t as it is (1..100)."""
     angles = t.to(frequencies.dtype)[:, None] * frequencies[None, :]
     return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
+def is_grey(net: nn.Module) -> bool:
+    """Whether a restorer takes and gives images of one channel: U-Nets and NAFNets of `channels = 1`."""
+    settings = getattr(net, "settings", None)
+    return type(settings).__name__ in IMAGE_CHANNELS and getattr(settings, "channels", 3) == 1
+
+
+IMAGE_CHANNELS = ("UNetSettings", "NAFNetSettings", "DirectNAFNetSettings")
+"""Settings whose `channels` are those of an image; VLU-Net's are the width of its first level."""

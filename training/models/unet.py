@@ -92,6 +92,8 @@ NO_CONTEXT = UNetSettings(widths=(64, 64, 128, 256, 512))  # "IR-SDE" in DA-CLIP
 IRSDE = UNetSettings(widths=(64, 128, 256, 512, 1024))
 WILD = UNetSettings(widths=(64, 64, 128, 256, 512), image_context=768, half=True)  # DA-CLIP's follow-up, on ViT-L/14
 TINY = UNetSettings(widths=(16, 32, 32), image_context=512, degradation_context=512)
+NO_CONTEXT_TINY = UNetSettings(widths=(16, 32, 32))
+WILD_TINY = UNetSettings(widths=(16, 32, 32), image_context=768, half=True)
 
 
 class UNet(nn.Module):

@@ -61,9 +61,11 @@ class Steering(Protocol):
 
 
 def settings_of(stage: Stage, conditioner: Steering | None = None) -> Any:
-    """The settings of the stage's network. The widths of contexts are those of what steers it.
+    """The settings of the stage's network. The widths of contexts are those of what steers it; one that is written as 0
+    is left out, so that a U-Net takes one of DA-CLIP's embeddings alone, as in the paper's ablation.
 
-    Raises StageError for fields that it does not have, and for widths that are written and differ.
+    Raises StageError for fields that it does not have, for widths that are written and differ, and for a network that
+    takes nothing of what steers it.
     """
     entry = CATALOGUE[stage.network]
     settings = entry.tiny_settings if stage.size == "tiny" else entry.settings
@@ -75,14 +77,34 @@ def settings_of(stage: Stage, conditioner: Steering | None = None) -> Any:
         is_context = name != "width" or stage.objective == "described"
         if name not in known or not is_context or stage.names_degradations:
             continue
+        if name != "width" and changed.get(name) == 0:
+            changed[name] = None  # TOML has no None: 0 leaves the context out
         if conditioner is None:
             if name != "width" and stage.objective == "sde" and not stage.after:
                 changed.setdefault(name, None)
             continue
-        if getattr(settings, name) is None and name not in changed:
+        if changed.get(name, getattr(settings, name)) is None:
+            changed[name] = None
             continue  # a network built without this context
         if changed.setdefault(name, conditioner.width) != conditioner.width:
             raise StageError(
                 f"stage {stage.name}: {name} = {changed[name]}, and {stage.after} gives {conditioner.width} numbers"
             )
-    return dataclasses.replace(settings, **changed)
+    made = dataclasses.replace(settings, **changed)
+    _expect_steered(stage, made)
+    return made
+
+
+def _expect_steered(stage: Stage, settings: Any) -> None:
+    """Raise StageError for a network that is to be steered and takes nothing, or lacks a context that it must have."""
+    if not stage.after:
+        return
+    contexts = {name: getattr(settings, name, None) for name in ("image_context", "degradation_context")}
+    if stage.objective == "sde" and not any(contexts.values()):
+        raise StageError(
+            f"stage {stage.name}: {stage.network} takes nothing of what steers it; leave out after = {stage.after!r} "
+            "and the view, or write network = 'unet-daclip'"
+        )
+    if stage.objective == "direct" and not all(contexts.values()):
+        lacking = ", ".join(f"{name} = 0" for name, width in contexts.items() if not width)
+        raise StageError(f"stage {stage.name}: {lacking}; {stage.network} is built on both embeddings, leave it out")

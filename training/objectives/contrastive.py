@@ -12,6 +12,7 @@ from patina.training.data.batches import Batch
 from patina.training.data.index import Index
 from patina.training.data.views import tokenize
 from patina.training.models import CATALOGUE, clip_adapter, daclip
+from patina.training.models.plain_clip import PlainClip
 from patina.training.objectives.base import Learner, Losses, settings_of
 from patina.training.objectives.texts import Texts, class_texts
 from patina.training.stages.stage import Stage
@@ -19,11 +20,19 @@ from patina.training.stages.stage import Stage
 
 class Contrastive(Learner):
     """DA-CLIP's controller, `patina.training.models.daclip.joint_loss`; captions and degradations go
-    through the text tower once."""
+    through the text tower once.
+
+    Of a plain CLIP, the baseline of DA-CLIP's Table 4, the image tower learns by the degradations' term alone: it has
+    one feature, and is asked for the degradation.
+    """
 
     def __init__(self, stage: Stage, index: Index) -> None:
         super().__init__()
-        self.net = self.clip = _clip(stage, daclip.DaClip)
+        self.net = self.clip = _clip(stage, CATALOGUE[stage.network].class_)
+        if stage.controller_start == "random":
+            self.clip.start_without_zeros()
+        elif stage.controller_start == "published":
+            self.clip.start(published=True)
         self.degradation_texts = class_texts(stage, index)
         texts = [*index.captions, *self.degradation_texts]
         self._texts = Texts(self.clip.encode_text, self.clip.settings.context_length, texts)
@@ -55,7 +64,8 @@ class Contrastive(Learner):
         if size:
             parts = [(features.image[i : i + size], caption[i : i + size]) for i in range(0, len(caption), size)]
             caption_loss = torch.stack([daclip.contrastive_terms(x, y, scale).mean() for x, y in parts]).mean()
-        return {"loss": caption_loss + degradation_loss, "caption": caption_loss, "degradation": degradation_loss}
+        loss = degradation_loss if isinstance(self.net, PlainClip) else caption_loss + degradation_loss
+        return {"loss": loss, "caption": caption_loss, "degradation": degradation_loss}
 
     @override
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ float32, whatever the network computes in. All randomness comes from the batch's
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from patina.training.data.index import Index
@@ -20,20 +22,24 @@ from patina.training.objectives.base import Learner
 from patina.training.objectives.contrastive import Contrastive, Prompts
 from patina.training.objectives.restoring import Direct, Sde
 from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.start import load_start
 from patina.training.stages.stage import Stage
 
 
 def make_learner(stage: Stage, index: Index, conditioner: Conditioner | None) -> Learner:
-    """The learner of a stage, its network with starting values from the stage's seed.
+    """The learner of a stage, its network with starting values from the stage's seed, or from the file of its `start`.
 
-    Raises StageError for settings that the network does not have, and if what steers it is of another width.
+    Raises StageError for settings that the network does not have, and if what steers it is of another width;
+    CheckpointError for a start that holds another network.
     """
-    if stage.names_degradations:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stage.seed)
-            return Contrastive(stage, index) if stage.objective == "contrastive" else Prompts(stage, index)
     if stage.after and conditioner is None:
         raise StageError(f"stage {stage.name} is steered by {stage.after!r}, which is not there")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
-        return Sde(stage, conditioner) if stage.objective == "sde" else Direct(stage, conditioner)
+        if stage.names_degradations:
+            learner: Learner = Contrastive(stage, index) if stage.objective == "contrastive" else Prompts(stage, index)
+        else:
+            learner = Sde(stage, conditioner) if stage.objective == "sde" else Direct(stage, conditioner)
+    if stage.start:
+        load_start(learner.net, Path(stage.start))
+    return learner

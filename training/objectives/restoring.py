@@ -10,10 +10,12 @@ from typing_extensions import override
 from patina.training.data.batches import Batch
 from patina.training.data.order import noise_seed
 from patina.training.diffusion.sde import IRSDE, noise_loss
+from patina.training.images import grey_levels
 from patina.training.models import CATALOGUE
+from patina.training.models.layers import is_grey
 from patina.training.models.unet import UNet
 from patina.training.objectives.base import Learner, Losses, settings_of
-from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.conditioning import Conditioner, taken_by
 from patina.training.stages.stage import Stage
 
 
@@ -46,9 +48,17 @@ class Restoring(Learner):
         if self.conditioner:
             self.conditioner.to(device)
 
+    def images(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """LQ and GT, floats in [0, 1]: B x 3 x S x S, or B x 1 x S x S of a network for grey images."""
+        pair = (batch.lq, batch.gt)
+        lq, gt = (grey_levels(images) for images in pair) if is_grey(self.net) else pair
+        return lq.float() / 255, gt.float() / 255
+
     def contexts(self, batch: Batch) -> dict[str, Tensor]:
         """The network's inputs beside the images."""
-        return {} if self.conditioner is None or batch.view is None else self.conditioner.contexts(batch.view)
+        if self.conditioner is None or batch.view is None:
+            return {}
+        return taken_by(self.net, self.conditioner.contexts(batch.view))
 
 
 class Sde(Restoring):
@@ -64,7 +74,7 @@ class Sde(Restoring):
 
     @override
     def forward(self, batch: Batch) -> Losses:
-        x0, mu = batch.gt.float() / 255, batch.lq.float() / 255
+        mu, x0 = self.images(batch)
         t, z, first = self._drawn(batch, x0)
         x = self.sde.marginal(x0, mu, t, z)
         if first is not None and first.any():
@@ -99,7 +109,7 @@ class Direct(Restoring):
 
     @override
     def forward(self, batch: Batch) -> Losses:
-        gt, lq = batch.gt.float() / 255, batch.lq.float() / 255
+        lq, gt = self.images(batch)
         restored = self.net(lq, **self.contexts(batch)).float()
         loss = functional.l1_loss(restored, gt) if self.stage.distance == "l1" else functional.mse_loss(restored, gt)
         with torch.no_grad():

@@ -11,7 +11,7 @@ from torch.nn import functional
 from patina.training.data.index import Index
 from patina.training.data.views import tokenize
 from patina.training.errors import StageError
-from patina.training.stages.stage import Stage
+from patina.training.stages.stage import CLEAN, Stage
 
 
 class Texts:
@@ -54,14 +54,22 @@ class Texts:
         return torch.stack([self._rows[block][k] for block, k in places])
 
 
+def class_names(stage: Stage, index: Index) -> tuple[str, ...]:
+    """What a CLIP learns to tell apart: the entries of the index, and `clean` where it is shown clean photographs."""
+    return (*index.names, *([CLEAN] if stage.data.clean_share else []))
+
+
 def class_texts(stage: Stage, index: Index) -> list[str]:
-    """The text of each entry of the index: the stage's, or the degradation's name, or for prompts a sentence of it."""
-    if unknown := sorted(set(stage.prompts) - set(index.names)):
+    """The text of each of `class_names`: the stage's, or the degradation's name, or for prompts a sentence of it."""
+    if unknown := sorted(set(stage.prompts) - set(class_names(stage, index))):
         raise StageError(
-            f"stage {stage.name}: prompts of {', '.join(unknown)}; the dataset has {', '.join(index.names)}"
+            f"stage {stage.name}: prompts of {', '.join(unknown)}; the dataset has {', '.join(index.names)}: remove "
+            "them, or take the plan that was written for it, such as nhr for three tasks and nhrbl for five"
         )
     form = "{}" if stage.objective == "contrastive" else "image with {}"
-    return [
+    texts = [
         stage.prompts.get(name, form.format(degradation))
         for name, degradation in zip(index.names, index.degradations, strict=True)
     ]
+    clean = CLEAN if stage.objective == "contrastive" else "clean image"
+    return [*texts, *([stage.prompts.get(CLEAN, clean)] if stage.data.clean_share else [])]

@@ -312,7 +312,7 @@ def _with_adapters(state: Mapping[str, Tensor], into: nn.Module | None) -> nn.Mo
 def _stranger(contents: Contents) -> str:
     names = [prefix + name for prefix, state in contents.parts.items() for name in state]
     if {"visual.conv1.weight", "token_embedding.weight"} <= set(names):
-        return "a CLIP alone, on which DA-CLIP stands: give it to patina.training.models.daclip.load_clip"
+        return "a CLIP alone, on which DA-CLIP stands; it restores nothing, and names degradations by `patina evaluate`"
     return f"tensors of no network that patina knows ({len(names)}: {first_names(names, 4)})"
 
 

@@ -61,8 +61,10 @@ def evaluation_notes(record: Record) -> list[str]:
     notes = as_texts(held.get("notes"))
     if any(head.kind == "paper" for table in evaluation_tables(record) for head in table.heads):
         rows = [str(row.get("entry")) for row in held["rows"] if isinstance(row, dict)]
-        sources = sorted({table.source for table in published.tables(str(held["protocol"]), rows).values()})
-        notes.insert(0, f"Figures of papers: {', '.join(sources)}; {PAPERS_CAUTION}")
+        tables = published.tables(str(held["protocol"]), rows).values()
+        sources = sorted({row.source or table.source for table in tables for row in table.rows})
+        cautions = [caution for table in tables for caution in table.cautions]
+        notes[:0] = [f"Figures of papers: {', '.join(sources)}; {PAPERS_CAUTION}", *cautions]
     return notes
 
 

@@ -128,7 +128,7 @@ def _ordered(found: Mapping[str, Record], names: Iterable[str], run: Path) -> li
         if name in done or name in waiting:
             return
         record = found.get(name, Record(name, run / name))
-        if record.stage and record.stage.after:
+        if record.stage and record.stage.after and not record.stage.is_steered_by_file:
             put(record.stage.after, (*waiting, name))
         done[name] = record
 

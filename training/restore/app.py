@@ -8,12 +8,14 @@ queue.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 import PIL.Image
 
 from patina.pipeline.codec.decode import SUFFIXES
@@ -26,6 +28,7 @@ from patina.training.restore.hosts import Hosts, OnlyHosts
 from patina.training.restore.options import PhotoRestorer, RestoreOptions
 from patina.training.restore.photo import encode_photo, read_photo, writable
 from patina.training.restore.restorer import Restorer
+from patina.training.stages.stage import CLEAN
 
 if TYPE_CHECKING:
     import gradio as gr  # type: ignore[import-not-found,unused-ignore]
@@ -35,6 +38,9 @@ MAX_SHOWN_SIDE = 2048
 
 MAX_DEGRADATIONS_NAMED = 4
 """Degradations that the page names."""
+
+STYLE = "#result img { object-fit: scale-down; }"
+"""A picture that is smaller than its place is shown at its own size."""
 
 CACHE_CLEANUP_SECONDS = (600, 3600)
 """Every so many seconds the page's own copies of photographs go that are older than so many."""
@@ -46,53 +52,97 @@ def expect_gradio() -> None:
         raise MissingTorchError("the page needs gradio: pip install 'patina-ir[app]'")
 
 
-def make_app(restorer: Restorer) -> gr.Blocks:
-    """The page, not yet served. Raises MissingTorchError without Gradio."""
-    expect_gradio()
-    import gradio as gr
+class _StoppedError(Exception):
+    """Somebody pressed the button that stops a restoration."""
 
-    place = tempfile.TemporaryDirectory(prefix="patina-app-")  # lives as long as the page
 
-    def restore(
-        file: str | None,
-        sampler: str = "",
-        steps: float = 0,
-        seed: float = 0,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio finds it by this
-    ) -> tuple[tuple[Pixels, Pixels], dict[str, float], gr.DownloadButton, str]:
-        if not file:
-            raise gr.Error("Choose a photograph first.", print_exception=False)
-        try:
-            photo_restorer = PhotoRestorer(restorer, RestoreOptions(sampler, int(steps or 0), int(seed or 0)))
-            photo = read_photo(Path(file).read_bytes())
-            restored, condition, notes = photo_restorer.restore(
-                photo.image, lambda done, of: progress((done, of), desc="Restoring", unit="network calls")
-            )
-            data, left_out = encode_photo(restored, photo)
-        except (BadImageError, NotFiniteError) as error:
-            raise gr.Error(f"{Path(file).name}: {error}", duration=None, print_exception=False) from None
-        except (ModelInputError, RunFailedError, OSError) as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
-        result = _written(Path(place.name), Path(file), photo.format, data)
+class _Page:
+    """What the page's buttons do. One photograph is restored at a time, so one flag stops it."""
+
+    def __init__(self, restorer: Restorer, folder: Path) -> None:
+        self.restorer, self.folder = restorer, folder
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Stop what is restored now, after the network call that runs."""
+        self._stop.set()
+
+    def restored(self, file: Path, options: RestoreOptions, progress: Any) -> tuple[Any, dict[str, float], Path, str]:
+        """Before and after, degradations, the file to download, and what there is to say. Raises what restoring does,
+        and _StoppedError."""
+
+        def on_call(done: int, of: int) -> None:
+            if self._stop.is_set():
+                raise _StoppedError
+            progress((done, of), desc="Restoring", unit="network calls")
+
+        self._stop.clear()
+        photo_restorer = PhotoRestorer(self.restorer, options)
+        photo = read_photo(file.read_bytes())
+        restored, condition, notes = photo_restorer.restore(photo.image, on_call)
+        data, left_out = encode_photo(restored, photo)
         degradations = {
             degradation: share
             for i, (degradation, share) in enumerate(condition.degradations.items())
             if i == 0 or share >= MIN_PROBABILITY_NAMED
         }
         remarks = "; ".join([f"{photo.image.shape[1]}×{photo.image.shape[0]} px", *photo.notes, *notes, *left_out])
-        button = gr.DownloadButton(value=str(result), interactive=True)
-        return (page_image(photo.image), page_image(restored)), degradations, button, remarks
+        result = _written(self.folder, file, photo.format, data)
+        return (page_image(photo.image), page_image(restored)), degradations, result, remarks
+
+
+def make_app(restorer: Restorer, name: str = "") -> gr.Blocks:
+    """The page, not yet served. name: of the model, as the page tells it. Raises MissingTorchError without Gradio."""
+    expect_gradio()
+    import gradio as gr
+
+    place = tempfile.TemporaryDirectory(prefix="patina-app-")  # lives as long as the page
+    (results := Path(place.name) / "results").mkdir()
+    work = _Page(restorer, results)
+
+    def restore(
+        file: str | None,
+        sampler: str = "",
+        steps: float = 0,
+        seed: float = 0,
+        degradations: Sequence[str] = (),
+        passes: float = 1,
+        ensemble: bool = False,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio finds it by this
+    ) -> tuple[tuple[Pixels, Pixels], dict[str, float], gr.DownloadButton, str]:
+        _ = place  # kept for as long as this function is
+        if not file:
+            raise gr.Error("Choose a photograph first.", print_exception=False)
+        options = RestoreOptions(
+            sampler or "",
+            int(steps or 0),
+            int(seed or 0),
+            degradations=tuple(degradations or ()),
+            passes=int(passes or 1),
+            ensemble=bool(ensemble),
+        )
+        try:
+            both, found, result, remarks = work.restored(Path(file), options, progress)
+        except _StoppedError:
+            raise gr.Error("Stopped.", print_exception=False) from None
+        except (BadImageError, NotFiniteError) as error:
+            raise gr.Error(f"{Path(file).name}: {error}", duration=None, print_exception=False) from None
+        except (ModelInputError, RunFailedError, OSError) as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from None
+        return both, found, gr.DownloadButton(value=str(result), interactive=True), remarks
 
     named = restorer.conditioner is not None
     with gr.Blocks(analytics_enabled=False, title="patina", delete_cache=CACHE_CLEANUP_SECONDS) as page:
         gr.Markdown("# Restore a photograph")
+        gr.Markdown(f"by {name or restorer.stage.name} ({restorer.stage.network})", elem_id="model")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 file = gr.File(label="Photograph", file_types=sorted(SUFFIXES), elem_id="photo")
-                asked: list[gr.components.Component] = [file]
-                if restorer.is_diffusion:
-                    asked += _sampling(restorer)
-                button = gr.Button("Restore", variant="primary", elem_id="restore")
+                gr.Examples([[str(_example(Path(place.name)))]], [file], label="Example")
+                asked: list[gr.components.Component] = [file, *_sampling(restorer), *_overrides(restorer)]
+                with gr.Row():
+                    button = gr.Button("Restore", variant="primary", elem_id="restore")
+                    stop = gr.Button("Stop", elem_id="stop")
             with gr.Column(scale=2, min_width=300):
                 slider = gr.ImageSlider(
                     label="Before and after", format="png", interactive=False, max_height=640, elem_id="result"
@@ -103,14 +153,43 @@ def make_app(restorer: Restorer) -> gr.Blocks:
                 )
                 download = gr.DownloadButton("Download", interactive=False, elem_id="download")
         button.click(restore, asked, [slider, label, download, remarks], concurrency_limit=1, api_name="restore")
+        stop.click(work.stop, None, None, queue=False, api_name="stop")
     page.queue(default_concurrency_limit=1)
     return page
 
 
-def _sampling(restorer: Restorer) -> list[gr.components.Component]:
-    """What a sampler can be told: its name, steps and seed."""
+def _example(folder: Path) -> Path:
+    """A picture to try the page with, made here: a hill below a sky, with a sun, under noise. 320 x 240 px."""
+    y, x = np.mgrid[0:240, 0:320].astype(np.float64)
+    sky = np.stack([120 + y / 3, 170 + y / 5, 235 - y / 6], axis=2)
+    hill = np.stack([70 + x / 8, 110 + x / 12, 60 + y / 12], axis=2)
+    image = np.where((y > 150 + 0.0015 * (x - 190) ** 2)[..., None], hill, sky)
+    image = np.where(((x - 75) ** 2 + (y - 60) ** 2 < 26**2)[..., None], (255.0, 235.0, 170.0), image)
+    noisy = image + np.random.default_rng(1).normal(0, 25, image.shape)
+    path = folder / "noisy-example.png"
+    PIL.Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def _overrides(restorer: Restorer) -> list[gr.components.Component]:
+    """What the restorer is told in place of what its CLIP sees, passes, and the eight symmetries."""
     import gradio as gr
 
+    ensemble = gr.Checkbox(False, label="Ensemble", info="the mean over eight turns and mirrors: eight times the work")
+    if not restorer.degradations:
+        return [gr.State(()), gr.State(1), ensemble]
+    words = [word for word in restorer.degradations if word != CLEAN]
+    told = gr.Dropdown(words, value=[], multiselect=True, label="Degradations", info="none: what the CLIP sees")
+    passes = gr.Number(1, label="Passes", info="the strongest degradation first", precision=0, minimum=1)
+    return [told, passes, ensemble]
+
+
+def _sampling(restorer: Restorer) -> list[gr.components.Component]:
+    """What a sampler can be told: its name, steps and seed; of a network of one pass nothing that is shown."""
+    import gradio as gr
+
+    if not restorer.is_diffusion:
+        return [gr.State(""), gr.State(0), gr.State(0)]
     usual = restorer.stage.validation
     sampler = gr.Dropdown(list(SAMPLERS), value=usual.sampler, label="Sampler")
     steps = gr.Number(
@@ -146,9 +225,19 @@ def page_image(image: Pixels) -> Pixels:
     return reduced.astype(image.dtype, copy=False)
 
 
-def serve(restorer: Restorer, port: int, *, share: bool = False, on_message: Callable[[str], None] = print) -> None:
-    """Serve the page until the process is interrupted. Raises MissingTorchError, ModelInputError for a port in use."""
-    page = make_app(restorer)
+def serve(
+    restorer: Restorer,
+    port: int,
+    *,
+    name: str = "",
+    share: bool = False,
+    on_message: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until the process is interrupted. name: of the model.
+
+    Raises MissingTorchError, ModelInputError for a port in use.
+    """
+    page = make_app(restorer, name)
     try:
         _, local, public = launch(page, port, share=share)
     except OSError as error:
@@ -186,6 +275,7 @@ def launch(page: gr.Blocks, port: int | None = None, *, share: bool = False) -> 
         ssr_mode=False,
         enable_monitoring=False,
         theme=theme,
+        css=STYLE,
         app_kwargs={"middleware": only_hosts(hosts)},
     )
     hosts.add(public or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,17 @@ from torch import Tensor, nn
 
 from patina.training.models import clip_adapter
 from patina.training.stages.stage import Stage
+
+
+def taken_by(net: nn.Module, contexts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the inputs that a CLIP gives those that a network is built for.
+
+    contexts  by name, B x width each. A network that is built without one has None in its settings under that name:
+              the follow-up's U-Net for photographs in the wild has no degradation embedding, and DA-CLIP's ablations
+              have one of the two.
+    """
+    settings = getattr(net, "settings", None)
+    return {name: value for name, value in contexts.items() if getattr(settings, name, value) is not None}
 
 
 class Conditioner:
@@ -32,7 +44,7 @@ class Conditioner:
         self.net = net
         self.stage = stage
         self.view = stage.data.view
-        self.side = 0 if stage.data.view == "photo" else stage.data.crop
+        self.side = 0 if stage.data.view == "photo" or stage.data.resize else stage.data.crop
 
     @property
     def view_side(self) -> int:
@@ -53,7 +65,7 @@ class Conditioner:
 
     @torch.no_grad()
     def contexts(self, views: Tensor) -> dict[str, Tensor]:
-        """The network's inputs beside the images, float32, from B x 3 x V x V views."""
+        """All that it says of B x 3 x V x V views, float32; a network is given what it takes of them (`taken_by`)."""
         if isinstance(self.net, clip_adapter.AdaptedClip):
             return {"degradation": self.net.encode_image(views).float()}
         image, degradation = self.net.encode_image(views)  # type: ignore[operator]

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from patina.pipeline.text import one_line, shown
-from patina.training import official
 from patina.training.checkpoints import model as checkpoint
-from patina.training.checkpoints.files import BEST, DONE, MODEL
+from patina.training.checkpoints.files import BEST, DONE, MODEL, steering_file, weights_digest
 from patina.training.errors import CheckpointError, ModelInputError, StageError
 from patina.training.models import CATALOGUE, clip_adapter, daclip
 from patina.training.models.daclip import ClipWeightsError
+from patina.training.restore.clips import load_published_clip
 from patina.training.restore.conditioning import Conditioner
+from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer
+from patina.training.restore.texts import text_features
 from patina.training.stages.plan import parse_table
-from patina.training.stages.stage import Data, Objective, Optimiser, Stage
+from patina.training.stages.stage import Stage
 
 T = TypeVar("T")
 
@@ -80,24 +82,41 @@ def load_network(path: Path) -> tuple[nn.Module, Stage, dict[str, str]]:
     return net, origin.stage, origin.notes
 
 
-def load_restorer(where: Path, *, stage: str = "", best: bool = False, device: torch.device | str = "cpu") -> Restorer:
+def load_restorer(
+    where: Path,
+    *,
+    stage: str = "",
+    best: bool = False,
+    steering: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Restorer:
     """The restorer in a run's folder, in a stage's folder of it, or in a model file.
 
-    stage  which, if the run has several restorers: the last one finished unless given. best: at its best validation.
+    stage     which, if the run has several restorers: the last one finished unless given. best: at its best
+              validation.
+    steering  the published file that steers it, where that lies elsewhere than when it was trained.
     Raises CheckpointError, StageError saying what was found.
     """
     path = _model_file(where, stage, best)
     net, trained, notes = load_network(path)
     if trained.names_degradations:
         raise StageError(f"{path} names degradations and restores nothing; choose a restorer's stage of the run")
+    if steering and not trained.is_steered_by_file:
+        raise ModelInputError(f"{where} finds in its run what steers it; leave out --steering {steering}")
     if not trained.after:
         return Restorer(net, None, trained, device=device)
-    conditioner, degradations, texts = load_conditioner(conditioner_file(path, trained.after, notes))
+    conditioner, degradations, texts = load_conditioner(conditioner_file(path, trained, notes, steering))
     return Restorer(net, conditioner, trained, degradations=degradations, texts=texts, device=device)
 
 
 def load_conditioner(path: Path) -> tuple[Conditioner, tuple[str, ...], Tensor]:
-    """What steers restorers, the degradations it was trained on, and the features of their texts."""
+    """What steers restorers, of a run or a published file; the degradations that it names, and their texts' features.
+
+    Raises CheckpointError.
+    """
+    if path.suffix != ".safetensors":
+        found = load_published_clip(path)
+        return found.conditioner, found.degradations, found.texts
     net, stage, notes = load_network(path)
     degradations, texts = (_note(path, notes, name, list) for name in ("words", "texts"))
     if len(degradations) != len(texts) or not all(isinstance(text, str) for text in (*degradations, *texts)):
@@ -105,25 +124,44 @@ def load_conditioner(path: Path) -> tuple[Conditioner, tuple[str, ...], Tensor]:
     return Conditioner(net, stage), tuple(degradations), text_features(net, texts)
 
 
-@torch.no_grad()
-def text_features(net: nn.Module, texts: Sequence[str]) -> Tensor:
-    """Features of the degradations' texts, K x E, as the network compares images with them."""
-    from patina.training.data.views import tokenize
+@dataclass(frozen=True)
+class Width:
+    """Stands for what will steer a restorer: how many numbers an embedding of it has."""
 
-    settings: Any = net.settings
-    tokens = tokenize(list(texts), settings.context_length)
-    return net.encode_text(tokens).float()  # type: ignore[operator,no-any-return]
+    width: int
 
 
-def conditioner_file(model: Path, after: str, notes: dict[str, str]) -> Path:
-    """The model that a restorer was trained on: beside it in its run, known by its digest. Raises CheckpointError."""
-    wanted = notes.get("start", "")
-    path = model.parent.parent / after / MODEL
+def steering_of(path: Path, objective: str = "") -> Stage | Width:
+    """What a stage must know of the file that will steer it: the stage that trained it, or an embedding's width.
+
+    objective  that it must have been trained by; empty: any. Raises CheckpointError.
+    """
+    if path.suffix == ".safetensors":
+        found: Stage | Width = origin_of(path)[0].stage
+        trained = origin_of(path)[0].stage.objective
+    else:
+        conditioner = load_published_clip(path).conditioner
+        found, trained = Width(conditioner.width), conditioner.stage.objective
+    if objective not in ("", trained):
+        raise CheckpointError(f"{path} holds a CLIP of `{trained}`; what steers this stage is of `{objective}`")
+    return found
+
+
+def conditioner_file(model: Path, trained: Stage, notes: dict[str, str], steering: Path | None = None) -> Path:
+    """The model that a restorer was trained on: beside it in its run, or the file that its stage names or `steering`;
+    known by its digest. Raises CheckpointError."""
+    wanted, after = notes.get("start", ""), trained.after
+    path = steering or steering_file(trained, model.parent.parent)
+    assert path is not None, "asked for a stage that is steered"
     if not path.exists():
-        raise CheckpointError(f"{model} is steered by the stage {after!r}; expected it at {path}")
-    if (found := checkpoint.load(path).digest) != wanted:
+        found = "give its place by --steering" if trained.is_steered_by_file else f"expected it at {path}"
         raise CheckpointError(
-            f"{path} has the digest {found[:16]}…, and {model} was trained on {wanted[:16]}…; train the restorer "
+            f"{model} is steered by {'' if trained.is_steered_by_file else 'the stage '}{after!r}; {found}"
+        )
+    digest = checkpoint.load(path).digest if path.suffix == ".safetensors" else weights_digest(path)
+    if digest != wanted:
+        raise CheckpointError(
+            f"{path} has the digest {digest[:16]}…, and {model} was trained on {wanted[:16]}…; train the restorer "
             "again, or take both from one run"
         )
     return path
@@ -154,63 +192,18 @@ def _stages(run: Path) -> list[str]:
     return sorted(path.parent.name for path in run.glob(f"*/{MODEL}"))
 
 
-def load_published(path: Path, steering: Path | None, *, device: torch.device | str = "cpu") -> Restorer:
-    """The restorer in a published file: `universal-ir.pth` with `daclip_ViT-B-32.pt`, or VLU-Net's `.ckpt` alone.
-
-    Raises CheckpointError, also if it needs what steers it and none is given.
-    """
-    net, found = official.load(path)
-    entry, settings = CATALOGUE.get(found.network), cast(Any, found.settings)
-    module = (entry.class_path if entry else found.network).partition(":")[0]
-    if module == "vlunet":
-        stage = _stage("described", "vlunet-7", "adapter")
-        clip, steers = official.load(steering or path, "clip-adapter")  # the Lightning file holds both
-        wanted = {settings.width}
-        conditioner = Conditioner(clip, _stage("prompts", "clip-adapter-b32", view="patch-floats"))
-        degradations: tuple[str, ...] = clip_adapter.PROMPTS
-    elif module in ("unet", "nafnet"):
-        if getattr(settings, "image_context", None) is None and getattr(settings, "degradation_context", None) is None:
-            return Restorer(net, None, _stage("sde", found.network), device=device, notes=_told(found))
-        stage = _stage("sde", "unet-daclip", "controller")
-        if steering is None:
-            raise CheckpointError(f"{path} is steered by DA-CLIP; give its file too, such as daclip_ViT-B-32.pt")
-        clip, steers = official.load(steering, "daclip")
-        wanted = {settings.image_context, settings.degradation_context} - {None}
-        conditioner, degradations = (
-            Conditioner(clip, _stage("contrastive", "daclip-b32", view="photo")),
-            daclip.DEGRADATIONS,
-        )
-    else:
-        raise CheckpointError(f"{path} is {found.network}, which restores nothing")
-    if wanted != {conditioner.width}:
-        raise CheckpointError(
-            f"{steering or path} gives embeddings of {conditioner.width} numbers, and {path} takes "
-            f"{' and '.join(map(str, sorted(wanted)))}; give the file that it was trained with"
-        )
-    texts, notes = text_features(clip, degradations), _told(found, steers)
-    return Restorer(net, conditioner, stage, degradations=degradations, texts=texts, device=device, notes=notes)
-
-
-def _told(*found: official.Found) -> list[str]:
-    """Which of several sets of weights was taken from published files."""
-    return [f"{one.contents.path.name}: {one.taken}" for one in found if one.taken]
-
-
-def _stage(
-    objective: Objective, network: str, after: str = "", view: Literal["photo", "patch-floats"] = "photo"
-) -> Stage:
-    """What a restorer needs to know of a stage that was not trained here: the papers' schedule and whole views."""
-    return Stage("published", objective, network, Data(1, view=view), Optimiser(1e-4), 1, after=after)
-
-
 # Models
 
 
-def load_model(model: Path, *, steering: Path | None = None, stage: str = "", device: str = "") -> Restorer:
+def load_model(
+    model: Path, *, steering: Path | None = None, stage: str = "", sde: str = "", device: str = ""
+) -> Restorer:
     """The restorer of a run, a stage's folder, a model.safetensors, or a published .pth, .pt or .ckpt file.
 
-    steering  the published file that steers a published restorer. device: such as `cuda:0`; empty: a GPU if there is
-              one, else the CPU.
+    steering  the published file that steers a published restorer.
+    sde       the equation that a published network was trained with, such as `max_sigma=10,T=100`; empty: see
+              `patina.training.restore.equation`.
+    device    such as `cuda:0`; empty: a GPU if there is one, else the CPU.
     Raises CheckpointError, StageError, ModelInputError.
     """
     place = usable_device(device)
@@ -218,12 +211,12 @@ def load_model(model: Path, *, steering: Path | None = None, stage: str = "", de
         raise CheckpointError(f"{model}: no such file or folder; give a run, a stage of it or a model file")
     try:
         if model.is_dir() or model.suffix == ".safetensors":
-            if steering:
-                raise ModelInputError(f"{model} finds in its run what steers it; leave out --steering {steering}")
-            return load_restorer(model, stage=stage, device=place)
+            if sde:
+                raise ModelInputError(f"{model} knows the equation that it was trained with; leave out --sde {sde}")
+            return load_restorer(model, stage=stage, steering=steering, device=place)
         if stage:
             raise ModelInputError(f"{model} is one model, not a run; leave out --stage {stage}")
-        return load_published(model, steering, device=place)
+        return load_published(model, steering, sde=sde, device=place)
     except ClipWeightsError as error:
         raise CheckpointError(f"{model}: {error}") from error
 

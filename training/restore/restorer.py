@@ -16,17 +16,20 @@ from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from patina.training.data.order import noise_seed
 from patina.training.data.views import clip_view, tensor_views
 from patina.training.diffusion.samplers import SAMPLERS, FewSteps
 from patina.training.diffusion.sde import IRSDE
 from patina.training.errors import ModelInputError, NotFiniteError
-from patina.training.images import Pixels
+from patina.training.images import Pixels, grey_levels
 from patina.training.models import daclip
-from patina.training.restore.conditioning import Conditioner
+from patina.training.models.layers import is_grey
+from patina.training.restore.conditioning import Conditioner, taken_by
+from patina.training.restore.overrides import rows_of, steered_towards
 from patina.training.restore.tiles import Tiling, in_tiles
-from patina.training.stages.stage import Stage
+from patina.training.stages.stage import CLEAN, Stage
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
@@ -42,12 +45,17 @@ MAX_SQUARES = 16
 class Condition:
     """What a restorer is told of one photograph.
 
-    contexts      the network's inputs, 1 x width each.
+    contexts      what the CLIP says of it, 1 x width each: the network is given what it takes of them.
     degradations  the probability of each known degradation, 0 to 1, the likeliest first; empty without a CLIP.
     """
 
     contexts: dict[str, Tensor]
     degradations: dict[str, float]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the likeliest is that there is none (`CLEAN`), as a CLIP says that learnt from clean pictures too."""
+        return next(iter(self.degradations), "") == CLEAN
 
 
 class Restorer:
@@ -80,6 +88,11 @@ class Restorer:
         """Whether it restores by a sampler."""
         return self.stage.objective == "sde"
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether it knows grey images alone: of colours it restores the grey levels, in three equal channels."""
+        return is_grey(self.net)
+
     @torch.no_grad()
     def look(self, photo: Pixels) -> Condition:
         """What the CLIP makes of a degraded photograph, H x W x 3 uint8. Raises NotFiniteError."""
@@ -89,6 +102,33 @@ class Restorer:
         contexts = {name: value.mean(dim=0, keepdim=True) for name, value in contexts.items()}
         for value in contexts.values():
             _expect_finite(value, f"the CLIP that steers {self.stage.name}" if self.stage.after else "the CLIP")
+        return Condition(contexts, self._named(contexts))
+
+    @property
+    def degradations(self) -> tuple[str, ...]:
+        """What its CLIP can name; empty without one."""
+        return self._degradations
+
+    def expect_known(self, degradations: Sequence[str]) -> None:
+        """Raise ModelInputError for degradations that its CLIP does not know, and if it has none."""
+        if self._texts is None:
+            raise ModelInputError(
+                f"{self.stage.name} has no CLIP that names degradations; leave out --degradation "
+                + " ".join(degradations)
+            )
+        rows_of(degradations, self._degradations, {})
+
+    @torch.no_grad()
+    def told(self, condition: Condition, degradations: Sequence[str]) -> Condition:
+        """What it is told of a photograph that looks like `condition` and bears these degradations, whatever it looks
+        like. Raises ModelInputError for degradations that its CLIP does not know."""
+        self.expect_known(degradations)
+        assert self._texts is not None
+        rows = rows_of(degradations, self._degradations, condition.degradations)
+        name = "degradation" if "degradation" in condition.contexts else "degradation_context"
+        texts = self._texts.to(self.device)
+        texts = texts if name == "degradation" else functional.normalize(texts, dim=-1)
+        contexts = {**condition.contexts, name: steered_towards(condition.contexts[name], texts, rows)}
         return Condition(contexts, self._named(contexts))
 
     def _named(self, contexts: dict[str, Tensor]) -> dict[str, float]:
@@ -123,18 +163,19 @@ class Restorer:
         Raises ModelInputError, and NotFiniteError (from a sampler SamplingError) where no picture comes out.
         """
         condition = condition or self.look(photo)
-        lq = (torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255)[None].to(self.device)  # 1 x 3 x H x W
+        levels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None]
+        lq = ((grey_levels(levels) if self.is_grey else levels).float() / 255).to(self.device)  # 1 x 3 or 1 x H x W
         generator = torch.Generator().manual_seed(noise_seed(seed, 0))
         noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
-        tiling = tiling or Tiling()
+        tiling, contexts = tiling or Tiling(), taken_by(self.net, condition.contexts)
         count_call = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
         if noise is None:
-            once = in_tiles(lambda w: self.net(lq[w], **condition.contexts), lq, tiling, count_call)
+            once = in_tiles(lambda w: self.net(lq[w], **contexts), lq, tiling, count_call)
             _expect_finite(once, "the network")
-            return once[0].cpu()
+            return once[0].expand(3, -1, -1).cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
-            return in_tiles(lambda w: self.net(x[w], mu[w], t, **condition.contexts), x, tiling, count_call)
+            return in_tiles(lambda w: self.net(x[w], mu[w], t, **contexts), x, tiling, count_call)
 
         restored = SAMPLERS[sampler or self.stage.validation.sampler](
             estimate,
@@ -144,7 +185,7 @@ class Restorer:
             steps=self.calls(sampler, steps),
             start=self.sde.start(lq, noise),
         )
-        return restored[0].float().cpu()
+        return restored[0].float().expand(3, -1, -1).cpu()
 
     def calls(self, sampler: str = "", steps: int = 0) -> int:
         """Network calls for a photograph, or each tile of it. Raises ModelInputError for what the sampler cannot do."""

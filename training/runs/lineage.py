@@ -39,6 +39,7 @@ def _facts(header: Mapping[str, Any], notes: Mapping[str, str]) -> dict[str, str
         **_version(notes),
         "degradations": ", ".join(map(str, json.loads(notes.get("words", "[]")))),
         "starts from": f"{stage['after']}, digest {notes['start']}" if notes.get("start") else "nothing",
+        **({"begins with": notes["weights"]} if notes.get("weights") else {}),
         "seed": notes.get("seed", "unknown"),
         "code": f"patina {notes.get('patina', 'unknown')}, torch {notes.get('torch', 'unknown')}",
         "fingerprint": notes["fingerprint"],

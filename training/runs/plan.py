@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from patina.training.checkpoints.files import DONE, LOCK_SECONDS, STAGE, model_digest, read_table, trained_by
+from patina.training.checkpoints.files import (
+    DONE,
+    LOCK_SECONDS,
+    STAGE,
+    digests_of,
+    model_digest,
+    read_table,
+    trained_by,
+)
 from patina.training.data.dataset import dataset_manifest
 from patina.training.stages.stage import Stage, from_stored
 
@@ -43,18 +51,18 @@ def plan_stages(plan: Mapping[str, Stage], dataset: Path, run: Path) -> list[Sta
     found: dict[str, StagePlan] = {}
     for name, stage in plan.items():
         folder, before = run / name, found.get(stage.after)
-        start = model_digest(run / stage.after) if stage.after else ""
         if before and before.what != "done":
             found[name] = StagePlan(stage, "train", f"{stage.after} is trained first")
             continue
-        fingerprint = stage.fingerprint(digest, start)
+        steering, weights = digests_of(stage, run)
+        fingerprint = stage.fingerprint(digest, steering, weights)
         if read_table(folder / DONE).get("fingerprint") == fingerprint and model_digest(folder):
             found[name] = StagePlan(stage, "done", "settings, dataset and start are as they were", stage.max_images)
         elif read_table(folder / STAGE).get("fingerprint") == fingerprint:
             seen = max((int(p.stem.removeprefix("state-")) for p in folder.glob("state-*.safetensors")), default=0)
             found[name] = StagePlan(stage, "goes on" if seen else "train", f"stopped after {seen:,} images", seen)
         else:
-            found[name] = StagePlan(stage, "train", _difference(folder, stage, digest, start))
+            found[name] = StagePlan(stage, "train", _difference(folder, stage, digest, (steering, weights)))
     return [_with_holder(item, run) for item in found.values()]
 
 
@@ -67,7 +75,7 @@ def _with_holder(item: StagePlan, run: Path) -> StagePlan:
     return replace(item, holder=holder, why=why)
 
 
-def _difference(folder: Path, stage: Stage, dataset: str, start: str) -> str:
+def _difference(folder: Path, stage: Stage, dataset: str, start: tuple[str, str]) -> str:
     held = read_table(folder / STAGE)
     if not held:
         return "not trained yet"
@@ -78,4 +86,7 @@ def _difference(folder: Path, stage: Stage, dataset: str, start: str) -> str:
         return f"its {', '.join(changed)} changed"
     if held.get("dataset") != dataset:
         return "the dataset changed"
-    return f"{stage.after} was trained anew" if held.get("start") != start else "it was made by another version"
+    if held.get("start") != start[0]:
+        return f"{stage.after} {'is another file' if stage.is_steered_by_file else 'was trained anew'}"
+    same = held.get("weights", "") == start[1]
+    return "it was made by another version" if same else f"{stage.start} is another file"

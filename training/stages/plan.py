@@ -27,8 +27,9 @@ from patina.training.stages.stage import (
     from_stored,
 )
 
-PLANS = ("tiny", "paper", "nhrbl")
-"""Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its five tasks, noise at three levels."""
+PLANS = ("tiny", "paper", "nhr", "nhrbl", "irsde")
+"""Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its three tasks and on its five, noise at three
+levels; IR-SDE's and Refusion's own on one task."""
 
 TABLES: Mapping[str, Any] = {"data": Data, "optimiser": Optimiser, "ema": Ema, "sde": Sde, "validation": Validation}
 """The tables of a stage file."""
@@ -56,7 +57,15 @@ def load_plan(where: str | Path) -> dict[str, Stage]:
         )
     if not texts:
         raise StageError(f"{where}: a folder without a TOML file; copy the files of a plan with `patina stages tiny`")
-    return ordered(parse_stage(text, name) for name, text in texts.items())
+    folder = path if path.is_dir() else path.parent
+    return ordered(_beside(parse_stage(text, name), folder) for name, text in texts.items())
+
+
+def _beside(stage: Stage, folder: Path) -> Stage:
+    """The stage with the files of weights that it names as they are found from its own folder."""
+    start = str((folder / stage.start).absolute()) if stage.start else ""
+    after = str((folder / stage.after).absolute()) if stage.is_steered_by_file else stage.after
+    return dataclasses.replace(stage, start=start, after=after)
 
 
 def plan_texts(plan: str) -> dict[str, str]:
@@ -131,7 +140,7 @@ def ordered(stages: Iterable[Stage]) -> dict[str, Stage]:
     """Stages by name, each after the one that it starts from. Raises StageError for unknown ones and for circles."""
     waiting, done = {stage.name: stage for stage in stages}, dict[str, Stage]()
     for stage in waiting.values():
-        if not stage.after:
+        if not stage.after or stage.is_steered_by_file:
             continue
         if stage.after not in waiting:
             raise StageError(
@@ -143,7 +152,7 @@ def ordered(stages: Iterable[Stage]) -> dict[str, Stage]:
                 f"stage {stage.name}: `{stage.objective}` starts from a stage of `{wanted}`; {stage.after} is `{found}`"
             )
     while waiting:
-        ready = [s for s in waiting.values() if not s.after or s.after in done]
+        ready = [s for s in waiting.values() if not s.after or s.is_steered_by_file or s.after in done]
         if not ready:
             raise StageError(f"stages {', '.join(waiting)} wait for one another; mend `after`")
         for stage in ready:
@@ -162,7 +171,7 @@ def chosen(plan: Mapping[str, Stage], names: Sequence[str]) -> dict[str, Stage]:
         step = name
         while step:
             wanted.add(step)
-            step = plan[step].after
+            step = "" if plan[step].is_steered_by_file else plan[step].after
     return {name: stage for name, stage in plan.items() if name in wanted}
 
 

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from patina.training.errors import StageError
 from patina.training.models import CATALOGUE
-from patina.training.stages.stage import STEERED_BY, Stage
+from patina.training.stages.stage import STEERED_BY, WEIGHTS, Stage
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
-    "contrastive": ("daclip",),
+    "contrastive": ("daclip", "plain_clip"),
     "prompts": ("clip_adapter",),
     "sde": ("unet", "nafnet"),
     "direct": ("nafnet",),
@@ -41,6 +41,10 @@ def _data_rules(stage: Stage) -> _Rules:
         f"crop = {data.crop}; expected 16 px or more, or 0 for whole images",
     )
     yield (
+        data.resize < 0 or (data.resize > 0 and (restores or not 0 < data.crop <= data.resize)),
+        f"resize = {data.resize}, crop = {data.crop}; expected 0, or for a CLIP alone the side of its crops or more",
+    )
+    yield (
         data.crop == 0 and data.batch > 1 and data.view != "photo",
         f"batch = {data.batch} of whole images, which differ in size; write a crop, such as 256",
     )
@@ -61,6 +65,10 @@ def _data_rules(stage: Stage) -> _Rules:
     yield bool(data.weights and data.repeats), "weights and repeats; write one of them"
     for entry, weight in (data.weights | data.repeats).items():
         yield weight < 0, f"weight of {entry} is {weight}; expected 0 or more"
+    yield (
+        not 0 <= data.clean_share < 1 or (restores and data.clean_share > 0),
+        f"clean_share = {data.clean_share}; expected a share from 0 to below 1, and of a CLIP alone",
+    )
     square = data.square_probability
     yield not 0 <= square <= 1, f"square_probability = {square}; expected a probability"
 
@@ -74,12 +82,28 @@ def _other_rules(stage: Stage) -> _Rules:
         f"`{stage.objective}` trains {' or '.join(NETWORKS[stage.objective])}; network = {stage.network!r}",
     )
     yield (
+        stage.controller_start != "zero" and module != "daclip",
+        f"controller_start = {stage.controller_start!r} is of DA-CLIP; network = {stage.network!r}",
+    )
+    yield (
         stage.objective in ("direct", "described") and not stage.after,
         f"`{stage.objective}` is steered: write after = the stage of `{STEERED_BY.get(stage.objective)}`",
     )
     yield (
         stage.sde.init == "noise" and (stage.objective, module) != ("sde", "unet"),
         f"sde.init = 'noise' is a start of U-Nets that estimate noise; network = {stage.network!r}",
+    )
+    yield (
+        stage.is_steered_by_file and stage.objective not in STEERED_BY,
+        f"after = {stage.after!r}; `{stage.objective}` is steered by nothing: to begin with its weights write start",
+    )
+    yield (
+        bool(stage.start) and not stage.start.endswith(WEIGHTS),
+        f"start = {stage.start!r}; expected a file of weights ({', '.join(WEIGHTS)})",
+    )
+    yield (
+        bool(stage.start) and stage.sde.init == "noise",
+        "start and sde.init = 'noise'; the network begins with one of them",
     )
     share = stage.sde.terminal_share
     yield not 0 <= share <= 1, f"sde.terminal_share = {share}; expected a share from 0 to 1"
@@ -90,6 +114,16 @@ def _other_rules(stage: Stage) -> _Rules:
     yield (
         optimiser.schedule == "epochs" and optimiser.epoch_size < 1,
         "optimiser: schedule = 'epochs' needs the images of an epoch: epoch_size = …",
+    )
+    milestones, steps = optimiser.milestones, optimiser.schedule == "steps"
+    yield (
+        steps != bool(milestones) or list(milestones) != sorted(set(milestones)) or min(milestones, default=1) < 1,
+        f"optimiser: schedule = {optimiser.schedule!r}, milestones = {list(milestones)}; expected numbers of images "
+        "that rise with schedule = 'steps', and none with another",
+    )
+    yield (
+        optimiser.gamma <= 0 or optimiser.gamma > 1,
+        f"optimiser.gamma = {optimiser.gamma}; expected more than 0, up to 1",
     )
     ema = stage.ema
     yield (

@@ -39,6 +39,14 @@ STEERED_BY: Mapping[str, str] = {"sde": "contrastive", "direct": "contrastive", 
 """The objective of the stage that a stage of this objective starts from. An `sde` network may have none."""
 
 
+WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
+"""How names of files of weights end; no stage is called so."""
+
+
+CLEAN = "clean"
+"""What a CLIP calls a photograph without degradation, if it learnt from clean ones too (`Data.clean_share`)."""
+
+
 @dataclass(config=_STRICT, frozen=True)
 class Data:
     """Which samples, how many at a time, and what of them.
@@ -54,6 +62,10 @@ class Data:
     weights       how often an entry is drawn, beside 1 for those not named.
     repeats       the same as a factor beside the number of its samples: the papers' lists of files, some repeated.
                   With `repeats` entries that are not named have 1.
+    clean_share   for a CLIP: share of the images that are the clean photograph itself, called `clean`. So it learns to
+                  say that there is no degradation; what it steers then leaves sound photographs alone.
+    resize        shorter side that photographs have before they are cut, px; 0: as they are. A CLIP that learnt so is
+                  shown whole photographs when it steers.
     crop          side of the random square, the same of LQ and GT, px; 0: whole images (batches of one, or of a size).
     augment       `symmetries`: one of the square's eight, alike for LQ and GT, as flips and transposition of
                   probability 1/2 each give. `moved`: of the seven that are not the identity, as VLU-Net's code does.
@@ -72,40 +84,48 @@ class Data:
     augment: Literal["symmetries", "moved", "none"] = "none"
     view: Literal["photo", "patch", "patch-floats", "none"] = "none"
     square_probability: float = 0.0
+    resize: int = 0
+    clean_share: float = 0.0
 
 
 @dataclass(config=_STRICT, frozen=True)
 class Optimiser:
-    """Adam's kind and its learning rate.
+    """The optimiser and its learning rate.
 
-    name           `adamw`; `adam`, which has no decoupled weight decay.
+    name           `adamw`; `adam`, which has no decoupled weight decay; `lion`, Refusion's, which has no `eps`.
     lr             the highest learning rate.
-    warmup         images over which the learning rate rises in a straight line to `lr`.
-    schedule       `cosine` falls to `min_lr` at the end, `constant` stays; `epochs`: VLU-Net's, by the epoch.
+    warmup         images over which the learning rate rises in a straight line; the step that ends there has `lr`.
+    schedule       `cosine` falls to `min_lr` at the end, `constant` stays; `steps`: IR-SDE's, by milestones; `epochs`:
+                   VLU-Net's, by the epoch.
     min_lr         the learning rate at the end.
     epoch_size     for `epochs`: images of one; the learning rate is cosine with a rise over 15 of 200 epochs.
+    milestones     for `steps`: the images after each of which the learning rate is multiplied by `gamma`.
     max_grad_norm  largest norm of all gradients together; 0: not clipped.
     """
 
     lr: float
-    name: Literal["adamw", "adam"] = "adamw"
+    name: Literal["adamw", "adam", "lion"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     warmup: int = 0
-    schedule: Literal["cosine", "constant", "epochs"] = "cosine"
+    schedule: Literal["cosine", "constant", "steps", "epochs"] = "cosine"
     min_lr: float = 0.0
     epoch_size: int = 0
     max_grad_norm: float = 0.0
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.5
 
-    def lr_at(self, seen: int, max_images: int) -> float:
-        """The learning rate of the step that begins after `seen` of `max_images` images."""
+    def lr_at(self, seen: int, max_images: int, batch: int) -> float:
+        """The learning rate of the step that begins after `seen` of `max_images` images and sees `batch` of them."""
         if self.schedule == "epochs":
             return self.lr * _epoch_share(seen // self.epoch_size)
         if seen < self.warmup:
-            return self.lr * (seen + 1) / self.warmup
+            return self.lr * min(1.0, (seen + batch) / self.warmup)
         if self.schedule == "constant":
             return self.lr
+        if self.schedule == "steps":
+            return self.lr * self.gamma ** sum(seen >= milestone for milestone in self.milestones)
         done = (seen - self.warmup) / max(1, max_images - self.warmup)
         return self.min_lr + (self.lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
@@ -174,8 +194,13 @@ class Stage:
     objective   what it learns.
     network     a name of `patina models`; `size` names its settings: `paper`, those of that name, or `tiny`.
     settings    fields of the network's settings that differ from these.
-    after       the stage whose network steers this one, or nothing.
+    after       what steers the network: a stage of the plan, or a published file such as `daclip_ViT-B-32.pt`; or
+                nothing.
+    start       the file of weights that the network begins with: a published one, or a model.safetensors of a run; or
+                nothing. Files are found beside the stage's own.
     pretrained  for a CLIP: open_clip's tag or a file of pretrained weights; empty: random ones.
+    controller_start  of DA-CLIP's controller: `zero`, all of its dense layers at zero; `published`, the start of the
+                released models, see `DaClip.start`; `random`, dense layers as PyTorch has them (Table 4, "w/o Zero").
     prompts     the text of each entry. Entries that are not named have their degradation, or for the objective
                 `prompts` `image with {degradation}`.
     distance    of restored and clean image, or of noise: l1 or l2.
@@ -195,7 +220,9 @@ class Stage:
     size: Literal["paper", "tiny"] = "paper"
     settings: dict[str, Any] = field(default_factory=dict)
     after: str = ""
+    start: str = ""
     pretrained: str = ""
+    controller_start: Literal["zero", "published", "random"] = "zero"
     prompts: dict[str, str] = field(default_factory=dict)
     distance: Literal["l1", "l2"] = "l1"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -212,17 +239,26 @@ class Stage:
         return table
 
     def table(self) -> dict[str, Any]:
-        """All settings as they are stored, with the defaults written out."""
-        return to_stored(self.file_table())
+        """All settings as they are stored, with the defaults written out; but for those that came later (`LATER`),
+        which are left out where they are at their defaults."""
+        return to_stored(_without_defaults(self.file_table()))
 
-    def fingerprint(self, dataset: str, start: str) -> str:
-        """What decides the weights: settings, the manifest's digest, the digest of the checkpoint it starts from.
+    def fingerprint(self, dataset: str, steering: str, weights: str = "") -> str:
+        """What decides the weights: settings, the manifest's digest, the digest of the model that steers it, and of the
+        weights that it begins with.
 
-        How often it is saved and looked at is left out: that may change without a new training.
+        How often it is saved and looked at is left out: that may change without a new training. So is where files lie.
         """
-        table = {k: v for k, v in self.table().items() if k not in ("save_every", "keep", "validation")}
-        body = {"stage": table, "dataset": dataset, "start": start}
+        table = {k: v for k, v in self.table().items() if k not in ("save_every", "keep", "validation", "start")}
+        if self.is_steered_by_file:
+            table["after"] = "a file"
+        body = {"stage": table, "dataset": dataset, "start": steering} | ({"weights": weights} if weights else {})
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_steered_by_file(self) -> bool:
+        """Whether `after` is a file, and no stage of the plan."""
+        return self.after.endswith(WEIGHTS)
 
     @property
     def names_degradations(self) -> bool:
@@ -247,14 +283,52 @@ A fingerprint is of the stored spelling, so a stage that was finished under it s
 """
 
 
+LATER: Mapping[str, tuple[str, ...]] = {
+    "": ("start", "controller_start"),
+    "data": ("resize", "clean_share"),
+    "optimiser": ("milestones", "gamma"),
+}
+"""Settings that came after the first version, by table: what is stored lacks them where they are at their defaults, so
+that fingerprints of stages that were finished before stay."""
+
+
+def _later_defaults() -> dict[str, dict[str, Any]]:
+    """The defaults of the settings of `LATER`, as JSON has them."""
+    kinds: Mapping[str, Any] = {"": Stage, "data": Data, "optimiser": Optimiser}
+    fields = {part: {f.name: f.default for f in dataclasses.fields(kinds[part])} for part in LATER}
+    return {part: {key: json.loads(json.dumps(fields[part][key])) for key in keys} for part, keys in LATER.items()}
+
+
+def _without_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of a stage file without the settings of `LATER` that are at their defaults."""
+    later = _later_defaults()
+
+    def kept(part: str, held: Mapping[str, Any]) -> dict[str, Any]:
+        own = later.get(part, {})
+        return {key: value for key, value in held.items() if key not in own or value != own[key]}
+
+    return {key: kept(key, value) if key in later else value for key, value in kept("", table).items()}
+
+
+def _with_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
+    """`_without_defaults` undone."""
+    later = _later_defaults()
+    whole = {**later.get("", {}), **table}
+    return {
+        key: {**later[key], **value} if key in later and isinstance(value, Mapping) else value
+        for key, value in whole.items()
+    }
+
+
 def to_stored(table: Mapping[str, Any]) -> dict[str, Any]:
     """The table of a stage file, its keys spelt as they are stored, in the same order."""
     return _respelt(table, STORED_NAMES)
 
 
 def from_stored(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored table, its keys spelt as in a stage file, in the same order."""
-    return _respelt(table, {part: {old: new for new, old in names.items()} for part, names in STORED_NAMES.items()})
+    """A stored table, its keys spelt as in a stage file; settings that came later are at their defaults."""
+    names = {part: {old: new for new, old in names.items()} for part, names in STORED_NAMES.items()}
+    return _with_defaults(_respelt(table, names))
 
 
 def _respelt(table: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from patina.pipeline.codec.decode import decode
 from patina.training import official
 from patina.training.images import to_bytes
 from patina.training.restore import app
-from patina.training.restore.load import load_published
+from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer
 from patina.training.restore.tiles import Tiling
 from tests.pipeline.making import photo, picture

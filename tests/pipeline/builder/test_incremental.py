@@ -240,7 +240,7 @@ def test_other_words_rewrite_texts_and_synthesise_nothing(world: World, monkeypa
 
 
 def test_more_variants_keep_the_first_one(world: World) -> None:
-    world.table["degradations"]["noisy"] = {"variants": 3}
+    world.table["degradations"]["noisy"] = {"variants": 3, "held_out_variants": 3}
     report = settle(world)
     assert sum(r.synthesised for r in report.results) == 24
     assert sum(r.copied for r in report.results) == 12

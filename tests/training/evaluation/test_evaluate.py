@@ -130,6 +130,33 @@ def test_a_network_that_does_nothing_has_the_inputs_numbers(dataset: Path, proto
     assert (found.sampler, found.steps, found.notes) == ("", 0, ())
 
 
+@pytest.mark.parametrize(
+    ("protocol", "side", "sizes"),
+    [("daclip", 0, {(50, 75)}), ("vlunet", 0, {(48, 64)}), ("vlunet", 40, {(32, 32)}), ("daclip", 40, {(40, 40)})],
+)
+def test_vlunets_protocol_cuts_to_sixteens_before_it_looks_and_restores(
+    tmp_path: Path, protocol: str, side: int, sizes: set[tuple[int, int]]
+) -> None:
+    photos(tmp_path / "photos", 2, 75, 50)
+    build(tiny_recipe(tmp_path, split={"val": 1.0}), tmp_path / "out")
+    restored, looked = set(), set()
+
+    def seen(lq: Tensor) -> Tensor:
+        restored.add(tuple(lq.shape[-2:]))
+        return lq
+
+    class Looks(Restorer):
+        def look(self, photo: Any) -> Any:
+            looked.add(photo.shape[:2])
+            return super().look(photo)
+
+    restorer = Looks(Does(seen), None, STAGE)
+    found = evaluate.evaluate(restorer, tmp_path / "out", protocol=protocol, side=side, **PLAIN)
+    assert found.mean.count == 2
+    assert restored == sizes
+    assert looked == ({(48, 64)} if protocol == "vlunet" else {(50, 75)})
+
+
 def test_half_of_the_way_to_the_truth_is_six_decibels(dataset: Path) -> None:
     found = evaluate.evaluate(towards_truth(dataset, 0.5), dataset, protocol="vlunet", **PLAIN)
     for row in (*found.rows, found.mean):
@@ -385,7 +412,7 @@ def test_json_comes_back_and_markdown_has_the_papers_beside(dataset: Path) -> No
     assert {"split", "protocol", "sampler", "steps", "seed", "rows", "mean", "notes"} <= set(table)
     text = found.markdown()
     line = next(line for line in text.splitlines() if line.startswith("| noisy-50"))
-    assert line.endswith("| 28.23 | 28.19 | 28.06 |")
+    assert line.endswith("| 28.23 | 28.19 | 28.30 | 28.06 |")
     assert next(line for line in text.splitlines() if line.startswith("| jpeg-compressed")).endswith("| – | – | – |")
     assert next(line for line in text.splitlines() if line.startswith("| mean")).endswith(
         "| – | – | – |"
@@ -401,7 +428,10 @@ def test_the_papers_mean_stands_beside_a_mean_of_the_same_entries() -> None:
     rows = tuple(replace(row, entry=entry, degradation=entry.partition("-")[0]) for entry in published.NHR)
     mean = replace(row, entry="mean", count=5)
     found = Evaluation("vlunet", "0", "val", "vlunet", "", 0, 0, rows, mean)
-    assert "| mean | 5 | 20.00 | 20.00 | +20.00 | +20.00 | +20.00 | 0 | 32.70 | 32.69 | 32.06 |" in found.markdown()
+    assert (
+        "| mean | 5 | 20.00 | 20.00 | +20.00 | +20.00 | +20.00 | 0 | 32.70 | 32.69 | 32.43 | 32.06 |"
+        in found.markdown()
+    )
     assert "Papers' figures: VLU-Net, three tasks" in found.markdown()
     assert "| hazy | 1 | 20.000 | 20.000 | 0.980 |" in found.markdown()
 
@@ -464,7 +494,8 @@ def test_names_of_a_known_clip_and_what_it_took_for_what(dataset: Path) -> None:
     assert found.rows[0].taken_for == (("noisy", 4),)
     assert found.mean.accuracy == pytest.approx(2 / 3)
     assert found.notes == ("uncompleted: unknown to the CLIP, which has jpeg-compressed, noisy",)
-    assert "| jpeg-compressed | 4 | 0.0 % | – | noisy 4 |" in found.markdown()
+    assert "| jpeg-compressed | 4 | 0.0 % | 20.7 | 100.0 | 100.0 | 100.0 | noisy 4 |" in found.markdown()  # Table 4
+    assert "| noisy-50 | 4 | 100.0 % | 1.5 | 100.0 | 97.1 | 100.0 |" in found.markdown()
 
 
 # Bad input

@@ -29,7 +29,7 @@ from patina.training.restore.load import load_conditioner, load_restorer
 from patina.training.restore.restorer import Restorer
 from patina.training.runs.lineage import lineage
 from patina.training.runs.plan import plan_stages
-from patina.training.stages.plan import load_plan
+from patina.training.stages.plan import PLANS, load_plan
 from patina.training.stages.stage import Ema
 from tests.training.running import STAGES, small_dataset, stage, trained
 
@@ -337,7 +337,7 @@ def test_commands_of_one_and_of_several_processes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_plans_that_come_with_patina_are_sound() -> None:
-    for plan in ("tiny", "paper", "nhrbl"):
+    for plan in PLANS:
         for name, made in load_plan(plan).items():
             assert made.name == name
     paper = load_plan("paper")

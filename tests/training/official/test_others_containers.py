@@ -16,7 +16,7 @@ from patina.training import official
 from patina.training.errors import CheckpointError
 from patina.training.models import clip_adapter, unet, vlunet
 from patina.training.official import containers
-from patina.training.restore.load import load_published
+from patina.training.restore.published import load_published
 from tests.training.official.test_load_and_save import UNET, same_network, save
 from tests.training.restore.test_restorer import ADAPTED, VLUNET
 

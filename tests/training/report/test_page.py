@@ -28,8 +28,9 @@ from patina.training.checkpoints.resume import StageFolder
 from patina.training.errors import StageError
 from patina.training.evaluation import paper_tables as published
 from patina.training.evaluation import results
-from patina.training.evaluation.paper_tables import Row as PaperRow
-from patina.training.evaluation.paper_tables import Table, in_papers_order
+from patina.training.evaluation.paper_rows import Row as PaperRow
+from patina.training.evaluation.paper_rows import Table
+from patina.training.evaluation.paper_tables import in_papers_order
 from patina.training.models.daclip import DEGRADATIONS
 from patina.training.report.charts import (
     BOTTOM,

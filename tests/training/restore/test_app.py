@@ -62,7 +62,7 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(page: object, port: int, share: bool) -> None:
         raise OSError("Cannot find empty port in range: 7860-7860")
 
-    monkeypatch.setattr(app, "make_app", lambda restorer: None)
+    monkeypatch.setattr(app, "make_app", lambda restorer, name: None)
     monkeypatch.setattr(app, "launch", taken)
     with pytest.raises(ModelInputError, match=r"port 7860 cannot be served .*; choose another --port"):
         app.serve(described(), 7860)
@@ -106,7 +106,9 @@ def test_the_button_gives_both_images_the_degradations_and_the_file(gradio: Any,
     restorer = diffusion()
     source = photo(tmp_path / "a.png", 50, 40)
     page = app.make_app(restorer)
-    (before, after), degradations, button, told = restoring(page)(str(source), "fast-sde", 2, 7, lambda *a, **k: None)
+    (before, after), degradations, button, told = restoring(page)(
+        str(source), "fast-sde", 2, 7, progress=lambda *a, **k: None
+    )
     expected = to_bytes(restorer.restore(picture(50, 40), sampler="fast-sde", steps=2, seed=7))
     assert np.array_equal(before, picture(50, 40))
     assert np.array_equal(after, expected)
@@ -163,6 +165,43 @@ def test_only_what_the_model_can_use_is_asked(gradio: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_page_tells_the_model_has_an_example_and_takes_overrides(gradio: Any, tmp_path: Path) -> None:
+    page = app.make_app(described(), "nhrbl.ckpt")
+    texts = [b.value for b in page.blocks.values() if isinstance(getattr(b, "value", None), str)]
+    assert "by nhrbl.ckpt (vlunet-7)" in texts
+    labels = {getattr(b, "label", None) for b in page.blocks.values()}
+    assert {"Degradations", "Passes", "Ensemble"} <= labels
+    assert not {"Degradations", "Passes"} & {
+        getattr(b, "label", None) for b in app.make_app(diffusion(steered=False)).blocks.values()
+    }
+    example = app._example(tmp_path)
+    quiet: Any = lambda *a, **k: None  # noqa: E731
+    (_, after), _, _, told = restoring(page)(str(example), progress=quiet)
+    assert told == "320×240 px"
+    (_, hazy), *_ = restoring(page)(str(example), "", 0, 0, ["image with haze"], 1, True, progress=quiet)
+    assert not np.array_equal(after, hazy)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_restoration_is_stopped(gradio: Any, tmp_path: Path) -> None:
+    page = app.make_app(diffusion())
+    (stop,) = [f for f in page.fns.values() if f.api_name == "stop"]
+    calls: list[int] = []
+
+    def told(now: tuple[int, int], **_: object) -> None:
+        calls.append(now[0])
+        if now[0] == 2:
+            stop.fn()
+
+    source = photo(tmp_path / "a.png", 50, 40)
+    with pytest.raises(gradio.Error) as caught:
+        restoring(page)(str(source), "posterior", 50, 0, progress=told)
+    assert caught.value.message == "Stopped."
+    assert calls == [1, 2]
+    restoring(page)(str(source), "fast-ode", 3, 0, progress=lambda *a, **k: None)  # the next one is not
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_nothing_is_reported_or_fetched(gradio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     page = app.make_app(described())
@@ -172,6 +211,7 @@ def test_nothing_is_reported_or_fetched(gradio: Any, monkeypatch: pytest.MonkeyP
     )
     assert app.launch(page)[1:] == ("http://127.0.0.1:1/", "")
     assert (given["server_name"], given["share"], given["run_history"]) == ("127.0.0.1", False, False)
+    assert "object-fit: scale-down" in given["css"]  # small pictures are not blown up
     theme = given["theme"]
     assert not re.search(r"(url\(|@import).{0,2}https?:", theme._get_theme_css())
     assert not theme._stylesheets

@@ -565,7 +565,6 @@ def test_models_and_options_that_do_not_go_together_are_told(tmp_path: Path) -> 
             tmp_path / "model.ckpt",
             {"stage": "irsde"},
         ),
-        (ModelInputError, "leave out --steering", tmp_path, {"steering": tmp_path / "clip.pt"}),
         (ModelInputError, "--device abc cannot be used", tmp_path, {"device": "abc"}),
     ):
         with pytest.raises(error, match=said):

@@ -24,11 +24,12 @@ from patina.training.restore.conditioning import Conditioner
 from patina.training.restore.load import (
     conditioner_file,
     load_conditioner,
-    load_published,
+    load_model,
     load_restorer,
-    text_features,
 )
+from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer, conditioner_views
+from patina.training.restore.texts import text_features
 from patina.training.restore.tiles import Tiling
 from patina.training.stages.stage import Data, Objective, Optimiser, Sde, Stage, Validation
 from tests.pipeline.making import picture
@@ -291,6 +292,12 @@ def test_what_a_run_lacks_is_told(run: Path, tmp_path: Path) -> None:
         load_restorer(run, stage="controller")
 
 
+def test_a_run_finds_what_steers_it_by_itself(run: Path, tmp_path: Path) -> None:
+    for model in (run, run / "irsde", run / "irsde" / "model.safetensors"):
+        with pytest.raises(ModelInputError, match="finds in its run what steers it; leave out --steering"):
+            load_model(model, steering=tmp_path / "clip.pt", device="cpu")
+
+
 def test_a_restorer_is_steered_only_by_what_it_was_trained_on(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     (other / "controller").mkdir(parents=True)
@@ -311,7 +318,7 @@ def test_a_restorer_is_steered_only_by_what_it_was_trained_on(run: Path, tmp_pat
 def test_steering_is_frozen_and_brings_its_texts(run: Path) -> None:
     model = run / "irsde" / "model.safetensors"
     conditioner, degradations, texts = load_conditioner(
-        conditioner_file(model, "controller", checkpoint.load(model).notes)
+        conditioner_file(model, stage("irsde"), dict(checkpoint.load(model).notes))
     )
     assert degradations == ("jpeg-compressed", "low-light", "noisy")
     assert texts.shape == (3, conditioner.width)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from patina.pipeline.recipe.parse import find_recipe
+from patina.training.data.order import shares_of
 from patina.training.errors import StageError
 from patina.training.objectives.base import settings_of
 from patina.training.stages.plan import (
@@ -168,15 +170,52 @@ def test_what_changes_weights_changes_the_fingerprint_and_nothing_else_does() ->
 
 def test_rates() -> None:
     cosine = Optimiser(lr=2.0, warmup=100, min_lr=0.5)
-    assert cosine.lr_at(0, 1100) == pytest.approx(0.02)
-    assert cosine.lr_at(99, 1100) == pytest.approx(2.0)
-    assert cosine.lr_at(600, 1100) == pytest.approx(1.25)
-    assert cosine.lr_at(1100, 1100) == pytest.approx(0.5)
-    assert Optimiser(lr=3.0, schedule="constant").lr_at(999, 1000) == 3.0
+    assert cosine.lr_at(0, 1100, 1) == pytest.approx(0.02)
+    assert cosine.lr_at(99, 1100, 1) == pytest.approx(2.0)
+    assert cosine.lr_at(600, 1100, 1) == pytest.approx(1.25)
+    assert cosine.lr_at(1100, 1100, 1) == pytest.approx(0.5)
+    assert Optimiser(lr=3.0, schedule="constant").lr_at(999, 1000, 1) == 3.0
     epochs = Optimiser(lr=2e-4, schedule="epochs", epoch_size=10)
-    assert epochs.lr_at(10, 2000) == pytest.approx(2e-4 / 14)
-    assert epochs.lr_at(150, 2000) == pytest.approx(2e-4)
-    assert epochs.lr_at(1999, 2000) == pytest.approx(1e-4 * (1 + math.cos(math.pi * 184 / 185)))
+    assert epochs.lr_at(10, 2000, 1) == pytest.approx(2e-4 / 14)
+    assert epochs.lr_at(150, 2000, 1) == pytest.approx(2e-4)
+    assert epochs.lr_at(1999, 2000, 1) == pytest.approx(1e-4 * (1 + math.cos(math.pi * 184 / 185)))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 3136])
+def test_warm_up_is_the_published_one_step_by_step(batch: int) -> None:
+    """DA-CLIP's code: lr (step + 1) / 100, then lr / 2 (1 + cos(pi (step - 100) / (total - 100)))."""
+    warmup, total, lr = 100, 340, 3e-5
+    optimiser = Optimiser(lr=lr, warmup=warmup * batch)
+    for step in range(total):
+        found = optimiser.lr_at(step * batch, total * batch, batch)
+        wave = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+        assert found == pytest.approx(lr * (step + 1) / warmup if step < warmup else lr * wave, rel=1e-12)
+
+
+def test_steps_are_irsdes() -> None:
+    """Halved after 200 000, 400 000 and 600 000 steps."""
+    stages = load_plan("irsde")
+    o, whole = stages["irsde"].optimiser, stages["irsde"].max_images
+    at = {step: o.lr_at(step * 4, whole, 4) for step in (0, 199_999, 200_000, 400_000, 600_000, 699_999)}
+    assert list(at.values()) == pytest.approx([1e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5, 1.25e-5])
+    assert (stages["irsde"].sde.max_sigma, stages["nafnet"].sde.max_sigma) == (10, 50)
+    lion = stages["nafnet"].optimiser
+    assert (lion.name, lion.lr, lion.lr_at(whole, whole, 4)) == ("lion", 4e-5, pytest.approx(1e-7))
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "told"),
+    [
+        ({"schedule": "steps"}, r"schedule = 'steps', milestones = \[\]"),
+        ({"milestones": [4, 8]}, "schedule = 'cosine', milestones"),
+        ({"schedule": "steps", "milestones": [8, 4]}, "expected numbers of images that rise"),
+        ({"schedule": "steps", "milestones": [0, 4]}, "expected numbers of images that rise"),
+        ({"schedule": "steps", "milestones": [4], "gamma": 2.0}, r"optimiser\.gamma = 2.0"),
+    ],
+)
+def test_steps_that_cannot_be_are_told(optimiser: dict[str, object], told: str) -> None:
+    with pytest.raises(StageError, match=told):
+        stage("nafnet", optimiser=optimiser)
 
 
 def test_order_and_choice() -> None:
@@ -193,7 +232,7 @@ def test_order_and_choice() -> None:
 
 
 def test_a_folder_and_a_file_are_plans_too(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="no plan 'huge'; expected one of tiny, paper, nhrbl"):
+    with pytest.raises(StageError, match="no plan 'huge'; expected one of tiny, paper, nhr, nhrbl, irsde"):
         load_plan("huge")
     with pytest.raises(StageError, match="a folder without a TOML file"):
         load_plan(tmp_path)
@@ -222,8 +261,43 @@ def test_the_papers_numbers() -> None:
     assert (controller.data.batch, controller.optimiser.lr, controller.optimiser.weight_decay) == (3136, 3e-5, 0.05)
     assert controller.optimiser.warmup == 100 * controller.data.batch
     assert (irsde.data.batch, irsde.data.crop, irsde.optimiser.betas) == (16, 256, (0.9, 0.99))
-    assert irsde.optimiser.lr_at(irsde.max_images, irsde.max_images) == pytest.approx(1e-6)
+    assert irsde.optimiser.lr_at(irsde.max_images, irsde.max_images, 16) == pytest.approx(1e-6)
     assert (vlunet.data.batch, vlunet.data.crop, vlunet.max_images) == (32, 128, 200 * vlunet.optimiser.epoch_size)
-    shares = load_plan("nhrbl")["vlunet"].data.repeats
-    assert shares["rainy"] == 120
-    assert shares["noisy-25"] == 3
+
+
+PHOTOGRAPHS = {"hazy": 72_135, "rainy": 200, "motion-blurry": 2_103, "low-light": 485}
+"""Of the papers' training sets: OTS, Rain100L, GoPro, LOL; and of BSD400 with WED, on which noise is made:"""
+CLEAN = 5_144
+
+
+def shares_of_a_round(plan: str, stage: str) -> tuple[float, dict[str, float]]:
+    """Images of one round by entry, on the dataset that the public recipe makes of the papers' sets."""
+    recipe = find_recipe(Path(f"{plan}-public"))
+    noisy = {name: CLEAN * made.variants_in("train") for name, made in recipe.degradations.items()}
+    assert len(noisy) == 3
+    data = load_plan(plan)[stage].data
+    counts = noisy | {name: count for name, count in PHOTOGRAPHS.items() if name in ("hazy", "rainy") or "b" in plan}
+    shares = dict(zip(counts, shares_of(list(counts), list(counts.values()), data.weights, data.repeats), strict=True))
+    return sum(shares.values()), shares
+
+
+@pytest.mark.parametrize(
+    ("plan", "restorer", "adapter", "noise"), [("nhr", 142_431, 111_567, 0.325), ("nhrbl", 145_019, 114_155, 0.319)]
+)
+def test_a_round_is_as_long_as_the_papers_lists_and_noise_has_its_share(
+    plan: str, restorer: int, adapter: int, noise: float
+) -> None:
+    """Of VLU-Net's lists 46 296 files are noisy, each of 15 432 thrice; its notebook has each once, 100 rounds."""
+    total, shares = shares_of_a_round(plan, "vlunet")
+    stages = load_plan(plan)
+    assert total == stages["vlunet"].optimiser.epoch_size == stages["vlunet"].max_images / 200 == restorer
+    noisy = sum(share for name, share in shares.items() if name.startswith("noisy"))
+    assert noisy / total == pytest.approx(noise, abs=5e-4)
+    assert shares["rainy"] == 24_000
+    total, shares = shares_of_a_round(plan, "adapter")
+    assert total == pytest.approx(adapter)
+    assert stages["adapter"].max_images == 100 * adapter
+    assert {name: share for name, share in shares.items() if name.startswith("noisy")} == pytest.approx(
+        dict.fromkeys(("noisy-15", "noisy-25", "noisy-50"), CLEAN)
+    )
+    assert set(stages["adapter"].prompts) == set(shares)
