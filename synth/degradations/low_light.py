@@ -38,14 +38,14 @@ class LowLight(Rendered):
     iso    the sensor's gain, 50..25600, which sets its noise; a range is drawn so that each stop is as likely.
     bits   of the raw levels, 8..16, whole.
     finer  how many times the photograph's width and height the sensor had, 1, 2, 4 or 8: what it gave was averaged
-           down, as published photographs mostly are, and its noise with it. 1 is a sensor of the photograph's own size, whose
-           demosaicing makes coloured grain of more than a pixel.
+           down, as published photographs mostly are, and its noise with it. 1 is a sensor of the photograph's own size,
+           whose demosaicing makes coloured grain of more than a pixel.
     cast   stops by which red comes out too bright against blue, -2..2: above 0 the picture is too warm.
     tint   stops by which green comes out too dark, -1..1: above 0 the picture is too magenta.
 
     Truth: `noise`, H×W uint16, 65535 = 1: the standard deviation of green's noise, as it would be seen after
-    brightening by 2^stops: √(c·(shot·x + read + step²/12) + row²/finer) · 2^stops, where x is raw light and full is 1, and c what
-    averaging leaves (`patina.synth.sensor.GREENS`; 1 where finer is 1). Defaults give LOL's input: 7.8 dB.
+    brightening by 2^stops: √(c·(shot·x + read + step²/12) + row²/finer) · 2^stops, where x is raw light and full is 1,
+    and c what averaging leaves (`patina.synth.sensor.GREENS`; 1 where finer is 1). Defaults give LOL's input: 7.8 dB.
     `iso = { min = 100, max = 3200 }` with `finer = 1` is a high gain on a small sensor: 4 to 8 times the noise of LOL.
     Raises SettingError for a setting out of its range.
     """
