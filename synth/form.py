@@ -114,7 +114,8 @@ def flat_noise(gt: Image, lq: Image) -> FlatNoise:
 
 @dataclass(frozen=True)
 class Blobs:
-    """Bright spots that a degradation put in: how many in 481×321 px, and diameters of circles of their areas, px."""
+    """Bright spots that a degradation put in: how many in 481×321 px, and diameters of circles of their areas, px: the
+    median, and the 90th and 95th percentile."""
 
     count: float
     median: float
@@ -122,15 +123,15 @@ class Blobs:
     largest: float
 
 
-def blobs(gt: Image, lq: Image) -> Blobs:
-    """What is joined, 4 px or more, and has 20 levels of luma more than in `gt`; `largest` is the 99th percentile."""
-    brighter = (_luma(lq) - _luma(gt)) * np.float32(255 / 219) >= BRIGHT
+def blobs(gt: Image, lq: Image, least: float = BRIGHT) -> Blobs:
+    """What is joined, 4 px or more, and has `least` levels of luma more than in `gt`; `largest` is the 95th of 100."""
+    brighter = (_luma(lq) - _luma(gt)) * np.float32(255 / 219) >= least
     _, _, stats, _ = cv2.connectedComponentsWithStats(brighter.astype(np.uint8), connectivity=4)
     areas = np.asarray(stats)[1:, cv2.CC_STAT_AREA]
     areas = areas[areas >= 4]
     if not areas.size:
         return Blobs(0.0, 0.0, 0.0, 0.0)
-    median, ninetieth, largest = (float(x) for x in np.quantile(2 * np.sqrt(areas / math.pi), (0.5, 0.9, 0.99)))
+    median, ninetieth, largest = (float(x) for x in np.quantile(2 * np.sqrt(areas / math.pi), (0.5, 0.9, 0.95)))
     return Blobs(areas.size * 481 * 321 / gt[..., 0].size, median, ninetieth, largest)
 
 

@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError
+from patina.pipeline.report.form import form_of
 from patina.pipeline.sources.reader import image_files
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.degradations import CATALOGUE
@@ -62,9 +64,14 @@ ANCHORS: dict[str, tuple[Anchor, ...]] = {
 }
 
 
+Look: TypeAlias = tuple[Measured, Measured, tuple[float, ...]]
+"""What one photograph and its degraded image show: at full size, at CLIP's, and the figures of form."""
+
+
 @dataclass(frozen=True)
 class Calibrated:
-    """One degradation at its defaults over all photographs: means, and the standard deviation of PSNR."""
+    """One degradation at its defaults over all photographs: means, the standard deviation of PSNR, and the figures of
+    form of each photograph (`patina.pipeline.report.form`)."""
 
     name: str
     psnr: float
@@ -73,6 +80,7 @@ class Calibrated:
     score: float
     clip_score: float
     photographs: int
+    form: tuple[tuple[float, ...], ...] = ()
 
     @property
     def row(self) -> dict[str, str]:
@@ -100,7 +108,7 @@ def calibrate(
     files, _ = image_files(str(folder), "PHOTOS")
     chosen = [files[i * len(files) // min(limit, len(files))] for i in range(min(limit, len(files)))]
 
-    def one(item: tuple[str, str]) -> dict[str, tuple[Measured, Measured]]:
+    def one(item: tuple[str, str]) -> dict[str, Look]:
         expect_wanted()
         cv2.setNumThreads(1)
         try:
@@ -118,16 +126,17 @@ def calibrate(
     return [_mean(name, [figures[name] for figures in found]) for name in CATALOGUE if found]
 
 
-def _measured(name: str, image: Image, photo: str) -> tuple[Measured, Measured]:
+def _measured(name: str, image: Image, photo: str) -> Look:
     height, width = image.shape[:2]
     degradation = CATALOGUE[name]()
     params = degradation.draw(Rng(sample_seed(0, photo, name, 0, (0, 0, width, height))), image)
     degraded = degradation.apply(image, params).image
-    return measure(image, degraded), measure(at_clip_size(image), at_clip_size(degraded))
+    clip = measure(at_clip_size(image), at_clip_size(degraded))
+    return measure(image, degraded), clip, form_of(name, image, degraded)
 
 
-def _mean(name: str, figures: Sequence[tuple[Measured, Measured]]) -> Calibrated:
-    full = [one for one, _ in figures]
+def _mean(name: str, figures: Sequence[Look]) -> Calibrated:
+    full = [one for one, _, _ in figures]
     mean = statistics.fmean
     return Calibrated(
         name,
@@ -135,6 +144,7 @@ def _mean(name: str, figures: Sequence[tuple[Measured, Measured]]) -> Calibrated
         statistics.pstdev(m.psnr for m in full),
         mean(m.ssim for m in full),
         mean(m.score for m in full),
-        mean(clip.score for _, clip in figures),
+        mean(clip.score for _, clip, _ in figures),
         len(figures),
+        tuple(form for _, _, form in figures),
     )
