@@ -67,11 +67,11 @@ class Raindrop(Rendered):
     truth: ClassVar[tuple[str, ...]] = ("drops",)
     knob: ClassVar[Knob | None] = Knob("area", 0.01, 0.7)
 
-    area: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.28})
-    size: Values = field(default_factory=lambda: {"min": 8, "max": 20})
-    defocus: Values = field(default_factory=lambda: {"min": 4, "max": 9})
+    area: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.24})
+    size: Values = field(default_factory=lambda: {"min": 7, "max": 15})
+    defocus: Values = field(default_factory=lambda: {"min": 3.5, "max": 8})
     contact: Values = field(default_factory=lambda: {"min": 25, "max": 42})
-    sky: Values = field(default_factory=lambda: {"min": 1.2, "max": 2})
+    sky: Values = field(default_factory=lambda: {"min": 1.6, "max": 2})
     runs: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     film: Values = 0
 

@@ -163,7 +163,7 @@ def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
     matte = enlarged(matte, step)[:height, :width]
     matte = np.clip(matte, 0, 1)
     matte *= np.float32(65535)
-    return np.rint(matte, out=matte).astype(np.uint16)
+    return np.asarray(np.rint(matte, out=matte), np.uint16)
 
 
 def _lit(
