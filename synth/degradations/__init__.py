@@ -19,7 +19,7 @@ from patina.synth.degradations.snowy import Snowy
 from patina.synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
-    "motion-blurry": MotionBlurry,  # a shaken camera: random paths with roll and zoom, in linear light or as GoPro has it
+    "motion-blurry": MotionBlurry,  # a shaken camera: random paths, roll and zoom, in linear light or as GoPro has it
     "hazy": Hazy,  # light lost and gained in the air, by metres of depth; or an even veil, as in RESIDE
     "jpeg-compressed": JpegCompressed,  # libjpeg baseline, once or twice; the LQ is the JPEG file itself. Or WebP
     "low-light": LowLight,  # fewer photons on a noisy sensor, by stops of exposure, and the camera's processing of them
