@@ -7,7 +7,9 @@ DEMO := patina-demo
 # Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
-.PHONY: help demo data test check fast slow bench readers format clean
+PHOTOS ?= photos
+
+.PHONY: help demo data test check fast slow bench readers foreign docs format clean
 help:
 	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (about ten minutes)"
 	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
@@ -15,6 +17,7 @@ help:
 	@echo "make check   linters, types and import contracts alone      make fast    the fast tests alone"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
 	@echo "make readers every reader of the field on one dataset, each in an environment of its own (5 GB, half an hour)"
+	@echo "make foreign what networks that others trained make of 40 of your photographs: PHOTOS=folder; wants npm"
 
 # What builds a dataset is light; tests and training need torch and its friends as well. A stamp says what is installed.
 $(BIN)/python:
@@ -66,6 +69,9 @@ bench: $(VENV)/.dev
 
 readers: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.readers --save
+
+foreign: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.foreign $(PHOTOS)
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .

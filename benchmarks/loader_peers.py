@@ -19,9 +19,9 @@ import gc
 import io
 import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator

@@ -77,13 +77,30 @@ EMULATED = {"qemu Nehalem": "Nehalem"}
 """Processors without AVX. As a Haswell, QEMU 7.2 crashes under OpenCV."""
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "motion-blurry": [{}, {"length": 120, "rotation": 1.5, "shake": 3}, {"length": 30, "rotation": 0, "highlights": 6}],
-    "hazy": [{}, {"light": "encoded", "beta": 0.05}, {"spectrum": 2, "patches": 0.8, "layer": 20}],
+    "motion-blurry": [
+        {},
+        {"light": "encoded", "frames": 9},
+        {"parallax": 0.7, "zoom": 4},
+        {"length": 120, "rotation": 1.5, "shake": 3},
+        {"length": 30, "rotation": 0, "highlights": 6},
+    ],
+    "hazy": [{}, {"model": "reside"}, {"light": "encoded", "beta": 0.05}, {"spectrum": 2, "patches": 0.8, "layer": 20}],
     "jpeg-compressed": [{}, {"double": 1, "subsampling": "4:4:4"}, {"codec": "webp", "quality": 40}],
-    "low-light": [{}, {"stops": 8, "iso": 12800, "cast": 1}],
+    "low-light": [{}, {"stops": 8, "iso": 12800, "cast": 1}, {"finer": 1, "iso": 3200}, {"finer": 2}],
     "noisy": [{}, {"model": "sensor"}, {"model": "sensor", "iso": 25600, "bits": 8}],
-    "raindrop": [{}, {"film": 4, "area": 0.5}, {"defocus": 0}, {"defocus": 20, "size": 100, "runs": 9}],
-    "rainy": [{}, {"veil": 3, "light": "linear"}, {"rate": 300, "aperture": 20}],
+    "raindrop": [
+        {},
+        {"sky": 0, "size": 50, "contact": 50},
+        {"film": 4, "area": 0.5},
+        {"defocus": 0},
+        {"defocus": 20, "size": 100, "runs": 9},
+    ],
+    "rainy": [
+        {},
+        {"directions": 5, "fan": 30, "blend": "screen"},
+        {"veil": 3, "light": "linear"},
+        {"rate": 300, "aperture": 20},
+    ],
     "shadowed": [{"kinds": kind} for kind in ("foliage", "person", "pole", "building", "blinds")],
     "snowy": [{}, {"rate": 20, "size": 12, "veil": 2}, {"aperture": 25}],
     "uncompleted": [{"shapes": shape} for shape in ("strokes", "text", "scratches", "blocks")],

@@ -23,7 +23,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Params, Place, Rendered, SettingError
-from patina.synth.elementary import exp, log1p
+from patina.synth.elementary import exp, fast_exp, fast_log, log1p, power_of
 from patina.synth.image import FloatImage, Image, Map, as_levels, to_float
 from patina.synth.resampling import means, shrunk, smoothed, stretched
 from patina.synth.rng import Rng
@@ -36,6 +36,9 @@ NEAREST, FARTHEST = 0.1, 2000.0
 
 EYE, FOCAL = 1.6, 1.1
 """The prior's camera: metres above level ground, and focal length in heights of the photograph (49° top to bottom)."""
+
+ENCLOSED, CLOSE = 16.0, 3.0
+"""Metres that the prior sees at most where no sky shows, and in a close-up."""
 
 SMALL = 144
 """Pixels of the short side at which the prior looks for sky and ground. Its edges are those of the full size."""
@@ -87,7 +90,7 @@ class Depths:
         if place is not None:
             whole = place.full_width, place.full_height
             params["crop"] = [place.x / whole[0], place.y / whole[1], place.width / whole[0], place.height / whole[1]]
-        params |= {"horizon": rng.uniform(0.3, 0.5), "background": rng.log_uniform(40, 160)}
+        params |= {"horizon": rng.uniform(0.3, 0.5), "background": rng.log_uniform(100, 800)}
         if self.folder:
             if place is None:
                 raise SettingError("depth: a folder of depth maps needs to know which photograph it is; leave it empty")
@@ -275,7 +278,9 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
 
     What adds up is nearness, one over metres: the ground's rises evenly from the horizon to the bottom edge; what has
     more detail than the rest is nearer, the less so the paler it is, by its dark channel (He et al., CVPR 2009). A
-    guided filter (He et al., TPAMI 2013) takes it to the image's own edges. The sky has next to none.
+    guided filter (He et al., TPAMI 2013) takes it to the image's own edges. Where no sky shows, something fills the
+    view: nothing is farther than ENCLOSED metres then, and CLOSE in a close-up. The sky has next to no nearness, and
+    what stands before it gets farther towards it, since nothing tells how far that is.
     """
     levels = as_levels(image)
     height, width = levels.shape[:2]
@@ -287,23 +292,52 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
     rows = params["crop"][1] + params["crop"][3] * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
     sky = _sky(small, luma, detail, first_row=params["crop"][1])
     horizon = _horizon(sky, rows, params["horizon"])
+    background = _background(sky, detail, params)
 
     softness = 0.06  # of the bend from ground to background, heights of the photograph
     bend = (rows.astype(np.float64) - horizon) / softness
     ground = np.maximum(bend, 0) + log1p(exp(-np.abs(bend)))  # ln(1 + e^bend)
     ground = ground.astype(np.float32) * np.float32(softness / (EYE * FOCAL))
-    sharp = smoothed(means(detail, 9), 4)
+    sharp = smoothed(means(detail, 9), 9)
     sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
     pale = smoothed(np.asarray(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), np.float32), 4)
-    near = ground[:, None] * (0.6 + 0.6 * sharp) + 0.1 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
+    near = ground[:, None] * (0.8 + 0.3 * sharp) + 0.03 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
     grey = to_float(np.asarray(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY), np.uint8))
-    near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / params["background"])
+    near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / background)
     if sky.any():
         cover = np.clip((_guided(sky, luma, grey, 2, 2e-4) - np.float32(0.15)) / np.float32(0.7), 0, 1)
-        near *= 1 - cover
-        near += cover * np.float32(1 / FARTHEST)
+        _fade(near, cover, stretched(smoothed(sky, 0.05 * min(size)), height, width))
     np.divide(np.float32(1), near, out=near)
     return np.clip(near, np.float32(NEAREST), np.float32(FARTHEST), out=near)
+
+
+def _fade(near: Depth, cover: Depth, around: Depth) -> None:
+    """Take nearness to the sky's where `cover`, 0..1, has it, and part of the way where sky is `around`; in place.
+
+    By the logarithm, because a thing before the sky is as likely twice as far as half as far.
+    """
+    share = np.maximum(cover, np.float32(0.7) * around)
+    near *= np.float32(FARTHEST)
+    np.maximum(near, 1, out=near)
+    ratio = fast_log(near)
+    ratio *= share
+    near *= fast_exp(-ratio)
+    near *= np.float32(1 / FARTHEST)
+
+
+def _background(sky: NDArray[np.float32], detail: Depth, params: Params) -> float:
+    """Metres to what stands behind the ground: as drawn under a wide sky, ENCLOSED at most without any, CLOSE in a
+    close-up.
+
+    A close-up has a part in focus before one that is not: next to no detail in a good share of a picture without sky.
+    """
+    share = min(1.0, float(sky.mean(dtype=np.float64)) / 0.08)
+    fine = means(detail, 9)
+    clear = float(np.partition(fine.ravel(), place := int(0.95 * fine.size))[place])
+    blank = float((fine < 0.12 * max(clear, 0.01)).mean(dtype=np.float64))
+    enclosed = ENCLOSED * power_of(CLOSE / ENCLOSED, min(1.0, max(0.0, blank - 0.08) / 0.15))
+    far = float(params["background"])
+    return min(far, enclosed) * power_of(far / min(far, enclosed), share)
 
 
 def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDArray[np.float32]:
@@ -320,16 +354,51 @@ def _sky(small: FloatImage, luma: Depth, detail: Depth, first_row: float) -> NDA
     parts = np.asarray(parts)
     top = parts[: max(2, len(parts) // 20)]  # more than a row, because scans of slides have a black rim
     at_top = np.bincount(top.ravel(), minlength=count) / top.size
-    kept = (at_top >= 0.1) & (np.asarray(stats)[:, cv2.CC_STAT_AREA] > 0.01 * luma.size)
+    areas = np.asarray(stats)[:, cv2.CC_STAT_AREA]
+    # Much is pale that is no sky: behind a face there is mostly a wall.
+    blue_share = np.bincount(parts.ravel(), weights=(is_blue > 0.4).ravel(), minlength=count) / np.maximum(areas, 1)
+    kept = (at_top >= np.where(blue_share > 0.5, 0.1, 0.22)) & (areas > 0.01 * luma.size)
     kept[0] = False
     if not kept.any() or first_row > 0.5:
         return np.zeros_like(luma)
     sky = kept[parts].astype(np.float32)
+    shore = _shore(luma, sky)
+    sky[shore:] = 0
     weight = means(sky, 61)
     around = means(small * sky[..., None], 61) / (weight[..., None] + np.float32(1e-3))
     tolerance = 0.04 + 0.08 * np.clip(2 * is_blue - 0.6, 0, 1)
     alike = np.clip(2 - _most(np.abs(small - around)) / tolerance, 0, 1) * np.clip(weight / 0.03, 0, 1)
-    return np.asarray(np.maximum(sky, alike), np.float32)
+    ends = np.sort(np.where(sky > 0.5, np.arange(1, len(sky) + 1)[:, None], 0).max(axis=0))
+    alike[min(shore, int(ends[int(0.9 * ends.size)]) + len(sky) // 20) :] = 0
+    return np.asarray(_without_islands(np.maximum(sky, alike)), np.float32)
+
+
+def _shore(luma: Depth, sky: NDArray[np.float32]) -> int:
+    """The row from which on there is no sky, because water is seen there that looks like it: where a straight line goes
+    across, and below it is darker in most of the columns whose sky reaches down to there. The height if there is none.
+    """
+    reach = 2
+    above, below = luma[: -2 * reach], luma[2 * reach :]
+    open_ = sky[: -2 * reach] > 0.5
+    darker = (above - below > 0.025) & open_
+    # A line may rise or fall by a row or two.
+    wide = np.asarray(cv2.dilate(darker.astype(np.uint8), np.ones((3, 1), np.uint8))) > 0
+    wide &= open_
+    counts, spans = wide.sum(axis=1), open_.sum(axis=1)
+    found = (counts >= 0.6 * spans) & (spans >= 0.25 * luma.shape[1]) & (np.arange(len(counts)) > 0.08 * len(luma))
+    return int(np.argmax(found)) + reach if found.any() else len(luma)
+
+
+def _without_islands(sky: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sky also where it is all around: a moon, a bird or a cloud is no nearer than what it is before."""
+    gaps = (sky <= 0.5).astype(np.uint8)
+    gaps[-1] = 1  # what meets the ground is none
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(gaps, connectivity=4)
+    alone = np.asarray(stats)[:, cv2.CC_STAT_AREA] < 0.03 * sky.size
+    alone[0] = False
+    alone[np.unique(np.asarray(parts)[[0, -1]])] = False
+    alone[np.unique(np.asarray(parts)[:, [0, -1]])] = False
+    return np.where(alone[np.asarray(parts)], np.float32(1), sky) if count > 1 else sky
 
 
 def _horizon(sky: NDArray[np.float32], rows: NDArray[np.float32], otherwise: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ SMALLEST = 3.0
 
 REACH = 6.0
 """How far a drop's field reaches over its rim, pixels at a short side of 512: closer neighbours flow together."""
+
+AT_ONCE = 1 << 19
+"""Pixels of drops that are added up together."""
 
 SAG = 0.35
 """How much steeper water is at a drop's foot than at its middle: gravity."""
@@ -49,13 +53,13 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
     if seen:
         xs, ys, wides, highs, ks, *edges = np.array(seen).T
         lefts, rights, tops, bottoms = (edge.astype(np.intp) for edge in edges)
-        columns = _profiles(lefts, rights, xs, wides, ks, np.zeros_like(ks))
-        lines = _profiles(tops, bottoms, ys, highs, ks, ks)
-        for i, ((across, over), (along, under)) in enumerate(zip(columns, lines, strict=True)):
-            place, weight = np.s_[tops[i] : bottoms[i], lefts[i] : rights[i]], under[:, None] * over
-            total[place] += weight
-            slope_right[place] += weight * across
-            slope_down[place] += weight * along[:, None]
+        columns = _Profiles(lefts, rights, xs, wides, ks, np.zeros_like(ks))
+        lines = _Profiles(tops, bottoms, ys, highs, ks, ks)
+        areas = np.cumsum((rights - lefts) * (bottoms - tops))
+        # Some at a time, which bounds the memory; many at once, since most are small.
+        ends = np.flatnonzero(np.diff(areas // AT_ONCE)) + 1
+        for first, end in pairwise([0, *ends.tolist(), len(areas)]):
+            _add_up((total, slope_right, slope_down), columns, lines, slice(first, end))
     slope_right /= total
     slope_down /= total
     cover = fast_log(total)
@@ -71,19 +75,39 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
     return cover, slope_right, slope_down
 
 
-def _profiles(
-    firsts: Places, ends: Places, middles: Floats, halves: Floats, ks: Floats, tops: Floats
-) -> Iterator[tuple[Field, Field]]:
-    """For each drop: its pixels from first to end along an axis, in halves of its width from its middle, and
-    exp(top − k·r²) at each. All of them at once, which is as quick as a few."""
-    counts = ends - firsts
-    drop = np.repeat(np.arange(len(counts)), counts)
-    pixel = np.arange(len(drop)) - (np.cumsum(counts) - counts - firsts)[drop]
-    away = ((pixel - middles[drop]) / halves[drop]).astype(np.float32)
-    values = fast_exp(away * away * (-ks).astype(np.float32)[drop])
-    values *= exp(tops).astype(np.float32)[drop]
-    stops = np.cumsum(counts)[:-1]
-    return zip(np.split(away, stops), np.split(values, stops), strict=True)
+class _Profiles:
+    """Along one axis, of all drops one after the other: their pixels from first to end, in halves of their widths from
+    their middles (`away`), and exp(top − k·r²) at each (`values`). `pixel` is where each of them is in the picture."""
+
+    def __init__(self, firsts: Places, ends: Places, middles: Floats, halves: Floats, ks: Floats, tops: Floats) -> None:
+        self.counts = ends - firsts
+        self.starts = np.cumsum(self.counts) - self.counts
+        drop = np.repeat(np.arange(len(self.counts)), self.counts)
+        self.pixel = np.arange(len(drop)) - (self.starts - firsts)[drop]
+        self.away = ((self.pixel - middles[drop]) / halves[drop]).astype(np.float32)
+        self.values = fast_exp(self.away * self.away * (-ks).astype(np.float32)[drop])
+        self.values *= exp(tops).astype(np.float32)[drop]
+
+
+def _add_up(fields: tuple[Field, Field, Field], columns: _Profiles, lines: _Profiles, which: slice) -> None:
+    """Add drops `which` to the sum of fields, and their places in them times their fields to the slopes; in place.
+
+    A drop's rows are segments as long as it is wide; all segments' pixels stand one after the other.
+    """
+    high, wide = lines.counts[which], columns.counts[which]
+    first = int(lines.starts[which.start])
+    row = np.arange(first, first + int(high.sum()))
+    lengths = np.repeat(wide, high)
+    segment = np.repeat(np.arange(len(row)), lengths)
+    column = np.arange(len(segment)) + np.repeat(
+        np.repeat(columns.starts[which], high) - np.cumsum(lengths) + lengths, lengths
+    )
+    place = (lines.pixel[row] * fields[0].shape[1])[segment] + columns.pixel[column]
+    weight = lines.values[row][segment] * columns.values[column]
+    for field, factor in zip(fields, (None, columns.away[column], lines.away[row][segment]), strict=True):
+        part = weight if factor is None else weight * factor
+        sums = np.bincount(place, part, field.size).reshape(field.shape)
+        np.add(field, sums, out=field, casting="same_kind")
 
 
 def drops(rows: int, cols: int, params: Params, rng: Rng) -> Iterator[tuple[float, float, float, float]]:

@@ -41,12 +41,16 @@ class Occluder:
     outside  points that no picture shows: its foot, because it does not stand in the picture itself.
     inside   points that every picture shows, so that what it is can be told.
     turn     how far, either way, its shadow may turn from upright, radians.
+    thickness  what fine drawing leaves of the shadow that a coarse one has, about.
+    is_long  whether its shadow leaves the picture lengthwise, so that its area goes with its width alone.
     """
 
     layers: list[Layer]
     outside: list[tuple[float, float]] = field(default_factory=list)
     inside: list[tuple[float, float]] = field(default_factory=list)
     turn: float = math.pi
+    thickness: float = 1.0
+    is_long: bool = False
 
 
 def foliage(rng: Rng) -> Occluder:
@@ -57,7 +61,11 @@ def foliage(rng: Rng) -> Occluder:
     for i in range(boughs):
         heading = math.radians(-80 + 160 * (i + rng.uniform(-0.4, 0.4)) / (boughs - 1))
         layers[i % 3] += _bough(rng, heading, rng.uniform(0.9, 1.5), leaf, slim, thick)
-    return Occluder([Layer(p, soft, soft) for p, soft in zip(layers, (0.12, 0.4, 1.0), strict=True)], outside=[(0, 0)])
+    return Occluder(
+        [Layer(p, soft, soft) for p, soft in zip(layers, (0.12, 0.4, 1.0), strict=True)],
+        outside=[(0, 0)],
+        thickness=0.7,
+    )
 
 
 def _bough(rng: Rng, heading: float, length: float, leaf: float, slim: float, thick: float) -> list[Points]:
@@ -126,7 +134,9 @@ def person(rng: Rng) -> Occluder:
     elif dress < 0.5:  # a bag
         parts.append(_rounded(np.array([(0.11, 0.56), (0.2, 0.57), (0.215, 0.42), (0.1, 0.41)])))
     polygons = [part * height for part in parts]
-    return Occluder([Layer(polygons, 0.1, 1, height)], outside=[(0, 0.05)], inside=[(0, 0.93 * height)], turn=0.9)
+    return Occluder(
+        [Layer(polygons, 0.1, 1, height)], outside=[(0, 0.05)], inside=[(0, 0.93 * height)], turn=0.9, thickness=0.93
+    )
 
 
 def pole(rng: Rng) -> Occluder:
@@ -153,7 +163,14 @@ def pole(rng: Rng) -> Occluder:
                 near = 1 - np.abs(across) / 7
                 hang = y + 0.035 - 0.35 * (1 - near * near)
                 parts.append(_strokes(np.stack([across + x, hang], -1)[None], 0.0022, 0.0022))
-    return Occluder([Layer(parts, 0.08, 1, height)], outside=[(0, 0)], inside=[(0, 0.8 * height)], turn=1.5)
+    return Occluder(
+        [Layer(parts, 0.08, 1, height)],
+        outside=[(0, 0)],
+        inside=[(0, 0.8 * height)],
+        turn=1.5,
+        thickness=0.8,
+        is_long=True,
+    )
 
 
 def building(rng: Rng) -> Occluder:

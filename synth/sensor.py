@@ -37,6 +37,10 @@ PEDESTAL = 16
 CHUNK = 1 << 14
 """Pixels whose colours are mixed at a time: they stay within a second-level cache."""
 
+GREENS = {2: (19 / 64, 3 / 19), 4: (101 / 1024, 6.5 / 101), 8: (457 / 16384, 13.5 / 457)}
+"""What averaging over so many pixels a side leaves of a green site's variance, and the correlation of two neighbours:
+bilinear demosaicing has the weights ¼, ¼, 1, ¼, ¼."""
+
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 BAYER = ((0, (EVEN, EVEN)), (1, (EVEN, ODD)), (1, (ODD, EVEN)), (2, (ODD, ODD)))
 """Colour and sites. Reflecting the frame about its border pixels continues the pattern."""
@@ -139,6 +143,60 @@ def sense(raw: FloatImage, params: Params) -> FloatImage:
     return cv2.add(raw, added, dst=raw)  # type: ignore[return-value]
 
 
+def sense_reduced(raw: FloatImage, params: Params, times: int) -> FloatImage:
+    """As `sense`, by a sensor of `times` as many sites along either side, an even number; the camera's picture is
+    averaged down to the size of `raw`, H×W×3, in whose place it comes.
+
+    Bilinear demosaicing and averaging over times×times pixels weight a colour's sites: along an axis (3 4 … 4 1)/2 over
+    `times` for red and blue, the last beyond the pixel. Neighbours share it. White noise through two taps has the same
+    variance and the same correlation, and so it is made here, at the size of `raw`. Rounding counts as noise.
+    """
+    rng, (black, span) = Rng(params["seed"]), _levels(params)
+    rows = normal_table()[rng.levels(len(raw))] * (params["row"] / math.sqrt(times))
+    constant = params["read"] + 1 / (12 * span * span)
+    planes: list[Any] = list(cv2.split(raw))
+    for colour, plane in enumerate(planes):
+        near, far = taps(colour, times)
+        noise: Any = cv2.LUT(rng.levels(plane.size).reshape(plane.shape), _normal_table())
+        noise *= _deviation(plane, params["shot"], constant)
+        # Red stands at the left above, blue at the right below.
+        noise = _two_taps(noise, near, far, forwards=colour == 0)
+        noise += rows[:, None].astype(np.float32)
+        np.add(plane, noise, out=plane)
+        np.clip(plane, np.float32(-black / span), 1, out=plane)
+    return np.asarray(cv2.merge(planes, dst=raw), np.float32)
+
+
+def taps(colour: int, times: int) -> tuple[float, float]:
+    """What noise is filtered by along an axis: a ≥ b, so that a² + b² is the root of what is left of a site's variance
+    after averaging, and ab/(a² + b²) the correlation of two neighbours."""
+    if colour == 1:
+        left, correlation = GREENS[times]
+    else:
+        squares = (1.5 * 1.5 + 4 * (times // 2 - 1) + 0.5 * 0.5) / (times * times)
+        left, correlation = squares * squares, 0.75 / (times * times) / squares
+    root = math.sqrt(left)
+    high, low = math.sqrt(root * (1 + 2 * correlation)), math.sqrt(root * (1 - 2 * correlation))
+    return (high + low) / 2, (high - low) / 2
+
+
+def _two_taps(plane: NDArray[np.float32], near: float, far: float, *, forwards: bool) -> NDArray[np.float32]:
+    """`plane` filtered along both axes by two taps, `far` for the pixel after or before; the end repeats itself."""
+    for axis in (0, 1):
+        own, other = plane, np.empty_like(plane)
+        here, there = (np.s_[:-1], np.s_[1:]) if forwards else (np.s_[1:], np.s_[:-1])
+        end = np.s_[-1:] if forwards else np.s_[:1]
+        if axis:
+            np.multiply(own[:, there], np.float32(far), out=other[:, here])
+            np.multiply(own[:, end], np.float32(far), out=other[:, end])
+        else:
+            np.multiply(own[there], np.float32(far), out=other[here])
+            np.multiply(own[end], np.float32(far), out=other[end])
+        own *= np.float32(near)
+        own += other
+    return plane
+
+
 def mosaic(raw: FloatImage) -> NDArray[np.float32]:
     """What each site of a Bayer pattern sees, H×W: red and green in even rows, green and blue in odd ones."""
     sites = np.empty(raw.shape[:2], np.float32)
@@ -166,10 +224,12 @@ def read_out(sites: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
     return levels  # type: ignore[no-any-return]
 
 
-def noise_level(light: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
-    """The standard deviation of what `read_out` adds to that light, the same shape, in raw light."""
-    constant = params["read"] + params["row"] ** 2 + 1 / (12 * _levels(params)[1] ** 2)
-    return _deviation(light, params["shot"], constant)
+def noise_level(light: NDArray[np.float32], params: Params, times: int = 1) -> NDArray[np.float32]:
+    """The standard deviation of what `read_out` adds to that light, or `sense_reduced` to green, the same shape, in raw
+    light."""
+    left, span = GREENS[times][0] if times > 1 else 1.0, _levels(params)[1]
+    constant = left * (params["read"] + 1 / (12 * span * span)) + params["row"] * params["row"] / times
+    return _deviation(light, left * params["shot"], constant)
 
 
 def _deviation(light: NDArray[np.float32], shot: float, constant: float) -> NDArray[np.float32]:

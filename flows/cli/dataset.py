@@ -237,21 +237,24 @@ def calibrate(
     from patina.pipeline.markdown import markdown_table
     from patina.pipeline.progress import Meter
     from patina.pipeline.report.calibrate import calibrate as run
+    from patina.pipeline.report.form import form_rows
 
     print_passed_over(photos.absolute())
     with TerminalEvents(errors) as events:
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
-    rows = [figures.row for figures in found]
-    if markdown:
-        lines = markdown_table([list(rows[0]), *(list(row.values()) for row in rows)], escape=str)
-        console.print(escape("\n".join(lines)))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, no_wrap=name != "published inputs, PSNR/SSIM")
-    for row in rows:
-        table.add_row(*(escape(value) for value in row.values()))
-    console.print(table)
+    strength = [figures.row for figures in found]
+    form = form_rows({figures.name: figures.form for figures in found})
+    for rows in (strength, form):
+        if markdown:
+            lines = markdown_table([list(rows[0]), *(list(row.values()) for row in rows)], escape=str)
+            console.print(escape("\n".join([*lines, ""])))
+            continue
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in rows[0]:
+            table.add_column(name, no_wrap=name not in ("published inputs, PSNR/SSIM", "published"))
+        for row in rows:
+            table.add_row(*(escape(value) for value in row.values()))
+        console.print(table)
 
 
 def run_build(

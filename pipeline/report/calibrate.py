@@ -11,6 +11,7 @@ import cv2
 
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import BadImageError
+from patina.pipeline.report.form import form_of
 from patina.pipeline.sources.reader import image_files
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.synth.degradations import CATALOGUE
@@ -78,7 +79,8 @@ ANCHORS: dict[str, tuple[Anchor, ...]] = {
 
 @dataclass(frozen=True)
 class Calibrated:
-    """One degradation at its defaults over all photographs: means, and the standard deviation of PSNR."""
+    """One degradation at its defaults over all photographs: means, the standard deviation of PSNR, and the figures of
+    form of each photograph (`patina.pipeline.report.form`)."""
 
     name: str
     psnr: float
@@ -89,6 +91,7 @@ class Calibrated:
     score: float
     clip_score: float
     photographs: int
+    form: tuple[tuple[float, ...], ...] = ()
 
     @property
     def row(self) -> dict[str, str]:
@@ -107,11 +110,12 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was measured of one photograph, degraded: as papers do, and for severity at two sizes."""
+    """What was measured of one photograph, degraded: as papers do, for severity at two sizes, and the figures of form."""
 
     papers: Figures
     full: Measured
     clip: Measured
+    form: tuple[float, ...]
 
 
 def calibrate(
@@ -148,7 +152,8 @@ def _measured(name: str, image: Image, photo: str) -> _Found:
     params = degradation.draw(Rng(sample_seed(0, photo, name, 0, (0, 0, width, height))), image)
     degraded = degradation.apply(image, params).image
     small = measure(at_clip_size(image), at_clip_size(degraded))
-    return _Found(figures(image, degraded), measure(image, degraded), small)
+    form = form_of(name, image, degraded)
+    return _Found(figures(image, degraded), measure(image, degraded), small, form)
 
 
 def _mean(name: str, found: Sequence[_Found]) -> Calibrated:
@@ -163,4 +168,5 @@ def _mean(name: str, found: Sequence[_Found]) -> Calibrated:
         mean(one.full.score for one in found),
         mean(one.clip.score for one in found),
         len(found),
+        tuple(one.form for one in found),
     )

@@ -19,13 +19,13 @@ from patina.synth.degradations.snowy import Snowy
 from patina.synth.degradations.uncompleted import Uncompleted
 
 CATALOGUE: dict[str, type[Degradation]] = {
-    "motion-blurry": MotionBlurry,  # a shaken camera: random paths, in linear light, with streaking highlights and roll
-    "hazy": Hazy,  # light lost and gained in the air, by depth: a user's maps, or a prior's guess
+    "motion-blurry": MotionBlurry,  # a shaken camera: random paths, roll and zoom, in linear light or as GoPro has it
+    "hazy": Hazy,  # light lost and gained in the air, by metres of depth; or an even veil, as in RESIDE
     "jpeg-compressed": JpegCompressed,  # libjpeg baseline, once or twice; the LQ is the JPEG file itself. Or WebP
     "low-light": LowLight,  # fewer photons on a noisy sensor, by stops of exposure, and the camera's processing of them
     "noisy": Noisy,  # additive white Gaussian noise, σ in 8-bit levels; or a sensor's, by ISO
-    "raindrop": Raindrop,  # drops on the glass, which refract the scene, upside down and out of focus
-    "rainy": Rainy,  # streaks of drops in space, by rain rate in mm/h: a grey layer, added
+    "raindrop": Raindrop,  # drops on the glass, which refract scene and sky, upside down and out of focus
+    "rainy": Rainy,  # streaks of drops in space, by rain rate in mm/h: a grey layer, added or screened
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour

@@ -22,15 +22,20 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
-from patina.synth.elementary import exp, fast_exp, power_of
+from patina.synth.elementary import cosine_of, exp, fast_exp, fast_log, log_of, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import curved, stretched
+from patina.synth.resampling import curved, means, stretched
 from patina.synth.rng import Rng
+
+MODELS = ("physical", "reside")
 
 LIGHTS = ("linear", "encoded")
 
 CONTRAST = 3.912
 """-ln 0.02: at the visibility V = CONTRAST/β, a black thing's contrast to the air behind is 2 % (Koschmieder)."""
+
+RELATIVE_STEP = 2.0**-14
+"""Of relative depth, to a level of its truth map."""
 
 WAVELENGTHS = (610.0, 550.0, 465.0)
 """Nanometres, of red, green and blue."""
@@ -38,43 +43,62 @@ WAVELENGTHS = (610.0, 550.0, 465.0)
 
 @dataclass(frozen=True)
 class Hazy(FromDepth):
-    """I = J·t + A·(1 − t) in each channel, with t = exp(−β·d): Koschmieder's law, d being the way through the air.
+    """I = J·t + A·(1 − t) in each channel: Koschmieder's law. Two models say what t and A are.
 
-    beta      extinction of green light, per metre, near the ground, 0..1. Visibility is 3.912/beta metres.
-    airlight  brightness of the air A, sRGB-encoded, 0..1, by day. Where the photograph is dark, so is its air: see
-              `patina.synth.depth.brightness`.
-    warmth    colour of A, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
-    spectrum  Ångström's exponent, 0..4: extinction goes with wavelength^-spectrum. 0 is fog, whose drops are large and
-              treat all colours alike; 1.3 is dry haze, through which distant things look blue.
-    layer     metres over which the air thins upwards to 1/e of its density, 5..10000. A shallow layer leaves the zenith
-              clearer than the horizon.
-    patches   unevenness: the standard deviation of ln(density), 0..1, in wide banks.
-    depth     a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior, which is a guess.
-    light     "linear", where light adds, or "encoded" to compute in sRGB levels as RESIDE and its followers do; then
-              the same beta looks thinner.
+    model         "physical": t = exp(−β·d), d being the metres of air before each pixel, in linear light. "reside":
+                  what RESIDE's pairs show when they are measured, a nearly even veil of grey air in sRGB levels,
+                  t = transmission^r with a relative depth r; but for `airlight`, the settings below say nothing then.
+    transmission  model "reside": t where r is 1, in the middle of the scene's depth, 0.01..1.
+    relief        model "reside": r of the farthest over r of the nearest, 1..4; 1 is a veil without depth.
+    airlight      brightness of the air A, sRGB-encoded, 0..1, by day. Where the photograph is dark, so is its air: see
+                  `patina.synth.depth.brightness`.
+    beta          extinction of green light, per metre, near the ground, 0..1. Visibility is 3.912/beta metres.
+    warmth        colour of A, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
+    gradient      by how much A is brighter at one side of the photograph than at the other, towards the sun, 0..1.
+    spectrum      Ångström's exponent, 0..4: extinction goes with wavelength^-spectrum. 0 is fog, whose drops are large
+                  and treat all colours alike; 1.3 is dry haze, through which distant things look blue.
+    layer         metres over which the air thins upwards to 1/e of its density, 5..10000. A shallow layer leaves the
+                  zenith clearer than the horizon.
+    patches       unevenness: the standard deviation of ln(density), 0..1, in wide banks.
+    depth         a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior, which is a guess.
+    light         "linear", where light adds, or "encoded" to compute in sRGB levels, where the same beta looks thinner.
 
     Truth: `transmission`, H×W uint16, t of green with 65535 = 1; red and blue have t to the powers in `extinction`.
-    `depth`, H×W uint16, in steps of `depth_step` metres. Defaults give the input of RESIDE's SOTS outdoor, 15.9 dB.
+    `depth`, H×W uint16, in steps of `depth_step` metres; of model "reside" r, in steps of `depth_step`.
+    The defaults of model "reside" give about the input of RESIDE's SOTS outdoor, 15.9 dB.
     Raises SettingError for a setting out of its range and for a folder that cannot be used.
     """
 
     name: ClassVar[str] = "hazy"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
-    knob: ClassVar[Knob | None] = Knob("beta", 0.001, 0.5)
 
-    beta: Values = field(default_factory=lambda: {"min": 0.004, "max": 0.02})
+    model: str = "physical"
+    transmission: Values = field(default_factory=lambda: {"min": 0.46, "max": 0.63})
+    relief: Values = field(default_factory=lambda: {"min": 1.2, "max": 2.2})
     airlight: Values = field(default_factory=lambda: {"min": 0.75, "max": 0.95})
+    beta: Values = field(default_factory=lambda: {"min": 0.004, "max": 0.03})
     warmth: Values = field(default_factory=lambda: {"min": -0.4, "max": 0.2})
+    gradient: Values = field(default_factory=lambda: {"min": 0, "max": 0.4})
     spectrum: Values = field(default_factory=lambda: {"min": 0, "max": 1})
     layer: Values = field(default_factory=lambda: {"min": 30, "max": 400})
     patches: Values = field(default_factory=lambda: {"min": 0, "max": 0.25})
     depth: str = field(default="", metadata={"folder": True})
     light: str = "linear"
 
+    @property
+    def knob(self) -> Knob | None:  # type: ignore[override]
+        """`beta`, or `transmission` where that decides."""
+        return Knob("transmission", 0.98, 0.05) if self.model == "reside" else Knob("beta", 0.001, 0.5)
+
     def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise SettingError(f"model: expected one of {', '.join(MODELS)}, found {self.model!r}")
+        check_values("transmission", self.transmission, 0.01, 1)
+        check_values("relief", self.relief, 1, 4)
+        check_values("gradient", self.gradient, 0, 1)
         check_values("beta", self.beta, 0, 1)
         check_values("airlight", self.airlight, 0, 1)
         check_values("warmth", self.warmth, -1, 1)
@@ -86,17 +110,32 @@ class Hazy(FromDepth):
         _ = self.depths
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`beta` and `visibility` (metres; 0 if beta is), `airlight` (A of red, green and blue in 0..1, in the domain
-        that `light` names), `extinction` (of red, green and blue over green's), `layer`, `patches`, `light`, the
-        patches' `seed`, and where depth comes from: see `Depths.draw`."""
-        beta, level = draw_value(rng, self.beta), draw_value(rng, self.airlight) * brightness(image)
-        warm = math.sqrt(1 + draw_value(rng, self.warmth) / 4)
+        """`model`, `airlight` (A of red, green and blue in 0..1, in the domain that `light` names), `extinction` (of
+        each over green's), `light`, and where depth comes from: see `Depths.draw`. Of model "reside" also
+        `transmission` and `relief`; of the other `beta`, `visibility` (metres; 0 if beta is), `gradient` (of A over
+        its mean, along the photograph's width and its height), `layer`, `patches` and the patches' `seed`."""
+        level = draw_value(rng, self.airlight) * brightness(image)
+        if self.model == "reside":
+            return {
+                "model": "reside",
+                "transmission": draw_value(rng, self.transmission),
+                "relief": draw_value(rng, self.relief),
+                "airlight": [round(level, 6)] * 3,
+                "extinction": [1.0, 1.0, 1.0],
+                "light": "encoded",
+                **self.depths.draw(rng, place),
+                "depth_step": RELATIVE_STEP,
+            }
+        beta, warm = draw_value(rng, self.beta), math.sqrt(1 + draw_value(rng, self.warmth) / 4)
         air = np.array([[[level * warm, level, level / warm]]], np.float32).clip(0, 1)
+        rise, heading = draw_value(rng, self.gradient), rng.uniform(0, 2 * math.pi)
         spectrum = draw_value(rng, self.spectrum)
         return {
+            "model": "physical",
             "beta": beta,
             "visibility": CONTRAST / beta if beta else 0.0,
             "airlight": [round(float(a), 6) for a in (to_linear(air) if self.light == "linear" else air)[0, 0]],
+            "gradient": [round(rise * cosine_of(heading), 6), round(rise * sine_of(heading), 6)],
             "extinction": [round(power_of(550.0 / wavelength, spectrum), 6) for wavelength in WAVELENGTHS],
             "layer": draw_value(rng, self.layer),
             "patches": draw_value(rng, self.patches),
@@ -111,24 +150,57 @@ class Hazy(FromDepth):
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
         depth = self.depths.of(image, params)
-        thickness = _way(depth, params)
-        thickness *= np.float32(-params["beta"])
+        if params["model"] == "reside":
+            depth = _relative(depth, params["relief"])
+            thickness = depth * np.float32(log_of(params["transmission"]))
+        else:
+            thickness = _way(depth, params)
+            thickness *= np.float32(-params["beta"])
+        sun = _sunwards(depth.shape[0], depth.shape[1], params)
         linear = params["light"] == "linear"
         out = to_linear(image) if linear else as_floats(image)
         channels: list[Any] = list(cv2.split(out))
         truth = None
+        t = fast_exp(thickness)
         for i, (extinction, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
-            t = fast_exp(thickness if extinction == 1 else thickness * np.float32(extinction))
-            channels[i] -= np.float32(air)
-            channels[i] *= t
-            channels[i] += np.float32(air)
-            if i == 1:
-                t *= np.float32(65535)
-                truth = np.rint(t, out=t).astype(np.uint16)
-        assert truth is not None
+            share = t if extinction == 1 else fast_exp(thickness * np.float32(extinction))
+            light: Any = np.float32(air) if sun is None else sun * np.float32(air)
+            channels[i] -= light
+            channels[i] *= share
+            channels[i] += light
+        t *= np.float32(65535)
+        truth = np.rint(t, out=t).astype(np.uint16)
         out = np.asarray(cv2.merge(channels, dst=out if linear else None), np.float32)
         maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
         return Rendering(out if linear else np.clip(out, 0, 1, out=out), maps, linear)
+
+
+def _relative(depth: Depth, relief: float) -> NDArray[np.float32]:
+    """Relative depth, H×W: 2/(1 + relief) for the nearest twentieth, `relief` times that for the farthest, between them
+    by the logarithm of metres. Without fine edges, since the depth that RESIDE has is a network's from one picture."""
+    step = max(1, min(depth.shape) // 96)
+    coarse = fast_log(depth[step // 2 :: step, step // 2 :: step])
+    ordered = np.sort(coarse, axis=None)
+    first, last = (float(ordered[int(share * (ordered.size - 1))]) for share in (0.05, 0.95))
+    coarse -= np.float32(first)
+    coarse *= np.float32(1 / max(last - first, 2.0))  # a close-up has less of it
+    place = means(np.clip(coarse, 0, 1), 5)
+    near = 2 / (1 + relief)
+    place *= np.float32(near * (relief - 1))
+    place += np.float32(near)
+    return stretched(place, depth.shape[0], depth.shape[1])
+
+
+def _sunwards(height: int, width: int, params: Params) -> NDArray[np.float32] | None:
+    """The air's brightness over its mean at each pixel, H×W; None where it is even. It is of the photograph: tiles
+    go on in each other."""
+    right, down = params.get("gradient", (0.0, 0.0))
+    if right == 0 and down == 0:
+        return None
+    left, top, wide, high = params["crop"]
+    across = (left + wide * (np.arange(width) + 0.5) / width - 0.5) * right
+    along = (top + high * (np.arange(height) + 0.5) / height - 0.5) * down + 1
+    return np.asarray(along.astype(np.float32)[:, None] + across.astype(np.float32))
 
 
 def _way(depth: Depth, params: Params) -> NDArray[np.float32]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.degradation import (
+    Knob,
+    Params,
+    Place,
+    Rendered,
+    Rendering,
+    SettingError,
+    Stage,
+    Values,
+    check_values,
+    draw_value,
+)
 from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
-from patina.synth.sensor import draw_sensor, noise_level, process, sense, unprocess
+from patina.synth.sensor import GREENS, draw_sensor, noise_level, process, sense, sense_reduced, unprocess
 
 
 @dataclass(frozen=True)
@@ -25,24 +37,30 @@ class LowLight(Rendered):
     stops  exposure steps of light that are missing, 0..10: each halves it.
     iso    the sensor's gain, 50..25600, which sets its noise; a range is drawn so that each stop is as likely.
     bits   of the raw levels, 8..16, whole.
+    finer  how many times the photograph's width and height the sensor had, 1, 2, 4 or 8: what it gave was averaged
+           down, as published photographs mostly are, and its noise with it. 1 is a sensor of the photograph's own size,
+           whose demosaicing makes coloured grain of more than a pixel.
     cast   stops by which red comes out too bright against blue, -2..2: above 0 the picture is too warm.
     tint   stops by which green comes out too dark, -1..1: above 0 the picture is too magenta.
 
-    Truth: `noise`, H×W uint16, 65535 = 1: the standard deviation of the green sites' noise, as it would be seen after
-    brightening by 2^stops: √(shot·x + read + row² + step²/12) · 2^stops, where x is raw light and full is 1.
-    Defaults give LOL's input: 7.8 dB. Raises SettingError for a setting out of its range.
+    Truth: `noise`, H×W uint16, 65535 = 1: the standard deviation of green's noise, as it would be seen after
+    brightening by 2^stops: √(c·(shot·x + read + step²/12) + row²/finer) · 2^stops, where x is raw light and full is 1,
+    and c what averaging leaves (`patina.synth.sensor.GREENS`; 1 where finer is 1). Defaults give LOL's input: 7.8 dB.
+    `iso = { min = 100, max = 3200 }` with `finer = 1` is a high gain on a small sensor: 4 to 8 times the noise of LOL.
+    Raises SettingError for a setting out of its range.
     """
 
     name: ClassVar[str] = "low-light"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
     truth: ClassVar[tuple[str, ...]] = ("noise",)
     knob: ClassVar[Knob | None] = Knob("stops", 0.25, 8)
 
     stops: Values = field(default_factory=lambda: {"min": 3.5, "max": 6.25})
-    iso: Values = field(default_factory=lambda: {"min": 100, "max": 3200})
+    iso: Values = field(default_factory=lambda: {"min": 50, "max": 200})
     bits: Values = field(default_factory=lambda: {"min": 10, "max": 14})
+    finer: Values = (4, 8)
     cast: Values = field(default_factory=lambda: {"min": -0.25, "max": 0.4})
     tint: Values = field(default_factory=lambda: {"min": -0.1, "max": 0.1})
 
@@ -50,14 +68,29 @@ class LowLight(Rendered):
         check_values("stops", self.stops, 0, 10)
         check_values("iso", self.iso, 50, 25600)
         check_values("bits", self.bits, 8, 16, whole=True)
+        check_values("finer", self.finer, 1, 8, whole=True)
+        wrong = [n for n in self._finer if n not in (1, *GREENS)]
+        if wrong:
+            raise SettingError(f"finer: expected one or a list of 1, 2, 4 and 8, found {wrong[0]}")
         check_values("cast", self.cast, -2, 2)
         check_values("tint", self.tint, -1, 1)
 
+    @property
+    def _finer(self) -> list[int]:
+        if isinstance(self.finer, Mapping):
+            raise SettingError("finer: expected one or a list of 1, 2, 4 and 8, found a range; write the list")
+        return [int(n) for n in (self.finer if isinstance(self.finer, Sequence) else [self.finer])]
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says, with `finer` always a list."""
+        return super().settings() | {"finer": self._finer}
+
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`stops`, `cast` and `tint` as above, `black` (raw light that is taken for none; full = 1), and the sensor's
-        gain, noise levels and seed: see `draw_sensor`."""
+        """`stops`, `finer`, `cast` and `tint` as above, `black` (raw light that is taken for none; full = 1), and the
+        sensor's gain, noise levels and seed: see `draw_sensor`."""
         return {
             "stops": draw_value(rng, self.stops),
+            "finer": rng.choice(self._finer),
             "cast": draw_value(rng, self.cast),
             "tint": draw_value(rng, self.tint),
             "black": rng.normal(0, 2e-4),
@@ -67,11 +100,12 @@ class LowLight(Rendered):
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out; truth `noise`."""
         light, warm, magenta = _stops(-params["stops"]), params["cast"] / 2, params["tint"]
-        raw = unprocess(image, params, light)
-        truth = noise_level(raw[..., 1], params)
+        raw, finer = unprocess(image, params, light), params["finer"]
+        truth = noise_level(raw[..., 1], params, finer)
         truth *= np.float32(65535 / light)
         balance = (_stops(warm), _stops(-magenta), _stops(-warm))
-        lq = process(sense(raw, params), params, balance, params["black"])
+        sensed = sense_reduced(raw, params, finer) if finer > 1 else sense(raw, params)
+        lq = process(sensed, params, balance, params["black"])
         np.rint(truth, out=truth)
         return Rendering(lq, {"noise": np.clip(truth, 0, 65535, out=truth).astype(np.uint16)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import cv2
@@ -11,11 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.convolution import convolve, reflected
-from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.degradation import (
+    Knob,
+    Params,
+    Place,
+    Rendering,
+    SettingError,
+    Stage,
+    Values,
+    check_values,
+    draw_value,
+)
+from patina.synth.depth import Depth, FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
-from patina.synth.image import FloatImage, Image, to_linear
+from patina.synth.image import FloatImage, Image, as_floats, to_linear
 from patina.synth.resampling import means, shortened, stretched
 from patina.synth.rng import Rng, normal_table
+
+LIGHTS = ("linear", "encoded")
 
 STEPS = 500
 """Steps of a simulated movement. Boracchi and Foi take 2000; the constants below are theirs, for four at a time."""
@@ -27,17 +40,27 @@ KNEE, BRIGHT = 0.85, 0.3
 
 
 @dataclass(frozen=True)
-class MotionBlurry(Rendered):
+class MotionBlurry(FromDepth):
     """lq = k * gt in linear light, highlights included, with a kernel k that a random shake of the camera draws.
 
     The shake is Boracchi and Foi's (IEEE TIP 21(8), 2012): a particle of constant speed whose heading is disturbed by
     tremor (Gaussian), by sudden jerks that nearly reverse it, and by a pull back to where it started. The shutter
-    closes after a share of the movement. A roll around the frame's centre makes the kernel vary over the frame.
+    closes after a share of the movement. A roll around the frame's centre and a move forwards make the kernel vary over
+    the frame, and so does depth: what is near moves more.
+
+    With `light = "encoded"` it is GoPro's way, the mean of levels, of all or of some `frames`. Its exposures take some
+    40 ms, less than half a swing of a hand's tremor (about 10 Hz): with them goes `shake = { min = 0, max = 0.3 }`.
 
     length      px that a point travels over the whole movement, for an image of 512 px short side; 0..300.
     exposure    the share of the movement that the open shutter sees, 0..1.
     shake       0..4: 0 is a straight line, 1 their usual hand, 4 a shiver; the stronger, the closer together the path.
     rotation    degrees between the extremes of the roll while the shutter is open, 0..2. 0: one kernel for all.
+    zoom        per cent by which the frame grows while the shutter is open, as the camera moves forwards, 0..10.
+    parallax    by which share less the farthest things move than the nearest do, 0..1; 0 asks for no depth.
+    frames      of which the picture is the mean, 2..64, whole, or 0 for all that the open shutter sees.
+    light       "linear", where light adds, or "encoded": the mean of levels, as GoPro's `blur` has it; then the mean
+                level stays, and `highlights` says nothing.
+    depth       for parallax: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
     highlights  stops by which what the photograph shows as white was brighter, 0..6, so that lamps and glints leave
                 streaks. What is white amid bright things, such as a cloud, is left as it is.
 
@@ -47,7 +70,7 @@ class MotionBlurry(Rendered):
     """
 
     name: ClassVar[str] = "motion-blurry"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("kernel",)
@@ -56,7 +79,12 @@ class MotionBlurry(Rendered):
     length: Values = field(default_factory=lambda: {"min": 10, "max": 52})
     exposure: Values = field(default_factory=lambda: {"min": 0.25, "max": 1})
     shake: Values = field(default_factory=lambda: {"min": 0.1, "max": 1})
-    rotation: Values = field(default_factory=lambda: {"min": 0, "max": 0.5})
+    rotation: Values = field(default_factory=lambda: {"min": 0, "max": 0.7})
+    zoom: Values = field(default_factory=lambda: {"min": 0, "max": 1.2})
+    parallax: Values = 0
+    frames: Values = 0
+    light: str = "linear"
+    depth: str = field(default="", metadata={"folder": True})
     highlights: Values = field(default_factory=lambda: {"min": 0, "max": 4})
 
     def __post_init__(self) -> None:
@@ -64,17 +92,30 @@ class MotionBlurry(Rendered):
         check_values("exposure", self.exposure, 0, 1)
         check_values("shake", self.shake, 0, 4)
         check_values("rotation", self.rotation, 0, 2)
+        check_values("zoom", self.zoom, 0, 10)
+        check_values("parallax", self.parallax, 0, 1)
+        check_values("frames", self.frames, 0, 64, whole=True)
+        if self.light not in LIGHTS:
+            raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
+        _ = self.depths
         check_values("highlights", self.highlights, 0, 6)
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`length`, `exposure`, `shake`, `rotation` and `highlights` as above, and the movement's `seed`."""
+        """`length`, `exposure`, `shake`, `rotation`, `zoom`, `parallax`, `frames`, `light` and `highlights` as above,
+        the movement's `seed`, and of parallax where depth comes from: see `Depths.draw`."""
+        parallax = draw_value(rng, self.parallax)
         return {
             "length": draw_value(rng, self.length),
             "exposure": draw_value(rng, self.exposure),
             "shake": draw_value(rng, self.shake),
             "rotation": draw_value(rng, self.rotation),
-            "highlights": draw_value(rng, self.highlights),
+            "zoom": draw_value(rng, self.zoom),
+            "parallax": parallax,
+            "frames": int(draw_value(rng, self.frames, whole=True)),
+            "light": self.light,
+            "highlights": draw_value(rng, self.highlights) if self.light == "linear" else 0.0,
             "seed": rng.seed(),
+            **(self.depths.draw(rng, place) if parallax else {}),
         }
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
@@ -83,63 +124,95 @@ class MotionBlurry(Rendered):
         scale = min(height, width) / 512
         movement = _Movement.of(params, scale)
         truth = _whole(movement.kernel(0, 0))
-        light = to_linear(image)
+        linear = params["light"] == "linear"
+        light = to_linear(image) if linear else np.array(as_floats(image))
         _brighten(light, params["highlights"])
-        # From one tile to the next the roll moves a point by 4 px more at most; odd counts put a tile in the middle.
-        apart = 8 * max(scale, 1)
-        rows, columns = (math.ceil(side * movement.turn / apart - 0.05) * 2 + 1 for side in (height, width))
-        if rows * columns == 1:
-            blurred = convolve(reflected(shortened(light), len(truth) // 2), truth)
-            blurred *= np.float32(1 / WHOLE)
-        else:
-            blurred = _blend(shortened(light), movement, rows, columns)
-        return Rendering(blurred, {"kernel": truth}, is_linear=True)
+        shortened(light)
+        blurred = _blurred(light, movement)
+        if params["parallax"]:
+            near = _nearness(self.depths.of(image, params))
+            far = _blurred(light, movement.less(1 - params["parallax"]))
+            blurred -= far
+            blurred *= np.asarray(cv2.merge([near, near, near]))
+            blurred += far
+        return Rendering(blurred if linear else np.clip(blurred, 0, 1, out=blurred), {"kernel": truth}, linear)
+
+
+def _blurred(light: FloatImage, movement: _Movement) -> FloatImage:
+    """`light`, shortened, as it looks after the movement."""
+    height, width = light.shape[:2]
+    # From one tile to the next a point moves by 4 px more at most; odd counts put a tile in the middle.
+    apart = 8 * max(min(height, width) / 512, 1)
+    rows, columns = (math.ceil(side * movement.turn / apart - 0.05) * 2 + 1 for side in (height, width))
+    if rows * columns > 1:
+        return _blend(light, movement, rows, columns)
+    kernel = _whole(movement.kernel(0, 0))
+    blurred = convolve(reflected(light, len(kernel) // 2), kernel)
+    blurred *= np.float32(1 / WHOLE)
+    return blurred
+
+
+def _nearness(depth: Depth) -> NDArray[np.float32]:
+    """How much of the nearest things' movement each pixel has, H×W, 0..1: one over its metres, over that of the nearest
+    twentieth. Smooth, since blurred edges of depth would need what is behind them."""
+    step = max(1, min(depth.shape) // 64)
+    coarse = np.float32(1) / depth[step // 2 :: step, step // 2 :: step]
+    nearest = float(np.sort(coarse, axis=None)[int(0.95 * (coarse.size - 1))])
+    return stretched(means(np.minimum(coarse * np.float32(1 / nearest), 1), 3), depth.shape[0], depth.shape[1])
 
 
 @dataclass(frozen=True)
 class _Movement:
     """Where the image went while the shutter was open, at equal steps along the way.
 
-    right, down  px. roll: radians. weight: the time spent there, Σ = 1.
-    Shift and roll are centred on their mean in time, so that the blurred image stays where the clean one is.
+    right, down  px. roll: radians. growth: of the frame, over its size. weight: the time spent there, Σ = 1.
+    Shift, roll and growth are centred on their mean in time, so that the blurred image stays where the clean one is.
     """
 
     right: NDArray[np.float64]
     down: NDArray[np.float64]
     roll: NDArray[np.float64]
+    growth: NDArray[np.float64]
     weight: NDArray[np.float64]
 
     @classmethod
     def of(cls, params: Params, scale: float) -> _Movement:
         """From the drawn parameters; `scale` is the image's short side over 512 px."""
         rng, exposure = Rng(params["seed"]), params["exposure"]
-        (right, down), (roll, _) = (_shaken(rng, params["shake"]) for _ in range(2))
+        (right, down), (roll, growth) = (_shaken(rng, params["shake"]) for _ in range(2))
         length = params["length"] * scale
-        time = np.linspace(0, exposure * STEPS, 64 + math.ceil(4 * length * exposure))  # a quarter of a pixel at most
+        # A quarter of a pixel at most, or what so many frames see.
+        time = np.linspace(0, exposure * STEPS, params["frames"] or 64 + math.ceil(4 * length * exposure))
         steps = np.arange(STEPS + 1)
-        right, down, roll = (interpolated(time, steps, path) for path in (right, down, roll))
+        right, down, roll, growth = (interpolated(time, steps, path) for path in (right, down, roll, growth))
         # Hands linger and hurry, unlike their particle: kernels of real shake have bright spots.
         pace = normal_table()[rng.levels(9)] * 0.7 * min(params["shake"], 1)
         weight = exp(interpolated(time, np.linspace(0, STEPS, 9), pace))
+        weight = np.ones_like(weight) if params["frames"] else weight
         weight /= weight.sum()
-        roll -= roll.min()
-        roll *= math.radians(params["rotation"]) / max(float(roll.max()), 1e-9)
+        most = math.radians(params["rotation"]), params["zoom"] / 100
+        roll, growth = (_ranging(path, end) for path, end in zip((roll, growth), most, strict=True))
         right *= length
         down *= length
-        right, down, roll = (path - (weight * path).sum() for path in (right, down, roll))
-        return cls(right, down, roll, weight)
+        right, down, roll, growth = (path - (weight * path).sum() for path in (right, down, roll, growth))
+        return cls(right, down, roll, growth, weight)
+
+    def less(self, share: float) -> _Movement:
+        """The movement of what is so far that it makes a share of it alone; a roll has no parallax."""
+        return replace(self, right=self.right * share, down=self.down * share, growth=self.growth * share)
 
     @property
     def turn(self) -> float:
-        """Radians between the extremes of the roll."""
-        return float(np.ptp(self.roll))
+        """How much farther apart two points' ways are at most, over their distance: by the roll or the growth."""
+        return float(max(np.ptp(self.roll), np.ptp(self.growth)))
 
     def kernel(self, x: float, y: float) -> NDArray[np.float64]:
         """The kernel (x, y) px away from the frame's centre, k×k, Σ = 1: every position spread over four pixels."""
-        right, down = self.right - self.roll * y, self.down + self.roll * x
+        right = self.right - self.roll * y + self.growth * x
+        down = self.down + self.roll * x + self.growth * y
         radius = math.ceil(max(np.abs(right).max(), np.abs(down).max()) - 1e-9)
         side, kernel = 2 * radius + 1, np.zeros((2 * radius + 2) ** 2)
-        right, down = right + radius, down + radius
+        right, down = (np.clip(way + radius, 0, 2 * radius) for way in (right, down))
         left, top = np.floor(right), np.floor(down)
         at = (top * (side + 1) + left).astype(np.intp)
         for below in (0, 1):
@@ -147,6 +220,12 @@ class _Movement:
                 share = (1 - np.abs(top + below - down)) * (1 - np.abs(left + beside - right)) * self.weight
                 kernel += np.bincount(at + below * (side + 1) + beside, share, len(kernel))
         return kernel.reshape(side + 1, side + 1)[:side, :side]
+
+
+def _ranging(path: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    """`path`, moved and scaled to run from 0 to `most`."""
+    path = path - path.min()
+    return np.asarray(path * (most / max(float(path.max()), 1e-9)))
 
 
 def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

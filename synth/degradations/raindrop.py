@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from patina.synth.convolution import disc, spread
 from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.depth import brightness
 from patina.synth.droplets import Field, smooth, water
-from patina.synth.elementary import arc_sine, sine, sine_of, tangent
+from patina.synth.elementary import arc_sine, power_of, sine, sine_of, tangent
 from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
 from patina.synth.resampling import enlarged, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
@@ -25,11 +26,14 @@ WATER = 1.333
 FOCAL = 0.9
 """Focal length over the picture's long side: 58° across, a phone's main camera."""
 
-FINEST, LIGHTEST = 1 << 14, 1 << 10
-"""Steps to a unit of what is out of focus, and what a disc's weights add up to at most: their sums are exact."""
+FINEST, LIGHTEST = 1 << 13, 1 << 10
+"""Steps to a unit of what is out of focus, up to 2, and what a disc's weights add up to at most: sums are exact."""
 
 BAND = 64
 """Rows at a time."""
+
+SKYWARDS = 0.25
+"""How far above the picture, in its heights, there is nothing but sky."""
 
 GLOOM = 0.05
 """What shows where light is reflected inside the drop, over the scene's mean: the dark side of the pane."""
@@ -47,6 +51,8 @@ class Raindrop(Rendered):
     size     radius of the largest drop, 4..120; the number of drops falls with the square of their radius.
     defocus  radius of D, 0..20. At 0 glass and scene are both sharp, as through a tiny aperture.
     contact  angle between water and glass, 15..60 degrees: flatter drops see less. From 48.6° the rims are black.
+    sky      linear light that drops gather from above the picture, of a bright day's white, 0..2; less in a dark
+             photograph (`patina.synth.depth.brightness`). At 0 drops see the photograph alone.
     runs     drops that run down and leave a trail, 0..12, whole.
     film     radius of the blur by a film of water between the drops, 0..8; 0: dry. With it nothing is J exactly.
 
@@ -55,16 +61,17 @@ class Raindrop(Rendered):
     """
 
     name: ClassVar[str] = "raindrop"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("drops",)
     knob: ClassVar[Knob | None] = Knob("area", 0.01, 0.7)
 
-    area: Values = field(default_factory=lambda: {"min": 0.03, "max": 0.16})
-    size: Values = field(default_factory=lambda: {"min": 20, "max": 55})
-    defocus: Values = field(default_factory=lambda: {"min": 2.5, "max": 7})
-    contact: Values = field(default_factory=lambda: {"min": 32, "max": 52})
+    area: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.24})
+    size: Values = field(default_factory=lambda: {"min": 7, "max": 15})
+    defocus: Values = field(default_factory=lambda: {"min": 3.5, "max": 8})
+    contact: Values = field(default_factory=lambda: {"min": 25, "max": 42})
+    sky: Values = field(default_factory=lambda: {"min": 1.6, "max": 2})
     runs: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     film: Values = 0
 
@@ -73,16 +80,18 @@ class Raindrop(Rendered):
         check_values("size", self.size, 4, 120)
         check_values("defocus", self.defocus, 0, 20)
         check_values("contact", self.contact, 15, 60)
+        check_values("sky", self.sky, 0, 2)
         check_values("runs", self.runs, 0, 12, whole=True)
         check_values("film", self.film, 0, 8)
 
     def draw(self, rng: Rng, image: Any, place: Place | None = None) -> dict[str, Any]:
-        """`area`, `size`, `defocus`, `contact`, `runs` and `film` as above, and the `seed` of where the drops are."""
+        """`area`, `size`, `defocus`, `contact`, `sky`, `runs` and `film` as above, and the drops' `seed`."""
         return {
             "area": draw_value(rng, self.area),
             "size": draw_value(rng, self.size),
             "defocus": draw_value(rng, self.defocus),
             "contact": draw_value(rng, self.contact),
+            "sky": round(draw_value(rng, self.sky) * power_of(brightness(image), 2.2), 6),
             "runs": draw_value(rng, self.runs, whole=True),
             "film": draw_value(rng, self.film),
             "seed": rng.seed(),
@@ -95,7 +104,7 @@ class Raindrop(Rendered):
         step = halvings(radius / 2)  # what the disc smooths needs no pixel of its own for each of the image's
         rows, cols = -(-height // step), -(-width // step)
         cover, right, down = water(rows, cols, params)
-        seen = _refracted(_thumbnail(image), cover, right, down, sine_of(math.radians(params["contact"])))
+        seen = _refracted(_thumbnail(image), cover, right, down, params)
         cover, seen = (_spread(layer, radius / step, step)[:height, :width] for layer in (cover, seen))
         cover *= np.float32(65535)
         drops = np.rint(np.clip(cover, 0, 65535, out=cover), out=cover).astype(np.uint16)
@@ -136,25 +145,43 @@ def _times(image: FloatImage, plane: Field) -> FloatImage:
     return np.asarray(cv2.multiply(image, cv2.merge([plane, plane, plane])), np.float32)
 
 
-def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, sine: float) -> FloatImage:
+def _with_sky(scene: FloatImage, sky: float) -> FloatImage:
+    """The scene with as much again above and below it: above it fades into the sky, below the last row goes on.
+
+    A drop is a wide-angle lens: at its foot it shows what is far above the picture, and by day that is the brightest.
+    """
+    height = len(scene)
+    share = np.clip((height - np.arange(height) - 0.5) / (SKYWARDS * height), 0, 1).astype(np.float32)[:, None]
+    above = np.empty_like(scene)
+    for channel in range(3):
+        above[..., channel] = scene[0, :, channel] * (1 - share) + share * np.float32(sky)
+    return np.concatenate([above, scene, np.repeat(scene[-1:], height, axis=0)])
+
+
+def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, params: Params) -> FloatImage:
     """What is seen through the water, times `cover`, in linear light.
 
     A ray from the camera meets the surface at an angle a to its normal and leaves at b, sin b = WATER·sin a (Snell):
     it is turned by b − a towards the drop's middle, which turns the view around. Beyond the photograph nothing is
-    known, so the drop's place counts less than it should, by just so much that the view stays inside.
+    known but a sky, so the drop's place counts less than it should, by just so much that the view stays inside.
     """
     rows, cols = cover.shape
     small = scene.shape[1::-1]
-    table = _bending(sine)
+    table = _bending(sine_of(math.radians(params["contact"])))
     index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
     focal = FOCAL * max(small)
     swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
-    x, y = (_aim(count, side, focal * float(table[0, 1000])) for count, side in ((cols, small[0]), (rows, small[1])))
+    x = _aim(cols, small[0], focal * float(table[0, 1000]))
+    if params["sky"]:
+        y = ((np.arange(rows) + 0.5) * (small[1] / rows) - 0.5 + small[1]).astype(np.float32)
+        scene = _with_sky(scene, params["sky"])
+    else:
+        y = _aim(rows, small[1], focal * float(table[0, 1000]))
     x, y = x - swing * right, y[:, None] - swing * down
     x, y = (_thirty_seconds(places) for places in (x, y))  # as OpenCV has them: nothing that it adds up is rounded
     whole = np.rint(scene * np.float32(FINEST))
     seen = np.asarray(cv2.remap(whole, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT), np.float32)
-    gloom = whole.reshape(-1, 3).sum(axis=0, dtype=np.float64) * (GLOOM / FINEST / scene[..., 0].size)
+    gloom = whole.reshape(-1, 3).sum(axis=0, dtype=np.float64) * (GLOOM / FINEST / whole[..., 0].size)
     shine *= cover
     seen = _times(seen, shine * np.float32(1 / FINEST))
     seen += cv2.merge([(cover - shine) * np.float32(level) for level in gloom])

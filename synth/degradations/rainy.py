@@ -29,6 +29,28 @@ from patina.synth.rng import Rng
 
 LIGHTS = ("encoded", "linear")
 
+BLENDS = ("add", "screen")
+
+LIKE: dict[str, dict[str, Any]] = {
+    "rain100l": {"rate": 10, "exposure": 0.01, "brightness": 14, "angle": {"min": -15, "max": 15}},
+    "rain100h": {
+        "rate": 200,
+        "exposure": 0.033,
+        "brightness": 26.5,
+        "angle": {"min": -5, "max": 5},
+        "directions": 5,
+        "fan": 20,
+    },
+    "rain1200": {
+        "rate": {"min": 5, "max": 120},
+        "exposure": {"min": 0.01, "max": 0.03},
+        "brightness": 20,
+        "angle": {"min": -30, "max": 30},
+        "blend": "screen",
+    },
+}
+"""Settings that give the input and the form of three published sets: luma of 26.9, 13.6 and about 23.6 dB."""
+
 PER_MM = 8000.0
 """Drops in a cubic metre per millimetre of diameter, at diameter 0 (Marshall and Palmer)."""
 
@@ -44,7 +66,8 @@ FOCUS = 8.0
 
 @dataclass(frozen=True)
 class Rainy(FromDepth):
-    """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: the structure that the pairs of Rain100 have.
+    """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: the structure that the pairs of Rain100 have. Or the streaks
+    are screened over the picture, gt + S·(1 − gt), as with an image editor and in Rain1200.
 
     Drops are a population in space: diameters D after Marshall and Palmer (1948), N(D) = 8000·exp(−4.1·rate^−0.21·D)
     per m³ and mm; speeds v = 9.65 − 10.3·exp(−0.6·D) m/s (Atlas et al. 1973); all places before the camera are equally
@@ -53,6 +76,8 @@ class Rainy(FromDepth):
 
     rate        of rain, mm/h, 0.1..300. 2.5 is light, 10 moderate, 50 violent.
     angle       of the streaks to the vertical, degrees, -45..45; above 0 they fall to the right.
+    directions  in which the drops of one picture fall, 1..9, whole. One wind gives 1; Rain100H has several.
+    fan         degrees from the first of them to the last, 0..60, about `angle`.
     exposure    seconds, 0.0005..0.05: longer streaks, each fainter.
     brightness  of a drop over the photograph's white, 0..100. 1 to 3 is a drop that shows a bright sky; back light does
                 the rest, and Rain100 has about ten.
@@ -60,13 +85,14 @@ class Rainy(FromDepth):
     veil        how much of the extinction by far drops is shown as haze, over what `rate` says, 0..20; 0 shows none
                 and keeps lq − gt grey.
     depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
+    blend       "add" or "screen".
     light       "encoded", as Rain100 adds its layer, or "linear" to add it to light.
 
-    Truth: `streaks`, H×W: S in the domain of `light`. Encoded: uint8, 255 = 1, so that without a veil lq = clip(gt + S)
-    holds exactly, in levels. Linear: uint16, 65535 = 1. The camera sees 40° across its short side.
-    Defaults lie between the inputs of Rain100L (26.9 dB) and Rain100H (13.6 dB); rate = 10, exposure = 0.01 and
-    brightness = 12 give the former, rate = 200, exposure = 0.033 and brightness = 21 the latter. Raises SettingError
-    for a setting out of its range and for a folder that cannot be used.
+    Truth: `streaks`, H×W: S in the domain of `light`. Added in sRGB levels: uint8, 255 = 1, so that without a veil
+    lq = clip(gt + S) holds exactly, in levels. Linear or blended: uint16, 65535 = 1. The camera sees 40° across its
+    short side. Defaults lie between the inputs of Rain100L (26.9 dB) and Rain100H (13.6 dB), both of luma; LIKE has the
+    settings of these two and of Rain1200, and so has the shipped recipe `rain`. Raises SettingError for a setting out
+    of its range and for a folder that cannot be used.
     """
 
     name: ClassVar[str] = "rainy"
@@ -77,35 +103,45 @@ class Rainy(FromDepth):
     knob: ClassVar[Knob | None] = Knob("rate", 0.5, 300)
 
     rate: Values = field(default_factory=lambda: {"min": 10, "max": 130})
-    angle: Values = field(default_factory=lambda: {"min": -30, "max": 30})
+    angle: Values = field(default_factory=lambda: {"min": -15, "max": 15})
+    directions: Values = 1
+    fan: Values = 15
     exposure: Values = field(default_factory=lambda: {"min": 0.006, "max": 0.03})
     brightness: Values = field(default_factory=lambda: {"min": 7, "max": 20})
     aperture: Values = field(default_factory=lambda: {"min": 1, "max": 6})
     veil: Values = 0
     depth: str = field(default="", metadata={"folder": True})
+    blend: str = "add"
     light: str = "encoded"
 
     def __post_init__(self) -> None:
         check_values("rate", self.rate, 0.1, 300)
         check_values("angle", self.angle, -45, 45)
+        check_values("directions", self.directions, 1, 9, whole=True)
+        check_values("fan", self.fan, 0, 60)
         check_values("exposure", self.exposure, 0.0005, 0.05)
         check_values("brightness", self.brightness, 0, 100)
         check_values("aperture", self.aperture, 0, 30)
         check_values("veil", self.veil, 0, 20)
+        if self.blend not in BLENDS:
+            raise SettingError(f"blend: expected one of {', '.join(BLENDS)}, found {self.blend!r}")
         if self.light not in LIGHTS:
             raise SettingError(f"light: expected one of {', '.join(LIGHTS)}, found {self.light!r}")
         _ = self.depths
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`rate`, `angle`, `exposure`, `brightness`, `aperture`, `veil` and `light` as above, the drops' `seed`, the
-        veil's `airlight` (linear light, grey), and where its depth comes from: see `Depths.draw`."""
+        """`rate`, `angle`, `directions`, `fan`, `exposure`, `brightness`, `aperture`, `veil`, `blend` and `light` as
+        above, the drops' `seed`, the veil's `airlight` (linear light, grey), and where its depth comes from: see `Depths.draw`."""
         return {
             "rate": draw_value(rng, self.rate),
             "angle": draw_value(rng, self.angle),
+            "directions": int(draw_value(rng, self.directions, whole=True)),
+            "fan": draw_value(rng, self.fan),
             "exposure": draw_value(rng, self.exposure),
             "brightness": draw_value(rng, self.brightness),
             "aperture": draw_value(rng, self.aperture),
             "veil": draw_value(rng, self.veil),
+            "blend": self.blend,
             "light": self.light,
             "seed": rng.seed(),
             "airlight": round(0.6 * power_of(brightness(image), 2.2), 6),
@@ -125,10 +161,13 @@ class Rainy(FromDepth):
         linear = params["light"] == "linear"
         behind = self._veiled(image, params) if params["veil"] else image
         behind = to_linear(behind) if linear else as_floats(behind)
-        out = np.asarray(cv2.add(behind, cv2.merge([streaks, streaks, streaks])), np.float32)
-        if linear:
-            return Rendering(out, {"streaks": truth}, is_linear=True)
-        return Rendering(np.minimum(out, 1, out=out), {"streaks": _whole_levels(truth)})
+        screen = params["blend"] == "screen"
+        layer = np.asarray(cv2.merge([streaks, streaks, streaks]), np.float32)
+        if screen:
+            layer *= 1 - behind
+        out = np.asarray(cv2.add(behind, layer, dst=layer), np.float32)
+        stored = {"streaks": truth if linear or screen else _whole_levels(truth)}
+        return Rendering(out if linear else np.minimum(out, 1, out=out), stored, linear)
 
     def _veiled(self, image: FloatImage | Image, params: Params) -> FloatImage:
         """`image` behind the far drops' haze. They take away twice their cross-sections: β = π·8000/Λ³·10⁻⁶ a metre."""
@@ -142,6 +181,14 @@ class Rainy(FromDepth):
 def _whole_levels(truth: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """A layer of 65535 = 1 in levels of 255 = 1: the nearest one, of which there is always one, as 257 is odd."""
     return ((truth.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _leans(params: Params) -> NDArray[np.float32]:
+    """The tangents of the directions in which drops fall."""
+    count = params["directions"]
+    away = [params["fan"] * (i / (count - 1) - 0.5) if count > 1 else 0.0 for i in range(count)]
+    angles = [math.radians(params["angle"] + degrees) for degrees in away]
+    return np.array([sine_of(angle) / cosine_of(angle) for angle in angles], np.float32)
 
 
 def _slope(rate: float) -> float:
@@ -176,8 +223,7 @@ def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
     weight = across * across * fall / (blur * blur * blur)
     usual = float((weight * speed).sum() / max(float(weight.sum()), 1e-9))
     turbulence = (chance[2] + chance[3] - 1) * np.float32(0.08)
-    angle = math.radians(params["angle"])
-    wind = np.float32(sine_of(angle) / cosine_of(angle) * usual) / speed
+    wind = _leans(params)[np.arange(count) % params["directions"]] * np.float32(usual) / speed
     lean = (wind + turbulence) / (1 - wind * turbulence)  # the tangent of a sum; that of turbulence is nearly itself
     dx, dy = fall * lean, fall
     traces = Traces(

@@ -40,11 +40,17 @@ BAND = 64
 DISC = 1 << 15
 """What a disc's weights add up to at most: 255 times as much is exact in float32."""
 
+OUTDOORS = ("foliage", "person", "pole", "building")
+"""What throws shadows on any scene; blinds do so in rooms, which no photograph says that it shows."""
+
 COARSE = 32
 """Pixels for a picture's short side where a place is looked for."""
 
 NEAR, FAR = 160.0, 640.0
 """Metres up to which a shadow falls, and from which there is none: what throws it stands beside the picture."""
+
+TRIALS, CLOSE = 5, 0.15
+"""How often a shadow is thrown at most, until its area is within what share of the one asked for."""
 
 FIELD = 4
 """How far from the occluder's origin a place is looked for, in short sides."""
@@ -65,27 +71,29 @@ class Shadowed(Rendered):
     ratio     sun over sky at green, 0..50: 3 to 8 on a clear day; 0 is no sun, and no shadow.
     blue      blue over green of the sky, and green over red, are 1 + blue times those of the sun. 0..1.
     offset    x at green, in linear light, for all sun and no sky, 0..0.1; x is (1 − f) times as much.
-    area      share of the picture in shadow, 0.02..0.95, as near as the kind allows.
+    area      share of the picture in shadow, 0.02..0.95, penumbra counted by its depth. Kept within a fifth where there
+              is as much ground; blinds alone have a share of their own, 0.15 to 0.45.
     penumbra  diameter of the sun's disc where it is largest, px at a short side of 512, 0..100.
-    kinds     what throws it, one of them or a list to choose from: foliage, person, pole, building, blinds.
+    kinds     what throws it, one of them or a list to choose from: foliage, person, pole, building, blinds, which
+              are for rooms.
 
     Truth: `matte`, H×W uint16, 65535 = 1. Where it is 0, I = J exactly. I is nowhere brighter than J.
     Raises SettingError for a setting out of its range.
     """
 
     name: ClassVar[str] = "shadowed"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "scene"
     truth: ClassVar[tuple[str, ...]] = ("matte",)
     knob: ClassVar[Knob | None] = Knob("ratio", 0.05, 30)
 
-    ratio: Values = field(default_factory=lambda: {"min": 4, "max": 8})
-    blue: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.3})
+    ratio: Values = field(default_factory=lambda: {"min": 1.4, "max": 8})
+    blue: Values = field(default_factory=lambda: {"min": 0.2, "max": 0.6})
     offset: Values = field(default_factory=lambda: {"min": 0, "max": 0.005})
-    area: Values = field(default_factory=lambda: {"min": 0.22, "max": 0.62})
+    area: Values = field(default_factory=lambda: {"min": 0.08, "max": 0.4})
     penumbra: Values = field(default_factory=lambda: {"min": 6, "max": 30})
-    kinds: str | Sequence[str] = tuple(KINDS)
+    kinds: str | Sequence[str] = OUTDOORS
 
     def __post_init__(self) -> None:
         check_values("ratio", self.ratio, 0, 50)
@@ -147,15 +155,23 @@ def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
     short = min(height, width)
     # What the sun's disc blurs anyway need not be drawn pixel by pixel.
     step = halvings(min(short // 256, 4))
-    size = (-(-width // step), -(-height // step))
     ground = _ground(as_levels(image), step, params["crop"])
     rng = Rng(params["seed"])
     occluder = KINDS[params["kind"]](rng)
-    throw = _thrown(occluder, rng)
-    corner = _place(occluder, throw, ground, params["area"], rng)
-    zoom = short / step
+    lit = _fitted(occluder, _thrown(occluder, rng), ground, short / step, params, rng)
+    matte = (1 - lit) * ground
+    matte = enlarged(matte, step)[:height, :width]
+    matte = np.clip(matte, 0, 1)
+    matte *= np.float32(65535)
+    return np.asarray(np.rint(matte, out=matte), np.uint16)
+
+
+def _lit(
+    occluder: Occluder, throw: Matrix, corner: Matrix, size: tuple[int, int], zoom: float, penumbra: float
+) -> Plane:
+    """The sun's share that is left in a picture of this size (width, height), `zoom` px to a short side."""
     to_picture = np.column_stack([throw * zoom, -corner * zoom])
-    widest = params["penumbra"] / 2 * zoom / 512
+    widest = penumbra / 2 * zoom / 512
     lit = np.ones(size[::-1], np.float32)
     for layer in occluder.layers:
         mask = np.zeros(size[::-1], np.uint8)
@@ -170,11 +186,32 @@ def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
             place = np.clip(_along(to_picture, size) * np.float32(2 / layer.top), 0, 2)
             hidden = np.where(place < 1, near + (middle - near) * place, middle + (far - middle) * (place - 1))
         lit *= 1 - hidden
-    matte = (1 - lit) * ground
-    matte = enlarged(matte, step)[:height, :width]
-    matte = np.clip(matte, 0, 1)
-    matte *= np.float32(65535)
-    return np.rint(matte, out=matte).astype(np.uint16)
+    return lit
+
+
+def _fitted(occluder: Occluder, throw: Matrix, ground: Plane, zoom: float, params: Params, rng: Rng) -> Plane:
+    """The sun's share that is left, from a throw and a place with which the share of `ground` in shadow is as asked.
+
+    What stands nearer throws a larger shadow: so it is tried larger or smaller where no place has the area. And what a
+    coarse grid promises is not what fine twigs and penumbrae leave of it: so more or less is asked for the next time.
+    """
+    area = min(params["area"], 0.95 * float(ground.mean(dtype=np.float64)))
+    wanted, scale = area / occluder.thickness, 1.0
+    best, closest = np.ones_like(ground), math.inf
+    for _ in range(TRIALS):
+        corner, promised = _place(occluder, throw * scale, ground, wanted, rng)
+        lit = _lit(occluder, throw * scale, corner, ground.shape[::-1], zoom, params["penumbra"])
+        found = max(float(((1 - lit) * ground).mean(dtype=np.float64)), 0.002)
+        miss = abs(found / area - 1)
+        if miss < closest:
+            best, closest = lit, miss
+        if miss < CLOSE:
+            break
+        wanted = min(max(area * promised / found, 0.5 * area), 2 * area)
+        ratio = wanted / max(promised, 0.002)
+        if not 0.9 < ratio < 1.1 and (occluder.inside or occluder.outside):
+            scale *= min(max(ratio if occluder.is_long else math.sqrt(ratio), 0.3), 4)
+    return best
 
 
 def _ground(levels: Image, step: int, crop: Sequence[float]) -> Plane:
@@ -188,7 +225,9 @@ def _ground(levels: Image, step: int, crop: Sequence[float]) -> Plane:
     np.clip(ground, 0, 1, out=ground)
     # An island in the sky is a cloud that the prior did not know.
     parts = np.asarray(cv2.connectedComponents((ground > 0).view(np.uint8))[1])
-    ground *= np.isin(parts, np.unique(parts[-1]))
+    below = np.zeros(int(parts.max()) + 1, np.float32)
+    below[np.unique(parts[-1])] = 1
+    ground *= below[parts]
     # Of a picture with next to no ground more likely the prior is wrong.
     return ground if ground.mean() > 0.2 else np.ones_like(ground)
 
@@ -202,8 +241,9 @@ def _thrown(occluder: Occluder, rng: Rng) -> Matrix:
     return np.array([[c, c * lean + s * long], [flat * s, flat * (s * lean - c * long)]])
 
 
-def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: Rng) -> Matrix:
-    """The picture's upper left corner (x, y) in the plane, in short sides: where its share in shadow is as asked.
+def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: Rng) -> tuple[Matrix, float]:
+    """The picture's upper left corner (x, y) in the plane, in short sides: where its share in shadow is as asked. And
+    that share as far as the coarse grid knows it.
 
     Looked for among all places on a coarse grid at once, by correlation with the ground, in whole pixels: so another
     machine's last digit cannot decide.
@@ -217,7 +257,8 @@ def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: R
         _fill(mask, layer.polygons, 3 * np.column_stack([throw * unit, [half, half]]))
     mask = averaged(mask, 3)
     floor = shrunk(np.rint(ground * np.float32(255)).astype(np.uint8), (columns, rows)) > 127
-    miss = np.abs(_covered(mask, floor)[: 2 * half, : 2 * half] - round(area * floor.size))
+    covered = _covered(mask, floor)[: 2 * half, : 2 * half]
+    miss = np.abs(covered - round(area * floor.size))
     for points, part in ((occluder.outside, np.ones_like(floor)), (occluder.inside, floor)):
         for point in points:
             x, y = np.rint((throw[:, 0] * point[0] + throw[:, 1] * point[1]) * unit).astype(int) + half
@@ -230,8 +271,7 @@ def _place(occluder: Occluder, throw: Matrix, ground: Plane, area: float, rng: R
             miss[shows != (points is occluder.inside)] += floor.size
     choices = np.flatnonzero(miss <= max(miss.min() + 0.005 * floor.size, 0.05 * area * floor.size))
     row, column = divmod(int(choices[rng.integer(0, len(choices) - 1)]), miss.shape[1])
-    corner: Matrix = np.array([column - half, row - half]) / unit
-    return corner
+    return np.array([column - half, row - half]) / unit, float(covered[row, column]) / floor.size
 
 
 def _covered(mask: NDArray[np.uint8], floor: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -23,8 +23,9 @@ SHAPE = 3
 MASS = 0.089
 """Milligrams of a flake over the square of its diameter in mm: a density of 0.17/D g/cm³ (Holroyd 1971)."""
 
-NEAREST, FARTHEST, MOST = 0.4, 15.0, 16000
-"""Metres between which flakes are drawn, and how many at most, the nearest; the others are the veil."""
+NEAREST, FARTHEST, MOST = 0.4, 3.5, 16000
+"""Metres between which flakes are drawn, and how many at most, the nearest; the others are the veil. One of 10 mm
+is a pixel there of a photograph of 320: the published sets show larger ones as snow."""
 
 NEAREST_CUBED = NEAREST * NEAREST * NEAREST
 
@@ -61,25 +62,25 @@ class Snowy(FromDepth):
     depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
 
     Truth: `alpha`, H×W uint16, α with 65535 = 1. The camera sees 40° across its short side. Defaults give the input of
-    Snow100K-L, about 19 dB; rate = 1 and veil = 0 give that of its S, 25 dB. Raises SettingError for a setting out of
+    Snow100K-L, about 19 dB; rate = 3 and veil = 0 give that of its S, 25 dB. Raises SettingError for a setting out of
     its range and for a folder that cannot be used.
     """
 
     name: ClassVar[str] = "snowy"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("alpha",)
     knob: ClassVar[Knob | None] = Knob("rate", 0.05, 30)
 
-    rate: Values = field(default_factory=lambda: {"min": 0.6, "max": 6})
-    size: Values = field(default_factory=lambda: {"min": 2.5, "max": 6})
+    rate: Values = field(default_factory=lambda: {"min": 1.5, "max": 10})
+    size: Values = field(default_factory=lambda: {"min": 9, "max": 15})
     wind: Values = field(default_factory=lambda: {"min": -2.5, "max": 2.5})
-    exposure: Values = field(default_factory=lambda: {"min": 0.001, "max": 0.012})
+    exposure: Values = field(default_factory=lambda: {"min": 0.001, "max": 0.008})
     aperture: Values = field(default_factory=lambda: {"min": 1, "max": 8})
     veil: Values = field(default_factory=lambda: {"min": 0, "max": 0.3})
     brightness: Values = field(default_factory=lambda: {"min": 0.85, "max": 1})
-    warmth: Values = field(default_factory=lambda: {"min": -0.4, "max": 0.1})
+    warmth: Values = field(default_factory=lambda: {"min": -0.05, "max": 0.05})
     depth: str = field(default="", metadata={"folder": True})
 
     def __post_init__(self) -> None:

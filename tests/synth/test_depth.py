@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patina.synth.degradation import Place, SettingError
-from patina.synth.depth import FARTHEST, NEAREST, Depths, as_truth, brightness, prior
+from patina.synth.depth import CLOSE, ENCLOSED, FARTHEST, NEAREST, Depths, as_truth, brightness, prior
 from patina.synth.image import Image, to_float
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
@@ -57,7 +57,36 @@ class TestPrior:
         half = cut(120, 320) // 2
         upper = depth_of(half, place=Place("p.jpg", 0, 0, 320, 120, 320, 240))
         lower = depth_of(half, place=Place("p.jpg", 0, 120, 320, 120, 320, 240))
-        assert np.median(lower) < 0.5 * np.median(upper)
+        assert np.median(lower) < 0.7 * np.median(upper)
+
+    def test_without_sky_something_fills_the_view(self) -> None:
+        """Texture up to the upper edge is a wall or a wood, and a blurred background behind it is a close-up's."""
+        grain = np.random.default_rng(0).integers(40, 200, (240, 320, 1)).astype(np.uint8).repeat(3, 2)
+        assert np.median(depth_of(grain)[:60]) == pytest.approx(ENCLOSED, rel=0.3)
+        close = np.full_like(grain, 90)
+        close[60:180, 80:240] = grain[60:180, 80:240]
+        assert depth_of(close).max() < 1.3 * CLOSE
+
+    @pytest.mark.parametrize("level", [40, 90])
+    def test_water_under_the_sky_is_none(self, level: int) -> None:
+        """Smooth water of nearly the sky's colour below a straight horizon lies on the ground."""
+        scene = np.full((240, 320, 3), (110, 160, 230), np.uint8)
+        scene[120:] = (110 - level // 4, 160 - level // 4, 230 - level // 4)
+        depth = depth_of(scene)
+        assert np.median(depth[:100]) > 0.95 * FARTHEST
+        assert np.median(depth[160:]) < 100
+
+    def test_what_is_amid_the_sky_is_as_far(self) -> None:
+        """A moon or a cloud leaves no hole in the haze."""
+        scene = landscape()
+        scene[30:50, 60:90] = 255
+        assert np.median(depth_of(scene)[35:45, 65:85]) > 0.5 * FARTHEST
+
+    def test_what_stands_before_the_sky_gets_farther_towards_it(self) -> None:
+        """No cut-out: from the ground to the sky there is a way."""
+        rows = np.median(depth_of(landscape()), axis=1)
+        between = (rows > 200) & (rows < 0.8 * FARTHEST)
+        assert between.sum() >= 4
 
     @given(height=st.integers(16, 90), width=st.integers(16, 90), seed=st.integers(1, 99))
     def test_it_is_depth_at_any_size(self, height: int, width: int, seed: int) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from patina.synth.degradations.low_light import LowLight
+from patina.synth.form import flat_noise
 from patina.synth.image import Image, to_float
 from patina.synth.rng import Rng
 from patina.synth.sensor import mosaic, unprocess
@@ -19,11 +20,13 @@ BAD = [
     ({"iso": 0}, "iso: expected 50 to 25600, found 0"),
     ({"bits": [10, 12.5]}, "bits: expected a whole number, found 12.5"),
     ({"bits": 24}, "bits: expected 8 to 16, found 24"),
+    ({"finer": 3}, "finer: expected one or a list of 1, 2, 4 and 8, found 3"),
+    ({"finer": {"min": 1, "max": 4}}, "finer: expected one or a list of 1, 2, 4 and 8, found a range; write the list"),
     ({"cast": 3}, "cast: expected -2 to 2, found 3"),
     ({"tint": "green"}, "tint: expected a number from -1 to 1, found 'green'"),
 ]
 
-CALM: dict[str, Any] = {**QUIET, "stops": 0.0, "cast": 0.0, "tint": 0.0, "black": 0.0}
+CALM: dict[str, Any] = {**QUIET, "stops": 0.0, "finer": 1, "cast": 0.0, "tint": 0.0, "black": 0.0}
 NOISY: dict[str, Any] = {**CALM, **SENSOR}
 
 # fmt: off
@@ -64,8 +67,9 @@ def test_photon_transfer_of_the_picture() -> None:
     assert intercept == pytest.approx(params["read"], abs=4e-6)
 
 
-def test_the_noise_map_is_what_brightening_shows() -> None:
-    params = {**NOISY, "stops": 2.0, "bits": 12}
+@pytest.mark.parametrize("finer", [1, 2, 4, 8])
+def test_the_noise_map_is_what_brightening_shows(finer: int) -> None:
+    params = {**NOISY, "stops": 2.0, "bits": 12, "finer": finer}
     for level in (100, 180, 250):
         gt = flat(256, 256, level)
         rendering = LowLight().render(to_float(gt), params)
@@ -73,6 +77,18 @@ def test_the_noise_map_is_what_brightening_shows() -> None:
         truth = rendering.truth["noise"]
         assert truth.dtype == np.uint16 and np.ptp(truth) == 0
         assert sites.std() == pytest.approx(truth[0, 0] / 65535, rel=0.03)
+
+
+def test_brightened_it_has_the_noise_of_real_pairs() -> None:
+    """Of LOL: luma 2.5 to 5, chroma 1.7 to 5.2, and little grain; a high gain on a small sensor is another picture."""
+    usual, harsh = (
+        [flat_noise(photo(), drawn(photo(), seed, stops=5, **settings)) for seed in "12345"]
+        for settings in ({}, {"iso": {"min": 100, "max": 3200}, "finer": 1})
+    )
+    assert 1.5 < np.median([noise.luma for noise in usual]) < 5.5
+    assert 1.5 < np.median([noise.chroma for noise in usual]) < 6
+    assert np.median([noise.correlation for noise in usual]) < 0.2
+    assert np.median([noise.luma for noise in harsh]) > 7 and np.median([noise.correlation for noise in harsh]) > 0.3
 
 
 def test_severe_is_as_dark_as_real_pairs() -> None:

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from patina.synth.degradation import Place
 from patina.synth.degradations.motion_blurry import MotionBlurry, _around, _hat
+from patina.synth.form import mean_change
 from patina.synth.image import FloatImage, Image, to_float, to_linear
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
@@ -22,6 +25,11 @@ BAD = [
     ({"exposure": 1.5}, "exposure: expected 0 to 1, found 1.5"),
     ({"shake": [0, 5]}, "shake: expected 0 to 4, found 5"),
     ({"rotation": 90}, "rotation: expected 0 to 2, found 90"),
+    ({"zoom": 11}, "zoom: expected 0 to 10, found 11"),
+    ({"parallax": -1}, "parallax: expected 0 to 1, found -1"),
+    ({"frames": 2.5}, "frames: expected a whole number, found 2.5"),
+    ({"light": "gamma"}, "light: expected one of linear, encoded, found 'gamma'"),
+    ({"depth": "/no/such/folder"}, "depth: expected a folder of depth maps, found no folder at /no/such/folder"),
     ({"highlights": 9}, "highlights: expected 0 to 6, found 9"),
     ({"highlights": "none"}, "highlights: expected a number from 0 to 6, found 'none'"),
 ]
@@ -31,6 +39,10 @@ STILL: dict[str, Any] = {
     "exposure": 1.0,
     "shake": 0.0,
     "rotation": 0.0,
+    "zoom": 0.0,
+    "parallax": 0.0,
+    "frames": 0,
+    "light": "linear",
     "highlights": 0.0,
     "seed": "2a",
 }
@@ -96,6 +108,59 @@ def test_brightness_is_kept(rotation: float) -> None:
     for seed in "123":
         after = light_of(photo(), length=40.0, shake=0.5, rotation=rotation, seed=seed).mean(dtype=np.float64)
         assert after == pytest.approx(before, rel=0.001)
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3", "4"])
+def test_the_mean_of_levels_stays_in_gopros_way(seed: str) -> None:
+    """Within 0.4 levels, as between GoPro's pairs; in linear light a picture with contrast gets brighter."""
+    gopro, usual = MotionBlurry(light="encoded", frames={"min": 7, "max": 13}), MotionBlurry(length=60, exposure=1)
+    lq = gopro.apply(photo(), gopro.draw(Rng(seed), photo())).image
+    assert abs(mean_change(photo(), lq)) < 0.4
+    assert mean_change(photo(), usual.apply(photo(), usual.draw(Rng(seed), photo())).image) > 1
+
+
+def test_gopros_way_is_the_mean_of_frames() -> None:
+    """Each frame is the sharp picture, moved: with whole pixels' ways the mean is that of shifted pictures."""
+    params = {**STILL, "light": "encoded", "frames": 5, "length": 40.0, "shake": 0.0}
+    kernel = MotionBlurry().apply(photo(), params).truth["kernel"] / 65535
+    assert 5 <= np.count_nonzero(kernel) <= 20  # each of the five is spread over four pixels at most
+    half = len(kernel) // 2
+    framed = np.pad(photo().astype(np.float64), ((half, half), (half, half), (0, 0)), mode="symmetric")
+    mean = sum(
+        kernel[y, x] * framed[2 * half - y : 2 * half - y + 512, 2 * half - x : 2 * half - x + 512]
+        for y, x in np.argwhere(kernel)
+    )
+    assert np.abs(MotionBlurry().apply(photo(), params).image - mean).max() <= 0.6
+
+
+@pytest.mark.parametrize("zoom", [1.0, 3.0])
+def test_a_zoom_moves_points_outwards_as_far_as_they_are_from_the_middle(zoom: float) -> None:
+    side, step = 600, 40
+    light = light_of(points(side, step), zoom=zoom)[..., 0]
+    assert kernel_of(side, side, zoom=zoom).shape == (1, 1)
+    half = step // 2
+    y, x = np.mgrid[-half:half, -half:half]
+    for top, left in ((0, 0), (0, 280), (560, 560), (280, 0)):
+        spot = light[top : top + step, left : left + step].astype(np.float64)
+        spot /= spot.sum()
+        px, py = left + half - side / 2, top + half - side / 2
+        radius = math.hypot(px, py)
+        outwards = (x * px + y * py) / radius
+        outwards -= (spot * outwards).sum()
+        assert 0.75 < math.sqrt(12 * (spot * outwards**2).sum()) / (radius * zoom / 100) < 1.6
+
+
+def test_near_things_move_more(tmp_path: Path) -> None:
+    depth = np.full((200, 300), 2.0, np.float32)
+    depth[:100] = 200.0
+    np.save(tmp_path / "photo.npy", depth)
+    blur = MotionBlurry(length=40, shake=0, rotation=0, zoom=0, parallax=1, depth=str(tmp_path), highlights=0)
+    gt = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
+    params = blur.draw(Rng("2a"), gt, Place("photo.jpg", 0, 0, 300, 200, 300, 200))
+    lq = blur.apply(gt, params).image
+    assert psnr(gt[:80], lq[:80]) > 35  # far away nothing moves, but for a hundredth
+    assert np.array_equal(lq[140:], MotionBlurry().apply(gt, {**params, "parallax": 0.0}).image[140:])
+    assert "depth" not in MotionBlurry().draw(Rng("2a"), gt)
 
 
 def test_highlights_streak() -> None:
@@ -199,7 +264,8 @@ def test_more_exposure_blurs_more() -> None:
 
 def test_pixels_are_frozen() -> None:
     """If this fails, raise `MotionBlurry.version`: stored samples can no longer be replayed."""
-    params = {"length": 30.0, "exposure": 0.8, "shake": 0.7, "rotation": 0.5, "highlights": 3.0, "seed": "2a"}
+    params = {"length": 30.0, "exposure": 0.8, "shake": 0.7, "rotation": 0.5, "highlights": 3.0}
+    params = STILL | params
     degraded = MotionBlurry().apply(cut(128, 160), params)
     kernel, levels = degraded.truth["kernel"], degraded.image[10::40, 10::50, 1]
     # One level more or less, because another processor's floats may end in another digit.

@@ -10,6 +10,7 @@ from patina.synth.convolution import disc
 from patina.synth.degradation import Degraded
 from patina.synth.degradations.raindrop import Raindrop, _bending
 from patina.synth.droplets import SMALLEST, drops
+from patina.synth.form import blobs, changed, mean_change
 from patina.synth.image import Image, to_float, to_linear
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
@@ -29,10 +30,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"size": 2}, "size: expected 4 to 120, found 2"),
     ({"defocus": -1}, "defocus: expected 0 to 20, found -1"),
     ({"contact": {"min": 30, "max": 90}}, "contact: expected 15 to 60, found 90"),
+    ({"sky": 3}, "sky: expected 0 to 2, found 3"),
     ({"runs": 1.5}, "runs: expected a whole number, found 1.5"),
     ({"film": 9}, "film: expected 0 to 8, found 9"),
 ]
-PARAMS = {"area": 0.15, "size": 50.0, "defocus": 3.0, "contact": 45.0, "runs": 0, "film": 0.0, "seed": "2a"}
+PARAMS = {"area": 0.15, "size": 50.0, "defocus": 3.0, "contact": 45.0, "sky": 0.0, "runs": 0, "film": 0.0, "seed": "2a"}
 
 
 def rained(image: Image, **params: Any) -> Degraded:
@@ -105,6 +107,38 @@ def test_energy_inside_is_the_scenes_less_what_is_reflected() -> None:
     assert not rained(flat(64, 64, 0)).image.any()
 
 
+def test_drops_gather_the_sky_above_the_picture_at_their_feet() -> None:
+    """On grey, whatever is brighter than the scene came from above; a drop shows it upside down."""
+    grey = flat(384, 512, 120)
+    degraded = rained(grey, sky=1.5, size=60.0, defocus=1.0, contact=42.0, area=0.25)
+    scene = linear(grey)[0, 0, 0]
+    brighter = linear(degraded.image)[..., 1] > 1.2 * scene
+    assert 0.01 < brighter.mean() < degraded.truth["drops"].mean() / 65535
+    plain = rained(grey, size=60.0, defocus=1.0, contact=42.0, area=0.25).image
+    assert (degraded.image >= plain).all()
+    inside = (degraded.truth["drops"] > 60000).astype(np.uint8)
+    lower = []
+    for left, top, width, height, area in cv2.connectedComponentsWithStats(inside)[2][1:]:
+        if area > 400 and height > 16:
+            rows = brighter[top : top + height, left : left + width].sum(axis=1)
+            lower.append(rows[height // 2 :].sum() >= rows[: height // 2].sum())
+    assert len(lower) >= 8 and np.mean(lower) > 0.9
+
+
+def test_the_sky_is_darker_over_a_dark_scene() -> None:
+    by_day, by_night = (Raindrop(sky=1.5).draw(Rng("2a"), flat(64, 64, level))["sky"] for level in (220, 30))
+    assert by_day == pytest.approx(1.5) and by_night < 0.4
+
+
+def test_defaults_have_the_blobs_that_real_glass_has() -> None:
+    """RainDrop's pairs: 175 to 385 bright blobs, 26 to 53 % changed and a mean above the clean picture's."""
+    drops, gt = Raindrop(), cut(321, 481)
+    found = [drops.apply(gt, drops.draw(Rng(seed), gt)).image for seed in "123456"]
+    assert 120 < np.mean([blobs(gt, lq).count for lq in found]) < 450
+    assert 0.2 < np.mean([changed(gt, lq) for lq in found]) < 0.53
+    assert np.mean([mean_change(gt, lq) for lq in found]) > 1.5
+
+
 def test_rims_are_dark_and_black_where_no_light_can_leave() -> None:
     white = flat(512, 512, 255)
     darkest = [
@@ -114,7 +148,7 @@ def test_rims_are_dark_and_black_where_no_light_can_leave() -> None:
     assert darkest[0] > 0.9 and darkest[2] < 0.06
 
 
-def test_more_area_is_moredrops() -> None:
+def test_more_area_is_more_drops() -> None:
     small, large = (rained(photo(), area=area).truth["drops"].astype(int) for area in (0.1, 0.3))
     assert (large >= small - 1).all()
     assert large.mean() > 2 * small.mean()
@@ -153,7 +187,7 @@ def test_defocus_spreads_drops_over_discs() -> None:
     assert edges == sorted(edges) and edges[2] > 3 * edges[0]
 
 
-def test_a_film_blurs_between_thedrops() -> None:
+def test_a_film_blurs_between_the_drops() -> None:
     film, dry = rained(photo(), film=4.0), rained(photo())
     assert np.array_equal(film.truth["drops"], dry.truth["drops"])
     outside = dry.truth["drops"] == 0

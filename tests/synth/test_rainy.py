@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Place
-from patina.synth.degradations.rainy import Rainy
+from patina.synth.degradations.rainy import LIKE, Rainy, _leans
+from patina.synth.form import lean, psnr_y
 from patina.synth.image import Image, to_float, to_linear
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
@@ -22,6 +23,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rate": 0}, "rate: expected 0.1 to 300, found 0"),
     ({"rate": {"min": 1, "max": 500}}, "rate: expected 0.1 to 300, found 500"),
     ({"angle": 60}, "angle: expected -45 to 45, found 60"),
+    ({"directions": 12}, "directions: expected 1 to 9, found 12"),
+    ({"fan": -5}, "fan: expected 0 to 60, found -5"),
+    ({"blend": "multiply"}, "blend: expected one of add, screen, found 'multiply'"),
     ({"exposure": 1}, "exposure: expected 0.0005 to 0.05, found 1"),
     ({"brightness": -1}, "brightness: expected 0 to 100, found -1"),
     ({"aperture": [1, 50]}, "aperture: expected 0 to 30, found 50"),
@@ -30,8 +34,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"depth": "/no/such/folder"}, "depth: expected a folder of depth maps, found no folder at /no/such/folder"),
 ]
 
-HEAVY = Rainy(rate=200, exposure=0.033, brightness=21)
-"""What its docstring says is like Rain100H."""
+HEAVY = Rainy(**LIKE["rain100h"])
 
 
 def streaks(degradation: Rainy, seed: str = "2a", image: Image | None = None) -> NDArray[np.float32]:
@@ -91,7 +94,44 @@ def test_the_heavy_setting_looks_like_the_heavy_pair_that_was_measured() -> None
     layer = streaks(HEAVY)
     assert 0.6 < (layer > 2 / 255).mean() <= 1
     assert 20 < np.median(layer[layer > 2 / 255]) * 255 < 80
-    assert 11 < psnr(photo(), HEAVY.apply(photo(), HEAVY.draw(Rng("2a"), photo())).image) < 16
+
+
+@pytest.mark.parametrize(("name", "luma"), [("rain100l", 26.9), ("rain100h", 13.55), ("rain1200", 23.6)])
+def test_settings_like_a_set_reach_its_figure_in_luma(name: str, luma: float) -> None:
+    """On one photograph of middling brightness, over draws; a band, since the sets' photographs are others."""
+    rain = Rainy(**LIKE[name])
+    found = [psnr_y(photo(), rain.apply(photo(), rain.draw(Rng(seed), photo())).image) for seed in "12345"]
+    assert np.mean(found) == pytest.approx(luma, abs=2.0)
+
+
+def test_default_rain_leans_little_and_heavy_rain_falls_in_several_directions() -> None:
+    leans = [lean(gt := photo(), (rain := Rainy()).apply(gt, rain.draw(Rng(f"{i:x}"), gt)).image) for i in range(1, 13)]
+    assert max(map(abs, leans)) < 18 and min(leans) < 0 < max(leans)
+    params = HEAVY.draw(Rng("2a"), photo())
+    found = np.degrees(np.arctan(_leans(params)))
+    assert len(found) == 5 and np.ptp(found) == pytest.approx(20) and np.mean(found) == pytest.approx(params["angle"])
+    assert np.abs(found).max() <= 15.01
+
+
+def test_several_directions_are_in_the_picture() -> None:
+    """The spread of the gradients' directions grows with the fan, and the mean direction stays."""
+    params = {**Rainy(rate=20, angle=5, exposure=0.02, aperture=1).draw(Rng("2a"), photo()), "directions": 5}
+    gt = flat(512, 768, 60)
+    found = []
+    for fan in (0.0, 20.0, 40.0):
+        layer = Rainy().apply(gt, {**params, "fan": fan}).truth["streaks"].astype(np.float32) / 65535
+        found.append(lean_and_coherence(layer))
+    coherences = [coherence for _, coherence in found]
+    assert coherences == sorted(coherences, reverse=True) and coherences[2] < coherences[0] - 0.1
+    assert all(angle == pytest.approx(5, abs=4) for angle, _ in found)
+
+
+def test_screened_rain_is_a_blend_with_white() -> None:
+    gt, rain = cut(128, 160), Rainy(blend="screen", rate=60)
+    degraded = rain.apply(gt, rain.draw(Rng("2a"), gt))
+    layer = degraded.truth["streaks"][..., None] / 65535
+    assert np.abs(degraded.image - (gt + layer * (255.0 - gt))).max() <= 0.51
+    assert (degraded.image == 255).mean() < 0.2
 
 
 def test_longer_exposures_leave_longer_and_fainter_streaks() -> None:

@@ -7,7 +7,17 @@ from numpy.typing import NDArray
 
 from patina.synth.image import FloatImage, to_float, to_uint8
 from patina.synth.rng import Rng
-from patina.synth.sensor import COLOUR, draw_sensor, mosaic, noise_level, process, read_out, sense, unprocess
+from patina.synth.sensor import (
+    COLOUR,
+    draw_sensor,
+    mosaic,
+    noise_level,
+    process,
+    read_out,
+    sense,
+    sense_reduced,
+    unprocess,
+)
 from tests.synth.pictures import cut, flat, photo
 
 SENSOR: dict[str, Any] = {
@@ -47,6 +57,35 @@ def test_a_sensor_without_noise_changes_nothing() -> None:
     for image in (LEVELS, cut(33, 47)):
         raw = sense(unprocess(to_float(image), QUIET), QUIET)
         assert np.array_equal(to_uint8(process(raw, QUIET)), image)
+
+
+def about(noise: NDArray[np.floating]) -> tuple[float, float, float]:
+    """The variance of H×W, and its correlation with the pixel beside and below."""
+    noise = noise - noise.mean(dtype=np.float64)
+    variance = float((noise * noise).mean(dtype=np.float64))
+    moved = [(noise[:, 1:] * noise[:, :-1]).mean(dtype=np.float64), (noise[1:] * noise[:-1]).mean(dtype=np.float64)]
+    return variance, float(moved[0]) / variance, float(moved[1]) / variance
+
+
+@pytest.mark.parametrize(("times", "side"), [(2, 384), (4, 192), (8, 128)])
+def test_a_finer_sensor_averaged_down_is_what_is_computed_at_once(times: int, side: int) -> None:
+    """By brute force: the light at so many times the size, sensed, demosaiced and averaged."""
+    params = {**SENSOR, "read": 4e-6, "bits": 12, "row": 1e-4}
+    light = np.full((side, side, 3), 0.1, np.float32) * np.array([0.5, 1, 0.7], np.float32)
+    large = sense(light.repeat(times, 0).repeat(times, 1), {**params, "seed": "7"})
+    slow = large.reshape(side, times, side, times, 3).mean(axis=(1, 3))
+    fast = sense_reduced(light.copy(), params, times)
+    assert np.abs(fast.mean(axis=(0, 1)) / light[0, 0] - 1).max() < 0.005
+    for colour in range(3):
+        one, other = about(slow[..., colour]), about(fast[..., colour])
+        assert other[0] == pytest.approx(one[0], rel=0.06)
+        assert other[1:] == pytest.approx(one[1:], abs=0.035)
+
+
+@pytest.mark.parametrize("times", [2, 8])
+def test_a_finer_sensor_without_noise_changes_nothing(times: int) -> None:
+    raw = sense_reduced(unprocess(to_float(LEVELS), QUIET), QUIET, times)
+    assert np.array_equal(to_uint8(process(raw, QUIET)), LEVELS)
 
 
 def test_grey_is_grey_and_every_colour_is_light() -> None:
