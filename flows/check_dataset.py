@@ -11,6 +11,7 @@ from pydantic import Field
 from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.build_dataset import watcher
 from patina.flows.errors import expect_ok
+from patina.flows.outliving import outlive_runner
 from patina.flows.runners import run_step
 from patina.pipeline.export.remote_output import dataset_at
 from patina.pipeline.format.manifest import load_manifest
@@ -37,6 +38,7 @@ def check_dataset(
         recipe: The recipe's file, if it names folders of masks; without it, those samples are not made again.
         workers: Shards checked side by side; 0 for one on each core.
     """
+    outlive_runner()
     events = PrefectEvents(watcher())
     with run_step("fetch", lambda: dataset_at(dataset, events)) as opened:
         checked = run_step(

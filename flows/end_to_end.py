@@ -15,6 +15,7 @@ from pydantic import Field
 
 from patina.flows.build_dataset import build_dataset, watcher
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
+from patina.flows.outliving import outlive_runner
 from patina.flows.train_stages import report, train_plan
 from patina.pipeline.builder.build import result_if_idle
 from patina.pipeline.machine import usable_cores
@@ -74,6 +75,7 @@ def train_end_to_end(
         workers: Processes that read ahead, for each of these; -1 for as many as suit.
         compile: Whether networks are compiled by torch.compile.
     """
+    outlive_runner()
     wanted = chosen(load_plan(plan), stages)
     if is_remote(out):
         raise StageError(f"{out}: train from a folder here; build there with `patina build`, then copy the dataset")

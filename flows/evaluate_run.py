@@ -21,6 +21,7 @@ from pydantic import Field
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
+from patina.flows.outliving import outlive_runner
 from patina.flows.train_stages import PAUSE, RETRIES, after_crash, report, skip_stage
 from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, log_line
 from patina.pipeline.versions.version import home_of
@@ -93,6 +94,7 @@ def evaluate_run(
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
+    outlive_runner()
     options = Options(
         split=split,
         entries=tuple(entries),

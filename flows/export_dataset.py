@@ -12,6 +12,7 @@ from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record
 from patina.flows.build_dataset import watcher
+from patina.flows.outliving import outlive_runner
 from patina.flows.runners import run_step
 from patina.pipeline.export.format import ExportError, Format
 from patina.pipeline.export.remote_output import dataset_at
@@ -48,6 +49,7 @@ def export_dataset(
         absolute: For daclip, whether its tables have absolute paths.
         workers: Threads that write files; 0 for one on each core.
     """
+    outlive_runner()
     if absolute and prefix:
         raise ExportError("give one of prefix and absolute: both say what goes before the paths of daclip's tables")
     target = Path(out).absolute()

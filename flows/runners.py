@@ -35,6 +35,7 @@ from prefect.utilities.annotations import quote
 
 from patina.children import inherited, uninterrupted
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
+from patina.output import outlive_readers
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.codec.fingerprint import worker_fingerprint
 from patina.pipeline.errors import BuildError
@@ -279,7 +280,9 @@ def _kill(processes: Iterable[BaseProcess]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended, even if that was killed; a pool's worker waits on."""
+    """End this process when the one that started it has ended, even if that was killed; a pool's worker waits on. That
+    nobody reads what it prints is no error before that."""
+    outlive_readers()
     parent = parent_process()
     assert parent is not None, "a pool's worker has a parent"
 

@@ -27,6 +27,7 @@ from pydantic import Field
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
+from patina.flows.outliving import outlive_runner
 from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
 from patina.flows.training_log import Lines, TrainingEvents, log_line
@@ -87,6 +88,7 @@ def train_stages(
         pieces: Into how many parts a process's batch is split, to save memory.
         patience: Seconds without a sign of life after which a stage's process is taken for hung and ended.
     """
+    outlive_runner()
     wanted = chosen(load_plan(plan), stages)
     options = LaunchOptions(
         processes=processes,

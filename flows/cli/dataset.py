@@ -29,6 +29,7 @@ from patina.flows.cli.options import (
 from patina.flows.cli.output import console, errors, escape, print_checked, print_passed_over, print_plan, print_report
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
 from patina.flows.cli.user_errors import is_for_the_user
+from patina.output import outlive_readers
 from patina.pipeline.versions import KEEP
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def check(
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.report.check import check as run
 
+    outlive_readers()
     if replay != "all" and not replay.isdigit():
         raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
     out = find_dataset(folder)
@@ -279,6 +281,7 @@ def run_build(
     from patina.pipeline.sources.expect import expect_sources
     from patina.pipeline.sources.locations import is_remote
 
+    outlive_readers()
     expect_no_secret(out)
     loaded = find_recipe(recipe)
     cores = workers or usable_cores()

@@ -10,6 +10,7 @@ import typer
 from patina.flows.cli.options import CpuOption, ProtocolChoice, RunOption, SamplerChoice, SplitChoice, StagesOption
 from patina.flows.cli.output import console, escape, print_lines, print_table
 from patina.flows.cli.prefect_env import prepare_for_training, training_shown
+from patina.output import outlive_readers
 
 if TYPE_CHECKING:
     from patina.flows.train_stages import Trained
@@ -59,6 +60,7 @@ def train(
     ] = False,
 ) -> None:
     """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
+    outlive_readers()
     expect_torch(*FOR_TRAINING)
     from patina.pipeline.text import human_seconds
     from patina.training.data.dataset import dataset_manifest
@@ -174,6 +176,7 @@ def evaluate(
     again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
 ) -> None:
     """Restore a split with every finished stage of a run and measure it, beside the papers' figures."""
+    outlive_readers()
     expect_torch()
     from patina.training.jobs.evaluation import PAGE, Options, candidates, summary_rows
 
