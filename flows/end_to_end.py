@@ -13,10 +13,12 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from patina.flows.build_dataset import build_dataset, watcher
+from patina.flows.build_dataset import build_dataset
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
 from patina.flows.outliving import outlive_runner
-from patina.flows.train_stages import report, train_plan
+from patina.flows.train_stages import TaskSteps, report
+from patina.flows.training_steps import train_in_order
+from patina.flows.watchers import watcher
 from patina.pipeline.builder.build import result_if_idle
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
@@ -96,7 +98,7 @@ def train_end_to_end(
         cpu=cpu,
     )
     with open_dataset(out) as opened:  # one version for all of it, whatever is published meanwhile
-        skipped = train_plan(wanted, opened.folder, folder, launch)
+        skipped = train_in_order(wanted, opened.folder, folder, launch, TaskSteps())
         rows, notes, held = evaluate_finished(folder, opened.folder, options, list(wanted))
         page = report(run=folder, dataset=opened.folder, plan=wanted, skipped=skipped)
     return Evaluated(run=folder, rows=rows, notes=notes, skipped=held, report=page)

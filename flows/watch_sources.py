@@ -14,10 +14,10 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from patina.flows.artifacts import record
-from patina.flows.build_dataset import watcher
 from patina.flows.events import absolute, tell_sources_changed
 from patina.flows.outliving import outlive_runner
 from patina.flows.runners import run_step
+from patina.flows.watchers import watcher
 from patina.pipeline.builder.watch import Verdict, Watched, note_told, watch
 from patina.pipeline.export.remote_output import dataset_folder_of
 from patina.pipeline.machine import usable_cores

@@ -125,8 +125,8 @@ def outlive_readers() -> None:
 
 
 def _may_lose_reader(stream: io.TextIOWrapper) -> bool:
-    """Whether a stream leads to a pipe, a socket or a device, such as a terminal, and is not yet one that outlives them.
-    One that was closed meanwhile is no terminal any more, and a device all the same."""
+    """Whether a stream leads to a pipe, a socket or a device, and is not yet one that outlives its readers. A terminal
+    that was closed is no terminal any more, and a device all the same."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
     except (OSError, ValueError):  # it is closed

@@ -32,7 +32,8 @@ WAYS = {
         "c.print('x' * 1000)",
     ),
     "a child that outlives them itself": (
-        "outlive_readers(); import subprocess; child = 'from patina.output import outlive_readers; outlive_readers(); import time; "
+        "outlive_readers(); import subprocess; "
+        "child = 'from patina.output import outlive_readers; outlive_readers(); import time; "
         "[(print(k, flush=True), time.sleep(0.01)) for k in range(60)]'; "
         "started = subprocess.Popen([sys.executable, '-c', child])",
         "assert not (k == 59 and started.wait(60))",

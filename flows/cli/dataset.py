@@ -17,6 +17,7 @@ from patina.flows.cli.options import (
     FolderArgument,
     KeepOption,
     ParanoidOption,
+    PrefectOption,
     RecipeArgument,
     RunnerChoice,
     RunnerOption,
@@ -88,10 +89,7 @@ def build(
     address: AddressOption = "",
     keep: KeepOption = KEEP,
     without_links: WithoutLinksOption = False,
-    prefect: Annotated[
-        bool,
-        typer.Option("--prefect", help="Make it a flow run of Prefect's, even where no server is configured."),
-    ] = False,
+    prefect: PrefectOption = False,
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption.
 
@@ -304,7 +302,8 @@ def run_build(
             return build_here(loaded, out, options, events, replay=replay)
         prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
         tell_of_start()
-        from patina.flows.build_dataset import build_dataset, watched_by
+        from patina.flows.build_dataset import build_dataset
+        from patina.flows.watchers import watched_by
 
         with watched_by(events), server_there():
             report: BuildResult = build_dataset(

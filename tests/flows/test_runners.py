@@ -129,7 +129,7 @@ def gather(*outcomes: object) -> tuple[dict[int, Any], dict[int, Exception], lis
 
     pool, ended = Pool(outcomes), list[str]()
     items = [f"item {i}" for i in range(len(outcomes))]
-    results, errors = _gather(cast(Any, pool), "build shards", str, items=items, finished=ended.append)
+    results, errors, _ = _gather(cast(Any, pool), "build shards", str, items=items, finished=ended.append)
     return results, errors, ended, pool
 
 
@@ -192,6 +192,23 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+def batches(out: Path, seconds: float = 30) -> list[str]:
+    """The states of the batches of a flow run into `out`, once the server knows the end of each, or time is up."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+
+    of_run = FlowRunFilter.model_validate({"name": {"like_": str(out)}})
+    of_batch = TaskRunFilter.model_validate({"name": {"like_": "build shards"}})
+    deadline = time.monotonic() + seconds
+    while True:
+        with get_client(sync_client=True) as client:
+            found = client.read_task_runs(flow_run_filter=of_run, task_run_filter=of_batch)
+        states = sorted(str(run.state_name) for run in found)
+        if (states and not {*states} & {"Pending", "Running"}) or time.monotonic() > deadline:
+            return states
+        time.sleep(0.2)
+
+
 class Killer:
     """Kills the first process, other than this one, that is found writing a shard into `out` once one lies finished."""
 
@@ -238,6 +255,7 @@ def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any,
         build_dataset(str(recipe), str(out), workers=2, runner=engine, replay=0)
     assert killer.killed
     assert load_manifest(out) is None
+    assert "Running" not in batches(out), "nor does the batch of the worker that died go on in Prefect's eyes"
     kept = len(list((out / ".patina" / "staging").glob("*.tar.????????????????.json")))
     assert 1 <= kept < 4
 
@@ -263,6 +281,7 @@ def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: 
     ):
         build_dataset(str(recipe), str(out), workers=1, runner="dask", address=cluster.scheduler_address, replay=0)
     assert killer.killed
+    assert {*batches(out)} == {"Completed"}
     build(load_recipe(recipe), tmp_path / "plain")
     assert public_files(out) == public_files(tmp_path / "plain")
 
