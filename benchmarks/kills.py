@@ -57,13 +57,13 @@ objective = "contrastive"
 network = "daclip-b32"
 size = "tiny"
 settings = {image_layers = 1, text_layers = 1}
-max_images = 240
+max_images = 120
 save_every = 40
 data = {batch = 4, order = "scenes", crop = 64, view = "patch"}
 optimiser = {lr = 1e-3, betas = [0.9, 0.98], weight_decay = 0.05, warmup = 8}
-validation = {every = 240, samples = 3}
+validation = {every = 120, samples = 3}
 """
-SMALL = CONTROLLER.replace("240", "16").replace("40", "8")
+SMALL = CONTROLLER.replace("120", "16").replace("40", "8")
 
 RECIPE = """
 name = "kills"
@@ -111,14 +111,16 @@ class Stand:
     def environment(self) -> dict[str, str]:
         """Of every process here."""
         return environment(
-            PREFECT_HOME=str(self.folder / "prefect"),
-            PREFECT_API_URL=self.url,
-            PREFECT_WORKER_QUERY_SECONDS="1",
-            PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30",
-            PREFECT_SERVER_ANALYTICS_ENABLED="false",
-            DO_NOT_TRACK="1",
-            OMP_NUM_THREADS="1",
-            **self.settings,
+            **{
+                "PREFECT_HOME": str(self.folder / "prefect"),
+                "PREFECT_API_URL": self.url,
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "DO_NOT_TRACK": "1",
+                "OMP_NUM_THREADS": "1",
+                **self.settings,
+            }
         )
 
     def start(self, name: str, *words: str) -> int:
@@ -157,20 +159,25 @@ class Stand:
     def deploy(self) -> None:
         """Register the flows, the pool and the limit `gpu`, with room for the training beside the evaluation."""
         code = (
+            "from datetime import timedelta\n"
             "from prefect.client.orchestration import get_client\n"
             "from prefect.client.schemas.actions import WorkPoolCreate\n"
-            "from datetime import timedelta\n"
-            "from patina.flows.deployments import automations, deployments\n"
+            "from prefect.types.entrypoint import EntrypointType\n"
+            "from patina.flows.build_dataset import build_dataset\n"
+            "from patina.flows.deployments import automations\n"
+            "from patina.flows.evaluate_run import evaluate_run\n"
             "from patina.flows.gpu import create_limit\n"
+            "from patina.flows.train_stages import train_stages\n"
             "with get_client(sync_client=True) as client:\n"
             "    client.create_work_pool(WorkPoolCreate(name='local', type='process'))\n"
             "    for one in automations():\n"
-            "        one.trigger.within = timedelta(seconds=61)  # of heartbeats every 30 s\n"
-            "        client.create_automation(one)\n"
+            "        if one.name == 'patina-zombies':\n"
+            "            one.trigger.within = timedelta(seconds=61)  # of heartbeats every 30 s\n"
+            "            client.create_automation(one)\n"
             "create_limit(slots=2)\n"
-            "for one in deployments():\n"
-            "    if one.name in ('build-dataset', 'train-stages', 'evaluate'):\n"
-            "        one.apply(work_pool_name='local')\n"
+            "for flow in (build_dataset, train_stages, evaluate_run):\n"
+            "    made = flow.to_deployment(name=flow.name, entrypoint_type=EntrypointType.MODULE_PATH)\n"
+            "    made.apply(work_pool_name='local')\n"
         )
         subprocess.run([*python(), "-c", code], env=self.environment, cwd=self.folder, check=True)
 
@@ -284,8 +291,9 @@ class Case:
         if work == "build":
             return f"{len(list((self.out / '.patina' / 'staging').glob('*.tar')))} finished shards are kept"
         if work == "training":
-            seen = max(int(path.stem[6:]) for path in (self.run / "controller").glob("state-*.safetensors"))
-            return f"a state after {seen} of 240 images is kept"
+            states = (self.run / "controller").glob("state-*.safetensors")
+            seen = max((int(path.stem[6:]) for path in states), default=0)
+            return f"a state after {seen} of 120 images is kept"
         return "the evaluation begins anew"
 
 
@@ -308,6 +316,7 @@ def undisturbed(folder: Path) -> Undisturbed:
     from patina.pipeline.recipe.parse import load_recipe
     from patina.training.jobs.evaluation import Options, candidates, run_evaluation
 
+    os.environ["OMP_NUM_THREADS"] = "1"  # as in the stand: the last bits depend on it
     recipe, dataset = folder / "recipe.toml", folder / "dataset"
     lay_out(folder / "photos", 16)
     recipe.write_text(RECIPE, "utf-8")
@@ -337,7 +346,7 @@ def train(plan: Path, dataset: Path, run: Path) -> None:
     from patina.training.stages.plan import load_plan
 
     for stage in load_plan(str(plan)).values():
-        run_stage(stage, dataset, run, LaunchOptions(workers=0, threads=1), lambda line: None)
+        run_stage(stage, dataset, run, LaunchOptions(workers=0), lambda line: None)
 
 
 def digest_of(out: Path) -> str:

@@ -24,7 +24,7 @@ from pydantic import Field
 from patina.captioning.captioner import Run
 from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.building import build_and_check
-from patina.flows.events import announce
+from patina.flows.events import announce, is_announced
 from patina.flows.gpu import WithGpuLease, needs_lease
 from patina.flows.outliving import outlive_runner
 from patina.flows.run_log import WithRunLog, log_result
@@ -110,6 +110,7 @@ def build_dataset(
         built=lambda report, checked: run_step(
             "artifacts", lambda: record("what was built", lambda: _artifacts(report, checked, out))
         ),
+        is_known=is_announced,  # which it was after its check
     )
     log_result(report)
     announce(report, out)

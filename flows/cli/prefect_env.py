@@ -119,8 +119,14 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def prepare_prefect(level: str = "WARNING") -> None:
     """Settings that make Prefect's embedded API quiet, private and patient; what the user has set stays. And what is
-    started from here on, such as that API, imports nothing from the current folder."""
+    started from here on, such as that API, imports nothing from the current folder. A server that is configured gets
+    the log of a flow run, of which the terminal shows what is at least of `level`."""
+    from patina.flows.building import is_server_configured
+
     inherit()
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", level)
+    if is_server_configured():
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     for name, value in {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
