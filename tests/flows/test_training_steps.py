@@ -1,5 +1,7 @@
 """Trainings and evaluations without Prefect: in order, tried again after a crash, told, and nothing of it is loaded."""
 
+# ruff: noqa: F811 - fixtures of a neighbour
+
 from __future__ import annotations
 
 import subprocess
@@ -38,7 +40,7 @@ class Shown:
         self.ended += 1
 
 
-def train(dataset: Path, plan: Path, run: Path, *stages: str) -> tuple[str, ...]:  # noqa: F811
+def train(dataset: Path, plan: Path, run: Path, *stages: str) -> tuple[str, ...]:
     return train_here(chosen(load_plan(str(plan)), stages), dataset, run, CPU)
 
 
@@ -46,7 +48,7 @@ def test_stages_are_trained_in_order_once_and_told(
     dataset: Path,
     plan: Path,
     loop: Loop,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     heard: list[str] = []
     with listened_by(heard.append):
@@ -66,7 +68,7 @@ def test_a_process_that_dies_is_tried_twice_more(
     plan: Path,
     loop: Loop,
     tmp_path: Path,
-    deaths: int,  # noqa: F811
+    deaths: int,
 ) -> None:
     left = [deaths]
 
@@ -93,7 +95,7 @@ def test_what_a_process_refuses_is_not_tried_again(
     dataset: Path,
     plan: Path,
     loop: Loop,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     def refuses(stage: Any) -> None:
         raise StageError("a setting must be mended")
@@ -109,7 +111,7 @@ def test_finished_stages_are_evaluated_once_and_again_when_asked(
     plan: Path,
     loop: Loop,
     judge: Judge,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     run, options = tmp_path / "run", Options(cpu=True)
     train(dataset, plan, run, "nafnet")
