@@ -6,6 +6,7 @@ a flow run that crashed itself ─ the deployment's trigger ─► the flow end-
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
-from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
@@ -67,13 +67,15 @@ def crash_task_runs(runs: Collection[UUID]) -> None:
                 left -= {run for run in left if _crash(client, run)}
                 time.sleep(PAUSE if left else 0)
     except httpx.HTTPError as error:
-        get_run_logger().warning("task runs of a worker that died stay Running (%s)", error)
+        logging.getLogger(__name__).warning("task runs of a worker that died stay Running (%s)", error)
 
 
 def _crash(client: SyncPrefectClient, run: UUID) -> bool:
     """Mark one; gives whether the server knows it."""
     try:
         client.set_task_run_state(run, Crashed(message=MESSAGE), force=True)
-    except ObjectNotFound:
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
         return False
     return True

@@ -110,6 +110,7 @@ class Pool:
     def __init__(self, outcomes: Sequence[object]) -> None:
         self.outcomes = iter(outcomes)
         self.names: list[str] = []
+        self.runs: list[Any] = []
 
     def submit(self, task: Any, parameters: dict[str, Any]) -> Any:
         from prefect.futures import PrefectConcurrentFuture
@@ -121,7 +122,8 @@ class Pool:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-        return PrefectConcurrentFuture(uuid4(), future)
+        self.runs.append(uuid4())
+        return PrefectConcurrentFuture(self.runs[-1], future)
 
 
 def gather(*outcomes: object) -> tuple[dict[int, Any], dict[int, Exception], list[str], Pool]:
@@ -142,6 +144,10 @@ def test_every_result_is_read_and_only_what_ended_well_is_told() -> None:
     assert pool.names == ["build shards 1 of 3", "build shards 2 of 3", "build shards 3 of 3"]
 
 
+CRASHED: list[Any] = []
+"""Task runs that were told to have crashed."""
+
+
 def workers_over(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
     import patina.flows.runners as module
 
@@ -154,6 +160,8 @@ def workers_over(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
         yield
 
     monkeypatch.setattr(module, "_api_told", nothing)
+    monkeypatch.setattr(module, "crash_task_runs", CRASHED.extend)
+    CRASHED.clear()
     return module.PrefectWorkers(module.Engine(2, start, (BrokenProcessPool,), "Take fewer."))
 
 
@@ -165,11 +173,13 @@ def test_a_lost_worker_is_told_with_its_batches_and_what_to_do(monkeypatch: pyte
         "a worker died, and these were not finished: batch 2 of 4 (x), batch 3 of 4 (y). Take fewer. All shards that "
         "were finished are kept: run the build again to continue"
     )
+    assert set(CRASHED) == set(pool.runs[1:3]), "Prefect is told of these, which nobody else ends"
 
 
 def test_an_error_in_a_worker_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="No space left"):
         workers_over(Pool([OSError(28, "No space left on device"), 1]), monkeypatch).map("s", str, [1, 2])
+    assert CRASHED == []
 
 
 def test_a_worker_without_patina_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
