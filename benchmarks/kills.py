@@ -202,6 +202,9 @@ class Stand:
 
     def __exit__(self, *_: object) -> None:
         self.held.close()
+        for process in marked("PREFECT_HOME", self.environment["PREFECT_HOME"]):  # such as what was halted and left so
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def kill(process: int) -> None:
