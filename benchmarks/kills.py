@@ -388,6 +388,7 @@ class Outcome:
     whole  whether it ended as if nobody had been killed; if not, kept says what is left, and mended whether the next
            run came to the same result.
     end    the state of its flow run, or the exit code of its command, once nothing of it runs any more.
+    run    the flow run, if it was one by a worker.
     """
 
     work: Work
@@ -395,6 +396,7 @@ class Outcome:
     kept: str
     mended: bool
     end: str
+    run: str
 
     def __str__(self) -> str:
         if self.whole:
@@ -416,7 +418,7 @@ def outcomes(stand: Stand, model: Undisturbed, killed: str, folder: Path, away: 
         kept = "" if whole else case.kept(work)
         if not whole:
             _again(case, work)
-        found.append(Outcome(work, whole, kept, case.is_whole(work), ends[work]))
+        found.append(Outcome(work, whole, kept, case.is_whole(work), *ends[work]))
     return found
 
 
@@ -435,7 +437,7 @@ def _again(case: Case, work: Work) -> None:
         run_evaluation(candidate, case.model.dataset, Options(), lambda line: None)
 
 
-def _flow_runs(case: Case, killed: str, away: float, zombies: bool) -> dict[Work, str]:
+def _flow_runs(case: Case, killed: str, away: float, zombies: bool) -> dict[Work, tuple[str, str]]:
     stand = case.stand
     worker = stand.work()
     runs = {work: stand.run(*case.parameters(work)) for work in WORKS}
@@ -456,14 +458,14 @@ def _flow_runs(case: Case, killed: str, away: float, zombies: bool) -> dict[Work
     if killed == "engine" or (killed == "both" and zombies):
         until(lambda: all(stand.state(run) == "Crashed" for run in runs.values()), "the crashes", pause=1)
     kill(worker)
-    return {work: f"the run is {stand.state(run)}" for work, run in runs.items()}
+    return {work: (f"the run is {stand.state(run)}", run) for work, run in runs.items()}
 
 
 def _is_gone(run: str) -> bool:
     return not marked("PREFECT__FLOW_RUN_ID", run)
 
 
-def _commands(case: Case, killed: str) -> dict[Work, str]:
+def _commands(case: Case, killed: str) -> dict[Work, tuple[str, str]]:
     """The commands in a terminal each, which is closed."""
     masters, processes = {}, {}
     for work in WORKS:
@@ -487,7 +489,7 @@ def _commands(case: Case, killed: str) -> dict[Work, str]:
     for master in masters.values():
         os.close(master)
     _go_on(halted)
-    return {work: f"exit code {process.wait(PATIENCE)}" for work, process in processes.items()}
+    return {work: (f"exit code {process.wait(PATIENCE)}", "") for work, process in processes.items()}
 
 
 def _read(master: int) -> None:
