@@ -276,10 +276,14 @@ class Case:
     def is_in_the_middle(self, work: Work) -> bool:
         """Whether it has begun what can be lost, and not ended it."""
         if work == "build":
-            return len(list((self.out / ".patina" / "staging").glob("*.tar.????????????????.json"))) >= 2
+            return len(self.staged()) >= 2
         if work == "training":
             return any((self.run / "controller").glob("state-*.safetensors"))
         return any((self.evaluated / "controller").glob(".half-evaluation.*"))
+
+    def staged(self) -> list[Path]:
+        """Indices of the shards of the build that are finished and not published."""
+        return list((self.out / ".patina" / "staging").glob("*.tar.????????????????.json"))
 
     def is_whole(self, work: Work) -> bool:
         """Whether it came to what the undisturbed one came to."""
@@ -292,7 +296,7 @@ class Case:
     def kept(self, work: Work) -> str:
         """What a piece of work that did not end whole has left for the next run, in words."""
         if work == "build":
-            return f"{len(list((self.out / '.patina' / 'staging').glob('*.tar')))} finished shards are kept"
+            return f"{len(self.staged())} finished shards are kept"
         if work == "training":
             states = (self.run / "controller").glob("state-*.safetensors")
             seen = max((int(path.stem[6:]) for path in states), default=0)
