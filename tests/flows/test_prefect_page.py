@@ -30,22 +30,28 @@ def script(folder: Path, port: int) -> str:
     """The page's commands. What is said before each block is its number; a training is shortened."""
     lines = ["set -eu", f"cd {folder}"]
     for i, (kind, text) in enumerate(BLOCKS):
-        if kind != "bash":
-            continue
         command = text.replace("/tmp/elsewhere", str(folder / "elsewhere")).replace("4200", str(port))
         command = command.replace("server start ", f"server start --host 127.0.0.1 --port {port} ")
         command = command.replace("server.log 2>&1 &\n", f"server.log 2>&1 &\n{ANSWERS}")
         command = command.replace("--out plan\n", f"--out plan\n{SHORTER}")
-        lines += [f"echo; echo '=== {i}'", command]
+        if kind == "yaml":
+            (folder / f"{i}.yaml").write_text(edited((folder / "prefect.yaml").read_text("utf-8"), text, folder))
+            lines += [f"cp {folder}/{i}.yaml {folder}/prefect.yaml"]
+        elif kind == "bash":
+            lines += [f"echo; echo '=== {i}'", command]
     return "\n".join(lines)
 
 
-def with_schedule(text: str) -> str:
-    """prefect.yaml with the page's schedule, where the page says."""
-    ((_, schedule),) = [block for block in BLOCKS if block[0] == "yaml"]
+def edited(text: str, block: str, folder: Path) -> str:
+    """prefect.yaml with the lines of a block of the page at the deployment `train-end-to-end`."""
     start = text.index("- name: train-end-to-end")
     end = text.index("\n\n", start)
-    return f"{text[:end]}\n{schedule.rstrip()}{text[end:]}"
+    table = text[start:end]
+    if block.startswith("  parameters:"):
+        table = re.sub(r"(?m)^  parameters:.*\n", block.replace("/data/plan", f"{folder}/elsewhere/plan"), table)
+    else:
+        table = f"{table}\n{block.rstrip()}"
+    return text[:start] + table + text[end:]
 
 
 def commands(folder: Path) -> Path:
@@ -62,7 +68,7 @@ def test_every_command_says_what_the_page_says(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     (checkout / "flows").mkdir(parents=True)
     shutil.copy(ROOT / "flows" / "automations.yaml", checkout / "flows")
-    (checkout / "prefect.yaml").write_text(with_schedule((ROOT / "prefect.yaml").read_text("utf-8")))
+    shutil.copy(ROOT / "prefect.yaml", checkout)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {
@@ -95,5 +101,6 @@ def test_every_command_says_what_the_page_says(tmp_path: Path) -> None:
             for line in text.splitlines():
                 assert line in part[place:], (line, part)
                 place = part.index(line, place)
-    assert (checkout / "elsewhere" / "run" / "adapter" / "model.safetensors").exists()
-    assert (checkout / "elsewhere" / "run" / "report.html").exists()
+    for run in ("run", "dataset-run"):
+        assert (checkout / "elsewhere" / run / "adapter" / "model.safetensors").exists()
+        assert (checkout / "elsewhere" / run / "report.html").exists()
