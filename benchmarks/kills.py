@@ -390,7 +390,7 @@ class Outcome:
     """What became of one piece of work.
 
     whole  whether it ended as if nobody had been killed; if not, kept says what is left, and mended whether the next
-           run came to the same result.
+           run came to the same result; None if there was none.
     end    the state of its flow run, or the exit code of its command, once nothing of it runs any more.
     run    the flow run, if it was one by a worker.
     """
@@ -398,7 +398,7 @@ class Outcome:
     work: Work
     whole: bool
     kept: str
-    mended: bool
+    mended: bool | None
     end: str
     run: str
 
@@ -408,11 +408,14 @@ class Outcome:
         return f"ended; {self.kept}; {self.end}; the next run {'gave the same' if self.mended else 'DID NOT END IT'}"
 
 
-def outcomes(stand: Stand, model: Undisturbed, killed: str, folder: Path, away: float, zombies: bool) -> list[Outcome]:
+def outcomes(
+    stand: Stand, model: Undisturbed, killed: str, folder: Path, *, away: float, zombies: bool, mend: bool = True
+) -> list[Outcome]:
     """Kill something in the middle of each piece of work; what became of them. Raises TimeoutError for what hangs.
 
     away     seconds for which the server is gone.
     zombies  whether a run that cannot tell its end is waited for until Prefect's automation finds it.
+    mend     whether what did not end whole is run again.
     """
     case = Case(stand, model, folder)
     ends = _commands(case, killed) if killed in ("terminal", "nohup") else _flow_runs(case, killed, away, zombies)
@@ -420,9 +423,9 @@ def outcomes(stand: Stand, model: Undisturbed, killed: str, folder: Path, away: 
     for work in WORKS:
         whole = case.is_whole(work)
         kept = "" if whole else case.kept(work)
-        if not whole:
+        if mend and not whole:
             _again(case, work)
-        found.append(Outcome(work, whole, kept, case.is_whole(work), *ends[work]))
+        found.append(Outcome(work, whole, kept, case.is_whole(work) if mend else None, *ends[work]))
     return found
 
 
@@ -556,7 +559,7 @@ def main() -> None:
     lines = ["| killed | a build | a training | an evaluation |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as name, stands(Path(name)) as (stand, model):
         for killed in KILLS if "all" in options.what else options.what:
-            found = outcomes(stand, model, killed, Path(name) / killed, options.away, zombies=True)
+            found = outcomes(stand, model, killed, Path(name) / killed, away=options.away, zombies=True)
             lines.append(f"| {KILLS[killed]} | {' | '.join(map(str, found))} |")
             print(lines[-1], flush=True)
     text = "\n".join([*lines, "", FOOT.format(away=options.away, machine=machine())])

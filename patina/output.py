@@ -112,7 +112,8 @@ def outlive_readers() -> None:
     """
     for stream in (sys.__stdout__, sys.__stderr__):
         if isinstance(stream, io.TextIOWrapper) and _may_lose_reader(stream):
-            stream.flush()
+            with suppress(OSError):  # of a reader that is gone already
+                stream.flush()
             io.TextIOWrapper.__init__(
                 stream,
                 io.BufferedWriter(_Outliving(stream.fileno(), "wb", closefd=False)),
