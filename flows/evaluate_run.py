@@ -120,5 +120,5 @@ def evaluate_finished(
     log_lines([", ".join(f"{name} {value}" for name, value in row.items()) for row in rows])
     log_lines([f"note {note}" for note in notes], warning=True)
     words = f"{run.name} on {options.split} of {home_of(dataset)}"
-    record("the figures", lambda: create_table_artifact([*rows], key="evaluation", description=words))
+    record("the table of figures", lambda: create_table_artifact([*rows], key="evaluation", description=words))
     return tuple(rows), tuple(notes), skipped
