@@ -26,7 +26,7 @@ from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.building import build_and_check
 from patina.flows.events import announce, is_announced
 from patina.flows.gpu import WithGpuLease, needs_lease
-from patina.flows.outliving import outlive_runner
+from patina.flows.outliving import await_server, outlive_runner
 from patina.flows.run_log import WithRunLog, log_result
 from patina.flows.runners import RunnerName, make_runner, run_step
 from patina.flows.watchers import watcher
@@ -113,6 +113,7 @@ def build_dataset(
         is_known=is_announced,  # which it was after its check
     )
     log_result(report)
+    await_server()
     announce(report, out)
     return report
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.errors import expect_ok
-from patina.flows.outliving import outlive_runner
+from patina.flows.outliving import await_server, outlive_runner
 from patina.flows.run_log import log_check
 from patina.flows.runners import run_step
 from patina.flows.watchers import watcher
@@ -54,6 +54,7 @@ def check_dataset(
         )
     log_check(checked)
     run_step("artifacts", lambda: record("what was found", lambda: record_check(checked)))
+    await_server()
     expect_ok(checked, dataset)
     return checked
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from patina.flows.build_dataset import build_dataset
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
-from patina.flows.outliving import outlive_runner
+from patina.flows.outliving import await_server, outlive_runner
 from patina.flows.train_stages import TaskSteps, report
 from patina.flows.training_steps import train_in_order
 from patina.flows.watchers import watcher
@@ -101,6 +101,7 @@ def train_end_to_end(
         skipped = train_in_order(wanted, opened.folder, folder, launch, TaskSteps())
         rows, notes, held = evaluate_finished(folder, opened.folder, options, list(wanted))
         page = report(run=folder, dataset=opened.folder, plan=wanted, skipped=skipped)
+    await_server()
     return Evaluated(run=folder, rows=rows, notes=notes, skipped=held, report=page)
 
 

@@ -16,7 +16,7 @@ from prefect.artifacts import create_table_artifact
 from pydantic import Field
 
 from patina.flows.artifacts import record
-from patina.flows.outliving import outlive_runner
+from patina.flows.outliving import await_server, outlive_runner
 from patina.flows.run_log import log_lines
 from patina.flows.train_stages import TaskSteps, report
 from patina.flows.training_steps import evaluate_in_order
@@ -104,6 +104,7 @@ def evaluate_run(
     with open_dataset(dataset) as opened:
         rows, notes, skipped = evaluate_finished(Path(run), opened.folder, options, stages=stages, again=again)
         page = report(run=Path(run), dataset=opened.folder)
+    await_server()
     return Evaluated(run=Path(run), rows=rows, notes=notes, skipped=skipped, report=page)
 
 

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record
-from patina.flows.outliving import outlive_runner
+from patina.flows.outliving import await_server, outlive_runner
 from patina.flows.run_log import log_lines
 from patina.flows.runners import run_step
 from patina.flows.watchers import watcher
@@ -71,6 +71,7 @@ def export_dataset(
         )
     log_lines([_words(done, layout)])
     run_step("artifacts", lambda: record("what was written", lambda: _artifact(done, layout)))
+    await_server()
     return done
 
 

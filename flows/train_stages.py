@@ -26,7 +26,7 @@ from pydantic import Field
 
 from patina.flows.artifacts import TrainingEvents, log_line, record
 from patina.flows.gpu import lease
-from patina.flows.outliving import outlive_runner
+from patina.flows.outliving import await_server, outlive_runner
 from patina.flows.run_log import log_lines
 from patina.flows.training_artifacts import plan_artifact, plan_rows, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
@@ -102,6 +102,7 @@ def train_stages(
         page = report(run=Path(run), dataset=opened.folder, plan=wanted, skipped=skipped)
     outcomes = tuple(outcome(Path(run), stage) for stage in wanted.values())
     log_lines([f"{one.stage}: {one.images:,} images seen, {one.score}, {one.model}" for one in outcomes])
+    await_server()
     return Trained(run=Path(run), outcomes=outcomes, skipped=skipped, report=page)
 
 

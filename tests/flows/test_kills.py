@@ -56,7 +56,9 @@ def the_log_tells_the_story(stand: Stand, run: str, out: Path) -> None:
 
 
 def test_work_goes_on_without_a_server(stand: tuple[Stand, Undisturbed], tmp_path: Path) -> None:
-    assert all(one.whole for one in killed("server", stand, tmp_path))
+    found = killed("server", stand, tmp_path)
+    assert all(one.whole for one in found)
+    assert {one.end for one in found} == {"the run is Completed"}, "which is told once the server is back"
 
 
 @pytest.mark.parametrize("what", ["engine", "both", "terminal"])
