@@ -1,4 +1,4 @@
-"""A flow run outlives the worker that started it, though the pipe that it prints to breaks, and waits for its server."""
+"""A flow run outlives the worker that started it, though the pipe that it prints to breaks, and awaits its server."""
 
 from __future__ import annotations
 
