@@ -89,7 +89,7 @@ def test_every_command_says_what_the_page_says(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        said, _ = shell.communicate(timeout=900)
+        said, _ = shell.communicate(timeout=2400)
     finally:
         os.killpg(shell.pid, signal.SIGKILL)
         shell.wait()
