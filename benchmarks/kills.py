@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import http
 import json
 import os
 import pty
@@ -23,6 +24,7 @@ import tempfile
 import termios
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -51,6 +53,9 @@ WORKS: tuple[Work, ...] = ("build", "training", "evaluation")
 
 PATIENCE = 400.0
 """Seconds that anything here may take; a busy machine is slow."""
+
+BUSY = 60
+"""How often a server is asked that says that its database is locked."""
 
 CONTROLLER = """
 objective = "contrastive"
@@ -185,8 +190,15 @@ class Stand:
         """What the server says: to a body, if there is one."""
         text = json.dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self.url}/{path}", text, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return json.load(reply)
+        for _ in range(BUSY):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as reply:
+                    return json.load(reply)
+            except urllib.error.HTTPError as error:
+                if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+            time.sleep(1)
+        raise TimeoutError(f"{self.url}/{path}: the server was too busy")
 
     def run(self, name: str, parameters: Mapping[str, object]) -> str:
         """Let a deployment run; gives the flow run."""
