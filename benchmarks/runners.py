@@ -56,7 +56,8 @@ class Clock:
 
 def run(recipe: Path, out: Path, runner: str, workers: int) -> tuple[float, float, int, str]:
     """Seconds of the shards' step, seconds to the first progress, samples, and the dataset's digest."""
-    from patina.flows.build_dataset import build_dataset, watched_by
+    from patina.flows.build_dataset import build_dataset
+    from patina.flows.watchers import watched_by
 
     clock = Clock()
     with watched_by(clock):

@@ -21,6 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from patina.captioning.captioner import CaptionError, Run
 from patina.children import inherited, uninterrupted
+from patina.output import outlive_readers
 
 PREPARING = 2  # batches' worth of items that the threads may be at
 WINDOW = 4  # batches' worth of prepared items among which those of one shape are sought
@@ -440,6 +441,7 @@ def _work(
 ) -> None:
     """What a worker does: load, then caption whatever comes. Ends with its parent, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
+    outlive_readers()
     received: queue.SimpleQueue[list[tuple[int, Item]] | CaptionError | None] = queue.SimpleQueue()
     stop = threading.Event()
 

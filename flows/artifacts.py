@@ -18,6 +18,8 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from patina.flows.training_log import INTERVAL
+from patina.flows.watchers import listener
 from patina.pipeline.progress import Events
 from patina.pipeline.report.check import Checked
 
@@ -85,6 +87,19 @@ class PrefectEvents:
             self._told = time.monotonic() + self.PATIENCE
             _say_away("progress is not shown", error)
             return None
+
+
+class TrainingEvents(PrefectEvents):
+    """Progress of something long."""
+
+    INTERVAL = INTERVAL
+
+
+def log_line(line: str) -> None:
+    """A line of a flow's own, to its log and to whom `listened_by` named."""
+    get_run_logger().info("%s", line)
+    if listen := listener():
+        listen(line)
 
 
 def server_answers() -> bool:

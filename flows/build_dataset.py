@@ -8,49 +8,42 @@ resume.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from pydantic import Field
 
 from patina.captioning.captioner import Run
 from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.building import build_and_check
-from patina.flows.events import announce
+from patina.flows.events import announce, is_announced
 from patina.flows.gpu import WithGpuLease, needs_lease
+from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.run_log import WithRunLog, log_result
 from patina.flows.runners import RunnerName, make_runner, run_step
+from patina.flows.watchers import watcher
 from patina.pipeline.builder.result import BuildResult
+from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options, PlannedBuild
-from patina.pipeline.progress import Events, Silent
 from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.report.check import Checked
-from patina.pipeline.report.gallery import contact_sheet
+from patina.pipeline.report.gallery import contact_sheet, write_gallery
 from patina.pipeline.report.summary import plan_markdown, summary_rows
 from patina.pipeline.sources.expect import expect_sources
+from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.versions import KEEP
 
-_watcher: ContextVar[Events | None] = ContextVar("watcher", default=None)
-
-
-@contextmanager
-def watched_by(events: Events) -> Iterator[None]:
-    """Within it, flows of this process tell `events` how they go on, such as a terminal's progress bar."""
-    token = _watcher.set(events)
-    try:
-        yield
-    finally:
-        _watcher.reset(token)
-
-
-def watcher() -> Events:
-    """Who watches the flows of this process."""
-    return _watcher.get() or Silent()
+GALLERY, SHOWN = "gallery.html", 40
+"""The page that a flow run writes in the dataset's private folder, and samples on it at the most."""
 
 
 @flow(name="build-dataset", flow_run_name="build {recipe} into {out}", persist_result=False)
@@ -92,6 +85,7 @@ def build_dataset(
         without_links: Whether to publish by copies where the file system has no hard or symbolic links.
         no_blip: Whether a recipe that captions by BLIP takes captions beside the photographs instead, or a template's.
     """
+    outlive_runner()
     loaded = load_recipe(Path(recipe), blip=not no_blip)
     expect_sources(loaded.sources)
     workers = workers or usable_cores()
@@ -111,25 +105,31 @@ def build_dataset(
         loaded,
         out,
         options,
-        runner=batches,
+        runner=WithRunLog(batches),
         events=PrefectEvents(watcher()),
         replay=replay,
         depth="digests" if paranoid or runner in ("dask", "ray") else "sizes",
         built=lambda report, checked: run_step(
-            "artifacts", lambda: record("what was built", lambda: _artifacts(report, checked))
+            "artifacts", lambda: record("what was built", lambda: _artifacts(report, checked, out))
         ),
+        is_known=is_announced,  # which it was after its check
     )
+    log_result(report)
+    await_server()
     announce(report, out)
     return report
 
 
-def _artifacts(report: BuildResult, checked: Checked) -> None:
-    """What was built and why, the summary, and the gallery's picture."""
+def _artifacts(report: BuildResult, checked: Checked, out: str) -> None:
+    """What was built and why, the summary, the gallery's picture, and a link to the gallery."""
     planned: PlannedBuild = report.planned
     create_markdown_artifact(plan_markdown(planned), key="plan", description=planned.plan.summary())
     create_table_artifact(summary_rows(report), key="summary", description=f"manifest {report.manifest.digest[:16]}")
     record_check(checked)
     if not checked.ok:
         return  # a picture cannot be made of a damaged shard, and must not hide the findings
+    if not is_remote(out):  # else the folder is a copy that is removed
+        page = write_gallery(planned.out, planned.out / PRIVATE / GALLERY, SHOWN)
+        create_link_artifact(page.absolute().as_uri(), GALLERY, key="gallery-page", description=str(page.absolute()))
     sheet = base64.b64encode(contact_sheet(planned.out)).decode()
     create_image_artifact(f"data:image/jpeg;base64,{sheet}", key="gallery", description="GT beside LQ")

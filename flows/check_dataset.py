@@ -9,9 +9,11 @@ from prefect import flow
 from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record, record_check
-from patina.flows.build_dataset import watcher
 from patina.flows.errors import expect_ok
+from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.run_log import log_check
 from patina.flows.runners import run_step
+from patina.flows.watchers import watcher
 from patina.pipeline.export.remote_output import dataset_at
 from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.machine import usable_cores
@@ -37,6 +39,7 @@ def check_dataset(
         recipe: The recipe's file, if it names folders of masks; without it, those samples are not made again.
         workers: Shards checked side by side; 0 for one on each core.
     """
+    outlive_runner()
     events = PrefectEvents(watcher())
     with run_step("fetch", lambda: dataset_at(dataset, events)) as opened:
         checked = run_step(
@@ -49,7 +52,9 @@ def check_dataset(
                 events=events,
             ),
         )
+    log_check(checked)
     run_step("artifacts", lambda: record("what was found", lambda: record_check(checked)))
+    await_server()
     expect_ok(checked, dataset)
     return checked
 

@@ -22,6 +22,7 @@ from patina.flows.end_to_end import train_end_to_end
 from patina.flows.evaluate_run import evaluate_run
 from patina.flows.events import DATASET_PUBLISHED, RESOURCE, SOURCES_CHANGED
 from patina.flows.export_dataset import export_dataset
+from patina.flows.lost_tasks import end_lost_tasks
 from patina.flows.train_stages import train_stages
 from patina.flows.watch_sources import watch_sources
 
@@ -37,6 +38,9 @@ REBUILD = DeploymentEventTrigger(
 )
 """Prefect fills the templates with what the event says."""
 
+WITH_BATCHES = ("build-dataset", "check-dataset", "export-dataset", "train-end-to-end", "train-stages", "evaluate")
+"""Flows whose work is task runs."""
+
 RETRAIN = DeploymentEventTrigger(
     name="patina-retrain",
     description="Trains on a dataset that was published, in the folder beside it that ends in -run. Off until enabled.",
@@ -46,6 +50,16 @@ RETRAIN = DeploymentEventTrigger(
     parameters={"recipe": "", "out": "{{ event.payload.out }}", "run": "{{ event.payload.out }}-run"},
 )
 """Nobody's GPU starts by surprise: whoever wants it switches the automation on."""
+
+
+LOST = DeploymentEventTrigger(
+    name="patina-lost-tasks",
+    description="Ends the task runs of a flow run that crashed, which no worker holds any more.",
+    expect={"prefect.flow-run.Crashed"},
+    match={"prefect.resource.id": "prefect.flow-run.*"},
+    match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(WITH_BATCHES)},
+    parameters={},
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,12 @@ OFFERS = (
         watch_sources,
         "Look whether sources or recipe changed; once they rest, tell it, which starts build-dataset.",
         ("patina", "watch"),
+    ),
+    Offer(
+        end_lost_tasks,
+        "Mark task runs as Crashed whose flow run is over, since the worker that held them was killed.",
+        ("patina", "care"),
+        triggers=(LOST,),
     ),
     Offer(
         train_end_to_end,

@@ -13,9 +13,12 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from patina.flows.build_dataset import build_dataset, watcher
+from patina.flows.build_dataset import build_dataset
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
-from patina.flows.train_stages import report, train_plan
+from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.train_stages import TaskSteps, report
+from patina.flows.training_steps import train_in_order
+from patina.flows.watchers import watcher
 from patina.pipeline.builder.build import result_if_idle
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
@@ -74,6 +77,7 @@ def train_end_to_end(
         workers: Processes that read ahead, for each of these; -1 for as many as suit.
         compile: Whether networks are compiled by torch.compile.
     """
+    outlive_runner()
     wanted = chosen(load_plan(plan), stages)
     if is_remote(out):
         raise StageError(f"{out}: train from a folder here; build there with `patina build`, then copy the dataset")
@@ -94,9 +98,10 @@ def train_end_to_end(
         cpu=cpu,
     )
     with open_dataset(out) as opened:  # one version for all of it, whatever is published meanwhile
-        skipped = train_plan(wanted, opened.folder, folder, launch)
+        skipped = train_in_order(wanted, opened.folder, folder, launch, TaskSteps())
         rows, notes, held = evaluate_finished(folder, opened.folder, options, list(wanted))
         page = report(run=folder, dataset=opened.folder, plan=wanted, skipped=skipped)
+    await_server()
     return Evaluated(run=folder, rows=rows, notes=notes, skipped=held, report=page)
 
 

@@ -7,37 +7,29 @@ model, dataset and options is not made again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
 from pydantic import Field
 
 from patina.flows.artifacts import record
-from patina.flows.build_dataset import watcher
-from patina.flows.gpu import lease
-from patina.flows.train_stages import PAUSE, RETRIES, after_crash, report, skip_stage
-from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, log_line
+from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.run_log import log_lines
+from patina.flows.train_stages import TaskSteps, report
+from patina.flows.training_steps import evaluate_in_order
 from patina.pipeline.versions.version import home_of
 from patina.training.data.dataset import open_dataset
-from patina.training.errors import StageError
 from patina.training.jobs.evaluation import (
-    Candidate,
     Options,
     ProtocolName,
     SamplerName,
     SplitName,
     candidates,
-    run_evaluation,
     summary_rows,
 )
-
-UP_TO_DATE = "its evaluation is of the same model, dataset and options"
 
 
 @dataclass(frozen=True)
@@ -99,6 +91,7 @@ def evaluate_run(
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
+    outlive_runner()
     options = Options(
         split=split,
         entries=tuple(entries),
@@ -120,6 +113,7 @@ def evaluate_run(
     with open_dataset(dataset) as opened:
         rows, notes, skipped = evaluate_finished(Path(run), opened.folder, options, stages=stages, again=again)
         page = report(run=Path(run), dataset=opened.folder)
+    await_server()
     return Evaluated(run=Path(run), rows=rows, notes=notes, skipped=skipped, report=page)
 
 
@@ -131,72 +125,10 @@ def evaluate_finished(
     Raises StageError before any work for stages, splits and entries that are not there.
     """
     found = candidates(run, dataset, options, stages)
-    expect_evaluable(found, dataset, options)
-    skipped, waits = [], False
-    for candidate in found:
-        name = candidate.stage.name
-        if candidate.held and not again:
-            log_line(f"{name}: skipped, as {UP_TO_DATE}")
-            skip_stage(f"skip the evaluation of {name}", UP_TO_DATE)
-            skipped.append(name)
-            continue
-        log_line(f"evaluate {name} on {options.split}")
-        evaluate_stage(f"evaluate {name} on {options.split}", candidate, dataset, options, warn=not waits)
-        waits = True
+    skipped = evaluate_in_order(found, dataset, options, TaskSteps(), again)
     rows, notes = summary_rows(found)
+    log_lines([", ".join(f"{name} {value}" for name, value in row.items()) for row in rows])
+    log_lines([f"note {note}" for note in notes], warning=True)
     words = f"{run.name} on {options.split} of {home_of(dataset)}"
-    record("the figures", lambda: create_table_artifact([*rows], key="evaluation", description=words))
-    return tuple(rows), tuple(notes), tuple(skipped)
-
-
-def expect_evaluable(found: Sequence[Candidate], dataset: Path, options: Options) -> None:
-    """Raise StageError if the dataset lacks the split or an entry that a stage is to be evaluated on, or if the squares
-    asked for are too small to measure."""
-    from patina.training.data.index import read_index
-    from patina.training.evaluation.metrics import expect_side
-
-    if any(not candidate.stage.names_degradations for candidate in found):
-        expect_side(options.protocol, options.side)
-    for candidate in found:
-        try:
-            read_index(dataset, options.split, options.entries or candidate.stage.data.entries)
-        except StageError as error:
-            raise StageError(f"stage {candidate.stage.name}: {error}") from None
-
-
-@task(
-    task_run_name="{label}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=PAUSE,
-    retry_condition_fn=after_crash,
-)
-def evaluate_stage(label: str, candidate: Candidate, dataset: Path, options: Options, warn: bool = True) -> Path:
-    """Evaluate one stage in a process of its own; gives its evaluation.json."""
-    with nullcontext() if options.cpu else lease("evaluating", warn=warn):
-        lines = _Counted(label)
-        found = run_evaluation(candidate, dataset, options, lines)
-        lines.end()
-    return found
-
-
-class _Counted:
-    """The lines of an evaluation's process; the first that says how many images there are begins the progress."""
-
-    def __init__(self, label: str) -> None:
-        self._label, self._events, self._begun = label, TrainingEvents(watcher()), False
-        self._lines = Lines(get_run_logger(), self._events)
-
-    def __call__(self, line: str) -> None:
-        """One line."""
-        progress = PROGRESS.match(line)
-        if progress and not self._begun:
-            self._begun = True
-            self._events.begin(self._label, int(progress["total"].replace(",", "")), "images")
-        self._lines(line)
-
-    def end(self) -> None:
-        """It is over."""
-        if self._begun:
-            self._events.end()
+    record("the table of figures", lambda: create_table_artifact([*rows], key="evaluation", description=words))
+    return tuple(rows), tuple(notes), skipped

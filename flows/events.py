@@ -100,6 +100,11 @@ def announce(report: BuildResult, out: str) -> bool:
     return True
 
 
+def is_announced(report: BuildResult) -> bool:
+    """Whether it was told before that this dataset was published."""
+    return _announced(report.planned.out)[0] == report.manifest.digest
+
+
 def absolute(place: str) -> str:
     """A folder's absolute path; an address without its secrets and without a slash at its end."""
     return locations.place(place).rstrip("/") if locations.is_remote(place) else str(Path(place).absolute())

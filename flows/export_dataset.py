@@ -11,8 +11,10 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record
-from patina.flows.build_dataset import watcher
+from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.run_log import log_lines
 from patina.flows.runners import run_step
+from patina.flows.watchers import watcher
 from patina.pipeline.export.format import ExportError, Format
 from patina.pipeline.export.remote_output import dataset_at
 from patina.pipeline.export.run import Exported, choose, export
@@ -48,6 +50,7 @@ def export_dataset(
         absolute: For daclip, whether its tables have absolute paths.
         workers: Threads that write files; 0 for one on each core.
     """
+    outlive_runner()
     if absolute and prefix:
         raise ExportError("give one of prefix and absolute: both say what goes before the paths of daclip's tables")
     target = Path(out).absolute()
@@ -66,7 +69,9 @@ def export_dataset(
                 events=events,
             ),
         )
+    log_lines([_words(done, layout)])
     run_step("artifacts", lambda: record("what was written", lambda: _artifact(done, layout)))
+    await_server()
     return done
 
 
@@ -84,10 +89,10 @@ def _export(
         return export(folder, out, layout, splits=splits, degradations=degradations, workers=workers, progress=meter)
 
 
-def _artifact(done: Exported, layout: Format) -> None:
+def _words(done: Exported, layout: Format) -> str:
     what = "written" if done.fresh else "as before: nothing had changed"
-    create_markdown_artifact(
-        f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out}`",
-        key="export",
-        description=f"{layout.name} {layout.version}",
-    )
+    return f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out}`"
+
+
+def _artifact(done: Exported, layout: Format) -> None:
+    create_markdown_artifact(_words(done, layout), key="export", description=f"{layout.name} {layout.version}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
@@ -57,10 +58,18 @@ class WithGpuLease:
 @contextmanager
 def lease(what: str, warn: bool = True) -> Iterator[bool]:
     """Within it a slot of the limit is held, which is waited for. On a server without the limit nobody waits; gives
-    False then, and `warn` says whether the log tells what to do about it."""
-    if not limit_exists():
+    False then, and `warn` says whether the log tells what to do about it. Nor does anybody wait for a server that is
+    away, and the work is no worse for a slot that cannot be given back: it is free once the lease has run out."""
+    log = get_run_logger()
+    try:
+        held = _taken() if limit_exists() else None
+    except httpx.TransportError as error:
+        log.warning("the Prefect server does not answer (%s), so %s waits for nobody else's model", error, what)
+        yield False
+        return
+    if held is None:
         if warn:
-            get_run_logger().warning(
+            log.warning(
                 "this server has no concurrency limit %r, so %s waits for nobody else's model; to make it: "
                 "prefect gcl create %s --limit 1",
                 GPU,
@@ -69,9 +78,23 @@ def lease(what: str, warn: bool = True) -> Iterator[bool]:
             )
         yield False
         return
-    # A renewal that fails must not end the work: while no server answers, nobody else gets the slot either.
-    with concurrency(GPU, occupy=1, lease_duration=LEASE, strict=True, raise_on_lease_renewal_failure=False):
+    try:
         yield True
+    finally:
+        try:
+            held.close()
+        except httpx.HTTPError as error:  # a server that was restarted may not know the lease any more
+            log.warning("a slot of %r could not be given back (%s); it is free in a minute", GPU, error)
+
+
+def _taken() -> ExitStack:
+    """A slot that is held until this is closed. A renewal that fails must not end the work: while no server answers,
+    nobody else gets the slot either."""
+    held = ExitStack()
+    held.enter_context(
+        concurrency(GPU, occupy=1, lease_duration=LEASE, strict=True, raise_on_lease_renewal_failure=False)
+    )
+    return held
 
 
 def needs_lease(devices: Sequence[str]) -> bool:

@@ -1,8 +1,11 @@
-"""What a Dask worker of one build imports first: Prefect's senders say nothing of what a stop leaves unsent."""
+"""What a Dask worker of one build imports first: Prefect's senders say nothing of what a stop leaves unsent, and that
+nobody reads any more what it prints is no error."""
 
 from __future__ import annotations
 
 import logging
+
+from patina.output import outlive_readers
 
 
 class _Nothing(logging.Filter):
@@ -15,3 +18,5 @@ class _Nothing(logging.Filter):
 
 for name in ("EventsWorker", "APILogWorker"):
     logging.getLogger(name).addFilter(_Nothing())
+
+outlive_readers()

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from multiprocessing import active_children, parent_process
 from multiprocessing.process import BaseProcess
 from threading import Thread, Timer
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from prefect import Flow, task
 from prefect.cache_policies import NO_CACHE
@@ -34,7 +35,9 @@ from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
 from patina.children import inherited, uninterrupted
+from patina.flows.lost_tasks import crash_task_runs
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
+from patina.output import outlive_readers
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.codec.fingerprint import worker_fingerprint
 from patina.pipeline.errors import BuildError
@@ -126,7 +129,7 @@ class PrefectThreads:
         pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=self.workers)
         with stoppable(), pool as runner:
             # quoted: Prefect would otherwise search thousands of samples for futures
-            results, errors = _gather(runner, step, function, items=items, finished=finished, shield=quote)
+            results, errors, _ = _gather(runner, step, function, items=items, finished=finished, shield=quote)
         for i in sorted(errors):
             raise errors[i]
         return [results[i] for i in range(len(items))]
@@ -169,7 +172,8 @@ class PrefectWorkers:
         """
         # Prefect's embedded API is known to this process alone: without its address each worker would start its own.
         with stoppable(), inherited(), _api_told(), _flow_left_out(), self._engine.start(len(items)) as runner:
-            results, errors = _gather(runner, step, function, items=items, finished=finished)
+            results, errors, runs = _gather(runner, step, function, items=items, finished=finished)
+        crash_task_runs([runs[i] for i in errors if isinstance(errors[i], self._engine.lost)])
         for i in sorted(errors):
             if isinstance(errors[i], self._engine.lost):
                 raise self._lost(errors, items) from errors[i]
@@ -190,6 +194,9 @@ class PrefectWorkers:
         )
 
 
+Gathered: TypeAlias = tuple[dict[int, R], dict[int, Exception], dict[int, UUID]]
+
+
 def _gather(
     runner: AnyTaskRunner,
     step: str,
@@ -198,9 +205,9 @@ def _gather(
     items: Sequence[A],
     finished: Callable[[A], None] | None,
     shield: Callable[[A], Any] = lambda item: item,
-) -> tuple[dict[int, R], dict[int, Exception]]:
-    """Submit all items; results and errors of all, by place, once the last has ended. An interruption asks the work to
-    stop before it goes on to the runner, which waits for what is under way."""
+) -> Gathered[R]:
+    """Submit all items; results and errors of all, by place, once the last has ended, and their task runs. An
+    interruption asks the work to stop before it goes on to the runner, which waits for what is under way."""
     with stoppable():
         return _all_gathered(runner, step, function, items=items, finished=finished, shield=shield)
 
@@ -213,8 +220,8 @@ def _all_gathered(
     items: Sequence[A],
     finished: Callable[[A], None] | None,
     shield: Callable[[A], Any],
-) -> tuple[dict[int, R], dict[int, Exception]]:
-    places: dict[Any, int] = {}
+) -> Gathered[R]:
+    places: dict[UUID, int] = {}
     futures: list[PrefectFuture[Any]] = []
     for i, item in enumerate(items):
         batch = f"{i + 1} of {len(items)}"
@@ -236,7 +243,7 @@ def _all_gathered(
             continue
         if finished:
             finished(items[i])
-    return results, errors
+    return results, errors, {i: run for run, i in places.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -279,7 +286,9 @@ def _kill(processes: Iterable[BaseProcess]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended, even if that was killed; a pool's worker waits on."""
+    """End this process when the one that started it has ended, even if that was killed; a pool's worker waits on. That
+    nobody reads what it prints is no error before that."""
+    outlive_readers()
     parent = parent_process()
     assert parent is not None, "a pool's worker has a parent"
 

@@ -24,16 +24,18 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from patina.flows.artifacts import record
-from patina.flows.build_dataset import watcher
+from patina.flows.artifacts import TrainingEvents, log_line, record
 from patina.flows.gpu import lease
-from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
+from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.run_log import log_lines
+from patina.flows.training_artifacts import plan_artifact, plan_rows, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
-from patina.flows.training_log import Lines, TrainingEvents, log_line
+from patina.flows.training_log import Lines
+from patina.flows.training_steps import PAUSE, RETRIES, train_in_order
+from patina.flows.watchers import watcher
 from patina.training.data.dataset import open_dataset
 from patina.training.errors import StageCrashedError
-from patina.training.jobs.evaluation import Outcome, outcome, run_report
-from patina.training.jobs.readiness import expect_trainable
+from patina.training.jobs.evaluation import Candidate, Options, Outcome, outcome, run_evaluation, run_report
 from patina.training.jobs.stage import LaunchOptions, run_stage
 from patina.training.runs.plan import StagePlan, plan_stages
 from patina.training.stages.plan import chosen, load_plan
@@ -42,9 +44,6 @@ from patina.training.stages.stage import Stage
 if TYPE_CHECKING:
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
-
-RETRIES, PAUSE = 2, 10.0
-"""Further tries of a stage whose process died, and seconds before each: it goes on from its last state."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ def train_stages(
         patience: Seconds without a sign of life after which a stage's process is taken for hung and ended.
         trackers: That get the metrics beside TensorBoard, wandb or mlflow; empty for none.
     """
+    outlive_runner()
     wanted = chosen(load_plan(plan), stages)
     options = LaunchOptions(
         processes=processes,
@@ -101,43 +101,50 @@ def train_stages(
         trackers=tuple(trackers),
     )
     with open_dataset(dataset) as opened:  # all stages see one version, whatever is published meanwhile
-        skipped = train_plan(wanted, opened.folder, Path(run), options)
+        skipped = train_in_order(wanted, opened.folder, Path(run), options, TaskSteps())
         page = report(run=Path(run), dataset=opened.folder, plan=wanted, skipped=skipped)
     outcomes = tuple(outcome(Path(run), stage) for stage in wanted.values())
+    log_lines([f"{one.stage}: {one.images:,} images seen, {one.score}, {one.model}" for one in outcomes])
+    await_server()
     return Trained(run=Path(run), outcomes=outcomes, skipped=skipped, report=page)
 
 
-def train_plan(plan: Mapping[str, Stage], dataset: Path, run: Path, options: LaunchOptions) -> tuple[str, ...]:
-    """Train what is stale of a plan, stage by stage, within a flow; gives the names of stages that were left alone.
+class TaskSteps:
+    """Steps of a training and of an evaluation as task runs, told in the flow run's log."""
 
-    Raises StageError before any work for what cannot be trained, and for what a stage's process refuses;
-    StageCrashedError once a stage's process has died too often.
-    """
-    items = plan_stages(plan, dataset, run)
-    for note in expect_trainable(items, dataset, run, options):
-        get_run_logger().warning("%s", note)
-    record("the plan", lambda: plan_artifact(items, dataset, run))
-    skipped, waits = [], False
-    for name, stage in plan.items():
-        # asked anew: a stage before it may have come out as it was
-        item = next(item for item in plan_stages(plan, dataset, run) if item.stage.name == name)
-        if item.what == "done":
-            log_line(f"{name}: skipped, as its {item.why}")
-            skip_stage(f"skip {name}", item.why)
-            skipped.append(name)
-        else:
-            log_line(f"{label(item)}: {item.why}")
-            train_stage(label(item), item, dataset=dataset, run=run, options=options, warn=not waits)
-            waits = True
+    def __init__(self) -> None:
+        self._waits = False
+
+    def say(self, line: str) -> None:
+        """A line of the flow's own, to its log and to whom `listened_by` named."""
+        log_line(line)
+
+    def warn(self, line: str) -> None:
+        """A line that somebody should read."""
+        get_run_logger().warning("%s", line)
+
+    def skip(self, label: str, why: str) -> None:
+        """A step is left out: a task run says so."""
+        skip_stage(label, why)
+
+    def train(self, label: str, item: StagePlan, dataset: Path, run: Path, options: LaunchOptions) -> None:
+        """Train one stage."""
+        train_stage(label, item, dataset=dataset, run=run, options=options, warn=not self._waits)
+        self._waits = True
+
+    def evaluate(self, label: str, candidate: Candidate, dataset: Path, options: Options) -> None:
+        """Evaluate one stage."""
+        evaluate_stage(label, candidate, dataset, options, warn=not self._waits)
+        self._waits = True
+
+    def planned(self, items: Sequence[StagePlan], dataset: Path, run: Path) -> None:
+        """The plan is told, and becomes an artifact."""
+        log_lines([", ".join(f"{name} {value}" for name, value in row.items()) for row in plan_rows(items)])
+        record("the plan", lambda: plan_artifact(items, dataset, run))
+
+    def trained(self, stage: Stage, dataset: Path, run: Path) -> None:
+        """A model is announced, once."""
         announce(stage, dataset, run)
-    return tuple(skipped)
-
-
-def label(item: StagePlan) -> str:
-    """What is done now, in words."""
-    if item.what == "goes on":
-        return f"continue {item.stage.name} after {item.seen:,} of {item.stage.max_images:,} images"
-    return f"train {item.stage.name} on {item.stage.max_images:,} images"
 
 
 def after_crash(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
@@ -163,10 +170,30 @@ def train_stage(
         (now,) = plan_stages({stage.name: stage}, dataset, run)  # a further try goes on from a later state
         events = TrainingEvents(watcher())
         events.begin(label, max(1, stage.max_images - now.seen), "images")
-        model = run_stage(stage, dataset, run, options, Lines(get_run_logger(), events, now.seen))
-        events.end()
+        try:
+            model = run_stage(stage, dataset, run, options, Lines(get_run_logger(), events, now.seen))
+        finally:
+            events.end()
     record("what was trained", lambda: result_artifact(outcome(run, stage), run))
     return model
+
+
+@task(
+    task_run_name="{label}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=PAUSE,
+    retry_condition_fn=after_crash,
+)
+def evaluate_stage(label: str, candidate: Candidate, dataset: Path, options: Options, warn: bool = True) -> Path:
+    """Evaluate one stage in a process of its own; gives its evaluation.json."""
+    with nullcontext() if options.cpu else lease("evaluating", warn=warn):
+        lines = Lines(get_run_logger(), TrainingEvents(watcher()), counted=label)
+        try:
+            return run_evaluation(candidate, dataset, options, lines)
+        finally:
+            lines.end()
 
 
 @task(task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)

@@ -1,4 +1,4 @@
-"""The lines of a training's process, for Prefect's log, the terminal and a progress artifact."""
+"""The lines of a training's process, for a log, the terminal and the progress. Knows no Prefect."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any
 
-from prefect.logging import get_run_logger
-
-from patina.flows.artifacts import PrefectEvents
+from patina.flows.watchers import listener
 from patina.pipeline.progress import Events
 
 INTERVAL = 10.0
@@ -25,39 +20,28 @@ PROGRESS = re.compile(r"(?P<what>.+) (?P<seen>[\d,]+) of (?P<total>[\d,]+) image
 RESULT = '{"seen": '
 """How the loop's last line begins, which is for programs."""
 
-Listener: TypeAlias = Callable[[str], None]
-
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
-
-
-@contextmanager
-def listened_by(listen: Listener) -> Iterator[None]:
-    """Within it `listen` gets the lines of the processes that flows of this process start, from any thread."""
-    token = _listener.set(listen)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
-
-
-class TrainingEvents(PrefectEvents):
-    """Progress of something long."""
-
-    INTERVAL = INTERVAL
-
 
 class Lines:
     """The lines of a stage's or an evaluation's process, to a log and to whom `listened_by` named; and how far it is,
-    to `events`. Of lines of progress at most one in `INTERVAL` seconds."""
+    to `events`. Of lines of progress at most one in `INTERVAL` seconds.
 
-    def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], events: Events, seen: int = 0) -> None:
-        self._log, self._events, self._listen = log, events, _listener.get()
+    counted  the step that is begun with the first line that says how many images there are; empty: it is begun already.
+    """
+
+    def __init__(
+        self, log: logging.Logger | logging.LoggerAdapter[Any], events: Events, seen: int = 0, counted: str = ""
+    ) -> None:
+        self._log, self._events, self._listen = log, events, listener()
         self._seen, self._told = seen, -math.inf
+        self._counted, self._begun = counted, False
 
     def __call__(self, line: str) -> None:
         """One line. May come from another thread than the task's, one at a time."""
         found = PROGRESS.match(line)
         if found:
+            if self._counted and not self._begun:
+                self._begun = True
+                self._events.begin(self._counted, int(found["total"].replace(",", "")), "images")
             seen = int(found["seen"].replace(",", ""))
             self._events.advance(max(0, seen - self._seen))
             self._seen = max(seen, self._seen)
@@ -70,9 +54,7 @@ class Lines:
         if self._listen:
             self._listen(line)
 
-
-def log_line(line: str) -> None:
-    """A line of a flow's own, to its log and to whom `listened_by` named."""
-    get_run_logger().info("%s", line)
-    if listen := _listener.get():
-        listen(line)
+    def end(self) -> None:
+        """The step that the lines began is over."""
+        if self._begun:
+            self._events.end()

@@ -14,9 +14,10 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from patina.flows.artifacts import record
-from patina.flows.build_dataset import watcher
 from patina.flows.events import absolute, tell_sources_changed
+from patina.flows.outliving import outlive_runner
 from patina.flows.runners import run_step
+from patina.flows.watchers import watcher
 from patina.pipeline.builder.watch import Verdict, Watched, note_told, watch
 from patina.pipeline.export.remote_output import dataset_folder_of
 from patina.pipeline.machine import usable_cores
@@ -41,6 +42,7 @@ def watch_sources(
         again: Seconds after which the same change is told once more, since the build may have failed.
         workers: Files read side by side; 0 for one on each core.
     """
+    outlive_runner()
     loaded = load_recipe(Path(recipe))
     options = Options(workers=workers or usable_cores())
     folder = run_step("fetch", lambda: dataset_folder_of(out, watcher()))

@@ -18,6 +18,7 @@ from patina.flows.cli.options import (
     KeepOption,
     NoBlipOption,
     ParanoidOption,
+    PrefectOption,
     RecipeArgument,
     RunnerChoice,
     RunnerOption,
@@ -30,6 +31,7 @@ from patina.flows.cli.options import (
 from patina.flows.cli.output import console, errors, escape, print_checked, print_passed_over, print_plan, print_report
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
 from patina.flows.cli.user_errors import is_for_the_user
+from patina.output import outlive_readers
 from patina.pipeline.versions import KEEP
 
 if TYPE_CHECKING:
@@ -90,10 +92,7 @@ def build(
     keep: KeepOption = KEEP,
     without_links: WithoutLinksOption = False,
     no_blip: NoBlipOption = False,
-    prefect: Annotated[
-        bool,
-        typer.Option("--prefect", help="Make it a flow run of Prefect's, even where no server is configured."),
-    ] = False,
+    prefect: PrefectOption = False,
 ) -> None:
     """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption.
 
@@ -132,6 +131,7 @@ def check(
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.report.check import check as run
 
+    outlive_readers()
     if replay != "all" and not replay.isdigit():
         raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
     out = find_dataset(folder)
@@ -287,6 +287,7 @@ def run_build(
     from patina.pipeline.sources.expect import expect_sources
     from patina.pipeline.sources.locations import is_remote
 
+    outlive_readers()
     expect_no_secret(out)
     loaded = find_recipe(recipe, blip=not no_blip)
     cores = workers or usable_cores()
@@ -309,7 +310,8 @@ def run_build(
             return build_here(loaded, out, options, events, replay=replay)
         prepare_prefect("CRITICAL")  # an error that stops the flow is printed once, in words, by `main`
         tell_of_start()
-        from patina.flows.build_dataset import build_dataset, watched_by
+        from patina.flows.build_dataset import build_dataset
+        from patina.flows.watchers import watched_by
 
         with watched_by(events), server_there():
             report: BuildResult = build_dataset(

@@ -118,6 +118,9 @@ StagesOption = Annotated[
     list[str] | None, typer.Option(help="A stage, with those that it starts from; repeatable. Default: all.")
 ]
 CpuOption = Annotated[bool, typer.Option("--cpu", help="Leave GPUs alone.")]
+PrefectOption = Annotated[
+    bool, typer.Option("--prefect", help="Make it a flow run of Prefect's, even where no server is configured.")
+]
 OneDeviceOption = Annotated[str, typer.Option(help="Such as cuda:0. Default: a GPU if there is one, else the CPU.")]
 
 

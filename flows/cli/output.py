@@ -64,10 +64,8 @@ def print_passed_over(folder: Path) -> None:
 
 def print_report(report: BuildResult) -> None:
     """What a build gave, by split and degradation."""
-    from patina.pipeline.report.summary import caption_line, summary_rows
-    from patina.pipeline.text import human_bytes
+    from patina.pipeline.report.summary import caption_line, made_line, summary_rows
 
-    manifest = report.manifest
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
     numeric = {"samples", "bytes", "shards", "rebuilt"}
     rows = summary_rows(report)
@@ -79,19 +77,7 @@ def print_report(report: BuildResult) -> None:
     _print_aside(report.planned)
     made_now = f" ({report.captions_made} made now, the rest earlier)" if report.captions_made else ""
     console.print(escape(caption_line(report.planned) + made_now))
-    size = human_bytes(sum(shard.bytes for shard in manifest.shards))
-    total = sum(shard.count for shard in manifest.shards)
-    if not report.results:
-        console.print(f"nothing was stale: {total} samples, {size}, as before")
-        return
-    made = sum(r.synthesised for r in report.results)
-    copied = sum(r.copied for r in report.results)
-    worded = sum(r.captioned for r in report.results)
-    rate = report.samples_written / max(report.seconds, 1e-9)
-    console.print(
-        f"{total} samples, {size}; {made} made, {worded} captioned anew, {copied} copied "
-        f"in {report.seconds:.1f} s ({rate:.0f} samples/s); digest {manifest.digest[:16]}"
-    )
+    console.print(escape(made_line(report)))
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from functools import cache
 from threading import Thread
@@ -27,13 +27,16 @@ def prepare_for_training() -> None:
 
 
 @contextmanager
-def training_shown() -> Iterator[None]:
-    """What flows of training say is shown: a bar with the loss on a terminal, else lines."""
-    tell_of_start()
-    from patina.flows.build_dataset import watched_by
+def training_shown(prefect: bool = True) -> Iterator[None]:
+    """What trainings and evaluations say is shown: a bar with the loss on a terminal, else lines. prefect: whether they
+    are flow runs."""
     from patina.flows.terminal import TerminalEvents
-    from patina.flows.training_log import PROGRESS, listened_by
+    from patina.flows.training_log import PROGRESS
+    from patina.flows.watchers import listened_by, watched_by
     from patina.pipeline.progress import Silent
+
+    if prefect:
+        tell_of_start()
 
     class Bar(TerminalEvents):
         """A bar that also shows the loss; lines that tell of something else go above it."""
@@ -47,7 +50,7 @@ def training_shown() -> Iterator[None]:
                 self._bar.update(self._bar.task_ids[0], description=escape(description))
 
     bar = Bar(console)
-    with bar, server_there("what was trained or evaluated is kept"):
+    with bar, server_there("what was trained or evaluated is kept") if prefect else nullcontext():
         if console.is_terminal:
             with watched_by(bar), listened_by(bar.listen):
                 yield
@@ -116,8 +119,14 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def prepare_prefect(level: str = "WARNING") -> None:
     """Settings that make Prefect's embedded API quiet, private and patient; what the user has set stays. And what is
-    started from here on, such as that API, imports nothing from the current folder."""
+    started from here on, such as that API, imports nothing from the current folder. A server that is configured gets
+    the log of a flow run, of which the terminal shows what is at least of `level`."""
+    from patina.flows.building import is_server_configured
+
     inherit()
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", level)
+    if is_server_configured():
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     for name, value in {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -10,6 +10,7 @@ import typer
 from patina.flows.cli.options import ModelOption, OneDeviceOption, SdeOption, StageOption, SteeringOption
 from patina.flows.cli.output import console, errors, escape, print_lines, print_restored
 from patina.flows.cli.training import expect_torch
+from patina.output import outlive_readers
 
 
 def restore(
@@ -47,6 +48,7 @@ def restore(
 
     Each keeps its format, its EXIF data and its colour profile. Exit code 1 if one could not be restored.
     """
+    outlive_readers()
     expect_torch()
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.progress import Meter

@@ -10,6 +10,7 @@ import typer
 from patina.flows.cli.inputs import find_dataset
 from patina.flows.cli.options import FolderArgument
 from patina.flows.cli.output import console, escape, print_lines
+from patina.output import outlive_readers
 
 
 def export(
@@ -38,6 +39,7 @@ def export(
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.progress import Meter
 
+    outlive_readers()
     if absolute and prefix:
         raise typer.BadParameter("give one of --prefix and --absolute", param_hint="--absolute")
     kind = choose(to, prefix=str(out.absolute()) if absolute else prefix)
@@ -75,6 +77,7 @@ def push(
     from patina.pipeline.export.push import push as run
     from patina.pipeline.progress import Meter
 
+    outlive_readers()
     path = find_dataset(folder)
     if dry_run:
         print_lines(read_contents(path).lines(), 100)  # before the hub is asked, which may be away

@@ -60,7 +60,8 @@ class Signals:
     def leave(self) -> NoReturn:
         """Say that nothing is lost, and end."""
         threading.Thread(target=self._end_soon, daemon=True, name="farewell").start()
-        errors.print(f"\n{WORDS}" if console.is_terminal else WORDS)
+        with suppress(OSError):  # of a terminal that is closed, which may be what the signal told of
+            errors.print(f"\n{WORDS}" if console.is_terminal else WORDS)
         sys.exit(128 + self.received)
 
     def _exit(self) -> None:

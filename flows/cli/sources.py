@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from patina.flows.cli.output import console, escape, print_lines, print_passed_over
+from patina.output import outlive_readers
 
 
 def depth(
@@ -27,6 +28,7 @@ def depth(
     from patina.pipeline.progress import Meter
     from patina.training.restore.depth import write_depths
 
+    outlive_readers()
     print_passed_over(photos)
     with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
         refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)

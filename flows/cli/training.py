@@ -11,6 +11,7 @@ from patina.flows.cli.evaluating import Asked, evaluates_model
 from patina.flows.cli.options import (
     BaseOption,
     CpuOption,
+    PrefectOption,
     ProtocolChoice,
     RunOption,
     SamplerChoice,
@@ -21,6 +22,7 @@ from patina.flows.cli.options import (
 )
 from patina.flows.cli.output import console, escape, print_lines, print_table
 from patina.flows.cli.prefect_env import prepare_for_training, training_shown
+from patina.output import outlive_readers
 
 if TYPE_CHECKING:
     from patina.flows.train_stages import Trained
@@ -72,8 +74,13 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and why; train nothing.")
     ] = False,
+    prefect: PrefectOption = False,
 ) -> None:
-    """Train the stages of a plan that are not finished. Run it again to continue after an interruption."""
+    """Train the stages of a plan that are not finished. Run it again to continue after an interruption.
+
+    It is a flow run where a Prefect server is configured, and runs here by itself where none is.
+    """
+    outlive_readers()
     expect_torch(*FOR_TRAINING)
     from patina.pipeline.text import human_seconds
     from patina.training.data.dataset import dataset_manifest
@@ -105,7 +112,7 @@ def train(
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
     if stale:
-        skipped = _train(folder, run, plan, list(stage or ()), options)
+        skipped = _train(folder, run, plan, list(stage or ()), options, prefect)
     elif not (place / PAGE).exists():
         run_report(place, dataset, plan=wanted, skipped=skipped, on_message=lambda line: None)
     found = [outcome(place, one) for one in wanted.values()]
@@ -214,8 +221,13 @@ def evaluate(
     ] = None,
     cpu: CpuOption = False,
     again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
+    prefect: PrefectOption = False,
 ) -> None:
-    """Restore a split by every finished stage of a run, or by one model, and measure it beside the papers' figures."""
+    """Restore a split by every finished stage of a run, or by one model, and measure it beside the papers' figures.
+
+    It is a flow run where a Prefect server is configured, and runs here by itself where none is.
+    """
+    outlive_readers()
     expect_torch()
     from patina.training.jobs.evaluation import PAGE, Options, candidates, summary_rows
 
@@ -243,7 +255,7 @@ def evaluate(
     found = candidates(run, folder, options, stage or ())
     stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
     if stale:
-        _evaluate(run, folder, options, list(stage or ()), again)
+        _evaluate(run, folder, options, list(stage or ()), again, prefect)
     rows, notes = summary_rows(found)
     print_table(rows)
     print_lines([f"note {note}" for note in notes], 20, "yellow")
@@ -290,8 +302,19 @@ def expect_torch(*more: str) -> None:
         raise MissingTorchError(f"the networks need {', '.join(missing)}: pip install 'patina-ir[train]'")
 
 
-def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchOptions) -> tuple[str, ...]:
-    """Run the flow in this process; gives the stages that it left alone."""
+def _train(
+    folder: str, run: str, plan: str, stages: list[str], options: LaunchOptions, prefect: bool
+) -> tuple[str, ...]:
+    """Train in this process's charge, as a flow run if `prefect`, or if a server is configured; gives the stages that
+    were left alone."""
+    from patina.flows.building import is_server_configured
+
+    if not prefect and not is_server_configured():
+        from patina.flows.training_steps import train_here
+        from patina.training.stages.plan import chosen, load_plan
+
+        with training_shown(prefect=False):
+            return train_here(chosen(load_plan(plan), stages), Path(folder), Path(run), options)
     prepare_for_training()
     with training_shown():
         from patina.flows.train_stages import train_stages
@@ -313,13 +336,20 @@ def _train(folder: str, run: str, plan: str, stages: list[str], options: LaunchO
     return trained.skipped
 
 
-def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], again: bool) -> None:
-    """Run the flow in this process."""
+def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], again: bool, prefect: bool) -> None:
+    """Evaluate likewise."""
+    from patina.flows.building import is_server_configured
+    from patina.flows.training_steps import evaluate_here, expect_evaluable
+    from patina.training.jobs.evaluation import candidates
+
+    if not prefect and not is_server_configured():
+        with training_shown(prefect=False):
+            evaluate_here(run, folder, options, stages, again)
+        return
     prepare_for_training()
     from dataclasses import fields
 
-    from patina.flows.evaluate_run import evaluate_run, expect_evaluable
-    from patina.training.jobs.evaluation import candidates
+    from patina.flows.evaluate_run import evaluate_run
 
     expect_evaluable(candidates(run, folder, options, stages), folder, options)
     with training_shown():

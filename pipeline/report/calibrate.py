@@ -110,7 +110,7 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was measured of one photograph, degraded: as papers do, for severity at two sizes, and the figures of form."""
+    """What was measured of one photograph, degraded: as papers do, for severity at two sizes, and its form."""
 
     papers: Figures
     full: Measured

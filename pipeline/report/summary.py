@@ -39,6 +39,22 @@ def caption_line(planned: PlannedBuild) -> str:
     return f"captions of {sum(counts.values())} photographs: {', '.join(parts)}"
 
 
+def made_line(report: BuildResult) -> str:
+    """How much there is now, and how much of it was made in which time."""
+    size = human_bytes(sum(shard.bytes for shard in report.manifest.shards))
+    total = sum(shard.count for shard in report.manifest.shards)
+    if not report.results:
+        return f"nothing was stale: {total} samples, {size}, as before"
+    made = sum(r.synthesised for r in report.results)
+    copied = sum(r.copied for r in report.results)
+    worded = sum(r.captioned for r in report.results)
+    rate = report.samples_written / max(report.seconds, 1e-9)
+    return (
+        f"{total} samples, {size}; {made} made, {worded} captioned anew, {copied} copied "
+        f"in {report.seconds:.1f} s ({rate:.0f} samples/s); digest {report.manifest.digest[:16]}"
+    )
+
+
 def summary_rows(report: BuildResult) -> list[dict[str, Any]]:
     """Samples and bytes for each degradation and split, in the order of the shards."""
     manifest = report.manifest

@@ -131,7 +131,8 @@ class Rainy(FromDepth):
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`rate`, `angle`, `directions`, `fan`, `exposure`, `brightness`, `aperture`, `veil`, `blend` and `light` as
-        above, the drops' `seed`, the veil's `airlight` (linear light, grey), and where its depth comes from: see `Depths.draw`."""
+        above, the drops' `seed`, the veil's `airlight` (linear light, grey), and where its depth comes from: see
+        `Depths.draw`."""
         return {
             "rate": draw_value(rng, self.rate),
             "angle": draw_value(rng, self.angle),

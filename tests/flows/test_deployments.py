@@ -36,6 +36,7 @@ def test_the_file_and_the_served_ones_are_the_same() -> None:
                 "expect": sorted(trigger.expect),
                 "match": dict(trigger.match.root),
                 "parameters": trigger.parameters,
+                **({"match_related": dict(trigger.match_related.root)} if trigger.match_related.root else {}),
                 **({} if trigger.enabled else {"enabled": False}),
             }
             for trigger in offer.triggers

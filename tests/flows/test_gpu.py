@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from patina.pipeline.builder.runner import Threads
@@ -90,6 +92,35 @@ def test_without_the_limit_the_work_goes_on_and_says_so_once(
     said = [record.getMessage() for record in caplog.records if "gpu" in record.getMessage()]
     assert len(said) == 1
     assert "prefect gcl create gpu --limit 1" in said[0]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_server_that_is_away_keeps_no_model_from_its_work(
+    moment: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import flow
+
+    from patina.flows import gpu
+
+    def away() -> bool:
+        raise httpx.ConnectError("all attempts failed")
+
+    def taken() -> ExitStack:
+        held = ExitStack()
+        held.callback(away)
+        return held
+
+    @flow
+    def build() -> bool:
+        with gpu.lease("training") as held:
+            return held
+
+    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
+    monkeypatch.setattr(gpu, "limit_exists", away if moment == "before" else lambda: True)
+    monkeypatch.setattr(gpu, "_taken", taken)
+    assert build() is (moment == "after")
+    (said,) = [record.getMessage() for record in caplog.records if "all attempts failed" in record.getMessage()]
+    assert ("waits for nobody else's model" if moment == "before" else "free in a minute") in said
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ class Pool:
     def __init__(self, outcomes: Sequence[object]) -> None:
         self.outcomes = iter(outcomes)
         self.names: list[str] = []
+        self.runs: list[Any] = []
 
     def submit(self, task: Any, parameters: dict[str, Any]) -> Any:
         from prefect.futures import PrefectConcurrentFuture
@@ -121,7 +122,8 @@ class Pool:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-        return PrefectConcurrentFuture(uuid4(), future)
+        self.runs.append(uuid4())
+        return PrefectConcurrentFuture(self.runs[-1], future)
 
 
 def gather(*outcomes: object) -> tuple[dict[int, Any], dict[int, Exception], list[str], Pool]:
@@ -129,7 +131,7 @@ def gather(*outcomes: object) -> tuple[dict[int, Any], dict[int, Exception], lis
 
     pool, ended = Pool(outcomes), list[str]()
     items = [f"item {i}" for i in range(len(outcomes))]
-    results, errors = _gather(cast(Any, pool), "build shards", str, items=items, finished=ended.append)
+    results, errors, _ = _gather(cast(Any, pool), "build shards", str, items=items, finished=ended.append)
     return results, errors, ended, pool
 
 
@@ -140,6 +142,10 @@ def test_every_result_is_read_and_only_what_ended_well_is_told() -> None:
     assert errors == {1: full}
     assert sorted(ended) == ["item 0", "item 2"]
     assert pool.names == ["build shards 1 of 3", "build shards 2 of 3", "build shards 3 of 3"]
+
+
+CRASHED: list[Any] = []
+"""Task runs that were told to have crashed."""
 
 
 def workers_over(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -154,6 +160,8 @@ def workers_over(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
         yield
 
     monkeypatch.setattr(module, "_api_told", nothing)
+    monkeypatch.setattr(module, "crash_task_runs", CRASHED.extend)
+    CRASHED.clear()
     return module.PrefectWorkers(module.Engine(2, start, (BrokenProcessPool,), "Take fewer."))
 
 
@@ -165,11 +173,13 @@ def test_a_lost_worker_is_told_with_its_batches_and_what_to_do(monkeypatch: pyte
         "a worker died, and these were not finished: batch 2 of 4 (x), batch 3 of 4 (y). Take fewer. All shards that "
         "were finished are kept: run the build again to continue"
     )
+    assert set(CRASHED) == set(pool.runs[1:3]), "Prefect is told of these, which nobody else ends"
 
 
 def test_an_error_in_a_worker_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="No space left"):
         workers_over(Pool([OSError(28, "No space left on device"), 1]), monkeypatch).map("s", str, [1, 2])
+    assert CRASHED == []
 
 
 def test_a_worker_without_patina_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +200,23 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "recipe.toml"
     path.write_text("buckets = 4\n[[sources]]\npath = 'photos'\n[degradations.hazy]\nvariants = 12\n")
     return path
+
+
+def batches(out: Path, seconds: float = 30) -> list[str]:
+    """The states of the batches of a flow run into `out`, once the server knows the end of each, or time is up."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+
+    of_run = FlowRunFilter.model_validate({"name": {"like_": str(out)}})
+    of_batch = TaskRunFilter.model_validate({"name": {"like_": "build shards"}})
+    deadline = time.monotonic() + seconds
+    while True:
+        with get_client(sync_client=True) as client:
+            found = client.read_task_runs(flow_run_filter=of_run, task_run_filter=of_batch)
+        states = sorted(str(run.state_name) for run in found)
+        if (states and not {*states} & {"Pending", "Running"}) or time.monotonic() > deadline:
+            return states
+        time.sleep(0.2)
 
 
 class Killer:
@@ -238,6 +265,7 @@ def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any,
         build_dataset(str(recipe), str(out), workers=2, runner=engine, replay=0)
     assert killer.killed
     assert load_manifest(out) is None
+    assert "Running" not in batches(out), "nor does the batch of the worker that died go on in Prefect's eyes"
     kept = len(list((out / ".patina" / "staging").glob("*.tar.????????????????.json")))
     assert 1 <= kept < 4
 
@@ -263,6 +291,7 @@ def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: 
     ):
         build_dataset(str(recipe), str(out), workers=1, runner="dask", address=cluster.scheduler_address, replay=0)
     assert killer.killed
+    assert {*batches(out)} == {"Completed"}
     build(load_recipe(recipe), tmp_path / "plain")
     assert public_files(out) == public_files(tmp_path / "plain")
 

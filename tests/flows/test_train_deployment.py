@@ -83,7 +83,7 @@ def apis(group: int) -> list[int]:
 
 
 def words(dataset: Path, run: Path, plan: Path) -> list[str]:
-    return ["train", str(dataset), "--run", str(run), "--plan", str(plan), "--cpu", "--workers", "0"]
+    return ["train", str(dataset), "--run", str(run), "--plan", str(plan), "--cpu", "--workers", "0", "--prefect"]
 
 
 def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(

@@ -96,8 +96,8 @@ class Loop:
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     """No process is started for a stage, and none for the report; further tries come at once."""
-    import patina.flows.evaluate_run as evaluating_flow
     import patina.flows.train_stages as training_flow
+    from patina.flows import training_steps
 
     stands_in = Loop()
 
@@ -106,12 +106,12 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
         (run / "report.html").write_text(f"skipped {skipped}")
         return run / "report.html"
 
-    monkeypatch.setattr(training_flow, "run_stage", stands_in)
-    monkeypatch.setattr(training_flow, "run_report", reported)
-    monkeypatch.setattr(training_flow, "train_stage", training_flow.train_stage.with_options(retry_delay_seconds=0))
-    monkeypatch.setattr(
-        evaluating_flow, "evaluate_stage", evaluating_flow.evaluate_stage.with_options(retry_delay_seconds=0)
-    )
+    for module in (training_flow, training_steps):
+        monkeypatch.setattr(module, "run_stage", stands_in)
+        monkeypatch.setattr(module, "run_report", reported)
+    monkeypatch.setattr(training_steps, "PAUSE", 0.0)
+    for name in ("train_stage", "evaluate_stage"):
+        monkeypatch.setattr(training_flow, name, getattr(training_flow, name).with_options(retry_delay_seconds=0))
     return stands_in
 
 
@@ -143,10 +143,12 @@ class Judge:
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
-    import patina.flows.evaluate_run as evaluating_flow
+    import patina.flows.train_stages as training_flow
+    from patina.flows import training_steps
 
     stands_in = Judge()
-    monkeypatch.setattr(evaluating_flow, "run_evaluation", stands_in)
+    for module in (training_flow, training_steps):
+        monkeypatch.setattr(module, "run_evaluation", stands_in)
     return stands_in
 
 
@@ -350,12 +352,13 @@ def test_lines_go_to_the_log_and_progress_seldom(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from patina.flows import training_log
+    from patina.flows.watchers import listened_by
 
     heard: list[str] = []
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     log, events = logging.getLogger("lines"), Counted()
-    with caplog.at_level(logging.INFO, "lines"), training_log.listened_by(heard.append):
+    with caplog.at_level(logging.INFO, "lines"), listened_by(heard.append):
         lines = training_log.Lines(log, events, seen=1000)
         for seen in range(1100, 2600, 100):  # one each second
             lines(f"my stage {seen:,} of 4,000 images, 100 img/s, 9 s left, loss 0.25")
@@ -504,7 +507,7 @@ def test_what_cannot_be_evaluated_is_told_at_once(
 
 
 def test_squares_too_small_to_measure_are_told_of_where_a_restorer_is_evaluated(dataset: Path, tmp_path: Path) -> None:
-    from patina.flows.evaluate_run import expect_evaluable
+    from patina.flows.training_steps import expect_evaluable
 
     named, restoring = (Candidate(small(name), tmp_path, False) for name in ("adapter", "vlunet"))
     with pytest.raises(StageError, match="side = 18; daclip measures from 19 px on each side"):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from patina.children import python
+from patina.output import outlive_readers
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.files import temporary_folder
 from patina.pipeline.versions.lease import pinned
@@ -341,6 +342,7 @@ def _report(job: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Do the job of standard input; 1 with one line for an error that a user can mend."""
+    outlive_readers()
     job = json.load(sys.stdin)
     try:
         {"evaluate": _evaluate, "report": _report}[job["what"]](job)

@@ -1,22 +1,22 @@
 """A process of its own for a job: started, listened to, ended, and its last word made an error.
 
-It leads a process group of its own, so that Ctrl-C comes to us alone and we ask the group to end. A thread reads its
-lines from the first moment on, so that no full pipe ever stops it.
+It leads a process group of its own, so that Ctrl-C comes to us alone and we ask the group to end. Its lines are read
+from the first moment on, so that no full pipe ever stops it; that nobody can be told of them does not stop it either.
 """
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
+import logging
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import IO, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from patina.children import environment
+from patina.output import Drain
 from patina.training.errors import StageCrashedError, StageError
 
 GRACE = 120.0
@@ -25,18 +25,23 @@ GRACE = 120.0
 POLL = 2.0
 """Seconds between two looks whether a process is still well."""
 
-LINES_KEPT, LINES_SHOWN = 200, 15
-"""Lines that are kept of a process, the last ones; and how many of these an error shows."""
+LINES_SHOWN = 15
+"""Lines of a process, the last ones, that an error shows."""
+
+LEFTOVERS = 10.0
+"""Seconds that what a process started may go on after it, before it is ended too."""
 
 ERROR_PREFIX = "patina: "
 """How the line begins in which a process says what a user must mend."""
 
 OnMessage: TypeAlias = Callable[[str], None]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that is over: its exit status and its last lines, `LINES_KEPT` at the most."""
+    """A process that is over: its exit status and its last lines, as `Drain` keeps them."""
 
     status: int
     lines: Sequence[str]
@@ -66,13 +71,13 @@ def run_process(
 ) -> Ended:
     """Run a command to its end.
 
-    `on_message` gets its lines, from another thread in the caller's context, one at a time.
+    `on_message` gets its lines, from another thread in the caller's context, one at a time. What it raises ends
+    nothing, and nothing waits for it for long: the log says at the end how many lines were not told.
 
     more   variables of its environment, beside those of every child.
     text   for its standard input; None: it has none.
     watch  called every `POLL` seconds; what it raises ends the process.
-    An interruption (cancelled, Ctrl-C, SIGTERM) and whatever `on_message` or `watch` raises end the process
-    before they go on.
+    An interruption (cancelled, Ctrl-C, SIGTERM) and whatever `watch` raises end the process before they go on.
     """
     process = subprocess.Popen(
         command,
@@ -85,47 +90,29 @@ def run_process(
         start_new_session=True,  # see above
     )
     assert process.stdout is not None
-    listener = _Listener(process.stdout, on_message)
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(listener.listen,), daemon=True)
-    thread.start()
+    drain = Drain(process.stdout, on_message)
     try:
         if text is not None:
             _write(process, text)
         while not _is_over(process):
-            listener.raise_failure()
             watch()
     finally:
         end(process)
-        thread.join()
+        _end_leftovers(process, drain)
+    if drain.untold:
+        log.warning("%d lines of a process were not told: %r", drain.untold, drain.failure or "too slowly taken")
+    return Ended(process.returncode, list(drain.lines))
+
+
+def _end_leftovers(process: subprocess.Popen[str], drain: Drain) -> None:
+    """Wait for the end of the output, which a process's own children may hold open after it, and close it."""
+    assert process.stdout is not None
+    if not drain.is_over(LEFTOVERS):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    drain.close()
+    if drain.is_over(LEFTOVERS):
         process.stdout.close()
-    listener.raise_failure()
-    return Ended(process.returncode, listener.lines)
-
-
-@dataclass
-class _Listener:
-    """The last lines of a process, and what `on_message` raised, if it did."""
-
-    output: IO[str]
-    on_message: OnMessage
-    lines: list[str] = field(default_factory=list)
-    failure: BaseException | None = None
-
-    def listen(self) -> None:
-        """Read to the end, also once nobody can be told any more."""
-        for line in self.output:
-            self.lines.append(line.rstrip())
-            del self.lines[:-LINES_KEPT]
-            if self.failure is None:
-                try:
-                    self.on_message(self.lines[-1])
-                except BaseException as error:
-                    self.failure = error
-
-    def raise_failure(self) -> None:
-        """Raise what `on_message` raised."""
-        if self.failure is not None:
-            raise self.failure
 
 
 def _write(process: subprocess.Popen[str], text: str) -> None:

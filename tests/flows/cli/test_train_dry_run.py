@@ -15,6 +15,7 @@ import tomli_w
 import torch
 from typer.testing import CliRunner
 
+from patina.flows import training_steps
 from patina.flows.cli import main as cli
 from patina.flows.cli import prefect_env, training
 from patina.flows.cli.user_errors import is_for_the_user
@@ -181,7 +182,8 @@ NOT_THE_LOOPS = (
 
 @pytest.fixture(autouse=True)
 def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal comes before Prefect is started."""
+    """A refusal comes before anything is begun."""
+    monkeypatch.setattr(training_steps, "train_here", lambda *given: pytest.fail("the training was begun"))
     monkeypatch.setattr(prefect_env, "prepare_for_training", lambda: pytest.fail("the training was begun"))
     monkeypatch.setattr(training, "prepare_for_training", lambda: pytest.fail("the training was begun"))
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
+from patina import output
 from patina.training.errors import StageCrashedError, StageError
 from patina.training.jobs import process as processes
 from patina.training.jobs.process import Ended, run_process
@@ -87,17 +89,43 @@ def test_what_watch_raises_ends_the_process_whose_last_lines_are_still_said(
     assert said == ["here", "saved"]
 
 
-def test_what_say_raises_ends_the_process_and_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "POLL", 0.05)
+@pytest.mark.parametrize(
+    "error", [OSError(28, "full"), SystemExit(1), KeyboardInterrupt()], ids=lambda e: type(e).__name__
+)
+def test_what_telling_raises_ends_nothing_and_the_log_says_so(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
 
-    def full(line: str) -> None:
-        raise OSError(28, line)
+    def tell(line: str) -> None:
+        if line == "3":
+            raise error
+        said.append(line)
 
-    with pytest.raises(OSError, match="here"):
-        run_process([*python(ASKED_TO_END), str(tmp_path / "mark")], full)
-    assert (tmp_path / "mark").read_text() == "ended"
-    with pytest.raises(OSError, match="the only line"):
-        run_process(python("print('the only line')"), full)
+    ended = run_process(python("[print(k) for k in range(6)]"), tell)
+    assert ended == Ended(0, [str(k) for k in range(6)])
+    assert said == ["0", "1", "2", "4", "5"], "those after it are told again"
+    assert [record.getMessage() for record in caplog.records] == [f"1 lines of a process were not told: {error!r}"]
+
+
+def test_telling_that_never_returns_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "FAREWELL", 0.1)
+    never = threading.Event()
+    ended = run_process(python("[print(k, 'x' * 1000) for k in range(3000)]"), lambda line: never.wait() and None)
+    assert ended.status == 0, "three megabytes went into its pipe"
+    assert ended.lines[-1].startswith("2999 ")
+    never.set()
+
+
+def test_an_output_that_a_leftover_holds_open_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LEFTOVERS", 0.3)
+    code = (
+        "import subprocess, sys; print('begun', flush=True);"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    )
+    began = time.monotonic()
+    assert run_process(python(code), str) == Ended(0, ["begun"])
+    assert time.monotonic() - began < 60
 
 
 def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
