@@ -23,6 +23,7 @@ from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.building import build_and_check
 from patina.flows.events import announce
 from patina.flows.gpu import WithGpuLease, needs_lease
+from patina.flows.places import named, tell_relative
 from patina.flows.runners import RunnerName, make_runner, run_step
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.machine import usable_cores
@@ -53,7 +54,7 @@ def watcher() -> Events:
     return _watcher.get() or Silent()
 
 
-@flow(name="build-dataset", flow_run_name="build {recipe} into {out}", persist_result=False)
+@flow(name="build-dataset", flow_run_name=named("build {recipe} into {out}"), persist_result=False)
 def build_dataset(
     recipe: Annotated[str, Field(min_length=1)],
     out: Annotated[str, Field(min_length=1)],
@@ -90,6 +91,7 @@ def build_dataset(
         keep: Versions of the dataset that stay, the new one among them.
         without_links: Whether to publish by copies where the file system has no hard or symbolic links.
     """
+    tell_relative(recipe=recipe, out=out)
     loaded = load_recipe(Path(recipe))
     expect_sources(loaded.sources)
     workers = workers or usable_cores()

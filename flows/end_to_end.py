@@ -15,6 +15,7 @@ from pydantic import Field
 
 from patina.flows.build_dataset import build_dataset, watcher
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
+from patina.flows.places import named, tell_relative
 from patina.flows.train_stages import report, train_plan
 from patina.pipeline.builder.build import result_if_idle
 from patina.pipeline.machine import usable_cores
@@ -30,7 +31,7 @@ from patina.training.jobs.stage import LaunchOptions
 from patina.training.stages.plan import chosen, load_plan
 
 
-@flow(name="train-end-to-end", flow_run_name="train {plan} in {run} on {out}", persist_result=False)
+@flow(name="train-end-to-end", flow_run_name=named("train {plan} in {run} on {out}"), persist_result=False)
 def train_end_to_end(
     out: Annotated[str, Field(min_length=1)],
     run: Annotated[str, Field(min_length=1)],
@@ -74,6 +75,7 @@ def train_end_to_end(
         workers: Processes that read ahead, for each of these; -1 for as many as suit.
         compile: Whether networks are compiled by torch.compile.
     """
+    tell_relative(recipe=recipe, out=out, run=run, plan=plan)
     wanted = chosen(load_plan(plan), stages)
     if is_remote(out):
         raise StageError(f"{out}: train from a folder here; build there with `patina build`, then copy the dataset")

@@ -21,6 +21,7 @@ from pydantic import Field
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
+from patina.flows.places import named, tell_relative
 from patina.flows.train_stages import PAUSE, RETRIES, after_crash, report, skip_stage
 from patina.flows.training_log import PROGRESS, Lines, TrainingEvents, log_line
 from patina.pipeline.versions.version import home_of
@@ -51,7 +52,7 @@ class Evaluated:
     report: Path
 
 
-@flow(name="evaluate", flow_run_name="evaluate {run} on {split} of {dataset}", persist_result=False)
+@flow(name="evaluate", flow_run_name=named("evaluate {run} on {split} of {dataset}"), persist_result=False)
 def evaluate_run(
     run: Annotated[str, Field(min_length=1)],
     dataset: Annotated[str, Field(min_length=1)],
@@ -93,6 +94,7 @@ def evaluate_run(
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
+    tell_relative(run=run, dataset=dataset)
     options = Options(
         split=split,
         entries=tuple(entries),

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record
 from patina.flows.build_dataset import watcher
+from patina.flows.places import named, tell_relative
 from patina.flows.runners import run_step
 from patina.pipeline.export.format import ExportError, Format
 from patina.pipeline.export.remote_output import dataset_at
@@ -23,7 +24,7 @@ Layout = Literal["daclip", "vlunet", "folders", "parquet"]
 Split = Literal["train", "val", "test"]
 
 
-@flow(name="export-dataset", flow_run_name="export {dataset} for {to} into {out}", persist_result=False)
+@flow(name="export-dataset", flow_run_name=named("export {dataset} for {to} into {out}"), persist_result=False)
 def export_dataset(
     dataset: Annotated[str, Field(min_length=1)],
     to: Layout,
@@ -48,6 +49,7 @@ def export_dataset(
         absolute: For daclip, whether its tables have absolute paths.
         workers: Threads that write files; 0 for one on each core.
     """
+    tell_relative(dataset=dataset, out=out)
     if absolute and prefix:
         raise ExportError("give one of prefix and absolute: both say what goes before the paths of daclip's tables")
     target = Path(out).absolute()

@@ -27,6 +27,7 @@ from pydantic import Field
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
 from patina.flows.gpu import lease
+from patina.flows.places import named, tell_relative
 from patina.flows.training_artifacts import plan_artifact, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
 from patina.flows.training_log import Lines, TrainingEvents, log_line
@@ -57,7 +58,7 @@ class Trained:
     report: Path | None = None
 
 
-@flow(name="train-stages", flow_run_name="train {plan} on {dataset} in {run}", persist_result=False)
+@flow(name="train-stages", flow_run_name=named("train {plan} on {dataset} in {run}"), persist_result=False)
 def train_stages(
     dataset: Annotated[str, Field(min_length=1)],
     run: Annotated[str, Field(min_length=1)],
@@ -87,6 +88,7 @@ def train_stages(
         pieces: Into how many parts a process's batch is split, to save memory.
         patience: Seconds without a sign of life after which a stage's process is taken for hung and ended.
     """
+    tell_relative(dataset=dataset, run=run, plan=plan)
     wanted = chosen(load_plan(plan), stages)
     options = LaunchOptions(
         processes=processes,

@@ -1,6 +1,7 @@
 """The flow `watch-sources`: looks whether a dataset is stale, and emits one event once its sources rest.
 
-It builds nothing: the event starts `build-dataset`, which scans again itself. Meant for a schedule, one for a dataset.
+It builds nothing: the event starts `build-dataset`, which scans again itself. Meant for schedules, one for a dataset,
+that `patina watch add` creates. Its parameters have no defaults that could be meant: a schedule without them fails.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pydantic import Field
 
 from patina.flows.artifacts import record
 from patina.flows.build_dataset import watcher
+from patina.flows.errors import RunError
 from patina.flows.events import absolute, tell_sources_changed
+from patina.flows.places import named, tell_relative
 from patina.flows.runners import run_step
 from patina.pipeline.builder.watch import Verdict, Watched, note_told, watch
 from patina.pipeline.export.remote_output import dataset_folder_of
@@ -23,11 +26,17 @@ from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
 
+EMPTIED = (
+    "watch-sources was given no recipe or no dataset to look after, and guesses none. If a schedule started it: "
+    "Prefect's own pause and resume empty a schedule's parameters. `patina watch ls` tells which it is; "
+    "`patina watch on NAME` fills it again"
+)
 
-@flow(name="watch-sources", flow_run_name="watch {recipe} for {out}", persist_result=False)
+
+@flow(name="watch-sources", flow_run_name=named("watch {recipe} for {out}"), persist_result=False)
 def watch_sources(
-    recipe: Annotated[str, Field(min_length=1)],
-    out: Annotated[str, Field(min_length=1)],
+    recipe: Annotated[str, Field(min_length=1)] = "",
+    out: Annotated[str, Field(min_length=1)] = "",
     quiet: Annotated[float, Field(ge=0, le=3600)] = 30.0,
     again: Annotated[float, Field(ge=0)] = 3600.0,
     workers: Annotated[int, Field(ge=0)] = 0,
@@ -41,6 +50,9 @@ def watch_sources(
         again: Seconds after which the same change is told once more, since the build may have failed.
         workers: Files read side by side; 0 for one on each core.
     """
+    if not recipe or not out:
+        raise RunError(EMPTIED)
+    tell_relative(recipe=recipe, out=out)
     loaded = load_recipe(Path(recipe))
     options = Options(workers=workers or usable_cores())
     folder = run_step("fetch", lambda: dataset_folder_of(out, watcher()))
