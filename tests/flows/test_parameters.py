@@ -192,7 +192,10 @@ def test_nested_values_are_read_as_their_schema_says(word: str, expected: object
     ("word", "told"),
     [
         ('tile={"sice": 64}', "tile has no key 'sice'; did you mean 'size'?"),
-        ('tile={"size": 64, "inner": {"whole": "perhaps"}}', "tile.inner.whole = 'perhaps'; expected true or false"),
+        (
+            'tile={"size": 64, "inner": {"size": 1, "whole": "perhaps"}}',
+            "tile.inner.whole = 'perhaps'; expected true or false",
+        ),
         ('tiles=[{"size": "large"}]', "tiles.size = 'large'; expected a whole number"),
         ("sides=[[1, 2], [x]]", "sides = '[[1, 2], [x]]'; expected values"),
         ("sides=[[1, true]]", "sides = 'true'; expected a whole number"),
