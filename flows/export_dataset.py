@@ -89,7 +89,7 @@ def _export(
 def _artifact(done: Exported, layout: Format) -> None:
     what = "written" if done.fresh else "as before: nothing had changed"
     create_markdown_artifact(
-        f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out}`",
+        f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out.name}`",
         key="export",
         description=f"{layout.name} {layout.version}",
     )

@@ -42,6 +42,13 @@ def tell_relative(**places: str) -> None:
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return  # called here, where a relative path means what its caller means
     for name, place in places.items():
+        if name == "recipe" and place and not is_relative(name, place) and not _is_whole(place):
+            get_run_logger().warning(
+                "the recipe %s comes with patina: relative paths in it start at %s, where this run started; a recipe of "
+                "your own with absolute paths means the same everywhere",
+                place,
+                Path.cwd(),
+            )
         if not is_relative(name, place):
             continue
         get_run_logger().warning(
@@ -55,6 +62,11 @@ def tell_relative(**places: str) -> None:
 
 def is_relative(name: str, place: str) -> bool:
     """Whether a parameter's value is a relative path."""
-    if not place or locations.is_remote(place) or Path(place).is_absolute():
+    if not place or _is_whole(place):
         return False
     return not (name in ("recipe", "plan") and not Path(place).suffix and not Path(place).exists())
+
+
+def _is_whole(place: str) -> bool:
+    """Whether it means the same from every folder."""
+    return locations.is_remote(place) or Path(place).is_absolute()

@@ -26,6 +26,9 @@ from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
 
+Named = Annotated[str, Field(json_schema_extra={"minLength": 1})]
+"""What a run has to name. Prefect would refuse a schedule's run that names nothing too, but not say why it does."""
+
 EMPTIED = (
     "watch-sources was given no recipe or no dataset to look after, and guesses none. If a schedule started it: "
     "Prefect's own pause and resume empty a schedule's parameters. `patina watch ls` tells which it is; "
@@ -35,8 +38,8 @@ EMPTIED = (
 
 @flow(name="watch-sources", flow_run_name=named("watch {recipe} for {out}"), persist_result=False)
 def watch_sources(
-    recipe: Annotated[str, Field(min_length=1)] = "",
-    out: Annotated[str, Field(min_length=1)] = "",
+    recipe: Named = "",
+    out: Named = "",
     quiet: Annotated[float, Field(ge=0, le=3600)] = 30.0,
     again: Annotated[float, Field(ge=0)] = 3600.0,
     workers: Annotated[int, Field(ge=0)] = 0,
