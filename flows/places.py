@@ -44,8 +44,8 @@ def tell_relative(**places: str) -> None:
     for name, place in places.items():
         if name == "recipe" and place and not is_relative(name, place) and not _is_whole(place):
             get_run_logger().warning(
-                "the recipe %s comes with patina: relative paths in it start at %s, where this run started; a recipe of "
-                "your own with absolute paths means the same everywhere",
+                "the recipe %s comes with patina: relative paths in it start at %s, where this run started; give a "
+                "recipe of your own, whose paths start at its folder",
                 place,
                 Path.cwd(),
             )

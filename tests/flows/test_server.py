@@ -115,12 +115,14 @@ def _a_relative_place_is_told(
         refused.state.message
     )
     assert refused.name == "build mine into OUT", "the names alone of recipe and dataset"
-    lines = ask(environment, "logs/filter", logs={"flow_run_id": {"any_": [str(refused.id)]}})
-    assert any(
-        f"recipe = 'nowhere/mine.toml' is relative, and is taken to be {where / 'nowhere/mine.toml'}" in line["message"]
-        for line in lines
-    )
-    assert not any("out = " in line["message"] for line in lines)
+
+    def messages() -> list[str]:
+        lines = ask(environment, "logs/filter", logs={"flow_run_id": {"any_": [str(refused.id)]}})
+        return [str(line["message"]) for line in lines]
+
+    told = f"recipe = 'nowhere/mine.toml' is relative, and is taken to be {where / 'nowhere/mine.toml'}"
+    wait_for(lambda: any(told in message for message in messages()), "the warning", log)
+    assert not any("out = " in message for message in messages())
 
 
 def test_what_a_serve_paused_at_its_end_the_next_one_unpauses_and_nothing_else(
@@ -128,7 +130,7 @@ def test_what_a_serve_paused_at_its_end_the_next_one_unpauses_and_nothing_else(
 ) -> None:
     client.pause_deployment(deployed(client, "check-dataset").id)
     log, out = tmp_path / "serve.log", tmp_path / "served"
-    add = ["--watch", str(recipe), "--out", str(out), "--every", "10", "--quiet", "0"]
+    add = ["--watch", str(recipe), "--out", str(out), "--every", "600", "--quiet", "0"]
     with running([*PATINA, "serve", "--take-over", *add], environment, log):
         wait_for(lambda: load_manifest(out) is not None, "the first build", log)
         assert next(iter(runs(environment, "watch-sources"))) == "watch recipe for served"
