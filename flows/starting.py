@@ -58,7 +58,7 @@ def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
     except (ObjectNotFound, ValueError):
         known = {deployment.name: deployment for deployment in client.read_deployments()}
     if name not in known:  # `train-controller` and its like are deployments of a flow of another name
-        advice = nearest(name, known) if known else "it has none: `patina deploy`, or `patina serve`"
+        advice = nearest(name.rpartition("/")[2], known) if known else "it has none: `patina deploy`, or `patina serve`"
         raise RunError(f"the server has no deployment {name!r}; {advice}")
     return known[name]
 

@@ -65,6 +65,8 @@ def test_a_deployment_and_parameters_that_are_not_there_are_named_before_there_i
     before = runs()
     with pytest.raises(RunError, match=r"no deployment 'build-dataste'; did you mean 'build-dataset'\?"):
         start("build-dataste", [])
+    with pytest.raises(RunError, match=r"no deployment 'train-stages/train-irdse'; did you mean 'train-irsde'\?"):
+        start("train-stages/train-irdse", [])
     with pytest.raises(RunError, match=r"build-dataset has no parameter 'recipes'; did you mean 'recipe'\?"):
         start("build-dataset", ["recipes=demo", "out=OUT"])
     with pytest.raises(RunError, match=r"build-dataset needs out: -p out=…"):

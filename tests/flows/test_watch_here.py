@@ -117,6 +117,20 @@ def test_without_watchfiles_it_looks_again_and_says_so(monkeypatch: pytest.Monke
     assert found.how == "looking every 30 s, as watchfiles is not installed (pip install 'patina-ir[watch]')"
 
 
+@pytest.mark.parametrize("error", [OSError("OS file watch limit reached"), RuntimeError("no inotify")])
+def test_a_system_that_has_no_watches_left_is_looked_at(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(places: object, aside: object) -> Changes:
+        raise error
+
+    monkeypatch.setattr(changes, "find_spec", lambda name: object())
+    monkeypatch.setattr(changes, "Told", refuse)
+    found = changes_of([tmp_path], None, 30)
+    found.close()
+    assert found.how == f"looking every 30 s, as the system cannot tell of changes ({error})"
+
+
 class Scripted:
     """Changes that come when the test says so."""
 
