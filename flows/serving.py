@@ -71,7 +71,7 @@ def serve_deployments(limit: int, watching: Watching | None = None, *, take_over
 
 
 def _run(runner: Runner, ids: Mapping[str, UUID]) -> None:
-    """Take runs until interrupted, or until the deployments are given to a work pool. Pauses them at the end."""
+    """Take runs until interrupted, or until the deployments are given to a work pool. Pauses them at the end, in the first case."""
     from patina.flows.errors import FlowError, RunError
     from patina.flows.registering import pause_served
 
@@ -87,7 +87,8 @@ def _run(runner: Runner, ids: Mapping[str, UUID]) -> None:
     finally:
         guard.ended.set()
         try:
-            pause_served(ids)
+            if not guard.pools:  # whoever has the deployments now may not have come to all of them yet
+                pause_served(ids)
         except FlowError as error:
             print(f"the deployments could not be paused: {error}")
     if guard.pools:

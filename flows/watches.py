@@ -36,9 +36,6 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST = 40
 """Characters of a watch's name."""
 
-FIRST_LOOK = timedelta(seconds=5)
-"""Until the first look of a watch that was switched on."""
-
 
 def add(watching: Watching) -> Watch:
     """Create a watch on the server, or change the one of this dataset, and switch it on. Raises RunError for what
@@ -126,6 +123,8 @@ def _switch(client: SyncPrefectClient, asked: Watching, *, on: bool) -> None:
     _schedule(client, asked, on=on)
     if on:
         ensure_automation(client, automation_of(REBUILD, deployment_of(client, "build-dataset").id))
+        look = deployment_of(client, "watch-sources").id  # at once: the schedule's first one comes after its interval
+        client.create_flow_run_from_deployment(look, parameters=asked.parameters)
     _train(client, asked)
     for automation in client.read_automations_by_name(training_name(asked.name)):
         (client.resume_automation if on else client.pause_automation)(automation.id)
@@ -135,7 +134,7 @@ def _schedule(client: SyncPrefectClient, asked: Watching, *, on: bool) -> None:
     """Create or change its schedule, always with its parameters: what an update leaves out, the server empties."""
     deployment = deployment_of(client, "watch-sources")
     before = next((one for one in deployment.schedules if one.slug == asked.name), None)
-    interval = IntervalSchedule(interval=timedelta(seconds=asked.every), anchor_date=datetime.now(UTC) + FIRST_LOOK)
+    interval = IntervalSchedule(interval=timedelta(seconds=asked.every), anchor_date=datetime.now(UTC))
     if before is None:
         made = DeploymentScheduleCreate(schedule=interval, active=on, parameters=asked.parameters, slug=asked.name)
         client.create_deployment_schedules(deployment.id, [made])
