@@ -71,7 +71,7 @@ def serve_deployments(limit: int, watching: Watching | None = None, *, take_over
 
 
 def _run(runner: Runner, ids: Mapping[str, UUID]) -> None:
-    """Take runs until interrupted, or until the deployments are given to a work pool. Pauses them at the end, in the first case."""
+    """Take runs until interrupted, and pause the deployments then; or until they are given to a work pool."""
     from patina.flows.errors import FlowError, RunError
     from patina.flows.registering import pause_served
 
