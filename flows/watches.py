@@ -19,6 +19,13 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.events import DeploymentEventTrigger
 
@@ -70,6 +77,7 @@ def remove(name: str) -> None:
             raise RunError(f"no watch is called {name!r}; {_advice(name, known)}")
         if schedule := known[name].schedule:
             client.delete_deployment_schedule(deployment_of(client, "watch-sources").id, schedule.id)
+            _drop_waiting(client, known[name].watching)
         for automation in client.read_automations_by_name(training_name(name)):
             client.delete_automation(automation.id)
         write_variable(client, variable_of(name), None)
@@ -121,6 +129,7 @@ def _advice(name: str, known: Mapping[str, Any]) -> str:
 def _switch(client: SyncPrefectClient, asked: Watching, *, on: bool) -> None:
     """Make the server have a watch as it was asked for, on or off."""
     _schedule(client, asked, on=on)
+    _drop_waiting(client, asked)
     if on:
         ensure_automation(client, automation_of(REBUILD, deployment_of(client, "build-dataset").id))
         look = deployment_of(client, "watch-sources").id  # at once: the schedule's first one comes after its interval
@@ -142,6 +151,15 @@ def _schedule(client: SyncPrefectClient, asked: Watching, *, on: bool) -> None:
     client.update_deployment_schedule(
         deployment.id, before.id, active=on, schedule=interval, parameters=asked.parameters, slug=asked.name
     )
+
+
+def _drop_waiting(client: SyncPrefectClient, asked: Watching) -> None:
+    """Delete the looks that nobody has begun, such as those of a time without a worker."""
+    deployment = FlowRunFilterDeploymentId(any_=[deployment_of(client, "watch-sources").id])
+    waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+    for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=deployment, state=waiting), limit=200):
+        if run.parameters.get("out") == asked.out:
+            client.delete_flow_run(run.id)
 
 
 def _train(client: SyncPrefectClient, asked: Watching) -> None:

@@ -166,6 +166,25 @@ def test_a_look_without_recipe_and_dataset_is_refused_before_it_runs_and_fails_i
         watch_sources()
 
 
+def waiting(client: Any, out: str) -> int:
+    """Looks for a dataset that nobody has begun."""
+    return sum(run.parameters.get("out") == out and run.state.is_scheduled() for run in client.read_flow_runs())
+
+
+def test_a_look_is_asked_for_at_once_and_no_longer_when_it_is_switched_off(client: Any) -> None:
+    from patina.flows import watches
+    from patina.flows.watch_list import Watching
+
+    name = watches.add(Watching("/mine.toml", "/data/soon", every=86400 * 30)).watching.name
+    assert waiting(client, "/data/soon") >= 1
+    watches.switch(name, on=False)
+    assert waiting(client, "/data/soon") == 0
+    watches.switch(name, on=True)
+    assert waiting(client, "/data/soon") >= 1
+    watches.remove(name)
+    assert waiting(client, "/data/soon") == 0
+
+
 def test_a_watch_waits_for_deployments_that_are_gone(client: Any) -> None:
     from patina.flows import watches
     from patina.flows.registering import register
