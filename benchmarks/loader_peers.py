@@ -288,7 +288,8 @@ def from_disk(dataset: Path) -> str:
     row, random = (statistics.median(found[name]) for name in ("in a row", "random"))
     return (
         f"One process reads LQ and GT off a disk whose cache is empty at {row:.0f} MB/s in the order of the shards "
-        f"and at {random:.0f} MB/s in a random order, {size / len(in_a_row) / 1e6:.2f} MB a pair (medians of 5; wall time)."
+        f"and at {random:.0f} MB/s in a random order, {size / len(in_a_row) / 1e6:.2f} MB a pair (medians of 5; wall "
+        "time)."
     )
 
 

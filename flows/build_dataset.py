@@ -27,6 +27,7 @@ from patina.flows.building import build_and_check
 from patina.flows.events import announce, is_announced
 from patina.flows.gpu import WithGpuLease, needs_lease
 from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.run_log import WithRunLog, log_result
 from patina.flows.runners import RunnerName, make_runner, run_step
 from patina.flows.watchers import watcher
@@ -46,7 +47,7 @@ GALLERY, SHOWN = "gallery.html", 40
 """The page that a flow run writes in the dataset's private folder, and samples on it at the most."""
 
 
-@flow(name="build-dataset", flow_run_name="build {recipe} into {out}", persist_result=False)
+@flow(name="build-dataset", flow_run_name=named("build {recipe} into {out}"), persist_result=False)
 def build_dataset(
     recipe: Annotated[str, Field(min_length=1)],
     out: Annotated[str, Field(min_length=1)],
@@ -86,6 +87,7 @@ def build_dataset(
         no_blip: Whether a recipe that captions by BLIP takes captions beside the photographs instead, or a template's.
     """
     outlive_runner()
+    tell_relative(recipe=recipe, out=out)
     loaded = load_recipe(Path(recipe), blip=not no_blip)
     expect_sources(loaded.sources)
     workers = workers or usable_cores()

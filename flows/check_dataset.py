@@ -11,6 +11,7 @@ from pydantic import Field
 from patina.flows.artifacts import PrefectEvents, record, record_check
 from patina.flows.errors import expect_ok
 from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.run_log import log_check
 from patina.flows.runners import run_step
 from patina.flows.watchers import watcher
@@ -21,7 +22,7 @@ from patina.pipeline.progress import Events
 from patina.pipeline.report.check import Checked, check
 
 
-@flow(name="check-dataset", flow_run_name="check {dataset}", persist_result=False)
+@flow(name="check-dataset", flow_run_name=named("check {dataset}"), persist_result=False)
 def check_dataset(
     dataset: Annotated[str, Field(min_length=1)],
     replay: Annotated[int, Field(ge=0)] = 64,
@@ -40,6 +41,7 @@ def check_dataset(
         workers: Shards checked side by side; 0 for one on each core.
     """
     outlive_runner()
+    tell_relative(dataset=dataset, recipe=recipe)
     events = PrefectEvents(watcher())
     with run_step("fetch", lambda: dataset_at(dataset, events)) as opened:
         checked = run_step(

@@ -1,19 +1,19 @@
-"""The deployments of prefect.yaml as `patina serve` offers them, and what they need of a server.
+"""The deployments of prefect.yaml as `patina deploy` and `patina serve` offer them, and the automations beside them.
 
-The file is for `prefect deploy` and not part of an installed package; a test holds both to the same.
+The file is for `prefect deploy` and not part of an installed package; a test holds both to the same. Automations are
+not in it: Prefect would delete those that a deployment owns and create them anew, switched on, whenever it is deployed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect.deployments.runner import RunnerDeployment
-from prefect.events import AutomationCore, DeploymentEventTrigger, DeploymentTriggerTypes
-from prefect.schedules import Schedule
+from prefect.events import AutomationCore, DeploymentEventTrigger
+from prefect.runner.storage import LocalStorage
 from prefect.types.entrypoint import EntrypointType
 
 from patina.flows.build_dataset import build_dataset
@@ -61,53 +61,61 @@ LOST = DeploymentEventTrigger(
     parameters={},
 )
 
+TRIGGERS = {"build-dataset": REBUILD, "train-end-to-end": RETRAIN, "end-lost-tasks": LOST}
+"""The deployment that each of them starts."""
 
-@dataclass(frozen=True)
-class Watching:
-    """A dataset to look after while the deployments are served: every so many seconds; `quiet` as in watch-sources."""
-
-    recipe: str
-    out: str
-    every: float = 300.0
-    quiet: float = 30.0
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of its looks."""
-        parameters = {"recipe": self.recipe, "out": self.out, "quiet": self.quiet}
-        return Schedule(interval=timedelta(seconds=self.every), parameters=parameters, slug="served")
+DEMO, TRAINING = "patina-demo/dataset", {"dataset": "patina-demo/training-set", "run": "patina-demo/run"}
+"""What `patina demo` writes, which deployments on a work pool take where a run names nothing."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A flow as it is deployed: a sentence, tags, and what starts it. Under its own name, or under `called` with
-    `parameters` of its own."""
+    """A flow as it is deployed: a sentence and tags. Under its own name, or as `called` with `parameters` of its own.
+
+    demo  parameters that it has beside those on a work pool, so that a first run works on the demo's files.
+    """
 
     flow: Flow[Any, Any]
     description: str
     tags: tuple[str, ...]
-    triggers: tuple[DeploymentTriggerTypes, ...] = ()
     called: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    demo: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The deployment's."""
         return self.called or self.flow.name
 
-    def deployment(self, schedules: Sequence[Schedule] = ()) -> RunnerDeployment:
-        """The deployment, unpaused: a server remembers that an earlier process paused it when it ended."""
+    @property
+    def full_name(self) -> str:
+        """FLOW/NAME, as Prefect looks it up."""
+        return f"{self.flow.name}/{self.name}"
+
+    def deployment(self, pool: str = "", folder: Path | None = None, *, paused: bool = False) -> RunnerDeployment:
+        """The deployment for a worker of the work pool `pool`, or for `patina serve`.
+
+        folder  where relative paths of its runs start on the worker; none: where `patina serve` was started.
+        paused  whether it is; Prefect itself would unpause what it deploys.
+        """
+        folder = folder or Path.cwd()
+        demo = {name: str(folder / path) if "/" in str(path) else path for name, path in self.demo.items()}
         deployment = self.flow.to_deployment(
             name=self.name,
-            parameters=dict(self.parameters),
+            parameters={**(demo if pool else {}), **self.parameters},
             description=self.description,
             tags=list(self.tags),
-            triggers=list(self.triggers),
-            schedules=list(schedules),
-            paused=False,
+            paused=paused,
             entrypoint_type=EntrypointType.MODULE_PATH,  # a worker finds it wherever patina is installed
         )
         assert isinstance(deployment, RunnerDeployment), "outside an event loop it is no coroutine"
+        deployment.triggers = []
+        deployment.model_fields_set.discard(
+            "schedules"
+        )  # an empty list would wipe those that have no slug, and all beside
+        deployment.work_pool_name = pool or None  # said, or Prefect would leave an earlier pool as it was
+        if pool:
+            deployment.storage = LocalStorage(str(folder))
         return deployment
 
 
@@ -119,17 +127,19 @@ OFFERS = (
         build_dataset,
         "Build or rebuild a dataset from a recipe; only what is stale is made.",
         ("patina", "dataset"),
-        triggers=(REBUILD,),
+        demo={"recipe": "patina-demo/recipe.toml", "out": DEMO},
     ),
     Offer(
         check_dataset,
         "Check every hash, count and image of a dataset, and make samples again; findings fail the run.",
         ("patina", "dataset"),
+        demo={"dataset": DEMO},
     ),
     Offer(
         export_dataset,
         "Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders.",
         ("patina", "dataset"),
+        demo={"dataset": DEMO, "to": "daclip", "out": "patina-demo/daclip"},
     ),
     Offer(
         watch_sources,
@@ -140,18 +150,18 @@ OFFERS = (
         end_lost_tasks,
         "Mark task runs as Crashed whose flow run is over, since the worker that held them was killed.",
         ("patina", "care"),
-        triggers=(LOST,),
     ),
     Offer(
         train_end_to_end,
         "Build a dataset where it is stale, train what is stale on it, evaluate, and report.",
         ("patina", "training"),
-        triggers=(RETRAIN,),
+        demo={"recipe": "patina-demo/training.toml", "out": TRAINING["dataset"], "run": TRAINING["run"]},
     ),
     Offer(
         train_stages,
         "Train the stages of a plan that are not finished, each from where it stands.",
         ("patina", "training"),
+        demo=TRAINING,
     ),
     *(
         Offer(
@@ -160,6 +170,7 @@ OFFERS = (
             ("patina", "training"),
             called=f"train-{name}",
             parameters={"stages": [name]},
+            demo=TRAINING,
         )
         for name in STAGES
     ),
@@ -167,15 +178,9 @@ OFFERS = (
         evaluate_run,
         "Evaluate the finished stages of a run on a split of a dataset, beside the papers' figures.",
         ("patina", "training"),
+        demo=TRAINING,
     ),
 )
-
-
-def deployments(watching: Watching | None = None) -> list[RunnerDeployment]:
-    """All of them; the looks of `watching` are scheduled."""
-    return [
-        offer.deployment([watching.schedule] if watching and offer.flow is watch_sources else ()) for offer in OFFERS
-    ]
 
 
 def automations() -> list[AutomationCore]:
@@ -184,16 +189,3 @@ def automations() -> list[AutomationCore]:
 
     text = (Path(__file__).parent / "automations.yaml").read_text("utf-8")
     return [AutomationCore.model_validate(table) for table in yaml.safe_load(text)["automations"]]
-
-
-def create_automations() -> list[str]:
-    """Create those that the server does not have, by name; gives the names of the new ones."""
-    from prefect.client.orchestration import get_client
-
-    created = []
-    with get_client(sync_client=True) as client:
-        for automation in automations():
-            if not client.read_automations_by_name(automation.name):
-                client.create_automation(automation)
-                created.append(automation.name)
-    return created

@@ -16,6 +16,7 @@ from pydantic import Field
 from patina.flows.build_dataset import build_dataset
 from patina.flows.evaluate_run import Evaluated, evaluate_finished
 from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.train_stages import TaskSteps, report
 from patina.flows.training_steps import train_in_order
 from patina.flows.watchers import watcher
@@ -33,7 +34,7 @@ from patina.training.jobs.stage import LaunchOptions
 from patina.training.stages.plan import chosen, load_plan
 
 
-@flow(name="train-end-to-end", flow_run_name="train {plan} in {run} on {out}", persist_result=False)
+@flow(name="train-end-to-end", flow_run_name=named("train {plan} in {run} on {out}"), persist_result=False)
 def train_end_to_end(
     out: Annotated[str, Field(min_length=1)],
     run: Annotated[str, Field(min_length=1)],
@@ -78,6 +79,7 @@ def train_end_to_end(
         compile: Whether networks are compiled by torch.compile.
     """
     outlive_runner()
+    tell_relative(recipe=recipe, out=out, run=run, plan=plan)
     wanted = chosen(load_plan(plan), stages)
     if is_remote(out):
         raise StageError(f"{out}: train from a folder here; build there with `patina build`, then copy the dataset")

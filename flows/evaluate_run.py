@@ -17,6 +17,7 @@ from pydantic import Field
 
 from patina.flows.artifacts import record
 from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.run_log import log_lines
 from patina.flows.train_stages import TaskSteps, report
 from patina.flows.training_steps import evaluate_in_order
@@ -43,7 +44,7 @@ class Evaluated:
     report: Path
 
 
-@flow(name="evaluate", flow_run_name="evaluate {run} on {split} of {dataset}", persist_result=False)
+@flow(name="evaluate", flow_run_name=named("evaluate {run} on {split} of {dataset}"), persist_result=False)
 def evaluate_run(
     run: Annotated[str, Field(min_length=1)],
     dataset: Annotated[str, Field(min_length=1)],
@@ -92,6 +93,7 @@ def evaluate_run(
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
     outlive_runner()
+    tell_relative(run=run, dataset=dataset)
     options = Options(
         split=split,
         entries=tuple(entries),

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from patina.flows.artifacts import PrefectEvents, record
 from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.run_log import log_lines
 from patina.flows.runners import run_step
 from patina.flows.watchers import watcher
@@ -25,7 +26,7 @@ Layout = Literal["daclip", "vlunet", "folders", "parquet"]
 Split = Literal["train", "val", "test"]
 
 
-@flow(name="export-dataset", flow_run_name="export {dataset} for {to} into {out}", persist_result=False)
+@flow(name="export-dataset", flow_run_name=named("export {dataset} for {to} into {out}"), persist_result=False)
 def export_dataset(
     dataset: Annotated[str, Field(min_length=1)],
     to: Layout,
@@ -51,6 +52,7 @@ def export_dataset(
         workers: Threads that write files; 0 for one on each core.
     """
     outlive_runner()
+    tell_relative(dataset=dataset, out=out)
     if absolute and prefix:
         raise ExportError("give one of prefix and absolute: both say what goes before the paths of daclip's tables")
     target = Path(out).absolute()
@@ -91,7 +93,7 @@ def _export(
 
 def _words(done: Exported, layout: Format) -> str:
     what = "written" if done.fresh else "as before: nothing had changed"
-    return f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out}`"
+    return f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out.name}`"
 
 
 def _artifact(done: Exported, layout: Format) -> None:

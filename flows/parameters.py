@@ -56,10 +56,17 @@ def read_parameters(
         if name in found and not (isinstance(value, list) and isinstance(found[name], list)):
             raise RunError(f"{deployment}: {name} was given twice; give it once")
         found[name] = [*found[name], *value] if name in found else value
-    if missing := [name for name in schema.get("required", ()) if name not in found and name not in held]:
+    needed = [name for name in known if name in schema.get("required", ()) or _is_no_default(known[name])]
+    if missing := [name for name in needed if name not in found and name not in held]:
         raise RunError(f"{deployment} needs {', '.join(missing)}: {' '.join(f'-p {name}=…' for name in missing)}")
     _check(deployment, {**held, **found}, schema)
     return found
+
+
+def _is_no_default(spec: Schema) -> bool:
+    """Whether a parameter's default is a text that the parameter itself would not take: somebody has to give one."""
+    default = spec.get("default")
+    return isinstance(default, str) and len(default) < int(spec.get("minLength", 0))
 
 
 def _check(deployment: str, parameters: Mapping[str, Any], schema: Schema) -> None:
@@ -84,24 +91,28 @@ def _kinds(spec: Schema, schema: Schema, depth: int = 8) -> Iterator[Schema]:
         types = spec.get("type")
         for kind in types if isinstance(types, list) else [types]:
             items = list(_kinds(spec.get("items") or {}, schema, depth - 1)) if kind == "array" and depth else []
-            yield {**spec, "type": kind, "items": items}
+            inner = spec.get("properties", {}) if kind == "object" and depth else {}
+            keys = {name: list(_kinds(one, schema, depth - 1)) for name, one in inner.items()}
+            yield {**spec, "type": kind, "items": items, "properties": keys}
 
 
 def _read(what: str, text: str, kinds: Sequence[Schema]) -> Any:
     """A value as the first kind has it that takes it; a text takes whatever no other kind does."""
     allowed: list[str] = []
+    inner: list[RunError] = []
     for spec in sorted(kinds, key=lambda spec: _ORDER.index(spec["type"]) if spec["type"] in _ORDER else -1):
         try:
             value = _READERS.get(spec["type"], _any)(what, text, spec)
-        except RunError:  # of one value of a list
-            if len(kinds) == 1:
-                raise
+        except RunError as error:  # of a value within a list or a table
+            inner.append(error)
             continue
         except ValueError:
             continue
         if "enum" not in spec or value in spec["enum"]:
             return value
         allowed += [str(choice) for choice in spec["enum"] if choice not in (None, "")]
+    if inner and not allowed:
+        raise inner[0]
     expected = nearest(text, allowed) if allowed else "expected "
     words = dict.fromkeys(_WORDS.get(spec["type"], "JSON") for spec in kinds)
     raise RunError(f"{what} = {shown(text)}; {expected}{'' if allowed else ' or '.join(words)}")
@@ -149,7 +160,7 @@ def _list(what: str, text: str, spec: Schema) -> list[Any]:
         found = _free(text)
         if not isinstance(found, list):
             raise ValueError(text)
-        parts = [value if isinstance(value, str) else json.dumps(value) for value in found]
+        parts = [_typed(value, spec["items"]) for value in found]
     else:
         parts = [part.strip() for part in text.split(",")] if text.strip() else []
     return [_read(what, part, spec["items"]) for part in parts]
@@ -159,7 +170,24 @@ def _table(what: str, text: str, spec: Schema) -> dict[str, Any]:
     found = _free(text)
     if not isinstance(found, dict):
         raise ValueError(text)
-    return found
+    keys = spec["properties"]
+    if not keys:
+        return found
+    for name in found:
+        if name not in keys and not spec.get("additionalProperties"):
+            raise RunError(f"{what} has no key {shown(name)}; {nearest(name, keys)}")
+    if missing := [name for name in spec.get("required", ()) if name not in found]:
+        raise RunError(f"{what} lacks {', '.join(missing)}")
+    return {
+        name: _read(f"{what}.{name}", _typed(value, keys[name]), keys[name]) if name in keys else value
+        for name, value in found.items()
+    }
+
+
+def _typed(value: Any, kinds: Sequence[Schema]) -> str:
+    """A value within JSON as somebody would have typed it by itself: a text that could be something else in quotation
+    marks."""
+    return value if isinstance(value, str) and len(kinds) == 1 else json.dumps(value)
 
 
 def _text(what: str, text: str, spec: Schema) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 from patina.children import environment, python
 
 if TYPE_CHECKING:
-    from patina.flows.deployments import Watching
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.runner import Runner
+
+    from patina.flows.watch_list import Watching
 
 LOCAL_API_URL = "http://127.0.0.1:4200/api"
 
@@ -22,29 +29,102 @@ LEASES_ON_DISK = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.co
 """Leases outlive the server. In its memory, where they are by default, a slot held at a restart stays taken."""
 
 
-def serve_deployments(limit: int, watching: Watching | None = None) -> None:
+LOOK_EVERY = 2.0
+"""Seconds from one look at who takes the runs to the next."""
+
+
+def serve_deployments(limit: int, watching: Watching | None = None, *, take_over: bool = False) -> None:
     """Serve until interrupted: with the server of PREFECT_API_URL, else one on this machine, started if need be.
 
     The server gets the concurrency limit `gpu` and patina's automations, where it has none. `watching`: a dataset to
-    look after meanwhile. Raises OSError if a server that was named, or one that was started, does not answer.
+    look after from now on. `take_over`: whether deployments that are on a work pool leave it.
+
+    Raises OSError if a server that was named, or one that was started, does not answer; RunError if the deployments are
+    on a work pool, and when they are deployed to one while this process serves them.
     """
     with _server() as url:
         os.environ["PREFECT_API_URL"] = url
-        from prefect import serve
+        from prefect.runner import Runner
 
-        from patina.flows.deployments import create_automations, deployments
         from patina.flows.gpu import GPU, create_limit
+        from patina.flows.registering import register
+        from patina.flows.watches import add
 
         print(f"server   {url}   (its pages: {url.removesuffix('/api')})")
         if create_limit():
             print(f"created  the concurrency limit {GPU}: builds and trainings that have a model on a GPU at a time, 1")
-        for name in create_automations():
-            print(f"created  the automation {name}")
-        print(f"in another terminal:  export PREFECT_API_URL={url}")
-        print("then:  prefect deployment run build-dataset/build-dataset --param recipe=… --param out=… --watch")
+        runner, ids = Runner(pause_on_shutdown=False, limit=limit), dict[str, UUID]()
+
+        def serve_one(deployment: RunnerDeployment) -> UUID:
+            ids[deployment.name] = identity = cast(UUID, runner.add_deployment(deployment))
+            return identity
+
+        rows = register("", take_over=take_over, apply=serve_one)
+        print(f"serving  {', '.join(row.name for row in rows)}")
+        if paused := [row.name for row in rows if row.paused]:
+            print(f"paused   {', '.join(paused)}: as somebody left them; their schedules rest")
         if watching:
-            print(f"watched  {watching.recipe} for {watching.out}, every {watching.every:g} s")
-        serve(*deployments(watching), limit=limit)
+            print(f"watched  {add(watching).line}")
+        print(f"in another terminal:  export PREFECT_API_URL={url}")
+        print("then:  patina run build-dataset -p recipe=… -p out=… --watch")
+        _run(runner, ids)
+
+
+def _run(runner: Runner, ids: Mapping[str, UUID]) -> None:
+    """Take runs until interrupted, and pause the deployments then; or until they are given to a work pool."""
+    from patina.flows.errors import FlowError, RunError
+    from patina.flows.registering import pause_served
+
+    guard = _Guard(runner)
+    guard.start()
+    try:
+        asyncio.run(runner.start())
+    except KeyboardInterrupt:
+        pass
+    except BaseException as error:
+        if type(error).__name__ != "TerminationSignal":
+            raise
+    finally:
+        guard.ended.set()
+        try:
+            if not guard.pools:  # whoever has the deployments now may not have come to all of them yet
+                pause_served(ids)
+        except FlowError as error:
+            print(f"the deployments could not be paused: {error}")
+    if guard.pools:
+        raise RunError(
+            f"the deployments were given to the work pool {', '.join(map(repr, guard.pools))} meanwhile, so "
+            f"this process ends; `prefect worker start --pool {guard.pools[0]}` takes their runs, or "
+            "`patina serve --take-over`"
+        )
+
+
+class _Guard(threading.Thread):
+    """Ends a runner whose deployments are given to a work pool, as by `prefect deploy`: a worker would take its runs.
+    What runs already ends first."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__(daemon=True, name="guard")
+        self.ended = threading.Event()
+        self.pools: Sequence[str] = ()
+        self._runner = runner
+
+    def run(self) -> None:
+        """Look, until the runner has ended."""
+        from patina.flows.errors import FlowError
+        from patina.flows.registering import pools
+        from patina.flows.server import at_server
+
+        while not self.pools and not self.ended.wait(LOOK_EVERY):
+            with suppress(FlowError), at_server("serve") as client:  # a server that is away is the runner's own care
+                self.pools = pools(client)
+        poller = getattr(self._runner, "_scheduled_run_poller", None)
+        if self.ended.is_set() or poller is None:
+            return
+        poller.stopping = True  # it asks for no more runs; the runner's own stop() would cancel those that it has
+        while poller._submitting_flow_run_ids and not self.ended.wait(LOOK_EVERY):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 @contextmanager

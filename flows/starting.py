@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL
+from prefect.exceptions import ObjectNotFound
 
 from patina.flows.errors import RunError
 from patina.flows.parameters import read_parameters, split_words
+from patina.flows.places import is_relative
+from patina.flows.server import at_server
 from patina.pipeline.sources.locations import is_remote
 from patina.pipeline.text import nearest
 
@@ -24,13 +25,14 @@ PATH_PARAMETERS = frozenset({"recipe", "out", "dataset", "run", "plan"})
 
 
 def as_seen_from_anywhere(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with absolute paths; addresses, and names of recipes that come with patina, stay as they are."""
+    """The parameters with absolute paths, `~` for a home among them; addresses, and names of recipes and plans that
+    come with patina, stay as they are."""
 
     def absolute(name: str, value: Any) -> Any:
-        if name not in PATH_PARAMETERS or not isinstance(value, str) or not value or is_remote(value):
+        if name not in PATH_PARAMETERS or not isinstance(value, str):
             return value
-        is_name = name in ("recipe", "plan") and not Path(value).suffix and not Path(value).exists()
-        return value if is_name else str(Path(value).absolute())
+        place = value if is_remote(value) else os.path.expanduser(value)  # noqa: PTH111 of a user that is not there
+        return str(Path(place).absolute()) if is_relative(name, place) else place
 
     return {name: absolute(name, value) for name, value in parameters.items()}
 
@@ -42,20 +44,11 @@ def start(name: str, words: Sequence[str]) -> FlowRun:
     Raises RunError, before there is a run, for what the deployment does not take.
     """
     pairs = split_words(words)
-    if not PREFECT_API_URL.value():
-        raise RunError(
-            "no server is named; export PREFECT_API_URL=http://127.0.0.1:4200/api, or what `patina serve` says"
-        )
-    try:
-        with get_client(sync_client=True) as client:
-            found = _deployment(client, name)
-            held = found.parameters or {}
-            parameters = read_parameters(found.name, pairs, found.parameter_openapi_schema or {}, held)
-            return client.create_flow_run_from_deployment(found.id, parameters=as_seen_from_anywhere(parameters))
-    except PrefectHTTPStatusError as error:
-        raise RunError(f"{name}: {_detail(error)}") from None
-    except httpx.TransportError as error:
-        raise RunError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}") from None
+    with at_server(name) as client:
+        found = _deployment(client, name)
+        held = found.parameters or {}
+        parameters = read_parameters(found.name, pairs, found.parameter_openapi_schema or {}, held)
+        return client.create_flow_run_from_deployment(found.id, parameters=as_seen_from_anywhere(parameters))
 
 
 def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
@@ -65,7 +58,7 @@ def _deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
     except (ObjectNotFound, ValueError):
         known = {deployment.name: deployment for deployment in client.read_deployments()}
     if name not in known:  # `train-controller` and its like are deployments of a flow of another name
-        advice = nearest(name, known) if known else "it has none: `patina serve`, or `prefect deploy --all`"
+        advice = nearest(name.rpartition("/")[2], known) if known else "it has none: `patina deploy`, or `patina serve`"
         raise RunError(f"the server has no deployment {name!r}; {advice}")
     return known[name]
 
@@ -82,11 +75,3 @@ def follow(run: FlowRun, on_message: Callable[[str], None], every: float = 1.0) 
             if state is not None and state.is_final():
                 return state.type.value
             time.sleep(every)
-
-
-def _detail(error: PrefectHTTPStatusError) -> str:
-    """What the server says about a request that it refuses, such as a parameter out of its range."""
-    try:
-        return str(error.response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return str(error)

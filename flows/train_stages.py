@@ -27,6 +27,7 @@ from pydantic import Field
 from patina.flows.artifacts import TrainingEvents, log_line, record
 from patina.flows.gpu import lease
 from patina.flows.outliving import await_server, outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.run_log import log_lines
 from patina.flows.training_artifacts import plan_artifact, plan_rows, report_artifacts, result_artifact
 from patina.flows.training_assets import announce
@@ -56,7 +57,7 @@ class Trained:
     report: Path | None = None
 
 
-@flow(name="train-stages", flow_run_name="train {plan} on {dataset} in {run}", persist_result=False)
+@flow(name="train-stages", flow_run_name=named("train {plan} on {dataset} in {run}"), persist_result=False)
 def train_stages(
     dataset: Annotated[str, Field(min_length=1)],
     run: Annotated[str, Field(min_length=1)],
@@ -89,6 +90,7 @@ def train_stages(
         trackers: That get the metrics beside TensorBoard, wandb or mlflow; empty for none.
     """
     outlive_runner()
+    tell_relative(dataset=dataset, run=run, plan=plan)
     wanted = chosen(load_plan(plan), stages)
     options = LaunchOptions(
         processes=processes,

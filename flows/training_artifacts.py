@@ -44,7 +44,7 @@ def plan_rows(items: Sequence[StagePlan]) -> list[dict[str, str]]:
 def plan_artifact(items: Sequence[StagePlan], dataset: Path, run: Path) -> None:
     """The plan of a run as a table."""
     stale = sum(item.what != "done" for item in items)
-    words = f"{stale} of {len(items)} stages to train on {home_of(dataset)} in {run}"
+    words = f"{stale} of {len(items)} stages to train on {home_of(dataset).name} in {run.absolute().name}"
     create_table_artifact(plan_rows(items), key="training-plan", description=words)
 
 
@@ -64,7 +64,9 @@ def result_artifact(found: Outcome, run: Path) -> None:
 def report_artifacts(run: Path, page: Path, order: Sequence[str]) -> None:
     """The summary of a run, and a link to its page."""
     create_markdown_artifact((run / SUMMARY).read_text("utf-8"), key="training", description=f"{run.name}: all stages")
-    create_link_artifact(page.absolute().as_uri(), "report.html", key="report", description=str(page.absolute()))
+    create_link_artifact(
+        page.absolute().as_uri(), "report.html", key="report", description=f"{run.absolute().name}/{page.name}"
+    )
     if picture := newest_picture(run, order):
         data = base64.b64encode(_jpeg(picture)).decode()
         words = f"LQ | restored | GT: {picture.relative_to(run)}"

@@ -1,6 +1,7 @@
 """The flow `watch-sources`: looks whether a dataset is stale, and emits one event once its sources rest.
 
-It builds nothing: the event starts `build-dataset`, which scans again itself. Meant for a schedule, one for a dataset.
+It builds nothing: the event starts `build-dataset`, which scans again itself. Meant for schedules, one for a dataset,
+that `patina watch add` creates. Its parameters have no defaults that could be meant: a schedule without them fails.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from patina.flows.artifacts import record
+from patina.flows.errors import RunError
 from patina.flows.events import absolute, tell_sources_changed
 from patina.flows.outliving import outlive_runner
+from patina.flows.places import named, tell_relative
 from patina.flows.runners import run_step
 from patina.flows.watchers import watcher
 from patina.pipeline.builder.watch import Verdict, Watched, note_told, watch
@@ -24,11 +27,20 @@ from patina.pipeline.machine import usable_cores
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import load_recipe
 
+Named = Annotated[str, Field(json_schema_extra={"minLength": 1})]
+"""What a run has to name. Prefect would refuse a schedule's run that names nothing too, but not say why it does."""
 
-@flow(name="watch-sources", flow_run_name="watch {recipe} for {out}", persist_result=False)
+EMPTIED = (
+    "watch-sources was given no recipe or no dataset to look after, and guesses none. If a schedule started it: "
+    "Prefect's own pause and resume empty a schedule's parameters. `patina watch ls` tells which it is; "
+    "`patina watch on NAME` fills it again"
+)
+
+
+@flow(name="watch-sources", flow_run_name=named("watch {recipe} for {out}"), persist_result=False)
 def watch_sources(
-    recipe: Annotated[str, Field(min_length=1)],
-    out: Annotated[str, Field(min_length=1)],
+    recipe: Named = "",
+    out: Named = "",
     quiet: Annotated[float, Field(ge=0, le=3600)] = 30.0,
     again: Annotated[float, Field(ge=0)] = 3600.0,
     workers: Annotated[int, Field(ge=0)] = 0,
@@ -43,6 +55,9 @@ def watch_sources(
         workers: Files read side by side; 0 for one on each core.
     """
     outlive_runner()
+    if not recipe or not out:
+        raise RunError(EMPTIED)
+    tell_relative(recipe=recipe, out=out)
     loaded = load_recipe(Path(recipe))
     options = Options(workers=workers or usable_cores())
     folder = run_step("fetch", lambda: dataset_folder_of(out, watcher()))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from patina import __version__
-from patina.flows.cli import dataset, demo, restore, serve, share, sources, training, versions
+from patina.flows.cli import dataset, demo, restore, serve, share, sources, training, versions, watch
 from patina.flows.cli.output import console, errors, escape
 from patina.flows.cli.signals import Signals
 from patina.flows.cli.user_errors import is_for_the_user
@@ -40,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": training.report,
     "lineage": training.lineage,
     "run": serve.run,
+    "deploy": serve.deploy,
     "serve": serve.serve,
     "restore": restore.restore,
     "app": restore.web_page,
@@ -72,6 +73,8 @@ def about(
 
 for name, command in COMMANDS.items():
     app.command(name)(command)
+    if name == "serve":
+        app.add_typer(watch.app, name="watch")
 
 
 def main() -> None:

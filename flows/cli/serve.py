@@ -1,4 +1,4 @@
-"""Commands of Prefect: run, serve."""
+"""Commands of Prefect: run, deploy, serve."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
-from patina.flows.cli.output import console, escape
+from patina.flows.cli.output import console, escape, print_table
 from patina.flows.cli.prefect_env import prepare_prefect
 from patina.flows.cli.signals import leave_signals_to_libraries
+
+TakeOverOption = Annotated[
+    bool,
+    typer.Option("--take-over", help="Take the deployments from whoever takes their runs now: a worker, or a serve."),
+]
 
 
 def run(
@@ -32,14 +37,45 @@ def run(
         raise typer.Exit(1)
 
 
+def deploy(
+    pool: Annotated[
+        str, typer.Option(help="The work pool whose workers take the runs; it is created if need be.")
+    ] = "local",
+    take_over: TakeOverOption = False,
+) -> None:
+    """Register the deployments, with their automations and the limit for GPUs, on the server, for a worker to run. What
+    is paused or off stays so, and so do watches and other schedules."""
+    prepare_prefect()
+    from patina.flows.gpu import create_limit
+    from patina.flows.registering import register
+
+    rows = register(pool, take_over=take_over)
+    create_limit()
+    print_table(
+        [
+            {
+                "deployment": row.name,
+                "pool": row.pool,
+                "paused": "paused" if row.paused else "–",
+                "schedules": ", ".join(row.schedules) or "–",
+            }
+            for row in rows
+        ]
+    )
+    console.print(escape(f"a worker takes their runs: prefect worker start --pool {pool}"))
+
+
 def serve(
     limit: Annotated[int, typer.Option(min=1, help="Flow runs at a time.")] = 2,
-    watch: Annotated[str, typer.Option(help="A recipe whose dataset is rebuilt when its sources change.")] = "",
+    watch: Annotated[
+        str, typer.Option(help="A recipe whose dataset is watched from now on, as by `patina watch add`.")
+    ] = "",
     out: Annotated[str, typer.Option("--out", "-o", help="That dataset's folder or address.")] = "",
     every: Annotated[float, typer.Option(min=10, help="Seconds from one look at its sources to the next.")] = 300.0,
     quiet: Annotated[float, typer.Option(min=0, help="Seconds for which they must rest before it is rebuilt.")] = 30.0,
+    take_over: TakeOverOption = False,
 ) -> None:
-    """Serve the deployments from this process, so that `prefect deployment run build-dataset/build-dataset` works."""
+    """Serve the deployments from this process, so that `patina run build-dataset` works without a worker."""
     if bool(watch) != bool(out):
         raise typer.BadParameter("--watch RECIPE and --out DATASET go together", param_hint="--watch")
     if watch:
@@ -48,10 +84,10 @@ def serve(
         find_recipe(Path(watch))
     prepare_prefect()
     leave_signals_to_libraries()
-    from patina.flows.deployments import Watching
     from patina.flows.serving import serve_deployments
     from patina.flows.starting import as_seen_from_anywhere
+    from patina.flows.watch_list import Watching
 
     places = as_seen_from_anywhere({"recipe": watch, "out": out})
     watching = Watching(recipe=places["recipe"], out=places["out"], every=every, quiet=quiet) if watch else None
-    serve_deployments(limit, watching)
+    serve_deployments(limit, watching, take_over=take_over)

@@ -44,7 +44,8 @@ def load_recipe(path: Path, *, blip: bool = True) -> Recipe:
             path, folder = own, Path.cwd()
         text = path.read_text("utf-8")
     except OSError as error:
-        raise RecipeError(f"{one_line(str(path), 300)}: cannot be read: {error.strerror}") from None
+        looked = "" if path.is_absolute() else f"; looked for it in {one_line(str(Path.cwd()), 300)}"
+        raise RecipeError(f"{one_line(str(path), 300)}: cannot be read: {error.strerror}{looked}") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not valid TOML: it is no UTF-8 text") from None
     except ValueError as error:  # a name with a byte that no file can have

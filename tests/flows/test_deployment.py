@@ -285,7 +285,7 @@ def test_a_killed_build_is_found_and_the_next_one_continues(
         patina(environment, *words)
         wait_for(lambda: len(staged(out)) >= 3, "three shards", log)
         os.kill(flow_process(worker.pid), signal.SIGKILL)
-        name = f"build {large} into {out}"
+        name = f"build large into {out.name}"
         wait_for(lambda: runs(environment, "build-dataset")[name] == "Crashed", "the crash", log)
         before = staged(out)
         assert load_manifest(out) is None
@@ -294,7 +294,7 @@ def test_a_killed_build_is_found_and_the_next_one_continues(
     assert before.keys() <= built, "what was finished is not made again"
     assert check(out).ok
 
-    zombie = f"build {large} into {alone}"
+    zombie = f"build large into {alone.name}"
     wait_for(lambda: runs(environment, "build-dataset")[zombie] == "Crashed", "the zombie's end", log, 180)
     before = staged(alone)
     patina(environment, "build", large, "--out", alone)

@@ -1,15 +1,14 @@
-"""The deployments: prefect.yaml and `patina serve` offer the same ones, and the server's page explains parameters."""
+"""The deployments: prefect.yaml and `patina deploy` offer the same ones, and the server's page explains parameters."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
 
-from patina.flows.deployments import OFFERS, REBUILD, Watching, automations, deployments
+from patina.flows.deployments import OFFERS, REBUILD, automations
 
 ROOT = Path(__file__).parents[2]
 DECLARED: dict[str, dict[str, Any]] = {
@@ -28,29 +27,18 @@ def test_the_file_and_the_served_ones_are_the_same() -> None:
         assert table["description"] == offer.description
         assert tuple(table["tags"]) == offer.tags
         assert table["work_pool"] == {"name": "local"}
-        assert offer.parameters.items() <= table["parameters"].items()
-        triggers = [
-            {
-                "name": trigger.name,
-                "description": trigger.description,
-                "expect": sorted(trigger.expect),
-                "match": dict(trigger.match.root),
-                "parameters": trigger.parameters,
-                **({"match_related": dict(trigger.match_related.root)} if trigger.match_related.root else {}),
-                **({} if trigger.enabled else {"enabled": False}),
-            }
-            for trigger in offer.triggers
-        ]
-        assert table.get("triggers", []) == triggers
+        assert table.get("parameters", {}) == {**offer.demo, **offer.parameters}
+
+
+def test_the_file_has_nothing_that_a_deploy_would_switch_back() -> None:
+    """Prefect creates a deployment's triggers anew, switched on, and sets schedules as the file has them."""
+    for table in DECLARED.values():
+        assert not {"triggers", "schedules", "schedule", "paused"} & table.keys()
 
 
 def test_the_files_parameters_are_ones_that_the_flows_take() -> None:
     for offer in OFFERS:
-        table = DECLARED[offer.name]
-        offer.flow.validate_parameters(table["parameters"])
-        for schedule in table.get("schedules", []):
-            assert not schedule["active"], "nothing runs by itself before somebody says so"
-            offer.flow.validate_parameters({**table["parameters"], **schedule["parameters"]})
+        offer.flow.validate_parameters({**DECLARED[offer.name].get("parameters", {})} or {"recipe": "r", "out": "o"})
 
 
 def test_every_parameter_is_explained_and_every_choice_is_a_list() -> None:
@@ -69,16 +57,29 @@ def test_every_parameter_is_explained_and_every_choice_is_a_list() -> None:
     assert (share["minimum"], share["maximum"]) == (0, 1)
 
 
-def test_served_deployments_are_not_paused_and_only_a_watched_dataset_is_scheduled() -> None:
-    assert not any(made.schedules for made in deployments())
-    assert all(made.paused is False for made in deployments())
-    by_name = {made.name: made for made in deployments(Watching("/r.toml", "/out", 60, 5))}
-    (schedule,) = by_name.pop("watch-sources").schedules or ()
-    assert schedule.schedule is not None
-    assert schedule.schedule.interval == timedelta(seconds=60)
-    assert schedule.parameters == {"recipe": "/r.toml", "out": "/out", "quiet": 5}
-    assert schedule.active is not False
-    assert not any(made.schedules for made in by_name.values())
+@pytest.mark.parametrize("pool", ["", "local"])
+def test_a_deployment_says_its_pool_and_nothing_of_schedules_and_triggers(pool: str, tmp_path: Path) -> None:
+    for offer in OFFERS:
+        made = offer.deployment(pool, tmp_path, paused=True)
+        assert (made.work_pool_name or "") == pool
+        assert "work_pool_name" in made.model_fields_set, "else the server keeps the pool of an earlier deploy"
+        assert "schedules" not in made.model_fields_set, "else the server wipes those without a slug"
+        assert made.triggers == []
+        assert made.paused
+        assert made.entrypoint is not None
+        assert ":" not in made.entrypoint, "a module, which is found from any folder"
+
+
+def test_the_demos_files_are_taken_on_a_pool_and_their_paths_are_absolute(tmp_path: Path) -> None:
+    build = next(offer for offer in OFFERS if offer.name == "build-dataset")
+    on_pool = build.deployment("local", tmp_path).parameters
+    assert on_pool == {
+        "recipe": str(tmp_path / "patina-demo/recipe.toml"),
+        "out": str(tmp_path / "patina-demo/dataset"),
+    }
+    assert build.deployment().parameters == {}
+    watch = next(offer for offer in OFFERS if offer.name == "watch-sources")
+    assert watch.deployment("local", tmp_path).parameters == {}, "a schedule that was emptied watches nothing else"
 
 
 def test_the_trigger_takes_recipe_and_dataset_from_the_event() -> None:

@@ -25,6 +25,10 @@ LEAST = {
 }
 
 
+NEEDED = {"watch-sources": ["recipe", "out"]}
+"""What has to be given although it has a default, which says in words that it is none."""
+
+
 def read(name: str, *words: str) -> dict[str, Any]:
     held = next(offer.parameters for offer in OFFERS if offer.name == name)
     return read_parameters(name, split_words(words), SCHEMAS[name], held)
@@ -98,7 +102,8 @@ def test_a_value_that_does_not_fit_is_refused(name: str, word: str, told: str) -
 
 @pytest.mark.parametrize("name", list(SCHEMAS))
 def test_every_deployment_names_the_nearest_parameter_and_what_it_lacks(name: str) -> None:
-    known, needed = SCHEMAS[name]["properties"], SCHEMAS[name]["required"]
+    known = SCHEMAS[name]["properties"]
+    needed = NEEDED.get(name) or SCHEMAS[name]["required"]
     held = dict.fromkeys(needed, "x")
     for parameter in known:
         with pytest.raises(RunError, match=rf"{name} has no parameter '{parameter}x'; did you mean '{parameter}'\?"):
@@ -138,6 +143,70 @@ def test_a_schema_of_another_program_is_followed() -> None:
     with pytest.raises(RunError, match="maybe = 'x'; expected a whole number or none"):
         read_parameters("theirs", [("maybe", "x")], schema, {})
     assert read_parameters("old", [("a", "1"), ("b", "x")], {}, {}) == {"a": 1, "b": "x"}
+
+
+NESTED = {
+    "title": "Parameters",
+    "properties": {
+        "tile": {"anyOf": [{"$ref": "#/$defs/Tile"}, {"type": "null"}]},
+        "sides": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        "marks": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
+        "tiles": {"type": "array", "items": {"$ref": "#/$defs/Tile"}},
+        "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+    "$defs": {
+        "Tile": {
+            "type": "object",
+            "properties": {
+                "size": {"type": "integer"},
+                "whole": {"type": "boolean"},
+                "inner": {"$ref": "#/$defs/Tile"},
+            },
+            "required": ["size"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ('tile={"size": 64, "whole": true}', {"size": 64, "whole": True}),
+        ('tile={"size": 64, "inner": {"size": 8}}', {"size": 64, "inner": {"size": 8}}),
+        ("tile=null", None),
+        ("sides=[[1, 2], [3]]", [[1, 2], [3]]),
+        ('marks=["null", null, "a,b"]', ["null", None, "a,b"]),
+        ("marks=a,null", ["a", None]),
+        ('tiles=[{"size": 1}, {"size": 2}]', [{"size": 1}, {"size": 2}]),
+        ("maybe=none", None),
+        ('maybe="none"', "none"),
+        ("maybe=", ""),
+    ],
+)
+def test_nested_values_are_read_as_their_schema_says(word: str, expected: object) -> None:
+    name, _, text = word.partition("=")
+    assert read_parameters("theirs", [(name, text)], NESTED, {}) == {name: expected}
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ('tile={"sice": 64}', "tile has no key 'sice'; did you mean 'size'?"),
+        (
+            'tile={"size": 64, "inner": {"size": 1, "whole": "perhaps"}}',
+            "tile.inner.whole = 'perhaps'; expected true or false",
+        ),
+        ('tiles=[{"size": "large"}]', "tiles.size = 'large'; expected a whole number"),
+        ("sides=[[1, 2], [x]]", "sides = '[[1, 2], [x]]'; expected values"),
+        ("sides=[[1, true]]", "sides = 'true'; expected a whole number"),
+        ('tile={"whole": true}', "tile lacks size"),
+    ],
+)
+def test_nested_values_that_do_not_fit_are_refused(word: str, told: str) -> None:
+    name, _, text = word.partition("=")
+    with pytest.raises(RunError) as caught:
+        read_parameters("theirs", [(name, text)], NESTED, {})
+    assert told in str(caught.value)
 
 
 @pytest.mark.parametrize("word", ["workers", "=2", ""])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from patina.flows.deployments import OFFERS
-from patina.flows.errors import RunError
+from patina.flows.errors import RunError, ServerAwayError
 from patina.flows.starting import as_seen_from_anywhere, start
 
 
@@ -21,6 +21,11 @@ def test_paths_become_absolute_and_addresses_and_names_of_recipes_stay(
     assert as_seen_from_anywhere({"recipe": "mine"}) == {"recipe": str(tmp_path / "mine")}
     assert as_seen_from_anywhere({"recipe": "r.toml"}) == {"recipe": str(tmp_path / "r.toml")}
     assert as_seen_from_anywhere({"recipe": "", "out": 3}) == {"recipe": "", "out": 3}
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert as_seen_from_anywhere({"out": "~/OUT", "dataset": "OUT@3"}) == {
+        "out": str(tmp_path / "home" / "OUT"),
+        "dataset": str(tmp_path / "OUT@3"),
+    }
     trained = as_seen_from_anywhere({"plan": "tiny", "run": "RUN"})
     assert trained == {"plan": "tiny", "run": str(tmp_path / "RUN")}
 
@@ -30,12 +35,12 @@ def test_no_server_and_one_that_is_away_are_errors_in_words() -> None:
 
     with (
         temporary_settings(restore_defaults={PREFECT_API_URL}),
-        pytest.raises(RunError, match="no server is named; export PREFECT_API_URL"),
+        pytest.raises(RunError, match="no server is named; start one"),
     ):
         start("build-dataset", [])
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
-        pytest.raises(RunError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"),
+        pytest.raises(ServerAwayError, match=r"no Prefect server answers at http://127\.0\.0\.1:9/api"),
     ):
         start("build-dataset", [])
 
@@ -60,6 +65,8 @@ def test_a_deployment_and_parameters_that_are_not_there_are_named_before_there_i
     before = runs()
     with pytest.raises(RunError, match=r"no deployment 'build-dataste'; did you mean 'build-dataset'\?"):
         start("build-dataste", [])
+    with pytest.raises(RunError, match=r"no deployment 'train-stages/train-irdse'; did you mean 'train-irsde'\?"):
+        start("train-stages/train-irdse", [])
     with pytest.raises(RunError, match=r"build-dataset has no parameter 'recipes'; did you mean 'recipe'\?"):
         start("build-dataset", ["recipes=demo", "out=OUT"])
     with pytest.raises(RunError, match=r"build-dataset needs out: -p out=…"):

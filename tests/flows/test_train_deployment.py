@@ -125,9 +125,7 @@ def test_a_worker_trains_from_the_command_line_is_cancelled_and_goes_on(dataset:
     environment = {**environment_of(tmp_path), "OMP_NUM_THREADS": "1"}
     plan, run, log = write_plan(tmp_path / "plan", 800), tmp_path / "run", tmp_path / "worker.log"
     with server(environment, tmp_path / "server.log"):
-        prefect(environment, "--no-prompt", "work-pool", "create", "local", "--type", "process")
-        prefect(environment, "--no-prompt", "deploy", "--all")
-        prefect(environment, "gcl", "create", "gpu", "--limit", "1")
+        patina(environment, "deploy")  # with the pool, the limit `gpu` and the automations
         paused = ask(environment, "automations/filter", automations={"name": {"any_": ["patina-retrain"]}})
         assert [automation["enabled"] for automation in paused] == [False], "nobody's GPU starts by surprise"
         given = {"out": dataset, "recipe": "", "run": run, "plan": plan, "cpu": "true", "workers": 0}
