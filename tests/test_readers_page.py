@@ -46,7 +46,8 @@ def test_what_is_wrong_or_cannot_be_run_is_told_as_such() -> None:
     results["ray.data"] = {**plain, "shown": [], "mind": ["it stops"]}
     results["webshart"] = {"versions": {}, "shown": [], "mind": [], "wrong": ["no package"], "not run": True}
     text = page(results, {"samples": [{"entry": "hazy"}], "shards": {"a": 1}})
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("| ")}
+    table = text.partition("## How each reads")[0]
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines() if line.startswith("| ")}
     assert "| yes | 3 pairs |" in rows["dask"]
     assert "| **wrong** | 2 samples, 1 lost |" in rows["litdata"]
     assert "| no, see below | – |" in rows["ray.data"]

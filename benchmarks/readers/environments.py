@@ -123,4 +123,5 @@ def _run(command: list[str]) -> None:
     quiet.pop("PYTHONPATH", None)
     done = subprocess.run(command, capture_output=True, check=False, text=True, env=quiet)
     if done.returncode:
-        raise InstallError(" ".join(done.stderr.strip().splitlines()[-3:]))
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]  # warnings name places
+        raise InstallError(errors[-1].removeprefix("ERROR: ") if errors else f"it ended with {done.returncode}")
