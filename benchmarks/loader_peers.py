@@ -287,9 +287,8 @@ def from_disk(dataset: Path) -> str:
             found[name].append(size / (time.perf_counter() - began) / 1e6)
     row, random = (statistics.median(found[name]) for name in ("in a row", "random"))
     return (
-        f"One process reads LQ and GT off a disk whose cache is empty at {row:.0f} MB/s in the order of the shards "
-        f"and at {random:.0f} MB/s in a random order, {size / len(in_a_row) / 1e6:.2f} MB a pair (medians of 5; wall "
-        "time)."
+        f"One process reads LQ and GT off a disk whose cache is empty at {row:.0f} MB/s in the order of the shards and "
+        f"at {random:.0f} MB/s in a random order, {size / len(in_a_row) / 1e6:.2f} MB a pair (medians of 5; wall time)."
     )
 
 
