@@ -80,7 +80,7 @@ def test_a_worker_and_a_serve_refuse_each_other_or_take_over(
         running([*PREFECT, "worker", "start", "--pool", "local"], environment, worker_log),
         running([*PATINA, "serve", "--take-over"], environment, log) as serve,
     ):
-        wait_for(lambda: "serving" in log.read_text(), "the start", log)
+        wait_for(lambda: "then:" in log.read_text(), "the start", log)
         assert "paused   check-dataset: as somebody left them" in log.read_text()
         look = deployed(client, "build-dataset")
         assert (look.work_pool_name, look.work_queue_name) == (None, None)
