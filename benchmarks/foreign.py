@@ -172,7 +172,8 @@ def main() -> None:
             for entry, pairs in pairs_of(recipe, word, photos, options.side).items():
                 lines.append(row_of(entry, RESTORERS[word], pairs, restored(net, [lq for lq, _ in pairs])))
                 print(lines[-1], flush=True)
-    told = f"{count} photographs, their {options.side} px centre squares; `python -m benchmarks.foreign PHOTOS --save`"
+    command = f"python -m benchmarks.foreign PHOTOS --count {count} --save"
+    told = f"{count} photographs, their {options.side} px centre squares; `{command}`"
     lines += ["", f"{told}, {time.strftime('%Y-%m-%d')}, on {machine()}, torch {torch.__version__}."]
     publish("Restorers that others trained, on patina's damage", "\n".join(lines), "foreign" if options.save else None)
 
