@@ -12,8 +12,8 @@ from typing import Any
 from patina.pipeline.builder.job import Copy, ShardJob
 from patina.pipeline.codec.decode import Decoded, decode
 from patina.pipeline.codec.png import encode_png
-from patina.pipeline.format.earlier import facts_now
-from patina.pipeline.format.layout import SCHEMA
+from patina.pipeline.format.earlier import FIGURES, facts_now, is_unmeasured
+from patina.pipeline.format.layout import ROLES, SCHEMA
 from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
@@ -159,6 +159,9 @@ def _told_anew(
     """A packed sample of images that are there already, and the contents of its KEY.json: its key, its words and their
     fingerprint are as wanted now."""
     told = {**fact, "schema": SCHEMA, "key": sample.key}
+    if is_unmeasured(fact):
+        lq, gt = (decode(next(members[e] for e in ROLES[role] if e in members)).image for role in ("lq", "gt"))
+        told["severity"] = {**fact["severity"], **_papers(gt, lq)}
     told |= _text_facts(sample, json.loads(told["params"]), told["severity"])
     kept = [(extension, body) for extension, body in members.items() if extension not in {"txt", "json"}]
     return pack(sample.key, _ordered(_with_maps(sample, kept), sample.caption, told)), told
@@ -217,14 +220,17 @@ def _place(sample: WantedSample) -> Place:
 def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
     """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees; and papers' figures."""
     full = measure(clean, degraded)
-    papers = figures(clean, degraded)
     small = measure(at_clip_size(clean), at_clip_size(degraded))
     return {
         **asdict(full),
-        "psnr_y": papers.psnr_y,
-        "ssim": papers.ssim,
-        "ssim_y": papers.ssim_y,
+        **_papers(clean, degraded),
         "word": full.level,
         **{f"clip_{name}": value for name, value in asdict(small).items()},
         "clip_word": small.level,
     }
+
+
+def _papers(clean: Image, degraded: Image) -> dict[str, float]:
+    """The figures that papers print, beside the PSNR that severity has measured already."""
+    found = figures(clean, degraded)
+    return {name: getattr(found, name) for name in FIGURES}

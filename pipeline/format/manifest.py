@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from patina.pipeline.errors import ManifestError
-from patina.pipeline.format.earlier import FORMER
+from patina.pipeline.format.earlier import FIGURES, FORMER, figures_unknown
 from patina.pipeline.format.layout import KEY, MANIFEST, SAMPLES, SCHEMA, SHARD, SHARDS, SOURCES, shard_name
 from patina.pipeline.format.shard import Span, read_span, unpack
 from patina.pipeline.format.untrusted import MANIFEST_KINDS, expect_kinds, expect_values, is_text
@@ -286,7 +287,7 @@ def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """The columns of `schema` out of one of a dataset's tables. Raises ManifestError, MemoryError."""
     try:
-        table = read_columns(path, schema, FORMER)
+        table = figures_unknown(read_columns(path, schema, FORMER))
     except MemoryError:  # pyarrow's own is also an ArrowException
         raise
     except (OSError, pa.ArrowException) as error:
@@ -299,7 +300,10 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 def read_samples(folder: Path, shards: Sequence[str] | None = None) -> list[SampleRow]:
     """Rows of samples.parquet, of all shards or of those named, by shard and offset. None there: no rows."""
     table = read_samples_table(folder, shards)
-    return [SampleRow(**row) for row in table.to_pylist()]
+    rows: list[dict[str, Any]] = table.to_pylist()
+    if rows and math.isnan(rows[0]["psnr_y"]):  # of the second version; one object, so that rows of it are equal
+        rows = [row | dict.fromkeys(FIGURES, math.nan) for row in rows]
+    return [SampleRow(**row) for row in rows]
 
 
 def read_members(folder: Path, row: SampleRow) -> dict[str, bytes]:

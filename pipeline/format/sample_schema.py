@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from patina.pipeline.format.earlier import FIGURES, is_unmeasured
+
 Kind = Literal["int64", "float64", "string", "strings", "struct"]
 
 _PYTHON: dict[Kind, type | tuple[type, ...]] = {
@@ -177,6 +179,8 @@ def fitting_value(fact: Mapping[str, Any], path: Sequence[str]) -> Any:
         raise TypeError(f"its {'.'.join(path)} is of the type {kind}, found {str(value)[:60]!r}")
     if kind == "float64":
         value = float(str(value))  # a whole number beyond all floats becomes infinity
+        if math.isnan(value) and is_unmeasured(fact) and path[-1] in FIGURES:
+            return math.nan  # this one object, so that rows of it are equal
         if not math.isfinite(value):
             raise TypeError(f"its {'.'.join(path)} is no number")
     if kind == "int64" and not 0 <= value < 2**31:  # a size, a place in an image, a count of variants

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from patina.pipeline.errors import DamagedShardError, ManifestError
-from patina.pipeline.format.earlier import facts_now
+from patina.pipeline.format.earlier import FIGURES, facts_now
 from patina.pipeline.format.layout import SPLITS
 
 NULLABLE = frozenset({"similarity"})
@@ -98,7 +98,12 @@ def expect_values(table: pa.Table, path: str) -> None:
     for field, column in zip(table.schema, table.columns, strict=True):
         if column.null_count and field.name not in NULLABLE:
             raise _wrong(path, field.name, "holds nothing in some of its rows")
-        if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
+        unmeasured = field.name in FIGURES and pc.all(pc.is_nan(column), min_count=0).as_py()
+        if (
+            pa.types.is_floating(field.type)
+            and not unmeasured
+            and not pc.all(pc.is_finite(column), min_count=0).as_py()
+        ):
             raise _wrong(path, field.name, "holds what is no number")
         if pa.types.is_integer(field.type) and len(column):
             least, most = pc.min_max(column).as_py().values()

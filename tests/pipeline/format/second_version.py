@@ -39,6 +39,9 @@ def make_second(out: Path, planned: PlannedBuild) -> None:
         for key, members, _ in read_shard(out / SHARDS / shard.name):
             fact = json.loads(members["json"])
             fact["source"] = fact.pop("source_sha256")
+            severity = {"ssim": fact["severity"]["structure"], "clip_ssim": fact["severity"]["clip_structure"]}
+            unknown = ("structure", "clip_structure", "psnr_y", "ssim_y")
+            fact["severity"] = {k: v for k, v in (fact["severity"] | severity).items() if k not in unknown}
             old = key.replace(f"-{shard.degradation.replace('+', '_')}", "", 1)
             fact |= {"schema": 2, "key": old, "fingerprint": contents[key]}
             packed.append(
@@ -92,6 +95,7 @@ def _write_samples(path: Path, rows: list[dict[str, Any]]) -> None:
     fields = [
         (("source" if f.name == "source_sha256" else f.name), pa.int32() if f.name in INT32 else f.type)
         for f in SAMPLE_SCHEMA
+        if f.name not in {"psnr_y", "ssim_y"}
     ]
     schema = pa.schema(fields)
     pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")
