@@ -484,6 +484,9 @@ def test_strays_go_and_what_somebody_else_put_there_stays(tmp_path: Path, machin
     ours = {
         "shards/train-0000-hazy.tar": b"4",
         "shards/train-0000-noisy.0123456789abcdef.tar": b"5",
+        "shards/train-0000-noisy--jpg.0123456789abcdef.tar": b"5",
+        "shards/train-noisy-0000.0123456789abcdef.tar": b"5",
+        "shards/sizes.json": b"8",
         ".patina/samples.0123456789abcdef.parquet": b"6",
         ".patina/README.0123456789abcdef.md": b"7",
         JOURNAL: b"[]",
