@@ -145,7 +145,7 @@ REFUSALS: dict[str, tuple[Callable[[Case, Path], None], str]] = {
     "an entry that is not there": (changed("adapter", data={"entries": ["hazy"]}), "wants hazy, and the split"),
     "no photographs to validate on": (without_validation, "stage adapter: .*no samples in the split 'val'"),
     "no photographs to train on": (without_training, "stage adapter: .*no samples in the split 'train'"),
-    "a shard that is lost": (without_a_shard, "stage adapter: .*lacks 1 shard .* such as train-noisy-"),
+    "a shard that is lost": (without_a_shard, "stage adapter: .*lacks 1 shard .* such as train-0000-noisy"),
     "a batch larger than the dataset": (changed("adapter", data={"batch": 24}), "a batch of 24, and .* has 15 samples"),
     "too few photographs": (changed("controller", data={"batch": 8}), "stage controller: 8 photographs are compared"),
     "pieces that do not divide": (said("--pieces", "3"), "stage adapter: a batch of 8 over 1 processes in 3 pieces"),

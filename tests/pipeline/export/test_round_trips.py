@@ -23,7 +23,7 @@ def facts(out: Path) -> set[Facts]:
     return {
         (
             stored.shard.partition("-")[0],
-            stored.shard.removesuffix(".tar").split("-", 2)[2],
+            stored.shard.removesuffix(".tar").split("-", 2)[2].partition("--")[0],
             pixels(stored.lq[1]).tobytes(),
             pixels(stored.gt[1]).tobytes(),
             stored.members["txt"].decode(),

@@ -261,3 +261,17 @@ def test_only_what_may_be_a_copy_on_another_side_is_decoded(tmp_path: Path, monk
     assert check(tmp_path / "out").ok
     assert len(opened) - 2 * len(laid) <= 120
     assert len(laid) <= 10
+
+
+def test_keys_that_two_samples_have_or_that_name_others_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a build that forgot the entry: each photograph's key then stands in the shards of both degradations."""
+    photos(tmp_path / "photos", 2)
+    monkeypatch.setattr("patina.pipeline.plan.wanted.sample_key", lambda digest, *_: f"{digest[:16]}-noisy")
+    build(tiny_recipe(tmp_path, degradations=BOTH), tmp_path / "out")
+    found = told(tmp_path / "out").split("\n")
+    assert sum(line.endswith("has a sample of this key too") for line in found) == 2
+    others = [line for line in found if "its key is not that of what it is, " in line]
+    assert len(others) == 2
+    assert not any("noisy.tar " in line for line in others), "whose keys are right"
