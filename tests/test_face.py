@@ -46,6 +46,7 @@ NAMES = [
     "degradations",
     "degrade",
     "diff",
+    "figures",
     "plan",
     "read_members",
     "read_samples",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
 from patina.pipeline.errors import DamagedShardError, PipelineError
+from patina.pipeline.format.earlier import FIGURES, is_unmeasured
 from patina.pipeline.format.layout import IMAGES, ROLES, SHARDS
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.pipeline.format.sample_schema import checked
@@ -167,7 +168,8 @@ def _facts(row: SampleRow, members: Mapping[str, bytes]) -> dict[str, Any]:
         checked(fact)
     except TypeError as error:
         raise DamagedShardError(f"{where}: {error}; run `patina check`") from None
-    if not is_finite(fact):
+    measured = {**fact, "severity": {k: v for k, v in fact["severity"].items() if k not in FIGURES}}
+    if not is_finite(measured if is_unmeasured(fact) else fact):
         raise DamagedShardError(f"{where}: its .json holds what is no number; run `patina check`")
     return fact
 

@@ -100,6 +100,7 @@ class Optimiser:
     min_lr         the learning rate at the end.
     epoch_size     for `epochs`: images of one; the learning rate is cosine with a rise over 15 of 200 epochs.
     milestones     for `steps`: the images after each of which the learning rate is multiplied by `gamma`.
+    gamma          for `steps`: that factor.
     max_grad_norm  largest norm of all gradients together; 0: not clipped.
     """
 
