@@ -168,8 +168,9 @@ def _facts(row: SampleRow, members: Mapping[str, bytes]) -> dict[str, Any]:
         checked(fact)
     except TypeError as error:
         raise DamagedShardError(f"{where}: {error}; run `patina check`") from None
-    measured = {**fact, "severity": {k: v for k, v in fact["severity"].items() if k not in FIGURES}}
-    if not is_finite(measured if is_unmeasured(fact) else fact):
+    if is_unmeasured(fact):  # no number, which JSON and Parquet write as null
+        fact = {**fact, "severity": {**fact["severity"], **dict.fromkeys(FIGURES)}}
+    if not is_finite(fact):
         raise DamagedShardError(f"{where}: its .json holds what is no number; run `patina check`")
     return fact
 
