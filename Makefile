@@ -13,9 +13,10 @@ PHOTOS ?= photos
 help:
 	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (about ten minutes)"
 	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
-	@echo "make test    set up, then linters, types, import contracts and all tests"
-	@echo "make check   linters, types and import contracts alone      make fast    the fast tests alone"
+	@echo "make test    set up, then linters, types, import contracts, pages and all tests"
+	@echo "make check   linters, types, import contracts and pages     make fast    the fast tests alone"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
+	@echo "make docs    the pages of docs/, in site/"
 	@echo "make readers every reader of the field on one dataset, each in an environment of its own (5 GB, half an hour)"
 	@echo "make foreign what networks that others trained make of 40 of your photographs: PHOTOS=folder; wants npm"
 
@@ -54,6 +55,12 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
 	@set -o pipefail; $(BIN)/lint-imports --no-cache | tail -n 8
+	@$(MAKE) --no-print-directory docs
+
+docs: $(VENV)/.dev
+	@echo "docs: the pages of docs/ in site/"
+	@$(BIN)/python docs/make_reference.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
