@@ -61,7 +61,11 @@ class Known:
         value = self.params.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return float(value) if math.isfinite(value) and value >= 0 else None
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond all floats
+            return None
+        return number if math.isfinite(number) and number >= 0 else None
 
 
 @dataclass(frozen=True)

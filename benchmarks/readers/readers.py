@@ -31,7 +31,9 @@ class Reader:
         source = (SCRIPTS / f"read_{self.script}.py").read_text("utf-8")
         mark = f"# how {self.code}".rstrip()
         found = re.findall(rf"^ *{mark}\n(.*?)^ *# end$", source, re.MULTILINE | re.DOTALL)
-        return "\n\n".join(textwrap.dedent(block).strip() for block in found)
+        blocks = [textwrap.dedent(block).strip() for block in found]
+        apart = "\n\n\n" if any(block.startswith(("def ", "class ")) for block in blocks) else "\n\n"
+        return apart.join(blocks)  # as ruff spaces code, in pages too
 
 
 def _table(package: str) -> Reader:

@@ -545,7 +545,7 @@ def _cached_scan(index: Path) -> Found | None:
     """What an earlier scan found, if all its files are still there."""
     try:
         record = json.loads(index.read_bytes())
-        candidates = [Candidate(**c) for c in record["candidates"]]
+        candidates = [Candidate(**{**c, "sizes": tuple(map(tuple, c["sizes"]))}) for c in record["candidates"]]
         refusals = [Refusal(**r) for r in record["refusals"]]
     except (OSError, ValueError, KeyError, TypeError):  # a cache: what cannot be read is made again
         return None

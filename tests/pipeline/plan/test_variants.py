@@ -27,7 +27,7 @@ def counts(folder: Path, settings: dict[str, Any], entry: str = "noisy") -> dict
     build(recipe, folder / "out", Options())
     found: dict[str, Counter[str]] = {}
     for row in read_samples(folder / "out"):
-        found.setdefault(row.split, Counter())[row.source] += 1
+        found.setdefault(row.split, Counter())[row.source_sha256] += 1
     assert set(found) == {"train", "val", "test"}
     return found
 

@@ -30,4 +30,4 @@ def test_an_evaluation_by_other_weights_is_another(tmp_path: Path, name: str) ->
 
     assert of("a.pth") == of("again.pth") != of("b.pth")
     assert len({of("a.pth"), of("b.pth"), of("")}) == 3
-    assert set(Options().deciding(stage("irsde"))) == set(BEFORE) - {"cpu", "lpips_weights", "fid_weights"}
+    assert set(Options().deciding(stage("irsde"))) == set(BEFORE) - {"cpu", "lpips_weights", "fid_weights", "metrics"}
