@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ os.environ.update(
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
 )
 os.environ.pop("PREFECT_API_URL", None)
+
+# A flow that ran in this process has Prefect wait for a thread when the interpreter ends. A forked child has not that
+# thread, and would end with 1, which PyTorch's DataLoader takes for a crash: findings/prefect_forked_children_fail.sh.
+os.register_at_fork(after_in_child=threading._threading_atexits.clear)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)
