@@ -137,7 +137,7 @@ OFFERS = (
     ),
     Offer(
         export_dataset,
-        "Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders.",
+        "Lay a dataset out as a trainer, `datasets` or a library of streams reads it, or as plain folders.",
         ("patina", "dataset"),
         demo={"dataset": DEMO, "to": "daclip", "out": "patina-demo/daclip"},
     ),

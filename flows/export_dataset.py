@@ -22,7 +22,7 @@ from patina.pipeline.export.run import Exported, choose, export
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.progress import Events, Meter
 
-Layout = Literal["daclip", "vlunet", "folders", "parquet"]
+Layout = Literal["daclip", "vlunet", "folders", "parquet", "mds", "litdata", "energon", "webshart"]
 Split = Literal["train", "val", "test"]
 
 
@@ -38,12 +38,13 @@ def export_dataset(
     absolute: bool = False,
     workers: Annotated[int, Field(ge=0)] = 0,
 ) -> Exported:
-    """Lay a dataset out as DA-CLIP, VLU-Net or `datasets` reads it, or as plain folders. Images keep their bytes.
+    """Lay a dataset out as others read it, or as plain folders. Images keep their bytes.
 
     Args:
         dataset: The dataset's folder, a version of it such as OUT@3, or its address such as s3://bucket/name, which is
             fetched first.
-        to: Whose layout - DA-CLIP's, VLU-Net's, plain folders, or Parquet tables for `datasets`.
+        to: Whose layout - DA-CLIP's, VLU-Net's, plain folders, Parquet tables for `datasets`, MosaicML's streaming
+            (mds), litdata's, megatron-energon's or webshart's; these last two link the shards and copy none.
         out: The folder to write. An earlier export in it is replaced.
         splits: What to export; empty for every split.
         degradations: The recipe's names or labels, such as hazy; empty for all of them.

@@ -22,6 +22,7 @@ from prefect.states import Crashed
 
 from patina.flows.artifacts import server_answers
 from patina.flows.outliving import outlive_runner
+from patina.flows.places import named
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -38,7 +39,7 @@ PAGE = 200
 """Task runs that the server gives at a time, its own limit."""
 
 
-@flow(name="end-lost-tasks", persist_result=False)
+@flow(name="end-lost-tasks", flow_run_name=named("end lost tasks"), persist_result=False)
 def end_lost_tasks() -> int:
     """Mark the task runs as Crashed that are Running in a flow run that is over; gives how many there were."""
     outlive_runner()

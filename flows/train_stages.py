@@ -129,7 +129,7 @@ class TaskSteps:
         """A step is left out: a task run says so."""
         skip_stage(label, why)
 
-    def train(self, label: str, item: StagePlan, dataset: Path, run: Path, options: LaunchOptions) -> None:
+    def train(self, label: str, item: StagePlan, *, dataset: Path, run: Path, options: LaunchOptions) -> None:
         """Train one stage."""
         train_stage(label, item, dataset=dataset, run=run, options=options, warn=not self._waits)
         self._waits = True

@@ -46,7 +46,7 @@ class Steps(Protocol):
         """A step is left out."""
         ...
 
-    def train(self, label: str, item: StagePlan, dataset: Path, run: Path, options: LaunchOptions) -> None:
+    def train(self, label: str, item: StagePlan, *, dataset: Path, run: Path, options: LaunchOptions) -> None:
         """Train one stage in a process of its own, and again if that died. Raises StageError, StageCrashedError."""
         ...
 
@@ -85,7 +85,7 @@ def train_in_order(
             skipped.append(name)
         else:
             steps.say(f"{label(item)}: {item.why}")
-            steps.train(label(item), item, dataset, run, options)
+            steps.train(label(item), item, dataset=dataset, run=run, options=options)
         steps.trained(stage, dataset, run)
     return tuple(skipped)
 
@@ -154,7 +154,7 @@ class Here:
     def skip(self, label: str, why: str) -> None:
         """Nothing: it was said."""
 
-    def train(self, label: str, item: StagePlan, dataset: Path, run: Path, options: LaunchOptions) -> None:
+    def train(self, label: str, item: StagePlan, *, dataset: Path, run: Path, options: LaunchOptions) -> None:
         """Train one stage."""
 
         def once() -> None:

@@ -66,6 +66,7 @@ def deploy(
 
 
 def serve(
+    *,
     limit: Annotated[int, typer.Option(min=1, help="Flow runs at a time.")] = 2,
     watch: Annotated[
         str, typer.Option(help="A recipe whose dataset is watched from now on, as by `patina watch add`.")

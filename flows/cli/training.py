@@ -112,7 +112,7 @@ def train(
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
     if stale:
-        skipped = _train(folder, run, plan, list(stage or ()), options, prefect)
+        skipped = _train(folder, run, plan=plan, stages=list(stage or ()), options=options, prefect=prefect)
     elif not (place / PAGE).exists():
         run_report(place, dataset, plan=wanted, skipped=skipped, on_message=lambda line: None)
     found = [outcome(place, one) for one in wanted.values()]
@@ -255,7 +255,7 @@ def evaluate(
     found = candidates(run, folder, options, stage or ())
     stale = again or not all(one.held for one in found) or not (run / PAGE).exists()
     if stale:
-        _evaluate(run, folder, options, list(stage or ()), again, prefect)
+        _evaluate(run, folder, options, stages=list(stage or ()), again=again, prefect=prefect)
     rows, notes = summary_rows(found)
     print_table(rows)
     print_lines([f"note {note}" for note in notes], 20, "yellow")
@@ -303,7 +303,7 @@ def expect_torch(*more: str) -> None:
 
 
 def _train(
-    folder: str, run: str, plan: str, stages: list[str], options: LaunchOptions, prefect: bool
+    folder: str, run: str, *, plan: str, stages: list[str], options: LaunchOptions, prefect: bool
 ) -> tuple[str, ...]:
     """Train in this process's charge, as a flow run if `prefect`, or if a server is configured; gives the stages that
     were left alone."""
@@ -336,7 +336,7 @@ def _train(
     return trained.skipped
 
 
-def _evaluate(run: Path, folder: Path, options: Options, stages: list[str], again: bool, prefect: bool) -> None:
+def _evaluate(run: Path, folder: Path, options: Options, *, stages: list[str], again: bool, prefect: bool) -> None:
     """Evaluate likewise."""
     from patina.flows.building import is_server_configured
     from patina.flows.training_steps import evaluate_here, expect_evaluable

@@ -56,8 +56,9 @@ def add(
     from patina.flows.watches import add as add_watch
 
     places = as_seen_from_anywhere({"recipe": str(recipe), "out": out, "plan": train})
-    asked = Watching(places["recipe"], places["out"], every=every, quiet=quiet, train=places["plan"], name=name)
-    watch = add_watch(asked)
+    watch = add_watch(
+        Watching(recipe=places["recipe"], out=places["out"], every=every, quiet=quiet, train=places["plan"], name=name)
+    )
     console.print(escape(f"watched  {watch.line}"))
     _print_state(watch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +23,22 @@ class Server:
         return [SimpleNamespace(name=name) for name in self.workers] if pool == "local" else []
 
 
+@dataclass(frozen=True)
+class Found:
+    """A deployment whose runs somebody asked for so many seconds before it is looked at, however long ago the case was
+    written down."""
+
+    work_pool_name: str | None
+    paused: bool
+    ago: float | None
+
+    @property
+    def last_polled(self) -> datetime | None:
+        return None if self.ago is None else datetime.now(UTC) - timedelta(seconds=self.ago)
+
+
 def found(pool: str = "", *, paused: bool = False, ago: float | None = None) -> Any:
-    polled = None if ago is None else datetime.now(UTC) - timedelta(seconds=ago)
-    return SimpleNamespace(work_pool_name=pool or None, paused=paused, last_polled=polled)
+    return Found(pool or None, paused, ago)
 
 
 LONG_AGO = POLLED.total_seconds() + 5

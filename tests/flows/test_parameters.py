@@ -89,7 +89,7 @@ def test_a_value_is_read_as_the_flow_takes_it(name: str, word: str, expected: ob
         ("build-dataset", "devices=[1", "expected values with commas between them, or a JSON list"),
         ("build-dataset", "out=", "out"),
         ("export-dataset", "splits=train,vla", "splits = 'vla'; did you mean 'val'?"),
-        ("export-dataset", "to=hub", "to = 'hub'; known: daclip, folders, parquet, vlunet"),
+        ("export-dataset", "to=hub", "to = 'hub'; known: daclip, energon, folders, "),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused(name: str, word: str, told: str) -> None:
@@ -100,16 +100,24 @@ def test_a_value_that_does_not_fit_is_refused(name: str, word: str, told: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_a_deployment_without_parameters_takes_none() -> None:
+    assert SCHEMAS["end-lost-tasks"]["properties"] == {}
+    assert read("end-lost-tasks") == {}
+    with pytest.raises(RunError, match="end-lost-tasks has no parameter 'out'; it has none"):
+        read("end-lost-tasks", "out=x")
+
+
 @pytest.mark.parametrize("name", list(SCHEMAS))
 def test_every_deployment_names_the_nearest_parameter_and_what_it_lacks(name: str) -> None:
     known = SCHEMAS[name]["properties"]
-    needed = NEEDED.get(name) or SCHEMAS[name]["required"]
+    needed = NEEDED.get(name) or SCHEMAS[name].get("required", [])
     held = dict.fromkeys(needed, "x")
     for parameter in known:
         with pytest.raises(RunError, match=rf"{name} has no parameter '{parameter}x'; did you mean '{parameter}'\?"):
             read_parameters(name, [(f"{parameter}x", "1")], SCHEMAS[name], held)
-    with pytest.raises(RunError, match=rf"{name} needs {', '.join(needed)}: -p {needed[0]}=…"):
-        read_parameters(name, [], SCHEMAS[name], {})
+    if needed:
+        with pytest.raises(RunError, match=rf"{name} needs {', '.join(needed)}: -p {needed[0]}=…"):
+            read_parameters(name, [], SCHEMAS[name], {})
     assert read_parameters(name, [], SCHEMAS[name], dict.fromkeys(needed, "daclip")) == {}
 
 

@@ -170,12 +170,18 @@ def task_states(run: Path, name: str, seconds: float = 20) -> set[str]:
     """The states of the task runs of that name in all flow runs on `run`; the server learns of them a little later."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
 
-    of_run = FlowRunFilter.model_validate({"name": {"like_": str(run)}})
     of_name = TaskRunFilter.model_validate({"name": {"any_": [name]}})
     deadline = time.monotonic() + seconds
     while True:
         with get_client(sync_client=True) as client:
+            on_run = [
+                one.id
+                for one in client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)
+                if one.parameters.get("run") == str(run)
+            ]
+            of_run = FlowRunFilter.model_validate({"id": {"any_": on_run}})
             found = {str(r.state_name) for r in client.read_task_runs(flow_run_filter=of_run, task_run_filter=of_name)}
         if (found and not found & {"Pending", "Running"}) or time.monotonic() > deadline:
             return found
@@ -560,13 +566,15 @@ def test_end_to_end_builds_trains_evaluates_and_then_finds_nothing_to_do(
 
 
 def test_each_stage_has_a_deployment_and_none_starts_by_itself() -> None:
-    from patina.flows.deployments import RETRAIN, STAGES, deployments
+    from patina.flows.deployments import OFFERS, RETRAIN, STAGES, TRIGGERS
     from patina.flows.end_to_end import train_end_to_end
     from patina.flows.events import DATASET_PUBLISHED
 
     assert set(STAGES) == {name for plan in PLANS for name in load_plan(plan)}
-    made = {one.name: one for one in deployments()}
+    made = {offer.name: offer.deployment() for offer in OFFERS}
     assert [made[f"train-{name}"].parameters for name in STAGES] == [{"stages": [name]} for name in STAGES]
+    assert all(one.triggers == [] and one.schedules == [] for one in made.values())
+    assert TRIGGERS["train-end-to-end"] is RETRAIN
     assert not RETRAIN.enabled
     assert RETRAIN.expect == {DATASET_PUBLISHED}
     assert RETRAIN.parameters is not None

@@ -145,10 +145,10 @@ def test_app_without_gradio_says_what_installs_it_before_a_model_is_read(
 
 
 def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[tuple[Restorer, int, bool]] = []
+    served: list[tuple[Restorer, int, str, bool]] = []
 
-    def serve(restorer: Restorer, port: int, *, share: bool, on_message: object) -> None:
-        served.append((restorer, port, share))
+    def serve(restorer: Restorer, port: int, *, name: str, share: bool, on_message: object) -> None:
+        served.append((restorer, port, name, share))
         assert callable(on_message)
         on_message(f"http://127.0.0.1:{port}/")
 
@@ -156,8 +156,8 @@ def test_app_serves_the_model_that_was_asked_for(patina: Patina, models: Path, m
     monkeypatch.setattr(app, "serve", serve)
     code, out, _ = patina("app", "--model", models / "vlunet.ckpt", "--port", 7999)
     assert code == 0
-    ((restorer, port, share),) = served
-    assert (restorer.stage.objective, port, share) == ("described", 7999, False)
+    ((restorer, port, name, share),) = served
+    assert (restorer.stage.objective, port, name, share) == ("described", 7999, "vlunet.ckpt", False)
     assert "page     http://127.0.0.1:7999/" in out
 
 
