@@ -16,7 +16,7 @@ from patina.pipeline.format.earlier import FIGURES, is_unmeasured
 from patina.pipeline.format.layout import IMAGES, ROLES, SHARDS
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.pipeline.format.sample_schema import checked
-from patina.pipeline.format.shard import BLOCK, Span
+from patina.pipeline.format.shard import BLOCK, MEMBER, Span
 from patina.pipeline.format.untrusted import facts_of, is_finite
 from patina.synth.compose import JOINT
 
@@ -137,7 +137,10 @@ def _extensions(path: Path) -> set[str]:
     with path.open("rb") as file:
         while (header := file.read(BLOCK)).strip(b"\0"):
             name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
-            found.add(name.partition(".")[2])
+            member = MEMBER.fullmatch(name)
+            if not member or member[2].startswith("."):  # names of maps become names of folders and columns
+                raise ValueError(f"expected KEY.extension, found {name[:60]!r}")
+            found.add(member[2])
             file.seek(size + -size % BLOCK, os.SEEK_CUR)
     return found
 

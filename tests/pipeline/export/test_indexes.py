@@ -18,13 +18,14 @@ import yaml
 
 from patina.pipeline.builder.build import build
 from patina.pipeline.export.energon import Energon
-from patina.pipeline.export.format import ExportError, View
+from patina.pipeline.export.format import ExportError, View, map_names
 from patina.pipeline.export.run import export
 from patina.pipeline.export.webshart import WebShart
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import load_manifest, read_samples
+from patina.pipeline.format.shard import tar_header
 from patina.pipeline.plan.planning import Options
-from tests.pipeline.making import photo, tiny_recipe
+from tests.pipeline.making import make_plain, photo, tiny_recipe
 
 WORDS: dict[str, Any] = {"noisy": {}, "hazy": {}, "uncompleted": {}}
 
@@ -194,3 +195,20 @@ def test_every_index_of_webshart_has_a_file_for_every_shard(dataset: Path, tmp_p
     kinds = {entry: sum(row.entry == entry for row in rows) for entry in WORDS}
     expected = {"mask": kinds["uncompleted"], "transmission": kinds["hazy"], "depth": kinds["hazy"]}
     assert counts == {"gt": len(rows), **expected}
+
+
+@pytest.mark.parametrize("name", ["../out", "a\0b", "..", "a/b"])
+def test_a_strangers_map_names_no_folder(tmp_path: Path, name: str) -> None:
+    """A map's name becomes a folder's: one that patina would not write is refused before anything is made."""
+    photo(tmp_path / "photos" / "a.png")
+    build(tiny_recipe(tmp_path), tmp_path / "out")
+    make_plain(tmp_path / "out")
+    manifest = load_manifest(tmp_path / "out")
+    assert manifest is not None
+    shard = tmp_path / "out" / SHARDS / manifest.shards[0].name
+    key = read_samples(tmp_path / "out")[0].key
+    header = bytearray(tar_header(f"{key}.mask.png", 0))
+    header[:100] = f"{key}.{name}.png".encode().ljust(100, b"\0")
+    shard.write_bytes(shard.read_bytes()[: -2 * 512] + bytes(header) + bytes(1024))
+    with pytest.raises(ExportError, match=r"cannot be read: expected KEY\.extension, found"):
+        map_names(View(tmp_path / "out", manifest, manifest.shards))
