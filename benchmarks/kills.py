@@ -54,6 +54,9 @@ WORKS: tuple[Work, ...] = ("build", "training", "evaluation")
 PATIENCE = 400.0
 """Seconds that anything here may take; a busy machine is slow."""
 
+UNDER_WAY = ("PENDING", "RUNNING")
+"""Types of states of what is not over."""
+
 BUSY = 60
 """How often a server is asked that says that its database is locked."""
 
@@ -100,7 +103,7 @@ def until(true: Callable[[], object], what: str, seconds: float = PATIENCE, paus
 
 @dataclass
 class Stand:
-    """A server with deployments of the three flows, and a folder for everything."""
+    """A server with the deployments, and a folder for everything. settings: variables of the pieces of work alone."""
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -121,10 +124,10 @@ class Stand:
                 "PREFECT_API_URL": self.url,
                 "PREFECT_WORKER_QUERY_SECONDS": "1",
                 "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+                "PREFECT_LOGGING_LEVEL": "INFO",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "DO_NOT_TRACK": "1",
                 "OMP_NUM_THREADS": "1",
-                **self.settings,
             }
         )
 
@@ -162,29 +165,23 @@ class Stand:
         return self.start("worker", "worker", "start", "--pool", "local")
 
     def deploy(self) -> None:
-        """Register the flows, the pool and the limit `gpu`, with room for the training beside the evaluation."""
+        """`patina deploy`, on a server whose limit `gpu` has room for the training beside the evaluation, and that
+        finds zombies soon: what a server has, that command leaves as it is."""
         code = (
             "from datetime import timedelta\n"
             "from prefect.client.orchestration import get_client\n"
-            "from prefect.client.schemas.actions import WorkPoolCreate\n"
-            "from prefect.types.entrypoint import EntrypointType\n"
-            "from patina.flows.build_dataset import build_dataset\n"
             "from patina.flows.deployments import automations\n"
-            "from patina.flows.evaluate_run import evaluate_run\n"
             "from patina.flows.gpu import create_limit\n"
-            "from patina.flows.train_stages import train_stages\n"
-            "with get_client(sync_client=True) as client:\n"
-            "    client.create_work_pool(WorkPoolCreate(name='local', type='process'))\n"
-            "    for one in automations():\n"
-            "        if one.name == 'patina-zombies':\n"
-            "            one.trigger.within = timedelta(seconds=61)  # of heartbeats every 30 s\n"
-            "            client.create_automation(one)\n"
             "create_limit(slots=2)\n"
-            "for flow in (build_dataset, train_stages, evaluate_run):\n"
-            "    made = flow.to_deployment(name=flow.name, entrypoint_type=EntrypointType.MODULE_PATH)\n"
-            "    made.apply(work_pool_name='local')\n"
+            "with get_client(sync_client=True) as client:\n"
+            "    (zombies,) = automations()\n"
+            "    zombies.trigger.within = timedelta(seconds=61)  # of heartbeats every 30 s\n"
+            "    client.create_automation(zombies)\n"
         )
-        subprocess.run([*python(), "-c", code], env=self.environment, cwd=self.folder, check=True)
+        for words in (["-c", code], ["-m", "patina", "deploy"]):
+            subprocess.run(
+                [*python(), *words], env=self.environment, cwd=self.folder, check=True, stdout=subprocess.DEVNULL
+            )
 
     def ask(self, path: str, **body: object) -> Any:
         """What the server says: to a body, if there is one."""
@@ -203,11 +200,19 @@ class Stand:
     def run(self, name: str, parameters: Mapping[str, object]) -> str:
         """Let a deployment run; gives the flow run."""
         found = self.ask(f"deployments/name/{name}/{name}")
-        return str(self.ask(f"deployments/{found['id']}/create_flow_run", parameters=parameters)["id"])
+        asked = {"parameters": parameters, "job_variables": {"env": dict(self.settings)}}
+        return str(self.ask(f"deployments/{found['id']}/create_flow_run", **asked)["id"])
 
     def state(self, run: str) -> str:
         """The state of a flow run in a word."""
         return str(self.ask(f"flow_runs/{run}")["state"]["name"])
+
+    def task_runs(self, run: str, *states: str) -> int:
+        """How many task runs of a flow run are in one of these types of states."""
+        found = self.ask(
+            "task_runs/filter", flow_runs={"id": {"any_": [run]}}, task_runs={"state": {"type": {"any_": states}}}
+        )
+        return len(found)
 
     def __enter__(self) -> Stand:
         return self
@@ -476,6 +481,8 @@ def _flow_runs(case: Case, killed: str, away: float, zombies: bool) -> dict[Work
         until(partial(_is_gone, run), f"the end of {run}", pause=0.3)
     if killed == "engine" or (killed == "both" and zombies):
         until(lambda: all(stand.state(run) == "Crashed" for run in runs.values()), "the crashes", pause=1)
+    if killed == "engine":  # the worker that lives runs `end-lost-tasks` then
+        until(lambda: not any(stand.task_runs(run, *UNDER_WAY) for run in runs.values()), "the task runs' end", pause=1)
     kill(worker)
     return {work: (f"the run is {stand.state(run)}", run) for work, run in runs.items()}
 
@@ -492,7 +499,7 @@ def _commands(case: Case, killed: str) -> dict[Work, tuple[str, str]]:
         words = ["nohup"] if killed == "nohup" else []
         processes[work] = subprocess.Popen(
             [*words, *case.command(work)],
-            env=case.stand.environment,
+            env={**case.stand.environment, **case.stand.settings},
             cwd=case.folder,
             stdin=slave,
             stdout=slave,

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stand, Undisturbed]]:
-    """One server for all; its clients try twice where they would try for a minute."""
+    """One server for all; the pieces of work ask it twice where they would for a minute."""
     with stands(tmp_path_factory.mktemp("stand"), PREFECT_CLIENT_MAX_RETRIES="1") as made:
         yield made
 
@@ -70,5 +70,12 @@ def test_work_that_is_ended_is_kept_for_the_next_run(
     assert not build.whole and not training.whole
     assert int(build.kept.split()[0]) >= 2
     assert int(training.kept.split()[3]) >= 40
+    if what == "engine":
+        runs = [one.run for one in found]
+        assert [stand[0].state(run) for run in runs] == ["Crashed"] * 3
+        assert not any(stand[0].task_runs(run, "PENDING", "RUNNING") for run in runs)
+        assert sum(stand[0].task_runs(run, "CRASHED") for run in runs) >= 2, (
+            "that of the stage that was trained, and that of the one evaluated"
+        )
     if what == "terminal":
         assert {one.end for one in found} == {"exit code 129"}
