@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -421,7 +420,7 @@ def test_it_learns_eight_noisy_pairs_by_heart() -> None:
     d = noise(8, 512, seed=2)
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=400)
-    begun, reached = time.perf_counter(), psnr(lq, gt)
+    reached = psnr(lq, gt)
     print(f"\nnoisy: {reached:.1f} dB")
     for step in range(400):
         loss = functional.l1_loss(restored := net(lq, d), gt)
@@ -432,8 +431,7 @@ def test_it_learns_eight_noisy_pairs_by_heart() -> None:
         schedule.step()
         if step % 25 == 24:
             reached = psnr(restored, gt)
-            print(f"step {step + 1}: {reached:.1f} dB, {time.perf_counter() - begun:.0f} s")
+            print(f"step {step + 1}: {reached:.1f} dB")
             if reached > 35:
                 break
     assert reached > 35
-    assert time.perf_counter() - begun < 120
