@@ -13,6 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from patina.flows import watches
+from patina.flows.deployments import OFFERS
 from patina.flows.registering import PAUSED_BY_SERVE, register
 from patina.flows.server import read_variable
 from patina.flows.watch_list import Watch, Watching, listed
@@ -73,7 +74,7 @@ def test_a_worker_and_a_serve_refuse_each_other_or_take_over(
     said = patina(environment, "serve", expected=1)
     assert "the deployments are on the work pool 'local' (no worker online)" in said
     assert "serve them from here with --take-over" in said
-    assert len(patina(environment, "deploy").splitlines()) == 14, "a table of twelve, its head, and what is next"
+    assert len(patina(environment, "deploy").splitlines()) == len(OFFERS) + 2, "a table, its head, and what is next"
     client.pause_deployment(deployed(client, "check-dataset").id)
     log, worker_log = tmp_path / "serve.log", tmp_path / "worker.log"
     with (

@@ -11,7 +11,7 @@ import pytest
 from patina.flows.errors import RunError
 
 pytestmark = [
-    pytest.mark.slow,  # registering twelve deployments takes some seconds
+    pytest.mark.slow,  # registering all deployments takes some seconds
     pytest.mark.usefixtures("prefect_api"),
     pytest.mark.filterwarnings("ignore"),
 ]
