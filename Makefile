@@ -9,12 +9,13 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 PHOTOS ?= photos
 
-.PHONY: help demo data test check fast slow bench readers foreign docs format clean
+.PHONY: help demo data test check fast slow kills bench readers foreign docs format clean
 help:
 	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (about ten minutes)"
 	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
 	@echo "make test    set up, then linters, types, import contracts, pages and all tests"
 	@echo "make check   linters, types, import contracts and pages     make fast    the fast tests alone"
+	@echo "make kills   what survives when worker, engine, server or terminal are killed, with real processes (half an hour)"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
 	@echo "make docs    the pages of docs/, in site/"
 	@echo "make readers every reader of the field on one dataset, each in an environment of its own (5 GB, half an hour)"
@@ -68,7 +69,11 @@ fast: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	@echo "test: the slow ones"
-	@$(TEST) -n 2 --dist worksteal -m "slow and not gpu and not network"
+	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
+
+kills: $(VENV)/.dev
+	@echo "test: what is killed, one piece of work after the other"
+	@$(TEST) -m "kills" tests/flows/test_kills.py
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.tuples

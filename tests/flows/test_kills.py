@@ -30,7 +30,7 @@ def killed(what: str, stand: tuple[Stand, Undisturbed], folder: Path, mend: bool
     return found
 
 
-@pytest.mark.parametrize("what", ["worker", "nohup"])
+@pytest.mark.parametrize("what", ["worker", pytest.param("nohup", marks=pytest.mark.kills)])
 def test_work_goes_on_when_nobody_reads_what_it_prints(
     what: str, stand: tuple[Stand, Undisturbed], tmp_path: Path
 ) -> None:
@@ -55,12 +55,14 @@ def the_log_tells_the_story(stand: Stand, run: str, out: Path) -> None:
     assert (out / PRIVATE / "gallery.html").absolute().as_uri() in page["data"]
 
 
+@pytest.mark.kills
 def test_work_goes_on_without_a_server(stand: tuple[Stand, Undisturbed], tmp_path: Path) -> None:
     found = killed("server", stand, tmp_path)
     assert all(one.whole for one in found)
     assert {one.end for one in found} == {"the run is Completed"}, "which is told once the server is back"
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("what", ["engine", "both", "terminal"])
 def test_work_that_is_ended_is_kept_for_the_next_run(
     what: str, stand: tuple[Stand, Undisturbed], tmp_path: Path
