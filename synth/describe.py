@@ -21,6 +21,9 @@ from patina.synth.degradations import CATALOGUE
 WIDEST = 40
 """Characters of a setting and its default up to which all texts begin in one column."""
 
+ALTERNATIVES: Mapping[str, Mapping[str, Any]] = {"hazy": {"model": "reside"}, "noisy": {"model": "sensor"}}
+"""Settings that give a degradation another knob."""
+
 _SETTING = re.compile(r"(\w+)  +(\S.*)")
 
 
@@ -103,7 +106,8 @@ def story(one: DegradationInfo) -> list[str]:
     """All about a degradation, in lines; its settings with their defaults as a recipe writes them."""
     written = {setting.name: f"{setting.name} = {_toml(setting.default)}" for setting in one.settings}
     width = max((len(text) for text in written.values() if len(text) <= WIDEST), default=0)
-    knob = f'{one.knob.name}: `severity = "mild..severe"` turns it instead of a number' if one.knob else "none"
+    turns = f'`severity = "mild..severe"` turns it instead of a number{_other_knob(one)}'
+    knob = f"{one.knob.name}: {turns}" if one.knob else "none"
     return [
         f"{one.name}: {one.description}",
         f"version  {one.version}",
@@ -113,6 +117,15 @@ def story(one: DegradationInfo) -> list[str]:
         f"[degradations.{one.name}]",
         *(f"{written[setting.name]:{width}}  {setting.text}" for setting in one.settings),
     ]
+
+
+def _other_knob(one: DegradationInfo) -> str:
+    """Where other settings give a degradation another knob, which."""
+    for setting, value in ALTERNATIVES.get(one.name, {}).items():
+        knob = CATALOGUE[one.name](**{setting: value}).knob
+        if knob and one.knob and knob.setting != one.knob.name:
+            return f"; with {setting} = {_toml(value)} it is {knob.setting}"
+    return ""
 
 
 def _toml(value: Any) -> str:

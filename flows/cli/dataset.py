@@ -233,6 +233,7 @@ def calibrate(
 ) -> None:
     """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
     from patina.flows.terminal import TerminalEvents
+    from patina.pipeline.errors import SourceError
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.markdown import markdown_table
     from patina.pipeline.progress import Meter
@@ -242,6 +243,8 @@ def calibrate(
     print_passed_over(photos.absolute())
     with TerminalEvents(errors) as events:
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
+    if not found:
+        raise SourceError(f"{photos}: expected photographs, found none that can be read; name a folder of clean ones")
     strength = [figures.row for figures in found]
     form = form_rows({figures.name: figures.form for figures in found})
     for rows in (strength, form):
@@ -251,7 +254,7 @@ def calibrate(
             continue
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in rows[0]:
-            table.add_column(name, no_wrap=name not in ("published inputs, PSNR/SSIM", "published"))
+            table.add_column(name, no_wrap="published" not in name)
         for row in rows:
             table.add_row(*(escape(value) for value in row.values()))
         console.print(table)

@@ -145,5 +145,5 @@ def _print_ladders(name: str) -> None:
         settings = "".join(f", {key} = {value}" for key, value in ladder.settings.items())
         console.print(escape(f"{name}, {ladder.setting}{settings}"), style="bold")
         lines = [f"{ladder.setting:>12}  severity  words"]
-        lines += [f"{rung.value:12.4g}  {rung.score:8.1f}  {rung.words}" for rung in ladder.rungs]
+        lines += [f"{rung.value:12.5g}  {rung.score:8.1f}  {rung.words}" for rung in ladder.rungs]
         console.print(escape("\n".join([*lines, ""])))

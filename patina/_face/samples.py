@@ -95,6 +95,7 @@ class Samples:
         hand a batch over are the pages of that memory.
         """
         made = list(items)
+        _expect_alike(made)
         collate = default_collate if self.as_bytes else _floats
         images = {name: collate([item.pop(name) for item in made]) for name in ("lq", "gt")}
         batch: Sample = images | default_collate(made)
@@ -169,6 +170,20 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
     if not len(table):
         raise ValueError(f"degradations: expected one at least, found {degradations!r}; None takes all")
     return table
+
+
+def _expect_alike(items: Sequence[Sample]) -> None:
+    """Raise ValueError for items that no batch can hold: images of several sizes, truth maps of several names."""
+    sizes = sorted({tuple(item["lq"].shape[1:]) for item in items})
+    if len(sizes) > 1:
+        found = " and ".join(f"{height}×{width}" for height, width in sizes[:2])
+        raise ValueError(f"batch: expected images of one size, found {found} px; give crop=, or batch=None")
+    maps = sorted({", ".join(sorted(item.get("truth", ()))) for item in items})
+    if len(maps) > 1:
+        raise ValueError(
+            f"batch: expected the same truth maps of every sample, found {maps[0] or 'none'} and {maps[1]}; choose "
+            "degradations that have the same (degradations=), or give batch=None"
+        )
 
 
 def _floats(levels: Sequence[Tensor]) -> Tensor:

@@ -207,11 +207,13 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
 
         Raises ValueError for the state of other samples, of another seed or order, and for what is no state.
         """
+        if not isinstance(state, Mapping):
+            raise ValueError(f"state: expected what Stream.state_dict gives, a dict, found {state!r:.60}")
         try:
             epoch, progress = whole(state["epoch"], "epoch"), Progress.of_dict(state)
             found = {name: state[name] for name in self._identity}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"state: expected what Stream.state_dict gives, found no {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"state: expected what Stream.state_dict gives, found another ({error})") from None
         for name, own in self._identity.items():
             if found[name] != own:
                 raise ValueError(

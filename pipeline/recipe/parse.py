@@ -152,7 +152,8 @@ def _date(value: Any) -> str:
     try:
         return date.fromisoformat(value).isoformat()
     except (TypeError, ValueError):
-        raise RecipeError(f"published: expected a day such as 2026-11-29, found {shown(value)}") from None
+        found = value.isoformat() if isinstance(value, date) else shown(value)
+        raise RecipeError(f"published: expected a day such as 2026-11-29, found {found}") from None
 
 
 def _expect_named(sources: Sequence[Reader], entries: Iterable[str]) -> None:
@@ -208,7 +209,10 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
     what = f"[degradations.{entry}]"
     settings = dict(expect_type(f"degradations.{entry}", raw, dict, f"a table {what}"))
     if not ENTRY.fullmatch(entry):
-        raise RecipeError(f"{what}: expected lower-case letters, digits, - and + in its name, as it names shards")
+        raise RecipeError(
+            f"{what}: expected lower-case letters and digits in its name, with single - or + between them, as it names "
+            "shards; rename it"
+        )
     variants = expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
     held_out = expect_int(f"degradations.{entry}.held_out_variants", settings.pop("held_out_variants", 1), 1, 1000)
     counts = {"variants": variants} | ({"held_out_variants": held_out} if held_out > 1 else {})

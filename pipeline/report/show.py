@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
         "in words": row.sentence,
         "severity": f"{row.severity:.0f} of 100, {words['word']}; at 224 px {row.clip_severity:.0f}, "
         f"{words['clip_word']}",
-        "PSNR, SSIM": f"{row.psnr:.2f} dB, {row.ssim:.3f} over RGB; {row.psnr_y:.2f} dB, {row.ssim_y:.3f} over luma",
+        "PSNR, SSIM": _figures(row),
         "shard": f"{SHARDS}/{row.shard}, {row.size} bytes from {row.offset}",
         "files": files,
         "fingerprint": row.fingerprint,
@@ -82,3 +83,10 @@ def story(folder: Path, row: SampleRow, extract: Path | None = None) -> str:
             (extract / f"{row.key}.{row.degradation}.{name}").write_bytes(body)
         lines["extracted to"] = str(extract)
     return "\n".join(f"{name:12} {value}" for name, value in lines.items()) + "\n"
+
+
+def _figures(row: SampleRow) -> str:
+    """Papers' figures; of a dataset of the second version of the stored format, which had none but PSNR, what to do."""
+    if math.isnan(row.ssim):
+        return f"{row.psnr:.2f} dB over RGB; the others were not stored then, build again to have them"
+    return f"{row.psnr:.2f} dB, {row.ssim:.3f} over RGB; {row.psnr_y:.2f} dB, {row.ssim_y:.3f} over luma"

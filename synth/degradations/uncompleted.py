@@ -75,6 +75,8 @@ class Uncompleted(Degradation):
         levels = list(fill) if isinstance(fill, Sequence) and not isinstance(fill, str) else []
         if len(levels) != 3 or not all(type(level) is int and 0 <= level <= 255 for level in levels):
             raise SettingError(f"fill: expected three whole numbers 0..255 (red, green, blue), found {fill!r}")
+        if not isinstance(self.shapes, str | Sequence):
+            raise SettingError(f"shapes: expected one or a list of {', '.join(SHAPES)}, found {self.shapes!r}")
         if not self._shapes or any(shape not in SHAPES for shape in self._shapes):
             raise SettingError(f"shapes: expected one or a list of {', '.join(SHAPES)}, found {self.shapes!r}")
         if self._asked:

@@ -152,7 +152,10 @@ class Progress:
         """What `to_dict` gave. Raises KeyError, TypeError, ValueError for anything else."""
         taken = tuple(None if t is None else int(t) for t in values["taken"])
         rest = Rest(tuple(map(int, values["head"])), int(values["tail"]))
-        return cls(rest, *(int(values["world"]), taken, int(values["turn"]), int(values["unit"]), int(values["gives"])))
+        world, turn, unit, gives = (int(values[name]) for name in ("world", "turn", "unit", "gives"))
+        if min(world, unit) < 1 or min(turn, gives, rest.tail, *rest.head, *(t or 0 for t in taken)) < 0:
+            raise ValueError("a number in it is too small")
+        return cls(rest, world, taken, turn, unit, gives)
 
 
 @dataclass(frozen=True)
