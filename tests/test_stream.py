@@ -359,3 +359,21 @@ def test_a_state_of_something_else_is_refused(built: Path) -> None:
     loader = DataLoader(one, batch_size=2, num_workers=2)
     with pytest.raises(ValueError, match=r"expected \d+ batches at the most, which are all that is left; found 999"):
         one.state_after(999, loader)
+
+
+@pytest.mark.parametrize("spoilt", [None, 5, "x", {"taken": "x"}, {"taken": [-1]}, {"unit": 0}, {"world": 0}])
+def test_what_is_no_state_is_refused_in_words(built: Path, spoilt: Any) -> None:
+    one = stream(built, degradations="noisy")
+    state = {**one.state_dict(), **spoilt} if isinstance(spoilt, dict) else spoilt
+    with pytest.raises(ValueError, match=r"state: expected what Stream\.state_dict gives"):
+        one.load_state_dict(state)
+
+
+def test_a_batch_of_unlike_items_is_refused_with_what_to_do(built: Path) -> None:
+    items = [{"lq": torch.zeros(3, side, 16), "gt": torch.zeros(3, side, 16)} for side in (16, 24)]
+    maps = [{"lq": torch.zeros(3, 8, 8), "truth": names} for names in ({}, {"mask": 1})]
+    samples = stream(built)._samples
+    with pytest.raises(ValueError, match=r"expected images of one size, found 16×16 and 24×16 px; give crop="):
+        samples.batch(items)
+    with pytest.raises(ValueError, match=r"expected the same truth maps of every sample, found none and mask"):
+        samples.batch(maps)

@@ -212,7 +212,9 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
         try:
             epoch, progress = whole(state["epoch"], "epoch"), Progress.of_dict(state)
             found = {name: state[name] for name in self._identity}
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise ValueError(f"state: expected what Stream.state_dict gives, found no {error}") from None
+        except (TypeError, ValueError) as error:
             raise ValueError(f"state: expected what Stream.state_dict gives, found another ({error})") from None
         for name, own in self._identity.items():
             if found[name] != own:
