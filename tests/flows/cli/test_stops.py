@@ -47,6 +47,12 @@ class Ended:
     seconds: float
 
 
+def as_from_a_terminal() -> None:
+    """Signals as a terminal's commands have them: what was started in the background or by nohup ignores some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def begun(folder: Path, *words: object, module: bool = True) -> Iterator[subprocess.Popen[str]]:
     """A command in a group of its own, as a terminal starts it."""
@@ -62,8 +68,7 @@ def begun(folder: Path, *words: object, module: bool = True) -> Iterator[subproc
             stderr=told,
             text=True,
             start_new_session=True,
-            # a child of a shell's background job ignores SIGINT
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+            preexec_fn=as_from_a_terminal,  # noqa: PLW1509
         )
     try:
         yield process
