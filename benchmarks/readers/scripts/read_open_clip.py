@@ -27,7 +27,7 @@ def command(check: Check) -> list[str]:
 def main(check: Check) -> None:
     words = command(check)
     # An epoch of small batches in one process, so that it ends soon and every sample comes once.
-    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", "none"]
+    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", str(check.scratch / "logs")]
     heard = check.scratch / "heard.jsonl"
     start = [sys.executable, str(LISTENER), *words[3:], *short]
     done = subprocess.run(start, capture_output=True, check=False, text=True, env={**os.environ, "HEARD": str(heard)})

@@ -274,11 +274,12 @@ def test_open_clips_training_reads_by_the_command_of_the_card(dataset: Path, tmp
     )
     root = Path(patina.__file__).parents[1]
     paths = os.pathsep.join([str(tmp_path), str(root)])
-    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", "none"]
+    short = ["--epochs", "1", "--batch-size", "1", "--workers", "1", "--logs", str(tmp_path / "logs")]
     done = subprocess.run(
         [sys.executable, str(LISTENER), *words_of(dataset), *short],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": paths, "HEARD": str(tmp_path / "heard")},
         check=False,
     )
