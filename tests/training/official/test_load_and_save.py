@@ -327,6 +327,19 @@ def whole(container: str) -> bytes:
     return save(small(), SCRATCH[0] / "whole.pt", container).read_bytes()
 
 
+def test_each_byte_of_a_zips_directory_is_looked_at() -> None:
+    """The directory has no check sum of its own, so each field is changed: sizes, method, attributes, places."""
+    data, path = whole("zip"), SCRATCH[0] / "directory.pt"
+    for at in range(data.index(b"PK\x01\x02"), len(data)):
+        for change in (1, 8, 16, 255):
+            path.write_bytes(data[:at] + bytes([data[at] ^ change]) + data[at + 1 :])
+            try:
+                found = containers.read(path)
+            except CheckpointError:
+                continue
+            assert equal(found.parts[""], small()), (at, change)
+
+
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_one_wrong_byte_in_a_zip_is_noticed_or_of_no_effect(at: float, change: int) -> None:
     data = bytearray(whole("zip"))
