@@ -271,7 +271,7 @@ def _taps(sigma: float, reach: int) -> Field:
     weights = exp(-x * x / 2)
     whole = np.rint(weights * (WEIGHT / weights.sum()))
     whole[reach] += WEIGHT - whole.sum()
-    return whole.astype(np.float32)[None]
+    return np.asarray(whole.astype(np.float32)[None])
 
 
 def _filtered(blurred: Field, taps: Field, border: int) -> Field:
