@@ -100,6 +100,15 @@ def enlarged(field: Field, step: int) -> Field:
     return large
 
 
+def strided_rows(rows: Rows, height: int, step: int) -> Field:
+    """Every `step`th of `height` rows, from the middle of the first step on."""
+    if step > 16:
+        return np.concatenate([rows(line, line + 1) for line in range(step // 2, height, step)])
+    apart = ROWS // step * step
+    tops = range(step // 2, height, apart)
+    return np.concatenate([rows(top, min(top + apart, height))[::step] for top in tops])
+
+
 def stretched_rows(field: Field, height: int, width: int) -> Rows:
     """What gives any rows of `stretched(field, height, width)`, the same to the bit, without making the whole."""
     step = 2 if height >= 2 * len(field) and width >= 2 * field.shape[1] else 1

@@ -24,7 +24,7 @@ from patina.synth.degradation import (
 from patina.synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
 from patina.synth.elementary import cosine_of, exp, fast_exp, fast_log, log_of, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import ROWS, Rows, curved, means, stretched_rows
+from patina.synth.resampling import Rows, curved, means, stretched_rows, strided_rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -188,9 +188,7 @@ def _relative(depth: Rows, height: int, width: int, relief: float) -> Rows:
     them by the logarithm of metres. Without fine edges, since the depth that RESIDE has is a network's from one
     picture."""
     step = max(1, min(height, width) // 96)
-    apart = step if step > 16 else ROWS // step * step  # single rows of a large picture, strips of a small one
-    parts = [depth(top, min(top + (1 if step > 16 else apart), height)) for top in range(step // 2, height, apart)]
-    coarse = fast_log(np.concatenate([part[::step, step // 2 :: step] for part in parts]))
+    coarse = fast_log(strided_rows(depth, height, step)[:, step // 2 :: step])
     ordered = np.sort(coarse, axis=None)
     first, last = (float(ordered[int(share * (ordered.size - 1))]) for share in (0.05, 0.95))
     coarse -= np.float32(first)

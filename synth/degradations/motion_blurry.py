@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.convolution import convolve, reflected
+from patina.synth.convolution import Taps
 from patina.synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendering,
     SettingError,
     Stage,
     Values,
     check_values,
     draw_value,
 )
-from patina.synth.depth import Depth, FromDepth
+from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import means, shortened, stretched
+from patina.synth.resampling import ROWS, Rows, means, shortened, strided_rows, stretched_rows
 from patina.synth.rng import Rng, normal_table
+from patina.synth.strips import InStrips, Strip, Strips
 
 LIGHTS = ("linear", "encoded")
 
@@ -35,12 +37,15 @@ STEPS = 500
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 WHOLE = 65535
+PIECE = 128, 256
+"""Rows and columns of a tile that are convolved together: they stay within a second-level cache."""
+
 KNEE, BRIGHT = 0.85, 0.3
 """From what luminance light may really have been brighter than white, and what mean of it all around says no."""
 
 
 @dataclass(frozen=True)
-class MotionBlurry(FromDepth):
+class MotionBlurry(FromDepth, InStrips):
     """lq = k * gt in linear light, highlights included, with a kernel k that a random shake of the camera draws.
 
     The shake is Boracchi and Foi's (IEEE TIP 21(8), 2012): a particle of constant speed whose heading is disturbed by
@@ -70,7 +75,7 @@ class MotionBlurry(FromDepth):
     """
 
     name: ClassVar[str] = "motion-blurry"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("kernel",)
@@ -118,47 +123,148 @@ class MotionBlurry(FromDepth):
             **(self.depths.draw(rng, place) if parallax else {}),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `kernel`."""
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the blurred picture, in the domain of `light`; truth `kernel`.
+
+        Raises SettingError if `params` name a depth map that the folder no longer holds.
+        """
         height, width = image.shape[:2]
-        scale = min(height, width) / 512
-        movement = _Movement.of(params, scale)
+        movement = _Movement.of(params, min(height, width) / 512)
         truth = _whole(movement.kernel(0, 0))
-        linear = params["light"] == "linear"
-        light = to_linear(image) if linear else np.array(as_floats(image))
-        _brighten(light, params["highlights"])
-        shortened(light)
-        blurred = _blurred(light, movement)
-        if params["parallax"]:
-            near = _nearness(self.depths.of(image, params))
-            far = _blurred(light, movement.less(1 - params["parallax"]))
-            blurred -= far
-            blurred *= np.asarray(cv2.merge([near, near, near]))
-            blurred += far
-        return Rendering(blurred if linear else np.clip(blurred, 0, 1, out=blurred), {"kernel": truth}, linear)
+        light = _Light(image, params["light"] == "linear", params["highlights"])
+        blur = _Tiles(height, width, movement)
+        far = _Tiles(height, width, movement.less(1 - params["parallax"])) if params["parallax"] else None
+        near = _nearness(self.depths.rows_of(image, params), height, width) if far else None
+        reach = max(blur.reach, far.reach if far else 0)
+
+        def rows(top: int, bottom: int) -> Strip:
+            first, end = max(0, top - reach), min(height, bottom + reach)
+            frame = first - (top - reach), bottom + reach - end, reach, reach
+            framed = np.asarray(cv2.copyMakeBorder(light.rows(first, end), *frame, cv2.BORDER_REFLECT), np.float32)
+            blurred = blur.rows(framed, reach, top, bottom)
+            if far and near:
+                rest, part = far.rows(framed, reach, top, bottom), near(top, bottom)
+                blurred -= rest
+                blurred *= np.asarray(cv2.merge([part, part, part]))
+                blurred += rest
+            return Strip(blurred if light.is_linear else np.clip(blurred, 0, 1, out=blurred))
+
+        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(ROWS, 2 * reach))
 
 
-def _blurred(light: FloatImage, movement: _Movement) -> FloatImage:
-    """`light`, shortened, as it looks after the movement."""
-    height, width = light.shape[:2]
-    # From one tile to the next a point moves by 4 px more at most; odd counts put a tile in the middle.
-    apart = 8 * max(min(height, width) / 512, 1)
-    rows, columns = (math.ceil(side * movement.turn / apart - 0.05) * 2 + 1 for side in (height, width))
-    if rows * columns > 1:
-        return _blend(light, movement, rows, columns)
-    kernel = _whole(movement.kernel(0, 0))
-    blurred = convolve(reflected(light, len(kernel) // 2), kernel)
-    blurred *= np.float32(1 / WHOLE)
-    return blurred
+class _Tiles:
+    """The picture in tiles, each convolved with the kernel of its own middle.
+
+    reach  of the largest kernel, px to either side.
+    """
+
+    def __init__(self, height: int, width: int, movement: _Movement) -> None:
+        # From one tile to the next a point's way changes by a pixel at most at 512 px, where edges are the sharpest.
+        apart = math.sqrt(max(min(height, width) / 512, 1))
+        self._lines, self._columns = (
+            [side * i // count for i in range(count + 1)]
+            for side in (height, width)
+            for count in [max(1, math.ceil(side * movement.turn / apart - 0.05))]
+        )
+        self._taps = [
+            [_taps(movement.kernel((left + right - width) / 2, (top + bottom - height) / 2)) for left, right in across]
+            for across in [list(pairwise(self._columns))]
+            for top, bottom in pairwise(self._lines)
+        ]
+        self.reach = max(taps.side for line in self._taps for taps in line) // 2
+
+    def rows(self, framed: FloatImage, border: int, top: int, bottom: int) -> FloatImage:
+        """Rows top to bottom; `framed` is what they are blurred from, with `border` px more all around."""
+        out = np.empty((bottom - top, self._columns[-1], 3), np.float32)
+        for line, (upper, lower) in zip(self._taps, pairwise(self._lines), strict=True):
+            for taps, (left, right) in zip(line, pairwise(self._columns), strict=True):
+                more = border - taps.side // 2
+                for y, low in _pieces(max(upper, top), min(lower, bottom), PIECE[0]):
+                    for x, end in _pieces(left, right, PIECE[1]):
+                        part = framed[
+                            y - top + more : low - top + 2 * border - more, x + more : end + 2 * border - more
+                        ]
+                        out[y - top : low - top, x:end] = taps.convolve(part)
+        out *= np.float32(1 / WHOLE)
+        return out
 
 
-def _nearness(depth: Depth) -> NDArray[np.float32]:
-    """How much of the nearest things' movement each pixel has, H×W, 0..1: one over its metres, over that of the nearest
-    twentieth. Smooth, since blurred edges of depth would need what is behind them."""
-    step = max(1, min(depth.shape) // 64)
-    coarse = np.float32(1) / depth[step // 2 :: step, step // 2 :: step]
+def _pieces(first: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """What lies between, in nearly equal pieces of so many at most."""
+    count = max(0, -(-(end - first) // most))
+    return ((first + (end - first) * i // count, first + (end - first) * (i + 1) // count) for i in range(count))
+
+
+class _Light:
+    """What is blurred: any rows of a picture as light, or as levels, `shortened`; white may be brighter than white.
+
+    A file ends at white and a lamp does not. How far it went on is lost, so this is a guess: what is nearly white amid
+    darker things gets up to 2^stops times as bright.
+    """
+
+    def __init__(self, image: FloatImage | Image, is_linear: bool, stops: float) -> None:
+        self.is_linear = is_linear
+        self._image, self._stops = image, stops
+        self._around: Rows | None = None
+
+    def rows(self, top: int, bottom: int) -> FloatImage:
+        """H×W×3 float32."""
+        part = self._image[top:bottom]
+        light = to_linear(part) if self.is_linear else np.array(as_floats(part))
+        if self._stops:
+            self._brighten(light, top, bottom)
+        return shortened(light)
+
+    def _brighten(self, light: FloatImage, top: int, bottom: int) -> None:
+        luminance = _luminance(light)
+        bright = luminance > np.float32(KNEE)  # few, mostly
+        if not bright.any():
+            return
+        if self._around is None:
+            self._around = _around(self._image, self.is_linear)
+        white = luminance[bright]
+        white -= np.float32(KNEE)
+        white *= np.float32(1 / (1 - KNEE))
+        np.minimum(white, 1, out=white)
+        dark = self._around(top, bottom)[bright]
+        dark *= np.float32(-1 / BRIGHT)
+        dark += np.float32(1)
+        gain = white * white
+        gain *= np.clip(dark, 0, 1, out=dark)
+        gain *= np.float32(power_of(2, self._stops) - 1)
+        gain += np.float32(1)
+        light[bright] *= gain[:, None]
+
+
+def _luminance(light: FloatImage) -> NDArray[np.float32]:
+    red, green, blue = cv2.split(light)
+    luminance = np.multiply(red, LUMINANCE[0])
+    for plane, share in zip((green, blue), LUMINANCE[1:], strict=True):
+        luminance += np.multiply(plane, share)
+    return luminance
+
+
+def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
+    """Means of luminance over a square of an eighth of the short side, any rows; of every so many pixels in either
+    direction that some sixteen fall on a side."""
+    height, width = image.shape[:2]
+    side = min(height, width) // 16 * 2 + 1
+    step = max(1, side // 16)
+    rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
+    few = np.ascontiguousarray(image[rows][:, columns])
+    luminance = _luminance(to_linear(few) if is_linear else as_floats(few))
+    coarse = means(luminance, max(1, side // step // 2 * 2 + 1))
+    stretch = stretched_rows(coarse, len(rows) * step, len(columns) * step)
+    return lambda top, bottom: stretch(top, bottom)[:, :width]
+
+
+def _nearness(depth: Rows, height: int, width: int) -> Rows:
+    """How much of the nearest things' movement each pixel has, any rows, 0..1: one over its metres, over that of the
+    nearest twentieth. Smooth, since blurred edges of depth would need what is behind them."""
+    step = max(1, min(height, width) // 64)
+    coarse = np.float32(1) / strided_rows(depth, height, step)[:, step // 2 :: step]
     nearest = float(np.sort(coarse, axis=None)[int(0.95 * (coarse.size - 1))])
-    return stretched(means(np.minimum(coarse * np.float32(1 / nearest), 1), 3), depth.shape[0], depth.shape[1])
+    return stretched_rows(means(np.minimum(coarse * np.float32(1 / nearest), 1), 3), height, width)
 
 
 @dataclass(frozen=True)
@@ -258,79 +364,25 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 def _whole(kernel: NDArray[np.float64]) -> NDArray[np.uint16]:
     """`kernel` in steps of 1/65535 that sum to 1 exactly: the truth map, and what is applied."""
-    exact = kernel.ravel() * (WHOLE / kernel.sum())
+    whole = np.zeros(kernel.size, np.uint16)
+    places, steps = _steps(kernel)
+    whole[places] = steps
+    return whole.reshape(kernel.shape)
+
+
+def _taps(kernel: NDArray[np.float64]) -> Taps:
+    """The same, as what is convolved with."""
+    places, steps = _steps(kernel)
+    seen = np.flatnonzero(steps)
+    y, x = np.divmod(places[seen], len(kernel))
+    return Taps(len(kernel), y, x, steps[seen])
+
+
+def _steps(kernel: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.uint16]]:
+    """Where `kernel` is not 0, and in how many steps of 1/65535: those that are cut off most are rounded up."""
+    places = np.flatnonzero(kernel)
+    exact = kernel.ravel()[places] * (WHOLE / kernel.sum())
     steps = np.floor(exact)
     short = WHOLE - int(steps.sum())
     steps[np.argsort(steps - exact, kind="stable")[:short]] += 1
-    return np.asarray(steps.astype(np.uint16).reshape(kernel.shape))
-
-
-def _brighten(light: FloatImage, stops: float) -> None:
-    """Make what is nearly white amid darker things up to 2^stops times as bright, in place; H×W×3, linear.
-
-    A file ends at white and a lamp does not. How far it went on is lost, so this is a guess.
-    """
-    if stops == 0:
-        return
-    red, green, blue = cv2.split(light)
-    luminance = np.multiply(red, LUMINANCE[0])
-    for plane, share in zip((green, blue), LUMINANCE[1:], strict=True):
-        luminance += np.multiply(plane, share)
-    bright = luminance > np.float32(KNEE)  # few, mostly
-    if not bright.any():
-        return
-    side = min(light.shape[:2]) // 16 * 2 + 1
-    around = _around(luminance, side)
-    white = luminance[bright]
-    white -= np.float32(KNEE)
-    white *= np.float32(1 / (1 - KNEE))
-    np.minimum(white, 1, out=white)
-    dark = around[bright]
-    dark *= np.float32(-1 / BRIGHT)
-    dark += np.float32(1)
-    gain = white * white
-    gain *= np.clip(dark, 0, 1, out=dark)
-    gain *= np.float32(power_of(2, stops) - 1)
-    gain += np.float32(1)
-    light[bright] *= gain[:, None]
-
-
-def _around(luminance: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Means over side×side pixels, taken of every so many in either direction that some sixteen fall on a side."""
-    step = max(1, side // 16)
-    height, width = luminance.shape
-    rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
-    coarse = means(luminance[rows][:, columns], max(1, side // step // 2 * 2 + 1))
-    return stretched(coarse, len(rows) * step, len(columns) * step)[:height, :width].copy()
-
-
-def _blend(light: FloatImage, movement: _Movement, rows: int, columns: int) -> FloatImage:
-    """Each tile's own convolution, faded into its neighbours' from one tile's middle to the next."""
-    height, width = light.shape[:2]
-    spots = [
-        (x - width / 2, y - height / 2, *_hat(i, rows, height), *_hat(j, columns, width))
-        for i in range(rows)
-        for j in range(columns)
-        for y, x in [((i + 0.5) * height / rows, (j + 0.5) * width / columns)]
-    ]
-    kernels = [_whole(movement.kernel(spot[0], spot[1])) for spot in spots]
-    border = max(len(kernel) for kernel in kernels) // 2
-    framed, blended = reflected(light, border), np.zeros_like(light)
-    for kernel, (_, _, top, fade_y, left, fade_x) in zip(kernels, spots, strict=True):
-        bottom, right, inner = top + len(fade_y), left + len(fade_x), border - len(kernel) // 2
-        part = framed[top + inner : bottom + 2 * border - inner, left + inner : right + 2 * border - inner]
-        blurred = convolve(part, kernel)
-        rows_of_levels = blurred.reshape(len(fade_y), -1)  # numpy is slow at three levels at a time
-        rows_of_levels *= fade_y[:, None] * np.float32(1 / WHOLE)
-        rows_of_levels *= fade_x.repeat(3)
-        blended[top:bottom, left:right] += blurred
-    return blended
-
-
-def _hat(index: int, count: int, size: int) -> tuple[int, NDArray[np.float32]]:
-    """Where tile `index` of `count` along `size` px begins to be seen, and its share of each px from there on."""
-    middle = (np.arange(-1, 2) + index + 0.5) * size / count
-    first = max(math.floor(middle[0]), 0) if index else 0
-    last = min(math.ceil(middle[2]), size) if index < count - 1 else size
-    share = interpolated(np.arange(first, last) + 0.5, middle, [index == 0, 1, index == count - 1])
-    return first, share.astype(np.float32)
+    return places, steps.astype(np.uint16)
