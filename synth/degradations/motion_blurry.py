@@ -26,7 +26,7 @@ from patina.synth.degradation import (
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import ROWS, Rows, means, shortened, strided_rows, stretched_rows
+from patina.synth.resampling import ROWS, Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -36,7 +36,14 @@ STEPS = 500
 """Steps of a simulated movement. Boracchi and Foi take 2000; the constants below are theirs, for four at a time."""
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+LEVELS = np.arange(256, dtype=np.uint8)[None]
 WHOLE = 65535
+APART = 1.0
+"""Pixels by which a point's way changes at most from one tile to the next, at 512 px."""
+
+PIXELS = 1 << 19
+"""Of a strip, at least: its light is made from more rows than are blurred."""
+
 PIECE = 128, 256
 """Rows and columns of a tile that are convolved together: they stay within a second-level cache."""
 
@@ -130,7 +137,7 @@ class MotionBlurry(FromDepth, InStrips):
         """
         height, width = image.shape[:2]
         movement = _Movement.of(params, min(height, width) / 512)
-        truth = _whole(movement.kernel(0, 0))
+        truth = movement.kernel(0, 0)
         light = _Light(image, params["light"] == "linear", params["highlights"])
         blur = _Tiles(height, width, movement)
         far = _Tiles(height, width, movement.less(1 - params["parallax"])) if params["parallax"] else None
@@ -149,7 +156,7 @@ class MotionBlurry(FromDepth, InStrips):
                 blurred += rest
             return Strip(blurred if light.is_linear else np.clip(blurred, 0, 1, out=blurred))
 
-        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(ROWS, 2 * reach))
+        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(ROWS, 2 * reach, PIXELS // width))
 
 
 class _Tiles:
@@ -159,18 +166,14 @@ class _Tiles:
     """
 
     def __init__(self, height: int, width: int, movement: _Movement) -> None:
-        # From one tile to the next a point's way changes by a pixel at most at 512 px, where edges are the sharpest.
-        apart = math.sqrt(max(min(height, width) / 512, 1))
+        apart = APART * math.sqrt(max(min(height, width) / 512, 1))
         self._lines, self._columns = (
             [side * i // count for i in range(count + 1)]
             for side in (height, width)
             for count in [max(1, math.ceil(side * movement.turn / apart - 0.05))]
         )
-        self._taps = [
-            [_taps(movement.kernel((left + right - width) / 2, (top + bottom - height) / 2)) for left, right in across]
-            for across in [list(pairwise(self._columns))]
-            for top, bottom in pairwise(self._lines)
-        ]
+        middles = np.array([(left + right - width) / 2 for left, right in pairwise(self._columns)])
+        self._taps = [movement.taps(middles, (top + bottom - height) / 2) for top, bottom in pairwise(self._lines)]
         self.reach = max(taps.side for line in self._taps for taps in line) // 2
 
     def rows(self, framed: FloatImage, border: int, top: int, bottom: int) -> FloatImage:
@@ -212,36 +215,44 @@ class _Light:
         part = self._image[top:bottom]
         light = to_linear(part) if self.is_linear else np.array(as_floats(part))
         if self._stops:
-            self._brighten(light, top, bottom)
+            self._brighten(light, _luminance(part, self.is_linear), top, bottom)
         return shortened(light)
 
-    def _brighten(self, light: FloatImage, top: int, bottom: int) -> None:
-        luminance = _luminance(light)
-        bright = luminance > np.float32(KNEE)  # few, mostly
-        if not bright.any():
+    def _brighten(self, light: FloatImage, luminance: NDArray[np.float32], top: int, bottom: int) -> None:
+        bright = np.flatnonzero(luminance > np.float32(KNEE))  # few, mostly
+        if not bright.size:
             return
         if self._around is None:
             self._around = _around(self._image, self.is_linear)
-        white = luminance[bright]
+        white = luminance.take(bright)
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.minimum(white, 1, out=white)
-        dark = self._around(top, bottom)[bright]
+        dark = self._around(top, bottom).take(bright)
         dark *= np.float32(-1 / BRIGHT)
         dark += np.float32(1)
         gain = white * white
         gain *= np.clip(dark, 0, 1, out=dark)
         gain *= np.float32(power_of(2, self._stops) - 1)
         gain += np.float32(1)
-        light[bright] *= gain[:, None]
+        few = np.flatnonzero(gain > 1)
+        bright = bright[few]
+        pixels = light.reshape(-1, 3)
+        pixels[bright] = pixels[bright] * gain[few, None]
 
 
-def _luminance(light: FloatImage) -> NDArray[np.float32]:
-    red, green, blue = cv2.split(light)
-    luminance = np.multiply(red, LUMINANCE[0])
-    for plane, share in zip((green, blue), LUMINANCE[1:], strict=True):
-        luminance += np.multiply(plane, share)
-    return luminance
+def _luminance(part: FloatImage | Image, is_linear: bool) -> NDArray[np.float32]:
+    """Of rows of a picture, H×W; of levels by a table for each channel."""
+    planes: list[Any] = list(cv2.split(part))
+    total: Any = None
+    for plane, share in zip(planes, LUMINANCE, strict=True):
+        if part.dtype == np.uint8:
+            table = to_linear(LEVELS) if is_linear else as_floats(LEVELS)
+            term: Any = cv2.LUT(plane, table * share)
+        else:
+            term = (to_linear(plane) if is_linear else plane) * share
+        total = term if total is None else np.add(total, term, out=total)
+    return np.asarray(total, np.float32)
 
 
 def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
@@ -252,8 +263,7 @@ def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
     step = max(1, side // 16)
     rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
     few = np.ascontiguousarray(image[rows][:, columns])
-    luminance = _luminance(to_linear(few) if is_linear else as_floats(few))
-    coarse = means(luminance, max(1, side // step // 2 * 2 + 1))
+    coarse = means(_luminance(few, is_linear), max(1, side // step // 2 * 2 + 1))
     stretch = stretched_rows(coarse, len(rows) * step, len(columns) * step)
     return lambda top, bottom: stretch(top, bottom)[:, :width]
 
@@ -312,20 +322,47 @@ class _Movement:
         """How much farther apart two points' ways are at most, over their distance: by the roll or the growth."""
         return float(max(np.ptp(self.roll), np.ptp(self.growth)))
 
-    def kernel(self, x: float, y: float) -> NDArray[np.float64]:
-        """The kernel (x, y) px away from the frame's centre, k×k, Σ = 1: every position spread over four pixels."""
-        right = self.right - self.roll * y + self.growth * x
-        down = self.down + self.roll * x + self.growth * y
-        radius = math.ceil(max(np.abs(right).max(), np.abs(down).max()) - 1e-9)
-        side, kernel = 2 * radius + 1, np.zeros((2 * radius + 2) ** 2)
-        right, down = (np.clip(way + radius, 0, 2 * radius) for way in (right, down))
+    def kernel(self, x: float, y: float) -> NDArray[np.uint16]:
+        """The kernel (x, y) px away from the frame's centre, k×k, in steps of 1/65535 that sum to 1 exactly."""
+        side, places, steps = self._kernels(np.array([x]), y)
+        whole = np.zeros(side * side, np.uint16)
+        whole[places[0]] = steps[0]
+        return whole.reshape(side, side)
+
+    def taps(self, xs: NDArray[np.float64], y: float) -> list[Taps]:
+        """The kernels at several places of a row of the frame."""
+        side, places, steps = self._kernels(xs, y)
+        return [Taps(side, *np.divmod(p, side), w) for p, w in zip(places, steps, strict=True)]
+
+    def _kernels(
+        self, xs: NDArray[np.float64], y: float
+    ) -> tuple[int, list[NDArray[np.intp]], list[NDArray[np.uint16]]]:
+        """The side of the kernels (xs, y) px away from the centre, and of each the places that are not 0, counted row
+        by row, with their steps of 1/65535. Every position is spread over four pixels."""
+        right = self.right - self.roll * y + self.growth * xs[:, None]
+        down = self.down + self.growth * y + self.roll * xs[:, None]
+        radius = math.ceil(max(float(np.abs(right).max()), float(np.abs(down).max())) - 1e-9)
+        side, wide = 2 * radius + 1, 2 * radius + 2
+        np.clip(right + radius, 0, 2 * radius, out=right)
+        np.clip(down + radius, 0, 2 * radius, out=down)
         left, top = np.floor(right), np.floor(down)
-        at = (top * (side + 1) + left).astype(np.intp)
-        for below in (0, 1):
-            for beside in (0, 1):
-                share = (1 - np.abs(top + below - down)) * (1 - np.abs(left + beside - right)) * self.weight
-                kernel += np.bincount(at + below * (side + 1) + beside, share, len(kernel))
-        return kernel.reshape(side + 1, side + 1)[:side, :side]
+        right -= left
+        down -= top
+        at = (top * wide + left).astype(np.intp)
+        at += np.arange(len(xs))[:, None] * (wide * wide)
+        lower = down * self.weight
+        upper = self.weight - lower
+        shares = [upper * (1 - right), upper * right, lower * (1 - right), lower * right]
+        spots = np.concatenate([(at + more).ravel() for more in (0, 1, wide, wide + 1)])
+        sums = np.bincount(spots, np.concatenate([share.ravel() for share in shares]), len(xs) * wide * wide)
+        found = np.flatnonzero(sums)
+        ends = np.searchsorted(found, np.arange(1, len(xs)) * (wide * wide))
+        places, steps = [], []
+        for number, some in enumerate(np.split(found, ends)):
+            line, column = np.divmod(some - number * wide * wide, wide)
+            places.append(line * side + column)
+            steps.append(_steps(sums[some]))
+        return side, places, steps
 
 
 def _ranging(path: NDArray[np.float64], most: float) -> NDArray[np.float64]:
@@ -362,27 +399,10 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
     return np.array(xs), np.array(ys)
 
 
-def _whole(kernel: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """`kernel` in steps of 1/65535 that sum to 1 exactly: the truth map, and what is applied."""
-    whole = np.zeros(kernel.size, np.uint16)
-    places, steps = _steps(kernel)
-    whole[places] = steps
-    return whole.reshape(kernel.shape)
-
-
-def _taps(kernel: NDArray[np.float64]) -> Taps:
-    """The same, as what is convolved with."""
-    places, steps = _steps(kernel)
-    seen = np.flatnonzero(steps)
-    y, x = np.divmod(places[seen], len(kernel))
-    return Taps(len(kernel), y, x, steps[seen])
-
-
-def _steps(kernel: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.uint16]]:
-    """Where `kernel` is not 0, and in how many steps of 1/65535: those that are cut off most are rounded up."""
-    places = np.flatnonzero(kernel)
-    exact = kernel.ravel()[places] * (WHOLE / kernel.sum())
+def _steps(shares: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Shares of a kernel in steps of 1/65535 that sum to 1 exactly: those that are cut off most are rounded up."""
+    exact = shares * (WHOLE / shares.sum())
     steps = np.floor(exact)
     short = WHOLE - int(steps.sum())
     steps[np.argsort(steps - exact, kind="stable")[:short]] += 1
-    return places, steps.astype(np.uint16)
+    return steps.astype(np.uint16)
