@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.resampling import Rows, cuts, enlarged_rows, halvings, smoothed, smoothed_rows
+from patina.synth.strips import heed
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -64,6 +65,7 @@ def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
     ratio = (np.maximum(traces.blur, SHARPEST) / SHARPEST).astype(np.float64)
     classes = np.frexp(ratio * ratio)[1] - 1  # 2·log2 of the ratio, rounded down
     for number in np.unique(classes).tolist():  # in the order of their steps
+        heed()
         blur = SHARPEST * 2.0 ** (number // 2) * (MIDDLES[number % 2])
         step = halvings(blur / 1.1)
         lines, columns = -(-height // step), -(-width // step)

@@ -21,9 +21,18 @@ from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_flo
 from patina.synth.resampling import cuts
 
 Watcher: TypeAlias = Callable[[float], None]
-"""Told after each strip what share of a picture is done, 0..1. What it raises ends the work: so work is cancelled."""
+"""Told what share of a picture is done, 0..1, after each strip or more often. What it raises ends the work."""
 
-_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+@dataclass
+class _Watch:
+    """A watcher, and what it was told last."""
+
+    watcher: Watcher
+    done: float = 0.0
+
+
+_watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 
 
 @dataclass(frozen=True)
@@ -112,18 +121,26 @@ def watched(watcher: Watcher) -> Iterator[None]:
     What it raises stops `apply` and comes out of it: so progress is shown within a large photograph, and a cancel is
     heard soon.
     """
-    token = _watcher.set(watcher)
+    token = _watch.set(_Watch(watcher))
     try:
         yield
     finally:
-        _watcher.reset(token)
+        _watch.reset(token)
 
 
 def tell(done: float) -> None:
     """Tell this thread's watcher, if there is one, that the share `done` of the picture is made."""
-    watcher = _watcher.get()
-    if watcher is not None:
-        watcher(done)
+    watch = _watch.get()
+    if watch is not None:
+        watch.done = done
+        watch.watcher(done)
+
+
+def heed() -> None:
+    """Let this thread's watcher end the work here, within a strip that takes long: it is told the same share again."""
+    watch = _watch.get()
+    if watch is not None:
+        watch.watcher(watch.done)
 
 
 def _put(

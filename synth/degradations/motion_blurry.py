@@ -28,7 +28,7 @@ from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
 from patina.synth.resampling import ROWS, Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
-from patina.synth.strips import InStrips, Strip, Strips
+from patina.synth.strips import InStrips, Strip, Strips, heed
 
 LIGHTS = ("linear", "encoded")
 
@@ -162,26 +162,28 @@ class MotionBlurry(FromDepth, InStrips):
 class _Tiles:
     """The picture in tiles, each convolved with the kernel of its own middle.
 
-    reach  of the largest kernel, px to either side.
+    lines, columns  where a tile begins, and where the last one ends, px.
+    reach           of the largest kernel, px to either side.
     """
 
     def __init__(self, height: int, width: int, movement: _Movement) -> None:
         apart = APART * math.sqrt(max(min(height, width) / 512, 1))
-        self._lines, self._columns = (
+        self.lines, self.columns = (
             [side * i // count for i in range(count + 1)]
             for side in (height, width)
             for count in [max(1, math.ceil(side * movement.turn / apart - 0.05))]
         )
-        middles = np.array([(left + right - width) / 2 for left, right in pairwise(self._columns)])
-        self._taps = [movement.taps(middles, (top + bottom - height) / 2) for top, bottom in pairwise(self._lines)]
+        middles = np.array([(left + right - width) / 2 for left, right in pairwise(self.columns)])
+        self._taps = [movement.taps(middles, (top + bottom - height) / 2) for top, bottom in pairwise(self.lines)]
         self.reach = max(taps.side for line in self._taps for taps in line) // 2
 
     def rows(self, framed: FloatImage, border: int, top: int, bottom: int) -> FloatImage:
         """Rows top to bottom; `framed` is what they are blurred from, with `border` px more all around."""
-        out = np.empty((bottom - top, self._columns[-1], 3), np.float32)
-        for line, (upper, lower) in zip(self._taps, pairwise(self._lines), strict=True):
-            for taps, (left, right) in zip(line, pairwise(self._columns), strict=True):
+        out = np.empty((bottom - top, self.columns[-1], 3), np.float32)
+        for line, (upper, lower) in zip(self._taps, pairwise(self.lines), strict=True):
+            for taps, (left, right) in zip(line, pairwise(self.columns), strict=True):
                 more = border - taps.side // 2
+                heed()
                 for y, low in _pieces(max(upper, top), min(lower, bottom), PIECE[0]):
                     for x, end in _pieces(left, right, PIECE[1]):
                         part = framed[
