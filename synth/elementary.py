@@ -230,6 +230,18 @@ def fast_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
+def rough_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """e^x of x ≤ 0, as `fast_exp`, in half the time: the nearest of the table's entries, within a part in 4000. For
+    8-bit levels, of which that is a sixteenth at most."""
+    result = np.empty(x.shape, np.float32)
+    values, out, table = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1), _exp_table()
+    for start in range(0, x.size, CHUNK):
+        part = values[:, start : start + CHUNK]
+        places = cv2.multiply(part, float(-STEPS), dst=_buffers()[2][:, : part.size], dtype=cv2.CV_16U)
+        cv2.LUT(places, table, out[:, start : start + CHUNK])
+    return result
+
+
 def fast_sine(turns: NDArray[np.float32]) -> NDArray[np.float32]:
     """sin 2πx of x in whole turns, |x| < 1000, float32, same shape, a new array; within 2e-6 of the true value where x
     is exact."""

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.resampling import Rows, cuts, enlarged_rows, halvings, smoothed, smoothed_rows
+from patina.synth.resampling import STRIP, Rows, cuts, enlarged_rows, halvings, smoothed, smoothed_rows
 from patina.synth.strips import heed
 
 Values: TypeAlias = NDArray[np.float32]
@@ -74,7 +74,7 @@ def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
             others.append(enlarged_rows(smoothed(layer, blur / step), step, height, width))
             continue
         soft = smoothed_rows(layer, blur)
-        for top, bottom in cuts(height):
+        for top, bottom in cuts(height, max(64, STRIP // width)):
             sharp[top:bottom] += soft(top, bottom)
 
     def rows(top: int, bottom: int) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -95,6 +96,11 @@ def look_up_levels(image: FloatImage, table: NDArray[np.uint8]) -> Image:
     for start in range(0, image.size, CHUNK):
         cv2.LUT(_places(values[:, start : start + CHUNK]), table, found[:, start : start + CHUNK])
     return result
+
+
+def planes_of(image: FloatImage | Image) -> Sequence[Any]:
+    """Red, green and blue of H×W×3, each H×W, new arrays: of levels sooner than of the floats that they become."""
+    return cv2.split(image)
 
 
 def look_up(image: FloatImage | Image, table: NDArray[np.float32]) -> FloatImage:

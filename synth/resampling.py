@@ -23,8 +23,8 @@ Field = NDArray[np.float32]
 Rows: TypeAlias = Callable[[int, int], Field]
 """Rows top to bottom, the last not included, of an H×W or H×W×3 field that never exists as a whole. New arrays."""
 
-ROWS = 64
-"""Rows of a strip: what is made of a picture together, where no other number is named."""
+STRIP = 200_000
+"""Pixels of a strip: what is made of a large picture together."""
 
 BITS = 12
 """Significant bits of values and weights whose products a float32 holds."""
@@ -40,10 +40,15 @@ WIDEST = 60
 """Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
 
 
-def cuts(height: int, count: int = 0) -> Iterator[tuple[int, int]]:
-    """First row and end of each strip of a picture, `count` rows each or ROWS, from top to bottom."""
-    count = count or ROWS
+def cuts(height: int, count: int) -> Iterator[tuple[int, int]]:
+    """First row and end of each strip of a picture, `count` rows each, from top to bottom."""
     return ((top, min(top + count, height)) for top in range(0, height, count))
+
+
+def usual_rows(width: int) -> int:
+    """Rows of a strip: so many that few operations are called for, and so few that a dozen fields of them stay in a
+    cache."""
+    return max(16, min(64, STRIP // width))
 
 
 def shrunk(levels: Image, size: tuple[int, int]) -> Image:
@@ -104,7 +109,7 @@ def strided_rows(rows: Rows, height: int, step: int) -> Field:
     """Every `step`th of `height` rows, from the middle of the first step on."""
     if step > 16:
         return np.concatenate([rows(line, line + 1) for line in range(step // 2, height, step)])
-    apart = ROWS // step * step
+    apart = 64 // step * step
     tops = range(step // 2, height, apart)
     return np.concatenate([rows(top, min(top + apart, height))[::step] for top in tops])
 

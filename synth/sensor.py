@@ -8,9 +8,9 @@ remains of it without noise. Raw light is linear, H×W×3, and 1 is where the se
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Params, Values, draw_value
 from patina.synth.elementary import exp_of, interpolated, log_of
-from patina.synth.image import FloatImage, Image, encoded_of, linear_of, look_up, look_up_levels, to_uint8
+from patina.synth.image import FloatImage, Image, encoded_of, linear_of, look_up, look_up_levels, planes_of, to_uint8
 from patina.synth.rng import Rng, normal_table
+
+Planes: TypeAlias = Sequence[NDArray[np.float32]]
+"""Red, green and blue, each H×W: raw light."""
 
 # What a camera's white-balanced red, green and blue give in linear sRGB: ours, of the size that common cameras have.
 # Rows sum to 1, so grey stays grey. No entry of the inverse is below 0: every sRGB colour is light that can be.
@@ -33,9 +36,6 @@ ISO_100 = 1e-4
 
 PEDESTAL = 16
 """One part in this many of the raw levels lies below black, so that noise may go below it: 64 levels of 1024."""
-
-CHUNK = 1 << 14
-"""Pixels whose colours are mixed at a time: they stay within a second-level cache."""
 
 GREENS = {2: (19 / 64, 3 / 19), 4: (101 / 1024, 6.5 / 101), 8: (457 / 16384, 13.5 / 457)}
 """What averaging over so many pixels a side leaves of a green site's variance, and the correlation of two neighbours:
@@ -74,14 +74,19 @@ def draw_sensor(rng: Rng, iso: Values, bits: Values) -> dict[str, Any]:
 
 def unprocess(image: FloatImage | Image, params: Params, light: float = 1.0) -> FloatImage:
     """The raw light that the camera of `params` would make `image` of, times `light`: sRGB in, linear out, 0..light."""
+    return np.asarray(cv2.merge(unprocess_planes(image, params, light)), np.float32)
+
+
+def unprocess_planes(image: FloatImage | Image, params: Params, light: float = 1.0) -> Planes:
+    """The same as red, green and blue, each H×W."""
     matrix = _inverse_colour() * np.array([light / params["red"], light, light / params["blue"]])[:, None]
-    return _transformed(look_up(image, _raw_table()), matrix)
+    return _transformed([look_up(plane, _raw_table()) for plane in planes_of(image)], matrix)
 
 
 def process(
-    raw: FloatImage, params: Params, balance: tuple[float, float, float] = (1.0, 1.0, 1.0), black: float = 0.0
-) -> FloatImage:
-    """What the camera of `params` makes of raw light before its tone curve, in place: `as_file` and `as_file_levels`
+    raw: Planes, params: Params, balance: tuple[float, float, float] = (1.0, 1.0, 1.0), black: float = 0.0
+) -> Planes:
+    """What the camera of `params` makes of planes of raw light before its tone curve: `as_file` and `as_file_levels`
     give the picture of it.
 
     balance: factors by which its red, green and blue come out wrong. black: raw light that it adds to all.
@@ -102,25 +107,19 @@ def as_file_levels(processed: FloatImage) -> Image:
     return look_up_levels(processed, _file_level_table())
 
 
-def _transformed(
-    image: FloatImage, matrix: NDArray[np.float64], added: NDArray[np.float64] | None = None
-) -> FloatImage:
-    """Each pixel times a 3×3 matrix, plus `added`, in place. In float32, in the order of the columns."""
-    factors = matrix.astype(np.float32)
-    planes = np.empty((3, min(CHUNK, len(image.reshape(-1)) // 3)), np.float32)
-    pixels = image.reshape(1, -1, 3)
-    for start in range(0, pixels.shape[1], CHUNK):
-        part = pixels[:, start : start + CHUNK]
-        colours = [plane.reshape(-1) for plane in cv2.split(part)]
-        term, found = np.empty_like(colours[0]), planes[:, : part.shape[1]]
-        for row, total in enumerate(found):
-            np.multiply(colours[0], factors[row, 0], out=total)
-            for column in (1, 2):
-                np.multiply(colours[column], factors[row, column], out=term)
-                np.add(total, term, out=total)
-            np.add(total, np.float32(0 if added is None else added[row]), out=total)
-        cv2.merge([total[None] for total in found], dst=part)
-    return image
+def _transformed(planes: Planes, matrix: NDArray[np.float64], added: NDArray[np.float64] | None = None) -> Planes:
+    """Each pixel times a 3×3 matrix, plus `added`. In float32, in the order of the columns."""
+    factors, term = matrix.astype(np.float32), np.empty_like(planes[0])
+    found = []
+    for row in range(3):
+        total = np.multiply(planes[0], factors[row, 0])
+        for column in (1, 2):
+            np.multiply(planes[column], factors[row, column], out=term)
+            total += term
+        if added is not None:
+            total += np.float32(added[row])
+        found.append(total)
+    return found
 
 
 @cache
@@ -148,8 +147,8 @@ class Sensor(Protocol):
         """First row and end of the light that decides what it gives for the rows top to bottom."""
         ...
 
-    def sense(self, raw: FloatImage, top: int, bottom: int) -> FloatImage:
-        """What it gives for the rows top to bottom, h×W×3, of the light of their `span`, which it may change."""
+    def sense(self, raw: Planes, top: int, bottom: int) -> Planes:
+        """What it gives for the rows top to bottom of the light of their `span`, which it may change."""
         ...
 
 
@@ -175,7 +174,7 @@ class _Sites:
         """A row more above and below; the first of them even, as the pattern is."""
         return max(0, (top - 1) // 2 * 2), min(self._height, bottom + 1)
 
-    def sense(self, raw: FloatImage, top: int, bottom: int) -> FloatImage:
+    def sense(self, raw: Planes, top: int, bottom: int) -> Planes:
         """Light and what its grain adds to it."""
         first, end = self.span(top, bottom)
         sites = mosaic(raw)
@@ -183,7 +182,7 @@ class _Sites:
         added = read_out(sites, self._params, noise, self._offsets[first:end])
         added -= sites
         part = np.s_[top - first : bottom - first]
-        return np.asarray(cv2.add(raw[part], _interpolated(added)[part]), np.float32)
+        return [plane[part] + grain[part] for plane, grain in zip(raw, _interpolated(added), strict=True)]
 
 
 class _Reduced:
@@ -211,12 +210,12 @@ class _Reduced:
         """A row more above and below."""
         return max(0, top - 1), min(self._height, bottom + 1)
 
-    def sense(self, raw: FloatImage, top: int, bottom: int) -> FloatImage:
+    def sense(self, raw: Planes, top: int, bottom: int) -> Planes:
         """Light and its noise."""
         first, end = self.span(top, bottom)
-        planes: list[Any] = list(cv2.split(raw))
+        found = []
         part = np.s_[top - first : bottom - first]
-        for colour, plane in enumerate(planes):
+        for colour, plane in enumerate(raw):
             # Red stands at the left above, blue at the right below.
             forwards = colour == 0
             a, b = (top, end) if forwards else (first, bottom)
@@ -227,8 +226,8 @@ class _Reduced:
             noise = _two_taps(noise, near, far, forwards, bottom - top)
             noise += self._offsets[top:bottom]
             noise += plane[part]
-            planes[colour] = np.clip(noise, np.float32(-self._black / self._span), 1, out=noise)
-        return np.asarray(cv2.merge(planes), np.float32)
+            found.append(np.clip(noise, np.float32(-self._black / self._span), 1, out=noise))
+        return found
 
 
 def taps(colour: int, times: int) -> tuple[float, float]:
@@ -267,11 +266,11 @@ def _two_taps(plane: NDArray[np.float32], near: float, far: float, forwards: boo
     return own
 
 
-def mosaic(raw: FloatImage) -> NDArray[np.float32]:
+def mosaic(raw: Planes) -> NDArray[np.float32]:
     """What each site of a Bayer pattern sees, H×W: red and green in even rows, green and blue in odd ones."""
-    sites = np.empty(raw.shape[:2], np.float32)
+    sites = np.empty(raw[0].shape, np.float32)
     for colour, place in BAYER:
-        sites[place] = raw[place][..., colour]
+        sites[place] = raw[colour][place]
     return sites
 
 
@@ -316,9 +315,9 @@ def _levels(params: Params) -> tuple[int, int]:
     return black, 2 ** params["bits"] - 1 - black
 
 
-def _interpolated(sites: NDArray[np.float32]) -> FloatImage:
-    """Bilinear demosaicing of H×W sites, to H×W×3: a colour that a site lacks is the mean of those beside it that have
-    it, two or four. At the border the pattern goes on."""
+def _interpolated(sites: NDArray[np.float32]) -> Planes:
+    """Bilinear demosaicing of H×W sites to three planes: a colour that a site lacks is the mean of those beside it that
+    have it, two or four. At the border the pattern goes on."""
     framed = np.asarray(cv2.copyMakeBorder(sites, 1, 1, 1, 1, cv2.BORDER_REFLECT_101), np.float32)
     beside = framed[1:-1, :-2] + framed[1:-1, 2:]
     column = framed[:-2] + framed[2:]
@@ -334,7 +333,7 @@ def _interpolated(sites: NDArray[np.float32]) -> FloatImage:
         plane[own, own], plane[own, other] = sites[own, own], beside[own, other]
         plane[other, own], plane[other, other] = column[other, own], corners[other, other]
         green[own, own], green[own, other] = around[own, own], sites[own, other]
-    return np.asarray(cv2.merge([red, green, blue]), np.float32)
+    return [red, green, blue]
 
 
 def _toned(raw: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,18 +7,19 @@ from them: `InStrips`. The rows that are made together must not matter: each is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Degraded, Params, Rendered, Rendering
 from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_float, to_uint8
-from patina.synth.resampling import cuts
+from patina.synth.resampling import cuts, usual_rows
 
 Watcher: TypeAlias = Callable[[float], None]
 """Told what share of a picture is done, 0..1, after each strip or more often. What it raises ends the work."""
@@ -39,11 +40,12 @@ _watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 class Strip:
     """Some rows of a degraded picture.
 
-    pixels  h×W×3 float32, in the domain of the `Strips` that they come from; the caller may change them.
+    pixels  h×W×3 float32, in the domain of the `Strips` that they come from, or three planes h×W: red, green, blue,
+            which saves taking them apart and together again. The caller may change them.
     truth   the same rows of each truth map, h×W uint8 or uint16.
     """
 
-    pixels: FloatImage
+    pixels: FloatImage | Sequence[NDArray[np.float32]]
     truth: Mapping[str, Map] = field(default_factory=dict)
 
 
@@ -54,7 +56,8 @@ class Strips:
     rows       rows top to bottom, the last not included; the same pixels whichever rows are asked for together.
     is_linear  as of a `Rendering`: pixels are linear light, and sRGB-encoded in [0, 1] otherwise.
     truth      truth maps that are no rows of the picture (a blur's `kernel`), or that were made before.
-    count      how many rows are best asked for together; a filter that needs many rows around takes more of them.
+    count      how many rows are best asked for together, where that is not the usual number: a filter that needs many
+               rows around takes more of them.
     levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
                become the floats of a `Rendering`, if they are in another domain than its. Both or neither.
     """
@@ -143,16 +146,18 @@ def heed() -> None:
         watch.watcher(watch.done)
 
 
-def _put(
-    whole: NDArray[Any], convert: Callable[[FloatImage], NDArray[Any]] | None, part: FloatImage, top: int, end: int
-) -> None:
-    whole[top:end] = convert(part) if convert else part
+def _put(whole: NDArray[Any], convert: Callable[[Any], NDArray[Any]] | None, part: Any, top: int, end: int) -> None:
+    """Put some rows, an image or its planes, into the whole."""
+    if isinstance(part, np.ndarray):
+        whole[top:end] = convert(part) if convert else part
+    else:
+        cv2.merge([convert(plane) if convert else plane for plane in part], dst=whole[top:end])
 
 
-def _made(strips: Strips, shape: tuple[int, ...], put: Callable[[FloatImage, int, int], None]) -> Mapping[str, Map]:
+def _made(strips: Strips, shape: tuple[int, ...], put: Callable[[Any, int, int], None]) -> Mapping[str, Map]:
     """Make all strips in turn and `put` their pixels; the truth maps."""
     truth: dict[str, Any] = dict(strips.truth)
-    for top, end in cuts(shape[0], strips.count):
+    for top, end in cuts(shape[0], strips.count or usual_rows(shape[1])):
         strip = strips.rows(top, end)
         put(strip.pixels, top, end)
         for name, rows in strip.truth.items():

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +21,8 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, exp, fast_exp, fast_log, log_of, power_of, sine_of
-from patina.synth.image import FloatImage, Image, as_floats, to_linear
+from patina.synth.elementary import cosine_of, exp, fast_exp, fast_log, log_of, power_of, rough_exp, sine_of
+from patina.synth.image import FloatImage, Image, as_floats, planes_of, to_linear
 from patina.synth.resampling import Rows, curved, means, stretched_rows, strided_rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -71,7 +70,7 @@ class Hazy(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "hazy"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
@@ -165,20 +164,18 @@ class Hazy(FromDepth, InStrips):
             if way is not None:
                 thickness *= factor
             sun = sunwards(top, bottom) if sunwards else None
-            part = image[top:bottom]
-            channels: list[Any] = list(cv2.split(to_linear(part) if linear else as_floats(part)))
+            channels = [to_linear(plane) if linear else as_floats(plane) for plane in planes_of(image[top:bottom])]
             t = fast_exp(thickness)
             for i, (extinction, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
-                share = t if extinction == 1 else fast_exp(thickness * np.float32(extinction))
+                share = t if extinction == 1 else rough_exp(thickness * np.float32(extinction))
                 light: Any = np.float32(air) if sun is None else sun * np.float32(air)
                 channels[i] -= light
                 channels[i] *= share
                 channels[i] += light
             t *= np.float32(65535)
             truth = np.rint(t, out=t).astype(np.uint16)
-            out = np.asarray(cv2.merge(channels), np.float32)
             maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
-            return Strip(out if linear else np.clip(out, 0, 1, out=out), maps)
+            return Strip(channels if linear else [np.clip(plane, 0, 1, out=plane) for plane in channels], maps)
 
         return Strips(rows, is_linear=linear)
 

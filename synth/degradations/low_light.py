@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from patina.synth.degradation import (
@@ -30,7 +29,7 @@ from patina.synth.sensor import (
     noise_level,
     process,
     sensor,
-    unprocess,
+    unprocess_planes,
 )
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -114,9 +113,8 @@ class LowLight(InStrips):
 
         def rows(top: int, bottom: int) -> Strip:
             first, end = camera.span(top, bottom)
-            raw = unprocess(image[first:end], params, light)
-            green = cv2.extractChannel(raw[top - first : bottom - first], 1)
-            truth = noise_level(np.asarray(green, np.float32), params, finer)
+            raw = unprocess_planes(image[first:end], params, light)
+            truth = noise_level(raw[1][top - first : bottom - first], params, finer)
             truth *= np.float32(65535 / light)
             np.rint(truth, out=truth)
             noise = np.clip(truth, 0, 65535, out=truth).astype(np.uint16)

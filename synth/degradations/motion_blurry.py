@@ -26,7 +26,7 @@ from patina.synth.degradation import (
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import ROWS, Rows, means, shortened, stretched_rows, strided_rows
+from patina.synth.resampling import Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips, heed
 
@@ -156,7 +156,7 @@ class MotionBlurry(FromDepth, InStrips):
                 blurred += rest
             return Strip(blurred if light.is_linear else np.clip(blurred, 0, 1, out=blurred))
 
-        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(ROWS, 2 * reach, PIXELS // width))
+        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(2 * reach, PIXELS // width, 16))
 
 
 class _Tiles:

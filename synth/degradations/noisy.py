@@ -26,7 +26,7 @@ from patina.synth.degradation import (
 )
 from patina.synth.image import FloatImage, Image, as_floats
 from patina.synth.rng import Rng, normal_table
-from patina.synth.sensor import as_file, as_file_levels, draw_sensor, process, sensor, unprocess
+from patina.synth.sensor import as_file, as_file_levels, draw_sensor, process, sensor, unprocess_planes
 from patina.synth.strips import Strip, Strips, applied, rendered
 
 MODELS = ("gaussian", "sensor")
@@ -124,7 +124,7 @@ class Noisy(Rendered):
 
         def rows(top: int, bottom: int) -> Strip:
             first, end = camera.span(top, bottom)
-            return Strip(process(camera.sense(unprocess(image[first:end], params), top, bottom), params))
+            return Strip(process(camera.sense(unprocess_planes(image[first:end], params), top, bottom), params))
 
         return Strips(rows, levels=as_file_levels, floats=as_file)
 

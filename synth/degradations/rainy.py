@@ -98,7 +98,7 @@ class Rainy(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "rainy"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("streaks",)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_v
 from patina.synth.depth import FromDepth, brightness
 from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of
 from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
-from patina.synth.image import FloatImage, Image, to_linear
+from patina.synth.image import FloatImage, Image, planes_of, to_linear
 from patina.synth.resampling import Rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -69,7 +68,7 @@ class Snowy(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "snowy"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("alpha",)
@@ -125,7 +124,7 @@ class Snowy(FromDepth, InStrips):
                 thickness += behind * np.float32(fall.extinction * params["veil"])
             np.negative(thickness, out=thickness)
             clear = fast_exp(thickness)
-            channels: list[Any] = list(cv2.split(to_linear(image[top:bottom])))
+            channels = [to_linear(plane) for plane in planes_of(image[top:bottom])]
             for i, colour in enumerate(params["colour"]):
                 channels[i] -= np.float32(colour)
                 channels[i] *= clear
@@ -133,7 +132,7 @@ class Snowy(FromDepth, InStrips):
             np.subtract(np.float32(1), clear, out=clear)
             clear *= np.float32(65535)
             alpha = np.rint(clear, out=clear).astype(np.uint16)
-            return Strip(np.asarray(cv2.merge(channels), np.float32), {"alpha": alpha})
+            return Strip(channels, {"alpha": alpha})
 
         return Strips(rows, is_linear=True)
 

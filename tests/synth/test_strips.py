@@ -14,7 +14,6 @@ from patina.synth.degradation import Params, Place, Stage
 from patina.synth.degradations import CATALOGUE
 from patina.synth.image import FloatImage, Image, to_float, to_linear, to_uint8
 from patina.synth.resampling import (
-    ROWS,
     Rows,
     around,
     cuts,
@@ -24,6 +23,7 @@ from patina.synth.resampling import (
     smoothed_rows,
     stretched,
     stretched_rows,
+    usual_rows,
 )
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips, watched
@@ -105,7 +105,8 @@ def test_progress_is_told_within_a_photograph(name: str) -> None:
 
 def test_strips_follow_each_other_to_the_end() -> None:
     assert list(cuts(10, 4)) == [(0, 4), (4, 8), (8, 10)]
-    assert list(cuts(ROWS)) == [(0, ROWS)]
+    assert list(cuts(5, 64)) == [(0, 5)]
+    assert [usual_rows(width) for width in (16, 768, 6000, 10**6)] == [64, 64, 33, 16]
 
 
 def test_progress_is_told_after_each_strip_and_what_a_watcher_raises_ends_the_work() -> None:
