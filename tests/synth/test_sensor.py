@@ -6,16 +6,14 @@ import pytest
 from numpy.typing import NDArray
 
 from patina.synth import sensor as sensor_module
-from patina.synth.image import FloatImage, to_float
+from patina.synth.image import FloatImage, planes_of, to_float
 from patina.synth.rng import Rng, normal_table
 from patina.synth.sensor import (
     COLOUR,
     as_file,
     as_file_levels,
     draw_sensor,
-    mosaic,
     noise_level,
-    process,
     sensor,
     unprocess,
 )
@@ -37,7 +35,17 @@ LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
 def sense(raw: FloatImage, params: dict[str, Any], times: int = 1) -> FloatImage:
     """A whole picture's raw light as its sensor gives it."""
-    return sensor(*raw.shape[:2], params, times).sense(raw, 0, len(raw))
+    sensed = sensor(*raw.shape[:2], params, times).sense(planes_of(raw), 0, len(raw))
+    return np.stack(sensed, axis=-1)
+
+
+def process(raw: FloatImage, params: dict[str, Any]) -> FloatImage:
+    """A whole picture's raw light as its camera makes it, before the tone curve."""
+    return np.stack(sensor_module.process(planes_of(raw), params), axis=-1)
+
+
+def mosaic(raw: FloatImage) -> NDArray[np.float32]:
+    return sensor_module.mosaic(planes_of(raw))
 
 
 def read_out(sites: NDArray[np.float32], params: dict[str, Any]) -> NDArray[np.float32]:
