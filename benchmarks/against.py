@@ -241,6 +241,77 @@ def degrade(folder: Path, case: str) -> Figures:
     return {"CPU, ms": statistics.median(times[len(images) :])}
 
 
+def lay_out_photographs(folder: Path) -> None:
+    """Two photographs of 24 megapixels, as JPEGs, and a recipe of the two degradations that took the most memory."""
+    import cv2
+    import sklearn.datasets
+
+    (folder / "photos").mkdir()
+    for i, image in enumerate(sklearn.datasets.load_sample_images().images):
+        large: Any = cv2.resize(image, (6000, 4000), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / "photos" / f"{i}.jpg"), large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    (folder / "recipe.toml").write_text(
+        "name = 'large'\n[[sources]]\npath = 'photos'\n[captions]\nkind = 'template'\n"
+        "[degradations.motion-blurry]\n[degradations.hazy]\n",
+        "utf-8",
+    )
+
+
+@row(
+    "build-large",
+    "A build of two 24-megapixel photographs by motion-blurry and hazy, two workers",
+    goals={"peak, MB": "≤ 1200"},
+    prepare=lay_out_photographs,
+)
+def build_large(folder: Path, case: str) -> Figures:
+    """Four tuples by two threads; the peak is the process's whole resident size, its libraries among it."""
+    del case
+    try:
+        parse, builder = project("pipeline.recipe.parse"), project("pipeline.builder.build")
+        runner = project("pipeline.builder.runner")
+    except ImportError:  # as it was called before
+        parse, builder = project("pipeline.recipe"), project("pipeline.dataset")
+        runner = builder
+    recipe = parse.load_recipe(folder / "recipe.toml")
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=folder) as out, measured(figures, cpu="CPU, s", memory="peak, MB"):
+        size = _status("VmRSS")
+        builder.build(recipe, Path(out) / "built", runner=runner.Threads(2))
+    figures["peak, MB"] += size / 1e6
+    return figures
+
+
+def lay_out_wide(folder: Path) -> None:
+    """100 megapixels of 16 bits in colour, as a PNG."""
+    import cv2
+    import numpy as np
+    import sklearn.datasets
+
+    china = sklearn.datasets.load_sample_images().images[0]
+    wide = cv2.resize(china, (10000, 10000), interpolation=cv2.INTER_LINEAR).astype(np.uint16)
+    wide *= 257
+    cv2.imwrite(str(folder / "wide.png"), wide[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+@row(
+    "decode-16",
+    "Decoding a PNG of 100 megapixels with 16 bits a channel",
+    goals={"memory, MB": "≤ 1200"},
+    prepare=lay_out_wide,
+)
+def decode_16(folder: Path, case: str) -> Figures:
+    """With the file's bytes, which are counted."""
+    del case
+    try:
+        decode = project("pipeline.codec.decode").decode
+    except ImportError:
+        decode = project("pipeline.codec").decode
+    figures: dict[str, float] = {}
+    with measured(figures, cpu="CPU, s", memory="memory, MB"):
+        decode((folder / "wide.png").read_bytes())
+    return figures
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # In the parent
 
