@@ -300,12 +300,12 @@ def prior_rows(image: FloatImage | Image, params: Params) -> Rows:
     small = shrunk(levels, size)
     first, high = params["crop"][1], params["crop"][3]
     seen = _look(small.tobytes(), size, first)
-    rows = first + high * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
-    horizon = _horizon(seen.sky, rows, params["horizon"])
+    middles = first + high * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
+    horizon = _horizon(seen.sky, middles, params["horizon"])
     background = _background(seen.sky, seen.fine, params)
 
     softness = 0.06  # of the bend from ground to background, heights of the photograph
-    bend = (rows.astype(np.float64) - horizon) / softness
+    bend = (middles.astype(np.float64) - horizon) / softness
     ground = np.maximum(bend, 0) + log1p(exp(-np.abs(bend)))  # ln(1 + e^bend)
     ground = ground.astype(np.float32) * np.float32(softness / (EYE * FOCAL))
     near = ground[:, None] * seen.rising + seen.standing
@@ -519,5 +519,5 @@ class _Guide:
     def guide(self, values: Depth) -> tuple[Depth, Depth]:
         """Slopes and offsets by which the large picture's grey gives `values` with its edges."""
         mean = means(values, self._side)
-        slope = (means(values * self._luma, self._side) - mean * self._mean) / self._variance
+        slope = np.asarray((means(values * self._luma, self._side) - mean * self._mean) / self._variance, np.float32)
         return means(slope, self._side), means(mean - slope * self._mean, self._side)

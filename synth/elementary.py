@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -237,7 +237,8 @@ def rough_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
     values, out, table = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1), _exp_table()
     for start in range(0, x.size, CHUNK):
         part = values[:, start : start + CHUNK]
-        places = cv2.multiply(part, float(-STEPS), dst=_buffers()[2][:, : part.size], dtype=cv2.CV_16U)
+        buffer: Any = _buffers()[2][:, : part.size]
+        places = cv2.multiply(part, -float(STEPS), dst=buffer, dtype=cv2.CV_16U)  # type: ignore[call-overload]
         cv2.LUT(places, table, out[:, start : start + CHUNK])
     return result
 

@@ -109,7 +109,7 @@ class LowLight(InStrips):
         """Rows of what the camera makes, before its tone curve; truth `noise`."""
         light, warm, magenta, finer = _stops(-params["stops"]), params["cast"] / 2, params["tint"], params["finer"]
         balance = (_stops(warm), _stops(-magenta), _stops(-warm))
-        camera = sensor(*image.shape[:2], params, finer)
+        camera = sensor(image.shape[0], image.shape[1], params, finer)
 
         def rows(top: int, bottom: int) -> Strip:
             first, end = camera.span(top, bottom)

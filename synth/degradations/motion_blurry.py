@@ -356,7 +356,8 @@ class _Movement:
         upper = self.weight - lower
         shares = [upper * (1 - right), upper * right, lower * (1 - right), lower * right]
         spots = np.concatenate([(at + more).ravel() for more in (0, 1, wide, wide + 1)])
-        sums = np.bincount(spots, np.concatenate([share.ravel() for share in shares]), len(xs) * wide * wide)
+        weights = np.concatenate([share.ravel() for share in shares])
+        sums = np.asarray(np.bincount(spots, weights, len(xs) * wide * wide), np.float64)
         found = np.flatnonzero(sums)
         ends = np.searchsorted(found, np.arange(1, len(xs)) * (wide * wide))
         places, steps = [], []
@@ -407,4 +408,4 @@ def _steps(shares: NDArray[np.float64]) -> NDArray[np.uint16]:
     steps = np.floor(exact)
     short = WHOLE - int(steps.sum())
     steps[np.argsort(steps - exact, kind="stable")[:short]] += 1
-    return steps.astype(np.uint16)
+    return np.asarray(steps, np.uint16)

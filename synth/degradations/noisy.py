@@ -120,7 +120,7 @@ class Noisy(Rendered):
 
     @staticmethod
     def _sensed(image: FloatImage | Image, params: Params) -> Strips:
-        camera = sensor(*image.shape[:2], params)
+        camera = sensor(image.shape[0], image.shape[1], params)
 
         def rows(top: int, bottom: int) -> Strip:
             first, end = camera.span(top, bottom)

@@ -156,7 +156,7 @@ class Rainy(FromDepth, InStrips):
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
-        fallen = _streaks(*image.shape[:2], params)
+        fallen = _streaks(image.shape[0], image.shape[1], params)
         linear, screen = params["light"] == "linear", params["blend"] == "screen"
         veil = self._veil(image, params) if params["veil"] else None
 
