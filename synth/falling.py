@@ -60,7 +60,8 @@ def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
     Blurs are rounded to classes √2 apart, and each class is drawn in pixels as coarse as its blur lets it. What is
     sharp is added up in one picture, and what is not is kept as small as it is drawn.
     """
-    sharp = np.zeros((height, width), np.float32)
+    sharp: Values | None = None
+    buffer: Values | None = None
     others: list[Rows] = []
     ratio = (np.maximum(traces.blur, SHARPEST) / SHARPEST).astype(np.float64)
     classes = np.frexp(ratio * ratio)[1] - 1  # 2·log2 of the ratio, rounded down
@@ -69,16 +70,22 @@ def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
         blur = SHARPEST * 2.0 ** (number // 2) * (MIDDLES[number % 2])
         step = halvings(blur / 1.1)
         lines, columns = -(-height // step), -(-width // step)
-        layer = _scattered(lines, columns, step, traces, np.flatnonzero(classes == number), profile)
+        buffer = buffer if step == 1 else None  # fresh memory costs as much as drawing does
+        buffer, layer = _scattered(lines, columns, step, traces, np.flatnonzero(classes == number), profile, buffer)
         if step > 1:
             others.append(enlarged_rows(smoothed(layer, blur / step), step, height, width))
             continue
         soft = smoothed_rows(layer, blur)
+        first = sharp is None
+        sharp = np.empty((height, width), np.float32) if sharp is None else sharp
         for top, bottom in cuts(height, max(64, STRIP // width)):
-            sharp[top:bottom] += soft(top, bottom)
+            if first:
+                sharp[top:bottom] = soft(top, bottom)
+            else:
+                sharp[top:bottom] += soft(top, bottom)
 
     def rows(top: int, bottom: int) -> Values:
-        total = sharp[top:bottom].copy()
+        total = np.zeros((bottom - top, width), np.float32) if sharp is None else sharp[top:bottom].copy()
         for other in others:
             total += other(top, bottom)
         return total
@@ -86,10 +93,13 @@ def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
     return rows
 
 
-def _scattered(rows: int, columns: int, step: int, traces: Traces, which: NDArray[np.intp], profile: Profile) -> Values:
+def _scattered(
+    rows: int, columns: int, step: int, traces: Traces, which: NDArray[np.intp], profile: Profile, layer: Values | None
+) -> tuple[Values, Values]:
     """Traces `which` as rows of points a pixel apart at most, each point spread over the four pixels around it.
 
-    Pixels are step×step of the picture's, and hold the mean of what falls into them.
+    Pixels are step×step of the picture's, and hold the mean of what falls into them. `layer` is memory to draw into, of
+    an earlier call at this size; the result is such memory, and the layer that lies in it.
     """
     dx, dy = traces.dx[which] / step, traces.dy[which] / step
     counts = np.ceil(np.maximum(np.abs(dx), np.abs(dy))).astype(np.int32) + 1
@@ -113,7 +123,10 @@ def _scattered(rows: int, columns: int, step: int, traces: Traces, which: NDArra
     mass -= below
     below_right = below * x
     right = mass * x
-    layer = np.zeros((rows + 3) * stride, np.float32)
+    if layer is None:
+        layer = np.zeros((rows + 3) * stride, np.float32)
+    else:
+        layer.fill(0)
     for offset, part in ((0, mass - right), (1, right), (stride, below - below_right), (stride + 1, below_right)):
         np.add.at(layer, place + offset, part)
-    return layer.reshape(rows + 3, stride)[1 : rows + 1, 1 : columns + 1]
+    return layer, layer.reshape(rows + 3, stride)[1 : rows + 1, 1 : columns + 1]

@@ -262,16 +262,18 @@ def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Fi
 
 
 def smoothed_rows(field: Field, sigma: float) -> Rows:
-    """What gives any rows of `smoothed(field, sigma)`, the same to the bit, without making the whole."""
+    """What gives any rows of `smoothed(field, sigma)`, to the bit, without making the whole. `field` is its own from
+    now on: it is shortened in place."""
     reach = max(1, math.ceil(3.2 * sigma - 0.25))
     if reach > WIDEST:
         whole = smoothed(field, sigma)
         return lambda top, bottom: whole[top:bottom].copy()
     taps = _taps(sigma, reach)
+    for top, bottom in cuts(len(field), 64):
+        shortened(field[top:bottom])
 
     def rows(top: int, bottom: int) -> Field:
-        part = np.array(around(field, top, bottom, reach), np.float32)
-        return _filtered(shortened(part), taps, cv2.BORDER_REFLECT)[reach : reach + bottom - top]
+        return _filtered(around(field, top, bottom, reach), taps, cv2.BORDER_REFLECT)[reach : reach + bottom - top]
 
     return rows
 

@@ -35,7 +35,7 @@ LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
 def sense(raw: FloatImage, params: dict[str, Any], times: int = 1) -> FloatImage:
     """A whole picture's raw light as its sensor gives it."""
-    sensed = sensor(*raw.shape[:2], params, times).sense(planes_of(raw), 0, len(raw))
+    sensed = sensor(raw.shape[0], raw.shape[1], params, times).sense(planes_of(raw), 0, len(raw))
     return np.stack(sensed, axis=-1)
 
 
