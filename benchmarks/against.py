@@ -81,13 +81,13 @@ def row(
 
 
 def project(module: str) -> ModuleType:
-    """A module of the project by its path without `patina`, as in this tree or as in the older one; ImportError."""
-    try:
-        return importlib.import_module(f"patina.{module}")
-    except ModuleNotFoundError as error:
-        if error.name not in {"patina", f"patina.{module}"}:
-            raise
-        return importlib.import_module(module)
+    """A module of this child's tree by its path without `patina`, which older commits lack. Raises ImportError."""
+    tree = Path.cwd().resolve()
+    found = importlib.import_module(f"patina.{module}" if (tree / "patina").is_dir() else module)
+    origin = Path(str(found.__file__)).resolve()
+    if not origin.is_relative_to(tree):  # an installed one would be measured in its place
+        raise SystemExit(f"expected {module} of {tree}, found {origin}; run it without an installed copy in its way")
+    return found
 
 
 @contextlib.contextmanager
@@ -162,7 +162,9 @@ def middles() -> dict[str, dict[str, Any]]:
                 whole = isinstance(value["min"], int) and isinstance(value["max"], int)
                 found[name][setting] = int(middle) if whole else middle
             elif isinstance(value, list | tuple) and value and all(isinstance(v, int | float) for v in value):
-                found[name][setting] = value[0]
+                with contextlib.suppress(ValueError):  # three levels of a colour are no choice
+                    kind(**{setting: value[0]})
+                    found[name][setting] = value[0]
     return found
 
 
