@@ -106,6 +106,7 @@ def test_fast_functions_are_good_enough_for_pictures() -> None:
     x = (SHARES * 30).astype(np.float32)
     exact = x.astype(np.float64)
     assert np.abs(elementary.fast_exp(-x) / np.exp(-exact) - 1).max() < 1e-6
+    assert np.abs(elementary.rough_exp(-x) / np.exp(-exact) - 1).max() < 1 / 4000
     turns = x - 15
     assert np.abs(elementary.fast_sine(turns) - np.sin(2 * np.pi * turns.astype(np.float64))).max() < 2e-6
     assert np.abs(elementary.fast_log(x[x > 0.5]) - np.log(exact[x > 0.5])).max() < 1e-6
