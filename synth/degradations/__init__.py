@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from patina.synth.degradation import Degradation
 from patina.synth.degradations.hazy import Hazy
+from patina.synth.degradations.impulse_noisy import ImpulseNoisy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
 from patina.synth.degradations.motion_blurry import MotionBlurry
@@ -29,6 +30,8 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
+    # Beyond the ten of DA-CLIP: words that a recipe opts into.
+    "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
