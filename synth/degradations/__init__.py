@@ -7,6 +7,7 @@ contract tests read this table.
 from __future__ import annotations
 
 from patina.synth.degradation import Degradation
+from patina.synth.degradations.banded import Banded
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.degradations.impulse_noisy import ImpulseNoisy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
@@ -32,6 +33,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
     # Beyond the ten of DA-CLIP: words that a recipe opts into.
     "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
