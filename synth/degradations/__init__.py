@@ -14,6 +14,7 @@ from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
 from patina.synth.degradations.motion_blurry import MotionBlurry
 from patina.synth.degradations.noisy import Noisy
+from patina.synth.degradations.over_exposed import OverExposed
 from patina.synth.degradations.raindrop import Raindrop
 from patina.synth.degradations.rainy import Rainy
 from patina.synth.degradations.shadowed import Shadowed
@@ -33,6 +34,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
     # Beyond the ten of DA-CLIP: words that a recipe opts into.
     "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
     "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
 }
 
