@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from patina.synth.degradation import Degradation
 from patina.synth.degradations.banded import Banded
+from patina.synth.degradations.defocus_blurry import DefocusBlurry
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.degradations.impulse_noisy import ImpulseNoisy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
@@ -34,6 +35,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
     # Beyond the ten of DA-CLIP: words that a recipe opts into.
     "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
     "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
     "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
 }
