@@ -6,6 +6,8 @@ contract tests read this table.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from patina.synth.degradation import Degradation
 from patina.synth.degradations.banded import Banded
 from patina.synth.degradations.defocus_blurry import DefocusBlurry
@@ -21,6 +23,7 @@ from patina.synth.degradations.rainy import Rainy
 from patina.synth.degradations.shadowed import Shadowed
 from patina.synth.degradations.snowy import Snowy
 from patina.synth.degradations.uncompleted import Uncompleted
+from patina.synth.degradations.video_compressed import INSTALL, VideoCompressed
 
 CATALOGUE: dict[str, type[Degradation]] = {
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, roll and zoom, in linear light or as GoPro has it
@@ -38,7 +41,17 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
     "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
     "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
+    "video-compressed": VideoCompressed,  # a frame after H.264, a key frame or a predicted one; by PyAV's x264
 }
+
+EVERY = dict(CATALOGUE)
+"""The whole table, for what is said of a degradation: that must not depend on what is installed."""
+
+MISSING: dict[str, str] = {} if find_spec("av") else {"video-compressed": INSTALL}
+"""What takes a library that is not installed here, and how to install it. It is no part of the catalogue then, which
+has what can be made."""
+for _name in MISSING:
+    del CATALOGUE[_name]
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
 DACLIP_DEGRADATIONS = (
