@@ -33,31 +33,52 @@ def convolve(framed: NDArray[np.float32], kernel: NDArray[np.integer]) -> NDArra
     below 65536; or `framed` holds whole numbers, and all sums of the products' sizes stay below 2^24. Else the last
     bits depend on the processor. A nearly empty kernel, such as a path leaves, costs its taps alone.
     """
-    k = len(kernel)
-    height, width = framed.shape[0] - k + 1, framed.shape[1] - k + 1
-    turned = kernel[::-1, ::-1].astype(np.int64)  # OpenCV correlates
-    high, rest = turned >> 4 << 4, turned & 15  # either has 12 bits, of 16
-    small = turned < 1 << BITS
-    total: Any = None
-    for part in (np.where(small, turned, high), np.where(small, 0, rest)):
-        for y, x, block in _blocks(part.astype(np.float32)):
+    y, x = np.nonzero(kernel)
+    return Taps(len(kernel), y, x, kernel[y, x]).convolve(framed)
+
+
+class Taps:
+    """A k×k kernel of whole numbers by those that are not 0, for many pictures, or many parts of one."""
+
+    def __init__(self, side: int, y: NDArray[np.integer], x: NDArray[np.integer], weights: NDArray[np.integer]) -> None:
+        """`y` and `x`: the rows, which rise, and columns of `weights` in a kernel of `side`×`side`, an odd number."""
+        self.side = side
+        y, x, weights = side - 1 - y[::-1], side - 1 - x[::-1], weights[::-1].astype(np.int64)  # OpenCV correlates
+        rest = np.where(weights < 1 << BITS, 0, weights & 15)  # either part of a weight has 12 bits, of 16
+        self._blocks = _blocks(y, x, weights - rest)
+        if rest.any():
+            few = np.flatnonzero(rest)
+            self._blocks += _blocks(y[few], x[few], rest[few])
+
+    def convolve(self, framed: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the function of this name does."""
+        height, width = framed.shape[0] - self.side + 1, framed.shape[1] - self.side + 1
+        total: Any = None
+        for y, x, block in self._blocks:
             piece = framed[y : y + height + len(block) - 1, x : x + width + block.shape[1] - 1]
             filtered = cv2.filter2D(piece, -1, block, anchor=(0, 0))[:height, :width]
             total = filtered if total is None else cv2.add(total, filtered, dst=total)
-    return total  # type: ignore[no-any-return]
+        return total  # type: ignore[no-any-return]
 
 
-def _blocks(kernel: NDArray[np.float32]) -> list[tuple[int, int, NDArray[np.float32]]]:
-    """Blocks of at most BLOCK×BLOCK that hold every tap of `kernel` once, each with its top and left."""
-    blocks, y = [], 0
-    while (taps := kernel[y:].any(axis=1)).any():
-        y += int(taps.argmax())
-        band, x = kernel[y : y + BLOCK], 0
-        while (taps := band[:, x:].any(axis=0)).any():
-            x += int(taps.argmax())
-            blocks.append((y, x, np.ascontiguousarray(band[:, x : x + BLOCK])))
-            x += BLOCK
-        y += BLOCK
+def _blocks(
+    y: NDArray[np.integer], x: NDArray[np.integer], weights: NDArray[np.integer]
+) -> list[tuple[int, int, NDArray[np.float32]]]:
+    """Blocks of at most BLOCK×BLOCK that hold every tap once, each with its top and left; `y` rises."""
+    blocks, first = [], 0
+    while first < len(y):
+        end = int(np.searchsorted(y, y[first] + BLOCK))
+        order = first + np.argsort(x[first:end], kind="stable")
+        columns, start = x[order], 0
+        while start < len(order):
+            stop = int(np.searchsorted(columns, columns[start] + BLOCK))
+            part = order[start:stop]
+            top, left = int(y[part].min()), int(columns[start])
+            block = np.zeros((int(y[part].max()) - top + 1, int(columns[stop - 1]) - left + 1), np.float32)
+            block[y[part] - top, x[part] - left] = weights[part]
+            blocks.append((top, left, block))
+            start = stop
+        first = end
     return blocks
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from patina.synth.degradation import Params, Place, Rendered, SettingError
 from patina.synth.elementary import exp, fast_exp, fast_log, log1p, power_of
 from patina.synth.image import FloatImage, Image, Map, as_levels, to_float
-from patina.synth.resampling import means, shrunk, smoothed, stretched
+from patina.synth.resampling import Rows, means, shrunk, smoothed, stretched_rows
 from patina.synth.rng import Rng
 
 Depth: TypeAlias = NDArray[np.float32]
@@ -107,8 +109,12 @@ class Depths:
 
         Raises SettingError if `params` name a file that the folder no longer holds.
         """
+        return self.rows_of(image, params)(0, len(image))
+
+    def rows_of(self, image: FloatImage | Image, params: Params) -> Rows:
+        """What gives any rows of `of(image, params)`, to the bit, without making the whole."""
         if not params["depth"]:
-            return prior(image, params)
+            return prior_rows(image, params)
         names = [name for name, digest in self._known.items() if digest == params["depth"]]
         names = names or [name for name in self._files if self._digest(name) == params["depth"]]
         if not names:
@@ -123,7 +129,7 @@ class Depths:
         rows, columns = depth.shape
         y, x = round(top * rows), round(left * columns)
         part = depth[y : max(y + 1, round((top + height) * rows)), x : max(x + 1, round((left + width) * columns))]
-        return stretched(part, *image.shape[:2])
+        return stretched_rows(part, *image.shape[:2])
 
     @cached_property
     def _files(self) -> dict[str, Path]:
@@ -282,57 +288,134 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
     view: nothing is farther than ENCLOSED metres then, and CLOSE in a close-up. The sky has next to no nearness, and
     what stands before it gets farther towards it, since nothing tells how far that is.
     """
+    return prior_rows(image, params)(0, len(image))
+
+
+def prior_rows(image: FloatImage | Image, params: Params) -> Rows:
+    """What gives any rows of `prior(image, params)`, to the bit, without making the whole."""
     levels = as_levels(image)
     height, width = levels.shape[:2]
     scale = min(1.0, SMALL / min(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))
-    small = to_float(shrunk(levels, size))
-    luma = _luma(small)
-    detail = np.abs(luma - means(luma, 3))
-    rows = params["crop"][1] + params["crop"][3] * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
-    sky = _sky(small, luma, detail, first_row=params["crop"][1])
-    horizon = _horizon(sky, rows, params["horizon"])
-    background = _background(sky, detail, params)
+    small = shrunk(levels, size)
+    first, high = params["crop"][1], params["crop"][3]
+    seen = _look(small.tobytes(), size, first)
+    middles = first + high * (np.arange(size[1], dtype=np.float32) + 0.5) / size[1]
+    horizon = _horizon(seen.sky, middles, params["horizon"])
+    background = _background(seen.sky, seen.fine, params)
 
     softness = 0.06  # of the bend from ground to background, heights of the photograph
-    bend = (rows.astype(np.float64) - horizon) / softness
+    bend = (middles.astype(np.float64) - horizon) / softness
     ground = np.maximum(bend, 0) + log1p(exp(-np.abs(bend)))  # ln(1 + e^bend)
     ground = ground.astype(np.float32) * np.float32(softness / (EYE * FOCAL))
-    sharp = smoothed(means(detail, 9), 9)
-    sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
-    pale = smoothed(np.asarray(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), np.float32), 4)
-    near = ground[:, None] * (0.8 + 0.3 * sharp) + 0.03 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
-    grey = to_float(np.asarray(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY), np.uint8))
-    near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / background)
-    if sky.any():
-        cover = np.clip((_guided(sky, luma, grey, 2, 2e-4) - np.float32(0.15)) / np.float32(0.7), 0, 1)
-        _fade(near, cover, stretched(smoothed(sky, 0.05 * min(size)), height, width))
-    np.divide(np.float32(1), near, out=near)
-    return np.clip(near, np.float32(NEAREST), np.float32(FARTHEST), out=near)
+    near = ground[:, None] * seen.rising + seen.standing
+    # In units of the sky's nearness, so that what is nearest is FARTHEST of them over its metres.
+    least = max(FARTHEST / background, 1.0)
+    slopes, offsets = seen.wide.guide(near)
+    slopes, offsets = slopes * np.float32(FARTHEST), offsets * np.float32(FARTHEST) + np.float32(least)
+    slope, offset = stretched_rows(slopes, height, width), stretched_rows(offsets, height, width)
+    share, lowest = _share(seen, height, width)
+
+    def rows(top: int, bottom: int) -> Depth:
+        grey = to_float(np.asarray(cv2.cvtColor(levels[top:bottom], cv2.COLOR_RGB2GRAY), np.uint8))
+        near = slope(top, bottom)
+        near *= grey
+        near += offset(top, bottom)
+        np.maximum(near, np.float32(least), out=near)
+        open_ = max(0, min(lowest, bottom) - top)
+        if open_:
+            # By the logarithm, because a thing before the sky is as likely twice as far as half as far.
+            power = fast_log(near[:open_])
+            power *= share(grey[:open_], top, top + open_)
+            near[:open_] = fast_exp(power)
+            near[:open_] *= np.float32(FARTHEST)
+        np.divide(np.float32(FARTHEST), near[open_:], out=near[open_:])
+        return np.clip(near, np.float32(NEAREST), np.float32(FARTHEST), out=near)
+
+    return rows
 
 
-def _fade(near: Depth, cover: Depth, around: Depth) -> None:
-    """Take nearness to the sky's where `cover`, 0..1, has it, and part of the way where sky is `around`; in place.
+@dataclass(frozen=True)
+class _Seen:
+    """What the prior sees in a small picture, h×w float32 each, whatever is drawn for it. Read-only.
 
-    By the logarithm, because a thing before the sky is as likely twice as far as half as far.
+    fine      detail, smoothed. sky: where it is, 0..1. around: how much of it is around.
+    rising    by what the ground's nearness is multiplied; standing: what is nearer by itself. Both by detail.
+    wide      the filter that gives nearness the picture's edges.
+    slopes, offsets  the coefficients that give the sky the picture's edges.
     """
-    share = np.maximum(cover, np.float32(0.7) * around)
-    near *= np.float32(FARTHEST)
-    np.maximum(near, 1, out=near)
-    ratio = fast_log(near)
-    ratio *= share
-    near *= fast_exp(-ratio)
-    near *= np.float32(1 / FARTHEST)
+
+    fine: Depth
+    sky: Depth
+    around: Depth
+    rising: Depth
+    standing: Depth
+    wide: _Guide
+    slopes: Depth
+    offsets: Depth
 
 
-def _background(sky: NDArray[np.float32], detail: Depth, params: Params) -> float:
+@lru_cache(maxsize=4)  # degradations of one photograph, and variants of one, are often made one after the other
+def _look(small: bytes, size: tuple[int, int], first_row: float) -> _Seen:
+    """What is seen in the levels of a small picture of this size (width, height), whose first row has that share of its
+    photograph above it."""
+    picture = to_float(np.frombuffer(small, np.uint8).reshape(size[1], size[0], 3))
+    luma = _luma(picture)
+    detail = np.abs(luma - means(luma, 3))
+    sky = _sky(picture, luma, detail, first_row)
+    fine = means(detail, 9)
+    sharp = smoothed(fine, 9)
+    sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
+    pale = smoothed(np.asarray(cv2.erode(_least(picture), np.ones((7, 7), np.uint8)), np.float32), 4)
+    slopes, offsets = _Guide(luma, 2, 2e-4).guide(sky)
+    found = _Seen(
+        fine=fine,
+        sky=sky,
+        around=smoothed(sky, 0.05 * min(sky.shape)) * np.float32(0.7),
+        rising=np.asarray(0.8 + 0.3 * sharp, np.float32),
+        standing=np.asarray(0.03 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1), np.float32),
+        wide=_Guide(luma, 9, 4e-3),
+        slopes=slopes * np.float32(1 / 0.7),
+        offsets=(offsets - np.float32(0.15)) * np.float32(1 / 0.7),
+    )
+    for part in vars(found).values():
+        if isinstance(part, np.ndarray):
+            part.setflags(write=False)
+    return found
+
+
+def _share(looked: _Seen, height: int, width: int) -> tuple[Callable[[Depth, int, int], Depth], int]:
+    """What gives, for any rows of grey, the share of the way on which each pixel is taken to the sky, less 1: 0 is the
+    sky, and -1 is no part of the way. And the row from which on it is -1.
+
+    All of the way where the guided filter sees sky, and part of it where sky is around.
+    """
+    slopes, offsets, around = looked.slopes, looked.offsets, looked.around
+    seen = np.flatnonzero((slopes != 0).any(axis=1) | (around != 0).any(axis=1) | (offsets > 0).any(axis=1))
+    lowest = min(height, math.ceil((int(seen[-1]) + 2) * height / len(slopes)) + 1) if seen.size else 0
+    if not lowest:
+        return lambda grey, top, bottom: np.full_like(grey, -1), 0
+    slope, offset, cover = (stretched_rows(part, height, width) for part in (slopes, offsets, around))
+
+    def rows(grey: Depth, top: int, bottom: int) -> Depth:
+        found = slope(top, bottom)
+        found *= grey
+        found += offset(top, bottom)
+        np.maximum(found, cover(top, bottom), out=found)
+        np.minimum(found, 1, out=found)
+        found -= np.float32(1)
+        return found
+
+    return rows, lowest
+
+
+def _background(sky: NDArray[np.float32], fine: Depth, params: Params) -> float:
     """Metres to what stands behind the ground: as drawn under a wide sky, ENCLOSED at most without any, CLOSE in a
     close-up.
 
     A close-up has a part in focus before one that is not: next to no detail in a good share of a picture without sky.
     """
     share = min(1.0, float(sky.mean(dtype=np.float64)) / 0.08)
-    fine = means(detail, 9)
     clear = float(np.partition(fine.ravel(), place := int(0.95 * fine.size))[place])
     blank = float((fine < 0.12 * max(clear, 0.01)).mean(dtype=np.float64))
     enclosed = ENCLOSED * power_of(CLOSE / ENCLOSED, min(1.0, max(0.0, blank - 0.08) / 0.15))
@@ -425,16 +508,16 @@ def _luma(small: FloatImage) -> Depth:
     return np.asarray(red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114), np.float32)
 
 
-def _guided(values: Depth, luma: Depth, grey: Depth, radius: int, smoothness: float) -> Depth:
-    """`values` with the edges of `grey`: a guided filter whose coefficients come from a small copy, `luma`."""
-    side = 2 * radius + 1
-    mean, mean_luma = means(values, side), means(luma, side)
-    variance = means(luma * luma, side) - mean_luma * mean_luma
-    slope = np.asarray(
-        (means(values * luma, side) - mean * mean_luma) / (variance + np.float32(smoothness)), np.float32
-    )
-    offset = mean - slope * mean_luma
-    slope, offset = (stretched(means(part, side), *grey.shape) for part in (slope, offset))
-    slope *= grey
-    slope += offset
-    return slope
+class _Guide:
+    """A guided filter of a small picture, `luma`: what gives a field the edges of the picture that it is small of."""
+
+    def __init__(self, luma: Depth, radius: int, smoothness: float) -> None:
+        self._luma, self._side = luma, 2 * radius + 1
+        self._mean = means(luma, self._side)
+        self._variance = means(luma * luma, self._side) - self._mean * self._mean + np.float32(smoothness)
+
+    def guide(self, values: Depth) -> tuple[Depth, Depth]:
+        """Slopes and offsets by which the large picture's grey gives `values` with its edges."""
+        mean = means(values, self._side)
+        slope = np.asarray((means(values * self._luma, self._side) - mean * self._mean) / self._variance, np.float32)
+        return means(slope, self._side), means(mean - slope * self._mean, self._side)

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -227,6 +227,19 @@ def fast_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
         step *= np.float32(1 / STEPS)
         step += np.float32(1)
         found *= step
+    return result
+
+
+def rough_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """e^x of x ≤ 0, as `fast_exp`, in half the time: the nearest of the table's entries, within a part in 4000. For
+    8-bit levels, of which that is a sixteenth at most."""
+    result = np.empty(x.shape, np.float32)
+    values, out, table = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1), _exp_table()
+    for start in range(0, x.size, CHUNK):
+        part = values[:, start : start + CHUNK]
+        buffer: Any = _buffers()[2][:, : part.size]
+        places = cv2.multiply(part, -float(STEPS), dst=buffer, dtype=cv2.CV_16U)  # type: ignore[call-overload]
+        cv2.LUT(places, table, out[:, start : start + CHUNK])
     return result
 
 

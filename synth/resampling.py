@@ -8,7 +8,7 @@ or of few bits, whose products are; of levels OpenCV takes the means in whole nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import cv2
@@ -23,6 +23,9 @@ Field = NDArray[np.float32]
 Rows: TypeAlias = Callable[[int, int], Field]
 """Rows top to bottom, the last not included, of an H×W or H×W×3 field that never exists as a whole. New arrays."""
 
+STRIP = 200_000
+"""Pixels of a strip: what is made of a large picture together."""
+
 BITS = 12
 """Significant bits of values and weights whose products a float32 holds."""
 
@@ -35,6 +38,17 @@ BAND = 1 << 15
 
 WIDEST = 60
 """Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
+
+
+def cuts(height: int, count: int) -> Iterator[tuple[int, int]]:
+    """First row and end of each strip of a picture, `count` rows each, from top to bottom."""
+    return ((top, min(top + count, height)) for top in range(0, height, count))
+
+
+def usual_rows(width: int) -> int:
+    """Rows of a strip: so many that few operations are called for, and so few that a dozen fields of them stay in a
+    cache."""
+    return max(16, min(64, STRIP // width))
 
 
 def shrunk(levels: Image, size: tuple[int, int]) -> Image:
@@ -89,6 +103,15 @@ def enlarged(field: Field, step: int) -> Field:
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
     large *= np.float32(1 / scale)
     return large
+
+
+def strided_rows(rows: Rows, height: int, step: int) -> Field:
+    """Every `step`th of `height` rows, from the middle of the first step on."""
+    if step > 16:
+        return np.concatenate([rows(line, line + 1) for line in range(step // 2, height, step)])
+    apart = 64 // step * step
+    tops = range(step // 2, height, apart)
+    return np.concatenate([rows(top, min(top + apart, height))[::step] for top in tops])
 
 
 def stretched_rows(field: Field, height: int, width: int) -> Rows:
@@ -271,7 +294,7 @@ def _taps(sigma: float, reach: int) -> Field:
     weights = exp(-x * x / 2)
     whole = np.rint(weights * (WEIGHT / weights.sum()))
     whole[reach] += WEIGHT - whole.sum()
-    return whole.astype(np.float32)[None]
+    return np.asarray(whole.astype(np.float32)[None])
 
 
 def _filtered(blurred: Field, taps: Field, border: int) -> Field:

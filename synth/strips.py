@@ -7,36 +7,45 @@ from them: `InStrips`. The rows that are made together must not matter: each is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Degraded, Params, Rendered, Rendering
 from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_float, to_uint8
-
-ROWS = 64
-"""Rows of a strip, where a degradation names no other number."""
+from patina.synth.resampling import cuts, usual_rows
 
 Watcher: TypeAlias = Callable[[float], None]
-"""Told after each strip what share of a picture is done, 0..1. What it raises ends the work: so work is cancelled."""
+"""Told what share of a picture is done, 0..1, after each strip or more often. What it raises ends the work."""
 
-_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+@dataclass
+class _Watch:
+    """A watcher, and what it was told last."""
+
+    watcher: Watcher
+    done: float = 0.0
+
+
+_watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 
 
 @dataclass(frozen=True)
 class Strip:
     """Some rows of a degraded picture.
 
-    pixels  h×W×3 float32, in the domain of the `Strips` that they come from; the caller may change them.
+    pixels  h×W×3 float32, in the domain of the `Strips` that they come from, or three planes h×W: red, green, blue,
+            which saves taking them apart and together again. The caller may change them.
     truth   the same rows of each truth map, h×W uint8 or uint16.
     """
 
-    pixels: FloatImage
+    pixels: FloatImage | Sequence[NDArray[np.float32]]
     truth: Mapping[str, Map] = field(default_factory=dict)
 
 
@@ -47,7 +56,8 @@ class Strips:
     rows       rows top to bottom, the last not included; the same pixels whichever rows are asked for together.
     is_linear  as of a `Rendering`: pixels are linear light, and sRGB-encoded in [0, 1] otherwise.
     truth      truth maps that are no rows of the picture (a blur's `kernel`), or that were made before.
-    count      how many rows are best asked for together; a filter that needs many rows around takes more of them.
+    count      how many rows are best asked for together, where that is not the usual number: a filter that needs many
+               rows around takes more of them.
     levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
                become the floats of a `Rendering`, if they are in another domain than its. Both or neither.
     """
@@ -85,18 +95,26 @@ class InStrips(Rendered, Protocol):
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 in [0, 1], or 8-bit levels, to floats and truth maps."""
-        strips = self.strips(image, params)
-        pixels = np.empty(image.shape, np.float32)
-        truth = _made(strips, image.shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
-        return Rendering(pixels, truth, strips.is_linear)
+        return rendered(self.strips(image, params), image.shape)
 
     def apply(self, image: Image, params: Params) -> Degraded:
         """8-bit levels to 8-bit levels; beside the result, only strips and small fields are held."""
-        strips = self.strips(image if self.reads_levels else to_float(image), params)
-        lq = np.empty(image.shape, np.uint8)
-        levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
-        truth = _made(strips, image.shape, lambda part, top, end: _put(lq, levels, part, top, end))
-        return Degraded(lq, truth)
+        return applied(self.strips(image if self.reads_levels else to_float(image), params), image.shape)
+
+
+def rendered(strips: Strips, shape: tuple[int, ...]) -> Rendering:
+    """A whole picture of this shape, H×W×3, as floats."""
+    pixels = np.empty(shape, np.float32)
+    truth = _made(strips, shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
+    return Rendering(pixels, truth, strips.is_linear)
+
+
+def applied(strips: Strips, shape: tuple[int, ...]) -> Degraded:
+    """A whole picture of this shape, H×W×3, as 8-bit levels."""
+    lq = np.empty(shape, np.uint8)
+    levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
+    truth = _made(strips, shape, lambda part, top, end: _put(lq, levels, part, top, end))
+    return Degraded(lq, truth)
 
 
 @contextmanager
@@ -106,36 +124,40 @@ def watched(watcher: Watcher) -> Iterator[None]:
     What it raises stops `apply` and comes out of it: so progress is shown within a large photograph, and a cancel is
     heard soon.
     """
-    token = _watcher.set(watcher)
+    token = _watch.set(_Watch(watcher))
     try:
         yield
     finally:
-        _watcher.reset(token)
+        _watch.reset(token)
 
 
 def tell(done: float) -> None:
     """Tell this thread's watcher, if there is one, that the share `done` of the picture is made."""
-    watcher = _watcher.get()
-    if watcher is not None:
-        watcher(done)
+    watch = _watch.get()
+    if watch is not None:
+        watch.done = done
+        watch.watcher(done)
 
 
-def cuts(height: int, count: int = 0) -> Iterator[tuple[int, int]]:
-    """First row and end of each strip of a picture, `count` rows each or ROWS, from top to bottom."""
-    count = count or ROWS
-    return ((top, min(top + count, height)) for top in range(0, height, count))
+def heed() -> None:
+    """Let this thread's watcher end the work here, within a strip that takes long: it is told the same share again."""
+    watch = _watch.get()
+    if watch is not None:
+        watch.watcher(watch.done)
 
 
-def _put(
-    whole: NDArray[Any], convert: Callable[[FloatImage], NDArray[Any]] | None, part: FloatImage, top: int, end: int
-) -> None:
-    whole[top:end] = convert(part) if convert else part
+def _put(whole: NDArray[Any], convert: Callable[[Any], NDArray[Any]] | None, part: Any, top: int, end: int) -> None:
+    """Put some rows, an image or its planes, into the whole."""
+    if isinstance(part, np.ndarray):
+        whole[top:end] = convert(part) if convert else part
+    else:
+        cv2.merge([convert(plane) if convert else plane for plane in part], dst=whole[top:end])
 
 
-def _made(strips: Strips, shape: tuple[int, ...], put: Callable[[FloatImage, int, int], None]) -> Mapping[str, Map]:
+def _made(strips: Strips, shape: tuple[int, ...], put: Callable[[Any, int, int], None]) -> Mapping[str, Map]:
     """Make all strips in turn and `put` their pixels; the truth maps."""
     truth: dict[str, Any] = dict(strips.truth)
-    for top, end in cuts(shape[0], strips.count):
+    for top, end in cuts(shape[0], strips.count or usual_rows(shape[1])):
         strip = strips.rows(top, end)
         put(strip.pixels, top, end)
         for name, rows in strip.truth.items():

@@ -23,6 +23,7 @@ from patina.pipeline.format.shard import write_shard
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import LESS_MEMORY, is_out_of_memory, keep_freed_memory
 from patina.pipeline.stopping import expect_wanted
+from patina.synth.strips import watched
 
 
 def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) -> ShardResult:
@@ -30,7 +31,7 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
 
     Samples that exist already are copied as bytes, once their old shard's digest was verified; the rest is made.
     `progress` is called with 1 after every sample. Raises SourceChangedError, OSError, BuildError; StoppedError between
-    two samples.
+    two samples, or between two strips of a large one.
     """
     staged = Path(job.staging) / f"{job.name}.{job.fingerprint[:16]}"
     earlier = _finished(staged, job)
@@ -51,7 +52,8 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
     def packed() -> Iterator[bytes]:
         for sample in job.samples:
             expect_wanted()
-            data, fact = maker.sample(sample)
+            with watched(lambda done: expect_wanted()):  # a large photograph takes seconds
+                data, fact = maker.sample(sample)
             facts.append(fact)
             yield data
             if progress:

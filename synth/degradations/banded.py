@@ -24,9 +24,10 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.image import Image
+from patina.synth.resampling import cuts, usual_rows
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale
-from patina.synth.strips import cuts, tell
+from patina.synth.strips import tell
 from patina.synth.wording import Known, Said, Wording, on_scale
 
 DITHERS = ("none", "ordered", "random")
@@ -122,7 +123,7 @@ class Banded(Degradation):
         """H×W×3 uint8 RGB in and out."""
         height, width = image.shape[:2]
         lq = np.empty(image.shape, np.uint8)
-        for top, bottom in cuts(height):
+        for top, bottom in cuts(height, usual_rows(width)):
             part = image[top:bottom].reshape(bottom - top, -1)
             if params["dither"] == "none":
                 found = cv2.LUT(part, _nearest(params["levels"], params["rounding"]))

@@ -25,10 +25,10 @@ from patina.synth.degradation import (
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_levels, to_linear
-from patina.synth.resampling import around, enlarged_rows, means, shortened, shrunk, stretched_rows
+from patina.synth.resampling import around, cuts, enlarged_rows, means, shortened, shrunk, stretched_rows
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
-from patina.synth.strips import InStrips, Strip, Strips, cuts
+from patina.synth.strips import InStrips, Strip, Strips
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
 BLADES = (0, 5, 6, 7, 8, 9)
@@ -215,7 +215,7 @@ def _small(image: FloatImage | Image) -> Image:
     if image.dtype == np.uint8:
         return shrunk(image, size)  # type: ignore[arg-type]
     levels = np.empty(image.shape, np.uint8)
-    for top, bottom in cuts(height):
+    for top, bottom in cuts(height, TALL):
         levels[top:bottom] = as_levels(image[top:bottom])
     return shrunk(levels, size)
 

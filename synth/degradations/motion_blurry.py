@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.convolution import convolve, reflected
+from patina.synth.convolution import Taps
 from patina.synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendering,
     SettingError,
     Stage,
     Values,
     check_values,
     draw_value,
 )
-from patina.synth.depth import Depth, FromDepth
+from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import means, shortened, stretched
+from patina.synth.resampling import Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
+from patina.synth.strips import InStrips, Strip, Strips, heed
 
 LIGHTS = ("linear", "encoded")
 
@@ -34,13 +36,23 @@ STEPS = 500
 """Steps of a simulated movement. Boracchi and Foi take 2000; the constants below are theirs, for four at a time."""
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+LEVELS = np.arange(256, dtype=np.uint8)[None]
 WHOLE = 65535
+APART = 1.0
+"""Pixels by which a point's way changes at most from one tile to the next, at 512 px."""
+
+PIXELS = 1 << 19
+"""Of a strip, at least: its light is made from more rows than are blurred."""
+
+PIECE = 128, 256
+"""Rows and columns of a tile that are convolved together: they stay within a second-level cache."""
+
 KNEE, BRIGHT = 0.85, 0.3
 """From what luminance light may really have been brighter than white, and what mean of it all around says no."""
 
 
 @dataclass(frozen=True)
-class MotionBlurry(FromDepth):
+class MotionBlurry(FromDepth, InStrips):
     """lq = k * gt in linear light, highlights included, with a kernel k that a random shake of the camera draws.
 
     The shake is Boracchi and Foi's (IEEE TIP 21(8), 2012): a particle of constant speed whose heading is disturbed by
@@ -70,7 +82,7 @@ class MotionBlurry(FromDepth):
     """
 
     name: ClassVar[str] = "motion-blurry"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("kernel",)
@@ -118,47 +130,153 @@ class MotionBlurry(FromDepth):
             **(self.depths.draw(rng, place) if parallax else {}),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `kernel`."""
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the blurred picture, in the domain of `light`; truth `kernel`.
+
+        Raises SettingError if `params` name a depth map that the folder no longer holds.
+        """
         height, width = image.shape[:2]
-        scale = min(height, width) / 512
-        movement = _Movement.of(params, scale)
-        truth = _whole(movement.kernel(0, 0))
-        linear = params["light"] == "linear"
-        light = to_linear(image) if linear else np.array(as_floats(image))
-        _brighten(light, params["highlights"])
-        shortened(light)
-        blurred = _blurred(light, movement)
-        if params["parallax"]:
-            near = _nearness(self.depths.of(image, params))
-            far = _blurred(light, movement.less(1 - params["parallax"]))
-            blurred -= far
-            blurred *= np.asarray(cv2.merge([near, near, near]))
-            blurred += far
-        return Rendering(blurred if linear else np.clip(blurred, 0, 1, out=blurred), {"kernel": truth}, linear)
+        movement = _Movement.of(params, min(height, width) / 512)
+        truth = movement.kernel(0, 0)
+        light = _Light(image, params["light"] == "linear", params["highlights"])
+        blur = _Tiles(height, width, movement)
+        far = _Tiles(height, width, movement.less(1 - params["parallax"])) if params["parallax"] else None
+        near = _nearness(self.depths.rows_of(image, params), height, width) if far else None
+        reach = max(blur.reach, far.reach if far else 0)
+
+        def rows(top: int, bottom: int) -> Strip:
+            first, end = max(0, top - reach), min(height, bottom + reach)
+            frame = first - (top - reach), bottom + reach - end, reach, reach
+            framed = np.asarray(cv2.copyMakeBorder(light.rows(first, end), *frame, cv2.BORDER_REFLECT), np.float32)
+            blurred = blur.rows(framed, reach, top, bottom)
+            if far and near:
+                rest, part = far.rows(framed, reach, top, bottom), near(top, bottom)
+                blurred -= rest
+                blurred *= np.asarray(cv2.merge([part, part, part]))
+                blurred += rest
+            return Strip(blurred if light.is_linear else np.clip(blurred, 0, 1, out=blurred))
+
+        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(2 * reach, PIXELS // width, 16))
 
 
-def _blurred(light: FloatImage, movement: _Movement) -> FloatImage:
-    """`light`, shortened, as it looks after the movement."""
-    height, width = light.shape[:2]
-    # From one tile to the next a point moves by 4 px more at most; odd counts put a tile in the middle.
-    apart = 8 * max(min(height, width) / 512, 1)
-    rows, columns = (math.ceil(side * movement.turn / apart - 0.05) * 2 + 1 for side in (height, width))
-    if rows * columns > 1:
-        return _blend(light, movement, rows, columns)
-    kernel = _whole(movement.kernel(0, 0))
-    blurred = convolve(reflected(light, len(kernel) // 2), kernel)
-    blurred *= np.float32(1 / WHOLE)
-    return blurred
+class _Tiles:
+    """The picture in tiles, each convolved with the kernel of its own middle.
+
+    lines, columns  where a tile begins, and where the last one ends, px.
+    reach           of the largest kernel, px to either side.
+    """
+
+    def __init__(self, height: int, width: int, movement: _Movement) -> None:
+        apart = APART * math.sqrt(max(min(height, width) / 512, 1))
+        self.lines, self.columns = (
+            [side * i // count for i in range(count + 1)]
+            for side in (height, width)
+            for count in [max(1, math.ceil(side * movement.turn / apart - 0.05))]
+        )
+        middles = np.array([(left + right - width) / 2 for left, right in pairwise(self.columns)])
+        self._taps = [movement.taps(middles, (top + bottom - height) / 2) for top, bottom in pairwise(self.lines)]
+        self.reach = max(taps.side for line in self._taps for taps in line) // 2
+
+    def rows(self, framed: FloatImage, border: int, top: int, bottom: int) -> FloatImage:
+        """Rows top to bottom; `framed` is what they are blurred from, with `border` px more all around."""
+        out = np.empty((bottom - top, self.columns[-1], 3), np.float32)
+        for line, (upper, lower) in zip(self._taps, pairwise(self.lines), strict=True):
+            for taps, (left, right) in zip(line, pairwise(self.columns), strict=True):
+                more = border - taps.side // 2
+                heed()
+                for y, low in _pieces(max(upper, top), min(lower, bottom), PIECE[0]):
+                    for x, end in _pieces(left, right, PIECE[1]):
+                        part = framed[
+                            y - top + more : low - top + 2 * border - more, x + more : end + 2 * border - more
+                        ]
+                        out[y - top : low - top, x:end] = taps.convolve(part)
+        out *= np.float32(1 / WHOLE)
+        return out
 
 
-def _nearness(depth: Depth) -> NDArray[np.float32]:
-    """How much of the nearest things' movement each pixel has, H×W, 0..1: one over its metres, over that of the nearest
-    twentieth. Smooth, since blurred edges of depth would need what is behind them."""
-    step = max(1, min(depth.shape) // 64)
-    coarse = np.float32(1) / depth[step // 2 :: step, step // 2 :: step]
+def _pieces(first: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """What lies between, in nearly equal pieces of so many at most."""
+    count = max(0, -(-(end - first) // most))
+    return ((first + (end - first) * i // count, first + (end - first) * (i + 1) // count) for i in range(count))
+
+
+class _Light:
+    """What is blurred: any rows of a picture as light, or as levels, `shortened`; white may be brighter than white.
+
+    A file ends at white and a lamp does not. How far it went on is lost, so this is a guess: what is nearly white amid
+    darker things gets up to 2^stops times as bright.
+    """
+
+    def __init__(self, image: FloatImage | Image, is_linear: bool, stops: float) -> None:
+        self.is_linear = is_linear
+        self._image, self._stops = image, stops
+        self._around: Rows | None = None
+
+    def rows(self, top: int, bottom: int) -> FloatImage:
+        """H×W×3 float32."""
+        part = self._image[top:bottom]
+        light = to_linear(part) if self.is_linear else np.array(as_floats(part))
+        if self._stops:
+            self._brighten(light, _luminance(part, self.is_linear), top, bottom)
+        return shortened(light)
+
+    def _brighten(self, light: FloatImage, luminance: NDArray[np.float32], top: int, bottom: int) -> None:
+        bright = np.flatnonzero(luminance > np.float32(KNEE))  # few, mostly
+        if not bright.size:
+            return
+        if self._around is None:
+            self._around = _around(self._image, self.is_linear)
+        white = luminance.take(bright)
+        white -= np.float32(KNEE)
+        white *= np.float32(1 / (1 - KNEE))
+        np.minimum(white, 1, out=white)
+        dark = self._around(top, bottom).take(bright)
+        dark *= np.float32(-1 / BRIGHT)
+        dark += np.float32(1)
+        gain = white * white
+        gain *= np.clip(dark, 0, 1, out=dark)
+        gain *= np.float32(power_of(2, self._stops) - 1)
+        gain += np.float32(1)
+        few = np.flatnonzero(gain > 1)
+        bright = bright[few]
+        pixels = light.reshape(-1, 3)
+        pixels[bright] = pixels[bright] * gain[few, None]
+
+
+def _luminance(part: FloatImage | Image, is_linear: bool) -> NDArray[np.float32]:
+    """Of rows of a picture, H×W; of levels by a table for each channel."""
+    planes: list[Any] = list(cv2.split(part))
+    total: Any = None
+    for plane, share in zip(planes, LUMINANCE, strict=True):
+        if part.dtype == np.uint8:
+            table = to_linear(LEVELS) if is_linear else as_floats(LEVELS)
+            term: Any = cv2.LUT(plane, table * share)
+        else:
+            term = (to_linear(plane) if is_linear else plane) * share
+        total = term if total is None else np.add(total, term, out=total)
+    return np.asarray(total, np.float32)
+
+
+def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
+    """Means of luminance over a square of an eighth of the short side, any rows; of every so many pixels in either
+    direction that some sixteen fall on a side."""
+    height, width = image.shape[:2]
+    side = min(height, width) // 16 * 2 + 1
+    step = max(1, side // 16)
+    rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
+    few = np.ascontiguousarray(image[rows][:, columns])
+    coarse = means(_luminance(few, is_linear), max(1, side // step // 2 * 2 + 1))
+    stretch = stretched_rows(coarse, len(rows) * step, len(columns) * step)
+    return lambda top, bottom: stretch(top, bottom)[:, :width]
+
+
+def _nearness(depth: Rows, height: int, width: int) -> Rows:
+    """How much of the nearest things' movement each pixel has, any rows, 0..1: one over its metres, over that of the
+    nearest twentieth. Smooth, since blurred edges of depth would need what is behind them."""
+    step = max(1, min(height, width) // 64)
+    coarse = np.float32(1) / strided_rows(depth, height, step)[:, step // 2 :: step]
     nearest = float(np.sort(coarse, axis=None)[int(0.95 * (coarse.size - 1))])
-    return stretched(means(np.minimum(coarse * np.float32(1 / nearest), 1), 3), depth.shape[0], depth.shape[1])
+    return stretched_rows(means(np.minimum(coarse * np.float32(1 / nearest), 1), 3), height, width)
 
 
 @dataclass(frozen=True)
@@ -206,20 +324,48 @@ class _Movement:
         """How much farther apart two points' ways are at most, over their distance: by the roll or the growth."""
         return float(max(np.ptp(self.roll), np.ptp(self.growth)))
 
-    def kernel(self, x: float, y: float) -> NDArray[np.float64]:
-        """The kernel (x, y) px away from the frame's centre, k×k, Σ = 1: every position spread over four pixels."""
-        right = self.right - self.roll * y + self.growth * x
-        down = self.down + self.roll * x + self.growth * y
-        radius = math.ceil(max(np.abs(right).max(), np.abs(down).max()) - 1e-9)
-        side, kernel = 2 * radius + 1, np.zeros((2 * radius + 2) ** 2)
-        right, down = (np.clip(way + radius, 0, 2 * radius) for way in (right, down))
+    def kernel(self, x: float, y: float) -> NDArray[np.uint16]:
+        """The kernel (x, y) px away from the frame's centre, k×k, in steps of 1/65535 that sum to 1 exactly."""
+        side, places, steps = self._kernels(np.array([x]), y)
+        whole = np.zeros(side * side, np.uint16)
+        whole[places[0]] = steps[0]
+        return whole.reshape(side, side)
+
+    def taps(self, xs: NDArray[np.float64], y: float) -> list[Taps]:
+        """The kernels at several places of a row of the frame."""
+        side, places, steps = self._kernels(xs, y)
+        return [Taps(side, *np.divmod(p, side), w) for p, w in zip(places, steps, strict=True)]
+
+    def _kernels(
+        self, xs: NDArray[np.float64], y: float
+    ) -> tuple[int, list[NDArray[np.intp]], list[NDArray[np.uint16]]]:
+        """The side of the kernels (xs, y) px away from the centre, and of each the places that are not 0, counted row
+        by row, with their steps of 1/65535. Every position is spread over four pixels."""
+        right = self.right - self.roll * y + self.growth * xs[:, None]
+        down = self.down + self.growth * y + self.roll * xs[:, None]
+        radius = math.ceil(max(float(np.abs(right).max()), float(np.abs(down).max())) - 1e-9)
+        side, wide = 2 * radius + 1, 2 * radius + 2
+        np.clip(right + radius, 0, 2 * radius, out=right)
+        np.clip(down + radius, 0, 2 * radius, out=down)
         left, top = np.floor(right), np.floor(down)
-        at = (top * (side + 1) + left).astype(np.intp)
-        for below in (0, 1):
-            for beside in (0, 1):
-                share = (1 - np.abs(top + below - down)) * (1 - np.abs(left + beside - right)) * self.weight
-                kernel += np.bincount(at + below * (side + 1) + beside, share, len(kernel))
-        return kernel.reshape(side + 1, side + 1)[:side, :side]
+        right -= left
+        down -= top
+        at = (top * wide + left).astype(np.intp)
+        at += np.arange(len(xs))[:, None] * (wide * wide)
+        lower = down * self.weight
+        upper = self.weight - lower
+        shares = [upper * (1 - right), upper * right, lower * (1 - right), lower * right]
+        spots = np.concatenate([(at + more).ravel() for more in (0, 1, wide, wide + 1)])
+        weights = np.concatenate([share.ravel() for share in shares])
+        sums = np.asarray(np.bincount(spots, weights, len(xs) * wide * wide), np.float64)
+        found = np.flatnonzero(sums)
+        ends = np.searchsorted(found, np.arange(1, len(xs)) * (wide * wide))
+        places, steps = [], []
+        for number, some in enumerate(np.split(found, ends)):
+            line, column = np.divmod(some - number * wide * wide, wide)
+            places.append(line * side + column)
+            steps.append(_steps(sums[some]))
+        return side, places, steps
 
 
 def _ranging(path: NDArray[np.float64], most: float) -> NDArray[np.float64]:
@@ -256,81 +402,10 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
     return np.array(xs), np.array(ys)
 
 
-def _whole(kernel: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """`kernel` in steps of 1/65535 that sum to 1 exactly: the truth map, and what is applied."""
-    exact = kernel.ravel() * (WHOLE / kernel.sum())
+def _steps(shares: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Shares of a kernel in steps of 1/65535 that sum to 1 exactly: those that are cut off most are rounded up."""
+    exact = shares * (WHOLE / shares.sum())
     steps = np.floor(exact)
     short = WHOLE - int(steps.sum())
     steps[np.argsort(steps - exact, kind="stable")[:short]] += 1
-    return np.asarray(steps.astype(np.uint16).reshape(kernel.shape))
-
-
-def _brighten(light: FloatImage, stops: float) -> None:
-    """Make what is nearly white amid darker things up to 2^stops times as bright, in place; H×W×3, linear.
-
-    A file ends at white and a lamp does not. How far it went on is lost, so this is a guess.
-    """
-    if stops == 0:
-        return
-    red, green, blue = cv2.split(light)
-    luminance = np.multiply(red, LUMINANCE[0])
-    for plane, share in zip((green, blue), LUMINANCE[1:], strict=True):
-        luminance += np.multiply(plane, share)
-    bright = luminance > np.float32(KNEE)  # few, mostly
-    if not bright.any():
-        return
-    side = min(light.shape[:2]) // 16 * 2 + 1
-    around = _around(luminance, side)
-    white = luminance[bright]
-    white -= np.float32(KNEE)
-    white *= np.float32(1 / (1 - KNEE))
-    np.minimum(white, 1, out=white)
-    dark = around[bright]
-    dark *= np.float32(-1 / BRIGHT)
-    dark += np.float32(1)
-    gain = white * white
-    gain *= np.clip(dark, 0, 1, out=dark)
-    gain *= np.float32(power_of(2, stops) - 1)
-    gain += np.float32(1)
-    light[bright] *= gain[:, None]
-
-
-def _around(luminance: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Means over side×side pixels, taken of every so many in either direction that some sixteen fall on a side."""
-    step = max(1, side // 16)
-    height, width = luminance.shape
-    rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
-    coarse = means(luminance[rows][:, columns], max(1, side // step // 2 * 2 + 1))
-    return stretched(coarse, len(rows) * step, len(columns) * step)[:height, :width].copy()
-
-
-def _blend(light: FloatImage, movement: _Movement, rows: int, columns: int) -> FloatImage:
-    """Each tile's own convolution, faded into its neighbours' from one tile's middle to the next."""
-    height, width = light.shape[:2]
-    spots = [
-        (x - width / 2, y - height / 2, *_hat(i, rows, height), *_hat(j, columns, width))
-        for i in range(rows)
-        for j in range(columns)
-        for y, x in [((i + 0.5) * height / rows, (j + 0.5) * width / columns)]
-    ]
-    kernels = [_whole(movement.kernel(spot[0], spot[1])) for spot in spots]
-    border = max(len(kernel) for kernel in kernels) // 2
-    framed, blended = reflected(light, border), np.zeros_like(light)
-    for kernel, (_, _, top, fade_y, left, fade_x) in zip(kernels, spots, strict=True):
-        bottom, right, inner = top + len(fade_y), left + len(fade_x), border - len(kernel) // 2
-        part = framed[top + inner : bottom + 2 * border - inner, left + inner : right + 2 * border - inner]
-        blurred = convolve(part, kernel)
-        rows_of_levels = blurred.reshape(len(fade_y), -1)  # numpy is slow at three levels at a time
-        rows_of_levels *= fade_y[:, None] * np.float32(1 / WHOLE)
-        rows_of_levels *= fade_x.repeat(3)
-        blended[top:bottom, left:right] += blurred
-    return blended
-
-
-def _hat(index: int, count: int, size: int) -> tuple[int, NDArray[np.float32]]:
-    """Where tile `index` of `count` along `size` px begins to be seen, and its share of each px from there on."""
-    middle = (np.arange(-1, 2) + index + 0.5) * size / count
-    first = max(math.floor(middle[0]), 0) if index else 0
-    last = min(math.ceil(middle[2]), size) if index < count - 1 else size
-    share = interpolated(np.arange(first, last) + 0.5, middle, [index == 0, 1, index == count - 1])
-    return first, share.astype(np.float32)
+    return np.asarray(steps, np.uint16)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
-from patina.synth.sensor import process, unprocess
+from patina.synth.sensor import as_file, as_file_levels, process, unprocess_planes
 from patina.synth.strips import InStrips, Strip, Strips
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
@@ -91,20 +90,21 @@ class OverExposed(InStrips):
         times, shoulder = power_of(2.0, params["stops"]), params["shoulder"]
 
         def rows(top: int, bottom: int) -> Strip:
-            raw = unprocess(image[top:bottom], BALANCED)
-            if shoulder:
-                _unbend(raw, shoulder)
-            raw *= np.float32(times)
-            if shoulder:
-                _bend(raw, shoulder)
-            np.minimum(raw, 1, out=raw)
+            raw = unprocess_planes(image[top:bottom], BALANCED)
+            for plane in raw:
+                if shoulder:
+                    _unbend(plane, shoulder)
+                np.multiply(plane, np.float32(times), out=plane)
+                if shoulder:
+                    _bend(plane, shoulder)
+                np.minimum(plane, 1, out=plane)
             lq = process(raw, BALANCED)
-            return Strip(lq, {"burnt": _burnt(lq)})
+            return Strip(lq, {"burnt": _burnt([as_file_levels(plane) for plane in lq])})
 
-        return Strips(rows)
+        return Strips(rows, levels=as_file_levels, floats=as_file)
 
 
-def _unbend(raw: FloatImage, shoulder: float) -> None:
+def _unbend(raw: NDArray[np.float32], shoulder: float) -> None:
     """The light, up to 1 + shoulder, that the response made `raw`, 0..1, of; in place: `_bend` solved for its x."""
     bright = raw > np.float32(1 - shoulder)
     found = raw[bright]
@@ -117,7 +117,7 @@ def _unbend(raw: FloatImage, shoulder: float) -> None:
     raw[bright] = found
 
 
-def _bend(raw: FloatImage, shoulder: float) -> None:
+def _bend(raw: NDArray[np.float32], shoulder: float) -> None:
     """The response to light, in place: 1 − s·(1 − t)², t = (x − 1 + s)/2s, from x = 1 − s, where its slope is 1, to
     1 + s, where it ends."""
     bright = raw > np.float32(1 - shoulder)
@@ -131,10 +131,9 @@ def _bend(raw: FloatImage, shoulder: float) -> None:
     raw[bright] = found
 
 
-def _burnt(lq: FloatImage) -> NDArray[np.uint8]:
-    """85 for each colour that `to_uint8` makes 255, h×w."""
-    full = (lq * np.float32(255) > np.float32(254.5)).view(np.uint8)
-    red, green, blue = cv2.split(full)
+def _burnt(planes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """85 for each of three colours that is at 255, h×w."""
+    red, green, blue = ((plane == 255).view(np.uint8) for plane in planes)
     count = np.asarray(red + green + blue, np.uint8)
     count *= np.uint8(85)
     return count

@@ -26,9 +26,9 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.image import Image
+from patina.synth.resampling import cuts, usual_rows
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale
-from patina.synth.strips import cuts
 from patina.synth.wording import Known, Said, Wording, on_scale
 
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -166,7 +166,7 @@ def _to_ycc(image: Any) -> Planes:
     """Y, Cb and Cr of an RGB image, all of its size."""
     height, width = image.shape[:2]
     found = [np.empty((height, width), np.uint8) for _ in range(3)]
-    for top, bottom in cuts(height):
+    for top, bottom in cuts(height, usual_rows(width)):
         values = np.asarray(cv2.transform(image[top:bottom].astype(np.float32), TO_YCC), np.float32)
         values *= np.float32(1 / WHOLE)
         np.rint(values, out=values)
@@ -180,7 +180,7 @@ def _to_rgb(y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) 
     height, width = y.shape
     planes = [y, *(np.asarray(cv2.resize(c, (width, height), interpolation=cv2.INTER_LINEAR)) for c in (cb, cr))]
     image = np.empty((height, width, 3), np.uint8)
-    for top, bottom in cuts(height):
+    for top, bottom in cuts(height, usual_rows(width)):
         values = np.asarray(cv2.merge([plane[top:bottom] for plane in planes])).astype(np.float32)
         values -= np.array([16, 128, 128], np.float32)
         values = np.asarray(cv2.transform(values, TO_RGB), np.float32)

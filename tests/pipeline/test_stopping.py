@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from patina.pipeline import stopping
@@ -19,6 +20,9 @@ from patina.pipeline.stopping import (
     stoppable,
     stoppable_threads,
 )
+from patina.synth.degradations import CATALOGUE
+from patina.synth.rng import Rng
+from patina.synth.strips import watched
 
 PATIENCE = 30.0
 
@@ -138,3 +142,21 @@ def test_a_look_at_the_permit_is_rare_and_the_flag_is_cheap(tmp_path: Path) -> N
         time.sleep(stopping.LOOK_SECONDS)
         with pytest.raises(StoppedError):
             expect_wanted()
+
+
+def test_a_stop_is_heard_within_a_large_photograph() -> None:
+    """The watcher of a build asks between two strips: the photograph is not finished first."""
+    image = np.zeros((4000, 64, 3), np.uint8)
+    method = CATALOGUE["hazy"]()
+    params = method.draw(Rng("2a"), image)
+    told: list[float] = []
+
+    def watch(done: float) -> None:
+        told.append(done)
+        if len(told) == 2:
+            ask()
+        expect_wanted()
+
+    with stoppable(), watched(watch), pytest.raises(StoppedError):
+        method.apply(image, params)
+    assert len(told) == 2 and told[-1] < 0.1

@@ -10,8 +10,8 @@ import pytest
 
 from patina.synth.degradations.banded import BANDING, Banded
 from patina.synth.image import Image
+from patina.synth.resampling import usual_rows
 from patina.synth.rng import Rng
-from patina.synth.strips import ROWS
 from patina.synth.words import say
 from tests.synth.pictures import cut, flat, photo, psnr
 
@@ -88,11 +88,11 @@ def test_order_has_a_pattern_of_eight_pixels_and_chance_has_none() -> None:
 @pytest.mark.parametrize("dither", ["ordered", "random"])
 def test_strips_leave_no_seam(dither: str) -> None:
     """A row is what it would be were there no rows above: the parts of a picture, each made alone, agree."""
-    image = cut(2 * ROWS + 13, 45)
+    image = cut(2 * (rows := usual_rows(45)) + 13, 45)
     whole = banded(image, dither=dither)
-    assert np.array_equal(banded(image[: ROWS + 5], dither=dither), whole[: ROWS + 5])
-    rows = banded(flat(2 * ROWS + 13, 40, 77), levels=3, dither=dither)
-    assert rows[:ROWS].mean() == pytest.approx(rows[ROWS:].mean(), abs=12)
+    assert np.array_equal(banded(image[: rows + 5], dither=dither), whole[: rows + 5])
+    even = banded(flat(2 * rows + 13, 45, 77), levels=3, dither=dither)
+    assert even[:rows].mean() == pytest.approx(even[rows:].mean(), abs=12)
 
 
 def test_bands_have_edges_and_dithering_hides_them() -> None:

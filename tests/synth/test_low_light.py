@@ -7,7 +7,7 @@ from patina.synth.degradations.low_light import LowLight
 from patina.synth.form import flat_noise
 from patina.synth.image import Image, to_float
 from patina.synth.rng import Rng
-from patina.synth.sensor import mosaic, unprocess
+from patina.synth.sensor import mosaic, unprocess, unprocess_planes
 from tests.synth.pictures import cut, flat, photo
 from tests.synth.test_sensor import QUIET, SENSOR, line
 
@@ -59,7 +59,7 @@ def test_photon_transfer_of_the_picture() -> None:
     found = []
     for i, level in enumerate(range(60, 256, 13)):
         lq = LowLight().render(to_float(flat(256, 256, level)), {**params, "seed": f"{i:x}"}).image
-        sites = mosaic(unprocess(lq, params))[0::2, 1::2].astype(np.float64)  # green ones
+        sites = mosaic(unprocess_planes(lq, params))[0::2, 1::2].astype(np.float64)  # green ones
         found.append((sites.mean(), sites.var()))
     slope, intercept, fit = line(*np.array(found).T)
     assert fit > 0.98
@@ -73,7 +73,7 @@ def test_the_noise_map_is_what_brightening_shows(finer: int) -> None:
     for level in (100, 180, 250):
         gt = flat(256, 256, level)
         rendering = LowLight().render(to_float(gt), params)
-        sites = mosaic(unprocess(rendering.image, params))[0::2, 1::2].astype(np.float64) * 2 ** params["stops"]
+        sites = mosaic(unprocess_planes(rendering.image, params))[0::2, 1::2].astype(np.float64) * 2 ** params["stops"]
         truth = rendering.truth["noise"]
         assert truth.dtype == np.uint16 and np.ptp(truth) == 0
         assert sites.std() == pytest.approx(truth[0, 0] / 65535, rel=0.03)

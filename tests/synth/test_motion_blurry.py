@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Place
-from patina.synth.degradations.motion_blurry import MotionBlurry, _around, _hat
+from patina.synth.degradations import motion_blurry
+from patina.synth.degradations.motion_blurry import MotionBlurry, _around, _Movement, _Tiles
 from patina.synth.form import mean_change
 from patina.synth.image import FloatImage, Image, to_float, to_linear
 from patina.synth.rng import Rng
@@ -224,14 +226,27 @@ def test_a_roll_turns_the_corners_and_leaves_the_middle() -> None:
                 assert math.sqrt((spot * outwards**2).sum()) < 0.9
 
 
-def test_tiles_fade_into_each_other() -> None:
-    for count in (1, 3, 7):
-        for size in (16, 17, 501):
-            total = np.zeros(size)
-            for index in range(count):
-                first, share = _hat(index, count, size)
-                total[first : first + len(share)] += share
-            assert np.abs(total - 1).max() < 1e-6
+def test_from_tile_to_tile_a_points_way_changes_by_a_pixel_at_most() -> None:
+    """Where two tiles meet, the two kernels draw a point of light within a pixel of each other: no seam is seen."""
+    params = MotionBlurry().draw(Rng("5"), photo()) | {"rotation": 0.7, "zoom": 1.2}
+    movement = _Movement.of(params, 1.0)
+    tiles = _Tiles(512, 512, movement)
+    assert len(tiles.columns) > 6
+    for one, other in pairwise(tiles.columns[:-1]):
+        assert (other - one) * movement.turn <= 1.2
+    assert tiles.columns[0] == 0 and tiles.columns[-1] == 512
+
+
+def test_a_picture_in_tiles_is_nearly_that_of_a_kernel_for_each_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside tiles so small that a point's way changes by an eighth of a pixel."""
+    image = photo()[:192]
+    degradation = MotionBlurry()
+    params = degradation.draw(Rng("3"), image) | {"rotation": 0.7}
+    found = degradation.apply(image, params).image
+    monkeypatch.setattr(motion_blurry, "APART", 0.125)
+    away = np.abs(degradation.apply(image, params).image.astype(int) - found)
+    assert 0 < away.mean() < 0.6
+    assert (away <= 3).mean() > 0.97
 
 
 def test_detail_is_lost_nearly_everywhere() -> None:
@@ -275,9 +290,9 @@ def test_pixels_are_frozen() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (259, 430), (427, 640), (131, 517)])
 def test_what_lies_around_a_pixel_is_known_to_the_last_row(height: int, width: int) -> None:
-    luminance = np.add.outer(np.linspace(0, 0.4, height), np.linspace(0, 0.5, width)).astype(np.float32)
+    levels = np.rint(np.add.outer(np.linspace(0, 100, height), np.linspace(0, 127, width))).astype(np.uint8)
     side = min(height, width) // 16 * 2 + 1
-    found = _around(luminance, side)
-    assert found.shape == luminance.shape
-    exact = cv2.blur(luminance, (side, side), borderType=cv2.BORDER_REFLECT)
+    found = _around(np.ascontiguousarray(np.repeat(levels[..., None], 3, 2)), False)(0, height)
+    assert found.shape == levels.shape
+    exact = cv2.blur(to_float(levels), (side, side), borderType=cv2.BORDER_REFLECT)
     assert np.abs(found - exact).max() < 0.02

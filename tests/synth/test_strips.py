@@ -9,20 +9,24 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.processors import VARIANTS
 from patina.synth.degradation import Params, Place, Stage
+from patina.synth.degradations import CATALOGUE
 from patina.synth.image import FloatImage, Image, to_float, to_linear, to_uint8
 from patina.synth.resampling import (
     Rows,
     around,
+    cuts,
     enlarged,
     enlarged_rows,
     smoothed,
     smoothed_rows,
     stretched,
     stretched_rows,
+    usual_rows,
 )
 from patina.synth.rng import Rng
-from patina.synth.strips import ROWS, InStrips, Strip, Strips, cuts, watched
+from patina.synth.strips import InStrips, Strip, Strips, watched
 from tests.synth.pictures import cut
 
 RANDOM = np.random.default_rng(3)
@@ -71,9 +75,43 @@ def test_floats_are_rounded_to_the_levels_that_strips_give() -> None:
     assert np.array_equal(Dimmed().render(to_float(image), {"count": 5}).pixels, rendering.pixels)
 
 
+def picture(strip: Strip) -> FloatImage:
+    """The pixels, which may be three planes."""
+    return strip.pixels if isinstance(strip.pixels, np.ndarray) else np.stack(strip.pixels, axis=-1)
+
+
+IN_STRIPS = [name for name, kind in CATALOGUE.items() if isinstance(kind(), InStrips)]
+
+
+@pytest.mark.parametrize("name", IN_STRIPS)
+def test_no_degradation_has_seams(name: str) -> None:
+    """The law: any rows that are asked for together are those of the whole, in all of its ways; no strip shows."""
+    image = cut(71, 90)
+    for settings in VARIANTS.get(name, [{}]):
+        degradation = CATALOGUE[name](**settings)
+        assert isinstance(degradation, InStrips)
+        params = degradation.draw(Rng("1f"), image)
+        strips = degradation.strips(image if degradation.reads_levels else to_float(image), params)  # type: ignore[arg-type]
+        whole = strips.rows(0, 71)
+        for count in (1, 10, 64):
+            parts = [strips.rows(top, end) for top, end in cuts(71, count)]
+            assert np.array_equal(np.concatenate([picture(part) for part in parts]), picture(whole))
+            for map_name, values in whole.truth.items():
+                assert np.array_equal(np.concatenate([part.truth[map_name] for part in parts]), values)
+
+
+@pytest.mark.parametrize("name", IN_STRIPS)
+def test_progress_is_told_within_a_photograph(name: str) -> None:
+    image, degradation, told = cut(1500, 60), CATALOGUE[name](), list[float]()
+    with watched(told.append):
+        degradation.apply(image, degradation.draw(Rng("1f"), image))
+    assert told == sorted(told) and told[-1] == 1 and len(told) > 2
+
+
 def test_strips_follow_each_other_to_the_end() -> None:
     assert list(cuts(10, 4)) == [(0, 4), (4, 8), (8, 10)]
-    assert list(cuts(ROWS)) == [(0, ROWS)]
+    assert list(cuts(5, 64)) == [(0, 5)]
+    assert [usual_rows(width) for width in (16, 768, 6000, 10**6)] == [64, 64, 33, 16]
 
 
 def test_progress_is_told_after_each_strip_and_what_a_watcher_raises_ends_the_work() -> None:
