@@ -25,7 +25,7 @@ from patina.pipeline.sources.reader import Reader
 from patina.pipeline.text import nearest, one_line, shown
 from patina.synth.compose import JOINT, Composite
 from patina.synth.degradation import Degradation
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import CATALOGUE, MISSING
 from patina.synth.graded import Graded
 
 ENTRY = re.compile(r"[a-z0-9]+([-+][a-z0-9]+)*")
@@ -240,6 +240,8 @@ def _degradation(
     what: str, name: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
 ) -> tuple[Degradation, dict[str, Any]]:
     """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
+    if name in MISSING:
+        raise RecipeError(f"{what}: {name} takes a library that is not installed; {MISSING[name]}")
     if name not in CATALOGUE:
         raise RecipeError(f"{what}: no degradation is called {name!r}; {nearest(name, CATALOGUE)}")
     severity = expect_type(f"{what} severity", settings.pop("severity", ""), str, "words such as 'mild..severe'")

@@ -6,17 +6,24 @@ contract tests read this table.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from patina.synth.degradation import Degradation
+from patina.synth.degradations.banded import Banded
+from patina.synth.degradations.defocus_blurry import DefocusBlurry
 from patina.synth.degradations.hazy import Hazy
+from patina.synth.degradations.impulse_noisy import ImpulseNoisy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
 from patina.synth.degradations.motion_blurry import MotionBlurry
 from patina.synth.degradations.noisy import Noisy
+from patina.synth.degradations.over_exposed import OverExposed
 from patina.synth.degradations.raindrop import Raindrop
 from patina.synth.degradations.rainy import Rainy
 from patina.synth.degradations.shadowed import Shadowed
 from patina.synth.degradations.snowy import Snowy
 from patina.synth.degradations.uncompleted import Uncompleted
+from patina.synth.degradations.video_compressed import INSTALL, VideoCompressed
 
 CATALOGUE: dict[str, type[Degradation]] = {
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, roll and zoom, in linear light or as GoPro has it
@@ -29,7 +36,22 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
+    # Beyond the ten of DA-CLIP: words that a recipe opts into.
+    "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
+    "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
+    "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
+    "video-compressed": VideoCompressed,  # a frame after H.264, a key frame or a predicted one; by PyAV's x264
 }
+
+EVERY = dict(CATALOGUE)
+"""The whole table, for what is said of a degradation: that must not depend on what is installed."""
+
+MISSING: dict[str, str] = {} if find_spec("av") else {"video-compressed": INSTALL}
+"""What takes a library that is not installed here, and how to install it. It is no part of the catalogue then, which
+has what can be made."""
+for _name in MISSING:
+    del CATALOGUE[_name]
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
 DACLIP_DEGRADATIONS = (

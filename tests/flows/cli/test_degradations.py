@@ -93,7 +93,7 @@ def test_ranges_are_those_that_are_refused() -> None:
 def test_an_unknown_word_is_told_with_the_nearest_and_exit_code_1() -> None:
     done = command("degradations", "rany")
     assert done.returncode == 1
-    assert done.stderr.startswith("error  no degradation is called 'rany'; did you mean 'rainy'? known: hazy, ")
+    assert done.stderr.startswith("error  no degradation is called 'rany'; did you mean 'rainy'? known: banded, ")
     assert done.stdout == "" and "Traceback" not in done.stderr
 
 
