@@ -87,7 +87,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hazy": [{}, {"model": "reside"}, {"light": "encoded", "beta": 0.05}, {"spectrum": 2, "patches": 0.8, "layer": 20}],
     "jpeg-compressed": [{}, {"double": 1, "subsampling": "4:4:4"}, {"codec": "webp", "quality": 40}],
     "low-light": [{}, {"stops": 8, "iso": 12800, "cast": 1}, {"finer": 1, "iso": 3200}, {"finer": 2}],
-    "noisy": [{}, {"model": "sensor"}, {"model": "sensor", "iso": 25600, "bits": 8}],
+    "noisy": [
+        {},
+        {"model": "sensor"},
+        {"model": "sensor", "iso": 25600, "bits": 8},
+        {"grey": 1},
+        {"model": "poisson"},
+        {"model": "poisson", "grey": 1, "scale": 8},
+    ],
     "raindrop": [
         {},
         {"sky": 0, "size": 50, "contact": 50},
@@ -103,6 +110,20 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "shadowed": [{"kinds": kind} for kind in ("foliage", "person", "pole", "building", "blinds")],
     "snowy": [{}, {"rate": 20, "size": 12, "veil": 2}, {"aperture": 25}],
+    "downsampled": [
+        {"method": method, "back": method, "antialias": antialias, "scale": scale}
+        for method, antialias, scale in (
+            ("nearest", 0, 0.4),
+            ("area", 0, 0.3),
+            ("bilinear", 1, 0.7),
+            ("bicubic", 0, 1.4),
+            ("bicubic", 1, 0.15),
+            ("lanczos", 1, 0.45),
+        )
+    ],
+    "blurred": [
+        {"kernels": {kind: 1}} for kind in ("gaussian", "generalised", "plateau", "sinc", "disc", "box", "line")
+    ],
     "uncompleted": [{"shapes": shape} for shape in ("strokes", "text", "scratches", "blocks")],
 }
 """Settings of each degradation that take its other ways, too."""

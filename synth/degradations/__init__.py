@@ -7,6 +7,8 @@ contract tests read this table.
 from __future__ import annotations
 
 from patina.synth.degradation import Degradation
+from patina.synth.degradations.blurred import Blurred
+from patina.synth.degradations.downsampled import Downsampled
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
@@ -29,6 +31,8 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
+    "downsampled": Downsampled,  # stored with fewer pixels and enlarged again, by five methods, antialiased or not
+    "blurred": Blurred,  # one small kernel, as in blind super-resolution: Gaussians, plateaus, sinc, discs, lines
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.

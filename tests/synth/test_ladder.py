@@ -23,7 +23,9 @@ from patina.synth.scales import (
     NOISE,
     RAIN,
     SHADOW,
+    SMALL,
     SNOW,
+    SPREAD,
     VEIL,
     Scale,
     metres,
@@ -43,6 +45,9 @@ SCALES: dict[tuple[str, str], tuple[Scale, str, float]] = {
     ("rainy", "rate"): (RAIN, r"about ([\d.]+) mm", 1),
     ("shadowed", "ratio"): (SHADOW, r"about ([\d.]+) stops", 1),
     ("snowy", "rate"): (SNOW, r"about ([\d.]+) mm", 1),
+    ("noisy", "scale"): (NOISE, r"deviation about ([\d.]+) of", 1),
+    ("downsampled", "scale"): (SMALL, r"about ([\d.]+)% of its width", 0.01),
+    ("blurred", "sigma"): (SPREAD, r"about ([\d.]+) px", 1),
     ("uncompleted", "ratio"): (HOLES, r"about ([\d.]+)%", 0.01),
 }
 """Each knob's scale, and how its number is told, in parts of the scale's unit. Visibility has two units."""
@@ -118,7 +123,9 @@ def test_a_knob_at_0_is_told_as_nothing(name: str, settings: dict[str, Any]) -> 
     assert not re.search(r"\d", one.said.phrase)
 
 
-@pytest.mark.parametrize("scale", [RAIN, SNOW, MIST, VEIL, NOISE, JPEG, DARKNESS, SHADOW, BLUR, COVER, HOLES])
+@pytest.mark.parametrize(
+    "scale", [RAIN, SNOW, MIST, VEIL, NOISE, JPEG, DARKNESS, SHADOW, BLUR, COVER, HOLES, SMALL, SPREAD]
+)
 def test_a_scales_steps_are_in_order_and_each_is_met(scale: Scale) -> None:
     bounds = [bound for bound, _ in scale.steps]
     assert bounds == sorted(bounds, reverse=scale.falling)

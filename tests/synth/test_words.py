@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from patina.synth.degradations import CATALOGUE
 from patina.synth.degradations import DACLIP_DEGRADATIONS as DEGRADATIONS
 from patina.synth.severity import LEVELS
 from patina.synth.words import FRAMES, WORDINGS, parts_of, say, text_of, to_see
@@ -22,7 +23,7 @@ def phrase(name: str, residual: float | None = None, **params: Any) -> str:
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
 def test_of_a_pair_the_measured_severity_alone_is_told(name: str) -> None:
-    assert set(WORDINGS) == set(DEGRADATIONS)
+    assert set(WORDINGS) == set(CATALOGUE)
     said = say(name, {})
     assert said.place is None and not re.search(r"\d", said.phrase)
     for score, level in zip((5, 30, 50, 70, 95), LEVELS, strict=True):
