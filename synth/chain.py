@@ -5,7 +5,7 @@ several; it is taken or not, and the steps of a round may come in any order. Wha
 parameters, by which a sample is made again, bit for bit. `patina.synth.chains` has those of the papers.
 
 A step of `downsampled` leaves the picture small: what follows sees it so, as noise and JPEG did that was then enlarged.
-Its scale is always that of the original. A step `back` enlarges it; without one, the chain does at its end.
+Its scale is always that of the original. A step `return` enlarges it; without one, the chain does at its end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from patina.synth.image import SMALLEST_SIDE, Image
 from patina.synth.resizing import resized
 from patina.synth.rng import Rng
 
-BACK = "back"
+BACK = "return"
 """What a step without a degradation is called: it gives the picture the size back that it had."""
 
 RETURN = "bicubic"

@@ -1,7 +1,7 @@
 """The random chains of the papers, as a recipe would write them: `chain = "wild-ir"` stands for a list of rounds.
 
 A round is a list of steps. `use` is a degradation, whose settings stand beside it; `either` are several, of which one
-is taken by its `odds`; `chance` is how often the step is taken at all, `word` what a label calls it, `back` the way
+is taken by its `odds`; `chance` is how often the step is taken at all, `word` what a label calls it, `return` the way
 back to the picture's size. Figures are those of the papers, or of the code beside them where they say no more.
 """
 
@@ -170,7 +170,7 @@ WILD_IR = NamedChain(
         (_wild_blur(1.5, 9, 0.4, 0.1), {**_WILD_NOISE, "chance": 0.2}),
         (
             _wild_blur(1, 19, 0.8, 0.8),
-            {"back": OPENCV},
+            {"return": OPENCV},
             {"use": "jpeg-compressed", "quality": {"min": 80, "max": 100}, "word": "jpeg", "chance": 0.4},
         ),
     ),

@@ -71,7 +71,7 @@ def _step(what: str, raw: Any, folder: Path) -> tuple[Step, dict[str, Any]]:
     settings = dict(expect_type(what, raw, Mapping, "a table"))  # type: ignore[type-abstract]
     if len(kinds := [key for key in ("use", "either", BACK) if key in settings]) != 1:
         found = " and ".join(kinds) or "none of them"
-        raise RecipeError(f"{what}: expected one of the keys use, either and back, found {found}")
+        raise RecipeError(f"{what}: expected one of the keys use, either and return, found {found}")
     chance = _number(f"{what} chance", settings.pop("chance", 1))
     if BACK in settings:
         refuse_unknown(what, settings, [BACK])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from patina.pipeline.errors import RecipeError
+from patina.pipeline.recipe.chains import chain_of
 from patina.pipeline.recipe.parse import parse_degradation
 from patina.synth.chain import Chain, Step
 from patina.synth.chains import CHAINS
@@ -100,9 +101,8 @@ def test_steps_of_one_kind_keep_their_order() -> None:
 
 def test_another_setting_of_one_step_leaves_what_the_others_draw() -> None:
     def params(sigma: float) -> dict[str, Any]:
-        return drawn(chain([[{"use": "blurred", "sigma": sigma}, {"use": "noisy", "sigma": {"min": 1, "max": 9}}]]), 1)[
-            0
-        ]
+        noise = {"use": "noisy", "sigma": {"min": 1, "max": 9}}
+        return drawn(chain([[{"use": "blurred", "sigma": sigma}, noise]]), 1)[0]
 
     one, other = params(1), params(2)
     assert one["parts"][0] != other["parts"][0] and one["parts"][1] == other["parts"][1]
@@ -119,7 +119,7 @@ def test_what_follows_a_resize_sees_the_small_picture() -> None:
 
     small, noise = {"use": "downsampled", "scale": 0.25}, {"use": "noisy", "sigma": 10}
     assert grain(small, noise) > 0.7
-    assert abs(grain(small, {"back": "bicubic"}, noise)) < 0.1
+    assert abs(grain(small, {"return": "bicubic"}, noise)) < 0.1
 
 
 def test_what_knows_the_pictures_size_gets_it_back_first() -> None:
@@ -158,15 +158,18 @@ def test_a_chain_needs_words_and_steps_that_go_together() -> None:
         ({"chain": "wild"}, "chain: no chain is called 'wild'; did you mean 'wild-ir'?"),
         ({"chain": []}, "chain chain: the list is empty; give one step at least"),
         ({"chain": 3}, "chain chain: expected one of real-esrgan, bsrgan, wild-ir, or a list of steps or of rounds"),
-        ({"chain": [{"chance": 1}]}, "step 1 of round 1: expected one of the keys use, either and back, found none of"),
-        ({"chain": [{"use": "noisy", "back": "area"}]}, "expected one of the keys use, either and back, found use and"),
+        (
+            {"chain": [{"chance": 1}]},
+            "step 1 of round 1: expected one of the keys use, either and return, found none of",
+        ),
+        ({"chain": [{"use": "noisy", "return": "area"}]}, "expected one of the keys use, either and return, found use"),
         ({"chain": [{"use": "noisi"}]}, "no degradation is called 'noisi'; did you mean 'noisy'?"),
         ({"chain": [{"use": "noisy", "sigmas": 3}]}, "has no key 'sigmas'; did you mean 'sigma'?"),
         ({"chain": [{"use": "noisy", "severity": "mild"}]}, "a step has no severity; give noisy settings instead"),
         ({"chain": [{"use": "noisy", "chance": 2}]}, "chance: expected 0 to 1, found 2"),
         ({"chain": [{"use": "noisy", "chance": True}]}, "chance: expected a number, found True"),
         ({"chain": [{"use": "noisy", "word": "A b"}]}, "word: expected lower-case letters, digits and single -, found"),
-        ({"chain": [{"back": "cubic"}, {"use": "noisy"}]}, "back: expected one of nearest, area, bilinear, bicubic"),
+        ({"chain": [{"return": "cubic"}, {"use": "noisy"}]}, "return: expected one of nearest, area, bilinear"),
         ({"chain": [{"either": []}]}, "either: the list is empty; give one degradation at least"),
         ({"chain": [{"either": [{"use": "noisy"}, {"use": "blurred"}]}]}, "the choices are of several names; give the"),
         ({"chain": "wild-ir", "shuffle": [True]}, "shuffle: expected true or false, or a list of one for each of 3"),
@@ -178,3 +181,10 @@ def test_a_table_that_cannot_work_is_refused_in_words(settings: dict[str, Any], 
     with pytest.raises(RecipeError) as raised:
         parse_degradation("chain", settings, Path.cwd())
     assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_resolved_table_reads_back_to_the_same_chain(name: str) -> None:
+    one, table = chain_of("chain", {"chain": name}, Path.cwd())
+    again, same = chain_of("chain", json.loads(json.dumps(table)), Path.cwd())
+    assert again.settings() == one.settings() and same == table
