@@ -110,23 +110,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "shadowed": [{"kinds": kind} for kind in ("foliage", "person", "pole", "building", "blinds")],
     "snowy": [{}, {"rate": 20, "size": 12, "veil": 2}, {"aperture": 25}],
-    "downsampled": [
-        {"method": method, "back": method, "antialias": antialias, "scale": scale}
-        for method, antialias, scale in (
-            ("nearest", 0, 0.4),
-            ("area", 0, 0.3),
-            ("bilinear", 1, 0.7),
-            ("bicubic", 0, 1.4),
-            ("bicubic", 1, 0.15),
-            ("lanczos", 1, 0.45),
-        )
-    ],
-    "blurred": [
-        {"kernels": {kind: 1}} for kind in ("gaussian", "generalised", "plateau", "sinc", "disc", "box", "line")
-    ],
     "uncompleted": [{"shapes": shape} for shape in ("strokes", "text", "scratches", "blocks")],
 }
-"""Settings of each degradation that take its other ways, too."""
+"""Settings of DA-CLIP's ten that take their other ways, too; of the others, their `ways`."""
+
+VARIANTS |= {name: [{}, *map(dict, kind.ways)] for name, kind in CATALOGUE.items() if name not in VARIANTS}
+VARIANTS["blurred"].append({"kernels": {"sinc": 1}})  # which has no width, and so no way of the ladder
 
 COMPOSITES = (
     ("hazy", "rainy"),

@@ -109,6 +109,10 @@ class Rng:
         """`count` uniform 64-bit numbers."""
         return self._bits.random_raw(count)
 
+    def skip(self, words: int) -> None:
+        """Go on as if `words` 64-bit numbers had been drawn, at once: so any rows of a picture find their part."""
+        self._bits.advance(words)
+
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """One number in [low, high), 53 random bits."""
         return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)

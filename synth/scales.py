@@ -167,22 +167,6 @@ BLUR = Scale(
 )
 """Pixels of the path at a short side of 512. The names are ours."""
 
-SPREAD = Scale(((0, "very slight blur"), (0.8, "slight blur"), (1.6, "medium blur"), (3.2, "strong blur")))
-"""Pixels of a kernel's standard deviation. The names are ours; 0.2 to 3 are Real-ESRGAN's."""
-
-SMALL = Scale(
-    (
-        (math.inf, "slightly reduced resolution"),
-        (0.75, "reduced resolution"),
-        (0.5, "low resolution"),
-        (0.25, "very low resolution"),
-        (0.125, "extremely low resolution"),
-    ),
-    falling=True,
-)
-"""The small picture's width over the photograph's: the bounds are ×2, ×4 and ×8 of super-resolution. The names are
-ours."""
-
 COVER = Scale(
     ((0, "sparse"), (0.05, "scattered"), (0.15, "dense"), (0.35, "very dense")),
 )

@@ -34,6 +34,8 @@ from patina.synth.elementary import cosine, cosine_of, exp, power, sine, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_uint8
 from patina.synth.resampling import shortened
 from patina.synth.rng import Rng
+from patina.synth.scales import Scale, about
+from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
 KERNELS = ("gaussian", "generalised", "plateau", "sinc", "disc", "box", "line")
 
@@ -42,6 +44,19 @@ TOP = 511
 
 BAND = 1 << 18
 """Values of a result at a time: they and what is around them take no more than a few megabytes."""
+
+
+SPREAD = Scale(((0, "very slight blur"), (0.8, "slight blur"), (1.6, "medium blur"), (3.2, "strong blur")))
+"""Pixels of a kernel's standard deviation. The names are ours; 0.2 to 3 are Real-ESRGAN's."""
+
+
+def _said(known: Known) -> Said:
+    if known.params.get("kind") == "sinc":
+        return Said("ringing beside edges", "ringing")
+    sigma = known.number("sigma")
+    if not sigma:
+        return Said("blur", "blur") if sigma is None else nothing("blur")
+    return on_scale(SPREAD, sigma, f"standard deviation about {about(sigma)} px", "blur")
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,10 @@ class Blurred(Rendered):
     truth: ClassVar[tuple[str, ...]] = ("kernel",)
     knob: ClassVar[Knob | None] = Knob("sigma", 0.3, 6)
     reads_levels: ClassVar[bool] = True
+    ways: ClassVar[tuple[Mapping[str, Any], ...]] = tuple(
+        {"kernels": {kind: 1}} for kind in ("gaussian", "generalised", "plateau", "disc", "box", "line")
+    )
+    wording: ClassVar[Wording | None] = Wording(_said, ("remove the {}", "sharpen the picture"))
 
     sigma: Values = field(default_factory=lambda: {"min": 0.6, "max": 3})
     aspect: Values = field(default_factory=lambda: {"min": 0.3, "max": 1})

@@ -7,6 +7,7 @@ DIV2K's tracks (NTIRE 2017) shrink by MATLAB's `imresize`, bicubic with an antia
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -28,9 +29,34 @@ from patina.synth.degradation import (
 from patina.synth.image import Image
 from patina.synth.resizing import METHODS, bands
 from patina.synth.rng import Rng
+from patina.synth.scales import Scale, about
+from patina.synth.wording import Known, Said, Wording, on_scale
 
 LARGEST = 2.0
 """The largest scale: above 1 the picture is enlarged first."""
+
+
+SMALL = Scale(
+    (
+        (math.inf, "slightly reduced resolution"),
+        (0.75, "reduced resolution"),
+        (0.5, "low resolution"),
+        (0.25, "very low resolution"),
+        (0.125, "extremely low resolution"),
+    ),
+    falling=True,
+)
+"""The small picture's width over the photograph's: the bounds are ×2, ×4 and ×8 of super-resolution. The names are
+ours."""
+
+
+def _said(known: Known) -> Said:
+    scale = known.number("scale")
+    if not scale:
+        return Said("lost resolution", "lost resolution")
+    if scale >= 1:
+        return Said("a resampling without loss of size", "resampling", -1)
+    return on_scale(SMALL, scale, f"stored at about {about(100 * scale)}% of its width", "lost resolution")
 
 
 @dataclass(frozen=True)
@@ -52,6 +78,15 @@ class Downsampled(Degradation):
     version: ClassVar[int] = 1
     stage: ClassVar[Stage] = "codec"
     knob: ClassVar[Knob | None] = Knob("scale", 0.9, 0.04)
+    ways: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"method": "nearest", "back": "nearest"},
+        {"method": "bicubic", "antialias": False},
+        {"method": "lanczos", "antialias": True, "back": "lanczos"},
+        {"method": "area", "back": "area"},
+    )
+    wording: ClassVar[Wording | None] = Wording(
+        _said, ("restore the {}", "bring the detail back", "increase the resolution")
+    )
 
     scale: Values = field(default_factory=lambda: {"min": 0.25, "max": 0.5})
     method: str | Sequence[str] = field(default_factory=lambda: ["area", "bilinear", "bicubic", "lanczos"], hash=False)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patina.synth.degradations.blurred import KERNELS, TOP, Blurred, chosen, kernel_of
+from patina.synth.degradations.blurred import KERNELS, SPREAD, TOP, Blurred, chosen, kernel_of
 from patina.synth.image import Image
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo, psnr
@@ -12,6 +12,7 @@ from tests.synth.pictures import cut, flat, photo, psnr
 _ROUND = {"kind": "gaussian", "size": 41, "angle": 0.0, "beta": 0.0, "cutoff": 0.0}
 STRENGTHS = [{**_ROUND, "sigma": sigma, "across": sigma} for sigma in (0.3, 0.6, 1.0, 2.0, 4.0, 6.0)]
 WIDE = Blurred(sigma={"min": 0, "max": 6}, kernels=dict.fromkeys(KERNELS, 1), size={"min": 3, "max": 41}, round=0.3)
+TOLD = {"sigma": (SPREAD, r"about ([\d.]+) px", 1)}
 BAD = [
     ({"sigma": 13}, "sigma: expected 0 to 12, found 13"),
     ({"aspect": 0}, "aspect: expected 0.05 to 1, found 0"),

@@ -5,7 +5,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from patina.synth.degradations.downsampled import Downsampled
+from patina.synth.degradations.downsampled import SMALL, Downsampled
 from patina.synth.image import Image
 from patina.synth.resizing import METHODS, resized
 from patina.synth.rng import Rng
@@ -16,6 +16,7 @@ STRENGTHS = [
     {**_FULL, "scale": s, "height": round(512 * s), "width": round(512 * s)} for s in (0.9, 0.6, 0.4, 0.2, 0.1)
 ]
 WIDE = Downsampled(scale={"min": 0.03, "max": 1.5}, method=METHODS, antialias=0.5, back=METHODS)
+TOLD = {"scale": (SMALL, r"about ([\d.]+)% of its width", 0.01)}
 BAD = [
     ({"scale": 0.01}, "scale: expected 0.02 to 2, found 0.01"),
     ({"scale": {"min": 0.5, "max": 3}}, "scale: expected 0.02 to 2, found 3"),
