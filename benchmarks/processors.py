@@ -105,7 +105,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "snowy": [{}, {"rate": 20, "size": 12, "veil": 2}, {"aperture": 25}],
     "uncompleted": [{"shapes": shape} for shape in ("strokes", "text", "scratches", "blocks")],
 }
-"""Settings of each degradation that take its other ways, too."""
+"""Settings of DA-CLIP's ten that take their other ways, too; of the others, their `ways`."""
+
+VARIANTS |= {name: [{}, *map(dict, kind.ways)] for name, kind in CATALOGUE.items() if name not in VARIANTS}
 
 COMPOSITES = (
     ("hazy", "rainy"),

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkabl
 from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image, Map, to_encoded, to_encoded_levels, to_float, to_uint8
 from patina.synth.rng import Rng
+from patina.synth.wording import Wording
 
 Params: TypeAlias = Mapping[str, Any]
 """What was drawn for one sample: strings, numbers, booleans and lists of them, so that JSON keeps it exactly."""
@@ -118,6 +119,9 @@ class Degradation(Protocol):
     stage    where on light's way it happens.
     truth    names of the truth maps that every result carries (`mask`); none by default.
     knob     the setting that a recipe turns when it asks for a severity; None if there is none.
+    ways     settings with which it goes another way, or its knob means something else: for ladders and checks.
+    wording  how to speak of it; DA-CLIP's ten have theirs in `patina.synth.words`.
+    maps     of each truth map that no other degradation has, its meaning and its levels, for the card of a dataset.
     """
 
     name: ClassVar[str]
@@ -125,6 +129,9 @@ class Degradation(Protocol):
     stage: ClassVar[Stage]
     truth: ClassVar[tuple[str, ...]] = ()
     knob: ClassVar[Knob | None] = None
+    ways: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    wording: ClassVar[Wording | None] = None
+    maps: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> Params:
         """Parameters for one sample of `image` (H×W×3 uint8 RGB). Reads the image at most; never changes it.

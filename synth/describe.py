@@ -121,7 +121,8 @@ def story(one: DegradationInfo) -> list[str]:
 
 def _other_knob(one: DegradationInfo) -> str:
     """Where other settings give a degradation another knob, which."""
-    for setting, value in ALTERNATIVES.get(one.name, {}).items():
+    ways = [ALTERNATIVES[one.name]] if one.name in ALTERNATIVES else CATALOGUE[one.name].ways
+    for setting, value in (item for way in ways for item in way.items()):
         knob = CATALOGUE[one.name](**{setting: value}).knob
         if knob and one.knob and knob.setting != one.knob.name:
             return f"; with {setting} = {_toml(value)} it is {knob.setting}"

@@ -28,7 +28,8 @@ OTHERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "jpeg-compressed": ({"codec": "webp"},),
     "noisy": ({"model": "sensor"},),
 }
-"""Settings with which a degradation has another knob than by default, or the same with another meaning."""
+"""Settings with which one of DA-CLIP's ten has another knob than by default, or the same with another meaning; of the
+others, their `ways`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def ladders(name: str, count: int = RUNGS) -> list[Ladder]:
     All that chance decides is the same on every rung, and so is the picture (`picture`).
     """
     fields = {field.name for field in dataclasses.fields(CATALOGUE[name])}  # type: ignore[arg-type]
-    chosen = [settings for settings in ({}, *OTHERS.get(name, ())) if settings.keys() <= fields]
+    chosen = [s for s in ({}, *OTHERS.get(name, CATALOGUE[name].ways)) if s.keys() <= fields]
     return [_ladder(CATALOGUE[name](**settings), settings, count) for settings in chosen]
 
 

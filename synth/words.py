@@ -11,11 +11,12 @@ images, and is told as "… to see". Heavy rain can be slight to see, before a w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from patina.synth.degradation import Params
+from patina.synth.degradations import CATALOGUE
 from patina.synth.rng import Rng
 from patina.synth.scales import (
     BEAUFORT,
@@ -33,62 +34,16 @@ from patina.synth.scales import (
     SHADOW,
     SNOW,
     VEIL,
-    Scale,
     about,
     metres,
     stops_of,
     written,
 )
 from patina.synth.severity import level_of
+from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
 VERSION = 2
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of one degradation of a sample.
-
-    params    what was drawn; of an ingested pair what its names or pixels tell, or nothing.
-    residual  standard deviation of LQ − GT in 8-bit levels, where this degradation alone made it; else None.
-    """
-
-    params: Params
-    residual: float | None = None
-
-    def number(self, name: str) -> float | None:
-        """The parameter of that name if it is a number ≥ 0; a pair's may be anything."""
-        value = self.params.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        try:
-            number = float(value)
-        except OverflowError:  # a whole number beyond all floats
-            return None
-        return number if math.isfinite(number) and number >= 0 else None
-
-
-@dataclass(frozen=True)
-class Said:
-    """What is said of one degradation.
-
-    phrase  what was done, with its number and unit where that is known: "heavy rain, about 30 mm an hour".
-    noun    what it is, as in "remove the …".
-    place   how far up its scale it stands, 0 the mildest, -1 for nothing at all; None where its quantity is not known.
-    """
-
-    phrase: str
-    noun: str
-    place: int | None = None
-
-
-def _nothing(noun: str) -> Said:
-    return Said(f"no {noun}", noun, -1)
-
-
-def _on(scale: Scale, value: float, detail: str, noun: str, *, suffix: str = "") -> Said:
-    """A value's name on a scale, with its number."""
-    return Said(f"{scale.name(value)}{suffix}, {detail}", noun, scale.place(value))
 
 
 def _blur(known: Known) -> Said:
@@ -96,20 +51,18 @@ def _blur(known: Known) -> Said:
     if length is None or share is None:
         return Said("motion blur", "motion blur")
     if path := length * share:
-        return _on(BLUR, path, f"along a path of {about(path)} px at a short side of 512", "motion blur")
+        return on_scale(BLUR, path, f"along a path of {about(path)} px at a short side of 512", "motion blur")
     turn = known.number("rotation")
-    return (
-        Said(f"motion blur by a roll of {about(turn)}°", "motion blur") if turn and share else _nothing("motion blur")
-    )
+    return Said(f"motion blur by a roll of {about(turn)}°", "motion blur") if turn and share else nothing("motion blur")
 
 
 def _haze(known: Known) -> Said:
     if (passed := known.number("transmission")) is not None:
         if passed >= 1:
-            return _nothing("haze")
-        return _on(VEIL, passed, f"through which {about(100 * passed)}% of the light comes", "haze")
+            return nothing("haze")
+        return on_scale(VEIL, passed, f"through which {about(100 * passed)}% of the light comes", "haze")
     if known.number("beta") == 0:
-        return _nothing("haze")
+        return nothing("haze")
     visibility = known.number("visibility")
     if not visibility:
         return Said("haze", "haze")
@@ -117,7 +70,7 @@ def _haze(known: Known) -> Said:
     dry = isinstance(extinction, Sequence) and len(extinction) == 3 and extinction[0] < DROPS
     scale = HAZE if dry else MIST
     noun = scale.name(visibility).split()[-1]
-    return _on(scale, visibility, f"visibility {metres(visibility)}", noun)
+    return on_scale(scale, visibility, f"visibility {metres(visibility)}", noun)
 
 
 def _jpeg(known: Known) -> Said:
@@ -127,14 +80,16 @@ def _jpeg(known: Known) -> Said:
         return Said(noun, noun)
     first = known.number("first_quality")
     after = f" after a first one of quality {first:g}" if first else ""
-    return _on(JPEG, quality, f"quality {quality:g}{after}", noun, suffix=f" {noun}")
+    return on_scale(JPEG, quality, f"quality {quality:g}{after}", noun, suffix=f" {noun}")
 
 
 def _darkness(known: Known) -> Said:
     stops = known.number("stops")
     if stops is None:
         return Said("underexposure", "darkness")
-    return _on(DARKNESS, stops, f"{about(stops)} stops too dark", "darkness") if stops else _nothing("underexposure")
+    if not stops:
+        return nothing("underexposure")
+    return on_scale(DARKNESS, stops, f"{about(stops)} stops too dark", "darkness")
 
 
 def deviation_of(known: Known) -> float | None:
@@ -150,20 +105,20 @@ def _noise(known: Known) -> Said:
     gain = f" at ISO {written(iso)}" if iso else ""
     sigma = deviation_of(known)
     if not sigma:
-        return Said(noun + gain, "noise") if sigma is None else _nothing("noise")
-    return _on(NOISE, sigma, f"standard deviation {about(sigma)} of 255", "noise", suffix=f" {noun}{gain}")
+        return Said(noun + gain, "noise") if sigma is None else nothing("noise")
+    return on_scale(NOISE, sigma, f"standard deviation {about(sigma)} of 255", "noise", suffix=f" {noun}{gain}")
 
 
 def _drops(known: Known) -> Said:
     noun, area = "raindrops on the glass", known.number("area")
     if area is None:
         return Said(noun, noun)
-    return _on(COVER, area, f"over {about(100 * area)}% of it", noun, suffix=f" {noun}") if area else _nothing(noun)
+    return on_scale(COVER, area, f"over {about(100 * area)}% of it", noun, suffix=f" {noun}") if area else nothing(noun)
 
 
 def _rain(known: Known) -> Said:
     rate = known.number("rate")
-    return Said("rain", "rain") if not rate else _on(RAIN, rate, f"{about(rate)} mm an hour", "rain")
+    return Said("rain", "rain") if not rate else on_scale(RAIN, rate, f"{about(rate)} mm an hour", "rain")
 
 
 def _snow(known: Known) -> Said:
@@ -172,7 +127,7 @@ def _snow(known: Known) -> Said:
         return Said("falling snow", "snow")
     speed = abs(float(wind)) if isinstance(wind, int | float) and math.isfinite(wind) else None
     blown = "" if speed is None else f", in {BEAUFORT.name(speed)}"
-    said = _on(SNOW, rate, f"{about(rate)} mm of water an hour{blown}", "snow")
+    said = on_scale(SNOW, rate, f"{about(rate)} mm of water an hour{blown}", "snow")
     if speed is not None and said.place == len(SNOW.steps) - 1 and BEAUFORT.place(speed) >= BLIZZARD:
         return Said(said.phrase.replace(SNOW.name(rate), "a blizzard", 1), "snow", said.place)
     return said
@@ -194,28 +149,18 @@ def _shadow(known: Known) -> Said:
     if ratio is None:
         return Said(f"a shadow{by}", "shadow")
     if not ratio:
-        return _nothing("shadow")
+        return nothing("shadow")
     stops = stops_of(ratio)
-    return _on(SHADOW, stops, f"{about(stops)} stops darker than the sun beside it", "shadow", suffix=by)
+    return on_scale(SHADOW, stops, f"{about(stops)} stops darker than the sun beside it", "shadow", suffix=by)
 
 
 def _holes(known: Known) -> Said:
     ratio = known.number("hole_ratio")
     if ratio is None:
         return Said("parts missing", "missing parts")
-    return _on(HOLES, ratio, f"{about(100 * ratio)}% of the picture", "missing parts") if ratio else _nothing("hole")
-
-
-@dataclass(frozen=True)
-class Wording:
-    """How to speak of one degradation.
-
-    say   what is said of it, from what is known.
-    undo  instructions that ask for its removal; {} stands for its noun.
-    """
-
-    say: Callable[[Known], Said]
-    undo: tuple[str, ...]
+    if not ratio:
+        return nothing("hole")
+    return on_scale(HOLES, ratio, f"{about(100 * ratio)}% of the picture", "missing parts")
 
 
 WORDINGS: dict[str, Wording] = {
@@ -269,7 +214,7 @@ def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residu
     `seed` (32 hex digits) chooses among paraphrases: the same sample, the same words. `residual` is the standard
     deviation of LQ − GT in 8-bit levels: where noise is all that was done, it tells how strong noise of a sensor, or of
     an ingested pair, is. The score of a composite is that of all its parts together, and is told so. Names that are not
-    among DA-CLIP's ten are taken as they are.
+    in the catalogue are taken as they are.
 
     >>> text_of([("rainy", {"rate": 30.0})], 55, "2" * 32).sentence
     'degraded by heavy rain, about 30 mm an hour, moderate to see'
@@ -290,8 +235,14 @@ def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residu
 
 
 def say(name: str, params: Params, residual: float | None = None) -> Said:
-    """What is said of one degradation by what is known of it; of a name that is not one of the ten, the name."""
-    return WORDINGS[name].say(Known(params, residual)) if name in WORDINGS else Said(name, name)
+    """What is said of one degradation by what is known of it; of a name that the catalogue has not, the name."""
+    wording = wording_of(name)
+    return wording.say(Known(params, residual)) if wording else Said(name, name)
+
+
+def wording_of(name: str) -> Wording | None:
+    """How to speak of a degradation: as of DA-CLIP's ten, or as its class says; None for a name that nobody knows."""
+    return WORDINGS.get(name) or (CATALOGUE[name].wording if name in CATALOGUE else None)
 
 
 def to_see(score: float) -> str:
@@ -300,7 +251,8 @@ def to_see(score: float) -> str:
 
 
 def _request(name: str, noun: str, rng: Rng) -> str:
-    return rng.choice(WORDINGS[name].undo).format(noun) if name in WORDINGS else f"remove what is {name}"
+    wording = wording_of(name)
+    return rng.choice(wording.undo).format(noun) if wording else f"remove what is {name}"
 
 
 def _prompt(parts: Sequence[tuple[str, Params]], residual: float | None) -> str:

@@ -25,7 +25,7 @@ from patina.pipeline.redaction import without_secrets
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
-from patina.synth.degradations import DACLIP_DEGRADATIONS
+from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
 
 CARD = "README.md"
 
@@ -46,7 +46,8 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
          ("10M<n<100M", 10**8), ("100M<n<1B", 10**9), ("1B<n<10B", 10**10))  # fmt: skip
 """The hub's words for the number of samples, each with the number that it stays below."""
 
-TRUTH = {
+TRUTH: Mapping[str, tuple[str, str]] = {
+    **{name: told for kind in CATALOGUE.values() for name, told in kind.maps.items()},
     "kernel": (
         "blur kernel at the centre of the image, k×k with k odd: what a point of light became. GT is convolved with it "
         "in linear light (in sRGB levels where `params` have a `light` that is `encoded`), after its highlights were "
@@ -70,7 +71,8 @@ TRUTH = {
     "alpha": ("opacity α of the snow", "16 bits, 65535 = 1"),
     "mask": ("what is kept and what is a hole", "8 bits, 255 = kept, 0 = hole"),
 }
-"""Truth maps by name: what each tells, and its levels. H×W grey PNG, aligned with LQ and GT but for the kernel."""
+"""Truth maps by name: what each tells, and its levels. H×W grey PNG, aligned with LQ and GT but for the kernel. A
+degradation beyond DA-CLIP's ten tells of its own as `maps` of its class."""
 
 MEMBERS = (
     (
@@ -400,7 +402,7 @@ def _truth(name: str) -> tuple[str, str]:
     file = f"`KEY.{name}.png`"
     if name.startswith("step-"):
         return file, f"the image after part {name.removeprefix('step-')} of a composite; RGB, 8 bits"
-    longest_first = sorted(DACLIP_DEGRADATIONS, key=len, reverse=True)
+    longest_first = sorted(CATALOGUE, key=len, reverse=True)
     part = next((label for label in longest_first if name.startswith(f"{label}-")), "")
     meaning, levels = TRUTH.get(name.removeprefix(f"{part}-") if part else name, ("a map of what was done", "grey"))
     return file, f"{f'{part}: ' if part else ''}{meaning}; {levels}"
@@ -556,7 +558,9 @@ def _care(manifest: Manifest, numbers: Statistics) -> list[str]:
             "- Synthesis is a model of a camera and the weather. A restorer that is good on it may fail on real ones; "
             "evaluate on real pairs too."
         )
-    if {"hazy", "rainy", "snowy"} & {part for name in made for part in name.split(JOINT)}:
+    parts = {part for name in made for part in name.split(JOINT)}
+    others = parts & CATALOGUE.keys() - set(DACLIP_DEGRADATIONS)
+    if {"hazy", "rainy", "snowy"} & parts or any(hasattr(CATALOGUE[part], "depths") for part in others):
         lines.append(
             "- Depth, where no maps were given, is a guess at open country; haze, rain and snow indoors are fiction."
         )

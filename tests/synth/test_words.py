@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from patina.synth.degradations import CATALOGUE
 from patina.synth.degradations import DACLIP_DEGRADATIONS as DEGRADATIONS
 from patina.synth.severity import LEVELS
-from patina.synth.words import FRAMES, WORDINGS, parts_of, say, text_of, to_see
+from patina.synth.words import FRAMES, WORDINGS, parts_of, say, text_of, to_see, wording_of
 
 
 def seed(number: int) -> str:
@@ -20,9 +21,9 @@ def phrase(name: str, residual: float | None = None, **params: Any) -> str:
     return say(name, params, residual).phrase
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("name", CATALOGUE)
 def test_of_a_pair_the_measured_severity_alone_is_told(name: str) -> None:
-    assert set(WORDINGS) == set(DEGRADATIONS)
+    assert set(WORDINGS) == set(DEGRADATIONS) and wording_of(name) is not None
     said = say(name, {})
     assert said.place is None and not re.search(r"\d", said.phrase)
     for score, level in zip((5, 30, 50, 70, 95), LEVELS, strict=True):
@@ -113,7 +114,7 @@ def test_words_follow_the_fields_definitions(name: str, params: dict[str, Any], 
     assert found == words or (found.startswith(words) and words.endswith(("the", "px")))
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("name", CATALOGUE)
 @pytest.mark.parametrize("value", ["much", True, None, -3.0, float("nan"), float("inf"), [1, 2], {"min": 1}])
 def test_what_a_pair_tells_may_be_anything(name: str, value: Any) -> None:
     """A pair's parameters come from a user's table: what is no number is not told as one."""
