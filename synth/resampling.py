@@ -8,6 +8,8 @@ or of few bits, whose products are; of levels OpenCV takes the means in whole nu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -17,6 +19,9 @@ from patina.synth.elementary import exp
 from patina.synth.image import Image
 
 Field = NDArray[np.float32]
+
+Rows: TypeAlias = Callable[[int, int], Field]
+"""Rows top to bottom, the last not included, of an H×W or H×W×3 field that never exists as a whole. New arrays."""
 
 BITS = 12
 """Significant bits of values and weights whose products a float32 holds."""
@@ -73,18 +78,96 @@ def enlarged(field: Field, step: int) -> Field:
 
     By OpenCV: of whole numbers of so few bits that with its weights, parts of 2·step, no product and no sum is rounded.
     """
-    most = max(float(field.max()), -float(field.min()))
-    if step == 1 or most == 0:
-        return (
-            field if step == 1 else np.zeros((len(field) * step, field.shape[1] * step, *field.shape[2:]), np.float32)
-        )
-    bits = 24 - 2 * step.bit_length()
-    scale = 2.0 ** (bits - math.frexp(most)[1])
+    if step == 1:
+        return field
+    most = _most(field)
+    if most == 0:
+        return np.zeros((len(field) * step, field.shape[1] * step, *field.shape[2:]), np.float32)
+    scale = _scale(math.frexp(most)[1], step)
     whole = np.rint(field * np.float32(scale))
     size = field.shape[1] * step, len(field) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
     large *= np.float32(1 / scale)
     return large
+
+
+def stretched_rows(field: Field, height: int, width: int) -> Rows:
+    """What gives any rows of `stretched(field, height, width)`, the same to the bit, without making the whole."""
+    step = 2 if height >= 2 * len(field) and width >= 2 * field.shape[1] else 1
+    left, right, share = _between(field.shape[1], width, step)
+    wide = np.take(field, left, axis=1)
+    wide += (np.take(field, right, axis=1) - wide) * share
+    upper, lower, share = _between(len(field), height, step)
+    column = share[:, None]
+
+    def lines(top: int, bottom: int) -> Field:
+        result = np.take(wide, upper[top:bottom], axis=0)
+        more = np.take(wide, lower[top:bottom], axis=0)
+        more -= result
+        more *= column[top:bottom]
+        result += more
+        return result
+
+    if step == 1:
+        return lines
+    scale = _scale(_power_of_most(field, lines, upper, lower), step)
+    count = len(upper)
+
+    def rows(top: int, bottom: int) -> Field:
+        return _enlarged_rows(lines, count, step, scale, top, bottom)[:, :width]
+
+    return rows
+
+
+def enlarged_rows(field: Field, step: int, height: int, width: int) -> Rows:
+    """What gives any rows of `enlarged(field, step)[:height, :width]`, to the bit, without making the whole."""
+    if step == 1:
+        return lambda top, bottom: field[top:bottom, :width].copy()
+    most = _most(field)
+    if most == 0:
+        return lambda top, bottom: np.zeros((bottom - top, width, *field.shape[2:]), np.float32)
+    scale = _scale(math.frexp(most)[1], step)
+
+    def rows(top: int, bottom: int) -> Field:
+        return _enlarged_rows(lambda a, b: field[a:b], len(field), step, scale, top, bottom)[:, :width]
+
+    return rows
+
+
+def _enlarged_rows(lines: Rows, count: int, step: int, scale: float, top: int, bottom: int) -> Field:
+    """Rows top to bottom of what `lines` gives, `count` rows in all, enlarged by `step`."""
+    first, end = max(0, top // step - 1), min(count, -(-bottom // step) + 1)
+    part = lines(first, end)
+    whole = np.rint(part * np.float32(scale))
+    size = part.shape[1] * step, len(part) * step
+    large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    large = large[top - first * step : bottom - first * step]
+    large *= np.float32(1 / scale)
+    return large
+
+
+def _most(field: Field) -> float:
+    return max(float(field.max()), -float(field.min()))
+
+
+def _scale(power: int, step: int) -> float:
+    """By what values below 2^power are multiplied to be whole numbers of so few bits that enlarging rounds nothing."""
+    return 2.0 ** (24 - 2 * step.bit_length() - power)
+
+
+def _power_of_most(field: Field, lines: Rows, upper: Places, lower: Places) -> int:
+    """The binary exponent of the largest of all `lines`, which lie between the values of `field`.
+
+    That of the field's own largest value, if rows beside it show it; else all rows are looked through.
+    """
+    most = _most(field)
+    row = int(np.abs(field).max(axis=1).argmax())
+    beside = np.flatnonzero((upper == row) | (lower == row))
+    power = math.frexp(most * (1 + 1e-6))[1]
+    if beside.size and math.frexp(_most(lines(int(beside[0]), int(beside[-1]) + 1)))[1] == power:
+        return power
+    parts = (_most(lines(top, top + 64)) for top in range(0, len(upper), 64))
+    return math.frexp(max(parts))[1]
 
 
 def halvings(most: float) -> int:
@@ -152,12 +235,47 @@ def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Fi
         for _ in range(3):
             field = means(field, int(2 * sigma) // 2 * 2 + 1, border)  # a box of side a has the variance (a² - 1)/12
         return field
+    return _filtered(shortened(np.array(field, np.float32)), _taps(sigma, reach), border)
+
+
+def smoothed_rows(field: Field, sigma: float) -> Rows:
+    """What gives any rows of `smoothed(field, sigma)`, the same to the bit, without making the whole."""
+    reach = max(1, math.ceil(3.2 * sigma - 0.25))
+    if reach > WIDEST:
+        whole = smoothed(field, sigma)
+        return lambda top, bottom: whole[top:bottom].copy()
+    taps = _taps(sigma, reach)
+
+    def rows(top: int, bottom: int) -> Field:
+        part = np.array(around(field, top, bottom, reach), np.float32)
+        return _filtered(shortened(part), taps, cv2.BORDER_REFLECT)[reach : reach + bottom - top]
+
+    return rows
+
+
+def around(image: NDArray[Any], top: int, bottom: int, reach: int) -> NDArray[Any]:
+    """Rows top - reach to bottom + reach of a picture H×W or H×W×c, mirrored at its first and last row, those repeated.
+
+    What a filter of that reach needs for the rows top to bottom. A new array, or a view where nothing is mirrored.
+    """
+    height, first, end = len(image), top - reach, bottom + reach
+    if first >= 0 and end <= height:
+        return image[first:end]
+    places = np.arange(first, end) % (2 * height)
+    return np.asarray(image[np.where(places < height, places, 2 * height - 1 - places)])
+
+
+def _taps(sigma: float, reach: int) -> Field:
+    """A Gaussian of whole numbers that add up to WEIGHT, 1×(2·reach + 1)."""
     x = np.arange(-reach, reach + 1) / sigma
     weights = exp(-x * x / 2)
     whole = np.rint(weights * (WEIGHT / weights.sum()))
     whole[reach] += WEIGHT - whole.sum()
-    taps = whole.astype(np.float32)[None]
-    blurred = shortened(np.array(field, np.float32))
+    return whole.astype(np.float32)[None]
+
+
+def _filtered(blurred: Field, taps: Field, border: int) -> Field:
+    """Shortened values filtered along both axes."""
     for kernel in (taps, taps.T):
         blurred = cv2.filter2D(blurred, -1, kernel, borderType=border)  # type: ignore[assignment]
         blurred *= np.float32(1 / WEIGHT)

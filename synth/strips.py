@@ -1,0 +1,146 @@
+"""Pictures made some rows at a time, so that a photograph of 24 megapixels takes little more memory than its result.
+
+A picture's floats are twelve bytes a pixel, and a dozen operations on whole ones are as many fresh arrays, whose page
+faults take longer than the arithmetic. So a degradation makes its small fields once and then any rows of the picture
+from them: `InStrips`. The rows that are made together must not matter: each is a function of the picture alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patina.synth.degradation import Degraded, Params, Rendered, Rendering
+from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_float, to_uint8
+
+ROWS = 64
+"""Rows of a strip, where a degradation names no other number."""
+
+Watcher: TypeAlias = Callable[[float], None]
+"""Told after each strip what share of a picture is done, 0..1. What it raises ends the work: so work is cancelled."""
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a degraded picture.
+
+    pixels  h×W×3 float32, in the domain of the `Strips` that they come from; the caller may change them.
+    truth   the same rows of each truth map, h×W uint8 or uint16.
+    """
+
+    pixels: FloatImage
+    truth: Mapping[str, Map] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Strips:
+    """What makes any rows of one degraded picture.
+
+    rows       rows top to bottom, the last not included; the same pixels whichever rows are asked for together.
+    is_linear  as of a `Rendering`: pixels are linear light, and sRGB-encoded in [0, 1] otherwise.
+    truth      truth maps that are no rows of the picture (a blur's `kernel`), or that were made before.
+    count      how many rows are best asked for together; a filter that needs many rows around takes more of them.
+    levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
+               become the floats of a `Rendering`, if they are in another domain than its. Both or neither.
+    """
+
+    rows: Callable[[int, int], Strip]
+    is_linear: bool = False
+    truth: Mapping[str, Map] = field(default_factory=dict)
+    count: int = 0
+    levels: Callable[[FloatImage], Image] | None = None
+    floats: Callable[[FloatImage], FloatImage] | None = None
+
+
+@runtime_checkable
+class InStrips(Rendered, Protocol):
+    """A degradation that gives `strips`, and of them both `render` and `apply`.
+
+    Example, the whole of a degradation that dims a picture and tells by how much:
+
+        def strips(self, image, params):
+            share = stretched_rows(small_field(image, params), *image.shape[:2])  # of patina.synth.resampling
+
+            def rows(top, bottom):
+                part = share(top, bottom)
+                light = to_linear(image[top:bottom])
+                light *= cv2.merge([part, part, part])
+                return Strip(light, {"share": np.rint(part * np.float32(65535)).astype(np.uint16)})
+
+            return Strips(rows, is_linear=True)
+    """
+
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """What makes rows of `image` (H×W×3 float32 sRGB in [0, 1], or its levels if `reads_levels`; unchanged) as
+        `params` say. Pure and free of chance."""
+        ...
+
+    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
+        """H×W×3 float32 in [0, 1], or 8-bit levels, to floats and truth maps."""
+        strips = self.strips(image, params)
+        pixels = np.empty(image.shape, np.float32)
+        truth = _made(strips, image.shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
+        return Rendering(pixels, truth, strips.is_linear)
+
+    def apply(self, image: Image, params: Params) -> Degraded:
+        """8-bit levels to 8-bit levels; beside the result, only strips and small fields are held."""
+        strips = self.strips(image if self.reads_levels else to_float(image), params)
+        lq = np.empty(image.shape, np.uint8)
+        levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
+        truth = _made(strips, image.shape, lambda part, top, end: _put(lq, levels, part, top, end))
+        return Degraded(lq, truth)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Within it, `watcher` is told what share of each picture is done, from 0 to 1, after each strip; in this thread.
+
+    What it raises stops `apply` and comes out of it: so progress is shown within a large photograph, and a cancel is
+    heard soon.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def tell(done: float) -> None:
+    """Tell this thread's watcher, if there is one, that the share `done` of the picture is made."""
+    watcher = _watcher.get()
+    if watcher is not None:
+        watcher(done)
+
+
+def cuts(height: int, count: int = 0) -> Iterator[tuple[int, int]]:
+    """First row and end of each strip of a picture, `count` rows each or ROWS, from top to bottom."""
+    count = count or ROWS
+    return ((top, min(top + count, height)) for top in range(0, height, count))
+
+
+def _put(
+    whole: NDArray[Any], convert: Callable[[FloatImage], NDArray[Any]] | None, part: FloatImage, top: int, end: int
+) -> None:
+    whole[top:end] = convert(part) if convert else part
+
+
+def _made(strips: Strips, shape: tuple[int, ...], put: Callable[[FloatImage, int, int], None]) -> Mapping[str, Map]:
+    """Make all strips in turn and `put` their pixels; the truth maps."""
+    truth: dict[str, Any] = dict(strips.truth)
+    for top, end in cuts(shape[0], strips.count):
+        strip = strips.rows(top, end)
+        put(strip.pixels, top, end)
+        for name, rows in strip.truth.items():
+            if name not in truth:
+                truth[name] = np.empty(shape[:2], rows.dtype)
+            truth[name][top:end] = rows
+        tell(end / shape[0])
+    return truth
