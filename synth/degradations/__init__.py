@@ -10,6 +10,7 @@ from patina.synth.degradation import Degradation
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
+from patina.synth.degradations.moire import Moire
 from patina.synth.degradations.motion_blurry import MotionBlurry
 from patina.synth.degradations.noisy import Noisy
 from patina.synth.degradations.raindrop import Raindrop
@@ -29,6 +30,8 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
+    # Opt-in words, which no paper's recipe has
+    "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
