@@ -7,6 +7,7 @@ contract tests read this table.
 from __future__ import annotations
 
 from patina.synth.degradation import Degradation
+from patina.synth.degradations.flared import Flared
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
@@ -32,6 +33,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
     # Opt-in words, which no paper's recipe has
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
+    "flared": Flared,  # light that strays in the lens: halos, stars, smears, ghosts, an even veil
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
