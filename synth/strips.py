@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Degraded, Params, Rendered, Rendering
 from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_float, to_uint8
-
-ROWS = 64
-"""Rows of a strip, where a degradation names no other number."""
+from patina.synth.resampling import cuts
 
 Watcher: TypeAlias = Callable[[float], None]
 """Told after each strip what share of a picture is done, 0..1. What it raises ends the work: so work is cancelled."""
@@ -126,12 +124,6 @@ def tell(done: float) -> None:
     watcher = _watcher.get()
     if watcher is not None:
         watcher(done)
-
-
-def cuts(height: int, count: int = 0) -> Iterator[tuple[int, int]]:
-    """First row and end of each strip of a picture, `count` rows each or ROWS, from top to bottom."""
-    count = count or ROWS
-    return ((top, min(top + count, height)) for top in range(0, height, count))
 
 
 def _put(
