@@ -7,6 +7,7 @@ contract tests read this table.
 from __future__ import annotations
 
 from patina.synth.degradation import Degradation
+from patina.synth.degradations.dusty import Dusty
 from patina.synth.degradations.flared import Flared
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
@@ -34,6 +35,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     # Opt-in words, which no paper's recipe has
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
     "flared": Flared,  # light that strays in the lens: halos, stars, smears, ghosts, an even veil
+    "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
