@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from patina.synth.degradation import Params, Place, Rendered, SettingError
 from patina.synth.elementary import exp, fast_exp, fast_log, log1p, power_of
 from patina.synth.image import FloatImage, Image, Map, as_levels, to_float
-from patina.synth.resampling import means, shrunk, smoothed, stretched
+from patina.synth.resampling import Rows, means, shrunk, smoothed, stretched_rows
 from patina.synth.rng import Rng
 
 Depth: TypeAlias = NDArray[np.float32]
@@ -107,8 +108,12 @@ class Depths:
 
         Raises SettingError if `params` name a file that the folder no longer holds.
         """
+        return self.rows_of(image, params)(0, len(image))
+
+    def rows_of(self, image: FloatImage | Image, params: Params) -> Rows:
+        """What gives any rows of `of(image, params)`, to the bit, without making the whole."""
         if not params["depth"]:
-            return prior(image, params)
+            return prior_rows(image, params)
         names = [name for name, digest in self._known.items() if digest == params["depth"]]
         names = names or [name for name in self._files if self._digest(name) == params["depth"]]
         if not names:
@@ -123,7 +128,7 @@ class Depths:
         rows, columns = depth.shape
         y, x = round(top * rows), round(left * columns)
         part = depth[y : max(y + 1, round((top + height) * rows)), x : max(x + 1, round((left + width) * columns))]
-        return stretched(part, *image.shape[:2])
+        return stretched_rows(part, *image.shape[:2])
 
     @cached_property
     def _files(self) -> dict[str, Path]:
@@ -282,6 +287,11 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
     view: nothing is farther than ENCLOSED metres then, and CLOSE in a close-up. The sky has next to no nearness, and
     what stands before it gets farther towards it, since nothing tells how far that is.
     """
+    return prior_rows(image, params)(0, len(image))
+
+
+def prior_rows(image: FloatImage | Image, params: Params) -> Rows:
+    """What gives any rows of `prior(image, params)`, to the bit, without making the whole."""
     levels = as_levels(image)
     height, width = levels.shape[:2]
     scale = min(1.0, SMALL / min(height, width))
@@ -302,13 +312,26 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
     sharp = np.minimum(sharp / max(float(np.partition(sharp.ravel(), most := int(0.97 * sharp.size))[most]), 0.008), 1)
     pale = smoothed(np.asarray(cv2.erode(_least(small), np.ones((7, 7), np.uint8)), np.float32), 4)
     near = ground[:, None] * (0.8 + 0.3 * sharp) + 0.03 * sharp * sharp * np.clip(1 - 1.2 * pale, 0.3, 1)
-    grey = to_float(np.asarray(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY), np.uint8))
-    near = np.maximum(_guided(near.astype(np.float32), luma, grey, 9, 4e-3), 0) + np.float32(1 / background)
+    guided = _guided(near.astype(np.float32), luma, height, width, 9, 4e-3)
+    cover = around = None
     if sky.any():
-        cover = np.clip((_guided(sky, luma, grey, 2, 2e-4) - np.float32(0.15)) / np.float32(0.7), 0, 1)
-        _fade(near, cover, stretched(smoothed(sky, 0.05 * min(size)), height, width))
-    np.divide(np.float32(1), near, out=near)
-    return np.clip(near, np.float32(NEAREST), np.float32(FARTHEST), out=near)
+        cover = _guided(sky, luma, height, width, 2, 2e-4)
+        around = stretched_rows(smoothed(sky, 0.05 * min(size)), height, width)
+
+    def rows(top: int, bottom: int) -> Depth:
+        grey = to_float(np.asarray(cv2.cvtColor(levels[top:bottom], cv2.COLOR_RGB2GRAY), np.uint8))
+        near = guided(grey, top, bottom)
+        np.maximum(near, 0, out=near)
+        near += np.float32(1 / background)
+        if cover and around:
+            share = cover(grey, top, bottom)
+            share -= np.float32(0.15)
+            share /= np.float32(0.7)
+            _fade(near, np.clip(share, 0, 1, out=share), around(top, bottom))
+        np.divide(np.float32(1), near, out=near)
+        return np.clip(near, np.float32(NEAREST), np.float32(FARTHEST), out=near)
+
+    return rows
 
 
 def _fade(near: Depth, cover: Depth, around: Depth) -> None:
@@ -425,8 +448,11 @@ def _luma(small: FloatImage) -> Depth:
     return np.asarray(red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114), np.float32)
 
 
-def _guided(values: Depth, luma: Depth, grey: Depth, radius: int, smoothness: float) -> Depth:
-    """`values` with the edges of `grey`: a guided filter whose coefficients come from a small copy, `luma`."""
+def _guided(
+    values: Depth, luma: Depth, height: int, width: int, radius: int, smoothness: float
+) -> Callable[[Depth, int, int], Depth]:
+    """What gives `values` with the edges of a grey picture of this size, for any rows of grey: a guided filter whose
+    coefficients come from a small copy, `luma`."""
     side = 2 * radius + 1
     mean, mean_luma = means(values, side), means(luma, side)
     variance = means(luma * luma, side) - mean_luma * mean_luma
@@ -434,7 +460,12 @@ def _guided(values: Depth, luma: Depth, grey: Depth, radius: int, smoothness: fl
         (means(values * luma, side) - mean * mean_luma) / (variance + np.float32(smoothness)), np.float32
     )
     offset = mean - slope * mean_luma
-    slope, offset = (stretched(means(part, side), *grey.shape) for part in (slope, offset))
-    slope *= grey
-    slope += offset
-    return slope
+    slopes, offsets = (stretched_rows(means(part, side), height, width) for part in (slope, offset))
+
+    def rows(grey: Depth, top: int, bottom: int) -> Depth:
+        found = slopes(top, bottom)
+        found *= grey
+        found += offsets(top, bottom)
+        return found
+
+    return rows

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.resampling import enlarged, halvings, smoothed
+from patina.synth.resampling import Rows, cuts, enlarged_rows, halvings, smoothed, smoothed_rows
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -49,21 +49,39 @@ class Traces:
 
 
 def expose(height: int, width: int, traces: Traces, profile: Profile) -> Values:
-    """The picture of all traces together, height×width float32, ≥ 0.
+    """The picture of all traces together, height×width float32, ≥ 0: all rows of `exposed`."""
+    return exposed(height, width, traces, profile)(0, height)
 
-    Blurs are rounded to classes √2 apart, and each class is drawn in pixels as coarse as its blur lets it.
+
+def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
+    """What gives any rows of the picture of all traces together, height×width float32, ≥ 0.
+
+    Blurs are rounded to classes √2 apart, and each class is drawn in pixels as coarse as its blur lets it. What is
+    sharp is added up in one picture, and what is not is kept as small as it is drawn.
     """
-    picture = np.zeros((height, width), np.float32)
+    sharp = np.zeros((height, width), np.float32)
+    others: list[Rows] = []
     ratio = (np.maximum(traces.blur, SHARPEST) / SHARPEST).astype(np.float64)
     classes = np.frexp(ratio * ratio)[1] - 1  # 2·log2 of the ratio, rounded down
-    for number in np.unique(classes).tolist():
+    for number in np.unique(classes).tolist():  # in the order of their steps
         blur = SHARPEST * 2.0 ** (number // 2) * (MIDDLES[number % 2])
         step = halvings(blur / 1.1)
-        rows, columns = -(-height // step), -(-width // step)
-        layer = _scattered(rows, columns, step, traces, np.flatnonzero(classes == number), profile)
-        layer = smoothed(layer, blur / step)
-        picture += enlarged(layer, step)[:height, :width]
-    return picture
+        lines, columns = -(-height // step), -(-width // step)
+        layer = _scattered(lines, columns, step, traces, np.flatnonzero(classes == number), profile)
+        if step > 1:
+            others.append(enlarged_rows(smoothed(layer, blur / step), step, height, width))
+            continue
+        soft = smoothed_rows(layer, blur)
+        for top, bottom in cuts(height):
+            sharp[top:bottom] += soft(top, bottom)
+
+    def rows(top: int, bottom: int) -> Values:
+        total = sharp[top:bottom].copy()
+        for other in others:
+            total += other(top, bottom)
+        return total
+
+    return rows
 
 
 def _scattered(rows: int, columns: int, step: int, traces: Traces, which: NDArray[np.intp], profile: Profile) -> Values:

@@ -8,7 +8,7 @@ or of few bits, whose products are; of levels OpenCV takes the means in whole nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import cv2
@@ -23,6 +23,9 @@ Field = NDArray[np.float32]
 Rows: TypeAlias = Callable[[int, int], Field]
 """Rows top to bottom, the last not included, of an H×W or H×W×3 field that never exists as a whole. New arrays."""
 
+ROWS = 64
+"""Rows of a strip: what is made of a picture together, where no other number is named."""
+
 BITS = 12
 """Significant bits of values and weights whose products a float32 holds."""
 
@@ -35,6 +38,12 @@ BAND = 1 << 15
 
 WIDEST = 60
 """Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
+
+
+def cuts(height: int, count: int = 0) -> Iterator[tuple[int, int]]:
+    """First row and end of each strip of a picture, `count` rows each or ROWS, from top to bottom."""
+    count = count or ROWS
+    return ((top, min(top + count, height)) for top in range(0, height, count))
 
 
 def shrunk(levels: Image, size: tuple[int, int]) -> Image:

@@ -141,6 +141,15 @@ class Rng:
         """`count` uniform 16-bit numbers, four from each 64-bit word, low bits first: an index into `normal_table`."""
         return self.raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
 
+    def levels_from(self, first: int, count: int) -> NDArray[np.uint16]:
+        """`count` of the numbers that `levels` would give from here on, beginning with number `first`; the stream stays
+        where it is. So any rows of a picture get their own numbers, whichever rows are made before them."""
+        before = self._bits.state
+        self._bits.advance(first // 4)
+        found = self.levels(first % 4 + count)[first % 4 :]
+        self._bits.state = before
+        return found
+
     def seed(self) -> str:
         """A seed for bulk randomness, 32 hex digits: what a degradation stores instead of a million numbers."""
         high, low = self.raw(2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Params, Values, draw_value
 from patina.synth.elementary import exp_of, interpolated, log_of
-from patina.synth.image import FloatImage, Image, encoded_of, linear_of, look_up
+from patina.synth.image import FloatImage, Image, encoded_of, linear_of, look_up, look_up_levels, to_uint8
 from patina.synth.rng import Rng, normal_table
 
 # What a camera's white-balanced red, green and blue give in linear sRGB: ours, of the size that common cameras have.
@@ -81,14 +81,25 @@ def unprocess(image: FloatImage | Image, params: Params, light: float = 1.0) -> 
 def process(
     raw: FloatImage, params: Params, balance: tuple[float, float, float] = (1.0, 1.0, 1.0), black: float = 0.0
 ) -> FloatImage:
-    """The picture that the camera of `params` makes of raw light, which is changed: linear in, sRGB in [0, 1] out.
+    """What the camera of `params` makes of raw light before its tone curve, in place: `as_file` and `as_file_levels`
+    give the picture of it.
 
     balance: factors by which its red, green and blue come out wrong. black: raw light that it adds to all.
     """
     red, green, blue = balance
     matrix = COLOUR * np.array([red * params["red"], green, blue * params["blue"]])
     added = (matrix[:, 0] + matrix[:, 1] + matrix[:, 2]) * black
-    return look_up(_transformed(raw, matrix, added), _file_table())
+    return _transformed(raw, matrix, added)
+
+
+def as_file(processed: FloatImage) -> FloatImage:
+    """The picture that the camera writes, sRGB in [0, 1], of what `process` gives."""
+    return look_up(processed, _file_table())
+
+
+def as_file_levels(processed: FloatImage) -> Image:
+    """The same in 8-bit levels: what `to_uint8` makes of `as_file`, to the bit."""
+    return look_up_levels(processed, _file_level_table())
 
 
 def _transformed(
@@ -130,41 +141,94 @@ def _inverse_colour() -> NDArray[np.float64]:
     return np.asarray(cofactors / determinant)
 
 
-def sense(raw: FloatImage, params: Params) -> FloatImage:
-    """Raw light as the sensor of `params` gives it, in place of `raw`, H×W×3.
+class Sensor(Protocol):
+    """Gives raw light as a sensor does, some rows of a picture at a time."""
+
+    def span(self, top: int, bottom: int) -> tuple[int, int]:
+        """First row and end of the light that decides what it gives for the rows top to bottom."""
+        ...
+
+    def sense(self, raw: FloatImage, top: int, bottom: int) -> FloatImage:
+        """What it gives for the rows top to bottom, h×W×3, of the light of their `span`, which it may change."""
+        ...
+
+
+def sensor(height: int, width: int, params: Params, times: int = 1) -> Sensor:
+    """The sensor of `params` for a picture of this size: of `times` as many sites along either side, an even number,
+    or of the picture's own."""
+    return _Reduced(height, width, params, times) if times > 1 else _Sites(height, width, params)
+
+
+class _Sites:
+    """A sensor of the picture's own size.
 
     A photograph has been through a demosaicer already. So the light stays as sharp as it is, and only what the sensor
     adds to it, rounding included, is sampled on a Bayer pattern and interpolated: grain of more than a pixel.
     """
-    sites = mosaic(raw)
-    added = read_out(sites, params)
-    added -= sites
-    added = _interpolated(added)
-    return cv2.add(raw, added, dst=raw)  # type: ignore[return-value]
+
+    def __init__(self, height: int, width: int, params: Params) -> None:
+        self._height, self._width, self._params = height, width, params
+        self._rng = Rng(params["seed"])
+        self._offsets = normal_table()[self._rng.levels(self._height)] * params["row"]
+
+    def span(self, top: int, bottom: int) -> tuple[int, int]:
+        """A row more above and below; the first of them even, as the pattern is."""
+        return max(0, (top - 1) // 2 * 2), min(self._height, bottom + 1)
+
+    def sense(self, raw: FloatImage, top: int, bottom: int) -> FloatImage:
+        """Light and what its grain adds to it."""
+        first, end = self.span(top, bottom)
+        sites = mosaic(raw)
+        noise = self._rng.levels_from(first * self._width, sites.size).reshape(sites.shape)
+        added = read_out(sites, self._params, noise, self._offsets[first:end])
+        added -= sites
+        part = np.s_[top - first : bottom - first]
+        return np.asarray(cv2.add(raw[part], _interpolated(added)[part]), np.float32)
 
 
-def sense_reduced(raw: FloatImage, params: Params, times: int) -> FloatImage:
-    """As `sense`, by a sensor of `times` as many sites along either side, an even number; the camera's picture is
-    averaged down to the size of `raw`, H×W×3, in whose place it comes.
+class _Reduced:
+    """A sensor of `times` as many sites along either side; the camera's picture is averaged down.
 
     Bilinear demosaicing and averaging over times×times pixels weight a colour's sites: along an axis (3 4 … 4 1)/2 over
     `times` for red and blue, the last beyond the pixel. Neighbours share it. White noise through two taps has the same
-    variance and the same correlation, and so it is made here, at the size of `raw`. Rounding counts as noise.
+    variance and the same correlation, and so it is made here, at the size of the picture. Rounding counts as noise.
     """
-    rng, (black, span) = Rng(params["seed"]), _levels(params)
-    rows = normal_table()[rng.levels(len(raw))] * (params["row"] / math.sqrt(times))
-    constant = params["read"] + 1 / (12 * span * span)
-    planes: list[Any] = list(cv2.split(raw))
-    for colour, plane in enumerate(planes):
-        near, far = taps(colour, times)
-        noise: Any = cv2.LUT(rng.levels(plane.size).reshape(plane.shape), _normal_table())
-        noise *= _deviation(plane, params["shot"], constant)
-        # Red stands at the left above, blue at the right below.
-        noise = _two_taps(noise, near, far, forwards=colour == 0)
-        noise += rows[:, None].astype(np.float32)
-        np.add(plane, noise, out=plane)
-        np.clip(plane, np.float32(-black / span), 1, out=plane)
-    return np.asarray(cv2.merge(planes, dst=raw), np.float32)
+
+    def __init__(self, height: int, width: int, params: Params, times: int) -> None:
+        self._height, self._width, self._params = height, width, params
+        self._black, self._span = _levels(params)
+        self._constant = params["read"] + 1 / (12 * self._span * self._span)
+        self._taps = [taps(colour, times) for colour in range(3)]
+        rng = Rng(params["seed"])
+        offsets = normal_table()[rng.levels(self._height)] * (params["row"] / math.sqrt(times))
+        self._offsets = offsets[:, None].astype(np.float32)
+        self._rngs = [Rng(params["seed"]) for _ in range(3)]
+        words, each = -(-self._height // 4), -(-self._height * self._width // 4)
+        for colour, stream in enumerate(self._rngs):
+            stream.skip(words + colour * each)
+
+    def span(self, top: int, bottom: int) -> tuple[int, int]:
+        """A row more above and below."""
+        return max(0, top - 1), min(self._height, bottom + 1)
+
+    def sense(self, raw: FloatImage, top: int, bottom: int) -> FloatImage:
+        """Light and its noise."""
+        first, end = self.span(top, bottom)
+        planes: list[Any] = list(cv2.split(raw))
+        part = np.s_[top - first : bottom - first]
+        for colour, plane in enumerate(planes):
+            # Red stands at the left above, blue at the right below.
+            forwards = colour == 0
+            a, b = (top, end) if forwards else (first, bottom)
+            near, far = self._taps[colour]
+            words = self._rngs[colour].levels_from(a * self._width, (b - a) * self._width)
+            noise: Any = cv2.LUT(words.reshape(b - a, self._width), _normal_table())
+            noise *= _deviation(plane[a - first : b - first], self._params["shot"], self._constant)
+            noise = _two_taps(noise, near, far, forwards, bottom - top)
+            noise += self._offsets[top:bottom]
+            noise += plane[part]
+            planes[colour] = np.clip(noise, np.float32(-self._black / self._span), 1, out=noise)
+        return np.asarray(cv2.merge(planes), np.float32)
 
 
 def taps(colour: int, times: int) -> tuple[float, float]:
@@ -180,21 +244,27 @@ def taps(colour: int, times: int) -> tuple[float, float]:
     return (high + low) / 2, (high - low) / 2
 
 
-def _two_taps(plane: NDArray[np.float32], near: float, far: float, *, forwards: bool) -> NDArray[np.float32]:
-    """`plane` filtered along both axes by two taps, `far` for the pixel after or before; the end repeats itself."""
-    for axis in (0, 1):
-        own, other = plane, np.empty_like(plane)
-        here, there = (np.s_[:-1], np.s_[1:]) if forwards else (np.s_[1:], np.s_[:-1])
+def _two_taps(plane: NDArray[np.float32], near: float, far: float, forwards: bool, count: int) -> NDArray[np.float32]:
+    """`count` rows of `plane` filtered along both axes by two taps, `far` for the pixel after or before; where no row
+    lies beyond, the end repeats itself. Changes `plane`."""
+    here, there = (np.s_[:-1], np.s_[1:]) if forwards else (np.s_[1:], np.s_[:-1])
+    other = np.empty((count, plane.shape[1]), np.float32)
+    if len(plane) > count:
+        np.multiply(plane[there], np.float32(far), out=other)
+        own = plane[here]
+    else:
+        own = plane
         end = np.s_[-1:] if forwards else np.s_[:1]
-        if axis:
-            np.multiply(own[:, there], np.float32(far), out=other[:, here])
-            np.multiply(own[:, end], np.float32(far), out=other[:, end])
-        else:
-            np.multiply(own[there], np.float32(far), out=other[here])
-            np.multiply(own[end], np.float32(far), out=other[end])
-        own *= np.float32(near)
-        own += other
-    return plane
+        np.multiply(own[there], np.float32(far), out=other[here])
+        np.multiply(own[end], np.float32(far), out=other[end])
+    own *= np.float32(near)
+    own += other
+    end = np.s_[-1:] if forwards else np.s_[:1]
+    np.multiply(own[:, there], np.float32(far), out=other[:, here])
+    np.multiply(own[:, end], np.float32(far), out=other[:, end])
+    own *= np.float32(near)
+    own += other
+    return own
 
 
 def mosaic(raw: FloatImage) -> NDArray[np.float32]:
@@ -205,17 +275,18 @@ def mosaic(raw: FloatImage) -> NDArray[np.float32]:
     return sites
 
 
-def read_out(sites: NDArray[np.float32], params: Params) -> NDArray[np.float32]:
+def read_out(
+    sites: NDArray[np.float32], params: Params, noise: NDArray[np.uint16], offsets: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """The levels that the sensor gives for the light on its sites, H×W, as raw light: noisy, and in 2^bits steps.
 
-    Poisson's noise of the light is taken as normal, of the right variance.
+    Poisson's noise of the light is taken as normal, of the right variance. noise: 16 random bits a site. offsets: of
+    each row, in raw light.
     """
-    rng = Rng(params["seed"])
-    rows = normal_table()[rng.levels(len(sites))] * params["row"]
-    levels: Any = cv2.LUT(rng.levels(sites.size).reshape(sites.shape), _normal_table())
+    levels: Any = cv2.LUT(noise, _normal_table())
     levels *= _deviation(sites, params["shot"], params["read"])
     levels += sites
-    levels += rows[:, None].astype(np.float32)
+    levels += offsets[:, None].astype(np.float32)
     black, span = _levels(params)
     levels *= np.float32(span)
     np.rint(levels, out=levels)
@@ -282,6 +353,14 @@ def _raw_table() -> NDArray[np.float32]:
 def _file_table() -> NDArray[np.float32]:
     """Raw light 0..1 to sRGB-encoded, 1×65536."""
     return _table(encoded_of(_toned(np.arange(65536) / 65535)))
+
+
+@cache
+def _file_level_table() -> NDArray[np.uint8]:
+    """Raw light 0..1 to 8-bit sRGB levels, 1×65536."""
+    table = to_uint8(_file_table())
+    table.setflags(write=False)
+    return table
 
 
 @cache

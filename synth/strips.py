@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Degraded, Params, Rendered, Rendering
 from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_float, to_uint8
-
-ROWS = 64
-"""Rows of a strip, where a degradation names no other number."""
+from patina.synth.resampling import cuts
 
 Watcher: TypeAlias = Callable[[float], None]
 """Told after each strip what share of a picture is done, 0..1. What it raises ends the work: so work is cancelled."""
@@ -85,18 +83,26 @@ class InStrips(Rendered, Protocol):
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 in [0, 1], or 8-bit levels, to floats and truth maps."""
-        strips = self.strips(image, params)
-        pixels = np.empty(image.shape, np.float32)
-        truth = _made(strips, image.shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
-        return Rendering(pixels, truth, strips.is_linear)
+        return rendered(self.strips(image, params), image.shape)
 
     def apply(self, image: Image, params: Params) -> Degraded:
         """8-bit levels to 8-bit levels; beside the result, only strips and small fields are held."""
-        strips = self.strips(image if self.reads_levels else to_float(image), params)
-        lq = np.empty(image.shape, np.uint8)
-        levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
-        truth = _made(strips, image.shape, lambda part, top, end: _put(lq, levels, part, top, end))
-        return Degraded(lq, truth)
+        return applied(self.strips(image if self.reads_levels else to_float(image), params), image.shape)
+
+
+def rendered(strips: Strips, shape: tuple[int, ...]) -> Rendering:
+    """A whole picture of this shape, H×W×3, as floats."""
+    pixels = np.empty(shape, np.float32)
+    truth = _made(strips, shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
+    return Rendering(pixels, truth, strips.is_linear)
+
+
+def applied(strips: Strips, shape: tuple[int, ...]) -> Degraded:
+    """A whole picture of this shape, H×W×3, as 8-bit levels."""
+    lq = np.empty(shape, np.uint8)
+    levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
+    truth = _made(strips, shape, lambda part, top, end: _put(lq, levels, part, top, end))
+    return Degraded(lq, truth)
 
 
 @contextmanager
@@ -118,12 +124,6 @@ def tell(done: float) -> None:
     watcher = _watcher.get()
     if watcher is not None:
         watcher(done)
-
-
-def cuts(height: int, count: int = 0) -> Iterator[tuple[int, int]]:
-    """First row and end of each strip of a picture, `count` rows each or ROWS, from top to bottom."""
-    count = count or ROWS
-    return ((top, min(top + count, height)) for top in range(0, height, count))
 
 
 def _put(

@@ -24,9 +24,10 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.image import Image
+from patina.synth.resampling import cuts
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale
-from patina.synth.strips import cuts, tell
+from patina.synth.strips import tell
 from patina.synth.wording import Known, Said, Wording, on_scale
 
 DITHERS = ("none", "ordered", "random")

@@ -35,6 +35,7 @@ from patina.synth.image import FloatImage, Image, as_floats, to_uint8
 from patina.synth.resampling import shortened
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
+from patina.synth.strips import tell
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
 KERNELS = ("gaussian", "generalised", "plateau", "sinc", "disc", "box", "line")
@@ -174,6 +175,7 @@ def _bands(
         part = np.array(as_floats(image[above:below]), np.float32)
         if not reach:
             yield top, part
+            tell(bottom / height)
             continue
         sides = above - (top - reach), bottom + reach - below, reach, reach
         framed: Any = cv2.copyMakeBorder(shortened(part), *sides, cv2.BORDER_REFLECT)
@@ -188,6 +190,7 @@ def _bands(
                 blurred = np.ascontiguousarray(filtered[cut])
                 blurred *= np.float32(1 / row.sum())
         yield top, np.clip(blurred, 0, 1, out=blurred)
+        tell(bottom / height)
 
 
 def chosen(rng: Rng, odds: Mapping[str, float]) -> str:

@@ -30,6 +30,7 @@ from patina.synth.image import Image
 from patina.synth.resizing import METHODS, bands
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
+from patina.synth.strips import tell
 from patina.synth.wording import Known, Said, Wording, on_scale
 
 LARGEST = 2.0
@@ -147,4 +148,5 @@ def _levels(image: Image, size: tuple[int, ...], method: str, antialias: bool) -
     for top, part in bands(image, (height, width), method, antialias):
         np.clip(np.rint(part, out=part), 0, 255, out=part)
         result[top : top + len(part)] = part
+        tell((top + len(part)) / height)
     return result

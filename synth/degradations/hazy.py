@@ -8,41 +8,35 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from patina.synth.air import CONTRAST, WAVELENGTHS, sunwards_of, way_through
 from patina.synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendering,
     SettingError,
     Stage,
     Values,
     check_values,
     draw_value,
 )
-from patina.synth.depth import FOCAL, Depth, FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, exp, fast_exp, fast_log, log_of, power_of, sine_of
+from patina.synth.depth import FromDepth, as_truth, brightness
+from patina.synth.elementary import cosine_of, fast_exp, fast_log, log_of, power_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_linear
-from patina.synth.resampling import curved, means, stretched
+from patina.synth.resampling import ROWS, Rows, means, stretched_rows
 from patina.synth.rng import Rng
+from patina.synth.strips import InStrips, Strip, Strips
 
 MODELS = ("physical", "reside")
 
 LIGHTS = ("linear", "encoded")
 
-CONTRAST = 3.912
-"""-ln 0.02: at the visibility V = CONTRAST/β, a black thing's contrast to the air behind is 2 % (Koschmieder)."""
-
 RELATIVE_STEP = 2.0**-14
 """Of relative depth, to a level of its truth map."""
 
-WAVELENGTHS = (610.0, 550.0, 465.0)
-"""Nanometres, of red, green and blue."""
-
 
 @dataclass(frozen=True)
-class Hazy(FromDepth):
+class Hazy(FromDepth, InStrips):
     """I = J·t + A·(1 − t) in each channel: Koschmieder's law. Two models say what t and A are.
 
     model         "physical": t = exp(−β·d), d being the metres of air before each pixel, in linear light. "reside":
@@ -144,42 +138,52 @@ class Hazy(FromDepth):
             **self.depths.draw(rng, place),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `transmission` and `depth`.
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the hazy picture; truth `transmission` and `depth`.
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
-        depth = self.depths.of(image, params)
-        if params["model"] == "reside":
-            depth = _relative(depth, params["relief"])
-            thickness = depth * np.float32(log_of(params["transmission"]))
-        else:
-            thickness = _way(depth, params)
-            thickness *= np.float32(-params["beta"])
-        sun = _sunwards(depth.shape[0], depth.shape[1], params)
+        height, width = image.shape[:2]
+        metres = self.depths.rows_of(image, params)
+        relative = params["model"] == "reside"
+        depths = _relative(metres, height, width, params["relief"]) if relative else metres
+        way = None if relative else way_through(height, width, params)
+        factor = np.float32(log_of(params["transmission"]) if relative else -params["beta"])
+        sunwards = sunwards_of(height, width, params)
         linear = params["light"] == "linear"
-        out = to_linear(image) if linear else as_floats(image)
-        channels: list[Any] = list(cv2.split(out))
-        truth = None
-        t = fast_exp(thickness)
-        for i, (extinction, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
-            share = t if extinction == 1 else fast_exp(thickness * np.float32(extinction))
-            light: Any = np.float32(air) if sun is None else sun * np.float32(air)
-            channels[i] -= light
-            channels[i] *= share
-            channels[i] += light
-        t *= np.float32(65535)
-        truth = np.rint(t, out=t).astype(np.uint16)
-        out = np.asarray(cv2.merge(channels, dst=out if linear else None), np.float32)
-        maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
-        return Rendering(out if linear else np.clip(out, 0, 1, out=out), maps, linear)
+
+        def rows(top: int, bottom: int) -> Strip:
+            depth = depths(top, bottom)
+            thickness = depth * factor if way is None else way(depth, top, bottom)
+            if way is not None:
+                thickness *= factor
+            sun = sunwards(top, bottom) if sunwards else None
+            part = image[top:bottom]
+            channels: list[Any] = list(cv2.split(to_linear(part) if linear else as_floats(part)))
+            t = fast_exp(thickness)
+            for i, (extinction, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
+                share = t if extinction == 1 else fast_exp(thickness * np.float32(extinction))
+                light: Any = np.float32(air) if sun is None else sun * np.float32(air)
+                channels[i] -= light
+                channels[i] *= share
+                channels[i] += light
+            t *= np.float32(65535)
+            truth = np.rint(t, out=t).astype(np.uint16)
+            out = np.asarray(cv2.merge(channels), np.float32)
+            maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
+            return Strip(out if linear else np.clip(out, 0, 1, out=out), maps)
+
+        return Strips(rows, is_linear=linear)
 
 
-def _relative(depth: Depth, relief: float) -> NDArray[np.float32]:
-    """Relative depth, H×W: 2/(1 + relief) for the nearest twentieth, `relief` times that for the farthest, between them
-    by the logarithm of metres. Without fine edges, since the depth that RESIDE has is a network's from one picture."""
-    step = max(1, min(depth.shape) // 96)
-    coarse = fast_log(depth[step // 2 :: step, step // 2 :: step])
+def _relative(depth: Rows, height: int, width: int, relief: float) -> Rows:
+    """Relative depth, any rows: 2/(1 + relief) for the nearest twentieth, `relief` times that for the farthest, between
+    them by the logarithm of metres. Without fine edges, since the depth that RESIDE has is a network's from one
+    picture."""
+    step = max(1, min(height, width) // 96)
+    apart = step if step > 16 else ROWS // step * step  # single rows of a large picture, strips of a small one
+    parts = [depth(top, min(top + (1 if step > 16 else apart), height)) for top in range(step // 2, height, apart)]
+    coarse = fast_log(np.concatenate([part[::step, step // 2 :: step] for part in parts]))
     ordered = np.sort(coarse, axis=None)
     first, last = (float(ordered[int(share * (ordered.size - 1))]) for share in (0.05, 0.95))
     coarse -= np.float32(first)
@@ -188,47 +192,4 @@ def _relative(depth: Depth, relief: float) -> NDArray[np.float32]:
     near = 2 / (1 + relief)
     place *= np.float32(near * (relief - 1))
     place += np.float32(near)
-    return stretched(place, depth.shape[0], depth.shape[1])
-
-
-def _sunwards(height: int, width: int, params: Params) -> NDArray[np.float32] | None:
-    """The air's brightness over its mean at each pixel, H×W; None where it is even. It is of the photograph: tiles
-    go on in each other."""
-    right, down = params.get("gradient", (0.0, 0.0))
-    if right == 0 and down == 0:
-        return None
-    left, top, wide, high = params["crop"]
-    across = (left + wide * (np.arange(width) + 0.5) / width - 0.5) * right
-    along = (top + high * (np.arange(height) + 0.5) / height - 0.5) * down + 1
-    return np.asarray(along.astype(np.float32)[:, None] + across.astype(np.float32))
-
-
-def _way(depth: Depth, params: Params) -> NDArray[np.float32]:
-    """Metres of ground-level air that lie before each pixel, H×W.
-
-    Where density falls as exp(−z/layer), a ray that rises by s metres a metre meets d·(1 − exp(−x))/x of it,
-    x = d·s/layer. Rays below the horizon stay within metres of the ground and meet the full density.
-    """
-    height, width = depth.shape
-    rows = params["crop"][1] + params["crop"][3] * (np.arange(height, dtype=np.float32) + 0.5) / height
-    up = (params["horizon"] - rows[rows < params["horizon"]]) / FOCAL
-    rise = up / np.sqrt(1 + up * up) / params["layer"]
-    way = depth.copy()
-    above = way[: len(rise)]
-    if above.size:  # a tile may lie wholly below the horizon
-        x = np.maximum(above * rise.astype(np.float32)[:, None], np.float32(1e-3))
-        above *= (1 - fast_exp(-x)) / x
-    if params["patches"]:
-        way *= stretched(_banks(height, width, Rng(params["seed"]), params["patches"]), height, width)
-    return np.asarray(way, np.float32)
-
-
-def _banks(height: int, width: int, rng: Rng, patches: float) -> NDArray[np.float32]:
-    """Factors of density, an eighth of the picture's size: e^(patches·noise), smooth noise of mean 0 and variance about
-    1, twice as wide as it is high, in two sizes."""
-    small = max(2, height // 8), max(2, width // 8)
-    total = np.zeros(small, np.float32)
-    for count, amount in ((3, 1.1), (7, 0.6)):
-        knots = (rng.uniforms((count + 3) * (count // 2 + 3)) - 0.5) * (math.sqrt(12) * amount)
-        total += curved(knots.astype(np.float32).reshape(count + 3, count // 2 + 3), *small)
-    return exp(total * np.float32(patches)).astype(np.float32)
+    return stretched_rows(place, height, width)

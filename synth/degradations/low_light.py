@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 
 from patina.synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendered,
-    Rendering,
     SettingError,
     Stage,
     Values,
@@ -23,11 +22,21 @@ from patina.synth.degradation import (
 from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
-from patina.synth.sensor import GREENS, draw_sensor, noise_level, process, sense, sense_reduced, unprocess
+from patina.synth.sensor import (
+    GREENS,
+    as_file,
+    as_file_levels,
+    draw_sensor,
+    noise_level,
+    process,
+    sensor,
+    unprocess,
+)
+from patina.synth.strips import InStrips, Strip, Strips
 
 
 @dataclass(frozen=True)
-class LowLight(Rendered):
+class LowLight(InStrips):
     """lq = camera(2^-stops · light of gt): fewer photons, not a gamma curve.
 
     The clean photograph is taken back to raw light (`patina.synth.sensor`), dimmed, read out by a sensor that adds
@@ -97,17 +106,23 @@ class LowLight(Rendered):
             **draw_sensor(rng, self.iso, self.bits),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `noise`."""
-        light, warm, magenta = _stops(-params["stops"]), params["cast"] / 2, params["tint"]
-        raw, finer = unprocess(image, params, light), params["finer"]
-        truth = noise_level(raw[..., 1], params, finer)
-        truth *= np.float32(65535 / light)
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of what the camera makes, before its tone curve; truth `noise`."""
+        light, warm, magenta, finer = _stops(-params["stops"]), params["cast"] / 2, params["tint"], params["finer"]
         balance = (_stops(warm), _stops(-magenta), _stops(-warm))
-        sensed = sense_reduced(raw, params, finer) if finer > 1 else sense(raw, params)
-        lq = process(sensed, params, balance, params["black"])
-        np.rint(truth, out=truth)
-        return Rendering(lq, {"noise": np.clip(truth, 0, 65535, out=truth).astype(np.uint16)})
+        camera = sensor(*image.shape[:2], params, finer)
+
+        def rows(top: int, bottom: int) -> Strip:
+            first, end = camera.span(top, bottom)
+            raw = unprocess(image[first:end], params, light)
+            green = cv2.extractChannel(raw[top - first : bottom - first], 1)
+            truth = noise_level(np.asarray(green, np.float32), params, finer)
+            truth *= np.float32(65535 / light)
+            np.rint(truth, out=truth)
+            noise = np.clip(truth, 0, 65535, out=truth).astype(np.uint16)
+            return Strip(process(camera.sense(raw, top, bottom), params, balance, params["black"]), {"noise": noise})
+
+        return Strips(rows, levels=as_file_levels, floats=as_file)
 
 
 def _stops(stops: float) -> float:

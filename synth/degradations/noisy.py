@@ -27,7 +27,8 @@ from patina.synth.degradation import (
 )
 from patina.synth.image import FloatImage, Image, as_floats, to_uint8
 from patina.synth.rng import Rng, normal_table
-from patina.synth.sensor import draw_sensor, process, sense, unprocess
+from patina.synth.sensor import as_file, as_file_levels, draw_sensor, process, sensor, unprocess
+from patina.synth.strips import Strip, Strips, applied, rendered
 
 MODELS = ("gaussian", "poisson", "sensor")
 
@@ -114,7 +115,7 @@ class Noisy(Rendered):
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 sRGB in [0, 1] in and out. Of 8-bit levels, it quantises to what `apply` gives."""
         if params.get("model") == "sensor":
-            return Rendering(process(sense(unprocess(image, params), params), params))
+            return rendered(self._sensed(image, params), image.shape)
         if _is_pixelwise(params):
             result = np.empty(image.shape, np.float32)
             for place, values in _pixelwise(image, params):
@@ -134,7 +135,7 @@ class Noisy(Rendered):
     def apply(self, image: Image, params: Params) -> Degraded:
         """H×W×3 uint8 RGB in and out, saturating at 0 and 255."""
         if params.get("model") == "sensor":
-            return super().apply(image, params)
+            return applied(self._sensed(image, params), image.shape)
         if _is_pixelwise(params):
             levels = np.empty_like(image, order="C")
             for place, values in _pixelwise(image, params):
@@ -152,6 +153,16 @@ class Noisy(Rendered):
             np.clip(noise, 0, 255, out=noise)
             out[start : start + CHUNK] = noise[0]
         return Degraded(lq)
+
+    @staticmethod
+    def _sensed(image: FloatImage | Image, params: Params) -> Strips:
+        camera = sensor(*image.shape[:2], params)
+
+        def rows(top: int, bottom: int) -> Strip:
+            first, end = camera.span(top, bottom)
+            return Strip(process(camera.sense(unprocess(image[first:end], params), top, bottom), params))
+
+        return Strips(rows, levels=as_file_levels, floats=as_file)
 
 
 def _is_pixelwise(params: Params) -> bool:

@@ -15,7 +15,7 @@ from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
-from patina.synth.sensor import process, unprocess
+from patina.synth.sensor import as_file, process, unprocess
 from patina.synth.strips import InStrips, Strip, Strips
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
@@ -98,7 +98,7 @@ class OverExposed(InStrips):
             if shoulder:
                 _bend(raw, shoulder)
             np.minimum(raw, 1, out=raw)
-            lq = process(raw, BALANCED)
+            lq = as_file(process(raw, BALANCED))
             return Strip(lq, {"burnt": _burnt(lq)})
 
         return Strips(rows)

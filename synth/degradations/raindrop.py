@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.convolution import disc, spread
-from patina.synth.degradation import Knob, Params, Place, Rendered, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import brightness
 from patina.synth.droplets import Field, smooth, water
 from patina.synth.elementary import arc_sine, power_of, sine, sine_of, tangent
 from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
-from patina.synth.resampling import enlarged, halvings, shrunk, smoothed
+from patina.synth.resampling import enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
+from patina.synth.strips import InStrips, Strip, Strips
 
 WATER = 1.333
 """Refractive index. The pane's own two faces are parallel and bend nothing."""
@@ -29,9 +30,6 @@ FOCAL = 0.9
 FINEST, LIGHTEST = 1 << 13, 1 << 10
 """Steps to a unit of what is out of focus, up to 2, and what a disc's weights add up to at most: sums are exact."""
 
-BAND = 64
-"""Rows at a time."""
-
 SKYWARDS = 0.25
 """How far above the picture, in its heights, there is nothing but sky."""
 
@@ -40,7 +38,7 @@ GLOOM = 0.05
 
 
 @dataclass(frozen=True)
-class Raindrop(Rendered):
+class Raindrop(InStrips):
     """I = (1 − M)·J + R in linear light, with M = D∗m and R = D∗(m·T·J(refracted)); the form is Qian et al.'s.
 
     m is what the drops cover, D the disc over which the lens spreads a point of the glass, T Fresnel's transmission.
@@ -97,38 +95,43 @@ class Raindrop(Rendered):
             "seed": rng.seed(),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `drops`, H×W uint16."""
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the picture behind drops, sRGB in [0, 1]; truth `drops`, H×W uint16."""
         height, width = image.shape[:2]
         radius = params["defocus"] * min(height, width) / 512
         step = halvings(radius / 2)  # what the disc smooths needs no pixel of its own for each of the image's
-        rows, cols = -(-height // step), -(-width // step)
-        cover, right, down = water(rows, cols, params)
+        cover, right, down = water(-(-height // step), -(-width // step), params)
         seen = _refracted(_thumbnail(image), cover, right, down, params)
-        cover, seen = (_spread(layer, radius / step, step)[:height, :width] for layer in (cover, seen))
-        cover *= np.float32(65535)
-        drops = np.rint(np.clip(cover, 0, 65535, out=cover), out=cover).astype(np.uint16)
-        out = as_floats(image) if image.dtype == np.uint8 else image.astype(np.float32)
+        covers, views = (enlarged_rows(_spread(part, radius / step), step, height, width) for part in (cover, seen))
         if params["film"]:
-            out = _through_film(out, params["film"] * min(height, width) / 512, Rng(params["seed"]))
-        for top in range(0, height, BAND):  # in parts that stay in the processor's cache
-            part = slice(top, top + BAND)
-            wet = drops[part]
-            share = wet.astype(np.float32) * np.float32(-1 / 65535) + 1
-            mixed = _times(to_linear(out[part]), share)
-            mixed += seen[part]
-            cv2.copyTo(to_encoded(mixed), (wet > 0).view(np.uint8), out[part])
-        return Rendering(out, {"drops": drops})
+            scene = as_floats(image)
+            image = _through_film(scene, params["film"] * min(height, width) / 512, Rng(params["seed"]))
+
+        def rows(top: int, bottom: int) -> Strip:
+            part = image[top:bottom]
+            out = as_floats(part) if part.dtype == np.uint8 else part.astype(np.float32)
+            wet = covers(top, bottom)
+            wet *= np.float32(65535)
+            drops = np.rint(np.clip(wet, 0, 65535, out=wet), out=wet).astype(np.uint16)
+            wet *= np.float32(-1 / 65535)
+            wet += np.float32(1)
+            mixed = _times(to_linear(part), wet)
+            mixed += views(top, bottom)
+            cv2.copyTo(to_encoded(mixed), (drops > 0).view(np.uint8), out)
+            return Strip(out, {"drops": drops})
+
+        return Strips(rows)
 
 
-def _spread(layer: Field, radius: float, step: int) -> Field:
-    """What the lens makes of a layer that it has out of focus, `step` times as large."""
-    if radius > 0.3:
-        whole = np.rint(layer * np.float32(FINEST))
-        lens = disc(radius, LIGHTEST)
-        layer = spread(whole, lens, cv2.BORDER_REFLECT)
-        layer *= np.float32(1 / (FINEST * int(lens.sum())))
-    return enlarged(layer, step)
+def _spread(layer: Field, radius: float) -> Field:
+    """What the lens makes of a layer that it has out of focus."""
+    if radius <= 0.3:
+        return layer
+    whole = np.rint(layer * np.float32(FINEST))
+    lens = disc(radius, LIGHTEST)
+    layer = spread(whole, lens, cv2.BORDER_REFLECT)
+    layer *= np.float32(1 / (FINEST * int(lens.sum())))
+    return layer
 
 
 def _thumbnail(image: FloatImage | Image) -> FloatImage:

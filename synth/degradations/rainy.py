@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +15,6 @@ from patina.synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendering,
     SettingError,
     Stage,
     Values,
@@ -23,9 +23,11 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import FromDepth, brightness
 from patina.synth.elementary import cosine_of, exp_of, fast_cube_root, fast_exp, fast_log, fast_sine, power_of, sine_of
-from patina.synth.falling import FOCAL, SHARPEST, Traces, expose
+from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
 from patina.synth.image import FloatImage, Image, as_floats, to_encoded, to_linear
+from patina.synth.resampling import Rows
 from patina.synth.rng import Rng
+from patina.synth.strips import InStrips, Strip, Strips
 
 LIGHTS = ("encoded", "linear")
 
@@ -65,7 +67,7 @@ FOCUS = 8.0
 
 
 @dataclass(frozen=True)
-class Rainy(FromDepth):
+class Rainy(FromDepth, InStrips):
     """lq = clip(gt + S), S a grey layer of streaks, ≥ 0: the structure that the pairs of Rain100 have. Or the streaks
     are screened over the picture, gt + S·(1 − gt), as with an image editor and in Rain1200.
 
@@ -149,34 +151,45 @@ class Rainy(FromDepth):
             **self.depths.draw(rng, place),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `streaks`.
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the picture, in the domain of `light`; truth `streaks`.
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
-        height, width = image.shape[:2]
-        truth = np.rint(np.minimum(_streaks(height, width, params), 1) * np.float32(65535)).astype(np.uint16)
-        # The layer as it is stored: its steps never end half-way between two levels, where channels round apart.
-        streaks = truth.astype(np.float32)
-        streaks *= np.float32(1 / 65535)
-        linear = params["light"] == "linear"
-        behind = self._veiled(image, params) if params["veil"] else image
-        behind = to_linear(behind) if linear else as_floats(behind)
-        screen = params["blend"] == "screen"
-        layer = np.asarray(cv2.merge([streaks, streaks, streaks]), np.float32)
-        if screen:
-            layer *= 1 - behind
-        out = np.asarray(cv2.add(behind, layer, dst=layer), np.float32)
-        stored = {"streaks": truth if linear or screen else _whole_levels(truth)}
-        return Rendering(out if linear else np.minimum(out, 1, out=out), stored, linear)
+        fallen = _streaks(*image.shape[:2], params)
+        linear, screen = params["light"] == "linear", params["blend"] == "screen"
+        veil = self._veil(image, params) if params["veil"] else None
 
-    def _veiled(self, image: FloatImage | Image, params: Params) -> FloatImage:
-        """`image` behind the far drops' haze. They take away twice their cross-sections: β = π·8000/Λ³·10⁻⁶ a metre."""
+        def rows(top: int, bottom: int) -> Strip:
+            streaks = np.minimum(fallen(top, bottom), 1)
+            streaks *= np.float32(65535)
+            truth = np.rint(streaks, out=streaks).astype(np.uint16)
+            # The layer as it is stored: its steps never end half-way between two levels, where channels round apart.
+            streaks *= np.float32(1 / 65535)
+            part = image[top:bottom]
+            behind = veil(part, top, bottom) if veil else part
+            behind = to_linear(behind) if linear else as_floats(behind)
+            layer = np.asarray(cv2.merge([streaks, streaks, streaks]), np.float32)
+            if screen:
+                layer *= 1 - behind
+            out = np.asarray(cv2.add(behind, layer, dst=layer), np.float32)
+            stored = {"streaks": truth if linear or screen else _whole_levels(truth)}
+            return Strip(out if linear else np.minimum(out, 1, out=out), stored)
+
+        return Strips(rows, is_linear=linear)
+
+    def _veil(self, image: FloatImage | Image, params: Params) -> Callable[[FloatImage | Image, int, int], FloatImage]:
+        """What gives rows of a picture behind the far drops' haze. They take away twice their cross-sections:
+        β = π·8000/Λ³·10⁻⁶ a metre."""
         slope = _slope(params["rate"])
         beta = math.pi * PER_MM / (slope * slope * slope) * 1e-6 * params["veil"]
-        t = fast_exp(self.depths.of(image, params) * np.float32(-beta))
-        air = np.float32(params["airlight"])
-        return to_encoded(np.asarray((to_linear(image) - air) * t[..., None] + air, np.float32))
+        metres, air = self.depths.rows_of(image, params), np.float32(params["airlight"])
+
+        def rows(part: FloatImage | Image, top: int, bottom: int) -> FloatImage:
+            t = fast_exp(metres(top, bottom) * np.float32(-beta))
+            return to_encoded(np.asarray((to_linear(part) - air) * t[..., None] + air, np.float32))
+
+        return rows
 
 
 def _whole_levels(truth: NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -197,8 +210,8 @@ def _slope(rate: float) -> float:
     return 4.1 * power_of(rate, -0.21)
 
 
-def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
-    """The layer of streaks, H×W float32, ≥ 0 and not yet cut at 1."""
+def _streaks(height: int, width: int, params: Params) -> Rows:
+    """The layer of streaks, any rows, ≥ 0 and not yet cut at 1."""
     focal, slope = FOCAL * min(height, width), _slope(params["rate"])
     number = PER_MM / slope * exp_of(-slope * SMALLEST)  # in a cubic metre
     seen = height * width / (focal * focal) / 3  # m³ of the view before a depth of 1 m
@@ -254,4 +267,4 @@ def _streaks(height: int, width: int, params: Params) -> NDArray[np.float32]:
         glint *= ends
         return glint
 
-    return expose(height, width, traces, profile)
+    return exposed(height, width, traces, profile)

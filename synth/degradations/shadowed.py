@@ -16,8 +16,6 @@ from patina.synth.degradation import (
     Knob,
     Params,
     Place,
-    Rendered,
-    Rendering,
     SettingError,
     Stage,
     Values,
@@ -28,14 +26,12 @@ from patina.synth.depth import prior
 from patina.synth.elementary import cosine_of, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
 from patina.synth.occluders import KINDS, Occluder, Points
-from patina.synth.resampling import averaged, enlarged, halvings, shrunk
+from patina.synth.resampling import Rows, averaged, enlarged, enlarged_rows, halvings, shrunk
 from patina.synth.rng import Rng
+from patina.synth.strips import InStrips, Strip, Strips
 
 Matrix = NDArray[np.float64]
 Plane = NDArray[np.float32]
-
-BAND = 64
-"""Rows at a time."""
 
 DISC = 1 << 15
 """What a disc's weights add up to at most: 255 times as much is exact in float32."""
@@ -57,7 +53,7 @@ FIELD = 4
 
 
 @dataclass(frozen=True)
-class Shadowed(Rendered):
+class Shadowed(InStrips):
     """I = J·(1 − m·(1 − f)) − m·f·x in linear light, for each channel; m is the matte, 1 in the umbra.
 
     f is the sky's share of the light, sky/(sky + sun). The sky is bluer than the sun, so f rises from red to blue and a
@@ -130,27 +126,34 @@ class Shadowed(Rendered):
             "seed": rng.seed(),
         }
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `matte`."""
-        matte = _matte(image, params)
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the shadowed picture, sRGB in [0, 1]; truth `matte`."""
+        hidden = _hidden(image, params)
         tints = [1 / (1 + params["blue"]), 1.0, 1 + params["blue"]]
         skies = [tint / (tint + params["ratio"]) for tint in tints]
         losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
-        out = as_floats(image) if image.dtype == np.uint8 else image.astype(np.float32)
-        for top in range(0, len(image), BAND):  # in parts that stay in the processor's cache
-            part = slice(top, top + BAND)
-            dark = matte[part].astype(np.float32) * np.float32(1 / 65535)
-            light = to_linear(image[part])
-            light *= cv2.merge([1 - dark * np.float32(1 - sky) for sky in skies])
+
+        def rows(top: int, bottom: int) -> Strip:
+            part = image[top:bottom]
+            out = as_floats(part) if part.dtype == np.uint8 else part.astype(np.float32)
+            matte = hidden(top, bottom)
+            np.clip(matte, 0, 1, out=matte)
+            matte *= np.float32(65535)
+            stored = np.rint(matte, out=matte).astype(np.uint16)
+            matte *= np.float32(1 / 65535)
+            light = to_linear(part)
+            light *= cv2.merge([1 - matte * np.float32(1 - sky) for sky in skies])
             if params["offset"]:
-                light -= cv2.merge([dark * np.float32(loss) for loss in losses])
-            shaded = np.minimum(to_encoded(light), out[part])
-            cv2.copyTo(shaded, (matte[part] > 0).view(np.uint8), out[part])
-        return Rendering(out, {"matte": matte})
+                light -= cv2.merge([matte * np.float32(loss) for loss in losses])
+            shaded = np.minimum(to_encoded(light), out)
+            cv2.copyTo(shaded, (stored > 0).view(np.uint8), out)
+            return Strip(out, {"matte": stored})
+
+        return Strips(rows)
 
 
-def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
-    """What share of the sun is hidden at each pixel, 65535 = all."""
+def _hidden(image: FloatImage | Image, params: Params) -> Rows:
+    """What share of the sun is hidden at each pixel of any rows, about 0..1."""
     height, width = image.shape[:2]
     short = min(height, width)
     # What the sun's disc blurs anyway need not be drawn pixel by pixel.
@@ -159,11 +162,7 @@ def _matte(image: FloatImage | Image, params: Params) -> NDArray[np.uint16]:
     rng = Rng(params["seed"])
     occluder = KINDS[params["kind"]](rng)
     lit = _fitted(occluder, _thrown(occluder, rng), ground, short / step, params, rng)
-    matte = (1 - lit) * ground
-    matte = enlarged(matte, step)[:height, :width]
-    matte = np.clip(matte, 0, 1)
-    matte *= np.float32(65535)
-    return np.asarray(np.rint(matte, out=matte), np.uint16)
+    return enlarged_rows((1 - lit) * ground, step, height, width)
 
 
 def _lit(

@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.degradation import Knob, Params, Place, Rendering, Stage, Values, check_values, draw_value
+from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, brightness
 from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of
-from patina.synth.falling import FOCAL, SHARPEST, Traces, expose
+from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
 from patina.synth.image import FloatImage, Image, to_linear
+from patina.synth.resampling import Rows
 from patina.synth.rng import Rng
+from patina.synth.strips import InStrips, Strip, Strips
 
 SHAPE = 3
 """Of the gamma distribution that flakes' diameters have: many small ones, and a long tail of clumps."""
@@ -43,7 +45,7 @@ OPAQUE = 1.5
 
 
 @dataclass(frozen=True)
-class Snowy(FromDepth):
+class Snowy(FromDepth, InStrips):
     """K = J·(1 − α) + c·α in linear light, with α from a population of flakes in space and a veil of those too far.
 
     Diameters D have a gamma distribution and all places before the camera are equally likely, so that sizes in the
@@ -107,28 +109,33 @@ class Snowy(FromDepth):
         params["colour"] = [round(float(part), 6) for part in colour]
         return {**params, "seed": rng.seed(), **self.depths.draw(rng, place)}
 
-    def render(self, image: FloatImage | Image, params: Params) -> Rendering:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `alpha`.
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """Rows of the picture in linear light; truth `alpha`.
 
         Raises SettingError if `params` name a depth map that the folder no longer holds.
         """
         fall = _Snowfall(params, *image.shape[:2])
-        thickness = fall.flakes()
-        if params["veil"]:
-            behind = np.clip(self.depths.of(image, params), fall.far, REACH) - np.float32(fall.far)
-            thickness += behind * np.float32(fall.extinction * params["veil"])
-        np.negative(thickness, out=thickness)
-        clear = fast_exp(thickness)
-        out = to_linear(image)
-        channels: list[Any] = list(cv2.split(out))
-        for i, colour in enumerate(params["colour"]):
-            channels[i] -= np.float32(colour)
-            channels[i] *= clear
-            channels[i] += np.float32(colour)
-        np.subtract(np.float32(1), clear, out=clear)
-        clear *= np.float32(65535)
-        alpha = np.rint(clear, out=clear).astype(np.uint16)
-        return Rendering(np.asarray(cv2.merge(channels, dst=out), np.float32), {"alpha": alpha}, is_linear=True)
+        flakes = fall.flakes()
+        metres = self.depths.rows_of(image, params) if params["veil"] else None
+
+        def rows(top: int, bottom: int) -> Strip:
+            thickness = flakes(top, bottom)
+            if metres:
+                behind = np.clip(metres(top, bottom), fall.far, REACH) - np.float32(fall.far)
+                thickness += behind * np.float32(fall.extinction * params["veil"])
+            np.negative(thickness, out=thickness)
+            clear = fast_exp(thickness)
+            channels: list[Any] = list(cv2.split(to_linear(image[top:bottom])))
+            for i, colour in enumerate(params["colour"]):
+                channels[i] -= np.float32(colour)
+                channels[i] *= clear
+                channels[i] += np.float32(colour)
+            np.subtract(np.float32(1), clear, out=clear)
+            clear *= np.float32(65535)
+            alpha = np.rint(clear, out=clear).astype(np.uint16)
+            return Strip(np.asarray(cv2.merge(channels), np.float32), {"alpha": alpha})
+
+        return Strips(rows, is_linear=True)
 
 
 class _Snowfall:
@@ -150,8 +157,8 @@ class _Snowfall:
         most = MOST * min(1, 0.05 / metres)  # fewer where their ways are long, for time's sake
         self.far = min(FARTHEST, power_of(NEAREST_CUBED + most / (self.number * self._seen), 1 / 3))
 
-    def flakes(self) -> NDArray[np.float32]:
-        """Optical thickness of those that are drawn, H×W float32."""
+    def flakes(self) -> Rows:
+        """Optical thickness of those that are drawn, any rows."""
         params, width, height = self._params, self._width, self._height
         span = self.far * self.far * self.far - NEAREST_CUBED
         count = int(self.number * self._seen * span + 0.5)
@@ -197,4 +204,4 @@ class _Snowfall:
             ends += np.float32(1.25)
             return ends
 
-        return expose(height, width, traces, profile)
+        return exposed(height, width, traces, profile)

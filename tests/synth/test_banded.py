@@ -10,8 +10,8 @@ import pytest
 
 from patina.synth.degradations.banded import BANDING, Banded
 from patina.synth.image import Image
+from patina.synth.resampling import ROWS
 from patina.synth.rng import Rng
-from patina.synth.strips import ROWS
 from patina.synth.words import say
 from tests.synth.pictures import cut, flat, photo, psnr
 

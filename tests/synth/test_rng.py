@@ -136,3 +136,16 @@ def test_seeds_differ_and_are_hexadecimal() -> None:
     assert len(seeds) == 1000
     assert {len(seed) for seed in seeds} == {32}
     assert all(math.isfinite(int(seed, 16)) for seed in seeds)
+
+
+def test_any_part_of_the_stream_can_be_drawn_alone() -> None:
+    whole = Rng("2a").levels(1000)
+    rng = Rng("2a")
+    for first, count in ((0, 1000), (500, 3), (3, 1), (997, 3), (4, 400)):
+        assert np.array_equal(rng.levels_from(first, count), whole[first : first + count])
+    assert np.array_equal(rng.levels(1000), whole)
+    skipped = Rng("2a")
+    skipped.skip(-(-401 // 4))
+    rng = Rng("2a")
+    rng.levels(401)
+    assert skipped.raw(3).tolist() == rng.raw(3).tolist()

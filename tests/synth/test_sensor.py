@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patina.synth.image import FloatImage, to_float, to_uint8
-from patina.synth.rng import Rng
+from patina.synth import sensor as sensor_module
+from patina.synth.image import FloatImage, to_float
+from patina.synth.rng import Rng, normal_table
 from patina.synth.sensor import (
     COLOUR,
+    as_file,
+    as_file_levels,
     draw_sensor,
     mosaic,
     noise_level,
     process,
-    read_out,
-    sense,
-    sense_reduced,
+    sensor,
     unprocess,
 )
 from tests.synth.pictures import cut, flat, photo
@@ -34,6 +35,18 @@ QUIET = {**SENSOR, "shot": 0.0, "read": 0.0, "bits": 16}
 LEVELS = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
 
+def sense(raw: FloatImage, params: dict[str, Any], times: int = 1) -> FloatImage:
+    """A whole picture's raw light as its sensor gives it."""
+    return sensor(*raw.shape[:2], params, times).sense(raw, 0, len(raw))
+
+
+def read_out(sites: NDArray[np.float32], params: dict[str, Any]) -> NDArray[np.float32]:
+    """The levels of a whole picture's sites."""
+    rng = Rng(params["seed"])
+    offsets = normal_table()[rng.levels(len(sites))] * params["row"]
+    return sensor_module.read_out(sites, params, rng.levels(sites.size).reshape(sites.shape), offsets)
+
+
 def line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
     """Slope, intercept and R² of the line through the points."""
     slope, intercept = np.polyfit(x, y, 1)
@@ -50,13 +63,13 @@ def test_there_and_back_is_the_photograph() -> None:
     for image in (LEVELS, photo(), edge):
         raw = unprocess(to_float(image), SENSOR)
         assert raw.min() >= 0 and raw.max() <= 1
-        assert np.array_equal(to_uint8(process(raw, SENSOR)), image)
+        assert np.array_equal(as_file_levels(process(raw, SENSOR)), image)
 
 
 def test_a_sensor_without_noise_changes_nothing() -> None:
     for image in (LEVELS, cut(33, 47)):
         raw = sense(unprocess(to_float(image), QUIET), QUIET)
-        assert np.array_equal(to_uint8(process(raw, QUIET)), image)
+        assert np.array_equal(as_file_levels(process(raw, QUIET)), image)
 
 
 def about(noise: NDArray[np.floating]) -> tuple[float, float, float]:
@@ -74,7 +87,7 @@ def test_a_finer_sensor_averaged_down_is_what_is_computed_at_once(times: int, si
     light = np.full((side, side, 3), 0.1, np.float32) * np.array([0.5, 1, 0.7], np.float32)
     large = sense(light.repeat(times, 0).repeat(times, 1), {**params, "seed": "7"})
     slow = large.reshape(side, times, side, times, 3).mean(axis=(1, 3))
-    fast = sense_reduced(light.copy(), params, times)
+    fast = sense(light.copy(), params, times)
     assert np.abs(fast.mean(axis=(0, 1)) / light[0, 0] - 1).max() < 0.005
     for colour in range(3):
         one, other = about(slow[..., colour]), about(fast[..., colour])
@@ -84,8 +97,8 @@ def test_a_finer_sensor_averaged_down_is_what_is_computed_at_once(times: int, si
 
 @pytest.mark.parametrize("times", [2, 8])
 def test_a_finer_sensor_without_noise_changes_nothing(times: int) -> None:
-    raw = sense_reduced(unprocess(to_float(LEVELS), QUIET), QUIET, times)
-    assert np.array_equal(to_uint8(process(raw, QUIET)), LEVELS)
+    raw = sense(unprocess(to_float(LEVELS), QUIET), QUIET, times)
+    assert np.array_equal(as_file_levels(process(raw, QUIET)), LEVELS)
 
 
 def test_grey_is_grey_and_every_colour_is_light() -> None:
@@ -146,7 +159,7 @@ def test_noise_is_coloured_grain() -> None:
     raw = unprocess(image, SENSOR)
     noisy = sense(raw.copy(), SENSOR)
     assert np.allclose(mosaic(noisy), read_out(mosaic(raw), SENSOR), atol=1e-6)
-    grain: FloatImage = process(noisy, SENSOR) - image
+    grain: FloatImage = as_file(process(noisy, SENSOR)) - image
     for one, other in ((grain[:, 1:], grain[:, :-1]), (grain[1:], grain[:-1])):
         for c in range(3):
             assert np.corrcoef(one[..., c].ravel(), other[..., c].ravel())[0, 1] > 0.2

@@ -12,8 +12,10 @@ import pytest
 from patina.synth.degradation import Params, Place, Stage
 from patina.synth.image import FloatImage, Image, to_float, to_linear, to_uint8
 from patina.synth.resampling import (
+    ROWS,
     Rows,
     around,
+    cuts,
     enlarged,
     enlarged_rows,
     smoothed,
@@ -22,7 +24,7 @@ from patina.synth.resampling import (
     stretched_rows,
 )
 from patina.synth.rng import Rng
-from patina.synth.strips import ROWS, InStrips, Strip, Strips, cuts, watched
+from patina.synth.strips import InStrips, Strip, Strips, watched
 from tests.synth.pictures import cut
 
 RANDOM = np.random.default_rng(3)
