@@ -9,6 +9,7 @@ from __future__ import annotations
 from patina.synth.degradation import Degradation
 from patina.synth.degradations.banded import Banded
 from patina.synth.degradations.blurred import Blurred
+from patina.synth.degradations.defocus_blurry import DefocusBlurry
 from patina.synth.degradations.downsampled import Downsampled
 from patina.synth.degradations.dusty import Dusty
 from patina.synth.degradations.flared import Flared
@@ -41,6 +42,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "downsampled": Downsampled,  # stored with fewer pixels and enlarged again, by five methods, antialiased or not
     "blurred": Blurred,  # one small kernel, as in blind super-resolution: Gaussians, plateaus, sinc, discs, lines
     "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
     "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
     "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
