@@ -26,6 +26,7 @@ from patina.synth.degradations.rainy import Rainy
 from patina.synth.degradations.shadowed import Shadowed
 from patina.synth.degradations.snowy import Snowy
 from patina.synth.degradations.uncompleted import Uncompleted
+from patina.synth.degradations.underwater import Underwater
 
 CATALOGUE: dict[str, type[Degradation]] = {
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, roll and zoom, in linear light or as GoPro has it
@@ -48,6 +49,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
     "flared": Flared,  # light that strays in the lens: halos, stars, smears, ghosts, an even veil
     "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
+    "underwater": Underwater,  # water before the camera and above the scene: Jerlov's types, backscatter, blur
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
