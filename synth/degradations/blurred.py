@@ -119,7 +119,7 @@ class Blurred(Rendered):
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`kind`, `size` (odd, px), `sigma` and `across` (px), `angle` (degrees), `beta` and `cutoff`: 0 where the kind
-        has none."""
+        has none. And `light`, "encoded", as readers of the kernel expect it."""
         kind = chosen(rng, self.kernels)
         size = int(draw_value(rng, self.size, whole=True)) // 2 * 2 + 1
         sigma, aspect, is_round = draw_value(rng, self.sigma), draw_value(rng, self.aspect), rng.uniform() < self.round
@@ -134,6 +134,7 @@ class Blurred(Rendered):
             "angle": angle if across < sigma or kind == "line" else 0.0,
             "beta": beta,
             "cutoff": cutoff if kind == "sinc" else 0.0,
+            "light": "encoded",
         }
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
