@@ -7,6 +7,7 @@ contract tests read this table.
 from __future__ import annotations
 
 from patina.synth.degradation import Degradation
+from patina.synth.degradations.aged import Aged
 from patina.synth.degradations.banded import Banded
 from patina.synth.degradations.blurred import Blurred
 from patina.synth.degradations.defocus_blurry import DefocusBlurry
@@ -50,6 +51,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "flared": Flared,  # light that strays in the lens: halos, stars, smears, ghosts, an even veil
     "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
     "underwater": Underwater,  # water before the camera and above the scene: Jerlov's types, backscatter, blur
+    "aged": Aged,  # an old print: faded dyes, yellow paper, stains, folds, tears, scratches, dust, grain
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
