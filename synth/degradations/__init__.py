@@ -40,18 +40,18 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
-    # Beyond the ten of DA-CLIP: words that a recipe opts into.
-    "downsampled": Downsampled,  # stored with fewer pixels and enlarged again, by five methods, antialiased or not
-    "blurred": Blurred,  # one small kernel, as in blind super-resolution: Gaussians, plateaus, sinc, discs, lines
-    "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    # Beyond the ten of DA-CLIP, words that a recipe opts into: `universal20` has all but `blurred`, a step of chains
     "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
-    "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
-    "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
+    "downsampled": Downsampled,  # stored with fewer pixels and enlarged again, by five methods, antialiased or not
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
     "flared": Flared,  # light that strays in the lens: halos, stars, smears, ghosts, an even veil
-    "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
+    "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
     "underwater": Underwater,  # water before the camera and above the scene: Jerlov's types, backscatter, blur
+    "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
+    "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
     "aged": Aged,  # an old print: faded dyes, yellow paper, stains, folds, tears, scratches, dust, grain
+    "blurred": Blurred,  # one small kernel, as in blind super-resolution: Gaussians, plateaus, sinc, discs, lines
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
