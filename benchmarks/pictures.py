@@ -37,9 +37,7 @@ GAP, LINE = 8, 24
 
 LAST: Mapping[str, tuple[str, dict[str, Any]]] = {
     "hazy+rainy": ("hazy+rainy", {}),
-    "low-light+jpeg-compressed": ("low-light+jpeg-compressed", {"low-light": {"stops": 2}}),
     "chain: real-esrgan": ("chain", {"chain": "real-esrgan"}),
-    "chain: wild-ir": ("chain", {"chain": "wild-ir"}),
 }
 """What the strip shows after the catalogue: title, name and settings."""
 
