@@ -129,7 +129,7 @@ class Aged(InStrips):
     stains: Values = field(default_factory=lambda: {"min": 0, "max": 3})
     folds: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     tears: Values = field(default_factory=lambda: {"min": 0, "max": 2})
-    damage: Values = field(default_factory=lambda: {"min": 0.001, "max": 0.012})
+    damage: Values = field(default_factory=lambda: {"min": 0.0005, "max": 0.008})
     grain: Values = field(default_factory=lambda: {"min": 0.008, "max": 0.03})
 
     def __post_init__(self) -> None:
