@@ -109,6 +109,10 @@ class Rng:
         """`count` uniform 64-bit numbers."""
         return self._bits.random_raw(count)
 
+    def skip(self, words: int) -> None:
+        """Go on as if `words` 64-bit numbers had been drawn, at once: so any rows of a picture find their part."""
+        self._bits.advance(words)
+
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """One number in [low, high), 53 random bits."""
         return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
@@ -145,10 +149,6 @@ class Rng:
         found = self.levels(first % 4 + count)[first % 4 :]
         self._bits.state = before
         return found
-
-    def skip(self, words: int) -> None:
-        """Go on as if so many of `raw`'s numbers had been drawn; `levels` takes one for every four, rounded up."""
-        self._bits.advance(words)
 
     def seed(self) -> str:
         """A seed for bulk randomness, 32 hex digits: what a degradation stores instead of a million numbers."""

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from patina.synth.degradation import Degradation
 from patina.synth.degradations.aged import Aged
+from patina.synth.degradations.banded import Banded
+from patina.synth.degradations.blurred import Blurred
+from patina.synth.degradations.defocus_blurry import DefocusBlurry
+from patina.synth.degradations.downsampled import Downsampled
 from patina.synth.degradations.dusty import Dusty
 from patina.synth.degradations.flared import Flared
 from patina.synth.degradations.hazy import Hazy
+from patina.synth.degradations.impulse_noisy import ImpulseNoisy
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.low_light import LowLight
 from patina.synth.degradations.moire import Moire
 from patina.synth.degradations.motion_blurry import MotionBlurry
 from patina.synth.degradations.noisy import Noisy
+from patina.synth.degradations.over_exposed import OverExposed
 from patina.synth.degradations.raindrop import Raindrop
 from patina.synth.degradations.rainy import Rainy
 from patina.synth.degradations.shadowed import Shadowed
@@ -34,12 +40,18 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
-    # Opt-in words, which no paper's recipe has
+    # Beyond the ten of DA-CLIP, words that a recipe opts into: `universal20` has all but `blurred`, a step of chains
+    "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
+    "downsampled": Downsampled,  # stored with fewer pixels and enlarged again, by five methods, antialiased or not
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
     "flared": Flared,  # light that strays in the lens: halos, stars, smears, ghosts, an even veil
-    "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
+    "over-exposed": OverExposed,  # more light than the sensor holds, by stops, with a camera's response to it
     "underwater": Underwater,  # water before the camera and above the scene: Jerlov's types, backscatter, blur
+    "dusty": Dusty,  # sand in the air, by visibility: ochre, since each scattering takes some of the blue
+    "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
+    "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
     "aged": Aged,  # an old print: faded dyes, yellow paper, stains, folds, tears, scratches, dust, grain
+    "blurred": Blurred,  # one small kernel, as in blind super-resolution: Gaussians, plateaus, sinc, discs, lines
 }
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from patina.pipeline.scan.pairs import check_pair
-from patina.pipeline.scan.traces import Traces, sense
+from patina.pipeline.scan.traces import Traces, says_nothing, sense
 from patina.synth.compose import Composite
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
 from patina.synth.image import Image
 from tests.pipeline.making import encoded, picture, pixels
 from tests.pipeline.scan.test_agreement import by_word, degraded
@@ -92,10 +92,12 @@ LARGE_DROPS: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("word", CATALOGUE)
 def test_each_word_tells_swapped_pairs_from_true_ones(word: str) -> None:
+    assert word not in DACLIP_DEGRADATIONS or not says_nothing(word)
     assert -1 not in votes(word, made(word), swap=False)
     settings = LARGE_DROPS if word == "raindrop" else {}
     assert -1 not in votes(word, made(word, **settings), swap=False)
-    assert is_told(votes(word, made(word, **settings), swap=True))
+    if not says_nothing(word):  # of the words beyond the ten, some leave nothing that is measured
+        assert is_told(votes(word, made(word, **settings), swap=True))
 
 
 @pytest.mark.parametrize(
