@@ -95,7 +95,8 @@ class Aged(InStrips):
     fading     share of its density that the dye that fades most has lost, 0..0.95.
     kinds      of fading, one or a list to choose from: "dark" (cyan goes first, the print turns red), "light" (magenta
                goes first), "silver": a black-and-white print, so the picture's colours are gone, too.
-    yellowing  of the paper, 0..1; at 1 half of the blue light is lost.
+    yellowing  of the paper when half of the density is lost, and less before, in proportion, 0..1; at 1 half of the
+               blue light is lost.
     uneven     by what share of f fading is less in the middle and more at the edges, 0..1.
     stains     blots, 0..12, whole, each with some spots of foxing.
     folds      across the whole print, 0..6, whole.
@@ -128,7 +129,7 @@ class Aged(InStrips):
     stains: Values = field(default_factory=lambda: {"min": 0, "max": 3})
     folds: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     tears: Values = field(default_factory=lambda: {"min": 0, "max": 2})
-    damage: Values = field(default_factory=lambda: {"min": 0.001, "max": 0.012})
+    damage: Values = field(default_factory=lambda: {"min": 0.0005, "max": 0.008})
     grain: Values = field(default_factory=lambda: {"min": 0.008, "max": 0.03})
 
     def __post_init__(self) -> None:
@@ -228,13 +229,14 @@ def _luminance(part: FloatImage | Image) -> Field:
 def _faded(params: Params, fading: float, silver: bool) -> list[Field]:
     """Tables, 1×65536, of the light that red, green and blue send back: by sRGB values; for silver by linear ones."""
     depth = _depths(silver)
+    yellow = params["yellowing"] * min(1.0, 2 * params["fading"])
     darkest = float(power(10.0, -DEEPEST))
     tables = []
     for rate, stain in zip(params["rates"], STAIN, strict=True):
         kept = 1 - min(fading * rate, 0.97)
         faded = fast_exp(depth * np.float32(kept))
         faded -= np.float32(darkest * kept)  # the scanner's black is where an unfaded print has its own
-        faded *= np.float32(float(power(10.0, -stain * params["yellowing"])) / (1 - darkest * kept))
+        faded *= np.float32(float(power(10.0, -stain * yellow)) / (1 - darkest * kept))
         tables.append(np.clip(faded, 0, 1, out=faded))
     return tables
 

@@ -122,7 +122,7 @@ class Underwater(FromDepth, InStrips):
 
     visibility: Values = field(default_factory=lambda: {"min": 4, "max": 25})
     waters: str | Sequence[str] = ("I", "IA", "IB", "II", "III", "1C", "3C", "5C")
-    below: Values = field(default_factory=lambda: {"min": 1, "max": 12})
+    below: Values = field(default_factory=lambda: {"min": 1, "max": 8})
     reach: Values = field(default_factory=lambda: {"min": 0.8, "max": 4})
     veil: Values = field(default_factory=lambda: {"min": 0.4, "max": 0.7})
     surface: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.8})

@@ -98,8 +98,10 @@ def test_silver_prints_have_no_colours() -> None:
 
 
 def test_yellowed_paper_is_what_its_density_says() -> None:
-    shown = linear(aged(flat(32, 32, 255), yellowing=1.0).image)[5, 5]
-    assert shown == pytest.approx(10.0 ** -np.array(STAIN), abs=0.01)
+    """Full where half of the picture's density is lost; white itself does not fade."""
+    for fading, share in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.9, 1.0)):
+        shown = linear(aged(flat(32, 32, 255), yellowing=1.0, fading=fading).image)[5, 5]
+        assert shown == pytest.approx(10.0 ** (-share * np.array(STAIN)), abs=0.01)
 
 
 def test_edges_fade_more_than_the_middle() -> None:
