@@ -107,7 +107,7 @@ class Flared(InStrips):
 
     glare: Values = field(default_factory=lambda: {"min": 0.015, "max": 0.12})
     lights: str | Sequence[str] = LIGHTS
-    blades: Values = field(default_factory=lambda: [0, 5, 6, 7, 8, 9])
+    blades: Values = (0, 5, 6, 7, 8, 9)
     ghosts: Values = field(default_factory=lambda: {"min": 2, "max": 9})
     smears: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     veil: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.4})
@@ -132,8 +132,9 @@ class Flared(InStrips):
         return [self.lights] if isinstance(self.lights, str) else list(self.lights)
 
     def settings(self) -> dict[str, Any]:
-        """As the protocol says; the lights as a list, however they are written."""
-        return {**super().settings(), "lights": self._lights}
+        """As the protocol says; lights and blades as lists, however they are written."""
+        blades = list(self.blades) if isinstance(self.blades, tuple) else self.blades
+        return {**super().settings(), "lights": self._lights, "blades": blades}
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """`glare` and `veil` as above. `lights`: of each its place, 0..1 within the picture, right and down, and its
