@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from patina.synth.degradation import Params
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import EVERY
 from patina.synth.rng import Rng
 from patina.synth.scales import (
     BEAUFORT,
@@ -247,7 +247,7 @@ def say(name: str, params: Params, residual: float | None = None) -> Said:
 
 def wording_of(name: str) -> Wording | None:
     """How to speak of a degradation: as of DA-CLIP's ten, or as its class says; None for a name that nobody knows."""
-    return WORDINGS.get(name) or (CATALOGUE[name].wording if name in CATALOGUE else None)
+    return WORDINGS.get(name) or (EVERY[name].wording if name in EVERY else None)
 
 
 def to_see(score: float) -> str:

@@ -115,7 +115,7 @@ def degradations(
     from patina.pipeline.text import nearest
     from patina.synth.compose import JOINT
     from patina.synth.degradation import SettingError
-    from patina.synth.degradations import CATALOGUE
+    from patina.synth.degradations import CATALOGUE, MISSING
     from patina.synth.describe import describe, story
 
     every = describe()
@@ -127,6 +127,8 @@ def degradations(
     if JOINT in word and all(part in CATALOGUE for part in word.split(JOINT)):
         each = ", ".join(f"patina degradations {part}" for part in word.split(JOINT))
         raise SettingError(f"{word} is a composite, whose parts have settings of their own: see {each}")
+    if word in MISSING:
+        raise SettingError(f"{word} takes a library that is not installed; {MISSING[word]}")
     if word and word not in CATALOGUE:
         raise SettingError(f"no degradation is called {word!r}; {nearest(word, CATALOGUE)}")
     if ladder:

@@ -25,7 +25,7 @@ from patina.pipeline.redaction import without_secrets
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
-from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
+from patina.synth.degradations import DACLIP_DEGRADATIONS, EVERY
 
 CARD = "README.md"
 
@@ -47,7 +47,7 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 """The hub's words for the number of samples, each with the number that it stays below."""
 
 TRUTH: Mapping[str, tuple[str, str]] = {
-    **{name: told for kind in CATALOGUE.values() for name, told in kind.maps.items()},
+    **{name: told for kind in EVERY.values() for name, told in kind.maps.items()},
     "kernel": (
         "blur kernel at the centre of the image, k×k with k odd: what a point of light became. GT is convolved with it "
         "in linear light (in sRGB levels where `params` have a `light` that is `encoded`), after its highlights were "
@@ -402,7 +402,7 @@ def _truth(name: str) -> tuple[str, str]:
     file = f"`KEY.{name}.png`"
     if name.startswith("step-"):
         return file, f"the image after part {name.removeprefix('step-')} of a composite; RGB, 8 bits"
-    longest_first = sorted(CATALOGUE, key=len, reverse=True)
+    longest_first = sorted(EVERY, key=len, reverse=True)
     part = next((label for label in longest_first if name.startswith(f"{label}-")), "")
     meaning, levels = TRUTH.get(name.removeprefix(f"{part}-") if part else name, ("a map of what was done", "grey"))
     return file, f"{f'{part}: ' if part else ''}{meaning}; {levels}"
@@ -559,8 +559,8 @@ def _care(manifest: Manifest, numbers: Statistics) -> list[str]:
             "evaluate on real pairs too."
         )
     parts = {part for name in made for part in name.split(JOINT)}
-    others = parts & CATALOGUE.keys() - set(DACLIP_DEGRADATIONS)
-    if {"hazy", "rainy", "snowy"} & parts or any(hasattr(CATALOGUE[part], "depths") for part in others):
+    others = parts & EVERY.keys() - set(DACLIP_DEGRADATIONS)
+    if {"hazy", "rainy", "snowy"} & parts or any(hasattr(EVERY[part], "depths") for part in others):
         lines.append(
             "- Depth, where no maps were given, is a guess at open country; haze, rain and snow indoors are fiction."
         )

@@ -10,7 +10,7 @@ from patina.pipeline.errors import RecipeError
 from patina.pipeline.recipe.settings import construct, expect_type
 from patina.pipeline.text import nearest
 from patina.synth.degradation import Degradation
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import CATALOGUE, MISSING
 from patina.synth.graded import Graded
 
 
@@ -18,6 +18,8 @@ def degradation_of(
     what: str, name: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
 ) -> tuple[Degradation, dict[str, Any]]:
     """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
+    if name in MISSING:
+        raise RecipeError(f"{what}: {name} takes a library that is not installed; {MISSING[name]}")
     if name not in CATALOGUE:
         raise RecipeError(f"{what}: no degradation is called {name!r}; {nearest(name, CATALOGUE)}")
     severity = expect_type(f"{what} severity", settings.pop("severity", ""), str, "words such as 'mild..severe'")

@@ -6,6 +6,8 @@ contract tests read this table.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from patina.synth.degradation import Degradation
 from patina.synth.degradations.aged import Aged
 from patina.synth.degradations.banded import Banded
@@ -28,6 +30,7 @@ from patina.synth.degradations.shadowed import Shadowed
 from patina.synth.degradations.snowy import Snowy
 from patina.synth.degradations.uncompleted import Uncompleted
 from patina.synth.degradations.underwater import Underwater
+from patina.synth.degradations.video_compressed import INSTALL, VideoCompressed
 
 CATALOGUE: dict[str, type[Degradation]] = {
     "motion-blurry": MotionBlurry,  # a shaken camera: random paths, roll and zoom, in linear light or as GoPro has it
@@ -40,7 +43,7 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "shadowed": Shadowed,  # shadows of what stands outside the picture: soft, bluer, not on the sky
     "snowy": Snowy,  # flakes in space, by rate in mm/h of water: out of focus, drifting, translucent
     "uncompleted": Uncompleted,  # inpainting: strokes, text, scratches, blocks or a user's masks, of one colour
-    # Beyond the ten of DA-CLIP, words that a recipe opts into: `universal20` has all but `blurred`, a step of chains
+    # Beyond the ten of DA-CLIP, words that a recipe opts into; `universal20` has the first ten of them
     "defocus-blurry": DefocusBlurry,  # a lens out of focus, by depth: polygons of its aperture, in linear light
     "downsampled": Downsampled,  # stored with fewer pixels and enlarged again, by five methods, antialiased or not
     "moire": Moire,  # a screen photographed by a camera: the grid of sub-pixels under the grid of colour filters
@@ -51,8 +54,18 @@ CATALOGUE: dict[str, type[Degradation]] = {
     "impulse-noisy": ImpulseNoisy,  # salt and pepper, dead photosites, stripes and dead lines, by share of what is hit
     "banded": Banded,  # few levels of each colour: bands, or their dithering by a pattern or by noise
     "aged": Aged,  # an old print: faded dyes, yellow paper, stains, folds, tears, scratches, dust, grain
+    "video-compressed": VideoCompressed,  # a frame after H.264, a key frame or a predicted one; by PyAV's x264
     "blurred": Blurred,  # one small kernel, as in blind super-resolution: Gaussians, plateaus, sinc, discs, lines
 }
+
+EVERY = dict(CATALOGUE)
+"""The whole table, for what is said of a degradation: that must not depend on what is installed."""
+
+MISSING: dict[str, str] = {} if find_spec("av") else {"video-compressed": INSTALL}
+"""What takes a library that is not installed here, and how to install it. It is no part of the catalogue then, which
+has what can be made."""
+for _name in MISSING:
+    del CATALOGUE[_name]
 
 # The ten degradations of DA-CLIP (arXiv 2310.01018), in its order. Pairs may carry any of them as their label.
 DACLIP_DEGRADATIONS = (
