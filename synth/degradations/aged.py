@@ -256,7 +256,7 @@ def _edges(rows: int, cols: int, rng: Rng) -> Field:
     x = np.abs((np.arange(cols) + 0.5) * 2 / cols - 1)
     y = np.abs((np.arange(rows) + 0.5) * 2 / rows - 1)[:, None]
     out = x * x * x + y * y * y + 0.25 * smooth(rng, rows, cols, min(rows, cols) / 3)
-    return np.clip(0.15 + 0.6 * out, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.15 + 0.6 * out, 0, 1), np.float32)
 
 
 def _stains(rows: int, cols: int, rng: Rng, params: Params) -> Field | None:
@@ -388,7 +388,8 @@ def _softened(plate: Plate | None, top: int, bottom: int) -> Field | None:
         return None
     first, end = max(0, top - 1), min(len(plate), bottom + 1)
     sums: Any = cv2.boxFilter(plate[first:end], cv2.CV_32S, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
-    return np.multiply(sums[top - first : top - first + bottom - top], np.float32(1 / (9 * KEEP)), dtype=np.float32)
+    own = sums[top - first : top - first + bottom - top]
+    return np.asarray(np.multiply(own, np.float32(1 / (9 * KEEP)), dtype=np.float32))
 
 
 def _grain(top: int, bottom: int, width: int, rng: Rng, deviation: float) -> Field:

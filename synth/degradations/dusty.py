@@ -112,7 +112,7 @@ class Dusty(FromDepth, InStrips):
         visibility, layer = draw_value(rng, self.visibility), draw_value(rng, self.layer)
         beta = CONTRAST / visibility
         colour = colour_of(draw_value(rng, self.tint))
-        level = float(linear_of(np.float64(draw_value(rng, self.airlight) * brightness(image))))
+        level = float(linear_of(np.array(draw_value(rng, self.airlight) * brightness(image))))
         spectrum = draw_value(rng, self.spectrum)
         rise, heading = draw_value(rng, self.gradient), rng.uniform(0, 2 * math.pi)
         # How much of the light has come through the dust above. It lights scene and air alike; and what the air sends

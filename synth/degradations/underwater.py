@@ -169,7 +169,7 @@ class Underwater(FromDepth, InStrips):
         left = [exp_of(-k * below) for k in diffuse]
         gain = power_of(1 / max(left), draw_value(rng, self.exposure))
         balance = draw_value(rng, self.balance)
-        level = float(linear_of(np.float64(draw_value(rng, self.veil) * brightness(image))))
+        level = float(linear_of(np.array(draw_value(rng, self.veil) * brightness(image))))
         far = [light / c for light, c in zip(left, attenuation, strict=True)]
         gains = [min(power_of(max(left) / light, balance), MOST) for light in left]
         return {
