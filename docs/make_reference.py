@@ -193,7 +193,7 @@ def degradations_page() -> str:
     """Every degradation with its settings, as `patina degradations WORD` prints them."""
     lines = ["# Settings of the degradations", "", "A recipe sets them in `[degradations.NAME]`;"]
     lines += ["`patina.degrade` takes the same names. The knob is the setting that `severity` turns.", ""]
-    for one in describe():
+    for one in describe(every=True):
         lines += [f"## {one.name}", "", f"{one.description}.", ""]
         lines += [f"Version {one.version}. Truth maps: {', '.join(one.truth) or 'none'}.", ""]
         lines += ["| setting | default | meaning |", "| --- | --- | --- |"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from patina.synth.degradation import Degradation
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import CATALOGUE, EVERY
 
 WIDEST = 40
 """Characters of a setting and its default up to which all texts begin in one column."""
@@ -67,9 +67,9 @@ class DegradationInfo:
         return next((setting for setting in self.settings if setting.is_knob), None)
 
 
-def describe() -> list[DegradationInfo]:
-    """Every degradation of the catalogue, in its order."""
-    return [_described(name, kind) for name, kind in CATALOGUE.items()]
+def describe(*, every: bool = False) -> list[DegradationInfo]:
+    """Every degradation of the catalogue, in its order; with `every`, those too whose library is not installed here."""
+    return [_described(name, kind) for name, kind in (EVERY if every else CATALOGUE).items()]
 
 
 def _described(name: str, kind: type[Degradation]) -> DegradationInfo:
@@ -121,9 +121,9 @@ def story(one: DegradationInfo) -> list[str]:
 
 def _other_knob(one: DegradationInfo) -> str:
     """Where other settings give a degradation another knob, which."""
-    ways = [ALTERNATIVES[one.name]] if one.name in ALTERNATIVES else CATALOGUE[one.name].ways
+    ways = [ALTERNATIVES[one.name]] if one.name in ALTERNATIVES else EVERY[one.name].ways
     for setting, value in (item for way in ways for item in way.items()):
-        knob = CATALOGUE[one.name](**{setting: value}).knob
+        knob = EVERY[one.name](**{setting: value}).knob
         if knob and one.knob and knob.setting != one.knob.name:
             return f"; with {setting} = {_toml(value)} it is {knob.setting}"
     return ""

@@ -16,7 +16,8 @@ from patina.synth.degradations import CATALOGUE
 from patina.synth.image import Image
 from patina.synth.rng import Rng
 from patina.synth.severity import measure
-from patina.synth.words import Said, say, to_see
+from patina.synth.wording import Said
+from patina.synth.words import say, to_see
 
 RUNGS = 13
 """Values of a knob: its ends, and eleven places between."""

@@ -197,7 +197,7 @@ class DefocusBlurry(FromDepth, InStrips):
         away = np.abs(near - np.float32(focus))
         away *= np.float32((1 - params["even"]) / max(focus, 1 - focus))
         away += np.float32(params["even"])
-        return np.minimum(away, 1, out=away)
+        return np.asarray(np.minimum(away, 1, out=away), np.float32)
 
 
 Layer = tuple[float, NDArray[np.int64]]
@@ -251,7 +251,7 @@ def _aperture(radius: float, blades: int, angle: float) -> NDArray[np.int64]:
         out = np.sqrt(x * x + (x * x)[:, None]) - radius
     shares = np.clip(0.5 - out, 0, 1)
     exact = shares * (WEIGHT / shares.sum())
-    kernel = np.floor(exact).astype(np.int64)
+    kernel: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     short = WEIGHT - int(kernel.sum())
     order = np.argsort(kernel.ravel() - exact.ravel(), kind="stable")[:short]
     kernel.ravel()[order] += 1
