@@ -161,8 +161,10 @@ def main() -> None:
         if name in DACLIP_DEGRADATIONS or options.only not in name:
             continue
         lines.append(row(f"**{name}**", sys.executable, OURS, name, options.runs))
+        print(lines[-1], file=sys.stderr, flush=True)
         for title, setup in PEERS.get(name, {}).items() if options.peers else ():
             lines.append(row(title, options.peers, setup, name, options.runs))
+            print(lines[-1], file=sys.stderr, flush=True)
     versions = ""
     if options.peers:
         asked = "from importlib.metadata import version as v; print(*(f'{p} {v(p)}' for p in %r), sep=', ')"

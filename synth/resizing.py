@@ -30,7 +30,7 @@ BAND = 1 << 16
 
 
 def _triangle(x: NDArray[np.float64], smooth: bool) -> NDArray[np.float64]:
-    return np.maximum(1 - np.abs(x), 0)
+    return np.asarray(np.maximum(1 - np.abs(x), 0))
 
 
 def _cubic(x: NDArray[np.float64], smooth: bool) -> NDArray[np.float64]:

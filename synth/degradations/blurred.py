@@ -235,7 +235,7 @@ def kernel_of(params: Params) -> NDArray[np.int64]:
     whole = np.rint(weights * (TOP / weights.max())).astype(np.int64)
     while reach and not (whole[0].any() or whole[-1].any() or whole[:, 0].any() or whole[:, -1].any()):
         whole, reach = np.ascontiguousarray(whole[1:-1, 1:-1]), reach - 1
-    return whole
+    return np.asarray(whole)
 
 
 def _row_of(params: Params) -> NDArray[np.int64] | None:

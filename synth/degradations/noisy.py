@@ -192,7 +192,7 @@ def _luma(light: FloatImage) -> FloatImage:
     luma: FloatImage = light[:, :1] * np.float32(0.299)
     luma += light[:, 1:2] * np.float32(0.587)
     luma += light[:, 2:] * np.float32(0.114)
-    return luma
+    return np.asarray(luma, np.float32)
 
 
 def _counted(light: FloatImage, normal: FloatImage, scale: float) -> FloatImage:
