@@ -172,12 +172,16 @@ def main() -> None:
         versions = subprocess.run(
             [options.peers, "-c", asked % (names,)], capture_output=True, text=True, check=True
         ).stdout
+    asked = " --peers PYTHON" if options.peers else ""
     text = "\n".join(lines) + (
-        f"\n\nA picture of 768×512 px, {options.runs} runs, one thread, by `python -m benchmarks.twenty --peers PYTHON "
-        f"--save` on {machine()} {versions.strip()}\n\n"
-        "Other libraries' rows are of simpler models: a disc without depth, a resampling by nearest, a painted flare. "
-        "They have no moire, over-exposure by a response, water, dust or old prints."
+        f"\n\nA picture of 768×512 px, {options.runs} runs, one thread, by `python -m benchmarks.twenty{asked} --save` on "
+        f"{machine()} {versions}".rstrip()
     )
+    if options.peers:
+        text += (
+            "\n\nOther libraries' rows are of simpler models: a disc without depth, a resampling by nearest, a painted "
+            "flare. They have no moire, over-exposure by a response, water, dust or old prints."
+        )
     publish("The degradations beyond DA-CLIP's ten", text, "twenty" if options.save else None)
 
 
