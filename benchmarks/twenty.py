@@ -174,8 +174,8 @@ def main() -> None:
         ).stdout
     asked = " --peers PYTHON" if options.peers else ""
     text = "\n".join(lines) + (
-        f"\n\nA picture of 768×512 px, {options.runs} runs, one thread, by `python -m benchmarks.twenty{asked} --save` on "
-        f"{machine()} {versions}".rstrip()
+        f"\n\nA picture of 768×512 px, {options.runs} runs, one thread, by `python -m benchmarks.twenty{asked} --save` "
+        f"on {machine()} {versions}".rstrip()
     )
     if options.peers:
         text += (
