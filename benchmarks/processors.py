@@ -87,7 +87,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hazy": [{}, {"model": "reside"}, {"light": "encoded", "beta": 0.05}, {"spectrum": 2, "patches": 0.8, "layer": 20}],
     "jpeg-compressed": [{}, {"double": 1, "subsampling": "4:4:4"}, {"codec": "webp", "quality": 40}],
     "low-light": [{}, {"stops": 8, "iso": 12800, "cast": 1}, {"finer": 1, "iso": 3200}, {"finer": 2}],
-    "noisy": [{}, {"model": "sensor"}, {"model": "sensor", "iso": 25600, "bits": 8}],
+    "noisy": [
+        {},
+        {"model": "sensor"},
+        {"model": "sensor", "iso": 25600, "bits": 8},
+        {"grey": 1},
+        {"model": "poisson"},
+        {"model": "poisson", "grey": 1, "scale": 8},
+    ],
     "raindrop": [
         {},
         {"sky": 0, "size": 50, "contact": 50},
@@ -108,6 +115,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 """Settings of DA-CLIP's ten that take their other ways, too; of the others, their `ways`."""
 
 VARIANTS |= {name: [{}, *map(dict, kind.ways)] for name, kind in CATALOGUE.items() if name not in VARIANTS}
+VARIANTS["blurred"].append({"kernels": {"sinc": 1}})  # which has no width, and so no way of the ladder
 
 COMPOSITES = (
     ("hazy", "rainy"),

@@ -83,19 +83,19 @@ class Composite(Degradation):
 
     def apply(self, image: Image, params: Params) -> Degraded:
         """Degrade `image` by all parts. The last part's file is the result's, if it is a codec."""
-        chain = _Chain(image)
+        passage = Passage(image)
         truth: dict[str, Map] = {}
         steps: dict[str, Image] = {}
         file = None
         for i, (degradation, drawn) in enumerate(params["parts"]):
-            maps, file = chain.add(self.parts[degradation], drawn)
+            maps, file = passage.add(self.parts[degradation], drawn)
             truth |= {f"{degradation}-{name}": values for name, values in maps.items()}
             if params["steps"] and i + 1 < len(params["parts"]):
-                steps[f"step-{i + 1}"] = chain.levels()
-        return Degraded(chain.levels(), truth, file, steps)
+                steps[f"step-{i + 1}"] = passage.levels()
+        return Degraded(passage.levels(), truth, file, steps)
 
 
-class _Chain:
+class Passage:
     """An image on its way through several degradations: floats for as long as possible, levels where it must be."""
 
     def __init__(self, image: Image) -> None:
@@ -118,6 +118,15 @@ class _Chain:
             return self._levels
         assert self._rendering is not None
         return self._rendering.levels
+
+    def floats(self) -> FloatImage:
+        """The image as floats in [0, 1], sRGB-encoded; not to be changed."""
+        image: FloatImage = self._image(False)  # type: ignore[assignment]
+        return image
+
+    def replace(self, image: FloatImage) -> None:
+        """Go on with another image, such as one of another size."""
+        self._levels, self._rendering = None, Rendering(image)
 
     def _image(self, levels: bool) -> FloatImage | Image:
         """The image as floats; as the levels that it still is, if those will do."""

@@ -27,7 +27,7 @@ SEED = "1ad" * 10 + "de"
 OTHERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "hazy": ({"model": "reside"},),
     "jpeg-compressed": ({"codec": "webp"},),
-    "noisy": ({"model": "sensor"},),
+    "noisy": ({"model": "sensor"}, {"model": "poisson"}),
 }
 """Settings with which one of DA-CLIP's ten has another knob than by default, or the same with another meaning; of the
 others, their `ways`."""

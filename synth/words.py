@@ -94,14 +94,18 @@ def _darkness(known: Known) -> Said:
 
 def deviation_of(known: Known) -> float | None:
     """The standard deviation of a sample's noise in 8-bit levels: as drawn, or else as measured; None if neither is
-    known. What a sensor's noise comes to is measured alone."""
-    sigma = known.number("sigma")
+    known. What a sensor's noise comes to is measured alone; Poisson's, where it is not measured, is that of middle
+    grey."""
+    sigma, scale = known.number("sigma"), known.number("scale")
+    if sigma is None and known.residual is None and scale and known.params.get("model") == "poisson":
+        return 16 * scale * math.sqrt(0.5)
     return known.residual if sigma is None else sigma
 
 
 def _noise(known: Known) -> Said:
     iso = known.number("iso") if known.params.get("model") == "sensor" else None
-    noun = "noise" if iso is None else "sensor noise"
+    shot = "shot noise" if known.params.get("model") == "poisson" else "noise"
+    noun = shot if iso is None else "sensor noise"
     gain = f" at ISO {written(iso)}" if iso else ""
     sigma = deviation_of(known)
     if not sigma:
@@ -226,10 +230,11 @@ def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residu
     sentence = rng.choice(FRAMES).format(phrases)
     undone = rng.integer(0, len(parts) - 1)
     requests = [_request(name, one.noun, rng) for (name, _), one in zip(parts, said, strict=True)]
-    if alone or rng.uniform() < 0.5:
-        instruction = ", ".join(requests)
+    kept = dict.fromkeys(one.noun for one in said if one.noun != said[undone].noun)
+    if alone or rng.uniform() < 0.5 or not kept:
+        by_noun = {one.noun: request for one, request in zip(said, requests, strict=True)}  # a chain has some twice
+        instruction = ", ".join(by_noun.values())
     else:
-        kept = [one.noun for i, one in enumerate(said) if i != undone]
         instruction = f"{requests[undone]}, keep the {' and the '.join(kept)}"
     return Text(sentence, instruction, _prompt(parts, residual))
 

@@ -69,7 +69,8 @@ def degrade(
     image        H×W×3 uint8 RGB, sRGB-encoded, 16 px a side at least. It is not changed.
     degradation  a name from `patina.degradations()`, such as "rainy", or several as in "low-light+rainy": those are
                  applied in the order in which light meets them (scene, air, lens, sensor, file), and those of one
-                 stage, such as "hazy+rainy", in the order of writing.
+                 stage, such as "hazy+rainy", in the order of writing. Or "chain", with the setting chain="wild-ir",
+                 "real-esrgan" or "bsrgan", or rounds of steps as a recipe has them.
     seed         a whole number or any text. What is drawn depends on the seed, the degradation, its settings and the
                  image. Images that are to get their own rain need their own seeds. A seed that a dataset stores (32
                  hexadecimal digits) draws what that sample drew.
@@ -206,7 +207,7 @@ def figures(clean: Image, other: Image) -> Figures:
 
 
 def degradations() -> list[DegradationInfo]:
-    """Every degradation that patina knows, in the order of DA-CLIP's ten.
+    """Every degradation that patina knows: DA-CLIP's ten in its order, and then the others.
 
     Each has its `name`, a `description`, a `version`, the names of its `truth` maps, its `settings` and its `knob`. A
     setting has a `name`, a `default`, a `text` that says what it means, in what unit and range, and `is_knob`: whether

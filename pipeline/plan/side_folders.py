@@ -10,6 +10,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.sources.passed_over import passed_over, unread_kinds
 from patina.pipeline.sources.reader import walk
 from patina.pipeline.text import counted, printable
+from patina.synth.chain import Chain
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
 from patina.synth.graded import Graded
@@ -19,6 +20,9 @@ def parts_of(degradation: Degradation) -> Iterator[Degradation]:
     """The degradations of the catalogue that one of a recipe is made of: itself, or each part."""
     if isinstance(degradation, Composite):
         for part in degradation.parts.values():
+            yield from parts_of(part)
+    elif isinstance(degradation, Chain):
+        for part in degradation.parts:
             yield from parts_of(part)
     elif isinstance(degradation, Graded):
         yield from parts_of(degradation.base)

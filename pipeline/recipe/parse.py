@@ -17,6 +17,8 @@ from patina.pipeline.errors import RecipeError
 from patina.pipeline.format.layout import SPLITS, why_keys_clash
 from patina.pipeline.format.untrusted import is_text
 from patina.pipeline.recipe import shipped
+from patina.pipeline.recipe.chains import chain_of
+from patina.pipeline.recipe.degradations import degradation_of
 from patina.pipeline.recipe.recipe import Recipe, Split, Storage, Synthesis, Tiles
 from patina.pipeline.recipe.settings import construct, expect_int, expect_type, kind_of, refuse_unknown, take_table
 from patina.pipeline.redaction import without_secrets_in
@@ -25,8 +27,10 @@ from patina.pipeline.sources.reader import Reader
 from patina.pipeline.text import nearest, one_line, shown
 from patina.synth.compose import JOINT, Composite
 from patina.synth.degradation import Degradation
-from patina.synth.degradations import CATALOGUE, MISSING
-from patina.synth.graded import Graded
+from patina.synth.degradations import CATALOGUE
+
+CHAIN = "chain"
+"""The key of a table with a random chain, and what `parse_degradation` calls such a one."""
 
 ENTRY = re.compile(r"[a-z0-9]+([-+][a-z0-9]+)*")
 
@@ -216,6 +220,9 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
     variants = expect_int(f"degradations.{entry}.variants", settings.pop("variants", 1), 1, 1000)
     held_out = expect_int(f"degradations.{entry}.held_out_variants", settings.pop("held_out_variants", 1), 1, 1000)
     counts = {"variants": variants} | ({"held_out_variants": held_out} if held_out > 1 else {})
+    if CHAIN in settings:
+        chain, resolved = chain_of(what, settings, folder, COUNTS)
+        return Synthesis(chain, variants, chain.name, chain.words, held_out), {**resolved, **counts}
     if "parts" in settings or JOINT in entry:
         named = expect_type(
             f"{what} parts", settings.pop("parts", entry.split(JOINT)), list, "a list of degradations' words"
@@ -224,35 +231,18 @@ def parse_synthesis(entry: str, raw: Any, folder: Path) -> tuple[Synthesis, dict
         degradations = tuple(composite.parts)
         return Synthesis(composite, variants, composite.name, degradations, held_out), {**resolved, **counts}
     name = expect_type(f"{what} use", settings.pop("use", entry), str, "a degradation's word")
-    degradation, resolved = _degradation(what, name, settings, folder, (*COUNTS, "use", "parts"))
+    degradation, resolved = degradation_of(what, name, settings, folder, (*COUNTS, "use", "parts"))
     return Synthesis(degradation, variants, name, (name,), held_out), {"use": name, **resolved, **counts}
 
 
 def parse_degradation(name: str, settings: Mapping[str, Any], folder: Path) -> Degradation:
-    """A degradation of the catalogue by its name, or a composite such as `hazy+rainy`, with settings as a recipe has
-    them. Raises RecipeError."""
+    """A degradation of the catalogue by its name, a composite such as `hazy+rainy`, or `chain` with a random chain as
+    its setting `chain`; with settings as a recipe has them. Raises RecipeError."""
+    if name == CHAIN and CHAIN in settings:
+        return chain_of(name, dict(settings), folder)[0]
     if JOINT in name:
         return _composite(name, name.split(JOINT), dict(settings), folder)[0]
-    return _degradation(name, name, dict(settings), folder)[0]
-
-
-def _degradation(
-    what: str, name: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
-) -> tuple[Degradation, dict[str, Any]]:
-    """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
-    if name in MISSING:
-        raise RecipeError(f"{what}: {name} takes a library that is not installed; {MISSING[name]}")
-    if name not in CATALOGUE:
-        raise RecipeError(f"{what}: no degradation is called {name!r}; {nearest(name, CATALOGUE)}")
-    severity = expect_type(f"{what} severity", settings.pop("severity", ""), str, "words such as 'mild..severe'")
-    degradation, resolved = construct(what, CATALOGUE[name], settings, folder, (*also, "severity"))
-    if not severity:
-        return degradation, resolved
-    knob = degradation.knob
-    if knob is not None and knob.setting in settings:
-        raise RecipeError(f"{what}: severity sets {knob.setting} itself; remove one of the two")
-    graded, _ = construct(what, Graded, {"base": degradation, "severity": severity}, folder)
-    return graded, {"severity": severity, **{k: v for k, v in resolved.items() if knob is None or k != knob.setting}}
+    return degradation_of(name, name, dict(settings), folder)[0]
 
 
 def _composite(
@@ -266,7 +256,7 @@ def _composite(
     parts, tables = {}, {}
     for name in named:
         own = dict(expect_type(f"{what} {name}", settings.get(name, {}), dict, "a table"))
-        parts[name], tables[name] = _degradation(f"{what} {name}", name, own, folder)
+        parts[name], tables[name] = degradation_of(f"{what} {name}", name, own, folder)
     composite, _ = construct(what, Composite, {"parts": parts, "steps": steps}, folder)
     return composite, {"parts": list(parts), "steps": steps, **tables}
 

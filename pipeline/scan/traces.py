@@ -377,10 +377,11 @@ OF_OWN_WORDS: Sequence[tuple[str, Rule]] = (
     (r"jpe?g|webp|compress", _blocky),
     (r"nois|\bgrain|speckle", _grainy),
     (r"blur|focus|\bshak", _blunted),
-    (r"\bhaz|fog|\bmist|\bsmo[gk]", _veiled),
+    (r"\bhaz|fog|\bmist|\bsmo[gk]|\bdust|\bsand|under-?water", _veiled),
     (r"dark|night|low-?light|under-?exp", _darkened),
     (r"shadow", _shaded),
     (r"\brain|\bsnow", _brightened),
+    (r"flare|\bglare|\bfad(e|ed|ing)\b|\baged\b", _lifted),
 )
 """What tells of words of one's own, by patterns searched in them; the first line that fits counts. What the first line
 names may make an image sharper or not, so that nothing tells."""

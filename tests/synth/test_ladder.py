@@ -44,6 +44,7 @@ SCALES: dict[tuple[str, str], tuple[Scale, str, float]] = {
     ("rainy", "rate"): (RAIN, r"about ([\d.]+) mm", 1),
     ("shadowed", "ratio"): (SHADOW, r"about ([\d.]+) stops", 1),
     ("snowy", "rate"): (SNOW, r"about ([\d.]+) mm", 1),
+    ("noisy", "scale"): (NOISE, r"deviation about ([\d.]+) of", 1),
     ("uncompleted", "ratio"): (HOLES, r"about ([\d.]+)%", 0.01),
 }
 """Scales of the knobs of DA-CLIP's ten, and how their numbers are told, in parts of the scale's unit. Visibility has

@@ -26,7 +26,9 @@ BAD = [
     ({"sigma": {"min": 5}}, "sigma: expected a range {min = …, max = …}, found the keys ['min']"),
     ({"sigma": {"min": 50, "max": 5}}, "sigma: min 50 is above max 5; swap them"),
     ({"legacy_floor": 1}, "legacy_floor: expected true or false, found 1"),
-    ({"model": "poisson"}, "model: expected one of gaussian, sensor, found 'poisson'"),
+    ({"model": "poison"}, "model: expected one of gaussian, poisson, sensor, found 'poison'"),
+    ({"grey": 2}, "grey: expected 0 to 1, found 2"),
+    ({"scale": 20}, "scale: expected 0.01 to 16, found 20"),
     ({"model": "sensor", "iso": {"min": 100, "max": 1e6}}, "iso: expected 50 to 25600, found 1e+06"),
     ({"bits": [10, 20]}, "bits: expected 8 to 16, found 20"),
 ]
@@ -191,3 +193,48 @@ class TestSensor:
         lq = Noisy().apply(cut(48, 64), {"model": "sensor", "iso": 1000.0, **params, "seed": "2a"}).image
         # One level more or less, because another processor's floats may end in another digit.
         assert np.abs(lq[5::18, 5::20].reshape(-1, 3).astype(int) - FROZEN_SENSOR).max() <= 1
+
+
+class TestPoisson:
+    @pytest.mark.parametrize("scale", [0.1, 0.5, 1.0])
+    @pytest.mark.parametrize("level", [60, 128, 190])
+    def test_variance_grows_with_the_light(self, scale: float, level: int) -> None:
+        """σ² = level/255 · scale²/256 in [0, 1]², on what does not clip; and the mean stays."""
+        params = {"model": "poisson", "scale": scale, "seed": "5eed"}
+        noise = Noisy().render(flat(300, 300, level), params).image - np.float32(level / 255)
+        assert noise.std() == pytest.approx(scale / 16 * np.sqrt(level / 255), rel=0.03)
+        assert abs(noise.mean()) < 0.01 * noise.std() + 1e-3
+
+    def test_counts_are_whole_photons(self) -> None:
+        """At scale 4, N is 16: only multiples of a sixteenth are there, and black stays black."""
+        params = {"model": "poisson", "scale": 4.0, "seed": "5eed"}
+        values = Noisy().render(flat(60, 60, 100), params).image * 16
+        assert np.abs(values - np.rint(values)).max() < 1e-4
+        assert not Noisy().apply(flat(60, 60, 0), params).image.any()
+
+    def test_its_third_moment_is_poissons(self) -> None:
+        """Skewness 1/√mean: brighter outliers than darker ones."""
+        params = {"model": "poisson", "scale": 2.0, "seed": "5eed"}
+        values = Noisy().render(flat(400, 400, 60), params).image.astype(np.float64)
+        mean = 64 * 60 / 255
+        skew = float(((values - values.mean()) ** 3).mean() / values.std() ** 3)
+        assert skew == pytest.approx(1 / np.sqrt(mean), rel=0.15)
+
+
+class TestGrey:
+    @pytest.mark.parametrize("model", ["gaussian", "poisson"])
+    def test_all_channels_get_the_same(self, model: str) -> None:
+        degradation = Noisy(model=model, grey=1, sigma=10, scale=0.5)
+        image = np.full((50, 60, 3), (90, 120, 150), np.uint8)
+        noise = degradation.apply(image, degradation.draw(Rng("1"), image)).image.astype(int) - image
+        assert np.abs(noise - noise[..., :1]).max() <= 1 and noise.std() > 2
+
+    def test_how_often_and_only_if_asked(self) -> None:
+        drawn = [Noisy(grey=0.4).draw(Rng(f"{i:x}"), photo()) for i in range(300)]
+        assert 0.3 < np.mean([params["grey"] for params in drawn]) < 0.5
+        assert "grey" not in Noisy().draw(Rng("1"), photo())
+        assert Noisy().draw(Rng("1"), photo())["seed"] == Noisy(grey=1).draw(Rng("1"), photo())["seed"]
+
+    def test_samples_of_before_keep_their_fingerprints(self) -> None:
+        assert set(Noisy().settings()) == {"sigma", "legacy_floor", "model", "iso", "bits"}
+        assert {"grey", "scale"} < set(Noisy(model="poisson", grey=0.5).settings())

@@ -181,9 +181,9 @@ def test_what_nobody_sees_is_nothing_to_see() -> None:
 
 
 def test_a_users_own_word_is_named_as_it_is() -> None:
-    text = text_of([("moire", {})], 50, seed(2))
-    assert "moire, moderate to see" in text.sentence
-    assert text.instruction == "remove what is moire"
+    text = text_of([("vignetted", {})], 50, seed(2))
+    assert "vignetted, moderate to see" in text.sentence
+    assert text.instruction == "remove what is vignetted"
 
 
 def test_parts_of_a_sample() -> None:

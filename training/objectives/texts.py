@@ -66,9 +66,10 @@ def class_texts(stage: Stage, index: Index) -> list[str]:
             f"stage {stage.name}: prompts of {', '.join(unknown)}; the dataset has {', '.join(index.names)}: remove "
             "them, or take the plan that was written for it, such as nhr for three tasks and nhrbl for five"
         )
+    # Of several degradations in one image the words, as DA-CLIP's follow-up has them: "blur, noise".
     form = "{}" if stage.objective == "contrastive" else "image with {}"
     texts = [
-        stage.prompts.get(name, form.format(degradation))
+        stage.prompts.get(name, form.format(", ".join(degradation.split("+"))))
         for name, degradation in zip(index.names, index.degradations, strict=True)
     ]
     clean = CLEAN if stage.objective == "contrastive" else "clean image"

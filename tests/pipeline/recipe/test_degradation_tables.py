@@ -133,3 +133,12 @@ def test_mistakes_are_told(folder: Path, entry: str, table: dict[str, Any], expe
         parse_recipe({"sources": [{"path": "photos"}], "degradations": {entry: table}}, folder)
     assert expected in str(error.value)
     assert f"[degradations.{entry}]" in str(error.value)
+
+
+def test_a_chains_label_names_what_each_of_its_samples_bears_and_is_made_again(folder: Path) -> None:
+    made(folder, **{"blur-noise": {"chain": "wild-ir", "words": ["blur", "noise"]}})
+    for fact in facts(folder, "blur-noise"):
+        assert fact["degradation"] == "blur+noise" and fact["degradations"] == ["blur", "noise"]
+        assert {name for name, _ in json.loads(fact["params"])["parts"]} == {"blurred", "noisy"}
+    checked = check(folder / "out", None)
+    assert checked.ok and checked.replayed == 3

@@ -90,13 +90,17 @@ LARGE_DROPS: Mapping[str, Any] = {
 """The default drops are of a pixel or two in a picture of this size, which tells nothing."""
 
 
+EITHER_WAY = ("moire",)
+"""They may make an image sharper or not, brighter or not."""
+
+
 @pytest.mark.parametrize("word", CATALOGUE)
 def test_each_word_tells_swapped_pairs_from_true_ones(word: str) -> None:
     assert word not in DACLIP_DEGRADATIONS or not says_nothing(word)
     assert -1 not in votes(word, made(word), swap=False)
     settings = LARGE_DROPS if word == "raindrop" else {}
     assert -1 not in votes(word, made(word, **settings), swap=False)
-    if not says_nothing(word):  # of the words beyond the ten, some leave nothing that is measured
+    if not says_nothing(word) and word not in EITHER_WAY:  # some of the words beyond the ten leave nothing measured
         assert is_told(votes(word, made(word, **settings), swap=True))
 
 

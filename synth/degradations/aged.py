@@ -1,0 +1,416 @@
+"""`aged`: a scanned old print: faded dyes, yellowed paper, stains, folds, tears, scratches, dust and grain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
+from patina.synth.droplets import smooth
+from patina.synth.elementary import cosine_of, fast_exp, log, power, sine_of
+from patina.synth.holes import HOLE, KEEP, hole
+from patina.synth.image import FloatImage, Image, linear_of, look_up, to_linear
+from patina.synth.resampling import halvings, stretched_rows
+from patina.synth.rng import Rng, normal_table
+from patina.synth.scales import Scale, about
+from patina.synth.strips import InStrips, Strip, Strips
+from patina.synth.wording import Known, Said, Wording, nothing, on_scale
+
+Field = NDArray[np.float32]
+Plate = NDArray[np.uint8]
+Fold = tuple[tuple[float, float], tuple[float, float], float]
+
+FADES: Mapping[str, tuple[float, float, float]] = {
+    "dark": (1.0, 0.5, 0.7),
+    "light": (0.4, 1.0, 0.9),
+    "silver": (1.0, 1.0, 1.0),
+}
+"""How much of their density cyan, magenta and yellow dyes lose, over the one that loses most: of a colour print kept in
+the dark, whose cyan goes first (it turns red), of one that hung in the light, whose magenta does, and of silver."""
+
+DEEPEST = 2.2
+"""Density of a glossy print's black (10^-2.2 of the light is sent back)."""
+
+STAIN = (0.03, 0.11, 0.32)
+"""Density that fully yellowed paper adds to red, green and blue."""
+
+BROWN = (0.3, 0.7, 1.4)
+"""Natural logarithms by which a stain of depth 1 dims red, green and blue."""
+
+PAPER = (0.80, 0.76, 0.68)
+"""What shows where the picture's layer is gone, linear: the paper's core."""
+
+DIRT = 0.03
+"""What shows where dust or a hair lies on it, linear."""
+
+LUMA = (0.2126, 0.7152, 0.0722)
+
+FINE = 128
+"""Pixels of the short side, at least, at which stains and folds' shading are computed."""
+
+NOISE, TAPS = 1 << 8, np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
+"""Steps to a standard deviation of grain, and what clumps it: sums of whole numbers, which are exact."""
+
+LIVELY = 6.0
+"""Standard deviation of what TAPS make of independent numbers of 1: the root of the sum of their squares."""
+
+FADING = Scale(
+    (
+        (0, "a hardly faded print"),
+        (0.1, "a slightly faded print"),
+        (0.3, "a faded print"),
+        (0.6, "a badly faded print"),
+    )
+)
+"""Share of density that the dye that faded most has lost. 30 % is where tests of the permanence of prints end (from the
+literature on ISO 18909 and Wilhelm's criteria, not checked against the texts); the other bounds are ours."""
+
+
+def _say(known: Known) -> Said:
+    fading, damage = known.number("fading"), known.number("damage")
+    if fading is None or fading > 1:
+        return Said("an old print", "traces of age")
+    marks = f", scratches and dust over {about(100 * damage)}% of it" if damage else ""
+    if not fading:
+        return Said(f"an old print{marks}", "traces of age", 0) if damage else nothing("traces of age")
+    return on_scale(FADING, fading, f"{about(100 * fading)}% of its density lost{marks}", "traces of age")
+
+
+@dataclass(frozen=True)
+class Aged(InStrips):
+    """A print's density, −log₁₀ of the share of light that it sends back, fades in proportion: D′ = (1 − f)·D + y.
+
+    f is of each dye, so that colours shift, and greater towards the edges, where air and light come in; y is the yellow
+    of aged paper. Over that lie stains with dark rims and foxing, folds and tears, scratches down to the paper, dust
+    and hairs, and the grain of a small negative. No set of old prints and fresh ones of the same scene is known to us.
+
+    fading     share of its density that the dye that fades most has lost, 0..0.95.
+    kinds      of fading, one or a list to choose from: "dark" (cyan goes first, the print turns red), "light" (magenta
+               goes first), "silver": a black-and-white print, so the picture's colours are gone, too.
+    yellowing  of the paper when half of the density is lost, and less before, in proportion, 0..1; at 1 half of the
+               blue light is lost.
+    uneven     by what share of f fading is less in the middle and more at the edges, 0..1.
+    stains     blots, 0..12, whole, each with some spots of foxing.
+    folds      across the whole print, 0..6, whole.
+    tears      from the edge inwards, or lost corners, 0..6, whole.
+    damage     share of the print that scratches, dust and hairs cover, 0..0.12.
+    grain      standard deviation in density, 0..0.15.
+
+    Truth: `mask`, H×W uint8: 0 where the picture's layer is gone or covered, also in part, 255 elsewhere. Raises
+    SettingError for a setting out of its range.
+    """
+
+    name: ClassVar[str] = "aged"
+    version: ClassVar[int] = 1
+    reads_levels: ClassVar[bool] = True
+    stage: ClassVar[Stage] = "loss"
+    truth: ClassVar[tuple[str, ...]] = ("mask",)
+    knob: ClassVar[Knob | None] = Knob("fading", 0.03, 0.9)
+    ways: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"kinds": "silver", "stains": 6, "folds": 3, "tears": 4},
+        {"kinds": "light", "stains": 0, "folds": 0, "tears": 0, "damage": 0, "grain": 0},
+    )
+    wording: ClassVar[Wording | None] = Wording(
+        _say, ("restore the old print", "remove the {}", "repair the old photograph")
+    )
+
+    fading: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.55})
+    kinds: str | Sequence[str] = ("dark", "light")
+    yellowing: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.7})
+    uneven: Values = field(default_factory=lambda: {"min": 0, "max": 0.5})
+    stains: Values = field(default_factory=lambda: {"min": 0, "max": 3})
+    folds: Values = field(default_factory=lambda: {"min": 0, "max": 2})
+    tears: Values = field(default_factory=lambda: {"min": 0, "max": 2})
+    damage: Values = field(default_factory=lambda: {"min": 0.0005, "max": 0.008})
+    grain: Values = field(default_factory=lambda: {"min": 0.008, "max": 0.03})
+
+    def __post_init__(self) -> None:
+        check_values("fading", self.fading, 0, 0.95)
+        check_values("yellowing", self.yellowing, 0, 1)
+        check_values("uneven", self.uneven, 0, 1)
+        check_values("stains", self.stains, 0, 12, whole=True)
+        check_values("folds", self.folds, 0, 6, whole=True)
+        check_values("tears", self.tears, 0, 6, whole=True)
+        check_values("damage", self.damage, 0, 0.12)
+        check_values("grain", self.grain, 0, 0.15)
+        known = isinstance(self.kinds, str | Sequence) and all(kind in FADES for kind in self._kinds)
+        if not known or not self._kinds:
+            raise SettingError(f"kinds: expected one or a list of {', '.join(FADES)}, found {self.kinds!r}")
+
+    @property
+    def _kinds(self) -> list[str]:
+        return [self.kinds] if isinstance(self.kinds, str) else list(self.kinds)
+
+    def settings(self) -> dict[str, Any]:
+        """As the protocol says; the kinds as a list, however they are written."""
+        return {**super().settings(), "kinds": self._kinds}
+
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
+        """All settings as above, with `kind` for one of the kinds; `rates`, by which `fading` is multiplied for red,
+        green and blue; and the `seed` of all marks and of the grain."""
+        kind = rng.choice(self._kinds)
+        rates = [min(1.0, rate * rng.uniform(0.85, 1.15)) if rate < 1 else rate for rate in FADES[kind]]
+        return {
+            "fading": draw_value(rng, self.fading),
+            "kind": kind,
+            "rates": [round(rate, 6) for rate in rates],
+            "yellowing": draw_value(rng, self.yellowing),
+            "uneven": draw_value(rng, self.uneven),
+            "stains": int(draw_value(rng, self.stains, whole=True)),
+            "folds": int(draw_value(rng, self.folds, whole=True)),
+            "tears": int(draw_value(rng, self.tears, whole=True)),
+            "damage": draw_value(rng, self.damage),
+            "grain": draw_value(rng, self.grain),
+            "seed": rng.seed(),
+        }
+
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """H×W×3 float32 sRGB in [0, 1] or levels in, linear light out; truth `mask`."""
+        height, width = image.shape[:2]
+        marks, fields, grain = (Rng(f"{int(params['seed'], 16) ^ part:x}") for part in (1, 2, 3))
+        torn, dirty = _marks(height, width, marks, params)
+        step = halvings(min(height, width) / FINE)
+        small = -(-height // step), -(-width // step)
+        dark = _stains(*small, fields, params)
+        stains = stretched_rows(dark, height, width) if dark is not None else None
+        edges = stretched_rows(_edges(*small, fields), height, width) if params["uneven"] else None
+        silver = params["kind"] == "silver"
+        least, most = (params["fading"] * (1 + part * params["uneven"]) for part in (-1, 1))
+        tables = [_faded(params, fading, silver) for fading in ((least, most) if edges else (least,))]
+        seed = grain.seed()
+
+        def rows(top: int, bottom: int) -> Strip:
+            part = image[top:bottom]
+            planes: Any = [_luminance(part)] * 3 if silver else cv2.split(part)
+            channels: list[Any] = [look_up(plane, table) for plane, table in zip(planes, tables[0], strict=True)]
+            if edges:
+                share = edges(top, bottom)
+                for i, (plane, table) in enumerate(zip(planes, tables[1], strict=True)):
+                    more = look_up(plane, table)
+                    more -= channels[i]
+                    more *= share
+                    channels[i] += more
+            lost = stains(top, bottom) if stains else None
+            grey = _grain(top, bottom, width, Rng(seed), params["grain"]) if params["grain"] else None
+            white, black = (_softened(plate, top, bottom) for plate in (torn, dirty))
+            for i, (brown, paper) in enumerate(zip(BROWN, PAPER, strict=True)):
+                if lost is not None:
+                    channels[i] *= fast_exp(lost * np.float32(-brown))
+                if grey is not None:
+                    channels[i] *= grey
+                for plate, shown in ((white, paper), (black, DIRT)):
+                    if plate is not None:
+                        channels[i] += plate * (np.float32(shown) - channels[i])
+            kept = np.full(part.shape[:2], KEEP, np.uint8)
+            for plate in (white, black):
+                if plate is not None:
+                    kept[plate > 0] = HOLE
+            return Strip(np.asarray(cv2.merge(channels), np.float32), {"mask": kept})
+
+        return Strips(rows, is_linear=True)
+
+
+def _luminance(part: FloatImage | Image) -> Field:
+    red, green, blue = cv2.split(to_linear(part))
+    grey: Any = red * np.float32(LUMA[0])
+    grey += green * np.float32(LUMA[1])
+    grey += blue * np.float32(LUMA[2])
+    return np.asarray(grey, np.float32)
+
+
+def _faded(params: Params, fading: float, silver: bool) -> list[Field]:
+    """Tables, 1×65536, of the light that red, green and blue send back: by sRGB values; for silver by linear ones."""
+    depth = _depths(silver)
+    yellow = params["yellowing"] * min(1.0, 2 * params["fading"])
+    darkest = float(power(10.0, -DEEPEST))
+    tables = []
+    for rate, stain in zip(params["rates"], STAIN, strict=True):
+        kept = 1 - min(fading * rate, 0.97)
+        faded = fast_exp(depth * np.float32(kept))
+        faded -= np.float32(darkest * kept)  # the scanner's black is where an unfaded print has its own
+        faded *= np.float32(float(power(10.0, -stain * yellow)) / (1 - darkest * kept))
+        tables.append(np.clip(faded, 0, 1, out=faded))
+    return tables
+
+
+@cache
+def _depths(silver: bool) -> Field:
+    """Natural logarithms of the light that a fresh print sends back, 1×65536: of sRGB values, or of linear ones."""
+    places = np.arange(65536) / 65535
+    darkest = float(power(10.0, -DEEPEST))
+    depths = log(darkest + (1 - darkest) * (places if silver else linear_of(places))).astype(np.float32)[None]
+    depths.setflags(write=False)
+    return depths
+
+
+def _edges(rows: int, cols: int, rng: Rng) -> Field:
+    """How much more fades at each place, 0..1: towards the edges, unevenly."""
+    x = np.abs((np.arange(cols) + 0.5) * 2 / cols - 1)
+    y = np.abs((np.arange(rows) + 0.5) * 2 / rows - 1)[:, None]
+    out = x * x * x + y * y * y + 0.25 * smooth(rng, rows, cols, min(rows, cols) / 3)
+    return np.asarray(np.clip(0.15 + 0.6 * out, 0, 1), np.float32)
+
+
+def _stains(rows: int, cols: int, rng: Rng, params: Params) -> Field | None:
+    """The depth of stains, ≥ 0, and the shading of folds, on a small copy; None without either."""
+    if not params["stains"] and not params["folds"]:
+        return None
+    short = min(rows, cols)
+    x = ((np.arange(cols) + 0.5) / short).astype(np.float32)
+    y = ((np.arange(rows) + 0.5) / short).astype(np.float32)[:, None]
+    wide, high = cols / short, rows / short
+    wobble = smooth(rng, rows, cols, short / 10)
+    fine = smooth(rng, rows, cols, short / 40)
+    total = np.zeros((rows, cols), np.float32)
+    for _ in range(params["stains"]):
+        at = rng.uniform(0, wide), rng.uniform(0, high)
+        radius, depth = rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.5)
+        out = np.sqrt((x - np.float32(at[0])) ** 2 + (y - np.float32(at[1])) ** 2) * np.float32(1 / radius)
+        out += np.float32(0.22) * wobble + np.float32(0.05) * fine
+        inside = np.clip((1 - out) * np.float32(9), 0, 1)
+        rim = (out - np.float32(0.93)) * np.float32(14)
+        rim = inside / (1 + rim * rim)
+        total += inside * np.float32(0.35 * depth) * (1 + np.float32(0.3) * wobble).clip(0.3)
+        total += rim * np.float32(depth)
+        for _ in range(6):
+            spot = at[0] + rng.uniform(-0.5, 0.5), at[1] + rng.uniform(-0.5, 0.5)
+            size, dark = rng.uniform(0.005, 0.012), rng.uniform(0.15, 0.5)
+            away = ((x - np.float32(spot[0])) ** 2 + (y - np.float32(spot[1])) ** 2) * np.float32(1 / (size * size))
+            total += np.float32(dark) / (1 + away * away)
+    for start, end, _ in _folds(wide, high, Rng(f"{int(params['seed'], 16) ^ 4:x}"), params["folds"]):
+        along = math.sqrt((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2)
+        right, down = (end[0] - start[0]) / along, (end[1] - start[1]) / along
+        aside = ((x - np.float32(start[0])) * np.float32(-down) + (y - np.float32(start[1])) * np.float32(right)) * 40
+        total += np.float32(0.16) * (1 + aside) / (1 + aside * aside * aside * aside)
+    return np.maximum(total, 0, out=total)
+
+
+def _folds(wide: float, high: float, rng: Rng, count: int) -> list[Fold]:
+    """Ends of each fold, and how worn it is: across the print, nearly upright or level; or over a corner."""
+    found: list[Fold] = []
+    for _ in range(count):
+        kind, at, lean, worn = rng.uniform(), rng.uniform(0.15, 0.85), rng.uniform(-0.12, 0.12), rng.uniform(0.3, 1)
+        if kind < 0.4:
+            found.append((((at - lean) * wide, 0.0), ((at + lean) * wide, high), worn))
+        elif kind < 0.8:
+            found.append(((0.0, (at - lean) * high), (wide, (at + lean) * high), worn))
+        else:
+            far = 0.15 + 0.35 * at
+            corner = wide if kind < 0.9 else 0.0
+            found.append(((abs(corner - far), 0.0), (corner, far * (1 + 2 * lean)), worn))
+    return found
+
+
+def _marks(height: int, width: int, rng: Rng, params: Params) -> tuple[Plate | None, Plate | None]:
+    """Where the layer is gone, and where dirt lies: H×W uint8, 255 there; None for nothing at all."""
+    seeds = rng.seed(), rng.seed()
+    torn = dirty = None
+    if params["damage"]:
+        torn, dirty = (
+            _scratches(height, width, share * params["damage"], seed)
+            for share, seed in zip((0.8, 0.2), seeds, strict=True)
+        )
+    if params["folds"] or params["tears"]:
+        torn = np.zeros((height, width), np.uint8) if torn is None else torn
+        short = min(height, width)
+        folds = _folds(width / short, height / short, Rng(f"{int(params['seed'], 16) ^ 4:x}"), params["folds"])
+        for start, end, worn in folds:
+            _crack(torn, start, end, worn, Rng(rng.seed()))
+        for _ in range(params["tears"]):
+            _tear(torn, Rng(rng.seed()))
+    return torn, dirty
+
+
+def _scratches(height: int, width: int, share: float, seed: str) -> Plate:
+    """Scratches, dust and hairs; along the print or across it, as it went through machines."""
+    rng = Rng(seed)
+    upright = rng.uniform() < 0.5
+    marks = hole("scratches", height, width, share, rng) if upright else hole("scratches", width, height, share, rng).T
+    return np.ascontiguousarray(KEEP - marks)
+
+
+def _crack(plate: Plate, start: tuple[float, float], end: tuple[float, float], worn: float, rng: Rng) -> None:
+    """The layer breaks along a fold, here and there, in pieces of different widths."""
+    short, pieces = min(plate.shape), 90
+    chance = rng.uniforms(3 * (pieces + 1)).reshape(-1, 3).tolist()
+    points = []
+    for i, (aside, _, _) in enumerate(chance):
+        share, off = i / pieces, 0.004 * (aside - 0.5)
+        points.append((round((start[0] + (end[0] - start[0]) * share + off) * short),
+                       round((start[1] + (end[1] - start[1]) * share + off) * short)))  # fmt: skip
+    wear = worn
+    for (one, other), (_, gap, size) in zip(pairwise(points), chance, strict=False):
+        wear = 0.75 * wear + 0.25 * (worn + gap - 0.5)
+        if gap < wear:
+            cv2.line(plate, one, other, KEEP, max(1, round((0.0015 + 0.004 * size * size * worn) * short)))
+
+
+def _tear(plate: Plate, rng: Rng) -> None:
+    """From an edge inwards, jagged, ever thinner, with the white of the paper's core; or a corner that is gone."""
+    height, width = plate.shape
+    short = min(height, width)
+    side, at, corner = rng.integer(0, 3), rng.uniform(0.05, 0.95), rng.uniform()
+    if corner < 0.25:
+        x, y = (0, width - 1)[side % 2], (0, height - 1)[side // 2]
+        size = rng.uniform(0.03, 0.12) * short
+        inner = [(x, y)]
+        for i in range(9):
+            turn, out = math.pi / 16 * i, size * (1 + 0.25 * (rng.uniform() - 0.5))
+            inner.append((round(x + (1 - 2 * (side % 2)) * out * cosine_of(turn)),
+                          round(y + (1 - 2 * (side // 2)) * out * sine_of(turn))))  # fmt: skip
+        cv2.fillPoly(plate, [np.array(inner, np.int32)], KEEP)
+        return
+    x, y, turn = [(at * width, 0.0, 0.5), (at * width, height - 1.0, 1.5), (0.0, at * height, 0.0),
+                  (width - 1.0, at * height, 1.0)][side]  # fmt: skip
+    length, heading = rng.uniform(0.06, 0.4) * short, math.pi * (turn + rng.uniform(-0.2, 0.2))
+    pieces, bend = 36, 0.0
+    for i in range(pieces):
+        bend = 0.8 * bend + rng.uniform(-0.5, 0.5)
+        way = heading + bend * 0.6
+        step = length / pieces * rng.uniform(0.6, 1.4)
+        other = x + step * cosine_of(way), y + step * sine_of(way)
+        thick = (0.009 * (1 - i / pieces) * rng.uniform(0.5, 1.2) + 0.001) * short
+        cv2.line(plate, (round(x), round(y)), (round(other[0]), round(other[1])), KEEP, max(1, round(thick)))
+        x, y = other
+
+
+def _softened(plate: Plate | None, top: int, bottom: int) -> Field | None:
+    """Any rows of a plate as shares, 0..1, with edges that the scanner made soft: means of 3×3 pixels."""
+    if plate is None:
+        return None
+    first, end = max(0, top - 1), min(len(plate), bottom + 1)
+    sums: Any = cv2.boxFilter(plate[first:end], cv2.CV_32S, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    own = sums[top - first : top - first + bottom - top]
+    return np.asarray(np.multiply(own, np.float32(1 / (9 * KEEP)), dtype=np.float32))
+
+
+def _grain(top: int, bottom: int, width: int, rng: Rng, deviation: float) -> Field:
+    """Factors of light of any rows: 10^(−deviation·n), n normal, alike in neighbours, of variance 1."""
+    words = -(-(width + 2) // 4)
+    rng.skip(top * words)
+    count = bottom - top + 2  # one above and one below, each with a part of the stream of its own
+    index = rng.levels(4 * words * count).reshape(count, 4 * words)[:, : width + 2]
+    noise: Any = cv2.LUT(np.ascontiguousarray(index), _steps())
+    clumped: Any = cv2.filter2D(noise, -1, TAPS)[1:-1, 1:-1]
+    x = clumped * np.float32(-deviation * 2.302585 / (NOISE * LIVELY))
+    factor = x * np.float32(0.5)
+    factor += np.float32(1)
+    factor *= x
+    factor += np.float32(1)
+    return np.asarray(factor, np.float32)
+
+
+@cache
+def _steps() -> Field:
+    """Normal numbers of whole steps, 1×65536, for `Rng.levels`."""
+    steps = np.rint(normal_table() * NOISE).astype(np.float32)[None]
+    steps.setflags(write=False)
+    return steps

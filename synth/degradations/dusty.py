@@ -1,0 +1,178 @@
+"""`dusty`: sand in the air, which dims what is behind and shines itself in its own colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from patina.synth.air import CONTRAST, WAVELENGTHS, sunwards_of, way_through
+from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
+from patina.synth.depth import FromDepth, as_truth, brightness
+from patina.synth.elementary import cosine_of, exp_of, fast_exp, power_of, sine_of
+from patina.synth.image import FloatImage, Image, linear_of, to_linear
+from patina.synth.rng import Rng
+from patina.synth.scales import Scale, about
+from patina.synth.strips import InStrips, Strip, Strips
+from patina.synth.wording import Known, Said, Wording, on_scale
+
+ABSORBED = (0.025, 0.042, 0.09)
+"""Share of red, green and blue light that a grain of desert dust absorbs of what it takes from a ray: one less the
+single scattering albedo, of the size that AERONET finds (Dubovik et al., J. Atmos. Sci. 2002: 0.92 to 0.93 at 440 nm,
+0.97 to 0.98 at 670 nm)."""
+
+FORWARDS = 0.7
+"""Mean cosine by which a grain scatters (the same source has 0.66 to 0.73)."""
+
+DUST = Scale(
+    (
+        (math.inf, "thin dust haze"),
+        (10000, "dust haze"),
+        (5000, "blowing dust"),
+        (1000, "a sandstorm"),
+        (500, "a strong sandstorm"),
+        (50, "an extremely strong sandstorm"),
+    ),
+    falling=True,
+)
+"""Metres of visibility. A dust or sandstorm has less than 1 km (WMO's International Meteorological Vocabulary); 10 km,
+500 m and 50 m are bounds of China's national standard GB/T 20480; dust haze reaches to 5 km as WMO's haze does. From
+the literature, not checked against the texts."""
+
+
+def _say(known: Known) -> Said:
+    visibility = known.number("visibility")
+    if not visibility:
+        return Said("dust in the air", "dust")
+    return on_scale(DUST, visibility, f"visibility {about(visibility)} m", "dust")
+
+
+@dataclass(frozen=True)
+class Dusty(FromDepth, InStrips):
+    """I = s·J·t + A·(1 − t) in each channel, linear light: Koschmieder's law, as in `hazy`, with the colours of dust.
+
+    Dust absorbs blue light more than red. What a thick cloud of it sends back has been scattered many times and lost
+    blue each time: A has the colour of a very thick layer's reflectance, R = (1 − q)(1 − 0.139q)/(1 + 1.17q) with
+    q² = (1 − ω)/(1 − ωg) (van de Hulst's similarity), which is ochre. Sun and sky come through the dust above, too: the
+    thicker it is, the more has s that colour, and what lights the air as well. Extinction itself is nearly grey.
+
+    visibility  metres at which a black thing's contrast to the air is 2 %, 10..50000; extinction is 3.912/visibility.
+    tint        of the dust, 0..3: by what ABSORBED is multiplied. 0 is white, 1 a desert's dust, 2 red soil's.
+    airlight    brightness of the air, sRGB-encoded, of its brightest colour, 0..1, by day; less over a dark photograph.
+    spectrum    Ångström's exponent, -0.5..1.5: extinction goes with wavelength^-spectrum. Dust has 0 to 0.4.
+    gradient    by how much the air is brighter at one side of the photograph than at the other, 0..1.
+    layer       metres over which the dust thins upwards to 1/e, 5..10000.
+    patches     unevenness: the standard deviation of ln(density), 0..1, in wide banks.
+    depth       a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior, which is a guess.
+
+    Truth: `transmission`, H×W uint16, t of green with 65535 = 1; red and blue have t to the powers in `extinction`.
+    `depth`, H×W uint16, in steps of `depth_step` metres. There is no set of pairs of dusty and clear photographs to
+    measure beside. Raises SettingError for a setting out of its range and for a folder that cannot be used.
+    """
+
+    name: ClassVar[str] = "dusty"
+    version: ClassVar[int] = 1
+    reads_levels: ClassVar[bool] = True
+    stage: ClassVar[Stage] = "atmosphere"
+    truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
+    knob: ClassVar[Knob | None] = Knob("visibility", 20000, 20)
+    ways: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"tint": 2.5, "patches": 0.7, "layer": 30},
+        {"tint": 0.5, "spectrum": 1, "gradient": 0.8, "patches": 0},
+    )
+    wording: ClassVar[Wording | None] = Wording(_say, ("remove the {}", "clear the {} from the air"))
+
+    visibility: Values = field(default_factory=lambda: {"min": 40, "max": 500})
+    tint: Values = field(default_factory=lambda: {"min": 0.6, "max": 1.8})
+    airlight: Values = field(default_factory=lambda: {"min": 0.65, "max": 0.9})
+    spectrum: Values = field(default_factory=lambda: {"min": 0, "max": 0.4})
+    gradient: Values = field(default_factory=lambda: {"min": 0, "max": 0.3})
+    layer: Values = field(default_factory=lambda: {"min": 100, "max": 1500})
+    patches: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.45})
+    depth: str = field(default="", metadata={"folder": True})
+
+    def __post_init__(self) -> None:
+        check_values("visibility", self.visibility, 10, 50000)
+        check_values("tint", self.tint, 0, 3)
+        check_values("airlight", self.airlight, 0, 1)
+        check_values("spectrum", self.spectrum, -0.5, 1.5)
+        check_values("gradient", self.gradient, 0, 1)
+        check_values("layer", self.layer, 5, 10000)
+        check_values("patches", self.patches, 0, 1)
+        _ = self.depths
+
+    def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
+        """`visibility`, `beta` (extinction of green, per metre), `layer`, `patches` and the patches' `seed`; `airlight`
+        and `sunlight` (A and s of red, green and blue, linear), `extinction` (of each over green's), `gradient` (of A
+        over its mean, along the photograph's width and its height), and where depth comes from: see `Depths.draw`."""
+        visibility, layer = draw_value(rng, self.visibility), draw_value(rng, self.layer)
+        beta = CONTRAST / visibility
+        colour = colour_of(draw_value(rng, self.tint))
+        level = float(linear_of(np.array(draw_value(rng, self.airlight) * brightness(image))))
+        spectrum = draw_value(rng, self.spectrum)
+        rise, heading = draw_value(rng, self.gradient), rng.uniform(0, 2 * math.pi)
+        # How much of the light has come through the dust above. It lights scene and air alike; and what the air sends
+        # back then is of a thick layer's colour, and paler where dust is thin.
+        thick = 1 - exp_of(-beta * layer)
+        return {
+            "visibility": visibility,
+            "beta": beta,
+            "airlight": [round(level * power_of(c, 0.5 + 1.3 * thick), 6) for c in colour],
+            "sunlight": [round(power_of(c, 0.8 * thick), 6) for c in colour],
+            "extinction": [round(power_of(550.0 / wavelength, spectrum), 6) for wavelength in WAVELENGTHS],
+            "gradient": [round(rise * cosine_of(heading), 6), round(rise * sine_of(heading), 6)],
+            "layer": layer,
+            "patches": draw_value(rng, self.patches),
+            "seed": rng.seed(),
+            **self.depths.draw(rng, place),
+        }
+
+    def strips(self, image: FloatImage | Image, params: Params) -> Strips:
+        """H×W×3 float32 sRGB in [0, 1] or levels in, linear light out; truth `transmission` and `depth`.
+
+        Raises SettingError if `params` name a depth map that the folder no longer holds.
+        """
+        height, width = image.shape[:2]
+        metres, way = self.depths.rows_of(image, params), way_through(height, width, params)
+        sunwards = sunwards_of(height, width, params)
+
+        def rows(top: int, bottom: int) -> Strip:
+            depth = metres(top, bottom)
+            thickness = way(depth, top, bottom)
+            thickness *= np.float32(-params["beta"])
+            sun = sunwards(top, bottom) if sunwards else None
+            channels: list[Any] = list(cv2.split(to_linear(image[top:bottom])))
+            t = fast_exp(thickness)
+            for i, (extinction, air, lit) in enumerate(
+                zip(params["extinction"], params["airlight"], params["sunlight"], strict=True)
+            ):
+                share = t if extinction == 1 else fast_exp(thickness * np.float32(extinction))
+                light: Any = np.float32(air) if sun is None else sun * np.float32(air)
+                channels[i] *= np.float32(lit)
+                channels[i] -= light
+                channels[i] *= share
+                channels[i] += light
+            t *= np.float32(65535)
+            truth = np.rint(t, out=t).astype(np.uint16)
+            maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
+            return Strip(np.asarray(cv2.merge(channels), np.float32), maps)
+
+        return Strips(rows, is_linear=True)
+
+
+def colour_of(tint: float) -> list[float]:
+    """Red, green and blue, linear, of light that a very thick layer of dust sends back, the brightest 1.
+
+    >>> [round(c, 2) for c in colour_of(0)], [round(c, 2) for c in colour_of(1)]
+    ([1.0, 1.0, 1.0], [1.0, 0.83, 0.57])
+    """
+    back = []
+    for absorbed in ABSORBED:
+        away = min(tint * absorbed, 0.9)
+        q = math.sqrt(away / (1 - (1 - away) * FORWARDS))
+        back.append((1 - q) * (1 - 0.139 * q) / (1 + 1.17 * q))
+    return [c / max(back) for c in back]
