@@ -2,8 +2,8 @@
 
     python -m benchmarks.shake [--save]
 
-Straightness is the chord of a path over its length, 1 for a straight line. Beside the synthesiser's paths stand those of
-physics: a hand's tremor, one swing of 10 Hz in each direction with a phase of its own, and a movement with all
+Straightness is the chord of a path over its length, 1 for a straight line. Beside the synthesiser's paths stand those
+of physics: a hand's tremor, one swing of 10 Hz in each direction with a phase of its own, and a movement with all
 frequencies from 1 to 12 Hz, whose displacement falls as 1/f. GoPro's blurred pictures (Nah et al., CVPR 2017) are means
 of 7 to 13 frames at 240 a second: 29 to 54 ms. Pure arithmetic, with fixed seeds.
 """
@@ -70,8 +70,8 @@ def main() -> None:
     table.append(row("1 to 12 Hz, displacement as 1/f, 29 to 54 ms", of_physics(np.arange(1.0, 13.0))))
     table += [row(f"`shake = {shake:g}`", ours(shake)) for shake in SHAKES]
     told = (
-        f"Chord of a path over its length, of {PATHS} paths each, by `python -m benchmarks.shake --save`. So the recipes "
-        'that blur as GoPro does (`light = "encoded"`) draw `shake` from 0 to 0.15: with 0.3, as earlier releases had '
+        f"Chord of a path over its length, of {PATHS} paths each, by `python -m benchmarks.shake --save`. So the "
+        'recipes that blur as GoPro does (`light = "encoded"`) draw `shake` from 0 to 0.15: with 0.3, as earlier releases had '
         "it, half of the paths came back upon themselves, which no hand does within 54 ms."
     )
     lines = [*markdown_table(table, escape=str), "", told]

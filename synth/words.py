@@ -15,6 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patina.synth.degradation import Params
 from patina.synth.rng import Rng
 from patina.synth.scales import (
@@ -41,7 +44,7 @@ from patina.synth.scales import (
 )
 from patina.synth.severity import level_of
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
 
 
@@ -51,10 +54,13 @@ class Known:
 
     params    what was drawn; of an ingested pair what its names or pixels tell, or nothing.
     residual  standard deviation of LQ − GT in 8-bit levels, where this degradation alone made it; else None.
+    hole      share of the picture, 0..1, that the mask drawn makes a hole; None where no mask is known. A small picture
+              can have more of it than was asked for, since a stroke or a letter is a pixel wide at the least.
     """
 
     params: Params
     residual: float | None = None
+    hole: float | None = None
 
     def number(self, name: str) -> float | None:
         """The parameter of that name if it is a number ≥ 0; a pair's may be anything."""
@@ -200,7 +206,7 @@ def _shadow(known: Known) -> Said:
 
 
 def _holes(known: Known) -> Said:
-    ratio = known.number("hole_ratio")
+    ratio = known.number("hole_ratio") if known.hole is None else known.hole
     if ratio is None:
         return Said("parts missing", "missing parts")
     return _on(HOLES, ratio, f"{about(100 * ratio)}% of the picture", "missing parts") if ratio else _nothing("hole")
@@ -263,19 +269,26 @@ class Text:
         return {"sentence": self.sentence, "instruction": self.instruction, "prompt": self.prompt}
 
 
-def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residual: float | None = None) -> Text:
+def text_of(
+    parts: Sequence[tuple[str, Params]],
+    score: float,
+    seed: str,
+    residual: float | None = None,
+    hole: float | None = None,
+) -> Text:
     """The words for a sample that underwent `parts` (name and parameters, in order) and measures `score` (0..100).
 
     `seed` (32 hex digits) chooses among paraphrases: the same sample, the same words. `residual` is the standard
     deviation of LQ − GT in 8-bit levels: where noise is all that was done, it tells how strong noise of a sensor, or of
-    an ingested pair, is. The score of a composite is that of all its parts together, and is told so. Names that are not
-    among DA-CLIP's ten are taken as they are.
+    an ingested pair, is. `hole` (0..1) is the share of the picture that the mask drawn makes a hole (`hole_in`): it is
+    told instead of the share that was asked for. The score of a composite is that of all its parts together, and is
+    told so. Names that are not among DA-CLIP's ten are taken as they are.
 
     >>> text_of([("rainy", {"rate": 30.0})], 55, "2" * 32).sentence
     'degraded by heavy rain, about 30 mm an hour, moderate to see'
     """
     rng, alone = Rng(seed), len(parts) == 1
-    said = [say(name, params, residual if alone else None) for name, params in parts]
+    said = [say(name, params, residual if alone else None, hole) for name, params in parts]
     seen = to_see(score)
     phrases = "; ".join(one.phrase for one in said) + (f", {seen}" if alone else f"; together {seen}")
     sentence = rng.choice(FRAMES).format(phrases)
@@ -289,9 +302,18 @@ def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residu
     return Text(sentence, instruction, _prompt(parts, residual))
 
 
-def say(name: str, params: Params, residual: float | None = None) -> Said:
+def say(name: str, params: Params, residual: float | None = None, hole: float | None = None) -> Said:
     """What is said of one degradation by what is known of it; of a name that is not one of the ten, the name."""
-    return WORDINGS[name].say(Known(params, residual)) if name in WORDINGS else Said(name, name)
+    return WORDINGS[name].say(Known(params, residual, hole)) if name in WORDINGS else Said(name, name)
+
+
+def hole_in(mask: NDArray[np.generic]) -> float:
+    """The share of an H×W mask, 0 = hole and anything else = kept, that is a hole: 0..1.
+
+    >>> hole_in(np.array([[255, 255], [0, 255]], np.uint8))
+    0.25
+    """
+    return 1 - int(np.count_nonzero(mask)) / mask.size
 
 
 def to_see(score: float) -> str:
