@@ -71,8 +71,8 @@ def main() -> None:
     table += [row(f"`shake = {shake:g}`", ours(shake)) for shake in SHAKES]
     told = (
         f"Chord of a path over its length, of {PATHS} paths each, by `python -m benchmarks.shake --save`. So the "
-        'recipes that blur as GoPro does (`light = "encoded"`) draw `shake` from 0 to 0.15: with 0.3, as earlier releases had '
-        "it, half of the paths came back upon themselves, which no hand does within 54 ms."
+        'recipes that blur as GoPro does (`light = "encoded"`) draw `shake` from 0 to 0.15: with 0.3, as earlier '
+        "releases had it, half of the paths came back upon themselves, which no hand does within 54 ms."
     )
     lines = [*markdown_table(table, escape=str), "", told]
     publish("How straight a hand's path is during an exposure", "\n".join(lines), "shake" if options.save else None)

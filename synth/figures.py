@@ -27,7 +27,7 @@ Plane = NDArray[np.float32]
 Levels = NDArray[np.uint8]
 
 VERSION = 2
-"""Raised whenever the same two images have other figures: samples are measured anew then, and no pixel is made again."""
+"""Raised whenever the same two images have other figures: samples are then measured anew, and no pixel is made anew."""
 
 SIDE = 11
 """Pixels of a window's side."""

@@ -79,7 +79,9 @@ def test_rows_that_are_left_out_are_counted_for_their_neighbours() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 30), (217, 260), (5, 40)])
-def test_what_is_kept_of_a_clean_image_changes_no_figure(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_of_a_clean_image_changes_no_figure(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     gt = cut(*size)
     reference = module.Reference(gt)
     alone = {name: figures(gt, degraded(name, gt)) for name in ("noisy", "low-light", "rainy")}
