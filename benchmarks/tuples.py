@@ -69,7 +69,7 @@ def whole(folder: Path, degradation: str, count: int) -> float:
 
 def all_ten(folder: Path, tile: int, sizes: Sequence[int]) -> list[float]:
     """Milliseconds a tuple of all ten degradations, so many shards made together at a time."""
-    table: dict[str, object] = {"sources": [{"path": "photos"}], "degradations": dict.fromkeys(CATALOGUE, {})}
+    table: dict[str, object] = {"sources": [{"path": "photos"}], "degradations": {name: {} for name in CATALOGUE}}
     if tile:
         table["tiles"] = {"size": tile}
     took = []

@@ -141,7 +141,7 @@ class Reference:
             clean = self._kept.get((index, block)) or self._measured(index, block)
             sums = _index_sums(clean, _centred(block.of(lq)), block)
             total += float((sums * counts[block.row : block.row + block.rows]).sum())
-        return total / (height - SIDE + 1) / (width - SIDE + 1)
+        return total / float((height - SIDE + 1) * (width - SIDE + 1))
 
     def _measured(self, index: int, block: _Block) -> _Clean:
         """What a block of a plane gives alone."""
@@ -226,7 +226,7 @@ def _index_sums(clean: _Clean, y: Plane, block: _Block) -> NDArray[np.float64]:
     squares *= mean
     product /= squares
     windows = block.right - block.left - SIDE + 1
-    return 4 * product[:, :windows].sum(axis=1).astype(np.float64)
+    return np.asarray(product[:, :windows].sum(axis=1).astype(np.float64) * 4)
 
 
 def _window_means(plane: Plane, block: _Block, scale: int) -> Plane:
