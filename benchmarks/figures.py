@@ -36,8 +36,8 @@ from patina.synth.severity import at_clip_size, measure
 WIDTH, HEIGHT = 768, 512
 EXPLAINED = (
     "SSIM: stored less scikit-image's over all windows, root mean square and largest. 7×7: scikit-image's own windows "
-    "less its Gaussian ones. ms: CPU time of the figures, alone and where the clean image's side is kept (as it is for all "
-    "degradations made together), and of the rest of a sample (draw, apply, PNGs, severity)."
+    "less its Gaussian ones. ms: CPU time of the figures, alone and where the clean image's side is kept (as it is for "
+    "all degradations made together), and of the rest of a sample (draw, apply, PNGs, severity)."
 )
 ssim: Any = metrics.structural_similarity
 
@@ -74,8 +74,8 @@ def rest_of_a_sample(name: str, image: Image) -> Image:
 
 def table(photographs: Sequence[Image]) -> str:
     """The Markdown table, a row for each degradation and one for all."""
-    head = "| degradation | SSIM of RGB: rms, largest | of luma: rms, largest | 7×7 windows instead: mean | ms | kept | rest |"
-    lines, every = [head, "|---|---:|---:|---:|---:|---:|---:|"], []
+    columns = "SSIM of RGB: rms, largest | of luma: rms, largest | 7×7 windows instead: mean | ms | kept | rest"
+    lines, every = [f"| degradation | {columns} |", "|---|---:|---:|---:|---:|---:|---:|"], []
     for name in CATALOGUE:
         found = []
         for image in photographs:
