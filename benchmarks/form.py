@@ -28,7 +28,7 @@ from patina.pipeline.report.form import MEASURES, form_of, form_rows
 from patina.pipeline.sources.reader import image_files
 from patina.synth.severity import psnr_of
 
-ENTRIES = {"hazy": {"model": "reside"}, "motion-blurry": {"light": "encoded", "shake": {"min": 0, "max": 0.3}}}
+ENTRIES = {"hazy": {"model": "reside"}, "motion-blurry": {"light": "encoded", "shake": {"min": 0, "max": 0.15}}}
 """Settings of the recipes `universal`, `nhr` and `nhrbl` that are no defaults."""
 
 WORK = """

@@ -10,6 +10,9 @@ loop    what people write: cv2.imread, NumPy (float64 noise, clip, truncate), cv
 
 All three alternate within each round; the figures are medians of CPU time (user and system) over the rounds, and the
 ratios are medians of each round's ratio.
+
+A second table has all ten degradations of the same photographs, whole and in tiles of 256 px: each shard made alone,
+and all ten together (`build_together`), where a photograph is decoded and a tile cut, encoded and measured once.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ import numpy as np
 from benchmarks.photos import lay_out, machine, publish
 from patina.pipeline.builder.jobs import make_jobs
 from patina.pipeline.builder.samples import severity_facts
-from patina.pipeline.builder.shards import build_shard
+from patina.pipeline.builder.shards import build_shard, build_together
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.codec.png import encode_png
@@ -62,6 +65,38 @@ def whole(folder: Path, degradation: str, count: int) -> float:
         (job,) = make_jobs(planned, workspace)
         assert len(job.samples) == count
         return cpu(lambda: build_shard(job)) / count
+
+
+def all_ten(folder: Path, tile: int, sizes: Sequence[int]) -> list[float]:
+    """Milliseconds a tuple of all ten degradations, so many shards made together at a time."""
+    table: dict[str, object] = {"sources": [{"path": "photos"}], "degradations": {name: {} for name in CATALOGUE}}
+    if tile:
+        table["tiles"] = {"size": tile}
+    took = []
+    for size in sizes:
+        out = folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        with Workspace(out) as workspace, Stores.open(out) as stores:
+            planned = plan_from_stores(parse_recipe(table, folder), out, stores, Options())
+            jobs = make_jobs(planned, workspace)
+            groups = [jobs[i : i + size] for i in range(0, len(jobs), size)]
+            count = sum(len(job.samples) for job in jobs)
+            took.append(cpu(lambda groups=groups: [build_together(group) for group in groups]) / count)  # type: ignore[misc]
+    return took
+
+
+def table_of_all(folder: Path, rounds: int) -> list[str]:
+    """The second table."""
+    lines = [
+        "| all ten degradations | a shard at a time, ms a tuple | ten together | ratio |",
+        "|---|---|---|---|",
+    ]
+    for tile, name in ((0, "768×512"), (256, "tiles of 256 px")):
+        found = [all_ten(folder, tile, (1, len(CATALOGUE))) for _ in range(rounds + 1)][1:]
+        alone, joined = (statistics.median(column) for column in zip(*found, strict=True))
+        ratio = statistics.median(a / b for a, b in found)
+        lines.append(f"| {name} | {alone:.2f} | {joined:.2f} | {ratio:.2f} |")
+    return lines
 
 
 def parts(paths: Sequence[Path], degradation: str) -> dict[str, float]:
@@ -160,6 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = lay_out(folder / "photos", options.count)
+        second = table_of_all(folder, options.rounds)
         for degradation in CATALOGUE:
             wholes, sums, loops = [], [], []
             every: dict[str, list[float]] = {}
@@ -197,6 +233,8 @@ def main() -> None:
     text = "\n".join(
         [
             *lines,
+            "",
+            *second,
             "",
             "Parts, ms: " + "; ".join(details) + ".",
             "",

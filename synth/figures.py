@@ -1,20 +1,23 @@
 """SSIM and PSNR as papers print them: SSIM of Wang et al. (2004) by Gaussian windows, over RGB and over the luma Y.
 
-    a plane of levels ─ minus 128 ─► x, y, x·y, x² + y² ─ windows' means ─► the index of each window ─► their mean
+    a plane of levels ─ minus 128 ─► y, y², x·y ─ windows' means ─► the index of each window ─► their mean
 
-Everything before the index itself is whole numbers below 2^24, which float32 holds exactly whatever the order of the
-sums, so that the result has the same bits on every processor. Of all windows every second or third row is taken, see
-`LUMA_STEP`; no image is reduced.
+Everything before the index itself is whole numbers up to 2^24, which float32 holds exactly whatever the order of the
+sums, so that the result has the same bits on every processor. Of all windows every third or fifth row is taken, see
+`LUMA_STEP`; no image is reduced. What concerns the clean image alone is kept by `Reference`, for all that is compared
+with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from patina.synth.elementary import log_of
@@ -23,33 +26,48 @@ from patina.synth.image import Image
 Plane = NDArray[np.float32]
 Levels = NDArray[np.uint8]
 
+VERSION = 2
+"""Raised whenever the same two images have other figures: samples are then measured anew, and no pixel is made anew."""
+
 SIDE = 11
 """Pixels of a window's side."""
 
 TAPS = (1, 8, 37, 111, 219, 272, 219, 111, 37, 8, 1)
 """A Gaussian of σ = 1.5 px in 1/1024: of all whole numbers those whose autocorrelation and variance, on which the
-moments depend, are nearest to its own. Products of levels less `MIDDLE` times their sum stay below 2^24."""
+moments depend, are nearest to its own. Products of levels less `MIDDLE` times their sum are 2^24 at most."""
 
 WHOLE = sum(TAPS)
 
-DOWN = {n: [np.array(TAPS[phase::n], np.float32)[:, None] for phase in range(n)] for n in (1, 2, 3, 4)}
 ACROSS = np.array(TAPS, np.float32)[None]
-"""The window's columns, for each `step` those of the rows that are met together, and its row."""
 
 MIDDLE = 128
 """What levels are counted from: products are then 2^14 at most."""
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
-LUMA_STEP, RGB_STEP = 2, 3
-"""Luma is measured in the windows of every second row, red, green and blue in those of every third row, each channel
-in another third, so that all rows count. A window reaches over eleven rows, so the rows between add next to nothing:
-see docs/figures.md for what that changes."""
+LUMA_STEP, RGB_STEP = 3, 5
+"""Luma is measured in the windows of every third row, red, green and blue in those of every fifth, each channel in
+others. A window reaches over eleven rows, so the rows between say nearly the same. Each row counts for all that are
+nearest to it (`_counts`): otherwise one end of the picture would count more than the other. No step is even, since
+JPEG's blocks of 8 px would then always be met in the same rows. See docs/figures.md for what that changes."""
 
-RGB_FIRST = (0, 1, 2)
+RGB_FIRST, LUMA_FIRST = (0, 1, 3), 1
 
 LEAST_ROWS = 96
 """Rows of windows below which every row is taken."""
+
+ROWS = 6
+"""Rows of windows that one product of matrices makes: of more rows its matrix would hold zeros, mostly."""
+
+WIDEST = 1024
+"""Columns at a time: so small a product of matrices is computed by this thread alone."""
+
+AT_ONCE = 1 << 19
+"""Pixels at a time: their planes stay in the processor's cache, and memory stays bounded."""
+
+KEPT = 1 << 21
+"""Pixels of a clean image up to which a `Reference` keeps what it knows: 28 bytes a pixel. Of a larger one it keeps
+nothing."""
 
 LUMA, LUMA_WHOLE = (21827, 42851, 8322), 85000
 """Of red, green and blue: BT.601's 65.481, 128.553 and 24.966 of 255. Of levels less `MIDDLE` the sums stay below
@@ -76,12 +94,170 @@ class Figures:
 
 def figures(gt: Image, lq: Image) -> Figures:
     """Compare two H×W×3 RGB uint8 images of one size. Sides below 11 px are mirrored until a window fits."""
-    gt, lq = _large_enough(gt), _large_enough(lq)
-    y_gt, y_lq = luma(gt), luma(lq)
-    channels = zip(cv2.split(gt), cv2.split(lq), RGB_FIRST, strict=True)
-    rgb = sum(_ssim(x, y, RGB_STEP, first) for x, y, first in channels)
-    ssim_y = _ssim(y_gt, y_lq, LUMA_STEP, 0)
-    return Figures(_psnr(gt, lq), _psnr(y_gt, y_lq), round(rgb / 3, 4), round(ssim_y, 4))
+    return Reference(gt).figures(lq)
+
+
+class Reference:
+    """A clean image, H×W×3 RGB uint8, that others are compared with: what concerns it alone is computed once, and kept
+    where it has `KEPT` pixels or less. `gt` must not change meanwhile. For one thread at a time.
+
+    >>> grey = np.full((16, 16, 3), 90, np.uint8)
+    >>> Reference(grey).figures(grey).ssim
+    1.0
+    """
+
+    def __init__(self, gt: Image) -> None:
+        self._gt = _large_enough(gt)
+        self._keeps = self._gt[..., 0].size <= KEPT
+        self._planes: dict[int, Levels] = {}
+        self._kept: dict[tuple[int, _Block], _Clean] = {}
+
+    def figures(self, lq: Image) -> Figures:
+        """The figures of an image of the same size, beside the clean one."""
+        lq = _large_enough(lq)
+        rgb = [self._ssim(i, _plane(lq, i), RGB_STEP, first) for i, first in enumerate(RGB_FIRST)]
+        y = luma(lq)
+        ssim_y = self._ssim(3, y, LUMA_STEP, LUMA_FIRST)
+        psnr_y = _psnr(self._own(3), y)
+        return Figures(_psnr(self._gt, lq), psnr_y, round(sum(rgb) / 3, 4), round(ssim_y, 4))
+
+    def _own(self, index: int) -> Levels:
+        """Red, green, blue or luma of the clean image."""
+        plane = self._planes.get(index)
+        if plane is None:
+            plane = _plane(self._gt, index) if index < 3 else luma(self._gt)
+            if self._keeps:
+                self._planes[index] = plane
+        return plane
+
+    def _ssim(self, index: int, lq: Levels, step: int, first: int) -> float:
+        """Mean SSIM of a plane and H×W levels, in the windows of every `step`-th row from `first` on."""
+        height, width = lq.shape
+        if height - SIDE + 1 < LEAST_ROWS:
+            step, first = 1, 0
+        counts = _counts(height - SIDE + 1, step, first)
+        total = 0.0
+        for block in _blocks(len(counts), width, step, first):
+            clean = self._kept.get((index, block)) or self._measured(index, block)
+            sums = _index_sums(clean, _centred(block.of(lq)), block)
+            total += float((sums * counts[block.row : block.row + block.rows]).sum())
+        return total / float((height - SIDE + 1) * (width - SIDE + 1))
+
+    def _measured(self, index: int, block: _Block) -> _Clean:
+        """What a block of a plane gives alone."""
+        x = _centred(block.of(self._own(index)))
+        spread, means = _window_means(x * x, block, WHOLE), _window_means(x, block, WHOLE // MIDDLE)
+        spread -= means * means
+        spread += np.float32(C2)
+        clean = _Clean(x, means, spread)
+        if self._keeps:
+            self._kept[index, block] = clean
+        return clean
+
+
+class _Clean(NamedTuple):
+    """Of a block: its levels less `MIDDLE`, its windows' means less `MIDDLE`, and their variances + c2."""
+
+    levels: Plane
+    means: Plane
+    spread: Plane
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Windows that are measured together: `rows` rows of them from `row` on, which begin at pixel `top` and lie `step`
+    apart, and the columns `left` to `right` of the picture, of which the last ten begin none."""
+
+    row: int
+    rows: int
+    top: int
+    step: int
+    left: int
+    right: int
+
+    def of(self, plane: Levels) -> Levels:
+        """What its windows cover."""
+        return plane[self.top : self.top + (self.rows - 1) * self.step + SIDE, self.left : self.right]
+
+
+def _blocks(rows: int, width: int, step: int, first: int) -> Iterator[_Block]:
+    """All windows of a picture of that width, `rows` rows of them."""
+    across = min(width, WIDEST)
+    most = max(1, AT_ONCE // across // step // ROWS) * ROWS
+    for left in range(0, width - SIDE + 1, across - SIDE + 1):
+        for row in range(0, rows, most):
+            yield _Block(row, min(most, rows - row), first + row * step, step, left, min(left + across, width))
+
+
+@cache
+def _counts(rows: int, step: int, first: int) -> NDArray[np.float64]:
+    """For each row of windows that is measured: how many of all rows are nearest to it; Σ = `rows`."""
+    measured = np.arange(first, rows, step)
+    ends = np.concatenate([[0], (measured[1:] + measured[:-1] + 1) / 2, [rows]])
+    counts = np.diff(ends)
+    counts.setflags(write=False)
+    return counts
+
+
+def _index_sums(clean: _Clean, y: Plane, block: _Block) -> NDArray[np.float64]:
+    """Sums of SSIM over each row of windows of a block; `y` are the degraded levels less `MIDDLE`, and are used up.
+
+    (2·mx·my + c1)(2·cov + c2) / ((mx² + my² + c1)(vx + vy + c2)), of whose numerator a half of each factor is computed.
+    """
+    product = _window_means(clean.levels * y, block, WHOLE)
+    b = _window_means(y, block, WHOLE // MIDDLE)
+    y *= y
+    squares = _window_means(y, block, WHOLE)
+    part = b * b
+    squares -= part
+    squares += clean.spread
+    np.multiply(clean.means, b, out=part)
+    product -= part
+    product += np.float32(C2 / 2)
+    mean = clean.means + np.float32(MIDDLE)
+    b += np.float32(MIDDLE)
+    np.multiply(mean, b, out=part)
+    part += np.float32(C1 / 2)
+    mean *= mean
+    b *= b
+    mean += b
+    mean += np.float32(C1)
+    product *= part
+    squares *= mean
+    product /= squares
+    windows = block.right - block.left - SIDE + 1
+    return np.asarray(product[:, :windows].sum(axis=1).astype(np.float64) * 4)
+
+
+def _window_means(plane: Plane, block: _Block, scale: int) -> Plane:
+    """Gaussian means of whole numbers, |plane| ≤ 16·scale, in a block's windows; its last ten columns say nothing.
+
+    Down the columns first: of the rows between, no sum is made. Rounded between to steps of scale/WHOLE.
+    """
+    width, whole = plane.shape[1], block.rows // ROWS
+    sums = np.empty((block.rows, width), np.float32)
+    if whole:
+        down, across = plane.strides
+        shape = whole, (ROWS - 1) * block.step + SIDE, width
+        parts = as_strided(plane, shape, (ROWS * block.step * down, down, across), writeable=False)
+        np.matmul(_down(ROWS, block.step), parts, out=sums[: whole * ROWS].reshape(whole, ROWS, width))
+    if rest := block.rows - whole * ROWS:
+        np.matmul(_down(rest, block.step), plane[whole * ROWS * block.step :], out=sums[whole * ROWS :])
+    sums *= np.float32(1 / scale)
+    np.rint(sums, out=sums)  # so that the next sums are 2^24 at most, too
+    means = np.asarray(cv2.filter2D(sums, -1, ACROSS, anchor=(0, 0)), np.float32)
+    means *= np.float32(scale / WHOLE**2)
+    return means
+
+
+@cache
+def _down(rows: int, step: int) -> Plane:
+    """The weights of so many rows of windows: a matrix of a row for each, a column for each row of pixels."""
+    weights = np.zeros((rows, (rows - 1) * step + SIDE), np.float32)
+    for row in range(rows):
+        weights[row, row * step : row * step + SIDE] = TAPS
+    weights.setflags(write=False)
+    return weights
 
 
 def _psnr(gt: Levels, lq: Levels) -> float:
@@ -91,10 +267,19 @@ def _psnr(gt: Levels, lq: Levels) -> float:
 
 def luma(image: Image) -> Levels:
     """Y of BT.601, H×W uint8 of levels 16 to 235, of H×W×3 RGB uint8."""
-    y = np.asarray(cv2.transform(_centred(image), np.array([LUMA], np.float32)), np.float32)
-    y /= np.float32(LUMA_WHOLE)
-    y += np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
-    return np.rint(y, out=y).astype(np.uint8)
+    height, width = image.shape[:2]
+    result = np.empty((height, width), np.uint8)
+    rows = max(1, AT_ONCE // max(width, 1))
+    for top in range(0, height, rows):
+        y = np.asarray(cv2.transform(_centred(image[top : top + rows]), np.array([LUMA], np.float32)), np.float32)
+        y /= np.float32(LUMA_WHOLE)
+        y += np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
+        np.copyto(result[top : top + rows], np.rint(y, out=y), casting="unsafe")
+    return result
+
+
+def _plane(image: Image, channel: int) -> Levels:
+    return np.asarray(cv2.extractChannel(image, channel), np.uint8)
 
 
 def _large_enough(image: Image) -> Image:
@@ -105,67 +290,7 @@ def _large_enough(image: Image) -> Image:
     return cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REFLECT)  # type: ignore[return-value]
 
 
-def _ssim(gt: Any, lq: Any, step: int, first: int = 0) -> float:
-    """Mean SSIM of two H×W uint8 planes of levels, in the windows of every `step`-th row from `first` on."""
-    if len(gt) - SIDE + 1 < LEAST_ROWS:
-        step, first = 1, 0
-    x, y = _centred(gt[first:]), _centred(lq[first:])
-    squares = np.asarray(cv2.addWeighted(x * x, 0.5, y * y, 0.5, 0), np.float32)
-    squares += _dither(x.shape[1])
-    np.rint(squares, out=squares)
-    a, b = (_window_means(part, step, WHOLE // 128) for part in (x, y))
-    x *= y
-    product, squares = (_window_means(part, step, WHOLE) for part in (x, squares))
-    both = a * b
-    product -= both
-    product += np.float32(C2 / 2)  # covariance + c2/2
-    own = a * a
-    own += b * b
-    both += both
-    a += b
-    a *= np.float32(2 * MIDDLE)
-    a += np.float32(2 * MIDDLE**2 + C1)
-    both += a  # 2·mx·my + c1 of means that are not less MIDDLE
-    a += own  # mx² + my² + c1
-    own *= np.float32(0.5)
-    squares -= own
-    squares += np.float32(C2 / 2)  # half of variances + c2
-    product *= both
-    squares *= a
-    product /= squares
-    return float(product.mean(dtype=np.float64))
-
-
-@cache
-def _dither(width: int) -> Plane:
-    """A quarter in every second column: halves are then rounded up there and down, to even numbers, in the others.
-
-    The half sum of an odd and an even square always lies a half above an even number.
-    """
-    row = np.zeros(width, np.float32)
-    row[::2] = 0.25
-    row.setflags(write=False)
-    return row
-
-
-def _centred(levels: Any) -> Plane:
+def _centred(levels: Levels) -> Plane:
     plane: Plane = levels.astype(np.float32)
     plane -= np.float32(MIDDLE)
     return plane
-
-
-def _window_means(plane: Plane, step: int, scale: int) -> Plane:
-    """Gaussian means of H×W whole numbers, |plane| < 16·scale, in the windows of every `step`-th row that lie within.
-
-    Down the columns first: of the rows between, no sum is made. Rounded between to steps of scale/WHOLE.
-    """
-    height, width = plane.shape
-    rows, total = (height - SIDE) // step + 1, None
-    for phase in range(step):
-        part = cv2.filter2D(plane[phase::step], -1, DOWN[step][phase], anchor=(0, 0))[:rows]
-        total = part if total is None else cv2.add(total, part, dst=total)
-    sums = np.asarray(total, np.float32)
-    sums *= np.float32(1 / scale)
-    np.rint(sums, out=sums)  # so that the next sums stay within 2^24, too
-    means = cv2.filter2D(sums, -1, ACROSS, anchor=(0, 0))[:, : width - SIDE + 1]
-    return np.multiply(means, np.float32(scale / WHOLE**2))

@@ -17,7 +17,7 @@ from patina.synth.image import Image
 from patina.synth.rng import Rng
 from patina.synth.severity import measure
 from patina.synth.wording import Said
-from patina.synth.words import say, to_see
+from patina.synth.words import hole_in, say, to_see
 
 RUNGS = 13
 """Values of a knob: its ends, and eleven places between."""
@@ -81,8 +81,10 @@ def rung(degradation: Degradation, value: float) -> Rung:
     """One rung: the picture degraded, worded and measured."""
     image = picture()
     params = degradation.draw(Rng(SEED), image)
-    measured = measure(image, degradation.apply(image, params).image)
-    return Rung(value, say(degradation.name, params, measured.residual_std), measured.score)
+    degraded = degradation.apply(image, params)
+    measured = measure(image, degraded.image)
+    hole = hole_in(degraded.truth["mask"]) if "mask" in degraded.truth else None
+    return Rung(value, say(degradation.name, params, measured.residual_std, hole), measured.score)
 
 
 @cache

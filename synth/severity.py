@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -77,9 +78,39 @@ def band_of(levels: str) -> tuple[float, float]:
 
 def measure(gt: Image, lq: Image) -> Measured:
     """Compare two H×W×3 RGB uint8 images of one size, at that size."""
-    psnr, mean_square = _psnr(gt, lq)
-    mean = (sum(cv2.sumElems(lq)) - sum(cv2.sumElems(gt))) / gt.size
-    structure = _structure(_luma(gt), _luma(lq))
+    return Reference(gt).measure(lq)
+
+
+class Reference:
+    """A clean image, H×W×3 RGB uint8, that others are compared with: what concerns it alone is computed once and kept.
+
+    `gt` must not change meanwhile. For one thread at a time.
+    """
+
+    def __init__(self, gt: Image) -> None:
+        self._gt = gt
+
+    @cached_property
+    def at_clip_size(self) -> Reference:
+        """The same of `at_clip_size(gt)`."""
+        return Reference(at_clip_size(self._gt))
+
+    def measure(self, lq: Image) -> Measured:
+        """What is measured between the clean image and one of its size, at that size."""
+        psnr, mean_square = _psnr(self._gt, lq)
+        mean = (sum(cv2.sumElems(lq)) - self._sum) / lq.size
+        return _measured(psnr, mean_square, mean, self._structure.of(_luma(lq)))
+
+    @cached_property
+    def _sum(self) -> float:
+        return sum(cv2.sumElems(self._gt))
+
+    @cached_property
+    def _structure(self) -> _Structure:
+        return _Structure(_luma(self._gt))
+
+
+def _measured(psnr: float, mean_square: float, mean: float, structure: float) -> Measured:
     error = min(max((NO_ERROR - psnr) / (NO_ERROR - ALL_ERROR), 0.0), 1.0)
     lost = min(max(1.0 - structure, 0.0), 1.0)
     return Measured(
@@ -126,33 +157,44 @@ def _luma(image: Image) -> NDArray[np.float32]:
     return (averaged(grey, step) if step > 1 else grey).astype(np.float32)
 
 
-def _structure(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
-    """Mean similarity of two H×W float32 arrays of levels, uniform 8×8 windows.
+class _Structure:
+    """Similarity to one H×W float32 array of levels, in uniform 8×8 windows.
 
     With m for a window's mean: (2 mx my + c1)(2 mxy - 2 mx my + c2) / ((mx² + my² + c1)(mxx + myy - mx² - my² + c2)).
+    Of whole numbers below 2^24 and a window of 2^6 pixels, no sum and no mean is rounded.
     """
-    c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
-    # Of whole numbers below 2^24 and a window of 2^6 pixels, no sum and no mean is rounded.
-    squares = x * x
-    squares += y * y
-    mx, my, product, squares = (_window_means(part) for part in (x, y, x * y, squares))  # …, mxy, mxx + myy
-    product *= np.float32(2)
-    means = mx * my
-    means *= np.float32(2)
-    mx *= mx
-    my *= my
-    mx += my  # mx² + my²
-    product -= means
-    product += c2
-    means += c1
-    means *= product
-    squares -= mx
-    squares += c2
-    mx += c1
-    mx *= squares
-    means /= mx
-    return float(means.mean(dtype=np.float64))
+
+    def __init__(self, x: NDArray[np.float32]) -> None:
+        self._x = x
+        self._mean = _window_means(x)
+        self._squares = x * x
+        self._mean_square = self._mean * self._mean
+
+    def of(self, y: NDArray[np.float32]) -> float:
+        """The mean similarity of another array of that size, -1..1."""
+        c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
+        product = self._x * y
+        product = _window_means(product, product)
+        my = _window_means(y)
+        y = y * y
+        y += self._squares
+        squares = _window_means(y, y)  # mxx + myy
+        product *= np.float32(2)
+        means = self._mean * my
+        means *= np.float32(2)
+        my *= my
+        my += self._mean_square  # mx² + my²
+        product -= means
+        product += c2
+        means += c1
+        means *= product
+        squares -= my
+        squares += c2
+        my += c1
+        my *= squares
+        means /= my
+        return float(means.mean(dtype=np.float64))
 
 
-def _window_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.blur(values, (8, 8)), np.float32)
+def _window_means(values: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(values, (8, 8), dst=out), np.float32)

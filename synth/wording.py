@@ -20,10 +20,13 @@ class Known:
 
     params    what was drawn; of an ingested pair what its names or pixels tell, or nothing.
     residual  standard deviation of LQ − GT in 8-bit levels, where this degradation alone made it; else None.
+    hole      share of the picture, 0..1, that the mask drawn makes a hole; None where no mask is known. A small picture
+              can have more of it than was asked for, since a stroke or a letter is a pixel wide at the least.
     """
 
     params: Mapping[str, Any]
     residual: float | None = None
+    hole: float | None = None
 
     def number(self, name: str) -> float | None:
         """The parameter of that name if it is a number ≥ 0; a pair's may be anything."""

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patina.synth.degradation import Params
 from patina.synth.degradations import EVERY
 from patina.synth.rng import Rng
@@ -42,7 +45,7 @@ from patina.synth.scales import (
 from patina.synth.severity import level_of
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same sample gets other words: then samples are worded anew, and no pixel is made again."""
 
 
@@ -159,7 +162,7 @@ def _shadow(known: Known) -> Said:
 
 
 def _holes(known: Known) -> Said:
-    ratio = known.number("hole_ratio")
+    ratio = known.number("hole_ratio") if known.hole is None else known.hole
     if ratio is None:
         return Said("parts missing", "missing parts")
     if not ratio:
@@ -212,19 +215,26 @@ class Text:
         return {"sentence": self.sentence, "instruction": self.instruction, "prompt": self.prompt}
 
 
-def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residual: float | None = None) -> Text:
+def text_of(
+    parts: Sequence[tuple[str, Params]],
+    score: float,
+    seed: str,
+    residual: float | None = None,
+    hole: float | None = None,
+) -> Text:
     """The words for a sample that underwent `parts` (name and parameters, in order) and measures `score` (0..100).
 
     `seed` (32 hex digits) chooses among paraphrases: the same sample, the same words. `residual` is the standard
     deviation of LQ − GT in 8-bit levels: where noise is all that was done, it tells how strong noise of a sensor, or of
-    an ingested pair, is. The score of a composite is that of all its parts together, and is told so. Names that are not
-    in the catalogue are taken as they are.
+    an ingested pair, is. `hole` (0..1) is the share of the picture that the mask drawn makes a hole (`hole_in`): it is
+    told instead of the share that was asked for. The score of a composite is that of all its parts together, and is
+    told so. Names that are not in the catalogue are taken as they are.
 
     >>> text_of([("rainy", {"rate": 30.0})], 55, "2" * 32).sentence
     'degraded by heavy rain, about 30 mm an hour, moderate to see'
     """
     rng, alone = Rng(seed), len(parts) == 1
-    said = [say(name, params, residual if alone else None) for name, params in parts]
+    said = [say(name, params, residual if alone else None, hole) for name, params in parts]
     seen = to_see(score)
     phrases = "; ".join(one.phrase for one in said) + (f", {seen}" if alone else f"; together {seen}")
     sentence = rng.choice(FRAMES).format(phrases)
@@ -239,15 +249,24 @@ def text_of(parts: Sequence[tuple[str, Params]], score: float, seed: str, residu
     return Text(sentence, instruction, _prompt(parts, residual))
 
 
-def say(name: str, params: Params, residual: float | None = None) -> Said:
+def say(name: str, params: Params, residual: float | None = None, hole: float | None = None) -> Said:
     """What is said of one degradation by what is known of it; of a name that the catalogue has not, the name."""
     wording = wording_of(name)
-    return wording.say(Known(params, residual)) if wording else Said(name, name)
+    return wording.say(Known(params, residual, hole)) if wording else Said(name, name)
 
 
 def wording_of(name: str) -> Wording | None:
     """How to speak of a degradation: as of DA-CLIP's ten, or as its class says; None for a name that nobody knows."""
     return WORDINGS.get(name) or (EVERY[name].wording if name in EVERY else None)
+
+
+def hole_in(mask: NDArray[np.generic]) -> float:
+    """The share of an H×W mask, 0 = hole and anything else = kept, that is a hole: 0..1.
+
+    >>> hole_in(np.array([[255, 255], [0, 255]], np.uint8))
+    0.25
+    """
+    return 1 - int(np.count_nonzero(mask)) / mask.size
 
 
 def to_see(score: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from patina.pipeline.builder.batches import (
     MAX_BATCHES,
+    ROUNDS,
     StoredBatch,
     batch_count,
     expect_staged,
@@ -18,7 +19,7 @@ from patina.pipeline.builder.batches import (
 )
 from patina.pipeline.builder.job import Copy, ShardJob, ShardResult
 from patina.pipeline.builder.runner import Runner
-from patina.pipeline.builder.shards import build_shard
+from patina.pipeline.builder.shards import build_together
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import ShardEntry
@@ -29,6 +30,12 @@ from patina.pipeline.plan.wanted import WantedShard
 from patina.pipeline.progress import Events
 from patina.pipeline.scan.reading import SourceChangedError
 from patina.pipeline.stopping import expect_wanted, permitted_by, permitting, stoppable
+
+TOGETHER = 16
+"""Shards at the most that are made together, and are open at a time."""
+
+OPEN_SAMPLES = 8192
+"""Samples at the most of shards that are made together: some minutes of work."""
 
 
 def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
@@ -94,24 +101,46 @@ def build_shards(
     permit = new_permit(staging)
     if runner.shares_memory:
         with stoppable():
-            return runner.map("build shards", partial(build_batch, progress=events.advance), make_batches(jobs))
+            batches = make_batches(together(jobs, runner.workers))
+            return runner.map("build shards", partial(build_batch, progress=events.advance), batches)
     with permitting(permit):
-        stored = store_batches(make_batches(jobs, batch_count(runner.workers, seconds)), staging, permit)
+        batches = make_batches(together(jobs, runner.workers), batch_count(runner.workers, seconds))
+        stored = store_batches(batches, staging, permit)
         try:
-            batches = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
+            made = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
         finally:
             remove_batches(stored)
-    expect_staged(result for batch in batches for result in batch if isinstance(result, ShardResult))
-    return batches
+    expect_staged(result for batch in made for result in batch if isinstance(result, ShardResult))
+    return made
 
 
-def make_batches(jobs: Sequence[ShardJob], most: int = MAX_BATCHES) -> list[list[ShardJob]]:
-    """Jobs in `most` batches at the most, of about equal size; the largest first."""
-    count = min(len(jobs), most)
+def together(jobs: Sequence[ShardJob], workers: int = 1) -> list[list[ShardJob]]:
+    """Jobs of the same photographs in groups, so that each photograph is decoded once for a group.
+
+    A group has `TOGETHER` shards at the most, and no more than leave some groups for each of `workers`, if that is not
+    0; and so few samples that an interruption, which costs the shards that are open, costs minutes at the most.
+    """
+    most = min(TOGETHER, max(1, len(jobs) // (ROUNDS * workers))) if workers else TOGETHER
+    groups: list[list[ShardJob]] = []
+    open_groups: dict[tuple[str, int, bool], list[ShardJob]] = {}
+    for job in jobs:
+        place = job.split, job.bucket, job.degradation is None
+        group = open_groups.get(place)
+        full = group and (len(group) == most or sum(len(one.samples) for one in [*group, job]) > OPEN_SAMPLES)
+        if group is None or full:
+            group = open_groups[place] = []
+            groups.append(group)
+        group.append(job)
+    return sorted(groups, key=lambda group: -sum(len(job.samples) for job in group))
+
+
+def make_batches(groups: Sequence[Sequence[ShardJob]], most: int = MAX_BATCHES) -> list[list[ShardJob]]:
+    """Groups of jobs in `most` batches at the most, of about equal size; the largest first."""
+    count = min(len(groups), most)
     batches: list[list[ShardJob]] = [[] for _ in range(count)]
-    for i, job in enumerate(jobs):
+    for i, group in enumerate(groups):
         place = i % (2 * count)  # forth and back: the shards of one bucket come in the same order of degradations
-        batches[min(place, 2 * count - 1 - place)].append(job)
+        batches[min(place, 2 * count - 1 - place)].extend(group)
     return batches
 
 
@@ -128,9 +157,6 @@ def build_batch(
 ) -> list[ShardResult | SourceChangedError]:
     """Make several shards. One whose source changed meanwhile gives that error in its place; any other error raises."""
     results: list[ShardResult | SourceChangedError] = []
-    for job in jobs:
-        try:
-            results.append(build_shard(job, progress))
-        except SourceChangedError as error:
-            results.append(error)
+    for group in together(jobs, 0):
+        results += build_together(group, progress)
     return results

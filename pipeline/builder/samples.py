@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,40 +17,77 @@ from patina.pipeline.format.layout import ROLES, SCHEMA
 from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
-from patina.pipeline.plan.wanted import AssignedCaption, WantedSample
+from patina.pipeline.plan.wanted import AssignedCaption, WantedSample, is_told_as_now
 from patina.pipeline.scan.reading import read_verified, without_border
 from patina.pipeline.scan.recovered import recover, unknown_maps
 from patina.pipeline.scan.source import Source
+from patina.synth import figures, severity
 from patina.synth.degradation import Place
-from patina.synth.figures import figures
-from patina.synth.image import Image
+from patina.synth.image import Image, Map
 from patina.synth.rng import Rng
-from patina.synth.severity import at_clip_size, measure
-from patina.synth.words import parts_of, text_of
+from patina.synth.words import hole_in, parts_of, text_of
+
+HOLES = ("mask", "uncompleted-mask")
+"""The truth maps that say what of a picture is missing: of `uncompleted` alone, and as a part of a composite."""
 
 
 class SourceFiles:
-    """The files of a source, read and decoded; the last one is kept, since its tiles and variants follow one another.
+    """The files of a source, read and decoded, and a tile of it; the last ones are kept, since a tile's variants and
+    degradations follow one another.
 
     clean, degraded  bytes and pixels of the clean image and, of a pair, of the degraded one.
     """
 
     def __init__(self) -> None:
         self._source = ""
+        self._tile: tuple[object, ...] = ()
         self.clean: tuple[bytes, Decoded]
         self.degraded: tuple[bytes, Decoded]
+        self._clean_tile: CleanTile
 
     def load(self, source: Source) -> None:
         """Read what is not there. Raises SourceChangedError, BadImageError, OSError."""
         if self._source == source.digest:
             return
-        self._source = ""
+        self._source, self._tile = "", ()
         data = read_verified(source.path, source.content)
         self.clean = (data, decode(data))
         if source.is_pair:
             data = read_verified(source.lq, source.lq_digest)
             self.degraded = (data, decode(data))
         self._source = source.digest
+
+    def tile(self, source: Source, tile: tuple[int, int, int, int], stored: str) -> CleanTile:
+        """A tile of the clean image, its file as `[storage]` says. Raises like `load`."""
+        self.load(source)
+        key = source.digest, tile, stored
+        if self._tile != key:
+            self._tile = ()
+            own, decoded = self.clean
+            image, whole = _cut(without_border(decoded.image, source.border), tile)
+            file = _own(decoded, own, whole and not source.border, stored) or ("png", encode_png(image))
+            self._clean_tile, self._tile = CleanTile(image, file), key
+        return self._clean_tile
+
+
+class CleanTile:
+    """A clean image, H×W×3 RGB uint8, with suffix and bytes of the file that is stored, and what is measured of it."""
+
+    def __init__(self, image: Image, file: tuple[str, bytes]) -> None:
+        self.image, self.file = image, file
+        self._severity, self._figures = severity.Reference(image), figures.Reference(image)
+
+    def severity_facts(self, degraded: Image) -> dict[str, Any]:
+        """What KEY.json says of severity: measured at full size, and at CLIP's 224 px; and papers' figures."""
+        full = self._severity.measure(degraded)
+        small = self._severity.at_clip_size.measure(severity.at_clip_size(degraded))
+        return {
+            **asdict(full),
+            **_papers(self._figures.figures(degraded)),
+            "word": full.level,
+            **{f"clip_{name}": value for name, value in asdict(small).items()},
+            "clip_word": small.level,
+        }
 
 
 class SampleMaker:
@@ -98,13 +135,11 @@ class SampleMaker:
         return data, unpack(data, Path(copy.path).name)[1]
 
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
-        self._files.load(sample.source)
-        own, decoded = self._files.clean
-        clean, whole = _cut(without_border(decoded.image, sample.source.border), sample.tile)
-        whole = whole and not sample.source.border
-        gt = _own(decoded, own, whole, self._job.storage.gt) or ("png", encode_png(clean))
+        tile = self._files.tile(sample.source, sample.tile, self._job.storage.gt)
+        clean, gt = tile.image, tile.file
         params: Mapping[str, Any] = {}
         truth: list[tuple[str, bytes]] = []
+        masks: list[Map] = []
         if sample.source.is_pair:
             own, decoded = self._files.degraded
             degraded, whole = _cut(decoded.image, sample.tile)
@@ -122,8 +157,9 @@ class SampleMaker:
             lq = file or ("png", encode_png(degraded))
             maps = {**result.truth, **result.steps}
             truth = [(f"{name}.png", encode_png(values)) for name, values in maps.items()]
+            masks = [result.truth[name] for name in HOLES if name in result.truth]
         x, y, width, height = sample.tile
-        severity = severity_facts(clean, degraded)
+        measured = tile.severity_facts(degraded)
         fact = {
             "schema": SCHEMA,
             "key": sample.key,
@@ -139,9 +175,9 @@ class SampleMaker:
             "y": y,
             "width": width,
             "height": height,
-            "severity": severity,
+            "severity": measured,
             "pixels": sample.pixels,
-            **_text_facts(sample, params, severity),
+            **_text_facts(sample, params, measured, masks),
         }
         return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
 
@@ -159,10 +195,12 @@ def _told_anew(
     """A packed sample of images that are there already, and the contents of its KEY.json: its key, its words and their
     fingerprint are as wanted now."""
     told = {**fact, "schema": SCHEMA, "key": sample.key}
-    if is_unmeasured(fact):
+    if is_unmeasured(fact) or not is_told_as_now(fact):
         lq, gt = (decode(next(members[e] for e in ROLES[role] if e in members)).image for role in ("lq", "gt"))
-        told["severity"] = {**fact["severity"], **_papers(gt, lq)}
-    told |= _text_facts(sample, json.loads(told["params"]), told["severity"])
+        told["severity"] = {**fact["severity"], **_papers(figures.figures(gt, lq))}
+    files = [members[f"{name}.png"] for name in HOLES if f"{name}.png" in members]
+    masks = (decode(file).image[..., 0] for file in files)
+    told |= _text_facts(sample, json.loads(told["params"]), told["severity"], masks)
     kept = [(extension, body) for extension, body in members.items() if extension not in {"txt", "json"}]
     return pack(sample.key, _ordered(_with_maps(sample, kept), sample.caption, told)), told
 
@@ -181,13 +219,15 @@ def _with_maps(sample: WantedSample, images: list[tuple[str, bytes]]) -> list[tu
     return known
 
 
-def _text_facts(sample: WantedSample, params: Mapping[str, Any], severity: Mapping[str, Any]) -> dict[str, Any]:
-    """What KEY.json says in words, and the fingerprint that covers it."""
+def _text_facts(
+    sample: WantedSample, params: Mapping[str, Any], measured: Mapping[str, Any], masks: Iterable[Map]
+) -> dict[str, Any]:
+    """What KEY.json says in words, and the fingerprint that covers it. `masks`: of what is missing, none or one."""
     caption = sample.caption
+    hole = next(map(hole_in, masks), None)
+    parts = parts_of(sample.label, params)
     return {
-        "text": text_of(
-            parts_of(sample.label, params), severity["score"], sample.pixels, severity["residual_std"]
-        ).facts(),
+        "text": text_of(parts, measured["score"], sample.pixels, measured["residual_std"], hole).facts(),
         "caption": caption.text,
         "captioner": caption.captioner,
         "fingerprint": sample.fingerprint,
@@ -218,19 +258,10 @@ def _place(sample: WantedSample) -> Place:
 
 
 def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
-    """What KEY.json says of severity: measured at full size, and at the 224 px that CLIP sees; and papers' figures."""
-    full = measure(clean, degraded)
-    small = measure(at_clip_size(clean), at_clip_size(degraded))
-    return {
-        **asdict(full),
-        **_papers(clean, degraded),
-        "word": full.level,
-        **{f"clip_{name}": value for name, value in asdict(small).items()},
-        "clip_word": small.level,
-    }
+    """What KEY.json says of severity, of two images: see `CleanTile.severity_facts`."""
+    return CleanTile(clean, ("", b"")).severity_facts(degraded)
 
 
-def _papers(clean: Image, degraded: Image) -> dict[str, float]:
+def _papers(found: figures.Figures) -> dict[str, float]:
     """The figures that papers print, beside the PSNR that severity has measured already."""
-    found = figures(clean, degraded)
     return {name: getattr(found, name) for name in FIGURES}

@@ -56,7 +56,11 @@ TRUTH: Mapping[str, tuple[str, str]] = {
         "16 bits, Σ = 65535",
     ),
     "transmission": ("share t of green light that the air lets through", "16 bits, 65535 = 1"),
-    "depth": ("way through the air to what is seen", "16 bits, steps of `depth_step` metres"),
+    "depth": (
+        "way through the air to what is seen, in metres; where `params` have a `model` that is `reside`, a relative "
+        "depth r without a unit, with t = `transmission`^r",
+        "16 bits, steps of `depth_step`",
+    ),
     "noise": ("standard deviation of the noise, as seen after brightening", "16 bits, 65535 = 1, full scale"),
     "drops": ("share M of a pixel's light that comes through drops", "16 bits, 65535 = 1"),
     "streaks": (

@@ -72,24 +72,47 @@ def unpack(data: bytes, where: str) -> tuple[str, dict[str, bytes]]:
     return key, members
 
 
-def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
-    """Write packed samples to `path` in the order given, flushed to the disk before returning.
+class ShardWriter:
+    """Writes packed samples to `path` in the order given. As a context manager; without `finish` nothing is whole.
 
-    `path` is a temporary name: the caller renames it when this has returned.
+    `path` is a temporary name: the caller renames it once `finish` has returned.
     """
-    digest = hashlib.sha256()
-    spans: list[Span] = []
-    offset = 0
-    with path.open("wb", buffering=0) as file:
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._digest = hashlib.sha256()
+        self._spans: list[Span] = []
+        self._size = 0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, sample: bytes) -> None:
+        """Write one packed sample."""
+        self._spans.append(Span(self._size, len(sample)))
+        self._write(sample)
+
+    def finish(self) -> Written:
+        """End the shard, and flush it to the disk before returning."""
+        self._write(END)
+        os.fsync(self._file.fileno())
+        return Written(self._digest.hexdigest(), self._size, tuple(self._spans))
+
+    def _write(self, data: bytes) -> None:
+        _write_all(self._file.fileno(), data)
+        self._digest.update(data)
+        self._size += len(data)
+
+
+def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
+    """Write packed samples to `path` in the order given, flushed to the disk before returning: see `ShardWriter`."""
+    with ShardWriter(path) as writer:
         for sample in samples:
-            _write_all(file.fileno(), sample)
-            digest.update(sample)
-            spans.append(Span(offset, len(sample)))
-            offset += len(sample)
-        _write_all(file.fileno(), END)
-        digest.update(END)
-        os.fsync(file.fileno())
-    return Written(digest.hexdigest(), offset + len(END), tuple(spans))
+            writer.add(sample)
+        return writer.finish()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

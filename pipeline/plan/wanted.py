@@ -17,6 +17,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.recovered import RECOVERIES
 from patina.pipeline.scan.source import Source
 from patina.synth.compose import JOINT
+from patina.synth.figures import VERSION as FIGURING
 from patina.synth.rng import sample_seed
 from patina.synth.severity import VERSION as MEASURE
 from patina.synth.words import VERSION as WORDING
@@ -48,8 +49,23 @@ class AssignedCaption:
 
     @property
     def wording(self) -> bytes:
-        """What of it decides a sample's fingerprint."""
-        return f"{WORDING}\0{self.captioner}\0{self.text}".encode()
+        """What of it decides a sample's fingerprint, with the versions of what else KEY.json tells of images."""
+        return f"{WORDING}.{FIGURING}\0{self.captioner}\0{self.text}".encode()
+
+
+EVERY_MAP = b"\0every map"
+"""What the fingerprints tell of samples that have every truth map."""
+
+
+def _fingerprint(pixels: str, told: bytes) -> str:
+    return stored_as(hashlib.sha256(pixels.encode() + told).hexdigest()[:32])
+
+
+def is_told_as_now(fact: Mapping[str, Any]) -> bool:
+    """Whether a KEY.json of this version of the stored format has the words and papers' figures that its sample would
+    get now: by its fingerprint, which their versions are part of."""
+    wording = AssignedCaption(fact["caption"], fact["captioner"]).wording
+    return fact["fingerprint"] in (_fingerprint(fact["pixels"], wording + more) for more in (b"", EVERY_MAP))
 
 
 @dataclass(frozen=True)
@@ -160,7 +176,7 @@ class Wanted:
         told = f"\0{canonical_json(source.params)}" if source.params else ""
         told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)
         told += encoded_otherwise(self.recipe, source, degradation)
-        complete = b"\0every map" if has_every_map(self.recipe, source) else b""
+        complete = EVERY_MAP if has_every_map(self.recipe, source) else b""
         if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
         for tile in self.recipe.cut(source.info.width, source.info.height):
@@ -171,8 +187,7 @@ class Wanted:
                 pixels = whole.hexdigest()[:32]
                 key = sample_key(source.digest, degradation, place, variant)
                 wording = wordings[variant % len(wordings)]
-                told_all = hashlib.sha256(pixels.encode() + wording + complete).hexdigest()[:32]
-                yield SampleId(key, tile, variant, pixels, stored_as(told_all))
+                yield SampleId(key, tile, variant, pixels, _fingerprint(pixels, wording + complete))
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
         """The samples of one source under one degradation, in key order."""

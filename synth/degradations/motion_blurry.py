@@ -61,7 +61,7 @@ class MotionBlurry(FromDepth, InStrips):
     the frame, and so does depth: what is near moves more.
 
     With `light = "encoded"` it is GoPro's way, the mean of levels, of all or of some `frames`. Its exposures take some
-    40 ms, less than half a swing of a hand's tremor (about 10 Hz): with them goes `shake = { min = 0, max = 0.3 }`.
+    40 ms, less than half a swing of a hand's tremor (about 10 Hz): with them goes `shake = { min = 0, max = 0.15 }`.
 
     length      px that a point travels over the whole movement, for an image of 512 px short side; 0..300.
     exposure    the share of the movement that the open shutter sees, 0..1.

@@ -217,7 +217,8 @@ def _counted(light: FloatImage, normal: FloatImage, scale: float) -> FloatImage:
     count *= mean > 0
     count -= mean
     count *= np.float32(1) / full
-    return count
+    found: FloatImage = np.asarray(count, np.float32)
+    return found
 
 
 @cache

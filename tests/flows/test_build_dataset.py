@@ -61,7 +61,7 @@ def test_a_failing_batch_fails_the_flow_and_leaves_the_earlier_dataset(
     def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(patina.pipeline.builder.jobs, "build_shard", broken)
+    monkeypatch.setattr(patina.pipeline.builder.jobs, "build_together", broken)
     with pytest.raises(OSError, match="the disk is full"):
         build_dataset(str(recipe), str(out), workers=2)
     assert public_files(out) == before

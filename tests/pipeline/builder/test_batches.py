@@ -15,6 +15,7 @@ import pytest
 import patina.pipeline.builder.batches as module
 from patina.pipeline.builder.batches import (
     MAX_BATCHES,
+    ROUNDS,
     StoredBatch,
     batch_count,
     expect_staged,
@@ -24,12 +25,13 @@ from patina.pipeline.builder.batches import (
 )
 from patina.pipeline.builder.build import build
 from patina.pipeline.builder.job import ShardJob
-from patina.pipeline.builder.jobs import build_stored, make_batches, make_jobs
+from patina.pipeline.builder.jobs import OPEN_SAMPLES, build_stored, make_batches, make_jobs, together
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import BuildError
 from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.recipe import Recipe, Storage
+from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.builder.test_incremental import public_files
 from tests.pipeline.making import photo, photos, tiny_recipe
 
@@ -128,7 +130,7 @@ def test_what_is_sent_does_not_grow_with_the_samples(tmp_path: Path) -> None:
         recipe = tiny_recipe(tmp_path, degradations={"noisy": {"variants": variants}})
         with Workspace(tmp_path / f"out-{variants:03d}") as workspace, Stores.open(workspace.out) as stores:
             made = make_jobs(plan_from_stores(recipe, workspace.out, stores, Options()), workspace)
-            (stored,) = store_batches(make_batches(made), workspace.staging)
+            (stored,) = store_batches(make_batches(together(made)), workspace.staging)
             sizes.append(len(pickle.dumps((build_stored, stored))))
             assert sum(len(job.samples) for job in load_batch(stored)) == 3 * variants
     assert abs(sizes[1] - sizes[0]) < 10
@@ -151,7 +153,7 @@ def test_how_many_batches(workers: int, seconds: float, expected: int) -> None:
 
 def test_batches_hold_every_job_once_and_are_of_about_one_size(jobs: list[ShardJob]) -> None:
     for most in range(1, 9):
-        batches = make_batches(jobs, most)
+        batches = make_batches([[job] for job in jobs], most)
         assert len(batches) == min(most, len(jobs))
         assert sorted(job.name for batch in batches for job in batch) == sorted(job.name for job in jobs)
         assert max(map(len, batches)) - min(map(len, batches)) <= 1
@@ -161,8 +163,27 @@ def test_a_batch_mixes_degradations() -> None:
     """Ten shards of each bucket come in the same order; every tenth would be the same degradation's, the slowest."""
     empty: tuple[Any, ...] = ("", "", (), None, {}, {}, {}, "", "", Storage())
     jobs = [ShardJob("train", entry, b, *empty) for b in range(8) for entry in "abcdefghij"]
-    for batch in make_batches(jobs, 20):
+    for batch in make_batches([[job] for job in jobs], 20):
         assert len({job.entry for job in batch}) == 2
+
+
+@pytest.mark.parametrize(("workers", "size"), [(1, 10), (2, 10), (5, 4), (20, 1), (1000, 1)])
+def test_shards_of_the_same_photographs_are_made_together_where_there_are_enough_for_all(
+    workers: int, size: int
+) -> None:
+    empty: tuple[Any, ...] = ("", "", (), Noisy(), {}, {}, {}, "", "", Storage())
+    jobs = [ShardJob("train", entry, b, *empty) for b in range(8) for entry in "abcdefghij"]
+    groups = together(jobs, workers)
+    assert sorted(job.name for group in groups for job in group) == sorted(job.name for job in jobs)
+    assert max(map(len, groups)) == size
+    assert all(len({job.bucket for job in group}) == 1 for group in groups)
+    assert len(groups) >= min(len(jobs), ROUNDS * workers) or size == 10
+
+
+def test_no_more_samples_are_made_together_than_minutes_take(jobs: list[ShardJob]) -> None:
+    many = jobs[0].samples * (OPEN_SAMPLES // (2 * len(jobs[0].samples)))
+    large = [dataclasses.replace(jobs[0], entry=entry, samples=many) for entry in "abcdef"]
+    assert [len(group) for group in together(large, 0)] == [2, 2, 2]
 
 
 def test_a_batch_comes_back_as_it_went(jobs: list[ShardJob], tmp_path: Path) -> None:
@@ -295,7 +316,7 @@ def test_half_shards_of_killed_workers_do_not_pile_up(recipe: Recipe, tmp_path: 
         raise Full
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("patina.pipeline.builder.jobs.build_shard", stop)
+        patch.setattr("patina.pipeline.builder.jobs.build_together", stop)
         with pytest.raises(Full):
             build(recipe, tmp_path / "out", runner=runner)
 

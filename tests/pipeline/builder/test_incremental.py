@@ -21,6 +21,7 @@ import pytest
 from patina.pipeline.builder.build import build
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Threads
+from patina.pipeline.codec.decode import decode
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import load_manifest, read_samples, read_sources
 from patina.pipeline.format.shard import read_shard
@@ -30,10 +31,14 @@ from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.report.check import check
 from patina.synth.degradations.noisy import Noisy
+from patina.synth.figures import Figures
+from patina.synth.scales import HOLES, about
 from tests.pipeline import making
 from tests.pipeline.making import photo, tiny_recipe
 
 DEGRADATIONS = ("jpeg-compressed", "noisy", "uncompleted")
+
+PIXELS_AND_SCORE = ("pixels", "severity", "psnr")
 
 
 @dataclass
@@ -239,6 +244,66 @@ def test_other_words_rewrite_texts_and_synthesise_nothing(world: World, monkeypa
     assert check(world.out, None).ok
 
 
+def test_other_figures_are_measured_anew_and_nothing_is_synthesised(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {row.key: row for row in read_samples(world.out)}
+    monkeypatch.setattr("patina.pipeline.plan.wanted.FIGURING", 99)
+    monkeypatch.setattr("patina.synth.figures.Reference.figures", lambda *_: Figures(1.0, 2.0, 0.25, 0.75))
+    assert sum(step.synthesised for step in world.plan().build) == 0
+    report = settle(world)
+    assert sum(r.captioned for r in report.results) == len(before)
+    for row in read_samples(world.out):
+        assert (row.psnr_y, row.ssim, row.ssim_y) == (2.0, 0.25, 0.75)
+        assert (row.pixels, row.severity, row.psnr) == tuple(getattr(before[row.key], n) for n in PIXELS_AND_SCORE)
+
+
+def test_another_caption_measures_no_figures_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {row.key: row.ssim for row in read_samples(world.out)}
+    world.captions["p02.png"] = "a quite different sentence"
+    monkeypatch.setattr("patina.synth.figures.Reference.figures", lambda *_: pytest.fail("measured anew"))
+    report = world.build()
+    assert sum(r.captioned for r in report.results) == 3
+    assert {row.key: row.ssim for row in read_samples(world.out)} == before
+
+
+def test_words_of_a_hole_are_of_the_mask_drawn(world: World) -> None:
+    """A picture of 40×56 px has no block of 0.3 %: one is 5 px wide, 1.1 % of it."""
+    world.table["degradations"] = {"uncompleted": {"ratio": 0.003, "shapes": "blocks"}}
+    settle(world)
+    told = set()
+    for shard in (world.out / SHARDS).glob("*.tar"):
+        for _, members, _ in read_shard(shard):
+            mask = decode(members["mask.png"]).image[..., 0]
+            fact = json.loads(members["json"])
+            share = float((mask == 0).mean())
+            assert share > 0.005 and json.loads(fact["params"])["hole_ratio"] == 0.003
+            assert f"{HOLES.name(share)}, {about(100 * share)}% of the picture" in fact["text"]["sentence"]
+            told.add(fact["text"]["sentence"])
+    world.captions["p02.png"] = "a quite different sentence"  # told anew from the stored mask, with the same words
+    world.build()
+    assert {row.sentence for row in read_samples(world.out)} == told
+
+
+def test_a_photograph_is_decoded_once_for_all_degradations(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import patina.pipeline.builder.samples as module
+
+    read: list[bytes] = []
+    real = module.decode
+    monkeypatch.setattr(module, "decode", lambda data: read.append(data) or real(data))
+    world.table["buckets"] = 1
+    world.table["split"] = {}
+    photographs = [path.read_bytes() for path in (world.folder / "photos").iterdir()]
+    monkeypatch.setattr("patina.pipeline.builder.jobs.ROUNDS", 0.5)  # else each worker has more shards than there are
+    world.build(world.folder / "once", 1)
+    assert sorted(read) == sorted(photographs)
+    monkeypatch.setattr("patina.pipeline.builder.jobs.TOGETHER", 1)
+    read.clear()
+    world.build(world.folder / "each", 1)
+    assert sorted(read) == sorted(photographs * len(DEGRADATIONS))
+    assert public_files(world.folder / "once") == public_files(world.folder / "each")
+
+
 def test_more_variants_keep_the_first_one(world: World) -> None:
     world.table["degradations"]["noisy"] = {"variants": 3, "held_out_variants": 3}
     report = settle(world)
@@ -312,7 +377,7 @@ def test_the_same_bytes_whatever_the_workers_and_the_order(world: World, monkeyp
     import patina.pipeline.builder.jobs as module
 
     forward = module.make_batches
-    monkeypatch.setattr(module, "make_batches", lambda jobs: forward(list(reversed(jobs))))
+    monkeypatch.setattr(module, "make_batches", lambda groups: forward(list(reversed(groups))))
     world.build(world.folder / "backward", 4)
     assert public_files(world.folder / "backward") == expected
 
@@ -357,19 +422,19 @@ def test_an_interrupted_build_continues_from_its_finished_shards(
         world.photo(f"p{i}.png", i)
     import patina.pipeline.builder.jobs as module
 
-    real, calls = module.build_shard, []
+    real, calls = module.build_together, []
 
-    def failing(job, progress=None):  # type: ignore[no-untyped-def]
-        calls.append(job.name)
+    def failing(jobs, progress=None):  # type: ignore[no-untyped-def]
+        calls.append(jobs)
         if len(calls) == 4:
             raise OSError(28, "No space left on device")
-        return real(job, progress)
+        return real(jobs, progress)
 
-    monkeypatch.setattr(module, "build_shard", failing)
+    monkeypatch.setattr(module, "build_together", failing)
     with pytest.raises(OSError, match="the disk is full; make room and run it again"):
         world.build(workers=1)
     assert load_manifest(world.out) is None
-    monkeypatch.setattr(module, "build_shard", real)
+    monkeypatch.setattr(module, "build_together", real)
     report = settle(world)
     assert sum(r.synthesised for r in report.results) < 18  # three shards were found finished
 

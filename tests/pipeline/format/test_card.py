@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from markdown_it import MarkdownIt
@@ -24,6 +25,7 @@ from patina.pipeline.format.sample_schema import FIELDS
 from patina.pipeline.format.statistics import Spread, Statistics, read_statistics
 from patina.pipeline.plan.planning import Options
 from patina.synth.degradations import CATALOGUE
+from patina.synth.rng import Rng
 from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
 
 ALERT = "<script>alert(1)</script>"
@@ -255,6 +257,16 @@ def test_every_truth_map_of_the_catalogue_is_explained(dataset: Path) -> None:
         assert f"KEY.{name}.png" in text
     assert "a map of what was done" not in text, "no truth map without its meaning"
     assert "255 = kept, 0 = hole" in text
+
+
+def test_depth_in_metres_and_relative_depth_are_told_apart(dataset: Path) -> None:
+    """The physical haze has metres; that of model "reside" has a relative depth, of which metres would be untrue."""
+    for model, step in (("physical", 1 / 32), ("reside", 2.0**-14)):
+        gt, haze = np.full((64, 64, 3), 120, np.uint8), CATALOGUE["hazy"](model=model)
+        assert haze.draw(Rng("2a"), gt)["depth_step"] == step
+    meaning, levels = TRUTH["depth"]
+    assert "metres" in meaning and "relative" in meaning and "reside" in meaning
+    assert "depth_step" in levels and "metres" not in levels
 
 
 def test_every_key_of_the_facts_is_explained() -> None:
