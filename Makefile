@@ -42,6 +42,12 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo $(VENV)/.train
 
+# Readers that want other versions of a package than the others see that environment, and have their own before it.
+$(VENV)/.readers: $(VENV)/.dev benchmarks/readers/environments.py
+	@echo "setup: readers that want versions of their own (a minute the first time)"
+	@$(BIN)/python -m benchmarks.readers.environments $(VENV)/readers
+	@touch $@
+
 demo: $(VENV)/.train
 	@$(BIN)/patina demo --out $(DEMO)
 
@@ -67,7 +73,7 @@ fast: $(VENV)/.dev
 	@echo "test: the fast ones"
 	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
 
-slow: $(VENV)/.dev
+slow: $(VENV)/.readers
 	@echo "test: the slow ones"
 	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
 

@@ -294,9 +294,10 @@ def test_workers_that_read_ahead_are_told_of(built: Path) -> None:
 
 
 @pytest.fixture
-def stateful() -> Iterator[Any]:
-    module = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
-    return module.StatefulDataLoader  # type: ignore[no-any-return]
+def stateful() -> Any:
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    return StatefulDataLoader
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata 0.11 calls it
