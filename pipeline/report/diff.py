@@ -253,7 +253,7 @@ def _is_tables(value: object) -> bool:
 def _spelt(value: Any) -> str:
     if isinstance(value, Mapping) and value.keys() == {"min", "max"}:
         return f"{value['min']}..{value['max']}"
-    return json.dumps(value, ensure_ascii=False)
+    return "unset" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _tools(manifest: Manifest) -> dict[str, Any]:
@@ -270,11 +270,18 @@ def _listed(items: Iterable[str]) -> Listed:
 
 
 def _shards(old: Manifest, new: Manifest) -> dict[str, Listed]:
-    before, after = ({name_now(shard): shard.sha256 for shard in one.shards} for one in (old, new))
+    """What became of shards, by their names on the disk; an earlier version of the stored format called them otherwise,
+    so they are matched by what this version calls them."""
+    before, after = ({name_now(shard): shard for shard in one.shards} for one in (old, new))
+    both = [(before[name], after[name]) for name in before.keys() & after.keys()]
     return {
-        "added": _listed(after.keys() - before.keys()),
-        "dropped": _listed(before.keys() - after.keys()),
-        "rewritten": _listed(name for name in before.keys() & after.keys() if before[name] != after[name]),
+        "added": _listed(after[name].name for name in after.keys() - before.keys()),
+        "dropped": _listed(before[name].name for name in before.keys() - after.keys()),
+        "rewritten": _listed(
+            now.name if was.name == now.name else f"{was.name} → {now.name}"
+            for was, now in both
+            if was.sha256 != now.sha256
+        ),
     }
 
 
