@@ -179,8 +179,8 @@ def _facts(row: SampleRow, members: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def stem_of(sample: Sample, shared: frozenset[str]) -> str:
-    """Its files' name without suffix, unique among samples of one label and split: the key. In the second version of the
-    stored format keys named no entry, so that theirs stands behind them where several entries share the label."""
+    """Its files' name without suffix, unique among samples of one label and split: the key. In the second version of
+    the stored format keys named no entry, so that theirs stands behind them where several entries share the label."""
     row = sample.row
     return f"{row.key}-{row.entry}" if row.degradation in shared and is_second(row.key) else row.key
 

@@ -20,7 +20,7 @@ from patina.pipeline.plan.cost import (
 from patina.pipeline.plan.reasons import why_changed, why_dropped
 from patina.pipeline.plan.wanted import AssignedCaption, Place, SampleId, Wanted, WantedShard
 from patina.pipeline.recipe.recipe import Recipe
-from patina.pipeline.text import human_bytes, human_seconds
+from patina.pipeline.text import counted, human_bytes, human_seconds
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class BuildPlan:
     def summary(self, workers: int = 1) -> str:
         """The plan in one sentence, with its cost on `workers` cores."""
         if self.is_empty:
-            return f"nothing to do: {len(self.keep)} shards are up to date"
+            one = len(self.keep) == 1
+            return f"nothing to do: {counted(len(self.keep), 'shard')} {'is' if one else 'are'} up to date"
         kinds = Counter(step.kind for step in self.build)
         parts = [f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda k: (-k[1], k[0]))]
         shards = f"{len(self.build)} shard{'s' * (len(self.build) != 1)} to build"
@@ -70,7 +71,7 @@ class BuildPlan:
         if self.drop:
             clauses.append(f"{len(self.drop)} dropped")
         if self.captions:
-            clauses.append(f"{self.captions} captions to make")
+            clauses.append(f"{counted(self.captions, 'caption')} to make")
         if self.relabel and not self.build and not self.drop:
             clauses.append("names or facts of sources changed, so the manifest is rewritten")
         if self.build:

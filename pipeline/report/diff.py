@@ -19,6 +19,7 @@ from patina.pipeline.format.layout import MANIFEST, SAMPLES, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, load_manifest, read_table
 from patina.pipeline.format.rows import name_now, table_now
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.text import counted
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -138,10 +139,10 @@ class Diff:
         """All of it in words, a line each; of long lists the first `shown` items."""
         (old_samples, old_shards), (new_samples, new_shards) = self.counts
         if self.is_empty:
-            return [f"equal: {new_samples:,} samples in {new_shards:,} shards, digest {self.digests[1][:16]}"]
+            return [f"equal: {_size(new_samples, new_shards)}, digest {self.digests[1][:16]}"]
         lines = [
-            f"old      {old_samples:,} samples in {old_shards:,} shards, digest {self.digests[0][:16]}",
-            f"new      {new_samples:,} samples in {new_shards:,} shards, digest {self.digests[1][:16]}",
+            f"old      {_size(old_samples, old_shards)}, digest {self.digests[0][:16]}",
+            f"new      {_size(new_samples, new_shards)}, digest {self.digests[1][:16]}",
         ]
         lines += _section("recipe", [("", Listed(len(self.recipe), self.recipe))], shown)
         lines += _section("tools", [("", Listed(len(self.tools), self.tools))], shown)
@@ -152,6 +153,10 @@ class Diff:
         lines += _section("captions", [("", self.captions)], shown)
         lines += _section("set aside", self.set_aside.items(), shown)
         return lines
+
+
+def _size(samples: int, shards: int) -> str:
+    return f"{counted(samples, 'sample')} in {counted(shards, 'shard')}"
 
 
 def _section(name: str, groups: Iterable[tuple[str, Listed]], shown: int) -> list[str]:
