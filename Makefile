@@ -18,7 +18,7 @@ help:
 	@echo "make kills   what survives when worker, engine, server or terminal are killed, with real processes (half an hour)"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
 	@echo "make docs    the pages of docs/, in site/"
-	@echo "make readers every reader of the field on one dataset, each in an environment of its own (5 GB, half an hour)"
+	@echo "make readers every reader of the field on one dataset, each in an environment of its own (6 GB, half an hour)"
 	@echo "make foreign what networks that others trained make of 40 of your photographs: PHOTOS=folder; wants npm"
 
 # What builds a dataset is light; tests and training need torch and its friends as well. A stamp says what is installed.

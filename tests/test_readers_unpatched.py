@@ -16,7 +16,7 @@ from benchmarks.readers.readers import READERS, Reader
 from benchmarks.readers.running import lay_out, run_script
 
 BESIDE = Path(sys.prefix) / "readers"
-ELSEWHERE = {"lance", "webshart", "litdata", "mosaicml-streaming", "datachain"}
+ELSEWHERE = {"lance", "webshart", "litdata", "mosaicml-streaming", "datachain", "NVIDIA DALI"}
 """Readers that are heavy or that read an export alone: `make readers` runs them."""
 
 HERE = {"datasets", "tables"}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.readers [--environments .venv-readers] [--only NAME …] [--folder FOLDER] [--save]
 
-The first run installs about five gigabytes of packages, pinned in environments.py. No reader sees patina: each is a
+The first run installs about six gigabytes of packages, pinned in environments.py. No reader sees patina: each is a
 script of scripts/ in an environment of its own, which is told where the dataset, its exports and truth.json are.
 """
 

@@ -81,6 +81,7 @@ ENVIRONMENTS = {
         ),
         torch=False,
     ),
+    "dali": Environment(("nvidia-dali-cuda130==2.4.0", "numpy==2.4.6"), torch=False),
     "datachain": Environment(("datachain==0.62.0", "datasets==5.2.0", "numpy==2.4.6", "pillow==13.0.0"), torch=False),
 }
 
