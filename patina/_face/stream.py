@@ -175,22 +175,22 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     def _untold(self, begun: _Begun) -> Iterator[Sample]:
         shape = self._shape
         for positions, taken in begun.turns:
-            crops, as_bytes = range(taken, shape.crops), True if shape.batch else None
-            parts = (self._items(begun.epoch, position, crops, as_bytes) for position in positions.tolist())
+            crops = range(taken, shape.crops)
+            parts = (self._items(begun.epoch, position, crops) for position in positions.tolist())
             items = (item for part in parts for item in part)
             if shape.batch:
                 yield self._samples.batch(items)
             else:
                 yield from items
 
-    def _items(self, epoch: int, position: int, crops: range, as_bytes: bool | None) -> Iterator[Sample]:
+    def _items(self, epoch: int, position: int, crops: range) -> Iterator[Sample]:
         further, place = divmod(position, self._shape.samples)
         epoch += further
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}  # the latest are enough
             count = self._shape.samples
             self._orders[epoch] = shuffled(self._samples.seed, epoch, count) if self._shuffle else np.arange(count)
-        return self._samples.items(int(self._orders[epoch][place]), epoch, crops, as_bytes)
+        return self._samples.items(int(self._orders[epoch][place]), epoch, crops, for_batch=bool(self._shape.batch))
 
     # States
 
