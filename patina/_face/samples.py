@@ -211,7 +211,8 @@ def _pair(images: Sequence[Sequence[NDArray[np.uint8]]], as_bytes: bool) -> Tens
     if get_worker_info() is None:
         pair = torch.empty(shape, dtype=kind)
     else:
-        storage = torch.UntypedStorage._new_shared(math.prod(shape) * kind.itemsize)
+        size = math.prod(shape) * kind.itemsize
+        storage = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
         pair = torch.empty(0, dtype=kind).set_(storage, 0, shape)  # type: ignore[call-overload]
     for same, outs in zip(images, pair.numpy(), strict=True):
         for image, out in zip(same, outs, strict=True):

@@ -101,7 +101,7 @@ def _agrees() -> bool:
         data = cv2.imencode(".jpg", image, options)[1].tobytes()
         jpeg = sequential_jpeg(data)
         whole: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        found = jpeg and jpeg.upper(48, (3, 40, 5, 70))
+        found = jpeg.upper(48, (3, 40, 5, 70)) if jpeg else None
         if found is None or not np.array_equal(found, whole[3:40, 5:70]):
             return False
     return True
