@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shlex
 import statistics
 import sys
 import tempfile
@@ -157,7 +158,7 @@ def main() -> None:
         f"{options.seconds:.0f} s, and the least CPU times. The machine was shared: `ratio by CPU time` is what is "
         "left where nothing else runs, as the slower of training process and workers sets the pace. One core decodes "
         f"{alone:.0f} pairs of 768×512 px a second; small datasets are decoded once and kept.\n\n"
-        f"Measured by `python -m benchmarks.loader --seconds {options.seconds:.0f}` on {where}."
+        f"Measured by `{shlex.join(['python', '-m', 'benchmarks.loader', *sys.argv[1:]])}` on {where}."
     )
     if options.rounds:
         lines.append(f"\n## Beside other loaders\n\n{loader_peers.table(options)}")

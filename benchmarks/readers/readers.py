@@ -32,7 +32,7 @@ class Reader:
         mark = f"# how {self.code}".rstrip()
         found = re.findall(rf"^ *{mark}\n(.*?)^ *# end$", source, re.MULTILINE | re.DOTALL)
         blocks = [textwrap.dedent(block).strip() for block in found]
-        apart = "\n\n\n" if any(block.startswith(("def ", "class ")) for block in blocks) else "\n\n"
+        apart = "\n\n\n" if any(block.startswith(("def ", "class ", "@")) for block in blocks) else "\n\n"
         return apart.join(blocks)  # as ruff spaces code, in pages too
 
 
@@ -54,6 +54,7 @@ READERS = (
     _table("polars"),
     _table("pyarrow"),
     Reader("lance", "`--to parquet`", "tables", "lance"),
+    Reader("NVIDIA DALI", "as it is", "dali", "dali"),
     Reader("webshart", "`--to webshart`", "webshart", "webshart"),
     Reader("litdata", "`--to litdata`", "litdata", "litdata"),
     Reader("mosaicml-streaming", "`--to mds`", "streaming", "streaming"),

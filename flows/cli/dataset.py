@@ -179,14 +179,26 @@ def gallery(
 
 def show(
     key: Annotated[str, typer.Argument(help="A sample's key or its beginning, or a photograph's name.")],
-    out: TargetOption = ".",
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            show_default=False,
+            help="The dataset's folder, a version of it, or its address. Default: the folder that you are in.",
+        ),
+    ] = "",
     extract: Annotated[Path | None, typer.Option(help="Also write the samples' files into this folder.")] = None,
 ) -> None:
     """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
     from patina.flows.terminal import fitted
+    from patina.pipeline.errors import ManifestError
     from patina.pipeline.report.show import find_samples, story
 
-    folder = find_dataset(out)
+    try:
+        folder = find_dataset(out or ".")
+    except ManifestError as error:
+        raise ManifestError(str(error) if out else f"{error}; or name one: --out FOLDER") from None
     rows = find_samples(folder, key)
     for row in rows:
         console.print(escape("\n".join(fitted(console, story(folder, row, extract).split("\n")))))

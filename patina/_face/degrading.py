@@ -107,6 +107,9 @@ def degrade(
     pixels = image_of(image)
     if not isinstance(degradation, str):
         raise TypeError(f"degradation: expected a word such as 'rainy', found {type(degradation).__name__}")
+    if not all(name.strip() for name in degradation.split(JOINT)):
+        found = repr(degradation) if degradation else "an empty text"
+        raise ValueError(f"degradation: expected a word such as 'rainy', or several as 'hazy+rainy', found {found}")
     written = as_written(settings, "settings")
     if params is None and severity:
         if JOINT in degradation:

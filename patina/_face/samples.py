@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -70,11 +71,11 @@ class Samples:
         """One sample, cut as it is in an epoch."""
         return next(self.items(row, epoch, range(1)))
 
-    def items(self, row: int, epoch: int, crops: Sequence[int], as_bytes: bool | None = None) -> Iterator[Sample]:
-        """Crops, by number, of one sample in an epoch, out of one decoding."""
+    def items(self, row: int, epoch: int, crops: Sequence[int], for_batch: bool = False) -> Iterator[Sample]:
+        """Crops, by number, of one sample in an epoch, out of one decoding; for `batch`, or as they are given."""
         if get_worker_info() is not None:
             _be_a_worker()
-        made = _levels if (self.as_bytes if as_bytes is None else as_bytes) else _tensor
+        made = _seen if for_batch else _levels if self.as_bytes else _tensor
         index, side = self.index, self.crop or 0
         rngs = [self._rng(row, epoch, crop) if side else None for crop in crops]
         facts: Sample = {
@@ -89,17 +90,17 @@ class Samples:
             yield {"lq": made(lq), "gt": made(gt)} | facts | truth
 
     def batch(self, items: Iterable[Sample]) -> Sample:
-        """Items that were made as bytes as a batch, which is what `default_collate` makes of those that were asked for.
+        """Items that were made for a batch as one, which is what `default_collate` makes of those that were asked for.
 
-        Floats are written where the batch is, in memory that a worker shares: a copy less, and most of what it costs to
-        hand a batch over are the pages of that memory.
+        Images are written once, where the batch is, in one piece of memory that a worker shares: most of what it costs
+        to hand a batch over are the pages of that memory, and then each piece that is shared.
         """
         made = list(items)
         _expect_alike(made)
-        collate = default_collate if self.as_bytes else _floats
-        images = {name: collate([item.pop(name) for item in made]) for name in ("lq", "gt")}
-        batch: Sample = images | default_collate(made)
+        pair = _pair([[item.pop(name) for item in made] for name in ("lq", "gt")], self.as_bytes)
+        batch: Sample = {"lq": pair[0], "gt": pair[1]} | default_collate(made)
         if get_worker_info() is not None:
+            batch |= {"lq": _Half.of(pair, 0), "gt": _Half.of(pair, 1)}
             batch |= {name: batch[name].as_subclass(_ByValue) for name in _FACTS}
         return batch
 
@@ -124,6 +125,22 @@ class _ByValue(Tensor):
 
     def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
         return _arrived, (self.detach().as_subclass(Tensor).numpy(),)
+
+
+class _Half(Tensor):
+    """LQ or GT of a batch in a worker: both are parts of one tensor, which is shared once, and arrive as plain ones."""
+
+    _pair: tuple[Tensor, int]
+
+    @classmethod
+    def of(cls, pair: Tensor, place: int) -> _Half:
+        """The part of a pair at this place."""
+        half = pair[place].as_subclass(cls)
+        half._pair = (pair, place)
+        return half
+
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        return Tensor.__getitem__, self._pair
 
 
 def _arrived(values: NDArray[Any]) -> Tensor:
@@ -186,12 +203,29 @@ def _expect_alike(items: Sequence[Sample]) -> None:
         )
 
 
-def _floats(levels: Sequence[Tensor]) -> Tensor:
-    """Levels in 0..255 as one tensor of floats in 0..1, in memory as `default_collate` takes it."""
-    floats: Tensor = default_collate([torch.zeros(1).expand(levels[0].shape)] * len(levels))
-    for image, out in zip(levels, floats.numpy(), strict=True):
-        np.divide(image.numpy(), np.float32(255), out=out)
-    return floats
+def _pair(images: Sequence[Sequence[NDArray[np.uint8]]], as_bytes: bool) -> Tensor:
+    """LQ and GT of B samples, C×H×W levels each, as one tensor 2×B×C×H×W: of levels, or of floats in 0..1. In a worker
+    it is in memory that other processes see, as `default_collate` takes it."""
+    shape = (len(images), len(images[0]), *images[0][0].shape)
+    kind = torch.uint8 if as_bytes else torch.float32
+    if get_worker_info() is None:
+        pair = torch.empty(shape, dtype=kind)
+    else:
+        size = math.prod(shape) * kind.itemsize
+        storage = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
+        pair = torch.empty(0, dtype=kind).set_(storage, 0, shape)  # type: ignore[call-overload]
+    for same, outs in zip(images, pair.numpy(), strict=True):
+        for image, out in zip(same, outs, strict=True):
+            if as_bytes:
+                np.copyto(out, image)
+            else:
+                np.divide(np.ascontiguousarray(image), np.float32(255), out=out)
+    return pair
+
+
+def _seen(image: Any) -> Any:
+    """H×W×3 levels as C×H×W, an array that is not copied yet."""
+    return image.transpose(2, 0, 1)
 
 
 def _levels(image: Any) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 
 from patina._face.arguments import AnyPath, one_of, whole
 from patina._face.samples import Epoch, Sample, Samples
+from patina.pipeline.text import counted
 from patina.training.data.order import Rows, shuffled
 from patina.training.data.turns import Place, Progress, Shape, Turns, after_batches
 
@@ -42,8 +43,8 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     Nothing is lost or doubled with any number of ranks and workers, forked or spawned. Each sample's place in its shard
     is known, so an order is of the whole split, not of a buffer, and going on reads nothing twice. See docs/loading.md.
 
-    Raises what `patina.Dataset` raises, and ValueError for a batch that is no multiple of crops_per_image and for ranks
-    that cannot be.
+    Raises what `patina.Dataset` raises, and ValueError for a batch that is no multiple of crops_per_image, for ranks
+    that cannot be, for drop_last without batch, and where drop_last or uneven="drop" would leave a rank with nothing.
 
     >>> import patina
     >>> from torch.utils.data import DataLoader
@@ -94,6 +95,11 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
                 f"batch: expected a multiple of crops_per_image = {crops_per_image}, found {batch}; give "
                 f"{-(-self._shape.batch // crops_per_image) * crops_per_image}"
             )
+        if drop_last and batch is None:
+            raise ValueError(
+                "drop_last: expected batch too, found None: DataLoader makes the batches then, and leaves the last one "
+                "out by its own drop_last=True"
+            )
         self._shuffle = self._samples.split == "train" if shuffle is None else bool(shuffle)
         self._rank = _checked(rank, world)
         self._epoch = Epoch()
@@ -102,6 +108,7 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
         self._begun: _Begun | None = None  # where the latest one of this process began
         self._given = 0  # how often it gave something
         self._orders: dict[int, Rows] = {}
+        self._expect_something()
 
     # Epochs
 
@@ -121,6 +128,7 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
 
     def __len__(self) -> int:
         """What this rank is given from the beginning to the end: batches, or items. Raises TypeError without an end."""
+        self._expect_something()
         turns = Turns.of(self._shape, self._place(False), Progress())
         units, samples = turns.units(), turns.samples()
         if units is None or samples is None:
@@ -132,11 +140,32 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         if get_worker_info() is not None:
             self._read_ahead.set(1)
+        self._expect_something()
         epoch, place = self.epoch, self._place()
         progress = self._loaded.progress if self._loaded and self._loaded.epoch == epoch else Progress()
         self._begun = _Begun(epoch, progress, Turns.of(self._shape, place, progress))
         self._loaded, self._given = None, 0
         return self._things(self._begun)
+
+    def _expect_something(self) -> None:
+        """Raise ValueError where this rank would be given nothing from the beginning to the end, and not by its wish: a
+        training that sees nothing ends without an error."""
+        shape, place = self._shape, self._place(False)
+        turns = Turns.of(shape, place, Progress())
+        samples, units = turns.samples(), turns.units()
+        if units is None or samples is None or units:
+            return
+        if shape.uneven == "drop" and not samples:
+            raise ValueError(
+                f"uneven: expected as many samples as ranks at least, found {shape.end} for {place.world} ranks, and "
+                '"drop" would leave all of them out; give uneven="repeat" or "keep", or use fewer ranks'
+            )
+        if shape.drop_last and samples:
+            found = counted(samples * shape.crops, "item")
+            raise ValueError(
+                f"drop_last: expected one full batch at least, found {found} of this rank and batch = {shape.batch};"
+                f" give a smaller batch, or drop_last=False"
+            )
 
     def _things(self, begun: _Begun) -> Iterator[Sample]:
         for done, thing in enumerate(self._untold(begun), start=1):
@@ -146,22 +175,22 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     def _untold(self, begun: _Begun) -> Iterator[Sample]:
         shape = self._shape
         for positions, taken in begun.turns:
-            crops, as_bytes = range(taken, shape.crops), True if shape.batch else None
-            parts = (self._items(begun.epoch, position, crops, as_bytes) for position in positions.tolist())
+            crops = range(taken, shape.crops)
+            parts = (self._items(begun.epoch, position, crops) for position in positions.tolist())
             items = (item for part in parts for item in part)
             if shape.batch:
                 yield self._samples.batch(items)
             else:
                 yield from items
 
-    def _items(self, epoch: int, position: int, crops: range, as_bytes: bool | None) -> Iterator[Sample]:
+    def _items(self, epoch: int, position: int, crops: range) -> Iterator[Sample]:
         further, place = divmod(position, self._shape.samples)
         epoch += further
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e >= epoch - 1}  # the latest are enough
             count = self._shape.samples
             self._orders[epoch] = shuffled(self._samples.seed, epoch, count) if self._shuffle else np.arange(count)
-        return self._samples.items(int(self._orders[epoch][place]), epoch, crops, as_bytes)
+        return self._samples.items(int(self._orders[epoch][place]), epoch, crops, for_batch=bool(self._shape.batch))
 
     # States
 

@@ -5,13 +5,14 @@ The one way to pixels here: of the training loop, of evaluations, of `patina.Dat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from patina.pipeline.codec.png_part import Box, own_png
+from patina.pipeline.codec.jpeg_part import SequentialJpeg, sequential_jpeg
+from patina.pipeline.codec.png_part import Box, OwnPng, own_png
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.layout import IMAGES, ROLES
 from patina.training.data.cutting import cut_alike, place_of
@@ -25,29 +26,36 @@ _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _NO_MAPS = frozenset({*IMAGES, "txt", "json"})
 
 
+def _no_image() -> Exception:
+    return ValueError("not an image")
+
+
 class Picture:
     """An image file, H×W×3 uint8 RGB, or a truth map, H×W uint8 or uint16, of which only what is asked for is decoded.
 
-    A PNG as patina writes them is decoded up to the last row that is wanted; anything else wholly, by OpenCV, when it
-    is opened. Raises ValueError for what cannot be decoded.
+    A PNG as patina writes them and a sequential JPEG are decoded up to the last row that is wanted; anything else
+    wholly, by OpenCV, when it is opened. Raises what `refusal` gives for what cannot be decoded, also where a part is
+    asked for.
     """
 
-    def __init__(self, data: bytes, is_map: bool = False) -> None:
-        self._own = own_png(data)
-        if self._own and not is_map and self._own.channels != 3:
-            self._own = None
+    def __init__(self, data: bytes, is_map: bool = False, refusal: Callable[[], Exception] = _no_image) -> None:
+        own = own_png(data)
+        self._by_rows: OwnPng | SequentialJpeg | None = own
+        if not is_map and (own is None or own.channels != 3):
+            self._by_rows = sequential_jpeg(data)
+        self._refusal = refusal
         self._data, self._is_map = data, is_map
         self._whole: Any = None
-        if self._own:
-            self.shape = (self._own.height, self._own.width)
+        if self._by_rows:
+            self.shape = (self._by_rows.height, self._by_rows.width)
         else:
             self._whole = self._by_opencv()
             self.shape = self._whole.shape[:2]
 
     def part(self, box: Box) -> Any:
         """The pixels of a box inside it; not to be written to."""
-        if self._own and self._whole is None:
-            found = self._own.part(box)
+        if self._by_rows and self._whole is None:
+            found = self._by_rows.part(box)
             if found is not None:
                 return found
             self._whole = self._by_opencv()
@@ -62,9 +70,12 @@ class Picture:
     def _by_opencv(self) -> Any:
         """All pixels, H×W or BGR."""
         flags = cv2.IMREAD_UNCHANGED if self._is_map else _AS_STORED
-        found: Any = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags) if self._data else None
+        try:
+            found: Any = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags) if self._data else None
+        except cv2.error:
+            found = None
         if found is None:
-            raise ValueError("not an image")
+            raise self._refusal()
         return found
 
 
@@ -166,10 +177,7 @@ def _image(index: Index, row: int, role: str, members: dict[str, bytes]) -> Pict
 
 
 def _picture(index: Index, row: int, extension: str, data: bytes, is_map: bool = False) -> Picture:
-    try:
-        return Picture(data, is_map)
-    except (ValueError, cv2.error):
-        raise _unreadable(index, row, extension) from None
+    return Picture(data, is_map, lambda: _unreadable(index, row, extension))
 
 
 def _unreadable(index: Index, row: int, what: str) -> DamagedShardError:

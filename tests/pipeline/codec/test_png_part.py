@@ -124,7 +124,7 @@ def test_a_stream_that_ends_early_is_told() -> None:
     assert png is not None
     assert png.part((0, 30, 0, 40)) is None
     assert np.array_equal(png.part((0, 20, 0, 40)), image[:20])
-    broken = bytearray(short[:41] + b"\xff" * 50 + short[91:])
+    broken = bytearray(short[:43] + b"\xff" * 50 + short[93:])
     end = len(broken) - 16
     broken[end : end + 4] = struct.pack(">I", zlib.crc32(broken[37:end]))
     damaged = own_png(bytes(broken))
