@@ -33,7 +33,7 @@ INSPECTION = 3
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScannedFile:
     """A file that was read, now or earlier: where, its SHA-256, bytes, and what was found of it."""
 

@@ -18,7 +18,7 @@ from patina.pipeline.text import printable
 
 
 @repr_without_secrets
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One clean image, or one LQ/GT pair, that a reader found.
 
@@ -52,7 +52,7 @@ class Candidate:
     colour: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """An input that was set aside: its name, and the reason in words for the user."""
 

@@ -22,7 +22,7 @@ LARGE = 50
 EXAMPLES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A clean image that may be used.
 
