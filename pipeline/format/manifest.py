@@ -331,6 +331,7 @@ def write_samples(path: Path, folder: Path, kept: Sequence[str], made: Iterable[
 
 def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write sources.parquet to `path`."""
+    rows = list(rows)  # they may be made anew whenever they are looked at
     columns = {name: [row[name] for row in rows] for name in SOURCE_SCHEMA.names}
     pq.write_table(pa.table(columns, SOURCE_SCHEMA), path, compression="zstd")
 
@@ -353,7 +354,7 @@ def sources_by_digest(folder: Path) -> SourceRows:
     return SourceRows((row["digest"], row) for row in read_sources(folder))
 
 
-def rows_digest(rows: Sequence[Mapping[str, Any]]) -> str:
+def rows_digest(rows: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 of rows' contents, whatever the file format does."""
     digest = hashlib.sha256()
     for row in rows:

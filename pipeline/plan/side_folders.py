@@ -28,10 +28,11 @@ def parts_of(degradation: Degradation) -> Iterator[Degradation]:
 
 
 def reads_beside(degradation: Degradation) -> bool:
-    """Whether it may read something beside a photograph, such as a depth map, so that `side_input_digest` has to be
-    asked for each one."""
+    """Whether it may read something beside a photograph, such as a depth map, so that `side_input_digest` and
+    `missing_input` have to be asked for each one."""
     return any(
-        type(part).side_input_digest is not Degradation.side_input_digest
+        (type(part).side_input_digest, type(part).missing_input)
+        != (Degradation.side_input_digest, Degradation.missing_input)
         and not (isinstance(depths := getattr(part, "depths", None), Depths) and not depths.folder)
         for part in parts_of(degradation)
     )

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import cv2
@@ -47,16 +47,25 @@ def find_leaks(
     threads. `progress` is called with (done, total) for the loading of thumbnails and then for the registrations.
     Raises what a scene's `load` raises, and ValueError where two scenes have equal contents.
     """
-    # The links of these very contents, if they were looked for before: a plan with nothing new costs nothing then.
-    key = hashlib.sha256("\n".join(sorted(scene.content for scene in scenes)).encode()).hexdigest()
-    record = store.inspection(key, f"links-{matcher_id()}")
-    if record:
-        links = tuple(Link(first, second, match_from_record(found)) for first, second, found in json.loads(record))
-    else:
+    contents = [scene.content for scene in scenes]
+    links = known_links(contents, store)
+    if links is None:
         links = links_between(scenes, store, workers=workers, progress=progress)
         rows = [(link.first, link.second, match_record(link.match)) for link in links]
-        store.put([], [(key, f"links-{matcher_id()}", json.dumps(rows))])
+        store.put([], [(_key(contents), f"links-{matcher_id()}", json.dumps(rows))])
     return assign(scenes, links)
+
+
+def known_links(contents: Iterable[str], store: ScanStore) -> tuple[Link, ...] | None:
+    """The links of these very contents, if they were looked for before: a plan with nothing new costs nothing then."""
+    record = store.inspection(_key(contents), f"links-{matcher_id()}")
+    if not record:
+        return None
+    return tuple(Link(first, second, match_from_record(found)) for first, second, found in json.loads(record))
+
+
+def _key(contents: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest()
 
 
 def links_between(
