@@ -6,11 +6,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+from isal.isal_zlib import crc32
 
 from patina.pipeline.builder.job import ShardJob, ShardResult
 from patina.pipeline.builder.samples import SampleMaker
@@ -19,7 +20,7 @@ from patina.pipeline.errors import BuildError
 from patina.pipeline.files import replacing, write_atomically
 from patina.pipeline.format.manifest import SampleRow, ShardEntry
 from patina.pipeline.format.rows import sample_row
-from patina.pipeline.format.shard import write_shard
+from patina.pipeline.format.shard import Span, write_shard
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import LESS_MEMORY, is_out_of_memory, keep_freed_memory
 from patina.pipeline.stopping import expect_wanted
@@ -46,13 +47,15 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
     cv2.setNumThreads(1)  # shards are built side by side
     keep_freed_memory()
     maker = SampleMaker(job)
-    facts: list[dict[str, Any]] = []
+    facts: list[dict[str, Any] | SampleRow] = []
+    sums: list[int] = []
 
     def packed() -> Iterator[bytes]:
         for sample in job.samples:
             expect_wanted()
             data, fact = maker.sample(sample)
             facts.append(fact)
+            sums.append(crc32(data))
             yield data
             if progress:
                 progress(1)
@@ -68,10 +71,10 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
             job.split, job.entry, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples), job.group
         )
         rows = tuple(
-            sample_row(sample.key, fact, span, job.name, job.split)
+            _row(sample.key, fact, span, job)
             for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
         )
-        body = json.dumps({"entry": asdict(shard), "rows": [asdict(row) for row in rows]})
+        body = json.dumps({"entry": asdict(shard), "rows": [asdict(row) for row in rows], "sums": sums})
         text = f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
         write_atomically(index, text, durable=False)  # last: an index stands for a shard that is whole
     except Exception as error:
@@ -80,7 +83,15 @@ def build_shard(job: ShardJob, progress: Callable[[int], None] | None = None) ->
         sample = job.samples[min(len(facts), len(job.samples) - 1)]
         size = f"{sample.tile[2]}×{sample.tile[3]} px of {sample.source.names[0]}"
         raise BuildError(f"{job.name}: too little memory for {size}; {LESS_MEMORY}") from error
-    return ShardResult(shard, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds)
+    counts = maker.synthesised, maker.captioned, maker.copied
+    return ShardResult(shard, rows, str(staged), *counts, maker.seconds, tuple(sums))
+
+
+def _row(key: str, fact: dict[str, Any] | SampleRow, span: Span, job: ShardJob) -> SampleRow:
+    """The row of a sample, from its KEY.json or from the row that it had where it was copied from."""
+    if isinstance(fact, SampleRow):
+        return replace(fact, shard=job.name, split=job.split, offset=span.offset, size=span.size)
+    return sample_row(key, fact, span, job.name, job.split)
 
 
 def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
@@ -94,6 +105,7 @@ def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
         shard = ShardEntry(**body["entry"])
         if shard.fingerprint != job.fingerprint or file_sha256(staged) != shard.sha256:
             return None
-        return ShardResult(shard, tuple(SampleRow(**row) for row in body["rows"]), str(staged), copied=shard.count)
+        rows, sums = tuple(SampleRow(**row) for row in body["rows"]), tuple(body.get("sums", ()))
+        return ShardResult(shard, rows, str(staged), copied=shard.count, sums=sums)
     except (OSError, ValueError, KeyError, TypeError):
         return None

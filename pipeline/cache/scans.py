@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS pairs (
     gt TEXT, lq TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (gt, lq, inspector)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS verdicts (
     first TEXT, second TEXT, matcher TEXT, record TEXT NOT NULL, PRIMARY KEY (first, second, matcher)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (shard TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS problems (
     model TEXT, content TEXT, name TEXT, reason TEXT NOT NULL, PRIMARY KEY (model, content, name)) WITHOUT ROWID;
 """
@@ -174,6 +175,22 @@ class ScanStore:
         rows = [(*names, seal(record, *names)) for *names, record in records]
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?,?,?,?)", rows)
+
+    def sums(self, shard: str) -> Sequence[int]:
+        """CRC-32 of each sample's bytes in the shard of that SHA-256, in their order; empty if nobody remembers."""
+        row = self._one("SELECT record FROM sums WHERE shard=?", (shard,))
+        record = None if row is None else unseal(str(row[0]), shard)
+        return [int(record[i : i + 8], 16) for i in range(0, len(record), 8)] if record else []
+
+    def put_sums(self, sums: Mapping[str, Iterable[int]], keep: Collection[str]) -> None:
+        """Keep the sums of shards by their SHA-256, and forget those of shards that are not among `keep`."""
+        records = {shard: "".join(f"{one:08x}" for one in some) for shard, some in sums.items()}
+        rows = [(shard, seal(record, shard)) for shard, record in records.items()]
+        with self._lock, self._connection:
+            there = [shard for (shard,) in self._connection.execute("SELECT shard FROM sums")]
+            gone = [(shard,) for shard in there if shard not in keep]
+            self._connection.executemany("DELETE FROM sums WHERE shard=?", gone)
+            self._connection.executemany("INSERT OR REPLACE INTO sums VALUES (?,?)", rows)
 
     def problems(self) -> dict[tuple[str, str, str], str]:
         """Why models could not caption or judge images: (model's fingerprint, content, name) -> reason."""

@@ -67,6 +67,7 @@ def find_digests(
 
     tags = _tags([path for path in paths if locations.is_remote(path)])
     known_as = Counter(map(locations.place, tags))  # what two addresses share cannot say which file was remembered
+
     def looked_up() -> Iterator[tuple[str, os.stat_result | tuple[str, int] | str, str | None, ImageInfo | None]]:
         """What each path looks like now, and of a local one the digest and the inspection that are known of it."""
         for start in range(0, len(paths), TOGETHER):
