@@ -18,7 +18,7 @@ from patina.pipeline.builder.batches import (
     store_batches,
 )
 from patina.pipeline.builder.job import Copy, ShardJob, ShardResult, Stamp, stamp_of
-from patina.pipeline.builder.runner import Runner
+from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.builder.shards import build_shard
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.cache.scans import ScanStore
@@ -124,6 +124,8 @@ def build_shards(
     """
     if not jobs:  # something is dropped or told anew: no reason to start workers
         return []
+    if isinstance(runner, Threads):
+        runner = runner.suited(seconds)
     permit = new_permit(staging)
     if runner.shares_memory:
         with stoppable():

@@ -28,7 +28,7 @@ NEVER = {
     "patina.pipeline.sources.presets",
     "patina.training",
 }
-"""What a plan of a folder does without: what captions, what reads and writes tables, hubs, presets, engines, training."""
+"""What a plan of a folder does without: what captions, reads and writes tables; hubs, presets, engines, training."""
 
 HEAVY = NEVER | {"numpy", "cv2", "PIL", "pyarrow", "patina.pipeline.plan", "patina.synth.degradations"}
 

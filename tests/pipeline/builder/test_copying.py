@@ -1,4 +1,4 @@
-"""Samples that are copied from an old shard: what is known of it is not found out again, and nothing rotten comes along."""
+"""Samples copied from an old shard: what is known of it is not found out again, and nothing rotten comes along."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def told(plan: BuildPlan) -> tuple[object, ...]:
 def test_shards_are_stale_exactly_where_their_samples_changed(seed: int) -> None:
     """Over random histories the plan by columns is the plan by the fingerprints of all samples."""
     days = history(seed)
-    for before, after in zip(days, days[1:], strict=False):
+    for before, after in pairwise(days):
         now, then = (built_of(before, former=former) for former in (False, True))
         assert told(planned(after, *now)) == told(planned(after, *then))
         old = {s.name: before.fingerprint_before(s) for s in before.shards}
