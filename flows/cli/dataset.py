@@ -35,10 +35,10 @@ from patina.output import outlive_readers
 from patina.pipeline.versions import KEEP
 
 if TYPE_CHECKING:
-    from patina.pipeline.progress import Events
     from patina.captioning.captioner import Run
     from patina.flows.runners import RunnerName
     from patina.pipeline.builder.result import BuildResult
+    from patina.pipeline.progress import Events
 
 
 def plan(

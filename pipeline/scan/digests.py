@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from stat import S_ISREG
 
@@ -68,35 +68,18 @@ def find_digests(
     tags = _tags([path for path in paths if locations.is_remote(path)])
     known_as = Counter(map(locations.place, tags))  # what two addresses share cannot say which file was remembered
 
-    def looked_up() -> Iterator[tuple[str, os.stat_result | tuple[str, int] | str, str | None, ImageInfo | None]]:
-        """What each path looks like now, and of a local one the digest and the inspection that are known of it."""
-        for start in range(0, len(paths), TOGETHER):
-            looks = {path: tags[path] if path in tags else stat_of(path) for path in paths[start : start + TOGETHER]}
-            local = [(path, seen) for path, seen in looks.items() if isinstance(seen, os.stat_result)]
-            trusted = {} if paranoid else store.trusted_digests(local)
-            infos = _known_infos(store, trusted.values())
-            for path, seen in looks.items():
-                digest = trusted.get(path)
-                yield path, seen, digest, infos.get(digest or "")
-
-    for path, seen, digest, info in looked_up():
-        if isinstance(seen, str):
-            unread[path] = seen
-            continue
-        if isinstance(seen, os.stat_result):
-            size = _size(path, seen)
-        else:
-            alone = known_as[locations.place(path)] == 1
-            digest, size = store.remote_digest(path, *seen) if alone else None, seen[1]
-        if size > MAX_BYTES:
-            unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
-            continue
-        if info is None and digest is not None and not paranoid:
-            info = _known_info(store, digest)
-        if digest is None or info is None:
-            stale.append(path)
-        else:
-            files[path] = ScannedFile(path, digest, size, info)
+    alone = {path for path in tags if known_as[locations.place(path)] == 1}
+    for start in range(0, len(paths), TOGETHER):
+        looks = {path: tags[path] if path in tags else stat_of(path) for path in paths[start : start + TOGETHER]}
+        for path, size, digest, info in _remembered(looks, store, alone, paranoid):
+            if isinstance(size, str):
+                unread[path] = size
+            elif size > MAX_BYTES:
+                unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
+            elif info is None:
+                stale.append(path)
+            else:
+                files[path] = ScannedFile(path, digest, size, info)
     keep_freed_memory()
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
         batch, begun_ns = stale[start : start + 256], time.time_ns()
@@ -119,6 +102,33 @@ def find_digests(
         if progress:
             progress(min(start + 256, len(stale)), len(stale))
     return files, unread, len(stale)
+
+
+def _remembered(
+    looks: Mapping[str, os.stat_result | tuple[str, int] | str],
+    store: ScanStore,
+    alone: Collection[str],
+    paranoid: bool,
+) -> Iterator[tuple[str, int | str, str, ImageInfo | None]]:
+    """Of each path its size, or why it cannot be read; and the digest and the inspection that are known, if they are.
+
+    looks  its stat or its tag as it is now. alone: remote paths that no other one could be taken for.
+    """
+    local = [(path, seen) for path, seen in looks.items() if isinstance(seen, os.stat_result)]
+    trusted = {} if paranoid else store.trusted_digests(local)
+    infos = _known_infos(store, trusted.values())
+    for path, seen in looks.items():
+        size: int | str
+        digest: str | None = None
+        if isinstance(seen, str):
+            size = seen
+        elif isinstance(seen, os.stat_result):
+            size, digest = _size(path, seen), trusted.get(path)
+        else:
+            size = seen[1]
+            digest = store.remote_digest(path, *seen) if path in alone and not paranoid else None
+        known = None if digest is None else infos.get(digest) or _known_info(store, digest)
+        yield path, size, digest or "", known
 
 
 @dataclass(frozen=True)

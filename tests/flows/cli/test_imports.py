@@ -1,4 +1,4 @@
-"""What a command imports before it does anything: a plan that takes 0.4 s has no time for libraries that it needs not."""
+"""What a command imports before it does anything: a plan of 0.4 s has no time for libraries that it needs not."""
 
 from __future__ import annotations
 
