@@ -75,16 +75,17 @@ class Processes:
                     places = {pool.submit(function, item): i for i, item in enumerate(items)}
                 errors: dict[int, BaseException] = {}
                 for future in as_completed(places):
-                    if error := future.exception():
-                        errors[places[future]] = error
+                    if failed := future.exception():
+                        errors[places[future]] = failed
                     elif finished:
                         finished(items[places[future]])
-            except BrokenProcessPool as error:
-                errors = {0: error}
-        for _, error in sorted(errors.items()):
-            if isinstance(error, BrokenProcessPool):
-                raise BuildError(f"{step}: a process that makes shards ended in the middle. {KILLED_HINT}") from error
-            raise error
+            except BrokenProcessPool as broken:
+                errors = {0: broken}
+        if errors:
+            first = errors[min(errors)]
+            if isinstance(first, BrokenProcessPool):
+                raise BuildError(f"{step}: a process that makes shards ended in the middle. {KILLED_HINT}") from first
+            raise first
         return [future.result() for future in places]
 
 

@@ -92,7 +92,7 @@ def columns_of(sources: Sequence[Source], captions: Mapping[str, Worded | None])
     """The columns of `sources`, with their captions by digest."""
     kinds = _Numbered()
     parts: list[tuple[bytes, bytes, NDArray[np.bool_], NDArray[np.int32]]] = []
-    several = set()
+    several = set[int]()
     for start in range(0, len(sources), AT_ONCE):  # loops of this length are all in C, as far as may be
         some = sources[start : start + AT_ONCE]
         said = list(map(captions.__getitem__, map(_DIGEST, some)))
@@ -196,7 +196,7 @@ def runs_of(columns: Columns, groups: NDArray[np.int64], buckets: NDArray[np.int
     for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
         some = places[start:stop]
         digest = hashlib.sha256(f"{len(some)}\0".encode())
-        digest.update(columns.digests[some])
-        digest.update(columns.captions[some])
+        digest.update(columns.digests[some].tobytes())
+        digest.update(columns.captions[some].tobytes())
         found.append(Run(int(group[start]), int(bucket[start]), some, digest.copy))
     return found

@@ -244,7 +244,7 @@ class Wanted:
         columns = self.columns
         kinds = [self._kind(example, entry) if groups[i] >= 0 else _NONE for i, example in enumerate(columns.examples)]
         rest = np.frombuffer(b"".join(kind.digest for kind in kinds), np.uint8).reshape(-1, ROW)
-        counts = np.array([kind.count for kind in kinds], np.int64)
+        counts = np.array([kind.samples for kind in kinds], np.int64)
         pixels = np.array([kind.pixels for kind in kinds], np.int64)
         synthesis = self.recipe.degradations.get(entry)
         beside = synthesis is not None and reads_beside(synthesis.degradation)
@@ -256,7 +256,7 @@ class Wanted:
                 if more := self._more(self.sources[place], entry):
                     rows[i] = np.frombuffer(hashlib.sha256(rows[i].tobytes() + more).digest()[:ROW], np.uint8)
             digest = run.digest()
-            digest.update(rows)
+            digest.update(rows.tobytes())
             uncaptioned = int(columns.uncaptioned[run.places].sum())
             yield WantedShard(
                 split,
@@ -307,7 +307,7 @@ class _Kind(NamedTuple):
     them has, and these samples' pixels."""
 
     digest: bytes
-    count: int
+    samples: int
     pixels: int
 
 

@@ -94,12 +94,12 @@ def coarse_agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> flo
         return best
     one, other = _evened(a, COARSE_EVENED), _evened(b, COARSE_EVENED)
     (dx, dy), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow((COARSE, COARSE), cv2.CV_32F))
-    seen = [cv2.GaussianBlur(v, (0, 0), 0.8) for v in (one, other)]
+    seen, over = (cv2.GaussianBlur(v, (0, 0), 0.8) for v in (one, other))
     for start in (np.array([[1, 0, dx], [0, 1, dy]], np.float32), _IDENTITY):
         best = max(best, _coarsely(a, b, start))
         if best < HOPE:
             with suppress(cv2.error):  # no correlation to climb on, or it ran out of the picture
-                _, found = cv2.findTransformECC(*seen, start.copy(), cv2.MOTION_AFFINE, _SOON, _ALL_COARSE, 3)
+                _, found = cv2.findTransformECC(seen, over, start.copy(), cv2.MOTION_AFFINE, _SOON, _ALL_COARSE, 3)
                 best = max(best, _coarsely(a, b, np.asarray(found, np.float32)))
         if best >= HOPE:
             break
