@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -312,6 +314,245 @@ def decode_16(folder: Path, case: str) -> Figures:
     with measured(figures, cpu="CPU, s", memory="memory, MB"):
         decode((folder / "wide.png").read_bytes())
     return figures
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows of plans, copies, leaks, starts and cores
+
+
+def first_of(*modules: str) -> ModuleType:
+    """The first of these modules of the project that there is: the older tree has other ones."""
+    for module in modules[:-1]:
+        with contextlib.suppress(ImportError):
+            return project(module)
+    return project(modules[-1])
+
+
+def command() -> list[str]:
+    """How the command `patina` of the tree that this child imports begins, as the console's script would."""
+    return [sys.executable, "-c", f"from {first_of('flows.cli').__name__} import main; main()"]
+
+
+def run_command(*arguments: str) -> None:
+    """Run the tree's command. Raises CalledProcessError."""
+    subprocess.run([*command(), *arguments], check=True, capture_output=True, text=True)
+
+
+def own_folder(folder: Path) -> Path:
+    """A folder for what this side builds, which stays for the next round."""
+    return folder / f"of-{hashlib.sha256(os.environ['PYTHONPATH'].encode()).hexdigest()[:8]}"
+
+
+def build_here(recipe: Path, out: Path, workers: int = 1) -> None:
+    """Build in this process, without Prefect."""
+    dataset = first_of("pipeline.builder.build", "pipeline.dataset")
+    dataset.build(
+        first_of("pipeline.recipe.parse", "pipeline.recipe").load_recipe(recipe), out, None, runner_of(workers)
+    )
+
+
+def runner_of(workers: int) -> Any:
+    """What shards are made on: here the runner that a build of some length chooses, in the older tree threads."""
+    if workers > 1:
+        with contextlib.suppress(ImportError):
+            return project("pipeline.builder.processes").Processes(workers)
+    return first_of("pipeline.builder.runner", "pipeline.dataset").Threads(workers)
+
+
+@row(
+    "plan",
+    "A plan of made-up photographs, three degradations",
+    goals={"all built, CPU s": "÷ 15", "nothing built, CPU s": "÷ 15", "memory, MB": "÷ 3"},
+    cases=lambda: ["100000", "1000000"],
+)
+def plan(folder: Path, case: str) -> Figures:
+    """What benchmarks/plan_scale.py of either tree finds."""
+    del folder
+    call = [sys.executable, "-m", "benchmarks.plan_scale", "--one", case]
+    found = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+    return {
+        "all built, CPU s": found["again"],
+        "nothing built, CPU s": found["first"],
+        "memory, MB": found["peak_mb"],
+    }
+
+
+def lay_out_tiny(folder: Path) -> None:
+    import cv2
+    import numpy as np
+
+    image = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (48, 64, 3), np.uint8)
+    for name, count in (("many", 4000), ("six", 6)):
+        (folder / name).mkdir()
+        for i in range(count):
+            image[0, 0] = (i >> 16, (i >> 8) & 255, i & 255)
+            cv2.imwrite(str(folder / name / f"{i:06d}.png"), image)
+        text = f"[[sources]]\npath = '{name}'\n[degradations.jpeg-compressed]\n"
+        (folder / f"{name}.toml").write_text(text, "utf-8")
+    time.sleep(3)  # files that changed just now are read again
+
+
+@row(
+    "idle",
+    "Nothing changed, a photograph",
+    goals={"CPU, µs": "÷ 5"},
+    cases=lambda: ["many"],
+    prepare=lay_out_tiny,
+)
+def idle(folder: Path, case: str) -> Figures:
+    """A plan of 4,000 photographs that are built, in this process, a photograph."""
+    out = own_folder(folder) / case
+    recipe = folder / f"{case}.toml"
+    if not out.exists():
+        build_here(recipe, out)
+    planning = first_of("pipeline.plan.planning", "pipeline.dataset")
+    parse = first_of("pipeline.recipe.parse", "pipeline.recipe")
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        planned = planning.plan_build(parse.load_recipe(recipe), out, planning.Options())
+        times.append(time.process_time() - start)
+        assert planned.plan.is_empty, planned.plan.summary()
+    return {"CPU, µs": 1e6 * statistics.median(times) / 4000}
+
+
+@row(
+    "cold",
+    "`patina plan` of six photographs that are built, from outside",
+    goals={"CPU, s": "0.70 → 0.40"},
+    prepare=lay_out_tiny,
+)
+def cold(folder: Path, case: str) -> Figures:
+    """The middle of five."""
+    del case
+    out = own_folder(folder) / "six"
+    if not out.exists():
+        build_here(folder / "six.toml", out)
+    times = []
+    for _ in range(5):
+        figures: dict[str, float] = {}
+        with measured(figures, cpu="CPU, s"):
+            run_command("plan", str(folder / "six.toml"), "--out", str(out))
+        times.append(figures["CPU, s"])
+    return {"CPU, s": statistics.median(times)}
+
+
+def lay_out_replaced(folder: Path) -> None:
+    from benchmarks.photos import lay_out
+
+    paths = lay_out(folder / "photos", 101)
+    paths[-1].rename(folder / "spare.jpg")
+    tables = "".join(f"[degradations.{name}]\n" for name in ("noisy", "jpeg-compressed", "uncompleted"))
+    (folder / "few.toml").write_text(f"[[sources]]\npath = 'photos'\n{tables}", "utf-8")
+    time.sleep(3)
+
+
+@row(
+    "copy",
+    "One of 100 photographs replaced: making the three shards, CPU s for each GB copied",
+    goals={"CPU, s a GB": "÷ 1.6"},
+    prepare=lay_out_replaced,
+)
+def copy(folder: Path, case: str) -> Figures:
+    """`build_batch` alone: 297 samples are copied, three are made, whose own time is taken off."""
+    del case
+    own = own_folder(folder)
+    photos, out, recipe = own / "photos", own / "out", own / "few.toml"
+    if not out.exists():
+        shutil.copytree(folder / "photos", photos)
+        shutil.copy(folder / "few.toml", recipe)
+        time.sleep(3)
+        build_here(recipe, out)
+    victim = sorted(photos.glob("*.jpg"))[0]
+    kept = victim.read_bytes()
+    jobs_of = first_of("pipeline.builder.jobs", "pipeline.dataset")
+    spent: dict[str, float] = {}
+    make = jobs_of.build_batch
+
+    def timed(jobs: Any, progress: Any = None) -> Any:
+        figures: dict[str, float] = {}
+        with measured(figures, cpu="CPU"):
+            results = make(jobs, progress)
+        spent["CPU"] = spent.get("CPU", 0.0) + figures["CPU"] - sum(getattr(r, "seconds", 0.0) for r in results)
+        written = sum((r.shard if hasattr(r, "shard") else r.entry).bytes for r in results)
+        spent["bytes"] = spent.get("bytes", 0.0) + written
+        return results
+
+    jobs_of.build_batch = timed
+    try:
+        shutil.copy(folder / "spare.jpg", victim)
+        build_here(recipe, out)
+    finally:
+        victim.write_bytes(kept)
+        jobs_of.build_batch = make
+    figures = {"CPU, s a GB": spent["CPU"] / spent["bytes"] * 1e9}
+    build_here(recipe, out)
+    return figures
+
+
+def lay_out_leaks(folder: Path) -> None:
+    from benchmarks.photos import lay_out
+
+    lay_out(folder / "photos", 60)
+
+
+@row(
+    "leaks",
+    "Registration of two different photographs whose thumbnails are alike",
+    goals={"CPU, ms": "÷ 10"},
+    prepare=lay_out_leaks,
+)
+def leaks(folder: Path, case: str) -> Figures:
+    """The mean of the 40 likest pairs of 60 photographs that are not linked."""
+    del case
+    import cv2
+    import numpy as np
+
+    cv2.setNumThreads(1)
+    registration = first_of("pipeline.scan.leaks.registration", "pipeline.leaks")
+    reduced = getattr(registration, "reduced", None) or registration._reduced
+    registered = getattr(registration, "registered", None) or registration._registered
+    thumbnail = first_of("pipeline.scan.leaks.thumbnails", "pipeline.leaks").thumbnail
+    images = [np.asarray(cv2.imread(str(path)))[..., ::-1].copy() for path in sorted((folder / "photos").glob("*.jpg"))]
+    small = [reduced(image) for image in images]  # as a scan keeps them
+    sizes = [(image.shape[1], image.shape[0]) for image in images]
+    likeness = np.corrcoef(np.array([thumbnail(image) for image in images], np.float64))
+    first, second = np.triu_indices(len(images), 1)
+    times: list[float] = []
+    for k in np.argsort(-likeness[first, second], kind="stable"):
+        i, j = first[k], second[k]
+        start = time.process_time()
+        found = registered(small[i], small[j], sizes[i], sizes[j])
+        if not found.same:
+            times.append(1e3 * (time.process_time() - start))
+        if len(times) == 40:
+            break
+    return {"CPU, ms": statistics.fmean(times)}
+
+
+def lay_out_cores(folder: Path) -> None:
+    from benchmarks.photos import lay_out
+    from patina.synth.degradations import CATALOGUE
+
+    lay_out(folder / "photos", 40)
+    tables = "".join(f"[degradations.{name}]\n" for name in list(CATALOGUE)[:10])
+    (folder / "all.toml").write_text(f"[[sources]]\npath = 'photos'\n{tables}", "utf-8")
+
+
+@row(
+    "cores",
+    "400 samples with one worker and with two, start included: only where the machine is idle",
+    goals={"wall, two workers over one": "≤ 0.54 (1.85 times as fast)"},
+    prepare=lay_out_cores,
+)
+def cores(folder: Path, case: str) -> Figures:
+    """Two builds, one after the other."""
+    del case
+    figures: dict[str, float] = {}
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory(dir=folder) as name, measured(figures, wall=f"wall, {workers}"):
+            build_here(folder / "all.toml", Path(name) / "out", workers)
+    return {"wall, two workers over one": figures["wall, 2"] / figures["wall, 1"]}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

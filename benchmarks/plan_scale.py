@@ -71,7 +71,8 @@ def measure(count: int) -> dict[str, float]:
     fresh = make_plan(wanted, None, {}, lambda names: [])
     first = time.process_time() - start
     entries = tuple(
-        ShardEntry(s.split, s.degradation, s.bucket, s.fingerprint, "0" * 64, 1, s.count) for s in wanted.shards
+        ShardEntry(s.split, s.degradation, s.bucket, s.fingerprint, "0" * 64, 1, s.count, s.group)
+        for s in wanted.shards
     )
     identities = json.loads(json.dumps(wanted.identities))
     built = Manifest(recipe.table, recipe.digest, "codec", identities, "blip@1", entries, count, 0, "")

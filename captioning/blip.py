@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.captioning.batches import stream
 from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo, Run, is_folder, one_line
 from patina.captioning.contents import content_digest
 from patina.captioning.devices import (
@@ -144,6 +143,8 @@ class Blip(Captioner):
         """As the protocol says. On several devices `Photo.load` is pickled."""
         if photos:
             require("transformers")
+            from patina.captioning.batches import stream  # it brings processes, which looking captions up needs not
+
             yield from stream(partial(_engine, self, run), photos, run, devices(run))
 
     def release(self) -> None:

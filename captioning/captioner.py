@@ -30,7 +30,7 @@ class CaptionError(ValueError):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One clean image to be captioned.
 
@@ -76,7 +76,7 @@ class Run:
             raise CaptionError(f"devices: expected names such as ('cuda:0', 'cuda:1'), found {self.devices!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caption:
     """A caption, one line without control characters; or, where there is none, the problem in words and no text.
 

@@ -9,7 +9,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from patina.captioning.batches import stream
 from patina.captioning.captioner import CaptionError, Photo, Run, is_folder
 from patina.captioning.contents import content_digest
 from patina.captioning.devices import (
@@ -100,6 +99,8 @@ class ClipScore:
         """Cosine similarities to four decimals, or problems in words, with their item's index; batches in any order."""
         if items:
             require("open_clip")
+            from patina.captioning.batches import stream  # it brings processes
+
             yield from stream(partial(_engine, self, run), items, run, devices(run))
 
     def release(self) -> None:

@@ -7,6 +7,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo,
 NEARLY_SQUARE = 1.05  # sides that differ by less look equal
 DARK, BRIGHT = 85, 170  # a third and two thirds of 255
 GREY = 16  # levels between the largest and the smallest of the mean's R, G and B, below which it has no hue
+
+ALIKE = 1 << 10  # sentences that are remembered while all photographs are captioned: most are alike
 
 # Where each hue ends, in degrees.
 HUES = (
@@ -61,21 +64,25 @@ class Template(Captioner):
 
     def caption(self, photos: Sequence[Photo]) -> list[Caption]:
         """One caption for each photo; a problem where it cannot be decoded, or where the sentence comes out empty."""
-        return [self._caption(photo) for photo in photos]
-
-    def _caption(self, photo: Photo) -> Caption:
         parts = _parse(self.text)
+        filled = lru_cache(ALIKE)(partial(_filled, tuple(literal for literal, _ in parts)))
+        return [self._caption(photo, parts, filled) for photo in photos]
+
+    def _caption(
+        self, photo: Photo, parts: Sequence[tuple[str, str]], filled: Callable[[tuple[str, ...]], str]
+    ) -> Caption:
         if not photo.width and any(field in LOOKS for _, field in parts):
             try:
                 photo = _looked_at(photo)
             except Exception as error:  # a loader may raise anything, and one photo must not stop the others
                 return Caption("", f"{photo.name!r} cannot be decoded: {error}")
-        sentence = ""
-        for literal, field in parts:
-            value = FIELDS[field](photo) if field else ""
-            sentence += _with_article(literal, value) + value
-        line = one_line(sentence)
+        line = filled(tuple([FIELDS[field](photo) if field else "" for _, field in parts]))
         return Caption(line) if line else Caption("", f"the template {self.text!r} is empty for {photo.name!r}")
+
+
+def _filled(literals: Sequence[str], values: tuple[str, ...]) -> str:
+    """The sentence of these literal texts, each with the value behind it, on one line."""
+    return one_line("".join(_with_article(text, value) + value for text, value in zip(literals, values, strict=True)))
 
 
 def _parse(text: str) -> list[tuple[str, str]]:

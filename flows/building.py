@@ -18,6 +18,7 @@ from typing import TypeVar
 from patina.flows.errors import expect_ok
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, STEPS_RUN_ONCE, is_transient
 from patina.pipeline.builder.build import build
+from patina.pipeline.builder.processes import Processes, processes_pay
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.export.remote_output import expect_writable, pull, push
@@ -73,7 +74,8 @@ def build_and_check(
 
 
 def build_here(recipe: Recipe, out: str, options: Options, events: Events, *, replay: int) -> BuildResult:
-    """`build_and_check` on threads of this process, with the retries that the flow has."""
+    """`build_and_check` on threads of this process, and shards on processes where these pay, with the retries that the
+    flow has."""
     depth: Depth = "digests" if options.paranoid else "sizes"
     runner = RetryingThreads(options.workers)
     return build_and_check(recipe, out, options, runner=runner, events=events, replay=replay, depth=depth)
@@ -81,6 +83,10 @@ def build_here(recipe: Recipe, out: str, options: Options, events: Events, *, re
 
 class RetryingThreads(Threads):
     """Threads of this process; a step or a batch that met an error which may pass by itself is begun again."""
+
+    def suited(self, seconds: float) -> Runner:
+        """Processes, where the time that threads lose by waiting for one another is more than starting these takes."""
+        return RetryingProcesses(self.workers) if processes_pay(seconds, self.workers) else self
 
     def call(self, step: str, function: Callable[[], R]) -> R:
         """Run one step here."""
@@ -91,6 +97,20 @@ class RetryingThreads(Threads):
     ) -> list[R]:
         """Run it on a pool of threads."""
         return super().map(step, lambda item: _retried(partial(function, item)), items, finished)
+
+
+class RetryingProcesses(Processes):
+    """Processes of this machine; a batch that met an error which may pass by itself is begun again."""
+
+    def map(
+        self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
+    ) -> list[R]:
+        """Run it on processes."""
+        return super().map(step, partial(_tried, function), items, finished)
+
+
+def _tried(function: Callable[[A], R], item: A) -> R:
+    return _retried(partial(function, item))
 
 
 def _retried(function: Callable[[], R]) -> R:

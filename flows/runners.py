@@ -13,11 +13,10 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children, parent_process
-from multiprocessing.process import BaseProcess
-from threading import Thread, Timer
+from multiprocessing import active_children
+from threading import Timer
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -37,7 +36,7 @@ from prefect.utilities.annotations import quote
 from patina.children import inherited, uninterrupted
 from patina.flows.lost_tasks import crash_task_runs
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, retry_io
-from patina.output import outlive_readers
+from patina.pipeline.builder.processes import GRACE, KILLED_HINT, end_with_parent, kill_all
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.codec.fingerprint import worker_fingerprint
 from patina.pipeline.errors import BuildError
@@ -51,9 +50,6 @@ AnyTaskRunner = TaskRunner[Any]
 
 PATIENCE = 15
 """Seconds that a cluster has to answer."""
-
-GRACE = 1.2
-"""Seconds that workers have to end the sample that they are at, once the build is asked to stop."""
 
 
 @task(
@@ -260,9 +256,6 @@ def _processes(workers: int) -> Engine:
     return Engine(workers, start, (BrokenProcessPool,), KILLED_HINT)
 
 
-KILLED_HINT = "A worker is mostly killed for want of memory; fewer of them (--workers) need less."
-
-
 @contextmanager
 def _killed_if_slow() -> Iterator[None]:
     """An interruption within it kills the processes that were started meanwhile, if they have not ended `GRACE` seconds
@@ -273,30 +266,10 @@ def _killed_if_slow() -> Iterator[None]:
     except (Exception, GeneratorExit):
         raise
     except BaseException:
-        timer = Timer(GRACE, _kill, (set(active_children()) - before,))
+        timer = Timer(GRACE, kill_all, (set(active_children()) - before,))
         timer.daemon = True
         timer.start()
         raise
-
-
-def _kill(processes: Iterable[BaseProcess]) -> None:
-    for process in processes:
-        with suppress(ValueError):  # closed meanwhile
-            process.kill()
-
-
-def end_with_parent() -> None:
-    """End this process when the one that started it has ended, even if that was killed; a pool's worker waits on. That
-    nobody reads what it prints is no error before that."""
-    outlive_readers()
-    parent = parent_process()
-    assert parent is not None, "a pool's worker has a parent"
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=wait, daemon=True, name="end with parent").start()
 
 
 def _dask(workers: int, address: str) -> Engine:

@@ -13,9 +13,12 @@ def bucket_of(digest: str, buckets: int) -> int:
     return int(digest[32:48], 16) * buckets >> 64
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with one spelling: sorted keys, no spaces, UTF-8 as it is, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def is_intact(path: Path, sha256: str) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 
 def read_columns(source: Path | bytes, schema: pa.Schema, former: Mapping[str, str] = MappingProxyType({})) -> pa.Table:
@@ -19,6 +18,8 @@ def read_columns(source: Path | bytes, schema: pa.Schema, former: Mapping[str, s
 
     former  what a file may call a column otherwise, by the name in `schema`.
     """
+    import pyarrow.parquet as pq  # where it is used: it brings all file systems
+
     with pq.ParquetFile(pa.BufferReader(source) if isinstance(source, bytes) else source, pre_buffer=False) as file:
         in_file = set(file.schema_arrow.names)
         called = {name: name if name in in_file else former.get(name, name) for name in schema.names}

@@ -35,6 +35,8 @@ def plain(text: str, keep: str = "") -> str:
 def printable(name: str) -> str:
     """A file's name as text that any terminal, table and page can take: bytes that are no UTF-8 and control characters
     become escapes such as \\x1b. Names without them stay as they are."""
+    if name.isascii() and name.isprintable():  # nearly all of a million names
+        return name
     try:
         text = os.fsencode(name).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # half a character, as JSON can spell it, and no file system can

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from patina.captioning.captioner import Run
     from patina.flows.runners import RunnerName
     from patina.pipeline.builder.result import BuildResult
+    from patina.pipeline.progress import Events
 
 
 def plan(
@@ -56,7 +57,6 @@ def plan(
     from patina.flows.terminal import TerminalEvents
     from patina.pipeline.builder.dry_run import dry_run
     from patina.pipeline.errors import BuildError
-    from patina.pipeline.export.remote_output import dataset_folder_of
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.plan.planning import Options
     from patina.pipeline.recipe.parse import find_recipe
@@ -69,10 +69,21 @@ def plan(
     cores = workers or usable_cores()
     options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)
     with TerminalEvents(console) as events:
-        planned = dry_run(loaded, dataset_folder_of(out, events), options, events)
+        planned = dry_run(loaded, _folder_of(out, events), options, events)
     print_plan(planned, cores)
     if planned.blocked:
         raise BuildError(f"a build would stop: {planned.blocked}")
+
+
+def _folder_of(out: str, events: Events) -> Path:
+    """The folder of a dataset that is named by a path or an address; what an address holds is fetched first."""
+    from patina.pipeline.sources.locations import is_remote
+
+    if not is_remote(out):
+        return Path(out).absolute()
+    from patina.pipeline.export.remote_output import dataset_folder_of  # it brings all that writes datasets
+
+    return dataset_folder_of(out, events)
 
 
 def build(

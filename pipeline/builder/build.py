@@ -72,7 +72,7 @@ def build(
             if planned.plan.is_empty and planned.built:
                 workspace.sweep(())
                 return BuildResult(planned.built, planned, (), time.monotonic() - start, made)
-            jobs = make_jobs(planned, workspace)
+            jobs = make_jobs(planned, workspace, stores.scans)
             events.begin("building shards", sum(len(job.samples) for job in jobs), "samples")
             batches = build_shards(jobs, planned.plan.seconds, runner, workspace.staging, events)
             events.end()

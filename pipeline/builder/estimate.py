@@ -17,7 +17,7 @@ from patina.pipeline.builder.samples import SampleMaker, SourceFiles
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.format.layout import ROLES
 from patina.pipeline.format.shard import unpack
-from patina.pipeline.plan.cost import COPY_SECONDS_PER_BYTE, size_warnings
+from patina.pipeline.plan.cost import cost_of
 from patina.pipeline.plan.difference import Step
 from patina.pipeline.plan.planning import PlannedBuild
 from patina.pipeline.plan.stored_files import is_whole, kinds_of
@@ -66,17 +66,15 @@ def estimated(planned: PlannedBuild) -> PlannedBuild:
     if not steps:
         return planned
     rates = _measured(planned.wanted, steps)
-    sizes, seconds = {shard.name: float(shard.bytes) for shard in planned.plan.keep}, 0.0
-    total = 0.0
-    for step in steps:
-        found = rates.get(step.shard.degradation, Rates())
-        size = _bytes(step, planned.wanted, found)
-        share = step.synthesised / max(step.shard.count, 1)
-        seconds += _seconds(step, found) * share + size * (1 - share) * COPY_SECONDS_PER_BYTE
-        sizes[step.shard.name] = size
-        total += size
-    warnings = size_warnings(planned.wanted, sizes)
-    return replace(planned, plan=replace(planned.plan, bytes=int(total), seconds=seconds, warnings=warnings))
+    cost = cost_of(
+        planned.wanted,
+        steps,
+        planned.plan.keep,
+        lambda step: _bytes(step, planned.wanted, rates.get(step.shard.degradation, Rates())),
+        lambda step: _seconds(step, rates.get(step.shard.degradation, Rates())),
+    )
+    plan = replace(planned.plan, bytes=cost.bytes, seconds=cost.seconds, warnings=cost.warnings)
+    return replace(planned, plan=plan)
 
 
 def _bytes(step: Step, wanted: Wanted, rates: Rates) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from patina.pipeline.format.layout import shard_name
 from patina.pipeline.format.manifest import SampleRow, ShardEntry
@@ -15,10 +17,25 @@ from patina.synth.degradation import Degradation
 
 @dataclass(frozen=True)
 class Copy:
-    """Where a sample lies already: a shard's path and the place in it."""
+    """Where a sample lies already: a shard's path and the place in it.
+
+    row  of samples.parquet, where it can be taken over as it stands; with it nobody has to look into the sample.
+    sum  CRC-32 of its bytes when they were written; None where nobody remembers.
+    """
 
     path: str
     span: Span
+    row: SampleRow | None = None
+    sum: int | None = None
+
+
+Stamp: TypeAlias = tuple[int, int, int, int]
+"""Size, times of change of contents and of inode (ns), and inode of a file."""
+
+
+def stamp_of(stat: os.stat_result) -> Stamp:
+    """What of a file's stat changes when anybody writes it."""
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,8 @@ class ShardJob:
 
     same         copies of samples that are wholly as wanted, by fingerprint.
     same_pixels  copies of samples that lack only their present caption, by the digest of what decides their images.
-    old_shards   SHA-256 of every shard that is copied from, by path.
+    old_shards   SHA-256 of every shard that is copied from, by path. trusted: stamps of those whose bytes the plan knew
+                 to have it, by path: as long as such a file has its stamp, it is not hashed again.
     """
 
     split: str
@@ -43,6 +61,7 @@ class ShardJob:
     staging: str
     codec: str
     storage: Storage
+    trusted: Mapping[str, Stamp] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -53,7 +72,7 @@ class ShardJob:
 @dataclass(frozen=True)
 class ShardResult:
     """A shard that lies in the staging folder, ready to be published. `seconds`: of one core, for the samples that were
-    made."""
+    made. sums: CRC-32 of each sample's bytes, in their order."""
 
     shard: ShardEntry
     rows: tuple[SampleRow, ...] = field(repr=False)
@@ -62,3 +81,4 @@ class ShardResult:
     captioned: int = 0
     copied: int = 0
     seconds: float = 0.0
+    sums: tuple[int, ...] = field(default=(), repr=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from patina.pipeline.builder.batches import (
     remove_batches,
     store_batches,
 )
-from patina.pipeline.builder.job import Copy, ShardJob, ShardResult
-from patina.pipeline.builder.runner import Runner
+from patina.pipeline.builder.job import Copy, ShardJob, ShardResult, Stamp, stamp_of
+from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.builder.shards import build_together
 from patina.pipeline.builder.workspace import Workspace
-from patina.pipeline.format.layout import SHARDS
+from patina.pipeline.cache.scans import ScanStore
+from patina.pipeline.format.layout import SCHEMA, SHARDS
 from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.format.rows import known_rows, row_now
 from patina.pipeline.plan.difference import reusable_shards
@@ -38,8 +40,9 @@ OPEN_SAMPLES = 8192
 """Samples at the most of shards that are made together: some minutes of work."""
 
 
-def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
-    """The jobs of a plan's steps, largest first, each with what it can copy from shards that are there."""
+def make_jobs(planned: PlannedBuild, workspace: Workspace, store: ScanStore | None = None) -> list[ShardJob]:
+    """The jobs of a plan's steps, largest first, each with what it can copy from shards that are there. What `store`
+    knows of these shards need not be hashed again."""
     plan, built = planned.plan, planned.built
     if not plan.build:
         return []
@@ -47,13 +50,41 @@ def make_jobs(planned: PlannedBuild, workspace: Workspace) -> list[ShardJob]:
     names = reusable_shards(planned.recipe, built, [step.shard for step in plan.build])
     same: dict[tuple[str, str], Copy] = {}
     same_pixels: dict[str, Copy] = {}
-    for row in map(row_now, known_rows(planned.built_in, built, names)):
-        if row.shard not in planned.damage:
-            copy = Copy(str(planned.built_in / SHARDS / row.shard), row.span)
-            same.setdefault((row.key, row.fingerprint), copy)
-            same_pixels.setdefault(row.pixels, copy)
-    jobs = [_job(step.shard, planned, workspace, same, same_pixels, have) for step in plan.build]
+    rows = [row for row in map(row_now, known_rows(planned.built_in, built, names)) if row.shard not in planned.damage]
+    known = _known(planned, have, {row.shard for row in rows}, store) if store else {}
+    seen: Counter[str] = Counter()
+    for row in rows:  # by shard and offset, as sums are
+        place, sums = seen[row.shard], known[row.shard][1] if row.shard in known else ()
+        seen[row.shard] += 1
+        copy = Copy(
+            str(planned.built_in / SHARDS / row.shard),
+            row.span,
+            row if have[row.shard].schema == SCHEMA else None,
+            sums[place] if place < len(sums) else None,
+        )
+        same.setdefault((row.key, row.fingerprint), copy)
+        same_pixels.setdefault(row.pixels, copy)
+    trusted = {str(planned.built_in / SHARDS / name): stamp for name, (stamp, _) in known.items()}
+    jobs = [_job(step.shard, planned, workspace, same, same_pixels, have, trusted) for step in plan.build]
     return sorted(jobs, key=lambda job: (-len(job.samples), job.name))
+
+
+def _known(
+    planned: PlannedBuild, have: Mapping[str, ShardEntry], names: Iterable[str], store: ScanStore
+) -> dict[str, tuple[Stamp, Sequence[int]]]:
+    """Of these shards those whose bytes are known to be what was written: their stamps, and sums of their samples."""
+    found = {}
+    for name in names:
+        sums = store.sums(have[name].sha256)
+        if len(sums) != have[name].count:
+            continue
+        try:
+            stat = (planned.built_in / SHARDS / name).stat()
+        except OSError:
+            continue
+        if store.trusted_digest(str(planned.out / SHARDS / name), stat) == have[name].sha256:
+            found[name] = stamp_of(stat), sums
+    return found
 
 
 def _job(
@@ -63,6 +94,7 @@ def _job(
     same: Mapping[tuple[str, str], Copy],
     same_pixels: Mapping[str, Copy],
     have: Mapping[str, ShardEntry],
+    trusted: Mapping[str, Stamp],
 ) -> ShardJob:
     every = (s for source in shard.sources for s in planned.wanted.samples(source, shard.degradation))
     samples = tuple(sorted(every, key=lambda s: s.key))
@@ -85,6 +117,7 @@ def _job(
         staging=str(workspace.staging),
         codec=planned.wanted.codec,
         storage=planned.recipe.storage,
+        trusted={path: trusted[path] for path in paths if path in trusted},
     )
 
 
@@ -98,6 +131,8 @@ def build_shards(
     """
     if not jobs:  # something is dropped or told anew: no reason to start workers
         return []
+    if isinstance(runner, Threads):
+        runner = runner.suited(seconds)
     permit = new_permit(staging)
     if runner.shares_memory:
         with stoppable():

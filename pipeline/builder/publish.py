@@ -83,6 +83,7 @@ def publish(
     workspace.remove_old(1 if _tells_secrets(planned) else keep)
     known |= {r.shard.name: r.shard.sha256 for r in results}
     remember_shards(planned.out, known, stores)
+    stores.scans.put_sums({r.shard.sha256: r.sums for r in results if r.sums}, {shard.sha256 for shard in shards})
     return manifest
 
 

@@ -43,6 +43,11 @@ class Threads:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
 
+    def suited(self, seconds: float) -> Runner:
+        """What batches that take so many seconds on one core had better run on: these threads, or something else."""
+        del seconds
+        return self
+
     def call(self, step: str, function: Callable[[], R]) -> R:
         """Run it here."""
         del step

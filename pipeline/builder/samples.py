@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from patina.pipeline.builder.job import Copy, ShardJob
+from isal.isal_zlib import crc32
+
+from patina.pipeline.builder.job import Copy, ShardJob, stamp_of
 from patina.pipeline.codec.decode import Decoded, decode
 from patina.pipeline.codec.png import encode_png
+from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.earlier import FIGURES, facts_now, is_unmeasured
 from patina.pipeline.format.layout import ROLES, SCHEMA
+from patina.pipeline.format.manifest import SampleRow
 from patina.pipeline.format.sample_schema import checked
 from patina.pipeline.format.shard import Members, pack, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
@@ -29,6 +35,8 @@ from patina.synth.words import hole_in, parts_of, text_of
 
 HOLES = ("mask", "uncompleted-mask")
 """The truth maps that say what of a picture is missing: of `uncompleted` alone, and as a part of a composite."""
+
+_log = logging.getLogger(__name__)
 
 
 class SourceFiles:
@@ -97,12 +105,18 @@ class SampleMaker:
         self._job = job
         self._files = files or SourceFiles()
         self._sound: dict[str, bool] = {}
+        self._rotten: list[Copy] = []
         self.synthesised = self.captioned = self.copied = 0
         self.seconds = 0.0
 
-    def sample(self, sample: WantedSample) -> tuple[bytes, dict[str, Any]]:
-        """One packed sample and the contents of its KEY.json: copied, newly captioned, or made."""
-        found = self._copy(self._job.same.get(sample.fingerprint))
+    def sample(self, sample: WantedSample) -> tuple[bytes, dict[str, Any] | SampleRow]:
+        """One packed sample and the contents of its KEY.json: copied, newly captioned, or made. For the contents of one
+        that is copied as it is stands its row."""
+        copy = self._job.same.get(sample.fingerprint)
+        if copy and copy.row and (whole := self._bytes(copy)) is not None:
+            self.copied += 1
+            return whole, copy.row
+        found = self._copy(copy)
         if found:
             data, members = found
             fact = facts_now(json.loads(members["json"]))
@@ -122,17 +136,41 @@ class SampleMaker:
 
     def _copy(self, copy: Copy | None) -> tuple[bytes, dict[str, bytes]] | None:
         """A sample's bytes and members from an old shard, unless that shard is not what was written any more."""
-        if copy is None:
+        data = self._bytes(copy) if copy else None
+        if copy is None or data is None:
+            return None
+        return data, unpack(data, Path(copy.path).name)[1]
+
+    def _bytes(self, copy: Copy) -> bytes | None:
+        """A sample's bytes from an old shard, unless they are not what was written any more.
+
+        Either the shard's digest says so, or, while its stat is as it was when that was known, the sample's own sum: so
+        nothing that rotted on the disk is copied, and nothing is hashed twice.
+        """
+        path = Path(copy.path)
+        if copy in self._rotten:
+            return None
+        if copy.sum is not None and self._is_trusted(path):
+            with suppress(DamagedShardError, OSError):
+                data = read_span(path, copy.span)
+                if crc32(data) == copy.sum:
+                    return data
+            self._rotten.append(copy)
+            key = copy.row.key if copy.row else f"the sample at {copy.span.offset}"
+            _log.warning("%s: %s is damaged, and is made anew; run `patina check` on the dataset", path, key)
             return None
         if copy.path not in self._sound:
             try:
-                self._sound[copy.path] = file_sha256(Path(copy.path)) == self._job.old_shards[copy.path]
+                self._sound[copy.path] = file_sha256(path) == self._job.old_shards[copy.path]
             except OSError:
                 self._sound[copy.path] = False
-        if not self._sound[copy.path]:
-            return None
-        data = read_span(Path(copy.path), copy.span)
-        return data, unpack(data, Path(copy.path).name)[1]
+        return read_span(path, copy.span) if self._sound[copy.path] else None
+
+    def _is_trusted(self, path: Path) -> bool:
+        try:
+            return stamp_of(path.stat()) == self._job.trusted.get(str(path))
+        except OSError:
+            return False
 
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
         tile = self._files.tile(sample.source, sample.tile, self._job.storage.gt)

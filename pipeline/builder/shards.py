@@ -10,11 +10,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
+from isal.isal_zlib import crc32
 
 from patina.pipeline.builder.job import ShardJob, ShardResult
 from patina.pipeline.builder.samples import SampleMaker, SourceFiles
@@ -23,7 +24,7 @@ from patina.pipeline.errors import BuildError
 from patina.pipeline.files import replacing, write_atomically
 from patina.pipeline.format.manifest import SampleRow, ShardEntry
 from patina.pipeline.format.rows import sample_row
-from patina.pipeline.format.shard import ShardWriter
+from patina.pipeline.format.shard import ShardWriter, Span
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import LESS_MEMORY, is_out_of_memory, keep_freed_memory
 from patina.pipeline.plan.wanted import WantedSample
@@ -102,7 +103,8 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
     cv2.setNumThreads(1)  # shards are built side by side
     keep_freed_memory()
     maker = SampleMaker(job, files)
-    facts: list[dict[str, Any]] = []
+    facts: list[dict[str, Any] | SampleRow] = []
+    sums: list[int] = []
     index = staged.with_name(staged.name + ".json")
     try:
         for path in (staged, index):
@@ -115,6 +117,7 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
                 with watched(lambda done: expect_wanted()):  # a large photograph takes seconds
                     data, fact = maker.sample(sample)
                 facts.append(fact)
+                sums.append(crc32(data))
                 writer.add(data)
                 if progress:
                     progress(1)
@@ -123,10 +126,10 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
             job.split, job.entry, job.bucket, job.fingerprint, written.sha256, written.size, len(job.samples), job.group
         )
         rows = tuple(
-            sample_row(sample.key, fact, span, job.name, job.split)
+            _row(sample.key, fact, span, job)
             for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
         )
-        body = json.dumps({"entry": asdict(shard), "rows": [asdict(row) for row in rows]})
+        body = json.dumps({"entry": asdict(shard), "rows": [asdict(row) for row in rows], "sums": sums})
         text = f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
         write_atomically(index, text, durable=False)  # last: an index stands for a shard that is whole
     except Exception as error:
@@ -135,7 +138,15 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
         sample = job.samples[min(len(facts), len(job.samples) - 1)]
         size = f"{sample.tile[2]}×{sample.tile[3]} px of {sample.source.names[0]}"
         raise BuildError(f"{job.name}: too little memory for {size}; {LESS_MEMORY}") from error
-    return ShardResult(shard, rows, str(staged), maker.synthesised, maker.captioned, maker.copied, maker.seconds)
+    counts = maker.synthesised, maker.captioned, maker.copied
+    return ShardResult(shard, rows, str(staged), *counts, maker.seconds, tuple(sums))
+
+
+def _row(key: str, fact: dict[str, Any] | SampleRow, span: Span, job: ShardJob) -> SampleRow:
+    """The row of a sample, from its KEY.json or from the row that it had where it was copied from."""
+    if isinstance(fact, SampleRow):
+        return replace(fact, shard=job.name, split=job.split, offset=span.offset, size=span.size)
+    return sample_row(key, fact, span, job.name, job.split)
 
 
 def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
@@ -149,6 +160,7 @@ def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
         shard = ShardEntry(**body["entry"])
         if shard.fingerprint != job.fingerprint or file_sha256(staged) != shard.sha256:
             return None
-        return ShardResult(shard, tuple(SampleRow(**row) for row in body["rows"]), str(staged), copied=shard.count)
+        rows, sums = tuple(SampleRow(**row) for row in body["rows"]), tuple(body.get("sums", ()))
+        return ShardResult(shard, rows, str(staged), copied=shard.count, sums=sums)
     except (OSError, ValueError, KeyError, TypeError):
         return None

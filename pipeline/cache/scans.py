@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from patina.pipeline.cache.database import open_database, seal, unseal
 from patina.pipeline.redaction import holds_secret, without_secrets
@@ -25,9 +26,13 @@ CREATE TABLE IF NOT EXISTS pairs (
     gt TEXT, lq TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (gt, lq, inspector)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS verdicts (
     first TEXT, second TEXT, matcher TEXT, record TEXT NOT NULL, PRIMARY KEY (first, second, matcher)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (shard TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS problems (
     model TEXT, content TEXT, name TEXT, reason TEXT NOT NULL, PRIMARY KEY (model, content, name)) WITHOUT ROWID;
 """
+
+ASKED_AT_ONCE = 500
+"""Files or digests in one query; SQLite may be built for 999."""
 
 RECENT_NS = 2_000_000_000
 """Two seconds: the coarsest clock of a file system in use (FAT). A file written that shortly before it was read may
@@ -76,6 +81,38 @@ class ScanStore:
         if row is None or int(str(row[1])) - max(stat.st_mtime_ns, stat.st_ctime_ns) < RECENT_NS:
             return None
         return unseal(str(row[0]), *key, row[1])
+
+    def trusted_digests(self, files: Sequence[tuple[str, os.stat_result]]) -> dict[str, str]:
+        """As `trusted_digest`, of many files at once: by path, of those that are trusted."""
+        keys = {path: _key(path, stat) for path, stat in files}
+        rows = self._many("SELECT * FROM files WHERE path IN", [key[0] for key in keys.values()])
+        known = {bytes(row[0]): row for row in rows}
+        found = {}
+        for path, stat in files:
+            row = known.get(keys[path][0])
+            if row is None or tuple(row[:5]) != keys[path]:
+                continue
+            if row[5] - max(stat.st_mtime_ns, stat.st_ctime_ns) >= RECENT_NS:
+                digest = unseal(str(row[6]), *keys[path], row[5])
+                if digest is not None:
+                    found[path] = digest
+        return found
+
+    def inspections(self, digests: Iterable[str], inspector: str) -> dict[str, str]:
+        """As `inspection`, of many digests at once: their records by digest."""
+        wanted = list(dict.fromkeys(digests))
+        rows = self._many("SELECT digest, record FROM inspections WHERE inspector=? AND digest IN", wanted, inspector)
+        records = {digest: unseal(record, digest, inspector) for digest, record in rows}
+        return {digest: record for digest, record in records.items() if record is not None}
+
+    def _many(self, query: str, values: Sequence[object], *first: object) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        for start in range(0, len(values), ASKED_AT_ONCE):
+            some = values[start : start + ASKED_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            with self._lock:
+                rows += self._connection.execute(f"{query} ({marks})", (*first, *some)).fetchall()
+        return rows
 
     def remote_digest(self, path: str, tag: str, size: int) -> str | None:
         """The stored digest of a remote file, if its tag and size are as stored; never without a tag."""
@@ -138,6 +175,22 @@ class ScanStore:
         rows = [(*names, seal(record, *names)) for *names, record in records]
         with self._lock, self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?,?,?,?)", rows)
+
+    def sums(self, shard: str) -> Sequence[int]:
+        """CRC-32 of each sample's bytes in the shard of that SHA-256, in their order; empty if nobody remembers."""
+        row = self._one("SELECT record FROM sums WHERE shard=?", (shard,))
+        record = None if row is None else unseal(str(row[0]), shard)
+        return [int(record[i : i + 8], 16) for i in range(0, len(record), 8)] if record else []
+
+    def put_sums(self, sums: Mapping[str, Iterable[int]], keep: Collection[str]) -> None:
+        """Keep the sums of shards by their SHA-256, and forget those of shards that are not among `keep`."""
+        records = {shard: "".join(f"{one:08x}" for one in some) for shard, some in sums.items()}
+        rows = [(shard, seal(record, shard)) for shard, record in records.items()]
+        with self._lock, self._connection:
+            there = [shard for (shard,) in self._connection.execute("SELECT shard FROM sums")]
+            gone = [(shard,) for shard in there if shard not in keep]
+            self._connection.executemany("DELETE FROM sums WHERE shard=?", gone)
+            self._connection.executemany("INSERT OR REPLACE INTO sums VALUES (?,?)", rows)
 
     def problems(self) -> dict[tuple[str, str, str], str]:
         """Why models could not caption or judge images: (model's fingerprint, content, name) -> reason."""

@@ -22,7 +22,6 @@ from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
 from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
 from patina.pipeline.redaction import without_secrets
-from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS, EVERY
@@ -505,6 +504,8 @@ def _rights(numbers: Statistics) -> list[str]:
         *markdown_table(numbers.rights_rows()),
         "",
     ]
+    from patina.pipeline.sources.presets.preset import UNKNOWN  # which brings every preset
+
     silent = sum(r.photographs for r in numbers.rights if r.licence in {"", UNKNOWN})
     if silent:
         lines += [f"For {counted(silent, 'photograph')} no licence is known: ask their owners before sharing.", ""]

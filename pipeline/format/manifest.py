@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.earlier import FIGURES, FORMER, figures_unknown
@@ -317,6 +315,8 @@ def read_samples_table(folder: Path, shards: Sequence[str] | None = None) -> pa.
     if not path.exists():
         return samples_table(())
     table = read_table(path, SAMPLE_SCHEMA)
+    import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
+
     for column, rule in (("key", KEY), ("shard", f"^{SHARD.pattern}$")):  # they become paths, as a stranger wrote them
         if not pc.all(pc.match_substring_regex(table[column], rule), min_count=0).as_py():
             raise ManifestError(f"{path}: its column {column!r} holds what patina never writes; do not use it")
@@ -325,12 +325,17 @@ def read_samples_table(folder: Path, shards: Sequence[str] | None = None) -> pa.
 
 def write_samples(path: Path, folder: Path, kept: Sequence[str], made: Iterable[SampleRow]) -> None:
     """Write samples.parquet to `path`: the rows of `kept` shards as they stand in `folder`, and the `made` ones."""
+    import pyarrow.parquet as pq  # where it is used: it brings all file systems
+
     table = pa.concat_tables([read_samples_table(folder, kept), samples_table(made)])
     pq.write_table(table.sort_by([("shard", "ascending"), ("offset", "ascending")]), path, compression="zstd")
 
 
 def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write sources.parquet to `path`."""
+    import pyarrow.parquet as pq  # where it is used: it brings all file systems
+
+    rows = list(rows)  # they may be made anew whenever they are looked at
     columns = {name: [row[name] for row in rows] for name in SOURCE_SCHEMA.names}
     pq.write_table(pa.table(columns, SOURCE_SCHEMA), path, compression="zstd")
 
@@ -353,7 +358,7 @@ def sources_by_digest(folder: Path) -> SourceRows:
     return SourceRows((row["digest"], row) for row in read_sources(folder))
 
 
-def rows_digest(rows: Sequence[Mapping[str, Any]]) -> str:
+def rows_digest(rows: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 of rows' contents, whatever the file format does."""
     digest = hashlib.sha256()
     for row in rows:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from patina.pipeline.format.layout import SAMPLES, SPLITS
@@ -307,6 +306,8 @@ def _measures(samples: pa.Table) -> Iterable[Measures]:
 
 
 def _captions(samples: pa.Table) -> Captions:
+    import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
+
     codes = _encoded(samples["source_sha256"]).indices.to_numpy()
     new = np.diff(np.maximum.accumulate(codes), prepend=-1) > 0  # codes are given in order of appearance
     first = samples.filter(pa.array(new))  # one row a source
@@ -360,6 +361,8 @@ def _sizes(width: NDArray[np.integer[Any]], height: NDArray[np.integer[Any]]) ->
 
 
 def _labels(samples: pa.Table) -> Labels:
+    import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
+
     training = samples.filter(pc.equal(samples["split"], "train"))
     found = (training if training.num_rows else samples)["degradation"].value_counts()
     counts = dict(sorted((row["values"], row["counts"]) for row in found.to_pylist()))
@@ -368,6 +371,8 @@ def _labels(samples: pa.Table) -> Labels:
 
 
 def _rights(samples: pa.Table, sources: Sequence[Mapping[str, Any]]) -> Iterable[Rights]:
+    import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
+
     of_source = [
         (s.get("set") or "", s["degradation"] or "", s["licence"] or "", s["attribution"] or "") for s in sources
     ]

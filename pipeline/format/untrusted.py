@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from patina.pipeline.errors import DamagedShardError, ManifestError
 from patina.pipeline.format.earlier import FIGURES, facts_now
@@ -95,6 +94,8 @@ def _shown(value: Any) -> str:
 
 def expect_values(table: pa.Table, path: str) -> None:
     """Raise ManifestError if a column of one of a dataset's tables holds nothing, no number, or one that cannot be."""
+    import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
+
     for field, column in zip(table.schema, table.columns, strict=True):
         if column.null_count and field.name not in NULLABLE:
             raise _wrong(path, field.name, "holds nothing in some of its rows")
@@ -117,6 +118,8 @@ def expect_values(table: pa.Table, path: str) -> None:
 
 def _names_all(column: pa.ChunkedArray) -> bool:
     """Whether every row of a column of lists holds one name at least, and nothing else."""
+    import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
+
     return pc.min(pc.list_value_length(column)).as_py() >= 1 and not pc.list_flatten(column).null_count
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
 from patina.captioning.clip_score import ClipScore
@@ -21,6 +21,9 @@ from patina.pipeline.text import counted, one_line
 from patina.synth.image import Image
 
 LONGEST_REASON = 400  # characters of the first one that a note tells
+
+ALIKE = 1 << 12
+"""Captions that are remembered while all are judged: those of a template are few."""
 
 Problems = Mapping[tuple[str, str], str]
 """Why a model could not caption or judge an image, by fingerprint of the captioner or scorer and content digest."""
@@ -66,12 +69,15 @@ def resolve_captions(
     to_caption: dict[int, tuple[Source, ...]] = {}
     to_score: list[tuple[Source, str]] = []
     rest = list(sources)
+    problem_of = lru_cache(ALIKE)(recipe.filters.problem)
+    assigned = lru_cache(ALIKE)(AssignedCaption)  # one object for all that are alike
     unusable: dict[str, str] = {}  # why the first captioner's sentence cannot be used, by content
     for place, captioner in enumerate(chain_of(recipe)):
         captions = _captions(captioner, rest, store, problems)
         texts = {s.content: c.text for s in rest if (c := captions.get(s.content)) and not c.problem}
         scores = _scores(recipe.similarity, texts, store, problems)
         after: list[Source] = []
+        name, prompt = label(captioner), getattr(captioner, "prompt", "")
         unseen: list[Source] = []
         for source in rest:
             content = source.content
@@ -79,9 +85,8 @@ def resolve_captions(
             if caption is None:
                 unseen.append(source)
                 continue
-            prompt = getattr(captioner, "prompt", "")
             caption = _filtered(caption, recipe.filters, prompt)
-            reason = caption.problem or recipe.filters.problem(caption.text, prompt)
+            reason = caption.problem or problem_of(caption.text, prompt)
             if not reason and recipe.similarity:
                 score = scores.get(content)
                 if score is None:
@@ -96,7 +101,7 @@ def resolve_captions(
                     unusable[content] = reason
                 after.append(source)
             else:
-                known[content] = AssignedCaption(caption.text, label(captioner), caption.more)
+                known[content] = assigned(caption.text, name, caption.more)
         if unseen:
             to_caption[place] = tuple(unseen)
         rest = after
@@ -125,8 +130,9 @@ def _filtered(caption: Caption, filters: Filters, prompt: str) -> Caption:
 
 def _notes_of(recipe: Recipe, sources: Sequence[Source], set_aside: Sequence[str]) -> list[str]:
     """What the captioners have to say of all photographs together."""
-    photos = [photo for source in sources for photo in photos_of(source)]
-    return [note for captioner in chain_of(recipe) for note in captioner.notes(photos, set_aside)]
+    asked = [captioner for captioner in chain_of(recipe) if type(captioner).notes is not Captioner.notes]
+    photos = [photo for source in sources for photo in photos_of(source)] if asked else []
+    return [note for captioner in asked for note in captioner.notes(photos, set_aside)]
 
 
 def _left_over(recipe: Recipe, sources: Sequence[Source], known: Mapping[str, AssignedCaption]) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
+from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.plan.wanted import Wanted, WantedShard
 from patina.pipeline.text import counted, human_bytes
 
@@ -47,6 +50,48 @@ def memory_warning(wanted: Wanted, shards: Sequence[WantedShard], workers: int, 
         f"{max(areas) / 1e6:.0f} megapixels, and {there}: build with --workers {max(fit, 1)}, or "
         "cut them into [tiles]"
     )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a build will take: bytes of the shards that are written, seconds of one core, and warnings of shards whose
+    size is out of the usual."""
+
+    bytes: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+class Counted(Protocol):
+    """A shard to build, and how many of its samples are to be made (`difference.Step`)."""
+
+    @property
+    def shard(self) -> WantedShard: ...  # noqa: D102
+
+    @property
+    def synthesised(self) -> int: ...  # noqa: D102
+
+
+S = TypeVar("S", bound=Counted)
+
+
+def cost_of(
+    wanted: Wanted,
+    steps: Sequence[S],
+    keep: Sequence[ShardEntry],
+    size_of: Callable[[S], float],
+    seconds_of: Callable[[S], float],
+) -> Cost:
+    """What these steps take beside the shards to `keep`. size_of: bytes of a step's shard; seconds_of: what making all
+    of its samples would take. Those that are not made are copied."""
+    sizes = {shard.name: float(shard.bytes) for shard in keep}
+    total = seconds = 0.0
+    for step in steps:
+        size, share = size_of(step), step.synthesised / max(step.shard.count, 1)
+        seconds += seconds_of(step) * share + size * (1 - share) * COPY_SECONDS_PER_BYTE
+        sizes[step.shard.name] = size
+        total += size
+    return Cost(int(total), seconds, size_warnings(wanted, sizes))
 
 
 def size_warnings(wanted: Wanted, sizes: Mapping[str, float]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from patina.pipeline.format.layout import SCHEMA
@@ -12,13 +12,12 @@ from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.pipeline.format.rows import name_now, row_now
 from patina.pipeline.plan.cost import (
     BYTES_PER_MEGAPIXEL,
-    COPY_SECONDS_PER_BYTE,
     HELD,
     SECONDS_PER_MEGAPIXEL,
-    size_warnings,
+    cost_of,
 )
 from patina.pipeline.plan.reasons import why_changed, why_dropped
-from patina.pipeline.plan.wanted import AssignedCaption, Place, SampleId, Wanted, WantedShard
+from patina.pipeline.plan.wanted import ROWS, AssignedCaption, Place, SampleId, Wanted, WantedShard
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.text import counted, human_bytes, human_seconds
 
@@ -101,8 +100,8 @@ def make_plan(
     stale, keep = [], []
     for shard in wanted.shards:
         existing = have.get(shard.name)
-        if existing and shard.fingerprint == existing.fingerprint and existing.name not in damage:
-            keep.append(existing)
+        if existing and existing.name not in damage and _is_current(shard, existing, wanted):
+            keep.append(replace(existing, fingerprint=shard.fingerprint))
         else:
             stale.append(shard)
     names = {shard.name for shard in wanted.shards}
@@ -117,19 +116,24 @@ def make_plan(
             reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
 
     steps = [_step(shard, wanted, built, have, damage, old.get(shard.place, {}), reusable) for shard in stale]
-    sizes = {shard.name: float(shard.bytes) for shard in keep}
-    sizes |= {shard.name: shard.pixels / 1e6 * BYTES_PER_MEGAPIXEL for shard in stale}
-    seconds = size = 0.0
-    for step in steps:
-        share = step.synthesised / max(step.shard.count, 1)
-        size += sizes[step.shard.name]
-        seconds += step.shard.pixels / 1e6 * SECONDS_PER_MEGAPIXEL * share
-        seconds += sizes[step.shard.name] * (1 - share) * COPY_SECONDS_PER_BYTE
-    uncaptioned = sum(wanted.captions[s.digest] is None for s in wanted.sources)
-    relabel = built is None or ((built.sources_digest, built.recipe_digest) != (sources_digest, wanted.recipe.digest))
-    return BuildPlan(
-        tuple(steps), tuple(keep), drop, relabel, uncaptioned, int(size), seconds, size_warnings(wanted, sizes)
+    cost = cost_of(
+        wanted,
+        steps,
+        keep,
+        lambda step: step.shard.pixels / 1e6 * BYTES_PER_MEGAPIXEL,
+        lambda step: step.shard.pixels / 1e6 * SECONDS_PER_MEGAPIXEL,
     )
+    uncaptioned = int(wanted.columns.uncaptioned.sum())
+    relabel = built is None or ((built.sources_digest, built.recipe_digest) != (sources_digest, wanted.recipe.digest))
+    return BuildPlan(tuple(steps), tuple(keep), drop, relabel, uncaptioned, cost.bytes, cost.seconds, cost.warnings)
+
+
+def _is_current(shard: WantedShard, existing: ShardEntry, wanted: Wanted) -> bool:
+    """Whether a shard that is built is what it shall be."""
+    if shard.fingerprint == existing.fingerprint:
+        return bool(shard.fingerprint)
+    is_former = existing.schema == SCHEMA and not existing.fingerprint.startswith(ROWS)
+    return is_former and not shard.uncaptioned and wanted.fingerprint_before(shard) == existing.fingerprint
 
 
 def reusable_shards(recipe: Recipe, built: Manifest | None, stale: Sequence[WantedShard]) -> list[str]:
@@ -163,7 +167,9 @@ def _step(
     counts: Counter[str] = Counter()
     keys = set()
     synthesised = captioned = copied = 0
-    for source in shard.sources:
+    if not old and not reusable:  # nothing to compare its samples with, so they need no fingerprints
+        counts["added"] = synthesised = shard.count
+    for source in shard.sources if old or reusable else ():
         caption = wanted.captions[source.digest]
         unknown = caption is None
         for sample in wanted.sample_ids(source, shard.degradation):

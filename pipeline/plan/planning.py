@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, overload
 
 from patina.captioning.captioner import Run
 from patina.pipeline.cache.captions import CaptionStore
@@ -31,7 +32,7 @@ from patina.pipeline.plan.cost import memory_warning
 from patina.pipeline.plan.depth_maps import depth_notes
 from patina.pipeline.plan.difference import BuildPlan, make_plan
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
-from patina.pipeline.plan.side_folders import side_folder_notes
+from patina.pipeline.plan.side_folders import reads_beside, side_folder_notes
 from patina.pipeline.plan.stored_files import mixing_notes
 from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.progress import Events, Meter, Silent
@@ -90,7 +91,7 @@ class PlannedBuild:
     built: Manifest | None
     damage: Mapping[str, str]
     refusals: tuple[Refusal, ...]
-    source_rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+    source_rows: Sequence[Mapping[str, Any]] = field(repr=False)
     sources_digest: str
     blocked: str = ""
 
@@ -162,7 +163,8 @@ def plan_from_stores(
         built = load_manifest(place)
     except ManifestError:
         built = None  # the build makes it again; `check` has named what is wrong with it
-    lacking = [Refusal(s.names[0], lack) for s in found.sources if (lack := _lack(recipe, s))]
+    may_lack = any(reads_beside(synthesis.degradation) for synthesis in recipe.degradations.values())
+    lacking = [Refusal(s.names[0], lack) for s in found.sources if may_lack and (lack := _lack(recipe, s))]
     usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
     problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
     aside = [refusal.name.partition(" with ")[0] for refusal in (*found.refusals, *lacking)]
@@ -181,10 +183,10 @@ def plan_from_stores(
         *depth_notes(recipe, sources, stores.scans, options.workers),
     ]
     found = replace(found, notes=(*found.notes, *captions.notes, *side_notes, *_unused(recipe, sources)))
-    rows = tuple(_source_row(recipe, source, captions.similarity.get(source.digest)) for source in sources)
+    rows = SourceTable(recipe, sources, captions.similarity)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
-    facts = rows_digest([*rows, *map(refusal_record, refusals), found.leaks.facts(), told])
+    facts = rows_digest(chain(rows, map(refusal_record, refusals), [found.leaks.facts(), told]))
     plan = make_plan(wanted, built, damage, partial(known_rows, place, built), sources_digest=facts)
     if built and not _papers_are_there(place, built):
         plan = replace(plan, relabel=True)
@@ -260,8 +262,8 @@ def _unused(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
 
 def _known_problems(sources: Sequence[Source], store: ScanStore) -> Problems:
     """What models could not caption or judge in earlier builds. By name as well, since the reasons tell it."""
-    names = {(source.content, source.names[0]) for source in sources}
     kept = store.problems()
+    names = {(source.content, source.names[0]) for source in sources} if kept else set()
     return {(model, content): reason for (model, content, name), reason in kept.items() if (content, name) in names}
 
 
@@ -314,22 +316,46 @@ def refusal_record(refusal: Refusal) -> dict[str, str]:
     return {"name": refusal.name, "reason": refusal.reason}
 
 
-def _source_row(recipe: Recipe, source: Source, similarity: float | None) -> dict[str, Any]:
-    reader = recipe.sources[source.source_index]
-    return {
-        "digest": source.digest,
-        "content": source.content,
-        "lq_digest": source.lq_digest,
-        "lq_name": source.lq_name,
-        "names": list(source.names),
-        "split": source.split,
-        "degradation": source.degradation,
-        "set": reader.title,
-        "licence": without_secrets(reader.licence or source.licence),
-        "attribution": without_secrets(reader.attribution or source.attribution),
-        "phash": source.info.phash,
-        "bytes": source.bytes,
-        "width": source.info.width,
-        "height": source.info.height,
-        "similarity": similarity,
-    }
+class SourceTable(Sequence[Mapping[str, Any]]):
+    """The rows of sources.parquet, each made when it is looked at: a million of them would take a gigabyte."""
+
+    def __init__(self, recipe: Recipe, sources: Sequence[Source], similarity: Mapping[str, float]) -> None:
+        self._sources, self._similarity = sources, similarity
+        self._readers = [(reader.title, reader.licence, reader.attribution) for reader in recipe.sources]
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return list(map(self._row, self._sources[index]))
+        return self._row(self._sources[index])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(self._row, self._sources)
+
+    def _row(self, source: Source) -> dict[str, Any]:
+        title, licence, attribution = self._readers[source.source_index]
+        return {
+            "digest": source.digest,
+            "content": source.content,
+            "lq_digest": source.lq_digest,
+            "lq_name": source.lq_name,
+            "names": list(source.names),
+            "split": source.split,
+            "degradation": source.degradation,
+            "set": title,
+            "licence": without_secrets(licence or source.licence),
+            "attribution": without_secrets(attribution or source.attribution),
+            "phash": source.info.phash,
+            "bytes": source.bytes,
+            "width": source.info.width,
+            "height": source.info.height,
+            "similarity": self._similarity.get(source.digest),
+        }

@@ -13,6 +13,7 @@ from patina.pipeline.text import counted, printable
 from patina.synth.chain import Chain
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation
+from patina.synth.depth import Depths
 from patina.synth.graded import Graded
 
 
@@ -28,6 +29,17 @@ def parts_of(degradation: Degradation) -> Iterator[Degradation]:
         yield from parts_of(degradation.base)
     else:
         yield degradation
+
+
+def reads_beside(degradation: Degradation) -> bool:
+    """Whether it may read something beside a photograph, such as a depth map, so that `side_input_digest` and
+    `missing_input` have to be asked for each one."""
+    return any(
+        (type(part).side_input_digest, type(part).missing_input)
+        != (Degradation.side_input_digest, Degradation.missing_input)
+        and not (isinstance(depths := getattr(part, "depths", None), Depths) and not depths.folder)
+        for part in parts_of(degradation)
+    )
 
 
 def side_folder_notes(recipe: Recipe) -> list[str]:

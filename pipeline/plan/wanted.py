@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patina.pipeline.codec.fingerprint import extra_fingerprint
 from patina.pipeline.format.earlier import stored_as
 from patina.pipeline.format.layout import sample_key, shard_name
-from patina.pipeline.hashing import bucket_of, canonical_json
+from patina.pipeline.hashing import canonical_json
+from patina.pipeline.plan.columns import ROW, Chosen, Columns, Run, columns_of, runs_of, wording
+from patina.pipeline.plan.side_folders import reads_beside
 from patina.pipeline.plan.stored_files import encoded_otherwise, group_of, has_every_map
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.scan.recovered import RECOVERIES
 from patina.pipeline.scan.source import Source
 from patina.synth.compose import JOINT
-from patina.synth.figures import VERSION as FIGURING
 from patina.synth.rng import sample_seed
 from patina.synth.severity import VERSION as MEASURE
-from patina.synth.words import VERSION as WORDING
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -33,7 +36,15 @@ PIXELS = 2
 of it, so that images of an earlier one are copied."""
 
 
-@dataclass(frozen=True)
+ROWS = "rows-"
+"""How a shard's fingerprint begins that is of rows of columns; one without it is of an earlier release."""
+
+
+def _every_map(recipe: Recipe, source: Source) -> bytes:
+    return EVERY_MAP if has_every_map(recipe, source) else b""
+
+
+@dataclass(frozen=True, slots=True)
 class AssignedCaption:
     """The caption of a source: its text and the captioner that made it, `name@version`. `more`: further ones, which the
     second, third, … variant of a sample has."""
@@ -50,7 +61,7 @@ class AssignedCaption:
     @property
     def wording(self) -> bytes:
         """What of it decides a sample's fingerprint, with the versions of what else KEY.json tells of images."""
-        return f"{WORDING}.{FIGURING}\0{self.captioner}\0{self.text}".encode()
+        return wording(self.text, self.captioner)
 
 
 EVERY_MAP = b"\0every map"
@@ -64,8 +75,8 @@ def _fingerprint(pixels: str, told: bytes) -> str:
 def is_told_as_now(fact: Mapping[str, Any]) -> bool:
     """Whether a KEY.json of this version of the stored format has the words and papers' figures that its sample would
     get now: by its fingerprint, which their versions are part of."""
-    wording = AssignedCaption(fact["caption"], fact["captioner"]).wording
-    return fact["fingerprint"] in (_fingerprint(fact["pixels"], wording + more) for more in (b"", EVERY_MAP))
+    told = wording(fact["caption"], fact["captioner"])
+    return fact["fingerprint"] in (_fingerprint(fact["pixels"], told + more) for more in (b"", EVERY_MAP))
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,8 @@ class SampleId(NamedTuple):
 
 @dataclass(frozen=True)
 class WantedShard:
-    """One shard that shall exist. Its fingerprint is empty while a caption is still to be made."""
+    """One shard that shall exist. Its fingerprint is empty while a caption is still to be made; two have the same one
+    where their samples have the same keys and fingerprints."""
 
     split: str
     degradation: str
@@ -113,7 +125,7 @@ class WantedShard:
     count: int
     pixels: int
     uncaptioned: int
-    sources: tuple[Source, ...] = field(repr=False)
+    sources: Sequence[Source] = field(repr=False, compare=False)
     group: str = ""
 
     @property
@@ -145,7 +157,7 @@ class Wanted:
     def identities(self) -> dict[str, dict[str, Any]]:
         """For each degradation, all that its samples' fingerprints share."""
         shared = self._shared
-        pairs = {source.degradation for source in self.sources if source.is_pair}
+        pairs = {source.degradation for source in self.columns.examples if source.is_pair}
         made = {
             entry: {
                 **shared,
@@ -173,10 +185,8 @@ class Wanted:
         caption = self.captions[source.digest] or AssignedCaption("", "")
         variants = range(synthesis.variants_in(source.split) if synthesis else 1)
         wordings = [caption.of(variant).wording for variant in (variants if caption.more else (0,))]
-        told = f"\0{canonical_json(source.params)}" if source.params else ""
-        told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)
-        told += encoded_otherwise(self.recipe, source, degradation)
-        complete = EVERY_MAP if has_every_map(self.recipe, source) else b""
+        told = self._told(source, degradation)
+        complete = _every_map(self.recipe, source)
         if synthesis and (looked_up := synthesis.degradation.side_input_digest(source.names[0])):
             told += f"\0{looked_up}"
         for tile in self.recipe.cut(source.info.width, source.info.height):
@@ -188,6 +198,12 @@ class Wanted:
                 key = sample_key(source.digest, degradation, place, variant)
                 wording = wordings[variant % len(wordings)]
                 yield SampleId(key, tile, variant, pixels, _fingerprint(pixels, wording + complete))
+
+    def _told(self, source: Source, entry: str) -> str:
+        """What decides a sample's images beside its degradation, its source's bytes, its place and its variant."""
+        told = f"\0{canonical_json(source.params)}" if source.params else ""
+        told += "".join(f"\0{format} {extra_fingerprint(format)}" for format in source.extras)
+        return told + encoded_otherwise(self.recipe, source, entry)
 
     def samples(self, source: Source, degradation: str) -> Iterator[WantedSample]:
         """The samples of one source under one degradation, in key order."""
@@ -210,26 +226,103 @@ class Wanted:
             )
 
     @cached_property
+    def columns(self) -> Columns:
+        """What decides the samples of each source, a row each."""
+        return columns_of(self.sources, self.captions)
+
+    @cached_property
     def shards(self) -> tuple[WantedShard, ...]:
         """Every shard, by name."""
-        groups: dict[tuple[str, str, int, str], list[Source]] = {}
-        for source in self.sources:
-            bucket = bucket_of(source.digest, self.recipe.buckets[source.split])
-            entries = source.entries or tuple(self.recipe.degradations)
-            for entry in (source.degradation,) if source.is_pair else entries:
-                group = group_of(self.recipe, source, entry)
-                groups.setdefault((source.split, entry, bucket, group), []).append(source)
-        made = (self._shard(*group, tuple(groups[group])) for group in groups)
-        return tuple(sorted(made, key=lambda shard: shard.name))
+        columns, found = self.columns, list[WantedShard]()
+        if not columns.examples:
+            return ()
+        buckets = columns.buckets(self.recipe.buckets)
+        runs: dict[bytes, list[Run]] = {}  # most degradations are of the same sources
+        for entry in self.identities:
+            names: dict[tuple[str, str], int] = {}
+            groups = np.full(len(columns.examples), -1, np.int64)
+            for kind, example in enumerate(columns.examples):
+                own = (example.degradation,) if example.is_pair else example.entries or self.recipe.degradations
+                if entry in own:
+                    name = example.split, group_of(self.recipe, example, entry)
+                    groups[kind] = names.setdefault(name, len(names))
+            if groups.tobytes() not in runs:
+                runs[groups.tobytes()] = runs_of(columns, groups, buckets)
+            found += self._shards_of(entry, list(names), groups, runs[groups.tobytes()])
+        return tuple(sorted(found, key=lambda shard: shard.name))
 
-    def _shard(self, split: str, entry: str, bucket: int, group: str, sources: tuple[Source, ...]) -> WantedShard:
+    def _shards_of(
+        self, entry: str, names: Sequence[tuple[str, str]], groups: NDArray[np.int64], runs: Sequence[Run]
+    ) -> Iterator[WantedShard]:
+        """The shards of an entry. names: split and group of each of its `groups`."""
+        columns = self.columns
+        kinds = [self._kind(example, entry) if groups[i] >= 0 else _NONE for i, example in enumerate(columns.examples)]
+        rest = np.frombuffer(b"".join(kind.digest for kind in kinds), np.uint8).reshape(-1, ROW)
+        counts = np.array([kind.samples for kind in kinds], np.int64)
+        pixels = np.array([kind.pixels for kind in kinds], np.int64)
+        synthesis = self.recipe.degradations.get(entry)
+        beside = synthesis is not None and reads_beside(synthesis.degradation)
+        for run in runs:
+            split, group = names[run.group]
+            some = columns.kinds[run.places]
+            rows = rest[some]
+            for i, place in enumerate(run.places.tolist() if beside or columns.several else ()):
+                if more := self._more(self.sources[place], entry):
+                    rows[i] = np.frombuffer(hashlib.sha256(rows[i].tobytes() + more).digest()[:ROW], np.uint8)
+            digest = run.digest()
+            digest.update(rows.tobytes())
+            uncaptioned = int(columns.uncaptioned[run.places].sum())
+            yield WantedShard(
+                split,
+                entry,
+                run.bucket,
+                "" if uncaptioned else f"{ROWS}{digest.hexdigest()}",
+                int(counts[some].sum()),
+                int(pixels[some].sum()),
+                uncaptioned,
+                Chosen(self.sources, run.places),
+                group,
+            )
+
+    def _kind(self, source: Source, entry: str) -> _Kind:
+        """What decides the samples of all sources of one kind under an entry, beside what a row of its own tells."""
+        synthesis = None if source.is_pair else self.recipe.degradations[entry]
+        tiles = self.recipe.cut(source.info.width, source.info.height)
+        variants = synthesis.variants_in(source.split) if synthesis else 1
+        digest = self._prefixes[entry, source.is_pair].copy()
+        digest.update(f"\0{bool(self.recipe.tiles)}\0{tiles}\0{variants}{self._told(source, entry)}".encode())
+        digest.update(_every_map(self.recipe, source))
+        pixels = sum(tile[2] * tile[3] for tile in tiles)
+        return _Kind(digest.digest()[:ROW], variants * len(tiles), variants * pixels)
+
+    def _more(self, source: Source, entry: str) -> bytes:
+        """What decides the samples of one source beside its kind, its digest and its one caption; mostly nothing."""
+        synthesis = None if source.is_pair else self.recipe.degradations[entry]
+        looked_up = synthesis.degradation.side_input_digest(source.names[0]) if synthesis else ""
+        caption = self.captions[source.digest]
+        variants = range(synthesis.variants_in(source.split) if synthesis else 1)
+        said = [caption.of(variant).wording for variant in variants] if caption and caption.more else []
+        return b"\0".join([looked_up.encode(), *said]) if looked_up or said else b""
+
+    def fingerprint_before(self, shard: WantedShard) -> str:
+        """What releases up to 0.1 called the fingerprint of a shard, of its samples' fingerprints: so that a dataset of
+        theirs is up to date. Empty while a caption is still to be made."""
+        if shard.uncaptioned:
+            return ""
         digest = hashlib.sha256()
-        count = pixels = uncaptioned = 0
-        for source in sources:
-            for key, tile, _, _, fingerprint in self.sample_ids(source, entry):
+        for source in shard.sources:
+            for key, _, _, _, fingerprint in self.sample_ids(source, shard.degradation):
                 digest.update(f"{key} {fingerprint}\n".encode())
-                count += 1
-                pixels += tile[2] * tile[3]
-            uncaptioned += self.captions[source.digest] is None
-        fingerprint = "" if uncaptioned else digest.hexdigest()
-        return WantedShard(split, entry, bucket, fingerprint, count, pixels, uncaptioned, sources, group)
+        return digest.hexdigest()
+
+
+class _Kind(NamedTuple):
+    """Of the sources of one kind under one entry: the digest of what decides their samples, how many samples each of
+    them has, and these samples' pixels."""
+
+    digest: bytes
+    samples: int
+    pixels: int
+
+
+_NONE = _Kind(bytes(ROW), 0, 0)

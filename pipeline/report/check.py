@@ -36,7 +36,7 @@ from patina.pipeline.format.shard import read_shard
 from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.hashing import canonical_json, is_intact
 from patina.pipeline.recipe.parse import parse_synthesis
-from patina.pipeline.scan.leaks.candidates import candidates, with_like_thumbs
+from patina.pipeline.scan.leaks.candidates import like_pairs
 from patina.pipeline.scan.leaks.registration import register
 from patina.pipeline.scan.leaks.types import Scene
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
@@ -404,11 +404,10 @@ def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], wor
         return []
     scenes = [_scene(out, source, pieces[source["digest"]]) for source in known]
     # Of ten thousand frames of one film all are near all others: pairs of one side are left out before they are kept.
-    pairs = candidates([s.phash for s in scenes], sides=[s.split for s in scenes], workers=workers)
+    with ScanStore(None) as store:
+        pairs = like_pairs(scenes, store, workers, sides=[s.split for s in scenes])
     contents = np.array([scene.content for scene in scenes])
     pairs = pairs[contents[pairs[:, 0]] != contents[pairs[:, 1]]]
-    with ScanStore(None) as store:
-        pairs = with_like_thumbs(scenes, pairs, store, workers)
 
     def compare(pair: tuple[int, int]) -> Finding | None:
         expect_wanted()

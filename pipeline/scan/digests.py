@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from stat import S_ISREG
 
@@ -29,11 +29,14 @@ from patina.pipeline.text import printable
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
 
+TOGETHER = 4096
+"""Files that the cache is asked of together."""
+
 INSPECTION = 3
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScannedFile:
     """A file that was read, now or earlier: where, its SHA-256, bytes, and what was found of it."""
 
@@ -64,24 +67,19 @@ def find_digests(
 
     tags = _tags([path for path in paths if locations.is_remote(path)])
     known_as = Counter(map(locations.place, tags))  # what two addresses share cannot say which file was remembered
-    for path in paths:
-        seen = tags[path] if path in tags else stat_of(path)
-        if isinstance(seen, str):
-            unread[path] = seen
-            continue
-        if isinstance(seen, os.stat_result):
-            digest, size = store.trusted_digest(path, seen), _size(path, seen)
-        else:
-            alone = known_as[locations.place(path)] == 1
-            digest, size = store.remote_digest(path, *seen) if alone else None, seen[1]
-        if size > MAX_BYTES:
-            unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
-            continue
-        info = None if paranoid or digest is None else _known_info(store, digest)
-        if digest is None or info is None:
-            stale.append(path)
-        else:
-            files[path] = ScannedFile(path, digest, size, info)
+
+    alone = {path for path in tags if known_as[locations.place(path)] == 1}
+    for start in range(0, len(paths), TOGETHER):
+        looks = {path: tags[path] if path in tags else stat_of(path) for path in paths[start : start + TOGETHER]}
+        for path, size, digest, info in _remembered(looks, store, alone, paranoid):
+            if isinstance(size, str):
+                unread[path] = size
+            elif size > MAX_BYTES:
+                unread[path] = f"has {size:,} bytes, more than the {MAX_BYTES:,} that a photograph may have"
+            elif info is None:
+                stale.append(path)
+            else:
+                files[path] = ScannedFile(path, digest, size, info)
     keep_freed_memory()
     for start in range(0, len(stale), 256):  # stored by the batch: an interrupted scan loses one at the most
         batch, begun_ns = stale[start : start + 256], time.time_ns()
@@ -104,6 +102,33 @@ def find_digests(
         if progress:
             progress(min(start + 256, len(stale)), len(stale))
     return files, unread, len(stale)
+
+
+def _remembered(
+    looks: Mapping[str, os.stat_result | tuple[str, int] | str],
+    store: ScanStore,
+    alone: Collection[str],
+    paranoid: bool,
+) -> Iterator[tuple[str, int | str, str, ImageInfo | None]]:
+    """Of each path its size, or why it cannot be read; and the digest and the inspection that are known, if they are.
+
+    looks  its stat or its tag as it is now. alone: remote paths that no other one could be taken for.
+    """
+    local = [(path, seen) for path, seen in looks.items() if isinstance(seen, os.stat_result)]
+    trusted = {} if paranoid else store.trusted_digests(local)
+    infos = _known_infos(store, trusted.values())
+    for path, seen in looks.items():
+        size: int | str
+        digest: str | None = None
+        if isinstance(seen, str):
+            size = seen
+        elif isinstance(seen, os.stat_result):
+            size, digest = _size(path, seen), trusted.get(path)
+        else:
+            size = seen[1]
+            digest = store.remote_digest(path, *seen) if path in alone and not paranoid else None
+        known = None if digest is None else infos.get(digest) or _known_info(store, digest)
+        yield path, size, digest or "", known
 
 
 @dataclass(frozen=True)
@@ -211,6 +236,14 @@ def _inspector_of(info: ImageInfo) -> str:
     return "-".join((inspector_id(), *map(extra_fingerprint, sorted(INSTALLED))))
 
 
+def _known_infos(store: ScanStore, digests: Iterable[str]) -> dict[str, ImageInfo]:
+    """As `_known_info`, of many digests at once: by digest, of those in which no library of the extra [formats] had a
+    part."""
+    inspector = inspector_id()
+    infos = {digest: _stored_info(record) for digest, record in store.inspections(digests, inspector).items()}
+    return {digest: info for digest, info in infos.items() if not info.problem and not info.extra}
+
+
 def _known_info(store: ScanStore, digest: str) -> ImageInfo | None:
     """What an earlier inspection of these bytes found, if the libraries that are installed would find it again."""
     for inspector in dict.fromkeys((inspector_id(), _inspector_of(ImageInfo(problem="any")))):
@@ -224,4 +257,5 @@ def _known_info(store: ScanStore, digest: str) -> ImageInfo | None:
 def _stored_info(record: str) -> ImageInfo:
     """What an inspection stored."""
     facts = json.loads(record)
-    return ImageInfo(**{**facts, "mean": tuple(facts["mean"]), "lost": tuple(facts["lost"])})
+    facts["mean"], facts["lost"] = tuple(facts["mean"]), tuple(facts["lost"])
+    return ImageInfo(**facts)

@@ -13,7 +13,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.redaction import without_secrets, without_secrets_in
 from patina.pipeline.scan.digests import ScannedFile, find_digests
 from patina.pipeline.scan.duplicates import merge
-from patina.pipeline.scan.leaks.find import find_leaks
+from patina.pipeline.scan.leaks.find import find_leaks, known_links
 from patina.pipeline.scan.leaks.types import Leaks, Scene
 from patina.pipeline.scan.lost import lost_notes
 from patina.pipeline.scan.pairs import check_pairs
@@ -74,7 +74,8 @@ def scan(
         Refusal(display_name(sources[i].names[0], sources[i].lq_name), reason) for i, reason in bad_pairs.items()
     ]
     good = [s for i, s in enumerate(sources) if i not in bad_pairs]
-    kept, clashes, split_notes = merge(good, lambda source_index: recipe.sources[source_index].title)
+    titles = [reader.title for reader in recipe.sources]
+    kept, clashes, split_notes = merge(good, titles.__getitem__)
     refusals += clashes
     small = [s for s in kept if not recipe.cut(s.info.width, s.info.height)]
     if recipe.tiles:
@@ -107,6 +108,10 @@ def scan(
 def _told(candidate: Candidate) -> Candidate:
     """A candidate whose texts hold no secret of an address: they are stored. Its locations stay, for they are opened;
     and so does a local file's name, by which captions are looked up."""
+    if not (candidate.lq_name or candidate.params or candidate.licence or candidate.attribution) and not is_remote(
+        candidate.path
+    ):
+        return candidate  # as nearly all of a million: nothing of it could hold an address
     texts = {
         "lq_name": without_secrets(candidate.lq_name),
         "params": without_secrets_in(candidate.params),
@@ -196,6 +201,9 @@ def _find_leaks(
     """Photographs of one scene. None where all are on one side: then there is nothing to keep apart."""
     if len({source.split for source in sources}) < 2:
         return Leaks()
+    links = known_links({source.content for source in sources}, store)
+    if links == ():
+        return Leaks(len({source.content for source in sources}))
     try:
         return find_leaks(_scenes(sources, recipe), store, workers=workers, progress=progress)
     except SourceChangedError as error:
@@ -210,6 +218,7 @@ def _larger_by(clean: ImageInfo, degraded: ImageInfo, border: int) -> bool:
 def _scenes(sources: Sequence[Source], recipe: Recipe) -> list[Scene]:
     """One scene for each clean image: pairs of one label or several may share it."""
     scenes: dict[str, Scene] = {}
+    titles = [reader.title for reader in recipe.sources]
     for source in sources:
         info = source.info
         scenes.setdefault(
@@ -222,7 +231,7 @@ def _scenes(sources: Sequence[Source], recipe: Recipe) -> list[Scene]:
                 info.height + 2 * source.border,
                 source.split,
                 source.named,
-                recipe.sources[source.source_index].title,
+                titles[source.source_index],
                 partial(load_clean, source.path, source.content),
             ),
         )

@@ -12,7 +12,7 @@ from patina.pipeline.sources.reader import Candidate, Refusal
 from patina.pipeline.text import printable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What the inspection of an image file found; or, with `problem`, why it is refused.
 
@@ -31,7 +31,7 @@ class ImageInfo:
 
 
 @repr_without_secrets
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One clean image, or one LQ/GT pair, that may be used.
 

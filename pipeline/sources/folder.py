@@ -69,7 +69,8 @@ class Folder:
         """List the folder. Raises SourceError if it is not there or holds no image file."""
         listing = list_images(self.path, "path")
         files, ignored = listing.files, listing.ignored
-        chosen = [Candidate(n, p) for n, p in files if self._includes(n)]
+        every = "*" in self.include
+        chosen = [Candidate(n, p) for n, p in files if every or self._includes(n)]
         note = passed_over(self.title, {name: kind for name, kind in listing.unread.items() if self._includes(name)})
         if not chosen:
             beside = f" ({ignored} other files, {len(files)} images outside `include`)" if ignored or files else ""

@@ -60,7 +60,7 @@ class LocationError(PipelineError, OSError):
 
 def is_remote(location: str) -> bool:
     """Whether the location is an address such as s3://bucket/key, and no local path."""
-    return REMOTE.match(location) is not None
+    return "://" in location and REMOTE.match(location) is not None
 
 
 def part(location: str, offset: int, size: int) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from patina.pipeline.errors import SourceError
 from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import passed_over
-from patina.pipeline.sources.presets import PRESETS
-from patina.pipeline.sources.presets.match import Recognition, census, in_number, layouts, notes, recognise, too_many
-from patina.pipeline.sources.presets.preset import Part, Preset, Variant
 from patina.pipeline.sources.reader import Candidate, Found, Refusal, check_entries, list_images
+
+if TYPE_CHECKING:  # what is known of public sets is read where one of them is: most recipes name none
+    from patina.pipeline.sources.presets.match import Recognition
+    from patina.pipeline.sources.presets.preset import Part, Preset, Variant
 
 
 @repr_without_secrets
@@ -42,6 +43,8 @@ class FromPreset:
         if isinstance(self.part, str):
             object.__setattr__(self, "part", (self.part,) if self.part else ())
         check_entries(self.degradations)
+        from patina.pipeline.sources.presets import PRESETS
+
         if self.name not in PRESETS:
             raise SourceError(f"name: there is no preset {self.name!r}; known: {', '.join(PRESETS)}")
         parts = [part.name for part in self.preset.parts]
@@ -61,6 +64,8 @@ class FromPreset:
     @property
     def preset(self) -> Preset:
         """What is known of the set."""
+        from patina.pipeline.sources.presets import PRESETS
+
         return PRESETS[self.name]
 
     @property
@@ -101,6 +106,8 @@ class FromPreset:
     def find(self) -> Found:
         """Recognise the layout and pair the files. Raises SourceError if no known layout, or not a part that was asked
         for, is there, and for more images than the set has."""
+        from patina.pipeline.sources.presets.match import notes, too_many
+
         chosen = self.preset.variant(self.variant)
         if not locations.is_remote(self.path) and not Path(self.path).exists():
             raise SourceError(
@@ -141,6 +148,8 @@ def look(
     preset: Preset, names: Sequence[str], folder: str, parts: Sequence[Part], variant: Variant | None
 ) -> Recognition:
     """What of these parts is among the image files `names` below `folder`, which may be an address."""
+    from patina.pipeline.sources.presets.match import recognise
+
     return recognise(preset, names, folder.partition("://")[2] or folder, parts, variant)
 
 
@@ -148,6 +157,8 @@ def unrecognised(
     preset: Preset, names: Sequence[str], folder: str, parts: Sequence[Part], variant: Variant | None
 ) -> str:
     """The message that none of these parts is there: what was found, what was expected, what to do."""
+    from patina.pipeline.sources.presets.match import census, in_number, layouts
+
     what = f"{preset.title} ({', '.join(part.name for part in parts)}{f'; {variant.name}' if variant else ''})"
     found = f"{in_number(len(names), 'images')} in none of its known layouts:" if names else "no image at all"
     lines = [f"path: expected {what} below {folder}, found {found}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, Protocol
 from urllib.parse import unquote
 
@@ -18,7 +18,7 @@ from patina.pipeline.text import printable
 
 
 @repr_without_secrets
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One clean image, or one LQ/GT pair, that a reader found.
 
@@ -52,7 +52,7 @@ class Candidate:
     colour: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """An input that was set aside: its name, and the reason in words for the user."""
 
@@ -159,16 +159,29 @@ def list_images(folder: str, setting: str) -> Listing:
     if not Path(folder).is_dir():
         found = "a file" if Path(folder).exists() else "nothing"
         raise SourceError(f"{setting}: expected a folder of photographs at {folder}, found {found}")
-    return _listing(
-        ((Path(path).relative_to(folder).as_posix(), path) for path in walk(folder, setting)), is_local=True
-    )
+    return _listing(((relative_name(path, folder), path) for path in walk(folder, setting)), is_local=True)
+
+
+def relative_name(path: str, folder: str) -> str:
+    """The name of a file that `walk` found, relative to its folder, with forward slashes."""
+    above = folder if folder.endswith("/") else f"{folder}/"
+    if os.sep == "/" and path.startswith(above) and "//" not in path:  # no object for each of a million files
+        return path[len(above) :]
+    return Path(path).relative_to(folder).as_posix()
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name or path with forward slashes, in small letters, as `PurePosixPath.suffix` has it."""
+    base = name.rpartition("/")[2]
+    at = base.rfind(".")
+    return base[at:].lower() if 0 < at < len(base) - 1 else ""
 
 
 def _listing(found: Iterable[tuple[str, str]], *, is_local: bool) -> Listing:
     """Files by name and place, sorted by what they are."""
     files, others = [], {}
     for name, place in found:
-        if PurePosixPath(name).suffix.lower() in SUFFIXES:
+        if suffix_of(name) in SUFFIXES:
             files.append((printable(name), place))
         else:
             others[name] = place
@@ -209,4 +222,5 @@ def walk(folder: str, setting: str, *, datasets: bool = False) -> Iterator[str]:
             continue
         above[root] = over | {place}
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (os.path.join(root, name) for name in files if not name.startswith("."))  # noqa: PTH118
+        begin = os.path.join(root, "")  # noqa: PTH118
+        yield from [begin + name for name in files if not name.startswith(".")]

@@ -22,35 +22,50 @@ FEW_BITS = 24
 are all alike; it says nothing, and would join all such pictures."""
 
 
+ROWS, COLUMNS = 256, 8192
+"""Of a block of hashes that are compared: it stays in the cache."""
+
+TOGETHER = 16
+"""Blocks whose near pairs are held at a time."""
+
+
 def candidates(hashes: Sequence[str], *, sides: Sequence[str] | None = None, workers: int = 1) -> NDArray[np.int32]:
     """All pairs of places in `hashes` (16 hex digits each) that are near, K×2 int32, first < second, in order; with
     `sides`, one for each hash, only those whose sides differ.
 
     Every pair is counted, in blocks that stay in the cache. Hashes that say nothing are in no pair.
     """
-    numbers = as_numbers(hashes)
-    places = np.flatnonzero(np.bitwise_count(numbers) >= FEW_BITS).astype(np.int32)
-    numbers = numbers[places]
-    side = np.unique(list(sides), return_inverse=True)[1][places] if sides is not None and len(sides) else None
-    rows, columns = 256, 8192
+    near = _Near(hashes, sides)
+    with stoppable_threads(workers) as pool:
+        parts = list(pool.map(near.block, near.blocks))
+    pairs = np.concatenate([np.zeros((0, 2), np.int32), *parts])
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
-    def near(top: int) -> list[NDArray[np.int32]]:
-        found = []
-        block = numbers[top : top + rows, None]
-        for left in range(top, len(numbers), columns):
+
+class _Near:
+    """Pairs of near hashes, a block of rows at a time. blocks: the first rows of all of them."""
+
+    def __init__(self, hashes: Sequence[str], sides: Sequence[str] | None = None) -> None:
+        numbers = as_numbers(hashes)
+        self._places = np.flatnonzero(np.bitwise_count(numbers) >= FEW_BITS).astype(np.int32)
+        self._numbers = numbers[self._places]
+        some = sides is not None and len(sides) > 0
+        self._side = np.unique(list(sides or ()), return_inverse=True)[1][self._places] if some else None
+        self.blocks = range(0, len(self._numbers), ROWS)
+
+    def block(self, top: int) -> NDArray[np.int32]:
+        """The pairs whose first is in the block that begins with the row `top`, K×2."""
+        found = [np.zeros((0, 2), np.int32)]
+        block, places, side = self._numbers[top : top + ROWS, None], self._places, self._side
+        for left in range(top, len(self._numbers), COLUMNS):
             expect_wanted()
-            distances = np.bitwise_count(block ^ numbers[None, left : left + columns])
+            distances = np.bitwise_count(block ^ self._numbers[None, left : left + COLUMNS])
             at = np.flatnonzero(distances.ravel() <= NEAR_BITS)
             i, j = np.divmod(at, distances.shape[1])
             i, j = i + top, j + left
             wanted = i < j if side is None else (i < j) & (side[i] != side[j])
             found.append(np.stack([places[i[wanted]], places[j[wanted]]], axis=1))
-        return found
-
-    with stoppable_threads(workers) as pool:
-        parts = [part for found in pool.map(near, range(0, len(numbers), rows)) for part in found]
-    pairs = np.concatenate([np.zeros((0, 2), np.int32), *parts])
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+        return np.concatenate(found)
 
 
 def as_numbers(hashes: Sequence[str]) -> NDArray[np.uint64]:
@@ -58,18 +73,23 @@ def as_numbers(hashes: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int(digits, 16) for digits in hashes], np.uint64)
 
 
-def with_like_thumbs(
+def like_pairs(
     scenes: Sequence[Scene],
-    pairs: NDArray[np.int32],
     store: ScanStore,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    sides: Sequence[str] | None = None,
 ) -> NDArray[np.int32]:
-    """Those of `pairs` (K×2, places in `scenes`) whose thumbnails are alike: worth a registration."""
-    if not len(pairs):
-        return pairs
+    """The pairs of places in `scenes` whose hashes are near and whose thumbnails are alike, K×2 in order: worth a
+    registration. With `sides`, one for each scene, only those whose sides differ.
+
+    Thumbnails are compared the moment that hashes are near, some thousand rows at a time: a million photographs have a
+    hundred times as many near hashes as like thumbnails, which are never held together. `progress` counts
+    scenes: one that is near to no other is done without being loaded.
+    """
     thumbs = np.zeros((len(scenes), THUMB * THUMB), np.float32)
-    places = [int(i) for i in np.unique(pairs)]
+    there = np.zeros(len(scenes), np.bool_)
 
     def thumbnail_record(place: int) -> tuple[str, str, str] | None:
         expect_wanted()
@@ -79,18 +99,27 @@ def with_like_thumbs(
         thumbs[place] = normalised(np.frombuffer(body, np.uint8))
         return None if record else (scene.content, f"thumb-{matcher_id()}", body.hex())
 
+    near, kept = _Near([scene.phash for scene in scenes], sides), [np.zeros((0, 2), np.int32)]
     with stoppable_threads(workers) as pool:
-        for start in range(0, len(places), 256):
-            records = pool.map(thumbnail_record, places[start : start + 256])
-            store.put([], [record for record in records if record])
-            if progress:
-                progress(min(start + 256, len(places)), len(places))
-    kept = []
-    for start in range(0, len(pairs), 1 << 16):
-        some = pairs[start : start + (1 << 16)]
-        alike = np.einsum("ij,ij->i", thumbs[some[:, 0]], thumbs[some[:, 1]]) >= NEAR_THUMBS
-        kept.append(some[alike])
-    return np.concatenate(kept)
+        for at in range(0, len(near.blocks), TOGETHER):
+            tops = near.blocks[at : at + TOGETHER]
+            pairs = np.concatenate(list(pool.map(near.block, tops)))
+            places = np.unique(pairs)
+            new = places[~there[places]].tolist()
+            for start in range(0, len(new), 256):
+                records = pool.map(thumbnail_record, new[start : start + 256])
+                store.put([], [record for record in records if record])
+                there[new[start : start + 256]] = True
+                if progress:
+                    progress(int(there.sum()), len(scenes))
+            for start in range(0, len(pairs), 1 << 14):
+                some = pairs[start : start + (1 << 14)]
+                alike = np.einsum("ij,ij->i", thumbs[some[:, 0]], thumbs[some[:, 1]]) >= NEAR_THUMBS
+                kept.append(some[alike])
+    if progress and there.any():
+        progress(len(scenes), len(scenes))
+    found = np.concatenate(kept)
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
 def matcher_id() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -15,6 +16,16 @@ from patina.synth.image import Image
 
 AT_ONCE = 0.99
 """Agreement without any registration that needs none."""
+
+HOPE = 0.4
+"""Agreement at 40 px below which two pictures are not compared at 160: copies come to 0.6 or more where the search goes
+on as long, and of the unrelated pairs with the likest thumbnails one in a thousand comes to as much."""
+
+COARSE = 40
+COARSE_DETAILS, COARSE_EVENED = (0.5, 2.0), (0.4, 2.5)
+DETAILS, EVENED = (1.0, 4.0), (1.0, 8.0)
+"""Between which scales, standard deviations of Gaussians in px, details lie that are compared, and those that are
+searched by; at 40 px and at 160."""
 
 SIDE = 160
 MIN_DETAIL = 0.5
@@ -44,11 +55,14 @@ def registered(
     first: NDArray[np.uint8], second: NDArray[np.uint8], first_size: tuple[int, int], second_size: tuple[int, int]
 ) -> Match:
     """Lay one reduced picture over the other, in three tries of rising cost: as they are, shifted, and by ECC
-    (Evangelidis and Psarakis, TPAMI 2008), which finds the affine map for which two pictures correlate best.
+    (Evangelidis and Psarakis, TPAMI 2008), which finds the affine map for which two pictures correlate best. The same
+    is tried at 40×40 px before: where next to nothing agrees there, that is the answer, in a tenth of the time.
 
     The search sees details with their local contrast evened out, since light would lead it astray; the score sees them
     as they are. Sizes are (width, height) in px.
     """
+    if (hope := coarse_agreement(first, second)) < HOPE:
+        return Match(round(hope, 4))
     one, other = first.astype(np.float32), second.astype(np.float32)
     best, where = _agreement(one, other, _IDENTITY), _IDENTITY
     if best < AT_ONCE:
@@ -68,8 +82,41 @@ def registered(
     return Match(round(best, 4), (round(scale[0], 3), round(scale[1], 3)), (round(shift[0], 1), round(shift[1], 1)))
 
 
+def coarse_agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """How well two reduced pictures agree at 40×40 px, once one is laid over the other: from HOPE on as well as it came
+    while that took no time, else as well as can be."""
+    a, b = (
+        np.asarray(cv2.resize(grey, (COARSE, COARSE), interpolation=cv2.INTER_AREA), np.float32)
+        for grey in (first, second)
+    )
+    best = _coarsely(a, b, _IDENTITY)
+    if best >= HOPE:
+        return best
+    one, other = _evened(a, COARSE_EVENED), _evened(b, COARSE_EVENED)
+    (dx, dy), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow((COARSE, COARSE), cv2.CV_32F))
+    seen, over = (cv2.GaussianBlur(v, (0, 0), 0.8) for v in (one, other))
+    for start in (np.array([[1, 0, dx], [0, 1, dy]], np.float32), _IDENTITY):
+        best = max(best, _coarsely(a, b, start))
+        if best < HOPE:
+            with suppress(cv2.error):  # no correlation to climb on, or it ran out of the picture
+                _, found = cv2.findTransformECC(seen, over, start.copy(), cv2.MOTION_AFFINE, _SOON, _ALL_COARSE, 3)
+                best = max(best, _coarsely(a, b, np.asarray(found, np.float32)))
+        if best >= HOPE:
+            break
+    return best
+
+
+def _coarsely(a: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.float32]) -> float:
+    """As `_agreement`, at 40×40 px and less strict about the map, which is rougher."""
+    if np.abs(np.diag(warp[:, :2]) - 1).max() > 0.3 or max(abs(warp[0, 1]), abs(warp[1, 0])) > 0.15:
+        return 0.0
+    return _correlation(a, b, warp, 0.6, COARSE_DETAILS)
+
+
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
 _ALL = np.full((SIDE, SIDE), 255, np.uint8)
+_ALL_COARSE = np.full((COARSE, COARSE), 255, np.uint8)
+_SOON = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
 _ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 
 
@@ -93,26 +140,39 @@ def _agreement(a: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.
     straight = np.abs(np.diag(warp[:, :2]) - 1).max() <= 0.25 and max(abs(warp[0, 1]), abs(warp[1, 0])) <= 0.1
     if not straight:
         return 0.0
-    how = cv2.WARP_INVERSE_MAP
-    inside = cv2.warpAffine(np.ones_like(b), warp, (SIDE, SIDE), flags=cv2.INTER_NEAREST | how) > 0
-    if inside.mean() < 2 / 3:
+    return _correlation(a, b, warp, 2 / 3, DETAILS)
+
+
+def _correlation(
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    warp: NDArray[np.float32],
+    least: float,
+    scales: tuple[float, float],
+) -> float:
+    """Correlation of details over the overlap; 0 where that is less than `least` of the picture, or has no detail."""
+    how, size = cv2.WARP_INVERSE_MAP, (a.shape[1], a.shape[0])
+    inside = cv2.warpAffine(np.ones_like(b), warp, size, flags=cv2.INTER_NEAREST | how) > 0
+    if inside.mean() < least:
         return 0.0
-    over = cv2.warpAffine(b, warp, (SIDE, SIDE), flags=cv2.INTER_LINEAR | how, borderMode=cv2.BORDER_REPLICATE)
-    p, q = (_details(np.asarray(values, np.float32), 4)[inside].astype(np.float64) for values in (a, over))
+    over = cv2.warpAffine(b, warp, size, flags=cv2.INTER_LINEAR | how, borderMode=cv2.BORDER_REPLICATE)
+    p, q = (_details(np.asarray(values, np.float32), *scales)[inside].astype(np.float64) for values in (a, over))
     p, q = p - p.mean(), q - q.mean()
     if min(p.std(), q.std()) < MIN_DETAIL:
         return 0.0
     return float((p * q).mean() / (p.std() * q.std()))
 
 
-def _details(grey: NDArray[np.float32], coarsest: float) -> NDArray[np.float32]:
+def _details(grey: NDArray[np.float32], finest: float, coarsest: float) -> NDArray[np.float32]:
     """Grey levels without their coarsest parts, in which unrelated pictures agree, and their finest: noise."""
-    return np.subtract(cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.GaussianBlur(grey, (0, 0), coarsest), dtype=np.float32)
+    return np.subtract(
+        cv2.GaussianBlur(grey, (0, 0), finest), cv2.GaussianBlur(grey, (0, 0), coarsest), dtype=np.float32
+    )
 
 
-def _evened(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    details = _details(grey, 8)
-    return np.divide(details, np.sqrt(cv2.GaussianBlur(details * details, (0, 0), 8) + 4), dtype=np.float32)
+def _evened(grey: NDArray[np.float32], scales: tuple[float, float] = EVENED) -> NDArray[np.float32]:
+    details = _details(grey, *scales)
+    return np.divide(details, np.sqrt(cv2.GaussianBlur(details * details, (0, 0), scales[1]) + 4), dtype=np.float32)
 
 
 def match_record(found: Match) -> str:

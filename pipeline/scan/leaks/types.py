@@ -9,7 +9,7 @@ from typing import Any
 
 from patina.synth.image import Image
 
-MATCHER = 1
+MATCHER = 2
 """Raised when pictures are compared in another way, so that all verdicts are made anew."""
 
 SAME = 0.7
@@ -22,7 +22,7 @@ LARGE = 50
 EXAMPLES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A clean image that may be used.
 

@@ -234,7 +234,7 @@ def test_the_caption_of_one_photo_changed_rewrites_text_and_synthesises_nothing(
 
 
 def test_other_words_rewrite_texts_and_synthesise_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patina.pipeline.plan.wanted.WORDING", 99)
+    monkeypatch.setattr("patina.pipeline.plan.columns.WORDING", 99)
     monkeypatch.setattr("patina.synth.words.FRAMES", ("see here: {}",))
     plan = world.plan()
     assert len(plan.build) == len(world.on_disk())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +18,11 @@ from hypothesis import strategies as st
 
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.format.layout import SPLITS
-from patina.pipeline.scan.leaks.candidates import NEAR_BITS, candidates
+from patina.pipeline.scan.leaks.candidates import NEAR_BITS, candidates, like_pairs
 from patina.pipeline.scan.leaks.clusters import assign
 from patina.pipeline.scan.leaks.find import find_leaks, links_between
 from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
-from patina.pipeline.scan.leaks.registration import match, register
+from patina.pipeline.scan.leaks.registration import match, reduced, register, registered
 from patina.pipeline.scan.leaks.thumbnails import thumbnail
 from patina.pipeline.scan.leaks.types import LARGE, Leaks, Link, Match, Scene
 from patina.synth.image import Image
@@ -201,7 +203,7 @@ def test_a_second_scan_loads_nothing_and_one_more_scene_loads_little(store: Scan
     told: list[tuple[int, int]] = []
     first = find_leaks(scenes, store, progress=lambda done, total: told.append((done, total)))
     assert sorted(set(loaded)) == ["a", "b"], "c is near to nothing, so it is not opened"
-    assert told == [(2, 2), (1, 1)]
+    assert told == [(2, 3), (3, 3), (1, 1)]
     loaded.clear()
     assert find_leaks(scenes, store, workers=3) == first
     assert loaded == []
@@ -449,3 +451,51 @@ def test_equal_contents_and_unknown_scenes_are_refused() -> None:
         assign([one, one], [])
     with pytest.raises(ValueError, match="a scene that is not there"):
         assign([one], [Link(one.content, other.content, SAME)])
+
+
+def test_unrelated_pictures_are_told_apart_at_40_px(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not agree there is not laid over the other at 160 px, and what may agree is."""
+    tried: list[int] = []
+    phase = cv2.phaseCorrelate
+
+    def count(first: np.ndarray, *more: Any) -> Any:
+        tried.append(first.shape[0])
+        return phase(first, *more)
+
+    monkeypatch.setattr(cv2, "phaseCorrelate", count)
+    pictures = [reduced(picture(96, 64, seed)) for seed in range(6)]
+    for i, one in enumerate(pictures):
+        for other in pictures[i + 1 :]:
+            assert not registered(one, other, (96, 64), (96, 64)).same
+    assert tried and set(tried) == {40}
+    tried.clear()
+    whole = picture(96, 64, 1)
+    assert registered(reduced(whole), reduced(whole[3:, 4:]), (96, 64), (92, 61)).same
+    assert 160 in tried
+
+
+def test_thumbnails_are_compared_block_by_block_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pairs do not depend on how many are held together; each picture is loaded once."""
+    rng, loads = np.random.default_rng(5), Counter[int]()
+    originals = [picture(48, 32, seed) for seed in range(4)]
+    scenes = []
+    for n in range(40):
+        image = np.clip(originals[n % 4].astype(int) + rng.integers(-3, 4, (32, 48, 3)), 0, 255).astype(np.uint8)
+
+        def load(n: int = n, image: np.ndarray = image) -> np.ndarray:
+            loads[n] += 1
+            return image
+
+        split = ("train", "val")[n % 3 > 0]
+        scenes.append(Scene(f"{n:064x}", str(n), perceptual_hash(image), 48, 32, split, False, "", load))
+    sides = [scene.split for scene in scenes]
+    with ScanStore(None) as store:
+        whole, across = like_pairs(scenes, store), like_pairs(scenes, store, sides=sides)
+    assert set(loads.values()) == {1}
+    assert {(int(i) % 4, int(j) % 4) for i, j in whole} == {(k, k) for k in range(4)} and len(whole) == 4 * 45
+    assert across.tolist() == [[i, j] for i, j in whole.tolist() if sides[i] != sides[j]]
+    monkeypatch.setattr("patina.pipeline.scan.leaks.candidates.ROWS", 3)
+    monkeypatch.setattr("patina.pipeline.scan.leaks.candidates.COLUMNS", 7)
+    monkeypatch.setattr("patina.pipeline.scan.leaks.candidates.TOGETHER", 2)
+    with ScanStore(None) as store:
+        assert like_pairs(scenes, store, workers=2).tolist() == whole.tolist()
