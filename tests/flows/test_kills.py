@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stand, Undisturbed]]:
+def stand(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[tuple[Stand, Undisturbed]]:
     """One server for all; the pieces of work ask it twice where they would for a minute."""
-    with stands(tmp_path_factory.mktemp("stand"), PREFECT_CLIENT_MAX_RETRIES="1") as made:
+    with stands(tmp_path_factory.mktemp("stand"), prefect_database, PREFECT_CLIENT_MAX_RETRIES="1") as made:
         yield made
 
 
@@ -30,7 +30,7 @@ def killed(what: str, stand: tuple[Stand, Undisturbed], folder: Path, mend: bool
     return found
 
 
-@pytest.mark.parametrize("what", ["worker", pytest.param("nohup", marks=pytest.mark.kills)])
+@pytest.mark.parametrize("what", ["worker", "nohup"])
 def test_work_goes_on_when_nobody_reads_what_it_prints(
     what: str, stand: tuple[Stand, Undisturbed], tmp_path: Path
 ) -> None:
@@ -55,14 +55,12 @@ def the_log_tells_the_story(stand: Stand, run: str, out: Path) -> None:
     assert (out / PRIVATE / "gallery.html").absolute().as_uri() in page["data"]
 
 
-@pytest.mark.kills
 def test_work_goes_on_without_a_server(stand: tuple[Stand, Undisturbed], tmp_path: Path) -> None:
     found = killed("server", stand, tmp_path)
     assert all(one.whole for one in found)
     assert {one.end for one in found} == {"the run is Completed"}, "which is told once the server is back"
 
 
-@pytest.mark.kills
 @pytest.mark.parametrize("what", ["engine", "both", "terminal"])
 def test_work_that_is_ended_is_kept_for_the_next_run(
     what: str, stand: tuple[Stand, Undisturbed], tmp_path: Path
@@ -79,5 +77,7 @@ def test_work_that_is_ended_is_kept_for_the_next_run(
         assert sum(stand[0].task_runs(run, "CRASHED") for run in runs) >= 2, (
             "that of the stage that was trained, and that of the one evaluated"
         )
+        ended = stand[0].ask("flow_runs/filter", flows={"name": {"any_": ["end-lost-tasks"]}}, limit=200)
+        assert 1 <= len(ended) < len(WORKS), "crashes that come together are seen to by one run"
     if what == "terminal":
         assert {one.end for one in found} == {"exit code 129"}
