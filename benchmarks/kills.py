@@ -106,11 +106,14 @@ class Stand:
 
     settings  variables of the pieces of work alone.
     database  a database of Prefect's to begin with; none: the server makes one, which takes it as long as all else.
+    missed    seconds without a heartbeat, which come every 30, after which a run is found to be a zombie. What is
+              halted sends none: tests, which wait for no zombies, give more.
     """
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     database: Path | None = None
+    missed: float = 61.0
     held: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -184,7 +187,7 @@ class Stand:
             "create_limit(slots=100)\n"
             "with get_client(sync_client=True) as client:\n"
             "    (zombies,) = automations()\n"
-            "    zombies.trigger.within = timedelta(seconds=61)  # of heartbeats every 30 s\n"
+            f"    zombies.trigger.within = timedelta(seconds={self.missed})\n"
             "    client.create_automation(zombies)\n"
         )
         for words in (["-c", code], ["-m", "patina", "deploy"]):
@@ -561,9 +564,11 @@ def _go_on(halted: Mapping[Work, tuple[int, Sequence[int]]]) -> None:
 
 
 @contextmanager
-def stands(folder: Path, database: Path | None = None, **settings: str) -> Iterator[tuple[Stand, Undisturbed]]:
+def stands(
+    folder: Path, database: Path | None = None, missed: float = Stand.missed, **settings: str
+) -> Iterator[tuple[Stand, Undisturbed]]:
     """A stand that serves, and what undisturbed work comes to."""
-    with Stand(folder, settings, database) as stand:
+    with Stand(folder, settings, database, missed) as stand:
         stand.serve()
         stand.deploy()
         yield stand, undisturbed(folder)

@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[tuple[Stand, Undisturbed]]:
     """One server for all; the pieces of work ask it twice where they would for a minute."""
-    with stands(tmp_path_factory.mktemp("stand"), prefect_database, PREFECT_CLIENT_MAX_RETRIES="1") as made:
+    folder = tmp_path_factory.mktemp("stand")
+    with stands(folder, prefect_database, missed=1000.0, PREFECT_CLIENT_MAX_RETRIES="1") as made:
         yield made
 
 
