@@ -32,8 +32,8 @@ IDLE = 10.0
 """Seconds for which nothing changes, to see what waiting costs."""
 
 
-FOOT = """{changes} changes, each a photograph of 640×480 moved to the {photos} that were there, each after {settled:g}
-s of rest. Seconds of the clock, taken under a load of {load:.1f} from others before it began; CPU time depends on it
+FOOT = """{changes} changes, each a photograph of 640×480 moved to the {photos} that were there, after {settled:g} s
+of rest. Seconds of the clock, taken under a load of {load:.1f} from others before it began; CPU time depends on it
 less. The process waits for {quiet:g} s without a change (`--quiet`) before it builds. {told}
 
 Through a Prefect server and a worker: [flow_times.md](flow_times.md).

@@ -204,12 +204,13 @@ def test_a_change_of_the_sources_is_told_and_built(environment: dict[str, str], 
     out, log = tmp_path / "out", tmp_path / "serve.log"
     patina(environment, "build", recipe, "--out", out)
     (first,) = told(environment, "patina.dataset.published", 1, tmp_path / "server.log")
-    serve = [*PATINA, "serve", "--watch", str(recipe), "--out", str(out), "--every", "10", "--quiet", "1"]
+    often = ["--every", "20", "--quiet", "1"]  # a look takes some seconds of CPU time: more often, they would pile up
+    serve = [*PATINA, "serve", "--watch", str(recipe), "--out", str(out), *often]
     with running(serve, environment, log):
         wait_for(lambda: "Completed" in runs(environment, "watch-sources").values(), "an idle look", log)
         assert events(environment, "patina.sources.") == []
         photo(tmp_path / "photos" / "new.png", seed=30)
-        wait_for(lambda: len(events(environment, "patina.dataset.published")) == 2, "the rebuild", log)
+        wait_for(lambda: len(events(environment, "patina.dataset.published")) == 2, "the rebuild", log, 300)
         looks = len(runs(environment, "watch-sources"))
         wait_for(lambda: len(ask(environment, "flow_runs/filter")) > looks + 3, "another look or two", log)
         parameters = ["--param", f"recipe={recipe}", "--param", f"out={tmp_path / 'by-serve'}"]
