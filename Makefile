@@ -15,7 +15,7 @@ help:
 	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
 	@echo "make test    set up, then linters, types, import contracts, pages and all tests"
 	@echo "make check   linters, types, import contracts and pages     make fast    the fast tests alone"
-	@echo "make kills   what survives when worker, engine, server or terminal are killed, with real processes (half an hour)"
+	@echo "make kills   what survives when worker, engine, server or terminal are killed, with real processes; part of make test"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
 	@echo "make docs    the pages of docs/, in site/"
 	@echo "make readers every reader of the field on one dataset, each in an environment of its own (6 GB, half an hour)"
@@ -75,11 +75,11 @@ fast: $(VENV)/.dev
 
 slow: $(VENV)/.readers
 	@echo "test: the slow ones"
-	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
+	@$(TEST) -n 2 --dist worksteal -m "slow and not gpu and not network"
 
 kills: $(VENV)/.dev
 	@echo "test: what is killed, one piece of work after the other"
-	@$(TEST) -m "kills" tests/flows/test_kills.py
+	@$(TEST) tests/flows/test_kills.py
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.tuples

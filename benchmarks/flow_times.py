@@ -190,7 +190,7 @@ def table(measured: Mapping[str, Figures]) -> list[str]:
 
 FOOT = """Medians of {rounds} rounds. CPU seconds are of all processes of a command, or of a flow run; wall seconds
 were taken under a load of {load:.1f} from others before it began. The figure of a change begins with the look at the
-sources and leaves out the {quiet:g} s for which they must rest.
+sources and leaves out the {quiet:g} s for which they must rest; without a server: [watching.md](watching.md).
 
 Measured by `python -m benchmarks.flow_times --beside COMMIT` on {machine}."""
 

@@ -71,7 +71,6 @@ data = {batch = 4, order = "scenes", crop = 64, view = "patch"}
 optimiser = {lr = 1e-3, betas = [0.9, 0.98], weight_decay = 0.05, warmup = 8}
 validation = {every = 120, samples = 3}
 """
-SMALL = CONTROLLER.replace("120", "16").replace("40", "8")
 
 RECIPE = """
 name = "kills"
@@ -103,10 +102,18 @@ def until(true: Callable[[], object], what: str, seconds: float = PATIENCE, paus
 
 @dataclass
 class Stand:
-    """A server with the deployments, and a folder for everything. settings: variables of the pieces of work alone."""
+    """A server with the deployments, and a folder for everything.
+
+    settings  variables of the pieces of work alone.
+    database  a database of Prefect's to begin with; none: the server makes one, which takes it as long as all else.
+    missed    seconds without a heartbeat, which come every 30, after which a run is found to be a zombie. What is
+              halted sends none: tests, which wait for no zombies, give more.
+    """
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    database: Path | None = None
+    missed: float = 61.0
     held: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -114,6 +121,9 @@ class Stand:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url, self.server = f"http://127.0.0.1:{self.port}/api", 0
+        if self.database:
+            (self.folder / "prefect").mkdir()
+            shutil.copy(self.database, self.folder / "prefect" / "prefect.db")
 
     @cached_property
     def environment(self) -> dict[str, str]:
@@ -126,6 +136,7 @@ class Stand:
                 "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
                 "PREFECT_LOGGING_LEVEL": "INFO",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
                 "DO_NOT_TRACK": "1",
                 "OMP_NUM_THREADS": "1",
             }
@@ -165,17 +176,18 @@ class Stand:
         return self.start("worker", "worker", "start", "--pool", "local")
 
     def deploy(self) -> None:
-        """`patina deploy`, on a server whose limit `gpu` has room for the training beside the evaluation, and that
-        finds zombies soon: what a server has, that command leaves as it is."""
+        """`patina deploy`, on a server whose limit `gpu` has room for all that is killed, which keeps its slot until
+        Prefect's lease of it is over, minutes later, and that finds zombies soon: what a server has, that command
+        leaves as it is."""
         code = (
             "from datetime import timedelta\n"
             "from prefect.client.orchestration import get_client\n"
             "from patina.flows.deployments import automations\n"
             "from patina.flows.gpu import create_limit\n"
-            "create_limit(slots=2)\n"
+            "create_limit(slots=100)\n"
             "with get_client(sync_client=True) as client:\n"
             "    (zombies,) = automations()\n"
-            "    zombies.trigger.within = timedelta(seconds=61)  # of heartbeats every 30 s\n"
+            f"    zombies.trigger.within = timedelta(seconds={self.missed})\n"
             "    client.create_automation(zombies)\n"
         )
         for words in (["-c", code], ["-m", "patina", "deploy"]):
@@ -264,7 +276,7 @@ class Case:
     def __post_init__(self) -> None:
         self.out, self.run, self.evaluated = (self.folder / name for name in ("out", "run", "evaluated"))
         self.folder.mkdir(parents=True)
-        shutil.copytree(self.model.small, self.evaluated)
+        shutil.copytree(self.model.run, self.evaluated)
 
     def parameters(self, work: Work) -> tuple[str, dict[str, object]]:
         """The deployment of a piece of work, and its parameters."""
@@ -323,12 +335,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What the pieces of work come to when nobody is killed. small: a run whose stage is trained and not evaluated."""
+    """What the pieces of work come to when nobody is killed. run: whose stage is trained and not evaluated."""
 
     recipe: Path
     dataset: Path
     plan: Path
-    small: Path
+    run: Path
     manifest: str
     trained: str
     evaluation: str
@@ -345,19 +357,17 @@ def undisturbed(folder: Path) -> Undisturbed:
     lay_out(folder / "photos", 16)
     recipe.write_text(RECIPE, "utf-8")
     build(load_recipe(recipe), dataset)
-    for name, text in (("plan", CONTROLLER), ("small-plan", SMALL)):
-        (folder / name).mkdir()
-        (folder / name / "controller.toml").write_text(text, "utf-8")
+    (folder / "plan").mkdir()
+    (folder / "plan" / "controller.toml").write_text(CONTROLLER, "utf-8")
     train(folder / "plan", dataset, folder / "run")
-    train(folder / "small-plan", dataset, folder / "small")
-    shutil.copytree(folder / "small", folder / "evaluated")
+    shutil.copytree(folder / "run", folder / "evaluated")
     (candidate,) = candidates(folder / "evaluated", dataset, Options())
     run_evaluation(candidate, dataset, Options(), lambda line: None)
     return Undisturbed(
         recipe,
         dataset,
         folder / "plan",
-        folder / "small",
+        folder / "run",
         digest_of(dataset),
         trained(folder / "run"),
         evaluation(folder / "evaluated"),
@@ -530,6 +540,10 @@ def _halted_in_the_middle(case: Case, engine: Callable[[Work], int]) -> dict[Wor
 
     def all_are() -> bool:
         for work in set(WORKS) - set(halted):
+            if case.is_whole(work):
+                raise RuntimeError(
+                    f"the {work} in {case.folder} ended before it was seen in the middle; run this again"
+                )
             if case.is_in_the_middle(work):
                 lead = engine(work)
                 children = [process.pid for process in marked("PATINA_PARENT", lead)]
@@ -550,9 +564,11 @@ def _go_on(halted: Mapping[Work, tuple[int, Sequence[int]]]) -> None:
 
 
 @contextmanager
-def stands(folder: Path, **settings: str) -> Iterator[tuple[Stand, Undisturbed]]:
+def stands(
+    folder: Path, database: Path | None = None, missed: float = Stand.missed, **settings: str
+) -> Iterator[tuple[Stand, Undisturbed]]:
     """A stand that serves, and what undisturbed work comes to."""
-    with Stand(folder, settings) as stand:
+    with Stand(folder, settings, database, missed) as stand:
         stand.serve()
         stand.deploy()
         yield stand, undisturbed(folder)

@@ -1,8 +1,9 @@
-"""From a changed photograph to the rebuilt dataset with `patina watch run`: seconds, and CPU time of the process.
+"""From a changed photograph to the rebuilt dataset with `patina watch run`: where the seconds go, and CPU time.
 
-    python benchmarks/watching.py [--photos 12] [--changes 5] [--quiet 0.5]
+    python -m benchmarks.watching [--photos 12] [--changes 5] [--quiet 0.3] [--save]
 
-Photographs of 640×480 px are made in a temporary folder; each change is one new photograph, copied there.
+Photographs of 640×480 px are made in a temporary folder; each change is one new photograph, moved there.
+`python -m benchmarks.flow_times` times the same through a Prefect server and a worker.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from benchmarks.photos import machine, publish
+
 ROOT = Path(__file__).parents[1]
 SETTLED = 3.0
 """Seconds of rest before each change."""
@@ -29,17 +32,35 @@ IDLE = 10.0
 """Seconds for which nothing changes, to see what waiting costs."""
 
 
+FOOT = """{changes} changes, each a photograph of 640×480 moved to the {photos} that were there, after {settled:g} s
+of rest. Seconds of the clock, taken under a load of {load:.1f} from others before it began; CPU time depends on it
+less. The process waits for {quiet:g} s without a change (`--quiet`) before it builds. {told}
+
+Through a Prefect server and a worker: [flow_times.md](flow_times.md).
+
+Measured by `python -m benchmarks.watching` on {machine}."""
+
+
 def main() -> None:
+    """Print the table; with --save, keep it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=12)
     parser.add_argument("--changes", type=int, default=5)
-    parser.add_argument("--quiet", type=float, default=0.5)
+    parser.add_argument("--quiet", type=float, default=0.3)
+    parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), options.photos, options.changes, options.quiet)
+        rows, told = measure(Path(folder), options.photos, options.changes, options.quiet)
+    lines = ["| | median | most |", "|---|---|---|"]
+    lines += [f"| {name} | {statistics.median(all_):.2f} s | {max(all_):.2f} s |" for name, all_ in rows.items()]
+    given = {"changes": options.changes, "photos": options.photos, "quiet": options.quiet, "settled": SETTLED}
+    foot = FOOT.format(**given, load=load, told=told, machine=machine())
+    publish("From a change to the rebuilt dataset", "\n".join([*lines, "", foot]), "watching" if options.save else None)
 
 
-def measure(folder: Path, photos: int, changes: int, quiet: float) -> None:
+def measure(folder: Path, photos: int, changes: int, quiet: float) -> tuple[dict[str, list[float]], str]:
+    """Seconds of each row, and how the process knows of changes, in words."""
     (folder / "photos").mkdir()
     for number in range(photos):
         save(folder / "photos" / f"{number}.png", number)
@@ -55,25 +76,32 @@ def measure(folder: Path, photos: int, changes: int, quiet: float) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    lines = until_built(process)
-    print(next(line for line in lines if line.startswith("watching")).partition(": ")[2])
-    taken, spent = [], []
+    how = next(line for line in until_built(process) if line.startswith("watching")).rpartition(": ")[2].strip()
+    whole, before_build, building, spent = (list[float]() for _ in range(4))
     for number in range(changes):
         time.sleep(SETTLED)
         before = cpu(process.pid)
         save(folder / "new.png", photos + number)
         (folder / "new.png").rename(folder / "photos" / f"new{number}.png")
         begun = time.monotonic()
-        until_built(process)
-        taken.append(time.monotonic() - begun)
+        last = until_built(process)[-1]
+        whole.append(time.monotonic() - begun)
+        building.append(float(last.split()[-2]))
+        before_build.append(whole[-1] - building[-1])
         spent.append(cpu(process.pid) - before)
     before = cpu(process.pid)
     time.sleep(IDLE)
     idle = cpu(process.pid) - before
     process.send_signal(signal.SIGINT)
     process.wait(30)
-    print(f"change to rebuilt, quiet {quiet:g} s: median {statistics.median(taken):.2f} s, most {max(taken):.2f} s")
-    print(f"CPU a rebuild: median {statistics.median(spent):.2f} s; CPU in {IDLE:g} s without a change: {idle:.2f} s")
+    rows = {
+        "from the change to the rebuilt dataset": whole,
+        "… until it has rested and the build begins": before_build,
+        "… the build": building,
+        "from rest to the rebuilt dataset": [seconds - quiet for seconds in whole],
+        "CPU time of a rebuild": spent,
+    }
+    return rows, f"While nothing changes it takes {idle:.2f} s of CPU time in {IDLE:g} s; {how}."
 
 
 def save(path: Path, seed: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +53,20 @@ RETRAIN = DeploymentEventTrigger(
 """Nobody's GPU starts by surprise: whoever wants it switches the automation on."""
 
 
+GATHER = timedelta(seconds=10)
+"""How long crashes are gathered for one run of `end-lost-tasks`: those of a worker come in a burst."""
+
 LOST = DeploymentEventTrigger(
     name="patina-lost-tasks",
-    description="Ends the task runs of a flow run that crashed, which no worker holds any more.",
+    description="Ends the task runs of flow runs that crashed, which no worker holds any more.",
     expect={"prefect.flow-run.Crashed"},
     match={"prefect.resource.id": "prefect.flow-run.*"},
     match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(WITH_BATCHES)},
     parameters={},
+    within=GATHER,
+    schedule_after=GATHER,
 )
+"""Prefect acts on the first crash and on no other for `within`; the run begins when that is over, and sees to all."""
 
 TRIGGERS = {"build-dataset": REBUILD, "train-end-to-end": RETRAIN, "end-lost-tasks": LOST}
 """The deployment that each of them starts."""

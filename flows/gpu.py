@@ -84,7 +84,11 @@ def lease(what: str, warn: bool = True) -> Iterator[bool]:
         try:
             held.close()
         except httpx.HTTPError as error:  # a server that was restarted may not know the lease any more
-            log.warning("a slot of %r could not be given back (%s); it is free in a minute", GPU, error)
+            log.warning(
+                "a slot of %r could not be given back (%s); it is free in a minute, if the server keeps leases on disk",
+                GPU,
+                error,
+            )
 
 
 def _taken() -> ExitStack:

@@ -122,7 +122,7 @@ def run(
     *,
     quiet: Annotated[
         float, typer.Option(min=0, max=3600, help="Seconds for which nothing may change before it is rebuilt.")
-    ] = 0.5,
+    ] = 0.3,
     every: Annotated[
         float,
         typer.Option(min=1, help="Seconds from one look to the next where nothing tells of changes, as at addresses."),

@@ -119,8 +119,10 @@ def started(command: list[str], log: Path, **environment: str) -> Iterator[subpr
 
 
 @contextmanager
-def prefect_server(folder: Path, host: str) -> Iterator[str]:
-    """A server of Prefect that both networks see; gives its address."""
+def prefect_server(folder: Path, host: str, database: Path) -> Iterator[str]:
+    """A server of Prefect that both networks see, on a copy of the database; gives its address."""
+    (folder / "prefect").mkdir()
+    shutil.copy(database, folder / "prefect" / "prefect.db")
     with socket.create_server((host, 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port), "--no-ui"]
@@ -147,13 +149,13 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(networks: tuple[Network, Network], tmp_path: Path) -> Iterator[Cluster]:
+def cluster(networks: tuple[Network, Network], prefect_database: Path, tmp_path: Path) -> Iterator[Cluster]:
     import dask
     from distributed import LocalCluster
 
     lost, kept = networks
     with ExitStack() as held:
-        api = held.enter_context(prefect_server(tmp_path, kept.here))
+        api = held.enter_context(prefect_server(tmp_path, kept.here, prefect_database))
         held.enter_context(dask.config.set({"distributed.comm.timeouts.tcp": TCP}))
         scheduler = held.enter_context(LocalCluster(n_workers=0, host=kept.here, dashboard_address=None))
         words = ["worker", scheduler.scheduler_address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -71,15 +72,18 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path, prefect_database: Path) -> Iterator[dict[str, str]]:
     """A server of its own on a free port, and the environment that points to it."""
-    environment = environment_of(tmp_path)
+    environment = environment_of(tmp_path, prefect_database)
     with server(environment, tmp_path / "server.log"):
         yield environment
 
 
-def environment_of(folder: Path) -> dict[str, str]:
-    """What points to a server on a free port, whose database lies in `folder`."""
+def environment_of(folder: Path, database: Path) -> dict[str, str]:
+    """What points to a server on a free port, whose database lies in `folder`, and is a copy of that one at first."""
+    (folder / "prefect").mkdir(exist_ok=True)
+    if not (folder / "prefect" / "prefect.db").exists():
+        shutil.copy(database, folder / "prefect" / "prefect.db")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,7 +105,8 @@ def server(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[
     """The server that an environment points to."""
     url = environment["PREFECT_API_URL"]
     port = url.removesuffix("/api").rpartition(":")[2]
-    with running([*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port], environment, log) as process:
+    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port, "--no-ui"]
+    with running(command, environment, log) as process:
         wait_for(lambda: answers(url), "the server's answer", log)
         yield process
 
@@ -110,30 +115,6 @@ def prefect(environment: dict[str, str], *words: str) -> str:
     done = subprocess.run([*PREFECT, *words], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def test_deploy_and_a_worker(environment: dict[str, str], recipe: Path, tmp_path: Path) -> None:
-    prefect(environment, "--no-prompt", "work-pool", "create", "local", "--type", "process")
-    prefect(environment, "--no-prompt", "deploy", "--all")
-    with running([*PREFECT, "worker", "start", "--pool", "local"], environment, tmp_path / "worker.log"):
-        out = tmp_path / "by-worker"
-        parameters = ["--param", f"recipe={recipe}", "--param", f"out={out}"]
-        said = prefect(environment, "deployment", "run", "build-dataset/build-dataset", *parameters, "--watch")
-        assert "finished successfully" in said.lower() or "Completed" in said
-    manifest = load_manifest(out)
-    assert manifest is not None
-    assert sum(shard.count for shard in manifest.shards) == 8
-
-
-def test_serve(environment: dict[str, str], recipe: Path, tmp_path: Path) -> None:
-    log = tmp_path / "serve.log"
-    serve = [sys.executable, "-m", "patina", "serve"]
-    with running(serve, environment, log):
-        wait_for(lambda: "build-dataset" in prefect(environment, "deployment", "ls"), "the deployment", log)
-        out = tmp_path / "by-serve"
-        parameters = ["--param", f"recipe={recipe}", "--param", f"out={out}"]
-        prefect(environment, "deployment", "run", "build-dataset/build-dataset", *parameters, "--watch")
-    assert load_manifest(out) is not None
 
 
 def patina(environment: dict[str, str], *words: object, expected: int = 0) -> str:
@@ -199,9 +180,14 @@ def test_every_flow_by_its_short_name_on_a_worker(environment: dict[str, str], r
     prefect(environment, "--no-prompt", "deploy", "--all")
     out, log = tmp_path / "out", tmp_path / "worker.log"
     with running([*PREFECT, "worker", "start", "--pool", "local"], environment, log):
-        said = patina(environment, "run", "build-dataset", "-p", f"recipe={recipe}", "-p", f"out={out}", "--watch")
-        assert "state    Completed" in said
-        patina(environment, "run", "check-dataset", "-p", f"dataset={out}", "-p", "replay_all=true", "--watch")
+        parameters = ["--param", f"recipe={recipe}", "--param", f"out={out}"]
+        said = prefect(environment, "deployment", "run", "build-dataset/build-dataset", *parameters, "--watch")
+        assert "finished successfully" in said.lower() or "Completed" in said
+        manifest = load_manifest(out)
+        assert manifest is not None
+        assert sum(shard.count for shard in manifest.shards) == 8
+        words = ["-p", f"dataset={out}", "-p", "replay_all=true", "--watch"]
+        assert "state    Completed" in patina(environment, "run", "check-dataset", *words)
         export = ["-p", f"dataset={out}", "-p", "to=vlunet", "-p", f"out={tmp_path / 'export'}"]
         patina(environment, "run", "export-dataset", *export, "--watch")
         assert (tmp_path / "export").is_dir()
@@ -218,14 +204,18 @@ def test_a_change_of_the_sources_is_told_and_built(environment: dict[str, str], 
     out, log = tmp_path / "out", tmp_path / "serve.log"
     patina(environment, "build", recipe, "--out", out)
     (first,) = told(environment, "patina.dataset.published", 1, tmp_path / "server.log")
-    serve = [*PATINA, "serve", "--watch", str(recipe), "--out", str(out), "--every", "10", "--quiet", "1"]
+    often = ["--every", "20", "--quiet", "1"]  # a look takes some seconds of CPU time: more often, they would pile up
+    serve = [*PATINA, "serve", "--watch", str(recipe), "--out", str(out), *often]
     with running(serve, environment, log):
         wait_for(lambda: "Completed" in runs(environment, "watch-sources").values(), "an idle look", log)
         assert events(environment, "patina.sources.") == []
         photo(tmp_path / "photos" / "new.png", seed=30)
-        wait_for(lambda: len(events(environment, "patina.dataset.published")) == 2, "the rebuild", log)
+        wait_for(lambda: len(events(environment, "patina.dataset.published")) == 2, "the rebuild", log, 300)
         looks = len(runs(environment, "watch-sources"))
         wait_for(lambda: len(ask(environment, "flow_runs/filter")) > looks + 3, "another look or two", log)
+        parameters = ["--param", f"recipe={recipe}", "--param", f"out={tmp_path / 'by-serve'}"]
+        prefect(environment, "deployment", "run", "build-dataset/build-dataset", *parameters, "--watch")
+    assert load_manifest(tmp_path / "by-serve") is not None, "a serve takes runs that somebody asks for too"
     manifest = load_manifest(out)
     assert manifest is not None
     assert sum(shard.count for shard in manifest.shards) == 10
@@ -302,8 +292,11 @@ def test_a_killed_build_is_found_and_the_next_one_continues(
     assert load_manifest(alone).digest == load_manifest(out).digest  # type: ignore[union-attr]
 
 
-def test_a_server_that_goes_away_in_the_middle_loses_nothing(large: Path, tmp_path: Path) -> None:
-    environment = {**environment_of(tmp_path), "PREFECT_CLIENT_MAX_RETRIES": "1"}  # five take a minute for each call
+def test_a_server_that_goes_away_in_the_middle_loses_nothing(
+    large: Path, prefect_database: Path, tmp_path: Path
+) -> None:
+    environment = environment_of(tmp_path, prefect_database)
+    environment["PREFECT_CLIENT_MAX_RETRIES"] = "1"  # five take a minute for each call
     out, log = tmp_path / "out", tmp_path / "build.log"
     command = [*PATINA, "build", str(large), "--out", str(out), "--workers", "1"]
     with server(environment, tmp_path / "server.log") as first, running(command, environment, log) as build:
@@ -314,7 +307,7 @@ def test_a_server_that_goes_away_in_the_middle_loses_nothing(large: Path, tmp_pa
     assert "Traceback" not in log.read_text().partition("error  ")[2]
     assert load_manifest(out) is not None, "the work itself needs no server"
     assert check(out).ok
-    again = environment_of(tmp_path)
+    again = environment_of(tmp_path, prefect_database)
     with server(again, tmp_path / "server.log"):
         code = "import sys; from patina.flows.build_dataset import build_dataset as b; b(*sys.argv[1:3], workers=1)"
         subprocess.run([sys.executable, "-c", code, str(large), str(out)], env=again, cwd=ROOT, check=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
+from uuid import uuid4
 
 import pytest
 import yaml
+from prefect.events import EventTrigger
+from prefect.events.actions import RunDeployment
 
-from patina.flows.deployments import OFFERS, REBUILD, automations
+from patina.flows.deployments import LOST, OFFERS, REBUILD, automations
 
 ROOT = Path(__file__).parents[2]
 DECLARED: dict[str, dict[str, Any]] = {
@@ -87,6 +91,19 @@ def test_the_trigger_takes_recipe_and_dataset_from_the_event() -> None:
 
     assert REBUILD.expect == {SOURCES_CHANGED}
     assert REBUILD.parameters == {"recipe": "{{ event.payload.recipe }}", "out": "{{ event.payload.out }}"}
+
+
+def test_crashes_of_a_burst_are_seen_to_by_one_run_that_begins_after_the_last() -> None:
+    lost = LOST.model_copy(deep=True)
+    lost.set_deployment_id(uuid4())
+    core = lost.as_automation()
+    trigger = core.trigger
+    assert isinstance(trigger, EventTrigger)
+    assert trigger.within == LOST.schedule_after > timedelta(0), "else it would miss what crashes after it began"
+    assert (trigger.threshold, trigger.for_each) == (1, set()), "the first of whichever flow run"
+    (action,) = core.actions
+    assert isinstance(action, RunDeployment)
+    assert action.schedule_after == LOST.schedule_after
 
 
 def test_zombies_are_found_for_each_of_the_flows_and_not_between_two_heartbeats() -> None:

@@ -16,9 +16,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stand, Undisturbed]]:
+def stand(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[tuple[Stand, Undisturbed]]:
     """One server for all; the pieces of work ask it twice where they would for a minute."""
-    with stands(tmp_path_factory.mktemp("stand"), PREFECT_CLIENT_MAX_RETRIES="1") as made:
+    folder = tmp_path_factory.mktemp("stand")
+    with stands(folder, prefect_database, missed=1000.0, PREFECT_CLIENT_MAX_RETRIES="1") as made:
         yield made
 
 
@@ -30,7 +31,7 @@ def killed(what: str, stand: tuple[Stand, Undisturbed], folder: Path, mend: bool
     return found
 
 
-@pytest.mark.parametrize("what", ["worker", pytest.param("nohup", marks=pytest.mark.kills)])
+@pytest.mark.parametrize("what", ["worker", "nohup"])
 def test_work_goes_on_when_nobody_reads_what_it_prints(
     what: str, stand: tuple[Stand, Undisturbed], tmp_path: Path
 ) -> None:
@@ -39,6 +40,12 @@ def test_work_goes_on_when_nobody_reads_what_it_prints(
     assert {one.end for one in found} == {"the run is Completed" if what == "worker" else "exit code 0"}
     if what == "worker":
         the_log_tells_the_story(stand[0], found[0].run, tmp_path / what / "out")
+
+
+def lost_tasks_runs(stand: Stand) -> set[str]:
+    """The runs of `end-lost-tasks` that there were."""
+    found = stand.ask("flow_runs/filter", flows={"name": {"any_": ["end-lost-tasks"]}}, limit=200)
+    return {str(run["id"]) for run in found}
 
 
 def the_log_tells_the_story(stand: Stand, run: str, out: Path) -> None:
@@ -55,18 +62,17 @@ def the_log_tells_the_story(stand: Stand, run: str, out: Path) -> None:
     assert (out / PRIVATE / "gallery.html").absolute().as_uri() in page["data"]
 
 
-@pytest.mark.kills
 def test_work_goes_on_without_a_server(stand: tuple[Stand, Undisturbed], tmp_path: Path) -> None:
     found = killed("server", stand, tmp_path)
     assert all(one.whole for one in found)
     assert {one.end for one in found} == {"the run is Completed"}, "which is told once the server is back"
 
 
-@pytest.mark.kills
 @pytest.mark.parametrize("what", ["engine", "both", "terminal"])
 def test_work_that_is_ended_is_kept_for_the_next_run(
     what: str, stand: tuple[Stand, Undisturbed], tmp_path: Path
 ) -> None:
+    before = lost_tasks_runs(stand[0])
     found = killed(what, stand, tmp_path, mend=what == "engine")  # what is kept is the same in each
     build, training, _ = found
     assert not build.whole and not training.whole
@@ -79,5 +85,6 @@ def test_work_that_is_ended_is_kept_for_the_next_run(
         assert sum(stand[0].task_runs(run, "CRASHED") for run in runs) >= 2, (
             "that of the stage that was trained, and that of the one evaluated"
         )
+        assert 1 <= len(lost_tasks_runs(stand[0]) - before) < len(WORKS), "crashes of a burst are seen to by one run"
     if what == "terminal":
         assert {one.end for one in found} == {"exit code 129"}

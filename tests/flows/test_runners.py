@@ -193,13 +193,22 @@ def test_a_worker_without_patina_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 # With workers
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Few photographs and many samples: shards that take a while."""
-    photos(tmp_path / "photos", 6, 480, 320)
-    path = tmp_path / "recipe.toml"
+    folder = tmp_path_factory.mktemp("runners")
+    photos(folder / "photos", 6, 480, 320)
+    path = folder / "recipe.toml"
     path.write_text("buckets = 4\n[[sources]]\npath = 'photos'\n[degradations.hazy]\nvariants = 12\n")
     return path
+
+
+@pytest.fixture(scope="module")
+def plain(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of that dataset as a build in this process makes it."""
+    out = tmp_path_factory.mktemp("plain")
+    build(load_recipe(recipe), out)
+    return public_files(out)
 
 
 def batches(out: Path, seconds: float = 30) -> list[str]:
@@ -258,7 +267,9 @@ class Killer:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any, recipe: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_stops_the_build_and_the_next_run_continues(
+    engine: Any, recipe: Path, plain: dict[str, str], tmp_path: Path
+) -> None:
     from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
@@ -274,14 +285,15 @@ def test_a_killed_worker_stops_the_build_and_the_next_run_continues(engine: Any,
     report = build_dataset(str(recipe), str(out), workers=2, runner=engine, replay=0)
     assert sum(result.copied > 0 for result in report.results) == kept
     assert sum(result.synthesised for result in report.results) < report.samples_written == 72
-    build(load_recipe(recipe), tmp_path / "plain")
-    assert public_files(out) == public_files(tmp_path / "plain")
+    assert public_files(out) == plain
     assert list((out / ".patina" / "staging").iterdir()) == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
-def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: Path, tmp_path: Path) -> None:
+def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(
+    recipe: Path, plain: dict[str, str], tmp_path: Path
+) -> None:
     from distributed import LocalCluster
 
     from patina.flows.build_dataset import build_dataset
@@ -294,8 +306,7 @@ def test_an_existing_dask_cluster_gives_a_dead_workers_batch_to_another(recipe: 
         build_dataset(str(recipe), str(out), workers=1, runner="dask", address=cluster.scheduler_address, replay=0)
     assert killer.killed
     assert {*batches(out)} == {"Completed"}
-    build(load_recipe(recipe), tmp_path / "plain")
-    assert public_files(out) == public_files(tmp_path / "plain")
+    assert public_files(out) == plain
 
 
 @contextmanager
@@ -311,15 +322,14 @@ def dask_cluster(*workers: dict[str, Any]) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
-def test_a_worker_without_avx_gives_the_same_bytes(recipe: Path, tmp_path: Path) -> None:
+def test_a_worker_without_avx_gives_the_same_bytes(recipe: Path, plain: dict[str, str], tmp_path: Path) -> None:
     from benchmarks.processors import SWITCHES
     from patina.flows.build_dataset import build_dataset
 
     out = tmp_path / "out"
     with dask_cluster({}, {"env": SWITCHES["SSE all over"]}) as address:
         build_dataset(str(recipe), str(out), workers=1, runner="dask", address=address, replay=0)
-    build(load_recipe(recipe), tmp_path / "plain")
-    assert public_files(out) == public_files(tmp_path / "plain")
+    assert public_files(out) == plain
 
 
 @pytest.mark.slow

@@ -35,10 +35,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[dict[str, str]]:
     """One server for all of these tests, and this process's own settings pointing to it."""
     folder = tmp_path_factory.mktemp("server")
-    made = environment_of(folder)
+    made = environment_of(folder, prefect_database)
     here = {PREFECT_API_URL: made["PREFECT_API_URL"], PREFECT_HOME: Path(made["PREFECT_HOME"])}
     with server(made, folder / "server.log"), temporary_settings(here):
         register("local", folder=folder)

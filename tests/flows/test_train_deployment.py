@@ -57,9 +57,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> dict[str, str]:
+def alone(tmp_path: Path, prefect_database: Path) -> dict[str, str]:
     """The environment of a command that starts an API of its own."""
-    environment = environment_of(tmp_path)
+    environment = environment_of(tmp_path, prefect_database)
     del environment["PREFECT_API_URL"]
     return {**environment, "OMP_NUM_THREADS": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
 
@@ -121,8 +121,10 @@ def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
         assert model_digest(whole / name) == model_digest(killed / name) == model_digest(ended / name) != ""
 
 
-def test_a_worker_trains_from_the_command_line_is_cancelled_and_goes_on(dataset: Path, tmp_path: Path) -> None:
-    environment = {**environment_of(tmp_path), "OMP_NUM_THREADS": "1"}
+def test_a_worker_trains_from_the_command_line_is_cancelled_and_goes_on(
+    dataset: Path, prefect_database: Path, tmp_path: Path
+) -> None:
+    environment = {**environment_of(tmp_path, prefect_database), "OMP_NUM_THREADS": "1"}
     plan, run, log = write_plan(tmp_path / "plan", 800), tmp_path / "run", tmp_path / "worker.log"
     with server(environment, tmp_path / "server.log"):
         patina(environment, "deploy")  # with the pool, the limit `gpu` and the automations

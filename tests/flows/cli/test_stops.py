@@ -286,7 +286,7 @@ def test_the_first_signal_asks_all_work_to_stop(monkeypatch: pytest.MonkeyPatch)
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_a_build_by_a_runner_ends_with_all_its_workers(tmp_path: Path, runner: str, number: signal.Signals) -> None:
-    photos(tmp_path / "photos", 60, 480, 320)
+    photos(tmp_path / "photos", 24, 480, 320)
     (tmp_path / "recipe.toml").write_text(RECIPE + "[degradations.rainy]\n[degradations.snowy]\n")
     out = tmp_path / "out"
     words = ("build", tmp_path / "recipe.toml", "--out", out, "--workers", "2", "--runner", *runner.split())
