@@ -18,7 +18,7 @@ help:
 	@echo "make kills   what survives when worker, engine, server or terminal are killed, with real processes (half an hour)"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
 	@echo "make docs    the pages of docs/, in site/"
-	@echo "make readers every reader of the field on one dataset, each in an environment of its own (5 GB, half an hour)"
+	@echo "make readers every reader of the field on one dataset, each in an environment of its own (6 GB, half an hour)"
 	@echo "make foreign what networks that others trained make of 40 of your photographs: PHOTOS=folder; wants npm"
 
 # What builds a dataset is light; tests and training need torch and its friends as well. A stamp says what is installed.
@@ -41,6 +41,12 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@echo "setup: patina, training libraries and tools (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo $(VENV)/.train
+
+# Readers that want other versions of a package than the others see that environment, and have their own before it.
+$(VENV)/.readers: $(VENV)/.dev benchmarks/readers/environments.py
+	@echo "setup: readers that want versions of their own (a minute the first time)"
+	@$(BIN)/python -m benchmarks.readers.environments $(VENV)/readers
+	@touch $@
 
 demo: $(VENV)/.train
 	@$(BIN)/patina demo --out $(DEMO)
@@ -67,7 +73,7 @@ fast: $(VENV)/.dev
 	@echo "test: the fast ones"
 	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
 
-slow: $(VENV)/.dev
+slow: $(VENV)/.readers
 	@echo "test: the slow ones"
 	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
 

@@ -28,7 +28,7 @@ from patina.pipeline.files import write_atomically
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.sources import locations
-from patina.pipeline.text import human_bytes
+from patina.pipeline.text import counted, human_bytes
 
 SOURCES_CHANGED = "patina.sources.changed"
 DATASET_PUBLISHED = "patina.dataset.published"
@@ -149,7 +149,7 @@ def _materialize(key: str, split: str, shards: Sequence[ShardEntry], manifest: s
     for shard in shards:
         counts[shard.degradation] += shard.count
     size = sum(shard.bytes for shard in shards)
-    words = f"{sum(counts.values())} samples of {len(counts)} degradations, {human_bytes(size)}"
+    words = f"{counted(sum(counts.values()), 'sample')} of {counted(len(counts), 'degradation')}, {human_bytes(size)}"
     asset = Asset(key=key, properties=AssetProperties(name=split, description=words))
     facts: dict[str, Any] = {
         "manifest": manifest,

@@ -21,6 +21,7 @@ from patina.pipeline.export.remote_output import dataset_at
 from patina.pipeline.export.run import Exported, choose, export
 from patina.pipeline.machine import usable_cores
 from patina.pipeline.progress import Events, Meter
+from patina.pipeline.text import counted
 
 Layout = Literal["daclip", "vlunet", "folders", "parquet", "mds", "litdata", "energon", "webshart"]
 Split = Literal["train", "val", "test"]
@@ -94,7 +95,8 @@ def _export(
 
 def _words(done: Exported, layout: Format) -> str:
     what = "written" if done.fresh else "as before: nothing had changed"
-    return f"{done.samples} samples in {done.files} files for {layout.name}, {what}: `{done.out.name}`"
+    size = f"{counted(done.samples, 'sample')} in {counted(done.files, 'file')}"
+    return f"{size} for {layout.name}, {what}: `{done.out.name}`"
 
 
 def _artifact(done: Exported, layout: Format) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ SOME_WORKERS = [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, mark
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """26 samples to train on, some for validation."""
+    """24 samples to train on, some for validation."""
     here = tmp_path_factory.mktemp("stream")
     for i in range(20):
         photo(here / "photos" / f"p{i:02d}.png", 40 + 2 * (i % 3), 36, seed=i)
@@ -294,9 +293,10 @@ def test_workers_that_read_ahead_are_told_of(built: Path) -> None:
 
 
 @pytest.fixture
-def stateful() -> Iterator[Any]:
-    module = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
-    return module.StatefulDataLoader  # type: ignore[no-any-return]
+def stateful() -> Any:
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    return StatefulDataLoader
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata 0.11 calls it
@@ -338,9 +338,33 @@ def test_what_a_stream_cannot_be_is_told(built: Path) -> None:
         ({"rank": 2, "world": 2}, "rank: expected 0 to 1, as world = 2, found 2"),
         ({"keep": -1}, "keep: expected a whole number from 0"),
         ({"degradations": "rainy"}, "no 'rainy' in the split 'train'"),
+        ({"drop_last": True}, "drop_last: expected batch too, found None"),
+        ({"uneven": "drop", "rank": 0, "world": 25}, 'found 24 for 25 ranks, and "drop" would leave all of them out'),
+        ({"drop_last": True, "batch": 25}, "drop_last: expected one full batch at least, found 24 items of this rank"),
+        ({"drop_last": True, "batch": 14, "rank": 0, "world": 2}, "found 12 items of this rank and batch = 14"),
     ):
         with pytest.raises((TypeError, ValueError), match=says):
             stream(built, **words)
+
+
+def test_a_rank_may_be_given_nothing_where_that_is_meant_or_done(built: Path) -> None:
+    """`keep` gives each sample once, so the 25th rank of 24 samples has none; and a stream may be at its end."""
+    assert list(stream(built, uneven="keep", rank=24, world=25)) == []
+    assert len(list(stream(built, uneven="drop", rank=0, world=24))) == 1
+    one = stream(built, uneven="drop", drop_last=True, batch=24)
+    assert len(list(one)) == len(one) == 1
+    again = stream(built, uneven="drop", drop_last=True, batch=24)
+    again.load_state_dict(one.state_dict())
+    assert list(again) == []
+
+
+def test_ranks_that_come_later_are_refused_when_they_are_known(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = stream(built, uneven="drop")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "25")
+    for look in (len, list):
+        with pytest.raises(ValueError, match="found 24 for 25 ranks"):
+            look(one)
 
 
 def test_a_state_of_something_else_is_refused(built: Path) -> None:

@@ -54,6 +54,7 @@ READERS = (
     _table("polars"),
     _table("pyarrow"),
     Reader("lance", "`--to parquet`", "tables", "lance"),
+    Reader("NVIDIA DALI", "as it is", "dali", "dali"),
     Reader("webshart", "`--to webshart`", "webshart", "webshart"),
     Reader("litdata", "`--to litdata`", "litdata", "litdata"),
     Reader("mosaicml-streaming", "`--to mds`", "streaming", "streaming"),

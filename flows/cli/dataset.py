@@ -213,7 +213,16 @@ def show(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="A sample's key or its beginning, or the name of a photograph.")
     ],
-    out: TargetOption = ".",
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            show_default=False,
+            help="The dataset's folder, a version of it, or its address. Without it, it is the folder that you are in.",
+        ),
+    ] = "",
     extract: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write the files of the samples into this folder.")
     ] = None,
@@ -223,9 +232,13 @@ def show(
     It tells which photograph the sample comes from, what was done to it, and where it lies.
     """
     from patina.flows.terminal import fitted
+    from patina.pipeline.errors import ManifestError
     from patina.pipeline.report.show import find_samples, story
 
-    folder = find_dataset(out)
+    try:
+        folder = find_dataset(out or ".")
+    except ManifestError as error:
+        raise ManifestError(str(error) if out else f"{error}; or name one: --out FOLDER") from None
     rows = find_samples(folder, key)
     for row in rows:
         console.print(escape("\n".join(fitted(console, story(folder, row, extract).split("\n")))))

@@ -65,6 +65,7 @@ def export(
     from patina.pipeline.export.run import export as run
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.progress import Meter
+    from patina.pipeline.text import counted
 
     outlive_readers()
     if absolute and prefix:
@@ -80,7 +81,7 @@ def export(
             workers=workers or usable_cores(),
             progress=meter,
         )
-    what = f"{done.samples} samples in {done.files} files"
+    what = f"{counted(done.samples, 'sample')} in {counted(done.files, 'file')}"
     console.print(f"export   {escape(str(out))}   ({what}{'' if done.fresh else '; nothing to do, it is as before'})")
 
 

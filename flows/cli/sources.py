@@ -101,9 +101,7 @@ def sources(
 
 
 def recipes(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The recipe to print. Without it, all are listed.")
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe to print. Without it, all are listed.")] = "",
 ) -> None:
     """List the recipes that come with patina, or print one.
 

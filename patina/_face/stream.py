@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 
 from patina._face.arguments import AnyPath, one_of, whole
 from patina._face.samples import Epoch, Sample, Samples
+from patina.pipeline.text import counted
 from patina.training.data.order import Rows, shuffled
 from patina.training.data.turns import Place, Progress, Shape, Turns, after_batches
 
@@ -19,22 +20,9 @@ _UNEVEN = ("repeat", "drop", "keep")
 
 
 class Stream(torch.utils.data.IterableDataset[Sample]):
-    """The samples of one split of a dataset as a stream: shuffled, shared out to ranks and workers, gone on with where
-    it was stopped.
+    """The samples of one split of a dataset as a stream.
 
-    path, split, degradations, crop, seed, truth, as_bytes, keep    as `patina.Dataset` takes them.
-    batch         items that are given at once, collated; then DataLoader gets batch_size=None. The batches and their
-                  order are the same with any number of workers. None: one item at a time, and DataLoader makes batches.
-    shuffle       whether each epoch has an order of its own, which any is as likely to be; None: in the training split
-                  alone.
-    epochs        how many follow each other before the stream ends; None: it never does.
-    crops_per_image  crops of each sample, one after the other, from one decoding. A batch is a multiple of it.
-    uneven        where the ranks do not divide the samples: "repeat" (all ranks get equal counts; at most world - 1
-                  samples come twice), "drop" (equal counts; at most world - 1 are left out, other ones in each epoch)
-                  or "keep" (each sample once; counts differ by one), which is for evaluations.
-    drop_last     whether a last batch that is not full is left out.
-    rank, world   which of how many processes this is; None: as torch.distributed says, or else the environment
-                  variables RANK and WORLD_SIZE, which launchers set, or else the only one.
+    It is shuffled, shared out to ranks and workers, and continued where it was stopped.
 
     An item is a dict as `patina.Dataset` gives it, and is the same: `Dataset` with this seed and epoch has it too. A
     batch is what PyTorch's `default_collate` makes of items.
@@ -42,21 +30,39 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     Nothing is lost or doubled with any number of ranks and workers, forked or spawned. Each sample's place in its shard
     is known, so an order is of the whole split, not of a buffer, and going on reads nothing twice. See docs/loading.md.
 
-    Raises what `patina.Dataset` raises, and ValueError for a batch that is no multiple of crops_per_image and for ranks
-    that cannot be.
+    Args:
+        path, split, degradations, crop, seed, truth, as_bytes, keep: As `patina.Dataset` takes them.
+        batch: Items that are given at once, collated; then DataLoader gets batch_size=None. The batches and their order
+            are the same with any number of workers. None: one item at a time, and DataLoader makes batches.
+        shuffle: Whether each epoch has an order of its own, which any is as likely to be; None: in the training split
+            alone.
+        epochs: How many follow each other before the stream ends; None: it never does.
+        crops_per_image: Crops of each sample, one after the other, from one decoding. A batch is a multiple of it.
+        uneven: Where the ranks do not divide the samples: "repeat" (all ranks get equal counts; at most world - 1
+            samples come twice), "drop" (equal counts; at most world - 1 are left out, other ones in each epoch) or
+            "keep" (each sample once; counts differ by one), which is for evaluations.
+        drop_last: Whether a last batch that is not full is left out.
+        rank, world: Which of how many processes this is; None: as torch.distributed says, or else the environment
+            variables RANK and WORLD_SIZE, which launchers set, or else the only one.
 
-    >>> import patina
-    >>> from torch.utils.data import DataLoader
-    >>> stream = patina.Stream("OUT", crop=32, batch=4)
-    >>> [batch["lq"].shape[0] for batch in DataLoader(stream, batch_size=None)], len(stream)
-    ([4, 4], 2)
-    >>> stream.set_epoch(1)
-    >>> batches = iter(stream)
-    >>> first, state = next(batches), stream.state_dict()
-    >>> again = patina.Stream("OUT", crop=32, batch=4)
-    >>> again.load_state_dict(state)
-    >>> again.epoch, [batch["key"] for batch in again] == [batch["key"] for batch in batches]
-    (1, True)
+    Raises:
+        StageError, ManifestError, DamagedShardError: As `patina.Dataset` raises them.
+        ValueError: The batch is no multiple of crops_per_image, the ranks cannot be, drop_last has no batch, or
+            drop_last or uneven="drop" would leave a rank with nothing; and what `patina.Dataset` raises.
+
+    Examples:
+        >>> import patina
+        >>> from torch.utils.data import DataLoader
+        >>> stream = patina.Stream("OUT", crop=32, batch=4)
+        >>> [batch["lq"].shape[0] for batch in DataLoader(stream, batch_size=None)], len(stream)
+        ([4, 4], 2)
+        >>> stream.set_epoch(1)
+        >>> batches = iter(stream)
+        >>> first, state = next(batches), stream.state_dict()
+        >>> again = patina.Stream("OUT", crop=32, batch=4)
+        >>> again.load_state_dict(state)
+        >>> again.epoch, [batch["key"] for batch in again] == [batch["key"] for batch in batches]
+        (1, True)
     """
 
     def __init__(
@@ -94,6 +100,11 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
                 f"batch: expected a multiple of crops_per_image = {crops_per_image}, found {batch}; give "
                 f"{-(-self._shape.batch // crops_per_image) * crops_per_image}"
             )
+        if drop_last and batch is None:
+            raise ValueError(
+                "drop_last: expected batch too, found None: DataLoader makes the batches then, and leaves the last one "
+                "out by its own drop_last=True"
+            )
         self._shuffle = self._samples.split == "train" if shuffle is None else bool(shuffle)
         self._rank = _checked(rank, world)
         self._epoch = Epoch()
@@ -102,6 +113,7 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
         self._begun: _Begun | None = None  # where the latest one of this process began
         self._given = 0  # how often it gave something
         self._orders: dict[int, Rows] = {}
+        self._expect_something()
 
     # Epochs
 
@@ -121,6 +133,7 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
 
     def __len__(self) -> int:
         """What this rank is given from the beginning to the end: batches, or items. Raises TypeError without an end."""
+        self._expect_something()
         turns = Turns.of(self._shape, self._place(False), Progress())
         units, samples = turns.units(), turns.samples()
         if units is None or samples is None:
@@ -132,11 +145,32 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         if get_worker_info() is not None:
             self._read_ahead.set(1)
+        self._expect_something()
         epoch, place = self.epoch, self._place()
         progress = self._loaded.progress if self._loaded and self._loaded.epoch == epoch else Progress()
         self._begun = _Begun(epoch, progress, Turns.of(self._shape, place, progress))
         self._loaded, self._given = None, 0
         return self._things(self._begun)
+
+    def _expect_something(self) -> None:
+        """Raise ValueError where this rank would be given nothing from the beginning to the end, and not by its wish: a
+        training that sees nothing ends without an error."""
+        shape, place = self._shape, self._place(False)
+        turns = Turns.of(shape, place, Progress())
+        samples, units = turns.samples(), turns.units()
+        if units is None or samples is None or units:
+            return
+        if shape.uneven == "drop" and not samples:
+            raise ValueError(
+                f"uneven: expected as many samples as ranks at least, found {shape.end} for {place.world} ranks, and "
+                '"drop" would leave all of them out; give uneven="repeat" or "keep", or use fewer ranks'
+            )
+        if shape.drop_last and samples:
+            found = counted(samples * shape.crops, "item")
+            raise ValueError(
+                f"drop_last: expected one full batch at least, found {found} of this rank and batch = {shape.batch};"
+                f" give a smaller batch, or drop_last=False"
+            )
 
     def _things(self, begun: _Begun) -> Iterator[Sample]:
         for done, thing in enumerate(self._untold(begun), start=1):
@@ -184,14 +218,21 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
         return self._state(Progress())
 
     def state_after(self, batches: int, loader: Any) -> dict[str, Any]:
-        """Where the stream is when a DataLoader of it, with workers or without, has given so many batches since this
-        iteration began, whatever its workers have read ahead.
+        """Say where the stream is when a DataLoader of it has given so many batches, whatever its workers read ahead.
 
         With `batch` set, or one item at a time (batch_size=None), any number of workers and ranks goes on with the very
         next batch. Where DataLoader makes the batches, as many workers do; with another number nothing is lost or
         doubled, and the batches are others.
 
-        Raises ValueError for more batches than there are.
+        Args:
+            batches: How many batches the DataLoader has given since this iteration began.
+            loader: The DataLoader, with workers or without.
+
+        Returns:
+            A state for `load_state_dict`.
+
+        Raises:
+            ValueError: There are not so many batches.
         """
         begun = self._loaded or self._begun
         progress = begun.progress if begun and begun.epoch == self.epoch else Progress()

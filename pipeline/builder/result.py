@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.plan.planning import PlannedBuild
+from patina.pipeline.text import counted
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class BuildResult:
 
     def __repr__(self) -> str:
         shards = self.manifest.shards
-        counted = f"{sum(shard.count for shard in shards)} samples in {len(shards)} shards"
-        return f"<{self.planned.out}: {counted}, {len(self.results)} of them built; digest {self.manifest.digest[:16]}>"
+        size = f"{counted(sum(shard.count for shard in shards), 'sample')} in {counted(len(shards), 'shard')}"
+        return f"<{self.planned.out}: {size}, {len(self.results)} of them built; digest {self.manifest.digest[:16]}>"
 
     @property
     def samples_written(self) -> int:

@@ -29,7 +29,7 @@ class DaClip:
     """
 
     name: ClassVar[str] = "daclip"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     copies: ClassVar[bool] = True
 
     prefix: str = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
 
 from patina.pipeline.errors import DamagedShardError, PipelineError
-from patina.pipeline.format.earlier import FIGURES, is_unmeasured
+from patina.pipeline.format.earlier import FIGURES, is_second, is_unmeasured
 from patina.pipeline.format.layout import IMAGES, ROLES, SHARDS
 from patina.pipeline.format.manifest import Manifest, SampleRow, ShardEntry
 from patina.pipeline.format.sample_schema import checked
@@ -179,10 +179,10 @@ def _facts(row: SampleRow, members: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def stem_of(sample: Sample, shared: frozenset[str]) -> str:
-    """Its files' name without suffix, unique among samples of one label and split: the key, and the entry's name where
-    several entries share the label, since one photograph has one key under all of them."""
+    """Its files' name without suffix, unique among samples of one label and split: the key. In the second version of
+    the stored format keys named no entry, so that theirs stands behind them where several entries share the label."""
     row = sample.row
-    return f"{row.key}-{row.entry}" if row.degradation in shared else row.key
+    return f"{row.key}-{row.entry}" if row.degradation in shared and is_second(row.key) else row.key
 
 
 def put(path: Path, data: bytes) -> None:

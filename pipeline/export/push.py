@@ -102,11 +102,11 @@ class PushPlan:
         """The plan in one sentence."""
         where = f"{self.repo_id}{f' at {self.revision}' if self.revision else ''}"
         if self.is_empty:
-            return f"nothing to upload: {where} has all {self.keep} shards"
+            return f"nothing to upload: {where} has all {counted(self.keep, 'shard')}"
         new = "" if self.has_repository else "a new repository, "
         return (
-            f"{where}: {new}{len(self.upload)} shards to upload ({human_bytes(self.bytes)}), {len(self.delete)} to "
-            f"delete, {self.keep} are there; {len(self.facts)} other files"
+            f"{where}: {new}{counted(len(self.upload), 'shard')} to upload ({human_bytes(self.bytes)}), "
+            f"{len(self.delete)} to delete, {self.keep} there; {counted(len(self.facts), 'other file')}"
         )
 
 

@@ -169,7 +169,11 @@ def _marker(view: View, to: Format, splits: Sequence[str], degradations: Sequenc
 def _beside(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, locked for this process and removed at the end unless it was renamed. Finishes
     what an interrupted run left there. Raises ExportError if another process exports to the same place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        above = next(path for path in target.parents if path.exists())
+        raise ExportError(f"{target}: expected a folder to write, found that {above} is a file; name another") from None
     half, old = _named(target, "half"), _named(target, "old")
 
     def refusal(_: str) -> ExportError:
@@ -197,6 +201,8 @@ def _earlier(target: Path) -> dict[str, Any] | None:
     """The marker of the export in `target`; None if nothing is there. Raises ExportError if it may not be replaced."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
+    if not target.is_dir():
+        raise ExportError(f"{target}: expected a folder to write, found a file; name a new or empty folder with --out")
     try:
         found: dict[str, Any] = json.loads((target / MARKER).read_text("utf-8"))
         written = found["files"]

@@ -39,7 +39,7 @@ class VluNet:
     """The format has no settings."""
 
     name: ClassVar[str] = "vlunet"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     copies: ClassVar[bool] = True
 
     def open(self, folder: Path, view: View) -> Writer:

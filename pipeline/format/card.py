@@ -277,8 +277,9 @@ def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
     size = human_bytes(sum(s.bytes for s in manifest.shards))
     published = f" Published {manifest.recipe['published']}." if manifest.recipe.get("published") else ""
     return [
-        f"{total:,} image–text–degradation samples from {manifest.sources:,} photographs in {len(manifest.shards)} "
-        f"WebDataset shards, {size}. Made by patina; digest `{manifest.digest[:16]}`.{published}",
+        f"{counted(total, 'image–text–degradation sample')} from {counted(manifest.sources, 'photograph')} in "
+        f"{counted(len(manifest.shards), 'WebDataset shard')}, {size}. Made by patina; digest "
+        f"`{manifest.digest[:16]}`.{published}",
         "",
         "Each sample is a clean photograph or a part of one (GT), the same degraded (LQ), a caption of the clean "
         "image, the name of the degradation, and where there is one a truth map that tells what was done where. The "

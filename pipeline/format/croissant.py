@@ -20,6 +20,7 @@ from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOUR
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import MEANINGS
 from patina.pipeline.format.statistics import Statistics
+from patina.pipeline.text import counted
 
 CROISSANT = "croissant.json"
 
@@ -140,7 +141,8 @@ def croissant(
         "@type": "sc:Dataset",
         "conformsTo": CONFORMS,
         "name": str(manifest.recipe["name"]),
-        "description": f"{total} image–text–degradation samples from {manifest.sources} photographs: a clean image, "
+        "description": f"{counted(total, 'image–text–degradation sample')} from "
+        f"{counted(manifest.sources, 'photograph')}: a clean image, "
         f"the same degraded ({', '.join(entries)}), a caption, and what was done to it.",
         "version": f"1.0.0+{manifest.digest[:16]}",
         "inLanguage": "en",
@@ -226,7 +228,7 @@ def _files(manifest: Manifest, sizes: Mapping[str, int]) -> list[Json]:
         *(
             _file(
                 f"{SHARDS}/{s.name}",
-                f"{s.count} samples, {s.degradation}, {s.split}",
+                f"{counted(s.count, 'sample')}, {s.degradation}, {s.split}",
                 "application/x-tar",
                 s.sha256,
                 s.bytes,

@@ -18,9 +18,9 @@ from patina.pipeline.plan.cost import (
     size_warnings,
 )
 from patina.pipeline.plan.reasons import why_changed, why_dropped
-from patina.pipeline.plan.wanted import Place, SampleId, Wanted, WantedShard
+from patina.pipeline.plan.wanted import AssignedCaption, Place, SampleId, Wanted, WantedShard
 from patina.pipeline.recipe.recipe import Recipe
-from patina.pipeline.text import human_bytes, human_seconds
+from patina.pipeline.text import counted, human_bytes, human_seconds
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class BuildPlan:
     def summary(self, workers: int = 1) -> str:
         """The plan in one sentence, with its cost on `workers` cores."""
         if self.is_empty:
-            return f"nothing to do: {len(self.keep)} shards are up to date"
+            one = len(self.keep) == 1
+            return f"nothing to do: {counted(len(self.keep), 'shard')} {'is' if one else 'are'} up to date"
         kinds = Counter(step.kind for step in self.build)
         parts = [f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda k: (-k[1], k[0]))]
         shards = f"{len(self.build)} shard{'s' * (len(self.build) != 1)} to build"
@@ -70,7 +71,7 @@ class BuildPlan:
         if self.drop:
             clauses.append(f"{len(self.drop)} dropped")
         if self.captions:
-            clauses.append(f"{self.captions} captions to make")
+            clauses.append(f"{counted(self.captions, 'caption')} to make")
         if self.relabel and not self.build and not self.drop:
             clauses.append("names or facts of sources changed, so the manifest is rewritten")
         if self.build:
@@ -111,7 +112,7 @@ def make_plan(
     old: dict[Place, dict[str, _Old]] = {}
     reusable: set[str] = set()
     for row in map(row_now, rows_of(searched) if searched else ()):
-        old.setdefault(places[row.shard], {})[row.key] = _Old(row.fingerprint, row.pixels, now[row.shard])
+        old.setdefault(places[row.shard], {})[row.key] = _Old(row.fingerprint, row.pixels, row.caption, now[row.shard])
         if row.shard not in damage:
             reusable |= {f"{row.key} {row.fingerprint}", row.pixels}
 
@@ -146,6 +147,7 @@ class _Old(NamedTuple):
 
     fingerprint: str
     pixels: str
+    caption: str
     shard: str
 
 
@@ -162,10 +164,11 @@ def _step(
     keys = set()
     synthesised = captioned = copied = 0
     for source in shard.sources:
-        unknown = wanted.captions[source.digest] is None
+        caption = wanted.captions[source.digest]
+        unknown = caption is None
         for sample in wanted.sample_ids(source, shard.degradation):
             keys.add(sample.key)
-            if change := _change(old.get(sample.key), sample, unknown, shard.name):
+            if change := _change(old.get(sample.key), sample, caption, shard.name):
                 counts[change] += 1
             if not unknown and f"{sample.key} {sample.fingerprint}" in reusable:
                 copied += 1
@@ -175,25 +178,33 @@ def _step(
                 synthesised += 1
     counts["removed"] = sum(before.shard == shard.name and key not in keys for key, before in old.items())
     existing = have.get(shard.name)
-    if existing is None:
+    former = [have[name] for name in {before.shard for key, before in old.items() if key in keys}]
+    reformatted = any(one.schema != SCHEMA for one in ([existing] if existing else former))
+    if existing is None and not reformatted:
         kind, reason = "added", f"new: {shard.count} sample{'s' * (shard.count != 1)}"
-    elif existing.name in damage:
+    elif existing and existing.name in damage:
         kind, reason = "damaged", damage[existing.name]
     else:
+        if reformatted:  # shards are divided otherwise, which moves samples
+            counts["no longer here"] = counts.pop("removed", 0)
+            counts.pop("moved here", 0)
         changes = [f"{n} sample{'s' * (n != 1)} {what}" for what, n in sorted(counts.items()) if n]
-        if existing.schema != SCHEMA:
-            changes = ["the stored format changed", *changes]
+        if reformatted:
+            copies = ", images are copied" if not synthesised else ""
+            changes = [f"the stored format changed{copies}", *changes]
         kind = (why_changed(shard.degradation, wanted, built) if counts["changed"] else "") or "changed"
         reason = ", ".join(changes) or "its order or layout changed"
     return Step(shard, kind, reason, synthesised, captioned, copied)
 
 
-def _change(before: _Old | None, sample: SampleId, unknown: bool, shard: str) -> str:
-    """What happened to a sample that `shard` shall hold, in words; "" for nothing. unknown: it has no caption yet."""
+def _change(before: _Old | None, sample: SampleId, caption: AssignedCaption | None, shard: str) -> str:
+    """What happened to a sample that `shard` shall hold, in words; "" for nothing. caption: None if it has none yet."""
     if before is None:
         return "added"
     if before.pixels != sample.pixels:
         return "changed"
-    if unknown or before.fingerprint != sample.fingerprint:
+    if caption is None or before.caption != caption.text:
         return "captioned anew"
+    if before.fingerprint != sample.fingerprint:
+        return "worded anew"
     return "" if before.shard == shard else "moved here"

@@ -45,7 +45,7 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
 def _spelt(value: Any) -> str:
     if isinstance(value, dict) and value.keys() == {"min", "max"}:
         return f"{value['min']}..{value['max']}"
-    return str(value)
+    return "unset" if value is None else str(value)
 
 
 def why_dropped(shard: ShardEntry, wanted: Wanted) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from patina.pipeline.scan.leaks.candidates import candidates, with_like_thumbs
 from patina.pipeline.scan.leaks.registration import register
 from patina.pipeline.scan.leaks.types import Scene
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
+from patina.pipeline.text import counted
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 from patina.pipeline.versions.publication import has_names, lost_names
 from patina.pipeline.versions.version import current_or_none
@@ -88,7 +89,7 @@ class Checked:
     def summary(self) -> str:
         """How much was checked, in words."""
         pairs = f"; {self.pairs} ingested pair{'s' * (self.pairs != 1)} cannot be replayed" if self.pairs else ""
-        return f"{self.shards} shards, {self.samples} samples, {self.replayed} replayed{pairs}"
+        return f"{counted(self.shards, 'shard')}, {counted(self.samples, 'sample')}, {self.replayed} replayed{pairs}"
 
 
 @explaining_errors("check with fewer --workers, or where there is more")
@@ -206,7 +207,7 @@ def _bytes(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, depth: De
     elif path.stat().st_size != shard.bytes or (depth != "sizes" and not is_intact(path, shard.sha256)):
         yield Finding(shard.name, "its bytes are not those that were written; `patina build` makes it again")
     elif rows is not None and len(rows) != shard.count:
-        yield Finding(shard.name, f"expected {shard.count} samples, found {len(rows)} in {SAMPLES}")
+        yield Finding(shard.name, f"expected {counted(shard.count, 'sample')}, found {len(rows)} in {SAMPLES}")
 
 
 def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, uniform: bool) -> Iterator[Finding]:
@@ -227,7 +228,7 @@ def _shard(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, uniform: 
             if uniform and tuple(members) != first:
                 wrong.append(Finding(f"{shard.name} {key}", f"has the members {', '.join(members)}, others {first}"))
         if len(found) != shard.count:
-            yield Finding(shard.name, f"expected {shard.count} samples, found {len(found)}")
+            yield Finding(shard.name, f"expected {counted(shard.count, 'sample')}, found {len(found)}")
         if rows is not None and [asdict(r) for r in found] != [asdict(r) for r in rows]:
             yield Finding(shard.name, f"its samples are not those that {SAMPLES} lists")
         yield from wrong
@@ -390,13 +391,18 @@ def _duplicates(sources: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], workers: int) -> list[Finding]:
-    """Photographs that stand on two sides of a split under other bytes, by the clean images of `rows`."""
-    first_row = {row.source_sha256: row for row in reversed(rows)}
+    """Photographs that stand on two sides of a split under other bytes, by the clean images of `rows`.
+
+    As a build does, it compares photographs and no tiles, which are alike wherever there is sky: a photograph is laid
+    together out of its tiles, and one that they do not cover is left out.
+    """
+    pieces = _pieces(rows)
+    sources = [s for s in sources if _covers(pieces.get(s["digest"], ()), s["width"], s["height"])]
     # In the scan's order: which picture is laid over which may decide a close case.
-    known = sorted((s for s in sources if s["digest"] in first_row), key=lambda s: (s["content"], s["digest"]))
+    known = sorted(sources, key=lambda s: (s["content"], s["digest"]))
     if len({source["split"] for source in known}) < 2:
         return []
-    scenes = [_scene(out, source, first_row[source["digest"]]) for source in known]
+    scenes = [_scene(out, source, pieces[source["digest"]]) for source in known]
     # Of ten thousand frames of one film all are near all others: pairs of one side are left out before they are kept.
     pairs = candidates([s.phash for s in scenes], sides=[s.split for s in scenes], workers=workers)
     contents = np.array([scene.content for scene in scenes])
@@ -417,8 +423,29 @@ def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], wor
         return [finding for finding in pool.map(compare, pairs.tolist()) if finding]
 
 
-def _scene(out: Path, source: Mapping[str, Any], row: SampleRow) -> Scene:
-    """A source whose pixels are those of its first sample's GT."""
+def _pieces(rows: Sequence[SampleRow]) -> dict[str, list[SampleRow]]:
+    """Of each source the samples that hold its clean image, or its tiles, once: those of one entry and variant."""
+    pieces: dict[str, list[SampleRow]] = {}
+    for row in rows:
+        there = pieces.setdefault(row.source_sha256, [])
+        if not there or (row.entry, row.variant) == (there[0].entry, there[0].variant):
+            there.append(row)
+    return pieces
+
+
+def _covers(pieces: Sequence[SampleRow], width: int, height: int) -> bool:
+    """Whether clean images lie on every pixel of a photograph of this size."""
+    xs = sorted({0, width, *(x for p in pieces for x in (p.x, p.x + p.width))})
+    ys = sorted({0, height, *(y for p in pieces for y in (p.y, p.y + p.height))})
+    fields = np.zeros((len(ys) - 1, len(xs) - 1), np.bool_)
+    for piece in pieces:
+        across, down = ((a, a + side) for a, side in ((piece.x, piece.width), (piece.y, piece.height)))
+        fields[slice(*map(ys.index, down)), slice(*map(xs.index, across))] = True
+    return bool(fields.all())
+
+
+def _scene(out: Path, source: Mapping[str, Any], pieces: Sequence[SampleRow]) -> Scene:
+    """A source whose pixels are those of its samples' GT."""
     return Scene(
         source["content"],
         source["names"][0],
@@ -428,8 +455,18 @@ def _scene(out: Path, source: Mapping[str, Any], row: SampleRow) -> Scene:
         source["split"],
         False,
         source["set"],
-        partial(_clean, out, row),
+        partial(_photograph, out, pieces, source["width"], source["height"]),
     )
+
+
+def _photograph(out: Path, pieces: Sequence[SampleRow], width: int, height: int) -> Image:
+    if len(pieces) == 1:
+        return _clean(out, pieces[0])
+    photograph = np.empty((height, width, 3), np.uint8)
+    for piece in pieces:
+        rows, columns = slice(piece.y, piece.y + piece.height), slice(piece.x, piece.x + piece.width)
+        photograph[rows, columns] = _clean(out, piece)
+    return photograph
 
 
 def _clean(out: Path, row: SampleRow) -> Image:

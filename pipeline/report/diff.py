@@ -19,6 +19,7 @@ from patina.pipeline.format.layout import MANIFEST, SAMPLES, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, load_manifest, read_table
 from patina.pipeline.format.rows import name_now, table_now
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.text import counted
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -138,10 +139,10 @@ class Diff:
         """All of it in words, a line each; of long lists the first `shown` items."""
         (old_samples, old_shards), (new_samples, new_shards) = self.counts
         if self.is_empty:
-            return [f"equal: {new_samples:,} samples in {new_shards:,} shards, digest {self.digests[1][:16]}"]
+            return [f"equal: {_size(new_samples, new_shards)}, digest {self.digests[1][:16]}"]
         lines = [
-            f"old      {old_samples:,} samples in {old_shards:,} shards, digest {self.digests[0][:16]}",
-            f"new      {new_samples:,} samples in {new_shards:,} shards, digest {self.digests[1][:16]}",
+            f"old      {_size(old_samples, old_shards)}, digest {self.digests[0][:16]}",
+            f"new      {_size(new_samples, new_shards)}, digest {self.digests[1][:16]}",
         ]
         lines += _section("recipe", [("", Listed(len(self.recipe), self.recipe))], shown)
         lines += _section("tools", [("", Listed(len(self.tools), self.tools))], shown)
@@ -152,6 +153,10 @@ class Diff:
         lines += _section("captions", [("", self.captions)], shown)
         lines += _section("set aside", self.set_aside.items(), shown)
         return lines
+
+
+def _size(samples: int, shards: int) -> str:
+    return f"{counted(samples, 'sample')} in {counted(shards, 'shard')}"
 
 
 def _section(name: str, groups: Iterable[tuple[str, Listed]], shown: int) -> list[str]:
@@ -253,7 +258,7 @@ def _is_tables(value: object) -> bool:
 def _spelt(value: Any) -> str:
     if isinstance(value, Mapping) and value.keys() == {"min", "max"}:
         return f"{value['min']}..{value['max']}"
-    return json.dumps(value, ensure_ascii=False)
+    return "unset" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _tools(manifest: Manifest) -> dict[str, Any]:
@@ -270,11 +275,18 @@ def _listed(items: Iterable[str]) -> Listed:
 
 
 def _shards(old: Manifest, new: Manifest) -> dict[str, Listed]:
-    before, after = ({name_now(shard): shard.sha256 for shard in one.shards} for one in (old, new))
+    """What became of shards, by their names on the disk; an earlier version of the stored format called them otherwise,
+    so they are matched by what this version calls them."""
+    before, after = ({name_now(shard): shard for shard in one.shards} for one in (old, new))
+    both = [(before[name], after[name]) for name in before.keys() & after.keys()]
     return {
-        "added": _listed(after.keys() - before.keys()),
-        "dropped": _listed(before.keys() - after.keys()),
-        "rewritten": _listed(name for name in before.keys() & after.keys() if before[name] != after[name]),
+        "added": _listed(after[name].name for name in after.keys() - before.keys()),
+        "dropped": _listed(before[name].name for name in before.keys() - after.keys()),
+        "rewritten": _listed(
+            now.name if was.name == now.name else f"{was.name} → {now.name}"
+            for was, now in both
+            if was.sha256 != now.sha256
+        ),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.plan.planning import PlannedBuild
-from patina.pipeline.text import human_bytes
+from patina.pipeline.text import counted, human_bytes
 
 SHOWN = 50
 
@@ -36,7 +36,7 @@ def caption_line(planned: PlannedBuild) -> str:
     """Which captioner's sentence how many photographs got."""
     counts = Counter(caption.captioner for caption in planned.wanted.captions.values() if caption)
     parts = [f"{count} by {captioner}" for captioner, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
-    return f"captions of {sum(counts.values())} photographs: {', '.join(parts)}"
+    return f"captions of {counted(sum(counts.values()), 'photograph')}: {', '.join(parts)}"
 
 
 def made_line(report: BuildResult) -> str:
@@ -44,13 +44,13 @@ def made_line(report: BuildResult) -> str:
     size = human_bytes(sum(shard.bytes for shard in report.manifest.shards))
     total = sum(shard.count for shard in report.manifest.shards)
     if not report.results:
-        return f"nothing was stale: {total} samples, {size}, as before"
+        return f"nothing was stale: {counted(total, 'sample')}, {size}, as before"
     made = sum(r.synthesised for r in report.results)
     copied = sum(r.copied for r in report.results)
     worded = sum(r.captioned for r in report.results)
     rate = report.samples_written / max(report.seconds, 1e-9)
     return (
-        f"{total} samples, {size}; {made} made, {worded} captioned anew, {copied} copied "
+        f"{counted(total, 'sample')}, {size}; {made:,} made, {worded:,} captioned anew, {copied:,} copied "
         f"in {report.seconds:.1f} s ({rate:.0f} samples/s); digest {report.manifest.digest[:16]}"
     )
 

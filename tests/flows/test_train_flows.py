@@ -494,7 +494,7 @@ def test_what_cannot_be_evaluated_is_told_at_once(
     from prefect.exceptions import ParameterTypeError
 
     run = tmp_path / "run"
-    with pytest.raises(StageError, match="no such folder; expected the folder of a run"):
+    with pytest.raises(StageError, match="no such file or folder; expected the folder of a run"):
         evaluate(run, dataset)
     run.mkdir()
     with pytest.raises(StageError, match="no finished stage; `patina train`"):

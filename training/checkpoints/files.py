@@ -46,7 +46,7 @@ def read_header(path: Path) -> dict[str, Any]:
             body = json.loads(json.loads(file.read(length))["__metadata__"]["patina"])
         expect_sum(path, body)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
+        raise CheckpointError(f"{path}: there is no such file; expected a model's") from None
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise CheckpointError(f"{path}: cut short, or no patina checkpoint ({error})") from None
     return dict(body)

@@ -269,7 +269,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
+        raise CheckpointError(f"{path}: there is no such file; expected a model's") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: cut short, or no patina checkpoint ({error}); released checkpoints of the papers are read by "

@@ -31,7 +31,7 @@ from patina.training.data.dataset import dataset_digest
 from patina.training.errors import EXIT_REFUSED, StageError, TrainingError
 from patina.training.jobs.process import ERROR_PREFIX, OnMessage, run_process
 from patina.training.stages.plan import parse_table
-from patina.training.stages.stage import Stage
+from patina.training.stages.stage import WEIGHTS, Stage
 
 EVALUATION, PICTURES, EVALUATION_INPUTS = "evaluation.json", "evaluation", "evaluated.json"
 PAGE, SUMMARY = "report.html", "summary.md"
@@ -138,7 +138,11 @@ def candidates(run: Path, dataset: Path, options: Options, stages: Sequence[str]
     Raises StageError for a folder that is no run, a dataset that is none, and stages that are not finished.
     """
     if not run.is_dir():
-        raise StageError(f"{run}: no such folder; expected the folder of a run, such as `patina train --run` makes")
+        what = "is no folder, and no file of weights" if run.exists() else "there is no such file or folder"
+        raise StageError(
+            f"{run}: {what}; expected the folder of a run, such as `patina train --run` makes, a stage of it, or one "
+            f"model's file ({', '.join(WEIGHTS)})"
+        )
     digest = dataset_digest(dataset)
     found = {path.parent.name: path.parent for path in sorted(run.glob(f"*/{DONE}")) if _is_finished(path.parent)}
     if not found:

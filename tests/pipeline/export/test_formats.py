@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def test_daclips_table_is_read_by_pandas_as_it_was_meant(made: Made, tmp_path: P
         caption, label = str(title).split(": ")  # as the published trainer does: exactly two parts
         split, degradation, role, name = path.split("/")
         key, _, _ = name.partition(".")
-        row = next(r for (e, k), r in made.rows.items() if key in {k, f"{k}-{e}"} and r.degradation == degradation)
+        row = next(r for (_, k), r in made.rows.items() if key == k and r.degradation == degradation)
         assert (split, role) == (row.split, "LQ")
         assert caption == row.caption.replace(": ", ", ")
         assert label == row.degradation.replace("+", ", ")
@@ -135,12 +135,12 @@ def test_daclip_finds_each_pair_at_one_place_of_two_sorted_listings(made: Made, 
 def test_entries_of_one_label_share_its_folder_and_no_name(made: Made, tmp_path: Path) -> None:
     to(made, tmp_path / "x", "daclip")
     noisy = {p.stem for p in (tmp_path / "x" / "train" / "noisy" / "LQ").iterdir()}
-    assert noisy == {f"{k}-{e}" for e, k in made.rows if e.startswith("noisy")}
-    assert len(noisy) == 9
+    assert noisy == {k for e, k in made.rows if e.startswith("noisy")}
+    assert len(noisy) == 9 and all(stem.count("noisy") == 1 for stem in noisy)
     # the same names whatever else is exported
     to(made, tmp_path / "y", "daclip", degradations=["noisy-50"])
     assert {p.stem for p in (tmp_path / "y" / "train" / "noisy" / "LQ").iterdir()} == {
-        f"{k}-{e}" for e, k in made.rows if e == "noisy-50"
+        k for e, k in made.rows if e == "noisy-50"
     }
 
 
@@ -509,10 +509,31 @@ def test_a_pairs_own_truth_map_gets_a_column(own: Made, tmp_path: Path) -> None:
     assert late == [None, {"bytes": mask, "path": f"{samples[1][0]}.late.png"}]
 
 
-def test_names_stay_short_where_labels_are_not_shared(own: Made) -> None:
-    manifest = load_manifest(own.folder)
-    assert manifest is not None
-    assert not View(own.folder, manifest, manifest.shards).shared
-    row = next(iter(own.rows.values()))
-    assert stem_of(type("S", (), {"row": row})(), frozenset()) == row.key
-    assert stem_of(type("S", (), {"row": row})(), frozenset({"noisy"})) == f"{row.key}-noisy"
+SECOND = "0123456789abcdef"
+"""A key of the second version of the stored format."""
+
+
+@pytest.mark.parametrize(
+    ("key", "shared", "stem"),
+    [
+        (f"{SECOND}-noisy-15", True, f"{SECOND}-noisy-15"),
+        (f"{SECOND}-noisy-15-y00000x00256-v001", True, f"{SECOND}-noisy-15-y00000x00256-v001"),
+        (f"{SECOND}-noisy-15", False, f"{SECOND}-noisy-15"),
+        (SECOND, True, f"{SECOND}-noisy-15"),
+        (f"{SECOND}-y00000x00256", True, f"{SECOND}-y00000x00256-noisy-15"),
+        (SECOND, False, SECOND),
+    ],
+)
+def test_a_files_name_has_its_entry_once(made: Made, key: str, shared: bool, stem: str) -> None:
+    """Known answers, for keys of both versions of the stored format."""
+    row = replace(next(iter(made.rows.values())), key=key, entry="noisy-15", degradation="noisy")
+    assert stem_of(type("S", (), {"row": row})(), frozenset({"noisy"} if shared else ())) == stem
+
+
+def test_only_entries_of_one_label_share_it(made: Made, own: Made) -> None:
+    shared = []
+    for one in (made, own):
+        manifest = load_manifest(one.folder)
+        assert manifest is not None
+        shared.append(View(one.folder, manifest, manifest.shards).shared)
+    assert shared == [{"noisy"}, set()]

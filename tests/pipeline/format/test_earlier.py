@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import patina
@@ -17,9 +19,10 @@ from patina.pipeline.export.folders import Folders
 from patina.pipeline.export.push import read_contents
 from patina.pipeline.export.run import export
 from patina.pipeline.format.earlier import key_now
-from patina.pipeline.format.layout import SCHEMA, SHARDS
+from patina.pipeline.format.layout import MANIFEST, SAMPLES, SCHEMA, SHARDS
 from patina.pipeline.format.manifest import load_manifest, read_members, read_samples
 from patina.pipeline.format.shard import read_shard
+from patina.pipeline.hashing import file_sha256
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
@@ -111,7 +114,7 @@ def test_the_next_build_takes_it_over_without_making_an_image(
         (old / "samples.parquet").unlink()
     plan = plan_build(both.recipe, old, Options()).plan
     assert {step.synthesised + step.captioned for step in plan.build} == {0}
-    assert {step.reason for step in plan.build} == {"the stored format changed"} and not plan.drop
+    assert {step.reason for step in plan.build} == {"the stored format changed, images are copied"} and not plan.drop
     monkeypatch.setattr(SampleMaker, "_make", lambda *_: pytest.fail("an image was made"))
     result = build(both.recipe, old, Options(max_set_aside=0.5))
     made = [(r.synthesised, r.captioned, r.copied) for r in result.results]
@@ -120,6 +123,37 @@ def test_the_next_build_takes_it_over_without_making_an_image(
     told = {name: path.read_bytes() for name, path in public_files(old).items()}
     assert told == {name: path.read_bytes() for name, path in public_files(both.new).items()}
     assert plan_build(both.recipe, old, Options()).plan.is_empty
+
+
+def test_shards_that_are_divided_otherwise_are_copied_and_not_new(tmp_path: Path) -> None:
+    """The second version had samples with unlike members in one shard; this one gives each kind a shard of its own."""
+    photos(tmp_path / "photos", 1)
+    photo(tmp_path / "photos" / "a.jpg", seed=9, quality=90)
+    mixed = tiny_recipe(tmp_path, degradations={"noisy": {}}, storage={"uniform": False})
+    build(mixed, tmp_path / "out")
+    make_second(tmp_path / "out", plan_build(mixed, tmp_path / "out", Options()))
+    recipe = tiny_recipe(tmp_path, degradations={"noisy": {}})
+    plan = plan_build(recipe, tmp_path / "out", Options()).plan
+    assert len(plan.build) == 2 and {step.copied for step in plan.build} == {1}
+    assert {step.kind for step in plan.build} == {"changed"}
+    says = "the stored format changed, images are copied"
+    assert {step.reason for step in plan.build} == {says, f"{says}, 1 sample no longer here"}
+
+
+def test_other_words_of_equal_captions_are_told_as_such(both: Both, old: Path) -> None:
+    """Also where the stored format changed with them: no caption is another one, and no image is made."""
+    rows = pq.read_table(old / SAMPLES)
+    fingerprints = pa.array(["0" * 32] * rows.num_rows)
+    rows = rows.set_column(rows.schema.get_field_index("fingerprint"), "fingerprint", fingerprints)
+    pq.write_table(rows, old / SAMPLES, compression="zstd")
+    body = json.loads((old / MANIFEST).read_text())
+    body["tables"][SAMPLES] = file_sha256(old / SAMPLES)
+    (old / MANIFEST).write_text(json.dumps(body))
+    for step in plan_build(both.recipe, old, Options()).plan.build:
+        count = step.shard.count
+        words = f"{count} sample{'s' * (count != 1)} worded anew"
+        assert step.reason == f"the stored format changed, images are copied, {words}"
+        assert (step.synthesised, step.captioned) == (0, count)
 
 
 def test_what_changed_beside_the_format_is_made_and_nothing_else(both: Both, old: Path) -> None:
@@ -137,6 +171,8 @@ def test_its_version_can_be_published_again_and_compared(both: Both, old: Path) 
     found = diff(*snapshots)
     assert {(e.added, e.dropped, e.pixels, e.captions, e.reworded) for e in found.samples} == {(0, 0, 0, 0, 0)}
     assert not found.shards["added"].total and not found.shards["dropped"].total
+    names = {name for line in found.shards["rewritten"].items for name in line.split(" → ")}
+    assert names == {*read_built_names(both.old), *read_built_names(both.new)}
     rollback(old, "1")
     manifest = load_manifest(old)
     assert manifest is not None and manifest.schema == 2 < SCHEMA

@@ -167,6 +167,40 @@ def test_near_duplicates_on_two_sides_are_found(tmp_path: Path, how: str) -> Non
     ) or told(out).startswith("two.png (test) and one.png (train): are near duplicates")
 
 
+def tiled_pair(folder: Path, first: np.ndarray, second: np.ndarray, **how: Any) -> Path:
+    """Two photographs in two folders that a recipe puts on two sides, cut into tiles of 32 px."""
+    save(folder / "a" / "one.png", first)
+    save(folder / "b" / "two.png", second)
+    sources = [{"path": "a", "split": "train"}, {"path": "b", "split": "test"}]
+    split = {"leaks": "report"}
+    table = {"sources": sources, "split": split, "tiles": {"size": 32, **how}, "degradations": {"noisy": {}}}
+    build(parse_recipe(table, folder), folder / "out")
+    return folder / "out"
+
+
+def test_photographs_that_share_a_tile_are_no_copies(tmp_path: Path) -> None:
+    """Alike from afar, and equal in one tile of twelve: the audit of the build says nothing, and no more does `check`,
+    which compared the first tiles alone before."""
+    coarse = cv2.GaussianBlur(picture(128, 96, seed=1), (0, 0), 6).astype(float)
+    rng = np.random.default_rng(0)
+    first, second = (np.clip(coarse + rng.normal(0, 12, coarse.shape), 0, 255).astype(np.uint8) for _ in range(2))
+    second[:32, :32] = first[:32, :32]
+    out = tiled_pair(tmp_path, first, second)
+    manifest = load_manifest(out)
+    assert manifest is not None
+    assert manifest.notes == () and check(out).findings == ()
+
+
+@pytest.mark.parametrize(("how", "found"), [({}, 1), ({"stride": 48}, 0)])
+def test_a_copy_in_tiles_is_found_where_they_cover_it(tmp_path: Path, how: dict[str, Any], found: int) -> None:
+    """As of whole photographs. Of tiles with gaps between them nothing can be said: no finding."""
+    first = picture(96, 64, seed=1)
+    second = np.minimum(first.astype(int) + 25, 255).astype(np.uint8)
+    out = tiled_pair(tmp_path, first, second, **how)
+    findings = check(out).findings
+    assert [f.what.startswith("are near duplicates") for f in findings] == [True] * found
+
+
 def test_different_photographs_on_two_sides_are_no_finding(tmp_path: Path) -> None:
     assert check(near_pair(tmp_path, picture(200, 150, seed=3))).ok
 
