@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -32,6 +33,24 @@ def test_the_reference_is_as_the_code_says() -> None:
     checked = [sys.executable, "docs/make_reference.py", "--check"]
     done = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_notebooks_are_as_the_examples_say() -> None:
+    checked = [sys.executable, "docs/make_notebooks.py", "--check"]
+    done = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("[a-z]*.py")))
+def test_a_notebook_is_the_whole_script_and_has_no_output(script: str) -> None:
+    cells = json.loads((ROOT / "examples" / script).with_suffix(".ipynb").read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in cells if cell["cell_type"] == "code")
+    for one in code:
+        compile(one, script, "exec")
+    told = [line for one in code for line in one.splitlines() if line.strip() and not line.startswith("sys.argv = ")]
+    written = (ROOT / "examples" / script).read_text("utf-8").split('"""', 2)[2].splitlines()
+    assert told == [line for line in written if line.strip() and "__future__" not in line]
 
 
 def test_nothing_in_the_reference_lacks_a_meaning() -> None:

@@ -128,7 +128,8 @@ def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None 
     Args:
         dataset: The dataset's folder, a version of it such as "OUT@3" or "OUT@previous", or an address such as
             s3://bucket/name, which is fetched first.
-        replay: How many samples to make again from GT and parameters and to compare with the stored LQ; None: all of them.
+        replay: How many samples to make again from GT and parameters, and to compare with the stored LQ; None: all of
+            them.
         recipe: As `plan` takes it; needed for replaying if it names folders, such as one of masks.
         workers: How many shards are checked side by side; 0: one on each core.
 
