@@ -67,6 +67,7 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@echo "docs: the pages of docs/ in site/"
 	@$(BIN)/python docs/make_reference.py --check
+	@$(BIN)/python docs/make_notebooks.py --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 fast: $(VENV)/.dev

@@ -42,12 +42,16 @@ class RateColumn(ProgressColumn):
 
 
 class TerminalEvents:
-    """Shows each step of a build as it goes. A context manager; usable from several threads."""
+    """Shows each step of a build as it goes. A context manager; usable from several threads.
+
+    in_full  whether a line stays for each step, with its time, where a bar was shown.
+    """
 
     INTERVAL = 10.0
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, in_full: bool = False) -> None:
         self._console = console
+        self._in_full = in_full
         self._live = console.is_terminal
         self._lock = threading.Lock()
         self._bar: Progress | None = None
@@ -95,7 +99,7 @@ class TerminalEvents:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        elif not self._live:
+        if self._in_full or not self._live:
             self._console.print(self._line())
 
     def _line(self) -> str:

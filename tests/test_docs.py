@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+import patina
 from patina.flows.cli.main import app
 from patina.pipeline.recipe.parse import parse_recipe
 
@@ -30,6 +33,24 @@ def test_the_reference_is_as_the_code_says() -> None:
     checked = [sys.executable, "docs/make_reference.py", "--check"]
     done = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_notebooks_are_as_the_examples_say() -> None:
+    checked = [sys.executable, "docs/make_notebooks.py", "--check"]
+    done = subprocess.run(checked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("[a-z]*.py")))
+def test_a_notebook_is_the_whole_script_and_has_no_output(script: str) -> None:
+    cells = json.loads((ROOT / "examples" / script).with_suffix(".ipynb").read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in cells if cell["cell_type"] == "code")
+    for one in code:
+        compile(one, script, "exec")
+    told = [line for one in code for line in one.splitlines() if line.strip() and not line.startswith("sys.argv = ")]
+    written = (ROOT / "examples" / script).read_text("utf-8").split('"""', 2)[2].splitlines()
+    assert told == [line for line in written if line.strip() and "__future__" not in line]
 
 
 def test_nothing_in_the_reference_lacks_a_meaning() -> None:
@@ -106,3 +127,32 @@ def test_recipes_are_recipes(name: str, tmp_path: Path) -> None:
 def test_the_readme_is_short() -> None:
     assert len(text_of("README.md").splitlines()) <= 130
     assert not re.search(r"\b[A-Z]+_(OUTPUT|TABLE)\b", text_of("README.md"))
+
+
+def public() -> list[tuple[str, Any]]:
+    """Every public function and class of `patina`, and the methods of these that take arguments."""
+    found = []
+    for name in patina.__all__:
+        one = getattr(patina, name)
+        if name.startswith("_") or not callable(one):
+            continue
+        found.append((name, one))
+        if inspect.isclass(one) and one.__module__.startswith("patina._face"):
+            methods = [(m, getattr(one, m)) for m in vars(one) if not m.startswith("_")]
+            found += [
+                (f"{name}.{m}", f) for m, f in methods if callable(f) and len(inspect.signature(f).parameters) > 1
+            ]
+    return found
+
+
+@pytest.mark.parametrize(("name", "one"), public())
+def test_a_public_docstring_names_every_argument(name: str, one: Any) -> None:
+    """In Google's sections, which editors and mkdocstrings read."""
+    text = inspect.getdoc(one) or ""
+    arguments = [word for word in inspect.signature(one).parameters if word not in {"self", "worker"}]
+    told = text.partition("Args:\n")[2].partition("\n\n")[0]
+    named = {word.strip(" *") for line in re.findall(r"(?m)^    ([a-z_*, ]+):", told) for word in line.split(",")}
+    if len(arguments) > 1:
+        assert named >= set(arguments), f"{name}: {set(arguments) - named} are not told"
+    if "." not in name:
+        assert "Examples:\n    >>> " in text, f"{name} has no example"

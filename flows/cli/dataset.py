@@ -28,7 +28,16 @@ from patina.flows.cli.options import (
     WithoutLinksOption,
     WorkersOption,
 )
-from patina.flows.cli.output import console, errors, escape, print_checked, print_passed_over, print_plan, print_report
+from patina.flows.cli.output import (
+    console,
+    errors,
+    escape,
+    print_checked,
+    print_passed_over,
+    print_plan,
+    print_report,
+    progress,
+)
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.output import outlive_readers
@@ -50,11 +59,12 @@ def plan(
     max_set_aside: AsideOption = 0.05,
     paranoid: ParanoidOption = False,
     no_blip: NoBlipOption = False,
-    show_recipe: Annotated[bool, typer.Option("--recipe", help="Print the recipe with every default first.")] = False,
+    show_recipe: Annotated[bool, typer.Option("--recipe", help="First print the recipe with every default.")] = False,
 ) -> None:
-    """Say what a build would make, keep and drop, why, and what it would cost. Changes nothing. Exit code 1 if a build
-    would refuse."""
-    from patina.flows.terminal import TerminalEvents
+    """Say what a build would make, keep and drop, and why.
+
+    It also estimates time and bytes, and changes nothing. The exit code is 1 if a build would refuse.
+    """
     from patina.pipeline.builder.dry_run import dry_run
     from patina.pipeline.errors import BuildError
     from patina.pipeline.machine import usable_cores
@@ -68,7 +78,7 @@ def plan(
     expect_sources(loaded.sources)
     cores = workers or usable_cores()
     options = Options(workers=cores, strict=strict, max_set_aside=max_set_aside, paranoid=paranoid)
-    with TerminalEvents(console) as events:
+    with progress() as events:
         planned = dry_run(loaded, _folder_of(out, events), options, events)
     print_plan(planned, cores)
     if planned.blocked:
@@ -94,7 +104,12 @@ def build(
     strict: StrictOption = False,
     max_set_aside: AsideOption = 0.05,
     paranoid: ParanoidOption = False,
-    replay: Annotated[int, typer.Option(min=0, help="Samples to make again and compare when all is built.")] = 8,
+    replay: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="How many samples are made again and compared, byte for byte, when all is built."
+        ),
+    ] = 8,
     caption_batch: BatchOption = 0,
     caption_threads: ThreadsOption = 0,
     device: DeviceOption = None,
@@ -105,9 +120,10 @@ def build(
     no_blip: NoBlipOption = False,
     prefect: PrefectOption = False,
 ) -> None:
-    """Build the dataset, or rebuild what is stale. Running it again is the way to continue after an interruption.
+    """Build the dataset, or rebuild what is stale in it.
 
-    It is a flow run where a Prefect server is configured, and runs here by itself where none is.
+    Run it again to continue after an interruption. It is a flow run where a Prefect server is configured, and runs
+    here by itself where none is.
     """
     from patina.captioning.captioner import Run
 
@@ -132,12 +148,20 @@ def build(
 
 def check(
     folder: FolderArgument,
-    replay: Annotated[str, typer.Option(help="Samples to make again and compare: a number, or `all`.")] = "0",
-    recipe: Annotated[Path | None, typer.Option(help="The recipe, if a mask folder in it must be found.")] = None,
+    replay: Annotated[
+        str, typer.Option(metavar="N", help="How many samples are made again and compared: a number, or `all`.")
+    ] = "0",
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="The recipe, which is needed where a folder of masks must be found."),
+    ] = None,
     workers: WorkersOption = 0,
 ) -> None:
-    """Check hashes, counts, readability, duplicates across splits, and replays. Exit code 1 on any finding."""
-    from patina.flows.terminal import TerminalEvents
+    """Check that a dataset is whole and says the truth.
+
+    It compares hashes and counts, decodes every image, looks for duplicates across splits, and makes samples again. The
+    exit code is 1 if anything was found.
+    """
     from patina.pipeline.format.manifest import load_manifest
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.report.check import check as run
@@ -147,7 +171,7 @@ def check(
         raise typer.BadParameter(f"expected a number or `all`, found {replay!r}", param_hint="--replay")
     out = find_dataset(folder)
     manifest = load_manifest(out)
-    with TerminalEvents(console) as events:
+    with progress() as events:
         events.begin("checking", len(manifest.shards) if manifest else 0, "shards")
         checked = run(
             out,
@@ -166,14 +190,22 @@ def gallery(
     folder: FolderArgument,
     *,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The page; default: gallery.html in the dataset.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The page. Without it, it is gallery.html in the dataset."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Samples to show at the most.")] = 60,
-    sheet: Annotated[Path | None, typer.Option(help="Write one JPEG picture of a few samples instead.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of that picture.")] = 3,
-    ladder: Annotated[bool, typer.Option("--ladder", help="That picture is of one photograph, by severity.")] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many samples the page shows at the most.")] = 60,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one JPEG picture of a few samples, instead of the page.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, metavar="N", help="How many rows that picture has.")] = 3,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Show one photograph by rising severity in that picture.")
+    ] = False,
 ) -> None:
-    """Write one HTML page that shows the dataset: GT beside LQ, captions, parameters, truth maps, statistics."""
+    """Write one HTML page that shows the dataset.
+
+    It shows GT beside LQ, captions, parameters, truth maps and statistics, and needs nothing beside itself.
+    """
     from patina.pipeline.disk_errors import explain_disk_errors
     from patina.pipeline.report.gallery import contact_sheet, ladder_sheet, write_gallery
 
@@ -189,19 +221,27 @@ def gallery(
 
 
 def show(
-    key: Annotated[str, typer.Argument(help="A sample's key or its beginning, or a photograph's name.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A sample's key or its beginning, or the name of a photograph.")
+    ],
     out: Annotated[
         str,
         typer.Option(
             "--out",
             "-o",
+            metavar="FOLDER",
             show_default=False,
-            help="The dataset's folder, a version of it, or its address. Default: the folder that you are in.",
+            help="The dataset's folder, a version of it, or its address. Without it, it is the folder that you are in.",
         ),
     ] = "",
-    extract: Annotated[Path | None, typer.Option(help="Also write the samples' files into this folder.")] = None,
+    extract: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write the files of the samples into this folder.")
+    ] = None,
 ) -> None:
-    """Print the whole story of a sample: from which photograph, what was done to it, where it lies."""
+    """Print the whole story of a sample.
+
+    It tells which photograph the sample comes from, what was done to it, and where it lies.
+    """
     from patina.flows.terminal import fitted
     from patina.pipeline.errors import ManifestError
     from patina.pipeline.report.show import find_samples, story
@@ -216,13 +256,27 @@ def show(
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="The dataset as it was: OUT@previous, OUT@3, a folder, a manifest.json.")],
-    new: Annotated[Path, typer.Argument(help="The dataset as it is, likewise.")],
-    html: Annotated[Path | None, typer.Option(help="Also write one HTML page about it, with pictures.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Changed, added, dropped samples on the page at the most.")] = 24,
-    shown: Annotated[int, typer.Option(min=1, max=200, help="Names of a kind to print at the most.")] = 12,
+    old: Annotated[
+        Path,
+        typer.Argument(metavar="OLD", help="The dataset as it was: OUT@previous, OUT@3, a folder, or a manifest.json."),
+    ],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The dataset as it is, named in the same ways.")],
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write one HTML page about the changes, with pictures.")
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="How many changed, added and dropped samples the page shows at the most."
+        ),
+    ] = 24,
+    shown: Annotated[
+        int, typer.Option(min=1, max=200, metavar="N", help="How many names of a kind are printed at the most.")
+    ] = 12,
 ) -> None:
-    """Say what changed between two datasets. Exit code 0 if nothing did, 1 if anything did, 2 on an error.
+    """Say what changed between two datasets.
+
+    The exit code is 0 if nothing changed, 1 if anything did, and 2 on an error.
 
     A build keeps the version before, so `patina diff OUT@previous OUT` says what the last one changed. A side may \
 also be a copy: of all of it, or, where no pictures are wanted, of manifest.json, samples.parquet and sources.parquet.
@@ -249,13 +303,17 @@ also be a copy: of all of it, or, where no pictures are wanted, of manifest.json
 
 
 def calibrate(
-    photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
-    limit: Annotated[int, typer.Option(min=1, help="Photographs to measure, spread over the folder.")] = 100,
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of clean photographs.")],
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many photographs are measured, spread over the folder.")
+    ] = 100,
     workers: WorkersOption = 0,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
 ) -> None:
-    """Measure every degradation at its defaults on your photographs, beside the figures of the published sets."""
-    from patina.flows.terminal import TerminalEvents
+    """Measure every degradation on your photographs, beside published sets.
+
+    Each is drawn at its defaults. The tables give its strength and its form.
+    """
     from patina.pipeline.errors import SourceError
     from patina.pipeline.machine import usable_cores
     from patina.pipeline.markdown import markdown_table
@@ -264,7 +322,7 @@ def calibrate(
     from patina.pipeline.report.form import form_rows
 
     print_passed_over(photos.absolute())
-    with TerminalEvents(errors) as events:
+    with progress(errors) as events:
         found = run(photos.absolute(), limit, workers or usable_cores(), Meter(events, "measuring", "photographs"))
     if not found:
         raise SourceError(f"{photos}: expected photographs, found none that can be read; name a folder of clean ones")
@@ -304,7 +362,6 @@ def run_build(
     and not where nothing is stale."""
     from patina.captioning.captioner import Run
     from patina.flows.building import build_here, is_server_configured
-    from patina.flows.terminal import TerminalEvents
     from patina.pipeline.builder.build import result_if_idle
     from patina.pipeline.export.remote_output import expect_no_secret
     from patina.pipeline.machine import usable_cores
@@ -327,7 +384,7 @@ def run_build(
         keep=keep,
         without_links=without_links,
     )
-    with TerminalEvents(console) as events:
+    with progress() as events:
         idle = None if is_remote(out) else result_if_idle(loaded, Path(out).absolute(), options, events)
         if idle:
             return idle

@@ -18,13 +18,20 @@ def demo(
     out: OutOption = Path("patina-demo"),
     workers: WorkersOption = 0,
     captions: Annotated[
-        DemoCaptions, typer.Option(help="Written captions that come with patina, or BLIP's, if it is at hand.")
+        DemoCaptions, typer.Option(help="Written captions that come with patina, or those of BLIP, if it is at hand.")
     ] = DemoCaptions.csv,
     train: Annotated[
-        bool, typer.Option("--train/--no-train", help="Also train small models, minutes on a CPU, and restore a photo.")
+        bool,
+        typer.Option(
+            "--train/--no-train",
+            help="Also train small models, which takes minutes on a CPU, and restore a photograph.",
+        ),
     ] = True,
 ) -> None:
-    """Build a dataset from photographs that come inside scikit-image and scikit-learn, show it, train."""
+    """Build a dataset of real photographs, show it, and train on it.
+
+    The photographs come inside scikit-image and scikit-learn.
+    """
     if train:
         expect_torch()
     from patina.flows.demo import CAPTION_REMARKS, lay_out

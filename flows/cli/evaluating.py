@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patina.flows.cli.output import console, escape, print_lines, print_table
+from patina.flows.cli.output import console, escape, print_notes, print_table, progress
 
 if TYPE_CHECKING:
     from patina.training.jobs.evaluation import Options
@@ -38,15 +38,14 @@ def evaluates_model(path: Path, dataset: Path, options: Options, asked: Asked) -
         return False
     if asked.stages:
         raise ModelInputError(f"{path} is one model, not a run; leave out --stage {' '.join(asked.stages)}")
-    from patina.flows.terminal import TerminalEvents
     from patina.pipeline.progress import Meter
 
     out = asked.out or Path(f"{path.stem if path.is_file() else path.resolve().name}-evaluation")
-    with TerminalEvents(console) as events, Meter(events, "evaluating", "images") as meter:
+    with progress() as events, Meter(events, "evaluating", "images") as meter:
         model = Model(path, asked.steering, asked.base, asked.sde)
         found = evaluate_model(model, dataset, out, options, progress=meter)
     print_table([_row(row) for row in (*found.rows, found.mean)])
-    print_lines([f"note {note}" for note in found.notes], 20, "yellow")
+    print_notes(found.notes)
     console.print(f"tables   {escape(str(out / TABLES))}   (beside the papers' figures)")
     return True
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patina.flows.cli.output import console
+from patina.flows.cli.output import progress
 
 
 def find_dataset(named: str) -> Path:
     """The folder of a dataset, or of its version, that is named by a path, OUT@VERSION or an address; it stays as it is
     until this process ends. Raises ManifestError if it holds none."""
-    from patina.flows.terminal import TerminalEvents
     from patina.pipeline.export.remote_output import dataset_at
     from patina.pipeline.versions.lease import pinned
 
-    with TerminalEvents(console) as events:
+    with progress() as events:
         return pinned(dataset_at(named, events).folder).folder

@@ -10,48 +10,52 @@ from typing import Annotated
 import typer
 
 from patina import __version__
-from patina.flows.cli import dataset, demo, restore, serve, share, sources, training, versions, watch
+from patina.flows.cli import dataset, demo, init, restore, serve, share, sources, training, versions, watch
+from patina.flows.cli.command import Group, with_voice
 from patina.flows.cli.output import console, errors, escape
 from patina.flows.cli.signals import Signals
 from patina.flows.cli.user_errors import is_for_the_user
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init.init,
+    "demo": demo.demo,
     "plan": dataset.plan,
     "build": dataset.build,
     "check": dataset.check,
     "gallery": dataset.gallery,
     "show": dataset.show,
-    "export": share.export,
     "diff": dataset.diff,
     "versions": versions.versions,
     "rollback": versions.rollback,
     "gc": versions.gc,
+    "export": share.export,
     "push": share.push,
-    "calibrate": dataset.calibrate,
-    "depth": sources.depth,
-    "sources": sources.sources,
     "recipes": sources.recipes,
     "degradations": sources.degradations,
-    "demo": demo.demo,
-    "models": training.models,
-    "train": training.train,
+    "calibrate": dataset.calibrate,
+    "sources": sources.sources,
+    "depth": sources.depth,
     "stages": training.stages,
+    "train": training.train,
     "evaluate": training.evaluate,
     "report": training.report,
     "lineage": training.lineage,
-    "run": serve.run,
-    "deploy": serve.deploy,
-    "serve": serve.serve,
+    "models": training.models,
     "restore": restore.restore,
     "app": restore.web_page,
+    "deploy": serve.deploy,
+    "serve": serve.serve,
+    "run": serve.run,
 }
-"""Every command, in the order of `patina --help`; each one's text is its function's docstring."""
+"""Every command but the group `watch`, in the order of `patina --help`; each one's text is its function's docstring."""
 
 app = typer.Typer(
-    help="Builds image-text-degradation datasets for image restoration, and rebuilds only what changed.",
+    cls=Group,
+    help="patina builds image-text-degradation datasets for image restoration, rebuilds only what changed, and trains "
+    "models on them. `patina COMMAND --help` tells all about a command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
@@ -64,7 +68,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, and end.")
     ] = False,
 ) -> None:
     """What stands before any command."""
@@ -72,9 +76,8 @@ def about(
 
 
 for name, command in COMMANDS.items():
-    app.command(name)(command)
-    if name == "serve":
-        app.add_typer(watch.app, name="watch")
+    app.command(name)(with_voice(command))
+app.add_typer(watch.app, name="watch")
 
 
 def main() -> None:

@@ -44,84 +44,152 @@ class ProtocolChoice(StrEnum):
 
 
 RecipeArgument = Annotated[
-    Path, typer.Argument(help="A recipe's TOML file, or the name of one that comes with patina: see `patina recipes`.")
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe's TOML file, or the name of one that comes with patina: see `patina recipes`."
+    ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="The dataset's folder.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The dataset's folder.")]
 TargetOption = Annotated[
-    str, typer.Option("--out", "-o", help="The dataset's folder, or an address such as s3://bucket/name.")
+    str,
+    typer.Option("--out", "-o", metavar="FOLDER", help="The dataset's folder, or an address such as s3://bucket/name."),
 ]
-BatchOption = Annotated[int, typer.Option(min=0, help="Photographs that a captioner's model sees at once; 0: its own.")]
+BatchOption = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="N", help="How many photographs a captioner's model sees at once. 0 stands for its own number."
+    ),
+]
 ThreadsOption = Annotated[
-    int, typer.Option(min=0, help="Threads that decode photographs ahead of each such model; 0: as many as suit.")
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="How many threads decode photographs ahead of each such model. 0 stands for as many as suit.",
+    ),
 ]
 DeviceOption = Annotated[
     list[str] | None,
-    typer.Option(help="Where that model runs, such as cuda:0; repeatable. Default: every GPU, else the CPU."),
+    typer.Option(
+        metavar="DEVICE",
+        help="A device that this model runs on, such as cuda:0. The option can be repeated. Without it, the "
+        "model runs on every GPU, or on the CPU if there is none.",
+    ),
 ]
 FolderArgument = Annotated[
-    str, typer.Argument(help="The dataset's folder, a version of it (FOLDER@3), or its address, which is fetched.")
+    str,
+    typer.Argument(
+        metavar="FOLDER",
+        help="The dataset's folder, a version of it such as FOLDER@3, or its address, from which it is fetched.",
+    ),
 ]
-WorkersOption = Annotated[int, typer.Option(min=0, help="How much is done side by side; 0: one for each core.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="An input that must be set aside is an error.")]
+WorkersOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="How many workers build side by side. 0 stands for one for each core.")
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Stop if an input cannot be used, instead of setting it aside.")
+]
 AsideOption = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
-        help="Share of unusable inputs that stops a build; ten are always allowed, but never more than half of all.",
+        metavar="SHARE",
+        help="Stop if more than this share of the inputs had to be set aside. Ten are always allowed, but "
+        "never more than half of all.",
     ),
 ]
 RunnerOption = Annotated[
-    RunnerChoice, typer.Option(help="What builds shards: threads or processes here, or a cluster of Dask or Ray.")
+    RunnerChoice,
+    typer.Option(help="What builds the shards: threads or processes of this computer, or a cluster of Dask or Ray."),
 ]
 AddressOption = Annotated[
-    str, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already; without it, one of --workers here.")
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="The address of a Dask scheduler or a Ray cluster that runs already. Without it, one with "
+        "--workers workers is started here.",
+    ),
 ]
 NoBlipOption = Annotated[
     bool,
     typer.Option(
         "--no-blip",
-        help="Of a recipe that captions by BLIP: take captions that lie beside the photographs, or a template's.",
+        help="Caption without BLIP, where the recipe asks for it: by text files beside the photographs, or by "
+        "a template.",
     ),
 ]
-KeepOption = Annotated[int, typer.Option(min=1, help="Versions of the dataset that stay, the new one among them.")]
+KeepOption = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="How many versions of the dataset stay on the disk, the new one among them."),
+]
 WithoutLinksOption = Annotated[
     bool,
-    typer.Option("--without-links", help="Publish by copies where the file system has no hard or symbolic links."),
+    typer.Option("--without-links", help="Publish by copying, where the file system has no hard or symbolic links."),
 ]
-ParanoidOption = Annotated[bool, typer.Option("--paranoid", help="Read and hash every source and shard.")]
+ParanoidOption = Annotated[
+    bool,
+    typer.Option("--paranoid", help="Read and hash every source and every shard, instead of trusting sizes and dates."),
+]
 
 
 ModelOption = Annotated[
     Path,
-    typer.Option(help="A run's folder, a stage's in it, a model.safetensors, or a published .pth or .ckpt file."),
+    typer.Option(
+        metavar="MODEL",
+        help="The folder of a run, the folder of a stage in it, a model.safetensors, or a published .pth or "
+        ".ckpt file.",
+    ),
 ]
 SteeringOption = Annotated[
-    Path | None, typer.Option(help="What steers a published model: daclip_ViT-B-32.pt beside universal-ir.pth.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The file that steers a published model, such as daclip_ViT-B-32.pt for universal-ir.pth."
+    ),
 ]
 BaseOption = Annotated[
     Path | None,
     typer.Option(
-        help="For clip_tuned.pth: a file with the CLIP that its adapters stand on, such as daclip_ViT-B-32.pt."
+        metavar="FILE",
+        help="A file with the CLIP that the adapters of clip_tuned.pth stand on, such as daclip_ViT-B-32.pt.",
     ),
 ]
 SdeOption = Annotated[
     str,
     typer.Option(
+        metavar="SETTINGS",
         help="The equation that a published network was trained with, such as max_sigma=10,T=100,schedule=cosine. "
-        "Remembered beside its file."
+        "It is remembered beside the network's file.",
     ),
 ]
-StageOption = Annotated[str, typer.Option(help="Which restorer of a run. Default: the one that was finished last.")]
-RunOption = Annotated[str, typer.Option(help="The run's folder, with a folder for each stage.")]
+StageOption = Annotated[
+    str,
+    typer.Option(
+        metavar="STAGE",
+        help="The stage of the run that restores. Without it, the restorer that was finished last does.",
+    ),
+]
+RunOption = Annotated[
+    str, typer.Option(metavar="FOLDER", help="The folder of the run, which holds a folder for each stage.")
+]
 StagesOption = Annotated[
-    list[str] | None, typer.Option(help="A stage, with those that it starts from; repeatable. Default: all.")
+    list[str] | None,
+    typer.Option(
+        metavar="STAGE",
+        help="A stage to take, with the stages that it starts from. The option can be repeated. Without it, "
+        "all are taken.",
+    ),
 ]
-CpuOption = Annotated[bool, typer.Option("--cpu", help="Leave GPUs alone.")]
+CpuOption = Annotated[bool, typer.Option("--cpu", help="Use the CPU even where there is a GPU.")]
 PrefectOption = Annotated[
-    bool, typer.Option("--prefect", help="Make it a flow run of Prefect's, even where no server is configured.")
+    bool, typer.Option("--prefect", help="Make it a flow run of Prefect, even where no server is configured.")
 ]
-OneDeviceOption = Annotated[str, typer.Option(help="Such as cuda:0. Default: a GPU if there is one, else the CPU.")]
+OneDeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE", help="The device to run on, such as cuda:0. Without it, a GPU is used if there is one."
+    ),
+]
 
 
 class DemoCaptions(StrEnum):

@@ -14,13 +14,22 @@ from patina.pipeline.redaction import without_secrets
 from patina.pipeline.text import plain, printable
 
 if TYPE_CHECKING:
+    from patina.flows.terminal import TerminalEvents
     from patina.pipeline.builder.result import BuildResult
     from patina.pipeline.plan.planning import PlannedBuild
     from patina.pipeline.report.check import Checked
     from patina.training.restore.files import Restored
 
 console = Console(highlight=False, soft_wrap=True)
+"""For what a command was asked to print."""
+
+status = Console(highlight=False, soft_wrap=True)
+"""For what is told on the way and after: progress, notes, summaries. `--quiet` silences it."""
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+told_in_full = False
+"""Whether lists are printed whole and steps are told with their times, as `--verbose` asks."""
 
 
 def escape(text: str) -> str:
@@ -29,28 +38,41 @@ def escape(text: str) -> str:
     return escape_markup(without_secrets(plain(text, keep="\n")))
 
 
+def progress(shown_on: Console = status) -> TerminalEvents:
+    """What shows the steps of a command's work."""
+    from patina.flows.terminal import TerminalEvents
+
+    return TerminalEvents(shown_on, in_full=told_in_full)
+
+
 def print_plan(planned: PlannedBuild, cores: int) -> None:
     """The steps of a plan, what was set aside, and the cost."""
     from patina.pipeline.report.summary import SHOWN, plan_lines
 
     lines = plan_lines(planned)
     print_lines(lines, SHOWN)
-    _print_aside(planned)
+    _print_aside(planned, console)
     if not planned.blocked:
         console.print(f"[bold]{escape(planned.plan.summary(cores))}[/]")
 
 
-def _print_aside(planned: PlannedBuild) -> None:
-    print_lines([f"set aside {r.name}: {r.reason}" for r in planned.refusals], 20, "yellow")
-    print_lines([f"note {note}" for note in (*planned.notes, *planned.plan.warnings)], 20, "yellow")
+def _print_aside(planned: PlannedBuild, shown_on: Console) -> None:
+    print_lines([f"set aside {r.name}: {r.reason}" for r in planned.refusals], 20, "yellow", shown_on)
+    print_lines([f"note {note}" for note in (*planned.notes, *planned.plan.warnings)], 20, "yellow", shown_on)
 
 
-def print_lines(lines: Sequence[str], limit: int, style: str = "") -> None:
-    """Lines, up to `limit` of them, and how many more there are."""
-    for line in lines[:limit]:
-        console.print(escape(line), style=style or None)
-    if len(lines) > limit:
-        console.print(f"… and {len(lines) - limit} more", style=style or None)
+def print_notes(notes: Sequence[str]) -> None:
+    """Notes on what was done or is about to be done, which `--quiet` silences."""
+    print_lines([f"note {note}" for note in notes], 20, "yellow", status)
+
+
+def print_lines(lines: Sequence[str], limit: int, style: str = "", shown_on: Console = console) -> None:
+    """Lines, up to `limit` of them unless all are asked for, and how many more there are."""
+    kept = lines if told_in_full else lines[:limit]
+    for line in kept:
+        shown_on.print(escape(line), style=style or None)
+    if len(lines) > len(kept):
+        shown_on.print(f"… and {len(lines) - len(kept)} more: --verbose prints all", style=style or None)
 
 
 def print_passed_over(folder: Path) -> None:
@@ -63,7 +85,7 @@ def print_passed_over(folder: Path) -> None:
 
 
 def print_report(report: BuildResult) -> None:
-    """What a build gave, by split and degradation."""
+    """What a build gave, by split and degradation, which `--quiet` silences."""
     from patina.pipeline.report.summary import caption_line, made_line, summary_rows
 
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
@@ -73,11 +95,11 @@ def print_report(report: BuildResult) -> None:
         table.add_column(name, justify="right" if name in numeric else "left")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
-    _print_aside(report.planned)
+    status.print(table)
+    _print_aside(report.planned, status)
     made_now = f" ({report.captions_made} made now, the rest earlier)" if report.captions_made else ""
-    console.print(escape(caption_line(report.planned) + made_now))
-    console.print(escape(made_line(report)))
+    status.print(escape(caption_line(report.planned) + made_now))
+    status.print(escape(made_line(report)))
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:

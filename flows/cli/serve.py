@@ -13,21 +13,32 @@ from patina.flows.cli.signals import leave_signals_to_libraries
 
 TakeOverOption = Annotated[
     bool,
-    typer.Option("--take-over", help="Take the deployments from whoever takes their runs now: a worker, or a serve."),
+    typer.Option(
+        "--take-over", help="Take the deployments over from the worker or the `patina serve` that runs them now."
+    ),
 ]
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="A deployment: build-dataset, check-dataset, export-dataset, …")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A deployment, such as build-dataset.")],
     param: Annotated[
         list[str] | None,
         typer.Option(
-            "--param", "-p", help="name=value, read as the flow takes it: a,b for a list, yes or no; repeatable."
+            "--param",
+            "-p",
+            metavar="NAME=VALUE",
+            help="A parameter of the flow, read as the flow takes it: a,b for a list, yes or no for a switch. "
+            "The option can be repeated.",
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--watch", help="Wait for its end; exit code 1 unless it completes.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--watch", help="Wait for its end. The exit code is then 1 unless it completes.")
+    ] = False,
 ) -> None:
-    """Let a deployment run where it is served, or on its worker: `prefect deployment run NAME/NAME`, in short."""
+    """Let a deployment run where it is served, or on its worker.
+
+    It is short for `prefect deployment run NAME/NAME`, and checks the parameters before the run is created.
+    """
     prepare_prefect()
     from patina.flows.starting import follow, start
 
@@ -39,12 +50,18 @@ def run(
 
 def deploy(
     pool: Annotated[
-        str, typer.Option(help="The work pool whose workers take the runs; it is created if need be.")
+        str,
+        typer.Option(
+            metavar="POOL", help="The work pool whose workers take the runs. It is created if it is not there."
+        ),
     ] = "local",
     take_over: TakeOverOption = False,
 ) -> None:
-    """Register the deployments, with their automations and the limit for GPUs, on the server, for a worker to run. What
-    is paused or off stays so, and so do watches and other schedules."""
+    """Register the deployments on the server, for a worker to run.
+
+    Their automations and the limit for GPUs are registered too. What is paused or switched off stays so, and watches
+    and other schedules stay as they are.
+    """
     prepare_prefect()
     from patina.flows.gpu import create_limit
     from patina.flows.registering import register
@@ -67,16 +84,27 @@ def deploy(
 
 def serve(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="Flow runs at a time.")] = 2,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many flow runs there are at a time.")] = 2,
     watch: Annotated[
-        str, typer.Option(help="A recipe whose dataset is watched from now on, as by `patina watch add`.")
+        str,
+        typer.Option(metavar="RECIPE", help="A recipe whose dataset is watched from now on, as by `patina watch add`."),
     ] = "",
-    out: Annotated[str, typer.Option("--out", "-o", help="That dataset's folder or address.")] = "",
-    every: Annotated[float, typer.Option(min=10, help="Seconds from one look at its sources to the next.")] = 300.0,
-    quiet: Annotated[float, typer.Option(min=0, help="Seconds for which they must rest before it is rebuilt.")] = 30.0,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FOLDER", help="The folder or the address of that dataset.")
+    ] = "",
+    every: Annotated[
+        float, typer.Option(min=10, metavar="SECONDS", help="The time from one look at its sources to the next.")
+    ] = 300.0,
+    quiet: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="The time for which they must not change before it is rebuilt."),
+    ] = 30.0,
     take_over: TakeOverOption = False,
 ) -> None:
-    """Serve the deployments from this process, so that `patina run build-dataset` works without a worker."""
+    """Serve the deployments from this process, without a worker.
+
+    `patina run build-dataset` then runs here, as long as this process does.
+    """
     if bool(watch) != bool(out):
         raise typer.BadParameter("--watch RECIPE and --out DATASET go together", param_hint="--watch")
     if watch:

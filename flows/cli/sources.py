@@ -8,39 +8,64 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from patina.flows.cli.output import console, escape, print_lines, print_passed_over
+from patina.flows.cli.output import console, escape, print_lines, print_passed_over, progress
 from patina.output import outlive_readers
 
 
 def depth(
-    photos: Annotated[Path, typer.Argument(help="A folder of clean photographs.")],
-    model: Annotated[str, typer.Option(help="A depth model of transformers: its name on the hub, or a local folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps: `depth = …` of hazy, rainy, snowy.")],
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of clean photographs.")],
+    model: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="A depth model of transformers: its name on the hub, or a local folder."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The folder for the maps, which `depth = …` of hazy, rainy and snowy then names.",
+        ),
+    ],
     *,
-    revision: Annotated[str, typer.Option(help="The model's revision on the hub.")] = "main",
+    revision: Annotated[str, typer.Option(metavar="REVISION", help="The model's revision on the hub.")] = "main",
     near: Annotated[
-        float, typer.Option(min=0.1, help="Metres to the nearest point, if the model gives no unit.")
+        float,
+        typer.Option(min=0.1, metavar="METRES", help="The distance of the nearest point, if the model gives no unit."),
     ] = 1.0,
-    far: Annotated[float, typer.Option(min=0.2, help="Metres to the farthest point, likewise.")] = 60.0,
+    far: Annotated[
+        float,
+        typer.Option(min=0.2, metavar="METRES", help="The distance of the farthest point, if the model gives no unit."),
+    ] = 60.0,
 ) -> None:
-    """Write a depth map for each photograph that has none yet, by a transformers model."""
-    from patina.flows.terminal import TerminalEvents
+    """Write a depth map for each photograph, by a transformers model.
+
+    Photographs that have a map already are left as they are.
+    """
     from patina.pipeline.progress import Meter
     from patina.training.restore.depth import write_depths
 
     outlive_readers()
     print_passed_over(photos)
-    with TerminalEvents(console) as events, Meter(events, "estimating depth", "photographs") as meter:
+    with progress() as events, Meter(events, "estimating depth", "photographs") as meter:
         refusals = write_depths(photos, model, out, revision=revision, near=near, far=far, progress=meter)
     print_lines([f"set aside {r.name}: {r.reason}" for r in refusals], 20, "yellow")
     console.print(f"depth    {escape(str(out))}")
 
 
 def sources(
-    name: Annotated[str, typer.Argument(help="A public set; without it, all that are known.")] = "",
-    at: Annotated[str, typer.Option(help="A folder, or an address: what does it hold of that set?")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A public set. Without it, all that are known are listed.")
+    ] = "",
+    at: Annotated[
+        str,
+        typer.Option(metavar="FOLDER", help="A folder or an address. The command then says what it holds of that set."),
+    ] = "",
 ) -> None:
-    """List the public sets that recipes know by name, tell all about one, or look what a folder holds of it."""
+    """List the public sets that recipes know by name.
+
+    With NAME, it tells all about one; with --at, it also looks at what a folder holds of that one.
+    """
     from patina.flows.terminal import fitted
     from patina.pipeline.errors import SourceError
     from patina.pipeline.sources.preset import unrecognised
@@ -76,9 +101,12 @@ def sources(
 
 
 def recipes(
-    name: Annotated[str, typer.Argument(help="One of them, to print it; without it, all are listed.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe to print. Without it, all are listed.")] = "",
 ) -> None:
-    """List the recipes that come with patina; or print one, to change a copy: patina recipes NAME > my.toml."""
+    """List the recipes that come with patina, or print one.
+
+    `patina recipes NAME > my.toml` makes a copy to change.
+    """
     from patina.pipeline.errors import RecipeError
     from patina.pipeline.recipe.shipped import about, shipped
     from patina.pipeline.text import nearest
@@ -99,17 +127,24 @@ def recipes(
 
 
 def degradations(
-    word: Annotated[str, typer.Argument(help="One of them, to see its settings; without it, all are listed.")] = "",
+    word: Annotated[
+        str, typer.Argument(metavar="WORD", help="The degradation to tell about. Without it, all are listed.")
+    ] = "",
     *,
     ladder: Annotated[
-        bool, typer.Option("--ladder", help="A table of the knob's whole range: values, words, measured severity.")
+        bool,
+        typer.Option(
+            "--ladder", help="Print a table over the whole range of its knob: values, words and measured severity."
+        ),
     ] = False,
 ) -> None:
-    """List the degradations; or tell of one its settings, with defaults, units and ranges, and the one it is graded by.
+    """List the degradations, or tell the settings of one.
 
-    Defaults are as a recipe writes them, in the table of the degradation; `patina.degrade` takes the same names.
-    With --ladder, what a sample's sentence says at thirteen values of the knob, and the severity that is measured on
-    one fixed picture. Without WORD, of all degradations.
+    The settings come with defaults, units and ranges, as a recipe writes them; `patina.degrade` takes the same names.
+    The knob is the setting by which a degradation is graded.
+
+    With --ladder, the command prints what the sentence of a sample says at thirteen values of the knob, and the
+    severity that is measured on one fixed picture; without WORD, it does so for every degradation.
     """
     from patina.flows.terminal import fitted
     from patina.pipeline.text import nearest

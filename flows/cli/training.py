@@ -20,7 +20,7 @@ from patina.flows.cli.options import (
     StagesOption,
     SteeringOption,
 )
-from patina.flows.cli.output import console, escape, print_lines, print_table
+from patina.flows.cli.output import console, escape, print_notes, print_table
 from patina.flows.cli.prefect_env import prepare_for_training, training_shown
 from patina.output import outlive_readers
 
@@ -31,10 +31,18 @@ if TYPE_CHECKING:
 
 
 def models(
-    words: Annotated[list[str] | None, typer.Argument(help="Networks by their words; default: all.")] = None,
-    file: Annotated[Path | None, typer.Option(help="A released checkpoint: say what it holds, instead.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORD", help="The networks to list, by their words. Without it, all are listed."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A released checkpoint. The command then says what it holds.")
+    ] = None,
 ) -> None:
-    """The networks at their released sizes: parameters and work beside the papers' figures; or what a checkpoint is."""
+    """List the networks, or say what a released checkpoint holds.
+
+    Parameters and work of the networks at their released sizes stand beside the figures of the papers.
+    """
     expect_torch()
     if file:
         from patina.training.official import load
@@ -53,32 +61,55 @@ def models(
 
 
 def train(
-    folder: Annotated[str, typer.Argument(help="The dataset's folder.")],
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The dataset's folder.")],
     run: RunOption,
     *,
-    plan: Annotated[str, typer.Option(help="See `patina stages`; or a folder of TOML files, or one file.")] = "tiny",
+    plan: Annotated[
+        str,
+        typer.Option(metavar="PLAN", help="The plan: a name of `patina stages`, a folder of TOML files, or one file."),
+    ] = "tiny",
     stage: StagesOption = None,
     cpu: CpuOption = False,
     processes: Annotated[
-        int, typer.Option(min=0, help="That train a stage together; 0: one on each GPU, or one on the CPU.")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="How many processes train a stage together. 0 stands for one on each GPU, or one on the CPU.",
+        ),
     ] = 0,
     workers: Annotated[
-        int, typer.Option(min=-1, help="Processes that read ahead, for each of these; -1: as many as suit.")
+        int,
+        typer.Option(
+            min=-1,
+            metavar="N",
+            help="How many further processes read ahead for each of these. -1 stands for as many as suit.",
+        ),
     ] = -1,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile networks by torch.compile.")] = False,
-    pieces: Annotated[int, typer.Option(min=1, help="Parts of a process's batch, to save memory.")] = 1,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks by torch.compile.")] = False,
+    pieces: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="In how many pieces a process computes its batch. More pieces need less memory."
+        ),
+    ] = 1,
     tracker: Annotated[
         list[str] | None,
-        typer.Option(help="wandb or mlflow: gets the metrics too, beside TensorBoard; repeatable. Default: none."),
+        typer.Option(
+            metavar="NAME",
+            help="A tracker that gets the metrics too, beside TensorBoard: wandb or mlflow. The option can be "
+            "repeated.",
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained, and why; train nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be trained, and why, and train nothing.")
     ] = False,
     prefect: PrefectOption = False,
 ) -> None:
-    """Train the stages of a plan that are not finished. Run it again to continue after an interruption.
+    """Train the stages of a plan that are not finished.
 
-    It is a flow run where a Prefect server is configured, and runs here by itself where none is.
+    Run it again to continue after an interruption. It is a flow run where a Prefect server is configured, and runs
+    here by itself where none is.
     """
     outlive_readers()
     expect_torch(*FOR_TRAINING)
@@ -107,7 +138,7 @@ def train(
         from patina.flows.training_artifacts import plan_rows
 
         print_table(plan_rows(items))
-    print_lines([f"note {note}" for note in expect_trainable(items, dataset, place, options)], 20, "yellow")
+    print_notes(expect_trainable(items, dataset, place, options))
     if dry_run:
         return
     skipped = tuple(item.stage.name for item in items if item.what == "done")
@@ -134,12 +165,23 @@ def train(
 
 
 def stages(
-    plan: Annotated[str, typer.Argument(help="One of them, or a folder of your own; without it, all are listed.")] = "",
+    plan: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLAN", help="The plan to list: a name, or a folder of your own. Without it, all are listed."
+        ),
+    ] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Copy its files to this folder, to change them.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="Copy the files of the plan to this folder, to change them."
+        ),
     ] = None,
 ) -> None:
-    """List the plans of training that come with patina, the stages of one; or copy one, to change it."""
+    """List the training plans and their stages, or copy one.
+
+    A copy is made by --out, and its TOML files can be changed.
+    """
     from patina.training.stages.plan import PLANS, load_plan, plan_texts
 
     if out:
@@ -176,56 +218,103 @@ def stages(
 
 def evaluate(
     run: Annotated[
-        Path, typer.Argument(help="A run's folder; or one model: a stage's folder, or a file as `restore` takes it.")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="The folder of a run. Or one model: the folder of a stage, or a file that `restore` takes.",
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The dataset's folder.")],
     *,
     steering: SteeringOption = None,
     base: BaseOption = None,
     sde: SdeOption = "",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Of one model: the results' folder. Default: MODEL-evaluation.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The folder for the results of one model. Without it, it is MODEL-evaluation.",
+        ),
     ] = None,
     split: Annotated[SplitChoice, typer.Option(help="The split to restore.")] = SplitChoice.val,
     stage: StagesOption = None,
     entry: Annotated[
-        list[str] | None, typer.Option(help="An entry of the recipe; repeatable. Default: those it was trained on.")
+        list[str] | None,
+        typer.Option(
+            metavar="ENTRY",
+            help="An entry of the recipe to restore. The option can be repeated. Without it, those that the "
+            "model was trained on are.",
+        ),
     ] = None,
-    per_entry: Annotated[int, typer.Option(min=0, help="Images of each entry; 0: all.")] = 0,
-    protocol: Annotated[ProtocolChoice, typer.Option(help="Whose PSNR and SSIM.")] = ProtocolChoice.daclip,
+    per_entry: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How many images of each entry are restored. 0 stands for all.")
+    ] = 0,
+    protocol: Annotated[
+        ProtocolChoice, typer.Option(help="The paper whose way of measuring PSNR and SSIM is used.")
+    ] = ProtocolChoice.daclip,
     sampler: Annotated[
-        SamplerChoice | None, typer.Option(help="Of a network that estimates noise. Default: as it was validated.")
+        SamplerChoice | None,
+        typer.Option(
+            help="The sampler of a network that estimates noise. Without it, the one that it was validated with."
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=0, help="Of the sampler; 0: its own number.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of its noise.")] = 0,
-    tile: Annotated[int, typer.Option(min=0, help="Side of tiles, px; 0: whole photographs.")] = 0,
-    overlap: Annotated[int, typer.Option(min=0, help="Of two tiles, px.")] = 32,
-    side: Annotated[int, typer.Option(min=0, help="Of the middle square that is restored, px; 0: all of it.")] = 0,
+    steps: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="How many times the sampler calls the network. 0 stands for its own number."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="SEED", help="The seed of the sampler's noise.")] = 0,
+    tile: Annotated[
+        int, typer.Option(min=0, metavar="PX", help="The side of a tile in pixels. 0 stands for whole photographs.")
+    ] = 0,
+    overlap: Annotated[int, typer.Option(min=0, metavar="PX", help="By how many pixels two tiles overlap.")] = 32,
+    side: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="PX",
+            help="The side of the square in the middle that is restored, in pixels. 0 stands for all of it.",
+        ),
+    ] = 0,
     lpips: Annotated[
-        bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS, if its weights are at hand.")
+        bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS where its weights are at hand.")
     ] = True,
-    fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID, if its weights are at hand.")] = True,
+    fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID where its weights are at hand.")] = True,
     metric: Annotated[
-        list[str] | None, typer.Option(help="A further metric, of pyiqa by name, such as niqe; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further metric of pyiqa, such as niqe. The option can be repeated."),
     ] = None,
     lpips_weights: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="AlexNet's weights: alexnet-owt-7be5be79.pth.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="The weights of AlexNet for LPIPS, alexnet-owt-7be5be79.pth.",
+        ),
     ] = None,
     fid_weights: Annotated[
         Path | None,
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Inception's: weights-inception-2015-12-05-6726825d.pth of torch-fidelity.",
+            metavar="FILE",
+            help="The weights of Inception for FID, weights-inception-2015-12-05-6726825d.pth of torch-fidelity.",
         ),
     ] = None,
     cpu: CpuOption = False,
-    again: Annotated[bool, typer.Option("--again", help="Also what was evaluated so before.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Evaluate again what was evaluated with these options before.")
+    ] = False,
     prefect: PrefectOption = False,
 ) -> None:
-    """Restore a split by every finished stage of a run, or by one model, and measure it beside the papers' figures.
+    """Restore a split and measure it, beside the papers' figures.
 
-    It is a flow run where a Prefect server is configured, and runs here by itself where none is.
+    Every finished stage of a run is evaluated, or one model. It is a flow run where a Prefect server is configured,
+    and runs here by itself where none is.
     """
     outlive_readers()
     expect_torch()
@@ -258,18 +347,30 @@ def evaluate(
         _evaluate(run, folder, options, stages=list(stage or ()), again=again, prefect=prefect)
     rows, notes = summary_rows(found)
     print_table(rows)
-    print_lines([f"note {note}" for note in notes], 20, "yellow")
+    print_notes(notes)
     if not stale:
         console.print("nothing was stale: each evaluation is of this model, dataset and these options")
     console.print(f"report   {escape(str(run / PAGE))}   (open it in a browser)")
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    dataset: Annotated[Path | None, typer.Option(help="Its dataset: is it still as the models saw it?")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page; default: report.html in the run.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of the run.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The dataset of the run. The page then says whether it is still as the models saw it.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The page. Without it, it is report.html in the run."),
+    ] = None,
 ) -> None:
-    """Write one HTML page about a run, finished or not: curves, tables beside the papers', pictures, lineage."""
+    """Write one HTML page about a run, finished or not.
+
+    It shows curves, tables beside those of the papers, pictures, and the lineage of the models.
+    """
     expect_torch()
     from patina.training.report.page import write_report
 
@@ -277,9 +378,14 @@ def report(
 
 
 def lineage(
-    file: Annotated[Path, typer.Argument(help="A model.safetensors of a run, or its stage's folder.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model.safetensors of a run, or the folder of its stage.")
+    ],
 ) -> None:
-    """Print where a model comes from: dataset, settings, the model it starts from, seed, code."""
+    """Print where a model comes from.
+
+    It tells the dataset, the settings, the model that it starts from, the seed and the code.
+    """
     from patina.flows.terminal import fitted
     from patina.training.runs.lineage import lineage as lineage_lines
 

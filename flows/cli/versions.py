@@ -9,7 +9,7 @@ import typer
 
 from patina.flows.cli.output import console, escape, print_table
 
-KeptFolder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
+KeptFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The dataset's folder.")]
 
 
 def _home(folder: Path) -> Path:
@@ -20,9 +20,10 @@ def _home(folder: Path) -> Path:
 
 
 def versions(folder: KeptFolder) -> None:
-    """List a dataset's versions: when each was published, what it changed, what it alone takes on the disk.
+    """List a dataset's versions.
 
-    Wherever a dataset is read, FOLDER@NUMBER, FOLDER@previous and FOLDER@DIGEST name a version of it.
+    It tells when each was published, what it changed, and what it alone takes on the disk. Wherever a dataset is
+    read, FOLDER@NUMBER, FOLDER@previous and FOLDER@DIGEST name a version of it.
     """
     from patina.pipeline.report.versions import list_versions
     from patina.pipeline.text import human_bytes
@@ -45,9 +46,17 @@ def versions(folder: KeptFolder) -> None:
 
 def rollback(
     folder: KeptFolder,
-    version: Annotated[str, typer.Argument(help="Its number, `previous`, or the beginning of its digest.")],
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION", help="The number of the version, `previous`, or the beginning of its digest."
+        ),
+    ],
 ) -> None:
-    """Publish an earlier version again, as the newest one. Nothing is removed and nothing copied."""
+    """Publish an earlier version again, as the newest one.
+
+    Nothing is removed and nothing is copied.
+    """
     from patina.pipeline.builder.history import rollback as run
 
     new = run(_home(folder), version)
@@ -57,9 +66,14 @@ def rollback(
 
 def gc(
     folder: KeptFolder,
-    keep: Annotated[int, typer.Option(min=1, help="Versions to keep, the current one among them.")] = 1,
+    keep: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many versions stay, the current one among them.")
+    ] = 1,
 ) -> None:
-    """Free the space of earlier versions. One that somebody reads just now stays."""
+    """Free the space of earlier versions.
+
+    A version that somebody reads just now stays.
+    """
     from patina.pipeline.builder.history import free
     from patina.pipeline.text import counted, human_bytes
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from patina.flows.cli.command import with_voice
 from patina.flows.cli.options import RecipeArgument, TargetOption, WorkersOption
 from patina.flows.cli.output import console, escape, print_table
 from patina.flows.cli.prefect_env import prepare_prefect
@@ -15,21 +16,29 @@ if TYPE_CHECKING:
     from patina.flows.watch_list import Watch
     from patina.pipeline.builder.result import BuildResult
 
-NameArgument = Annotated[str, typer.Argument(help="The watch's name: see `patina watch ls`.")]
-EveryOption = Annotated[float, typer.Option(min=10, help="Seconds from one look to the next.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of the watch: see `patina watch ls`.")]
+EveryOption = Annotated[float, typer.Option(min=10, metavar="SECONDS", help="The time from one look to the next.")]
 QuietOption = Annotated[
-    float, typer.Option(min=0, max=3600, help="Seconds for which sources and recipe must rest before it is rebuilt.")
+    float,
+    typer.Option(
+        min=0,
+        max=3600,
+        metavar="SECONDS",
+        help="The time for which sources and recipe must not change before it is rebuilt.",
+    ),
 ]
 
 app = typer.Typer(
-    help="Rebuild datasets when their sources or recipes change: on a Prefect server (add, ls, on, off, rm), or here "
-    "(run).",
+    help="Rebuild datasets when their sources or recipes change. `run` watches here; the other commands let a Prefect "
+    "server watch.",
+    rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
 @app.command("add")
+@with_voice
 def add(
     recipe: RecipeArgument,
     out: TargetOption,
@@ -37,12 +46,20 @@ def add(
     every: EveryOption = 300.0,
     quiet: QuietOption = 30.0,
     train: Annotated[
-        str, typer.Option(help="A plan: what is published is also trained on, in the folder OUT-run. Default: none.")
+        str,
+        typer.Option(
+            metavar="PLAN", help="A training plan. What is published is then also trained on, in the folder OUT-run."
+        ),
     ] = "",
-    name: Annotated[str, typer.Option(help="What to call the watch. Default: as the dataset.")] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What the watch is called. Without it, it is called as the dataset.")
+    ] = "",
 ) -> None:
-    """Let the server look after a dataset: a schedule of `watch-sources`, which a worker or `patina serve` runs. Given
-    again for a dataset that is watched, it changes that watch, and switches it on."""
+    """Let the server watch a dataset.
+
+    A schedule of `watch-sources` is created, which a worker or `patina serve` runs. Given again for a dataset that is
+    watched, the command changes that watch, and switches it on.
+    """
     from patina.pipeline.recipe.parse import find_recipe
 
     find_recipe(recipe)
@@ -64,8 +81,12 @@ def add(
 
 
 @app.command("ls")
+@with_voice
 def ls() -> None:
-    """List what the server looks after, and what ails it. Exit code 1 if something of a watch is broken."""
+    """List what the server watches, and what is wrong with it.
+
+    The exit code is 1 if something of a watch is broken.
+    """
     prepare_prefect()
     from patina.flows.watch_list import listed
 
@@ -94,18 +115,27 @@ def ls() -> None:
 
 
 @app.command("on")
+@with_voice
 def on(name: NameArgument) -> None:
-    """Switch a watch on, and mend it where it was emptied or deleted."""
+    """Switch a watch on.
+
+    It is mended where its schedule was emptied or deleted.
+    """
     _switch(name, on=True)
 
 
 @app.command("off")
+@with_voice
 def off(name: NameArgument) -> None:
-    """Switch a watch off, with its training, until `patina watch on`. A run that has begun goes on."""
+    """Switch a watch off, with its training.
+
+    It stays off until `patina watch on`. A run that has begun goes on.
+    """
     _switch(name, on=False)
 
 
 @app.command("rm")
+@with_voice
 def rm(name: NameArgument) -> None:
     """Remove a watch from the server. The dataset stays."""
     prepare_prefect()
@@ -116,21 +146,31 @@ def rm(name: NameArgument) -> None:
 
 
 @app.command("run")
+@with_voice
 def run(
     recipe: RecipeArgument,
     out: TargetOption,
     *,
     quiet: Annotated[
-        float, typer.Option(min=0, max=3600, help="Seconds for which nothing may change before it is rebuilt.")
+        float,
+        typer.Option(
+            min=0, max=3600, metavar="SECONDS", help="The time for which nothing may change before it is rebuilt."
+        ),
     ] = 0.3,
     every: Annotated[
         float,
-        typer.Option(min=1, help="Seconds from one look to the next where nothing tells of changes, as at addresses."),
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="The time from one look to the next where the operating system tells of no changes, as at addresses.",
+        ),
     ] = 30.0,
     workers: WorkersOption = 0,
 ) -> None:
-    """Build, and build again whenever the photographs, captions, other files or the recipe changed, until Ctrl-C. Needs
-    no server."""
+    """Build here, and build again after each change, until Ctrl-C.
+
+    A change of the photographs, the captions, other files or the recipe counts. No server is needed.
+    """
     from patina.flows.cli.dataset import run_build
     from patina.flows.cli.user_errors import is_for_the_user
     from patina.flows.watch_here import Watcher

@@ -33,24 +33,30 @@ def plan(
 ) -> PlannedBuild:
     """Say what `build` would make, keep and drop, and why. Changes nothing.
 
-    recipe    a TOML file, the name of a recipe that comes with patina, a table as TOML gives it (its relative paths
-              start at the working folder), or a Recipe.
-    out       the dataset's folder, or an address such as s3://bucket/name.
-    workers   photographs read side by side; 0: one on each core.
-    paranoid  whether every photograph and shard is read and hashed, whatever its times say.
-    strict, max_set_aside  as `build` would be given them.
+    Args:
+        recipe: A TOML file, the name of a recipe that comes with patina, a table as TOML gives it (its relative paths
+            start at the working folder), or a Recipe.
+        out: The dataset's folder, or an address such as s3://bucket/name.
+        workers: How many photographs are read side by side; 0: one on each core.
+        paranoid: Whether every photograph and shard is read and hashed, whatever its times say.
+        strict, max_set_aside: As `build` would be given them.
 
-    Of what it gives, `blocked` is what `build` would stop for, in words, or empty; `plan.summary()` is one line in
-    words, `plan.is_empty` whether there is nothing to do, `refusals` are the inputs that would be set aside, each with
-    its `name` and `reason`, and `notes` what else there is to know. Look at `blocked` and `refusals` first: the summary
-    tells of shards alone.
+    Returns:
+        A plan: `blocked` is what `build` would stop for, in words, or empty; `plan.summary()` is one line in words,
+        `plan.is_empty` whether there is nothing to do, `refusals` are the inputs that would be set aside, each with its
+        `name` and `reason`, and `notes` what else there is to know. Look at `blocked` and `refusals` first: the summary
+        tells of shards alone.
 
-    Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError (a RuntimeError), OSError.
+    Raises:
+        RecipeError, SourceError, ManifestError: ValueErrors: the recipe, a source or the dataset there cannot be used.
+        BuildError: A RuntimeError: a build cannot be planned.
+        OSError: A file cannot be read.
 
-    >>> import patina
-    >>> planned = patina.plan("recipe.toml", "NEW")
-    >>> planned.plan.is_empty, len(planned.plan.build), len(planned.refusals)
-    (False, 4, 0)
+    Examples:
+        >>> import patina
+        >>> planned = patina.plan("recipe.toml", "NEW")
+        >>> planned.plan.is_empty, len(planned.plan.build), len(planned.refusals)
+        (False, 4, 0)
     """
     loaded, named = recipe_of(recipe), path_of(out, "out")
     cores = whole(workers, "workers") or usable_cores()
@@ -74,28 +80,34 @@ def build(
     All of it appears at once, and the dataset is as it was before if anything goes wrong or the process ends: call it
     again to continue.
 
-    recipe         as `plan` takes it.
-    out            the dataset's folder, made if it is not there, or an address such as s3://bucket/name.
-    workers        shards built side by side, on threads of this process; 0: one on each core.
-    strict         whether an input that must be set aside is an error.
-    max_set_aside  share of unusable inputs, 0 to 1, above which nothing is built; ten are always allowed, but never
-                   more than half of all, and with `strict` none.
-    keep           versions that stay, this one among them: OUT@previous is the one before.
-    paranoid       whether every photograph and shard is read and hashed, whatever its times say.
+    Args:
+        recipe: As `plan` takes it.
+        out: The dataset's folder, made if it is not there, or an address such as s3://bucket/name.
+        workers: How many shards are built side by side, on threads of this process; 0: one on each core.
+        strict: Whether an input that must be set aside is an error.
+        max_set_aside: The share of unusable inputs, 0 to 1, above which nothing is built; ten are always allowed, but
+            never more than half of all, and with `strict` none.
+        keep: How many versions stay, this one among them: OUT@previous is the one before.
+        paranoid: Whether every photograph and shard is read and hashed, whatever its times say.
 
-    Of what it gives, `manifest` is the dataset's (`manifest.digest` names its bytes, `manifest.shards` have `split`,
-    `degradation`, `count`), `samples_written` counts the samples of rewritten shards, `planned.refusals` are the inputs
-    that were set aside.
+    Returns:
+        A report: `manifest` is the dataset's (`manifest.digest` names its bytes, `manifest.shards` have `split`,
+        `degradation`, `count`), `samples_written` counts the samples of rewritten shards, `planned.refusals` are the
+        inputs that were set aside.
 
-    Raises RecipeError, SourceError and ManifestError (ValueErrors), BuildError, LockedError and RemoteOutputError
-    (RuntimeErrors), OSError.
+    Raises:
+        RecipeError, SourceError, ManifestError: ValueErrors: the recipe, a source or the dataset there cannot be used.
+        BuildError, LockedError, RemoteOutputError: RuntimeErrors: the build was refused, another one runs, or the
+            address cannot be written.
+        OSError: A file cannot be read or written.
 
-    >>> import patina
-    >>> report = patina.build("recipe.toml", "OUT")
-    >>> sorted({shard.degradation for shard in report.manifest.shards})
-    ['jpeg-compressed', 'noisy']
-    >>> patina.build("recipe.toml", "OUT").samples_written
-    0
+    Examples:
+        >>> import patina
+        >>> report = patina.build("recipe.toml", "OUT")
+        >>> sorted({shard.degradation for shard in report.manifest.shards})
+        ['jpeg-compressed', 'noisy']
+        >>> patina.build("recipe.toml", "OUT").samples_written
+        0
     """
     loaded, named = recipe_of(recipe), path_of(out, "out")
     workers = whole(workers, "workers") or usable_cores()
@@ -113,19 +125,26 @@ def build(
 def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None = None, workers: int = 0) -> Checked:
     """Check that a dataset is, byte for byte, what its manifest says: hashes, counts, tables, images, copies.
 
-    dataset  its folder, a version of it such as "OUT@3" or "OUT@previous", or an address such as s3://bucket/name,
-             which is fetched first.
-    replay   samples to make again from GT and parameters and to compare with the stored LQ; None: all of them.
-    recipe   as `plan` takes it; needed for replaying if it names folders, such as one of masks.
-    workers  shards checked side by side; 0: one on each core.
+    Args:
+        dataset: The dataset's folder, a version of it such as "OUT@3" or "OUT@previous", or an address such as
+            s3://bucket/name, which is fetched first.
+        replay: How many samples to make again from GT and parameters, and to compare with the stored LQ; None: all of
+            them.
+        recipe: As `plan` takes it; needed for replaying if it names folders, such as one of masks.
+        workers: How many shards are checked side by side; 0: one on each core.
 
-    Of what it gives, `ok` is whether nothing was found, `findings` say where and what, `summary` is one line.
+    Returns:
+        What was found: `ok` is whether nothing was, `findings` say where and what, `summary` is one line.
 
-    Raises ManifestError (a ValueError) where there is no dataset, BuildError (a RuntimeError), OSError.
+    Raises:
+        ManifestError: A ValueError: there is no dataset.
+        BuildError: A RuntimeError: a sample cannot be made again here.
+        OSError: A file cannot be read.
 
-    >>> import patina
-    >>> patina.check("OUT", replay=None).summary
-    '4 shards, 8 samples, 8 replayed'
+    Examples:
+        >>> import patina
+        >>> patina.check("OUT", replay=None).summary
+        '4 shards, 8 samples, 8 replayed'
     """
     folder = None if recipe is None else recipe_of(recipe).folder
     workers = whole(workers, "workers") or usable_cores()
@@ -138,16 +157,20 @@ def check(dataset: AnyPath, *, replay: int | None = 0, recipe: AnyRecipe | None 
 def diff(old: AnyPath, new: AnyPath) -> Diff:
     """Say what changed between two datasets, or one at two times, from their manifests and tables.
 
-    old, new  folders of datasets, versions of one such as "OUT@previous", or manifest.json files with both tables
-              beside them.
+    Args:
+        old, new: Folders of datasets, versions of one such as "OUT@previous", or manifest.json files with both tables
+            beside them.
 
-    Of what it gives, `is_empty` is whether the two are equal, and `lines()` all of it in words.
+    Returns:
+        The difference: `is_empty` is whether the two are equal, and `lines()` all of it in words.
 
-    Raises ManifestError (a ValueError) where there is no dataset, or a damaged one.
+    Raises:
+        ManifestError: A ValueError: there is no dataset, or a damaged one.
 
-    >>> import patina
-    >>> patina.diff("OUT", "OUT").is_empty
-    True
+    Examples:
+        >>> import patina
+        >>> patina.diff("OUT", "OUT").is_empty
+        True
     """
     sides = (Path(path_of(old, "old")), Path(path_of(new, "new")))
     return compare(*(read_snapshot(side.absolute()) for side in sides))

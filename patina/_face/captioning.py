@@ -36,22 +36,28 @@ def caption(
 ) -> list[str]:
     """A sentence about each photograph, by BLIP or another image-to-text model of transformers.
 
-    images    files, arrays H×W×3 uint8 RGB, or Pillow images of mode RGB or L.
-    model     its name on the Hugging Face hub, or a folder that holds it, a Path or a text that begins with ., / or ~.
-    batch     photographs that the model sees at once; 0: as many as suit the device.
-    devices   such as ["cuda:0", "cuda:1"]; empty: every GPU, else the CPU.
-    settings  of `patina.captioning.blip.Blip`: revision, prompt, max_new_tokens, beams, top_p, temperature, seed,
-              precision. By default the likeliest words, 32 tokens at most.
+    Args:
+        images: Files, arrays H×W×3 uint8 RGB, or Pillow images of mode RGB or L.
+        model: Its name on the Hugging Face hub, or a folder that holds it, a Path or a text that begins with ., / or ~.
+        batch: Photographs that the model sees at once; 0: as many as suit the device.
+        devices: Such as ["cuda:0", "cuda:1"]; empty: every GPU, else the CPU.
+        settings: Of `patina.captioning.blip.Blip`: revision, prompt, max_new_tokens, beams, top_p, temperature, seed,
+            precision. By default the likeliest words, 32 tokens at most.
 
-    Gives one line of text for each, in their order. The model stays in memory for the next call.
+    Returns:
+        One line of text for each, in their order. The model stays in memory for the next call.
 
-    Raises CaptionError (a ValueError) if the model cannot be had or cannot run here, and for a photograph that cannot
-    be read, which it names; RecipeError (a ValueError) for unknown settings; TypeError and ValueError for other images.
+    Raises:
+        CaptionError: A ValueError: the model cannot be had or cannot run here, or a photograph, which is named, cannot
+            be read.
+        RecipeError: A ValueError: a setting is unknown.
+        TypeError, ValueError: An image is of another kind.
 
-    >>> import numpy as np, patina
-    >>> sentences = patina.caption([np.full((48, 64, 3), 120, np.uint8), "photos/p0.png"], model="./BLIP")
-    >>> len(sentences), all(sentence.strip() for sentence in sentences)
-    (2, True)
+    Examples:
+        >>> import numpy as np, patina
+        >>> sentences = patina.caption([np.full((48, 64, 3), 120, np.uint8), "photos/p0.png"], model="./BLIP")
+        >>> len(sentences), all(sentence.strip() for sentence in sentences)
+        (2, True)
     """
     if isinstance(images, str | os.PathLike | PIL.Image.Image):
         raise TypeError("images: expected a list of photographs, found a single one; write [image]")

@@ -66,43 +66,48 @@ def degrade(
 ) -> tuple[Image, Params] | tuple[Image, Params, dict[str, Map]]:
     """Degrade one image, as a dataset's samples are.
 
-    image        H×W×3 uint8 RGB, sRGB-encoded, 16 px a side at least. It is not changed.
-    degradation  a name from `patina.degradations()`, such as "rainy", or several as in "low-light+rainy": those are
-                 applied in the order in which light meets them (scene, air, lens, sensor, file), and those of one
-                 stage, such as "hazy+rainy", in the order of writing. Or "chain", with the setting chain="wild-ir",
-                 "real-esrgan" or "bsrgan", or rounds of steps as a recipe has them.
-    seed         a whole number or any text. What is drawn depends on the seed, the degradation, its settings and the
-                 image. Images that are to get their own rain need their own seeds. A seed that a dataset stores (32
-                 hexadecimal digits) draws what that sample drew.
-    severity     "slight", "mild", "moderate", "severe" or "extreme", or two as in "mild..severe": the degradation's
-                 knob is turned until the result measures so. Smooth and small images often cannot reach a level, and
-                 get the nearest: `patina.severity(image, lq)` tells. Of a composite by its parts, as in
-                 `hazy={"severity": "mild"}`.
-    params       parameters that an earlier call gave, or a sample's, as a table or as JSON: they are applied to this
-                 image, and nothing is drawn. Then seed and severity say nothing, of a composite the parts and their
-                 order are those of the parameters, and of settings only folders matter.
-    truth        whether to give the truth maps too.
-    settings     as in a recipe: a number, a list to choose from, or a range {"min": 5, "max": 55}. Those of a composite
-                 go by its parts: `hazy={"beta": 0.02}`; `steps=True` adds the image after each part to the truth maps.
+    Args:
+        image: H×W×3 uint8 RGB, sRGB-encoded, 16 px a side at least. It is not changed.
+        degradation: A name from `patina.degradations()`, such as "rainy", or several as in "low-light+rainy": those are
+            applied in the order in which light meets them (scene, air, lens, sensor, file), and those of one stage,
+            such as "hazy+rainy", in the order of writing. Or "chain", with the setting chain="wild-ir", "real-esrgan"
+            or "bsrgan", or rounds of steps as a recipe has them.
+        seed: A whole number or any text. What is drawn depends on the seed, the degradation, its settings and the
+            image. Images that are to get their own rain need their own seeds. A seed that a dataset stores (32
+            hexadecimal digits) draws what that sample drew.
+        severity: "slight", "mild", "moderate", "severe" or "extreme", or two as in "mild..severe": the degradation's
+            knob is turned until the result measures so. Smooth and small images often cannot reach a level, and get the
+            nearest: `patina.severity(image, lq)` tells. The severity of a composite is given by
+            part, as in `hazy={"severity": "mild"}`.
+        params: Parameters that an earlier call gave, or a sample's, as a table or as JSON: they are applied to this
+            image, and nothing is drawn. Then seed and severity say nothing, of a composite the parts and their order
+            are those of the parameters, and of settings only folders matter.
+        truth: Whether to give the truth maps too.
+        settings: As in a recipe: a number, a list to choose from, or a range {"min": 5, "max": 55}. Those of a
+            composite go by its parts: `hazy={"beta": 0.02}`; `steps=True` adds the image after each part to the truth
+            maps.
 
-    Gives the degraded image, H×W×3 uint8 RGB; the parameters, which JSON keeps exactly; and, if asked for, the truth
-    maps by name: H×W uint8 or uint16, a blur kernel k×k, a step H×W×3. The same arguments give the same bytes on every
-    machine with the same image codecs.
+    Returns:
+        The degraded image, H×W×3 uint8 RGB; the parameters, which JSON keeps exactly; and, if asked for, the truth maps
+        by name: H×W uint8 or uint16, a blur kernel k×k, a step H×W×3. The same arguments give the same bytes on every
+        machine with the same image codecs.
 
-    Raises RecipeError (a ValueError) for unknown degradations and settings, and for settings out of their range;
-    TypeError or ValueError for other images, seeds and parameters.
+    Raises:
+        RecipeError: A ValueError: the degradation or a setting is unknown, or a setting is out of its range.
+        TypeError, ValueError: The image, the seed or the parameters are of another kind.
 
-    >>> import numpy as np, patina
-    >>> image = np.full((64, 96, 3), 120, np.uint8)
-    >>> lq, params = patina.degrade(image, "noisy", seed=123, sigma=[15, 25])
-    >>> lq.shape, lq.dtype, params["sigma"] in (15, 25)
-    ((64, 96, 3), dtype('uint8'), True)
-    >>> again, _ = patina.degrade(image, "noisy", params=params)
-    >>> np.array_equal(lq, again)
-    True
-    >>> lq, params, maps = patina.degrade(image, "hazy+rainy", seed="a.jpg", hazy={"beta": 0.02}, truth=True)
-    >>> sorted(maps)
-    ['hazy-depth', 'hazy-transmission', 'rainy-streaks']
+    Examples:
+        >>> import numpy as np, patina
+        >>> image = np.full((64, 96, 3), 120, np.uint8)
+        >>> lq, params = patina.degrade(image, "noisy", seed=123, sigma=[15, 25])
+        >>> lq.shape, lq.dtype, params["sigma"] in (15, 25)
+        ((64, 96, 3), dtype('uint8'), True)
+        >>> again, _ = patina.degrade(image, "noisy", params=params)
+        >>> np.array_equal(lq, again)
+        True
+        >>> lq, params, maps = patina.degrade(image, "hazy+rainy", seed="a.jpg", hazy={"beta": 0.02}, truth=True)
+        >>> sorted(maps)
+        ['hazy-depth', 'hazy-transmission', 'rainy-streaks']
     """
     pixels = image_of(image)
     if not isinstance(degradation, str):
@@ -169,18 +174,24 @@ def _parameters(given: Mapping[str, Any] | str) -> Params:
 def severity(clean: Image, degraded: Image) -> Measured:
     """How strongly an image was degraded, measured from the two images, on one scale for all degradations.
 
-    clean, degraded  H×W×3 uint8 RGB, of one size, 16 px a side at least.
+    Args:
+        clean, degraded: H×W×3 uint8 RGB, of one size, 16 px a side at least.
 
-    Gives `score`, 0 (equal) to 100; `level`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
-    `psnr` in dB, 100 for equal images; `structure`, how alike luma is in small windows, -1 to 1, which is no paper's
-    SSIM (that is `patina.figures`); `residual_mean` and `residual_std` of degraded − clean, in
-    levels. Raises TypeError and ValueError.
+    Returns:
+        `score`, 0 (equal) to 100; `level`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
+        `psnr` in dB, 100 for equal images; `structure`, how alike luma is in small windows, -1 to 1, which is no
+        paper's SSIM (that is `patina.figures`); `residual_mean` and `residual_std` of degraded − clean, in levels.
+        Raises TypeError and ValueError.
 
-    >>> import numpy as np, patina
-    >>> image = np.full((64, 96, 3), 120, np.uint8)
-    >>> found = patina.severity(image, image + np.uint8(30))
-    >>> found.level, found.score, found.psnr, found.residual_mean
-    ('mild', 34.23, 18.5884, 30.0)
+    Raises:
+        TypeError, ValueError: The images are of another kind, or of two sizes.
+
+    Examples:
+        >>> import numpy as np, patina
+        >>> image = np.full((64, 96, 3), 120, np.uint8)
+        >>> found = patina.severity(image, image + np.uint8(30))
+        >>> found.level, found.score, found.psnr, found.residual_mean
+        ('mild', 34.23, 18.5884, 30.0)
     """
     one, other = image_of(clean, "clean"), image_of(degraded, "degraded")
     if one.shape != other.shape:
@@ -191,17 +202,23 @@ def severity(clean: Image, degraded: Image) -> Measured:
 def figures(clean: Image, other: Image) -> Figures:
     """PSNR and SSIM as papers print them, of a clean image and its degraded or restored one.
 
-    clean, other  H×W×3 uint8 RGB, of one size, 16 px a side at least.
+    Args:
+        clean, other: H×W×3 uint8 RGB, of one size, 16 px a side at least.
 
-    Gives `psnr` and `ssim` over RGB, and `psnr_y` and `ssim_y` over the luma of BT.601, 16 to 235, with a peak of 255
-    all the same: 1.32 dB more than over a luma of 0 to 255. PSNR is in dB, 100 for equal images. SSIM (Wang et al.
-    2004) is by Gaussian windows of 11 px, σ 1.5, at full size; of images above 105 px of height, windows of every
-    second (luma) or third row are taken. Raises TypeError and ValueError.
+    Returns:
+        `psnr` and `ssim` over RGB, and `psnr_y` and `ssim_y` over the luma of BT.601, 16 to 235, with a peak of 255 all
+        the same: 1.32 dB more than over a luma of 0 to 255. PSNR is in dB, 100 for equal images. SSIM (Wang et al.
+        2004) is by Gaussian windows of 11 px, σ 1.5, at full size; of images above 105 px of height, windows of every
+        third (luma) or fifth row are taken. Raises TypeError and ValueError.
 
-    >>> import numpy as np, patina
-    >>> image = np.full((64, 96, 3), 120, np.uint8)
-    >>> patina.figures(image, image + np.uint8(30))
-    Figures(psnr=18.5884, psnr_y=19.8313, ssim=0.9756, ssim_y=0.9808)
+    Raises:
+        TypeError, ValueError: The images are of another kind, or of two sizes.
+
+    Examples:
+        >>> import numpy as np, patina
+        >>> image = np.full((64, 96, 3), 120, np.uint8)
+        >>> patina.figures(image, image + np.uint8(30))
+        Figures(psnr=18.5884, psnr_y=19.8313, ssim=0.9756, ssim_y=0.9808)
     """
     one, two = image_of(clean, "clean"), image_of(other, "other")
     if one.shape != two.shape:
@@ -216,13 +233,14 @@ def degradations() -> list[DegradationInfo]:
     setting has a `name`, a `default`, a `text` that says what it means, in what unit and range, and `is_knob`: whether
     it is what `severity` turns.
 
-    >>> import patina
-    >>> rainy = next(one for one in patina.degradations() if one.name == "rainy")
-    >>> rainy.description
-    'Rain that falls through the picture while the shutter is open'
-    >>> rainy.knob.name, rainy.knob.default
-    ('rate', {'min': 10, 'max': 130})
-    >>> rainy.knob.text
-    'of rain, mm/h, 0.1..300. 2.5 is light, 10 moderate, 50 violent.'
+    Examples:
+        >>> import patina
+        >>> rainy = next(one for one in patina.degradations() if one.name == "rainy")
+        >>> rainy.description
+        'Rain that falls through the picture while the shutter is open'
+        >>> rainy.knob.name, rainy.knob.default
+        ('rate', {'min': 10, 'max': 130})
+        >>> rainy.knob.text
+        'of rain, mm/h, 0.1..300. 2.5 is light, 10 moderate, 50 violent.'
     """
     return describe()

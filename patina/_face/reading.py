@@ -19,20 +19,24 @@ from patina.pipeline.versions.lease import members_of, open_built, open_dataset
 def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) -> list[SampleRow]:
     """The samples of a dataset, a row each, by shard and offset.
 
-    dataset  its folder, or a version of it, such as "OUT@3" or "OUT@previous".
-    shards   the name of a shard, such as "train-0000-noisy.tar", or several, to read the rows of those alone.
-
     A row has `key`, `split`, `entry` (of the recipe), `degradation`, `params` (JSON), `seed`, `caption`, `sentence`
     (what was done, in words), `psnr` in dB, `ssim`, `severity` (0 to 100), `clip_severity` (at CLIP's 224 px),
     `source_sha256`, `variant`, `x`, `y`, `width` and `height` in px of the photograph; its place is `shard`, `offset`,
     `size`.
 
-    Raises ManifestError (a ValueError) where there is no dataset, or a damaged one; ValueError for an unknown shard.
+    Args:
+        dataset: The dataset's folder, or a version of it, such as "OUT@3" or "OUT@previous".
+        shards: The name of a shard, such as "train-0000-noisy.tar", or several, to read the rows of those alone.
 
-    >>> import patina
-    >>> rows = patina.read_samples("OUT")
-    >>> len(rows), rows[0].degradation, (rows[0].width, rows[0].height)
-    (8, 'jpeg-compressed', (64, 48))
+    Raises:
+        ManifestError: A ValueError: there is no dataset, or a damaged one.
+        ValueError: A shard is unknown.
+
+    Examples:
+        >>> import patina
+        >>> rows = patina.read_samples("OUT")
+        >>> len(rows), rows[0].degradation, (rows[0].width, rows[0].height)
+        (8, 'jpeg-compressed', (64, 48))
     """
     with open_built(Path(path_of(dataset, "dataset"))) as opened:
         if shards is None:
@@ -44,19 +48,23 @@ def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) ->
 
 
 def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
-    """The files of one sample by extension, as bytes: "png" or "jpg" is LQ, "gt.png" or "gt.jpg" GT, "txt" the caption,
-    "json" all facts, others such as "mask.png" the truth maps.
+    """The files of one sample, as bytes.
 
-    dataset  as `read_samples` takes it. row: one that it gave. If the dataset was published anew since, the sample is
-             read from the version that the row is of, as long as that is kept; name one version in both calls to be
-             sure of it.
+    Args:
+        dataset: The dataset, as `read_samples` takes it.
+        row: A row that `read_samples` gave. If the dataset was published anew since, the sample
+            is read from the version that the row is of, as long as that is kept; name one version in both calls to be
+            sure of it.
 
-    Raises DamagedShardError (a ValueError) if other bytes lie there, OSError if none do.
+    Raises:
+        DamagedShardError: A ValueError: other bytes lie there.
+        OSError: No bytes lie there.
 
-    >>> import patina
-    >>> files = patina.read_members("OUT", patina.read_samples("OUT")[0])
-    >>> sorted(files)
-    ['gt.png', 'jpg', 'json', 'txt']
+    Examples:
+        >>> import patina
+        >>> files = patina.read_members("OUT", patina.read_samples("OUT")[0])
+        >>> sorted(files)
+        ['gt.png', 'jpg', 'json', 'txt']
     """
     with open_dataset(Path(path_of(dataset, "dataset"))) as opened:
         return members_of(opened, row)
@@ -69,14 +77,18 @@ def wds_decoder(key: str, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]
     uint16 as it was stored; webdataset's own "rgb8", "pil" and "torchrgb" clip 16 bits at 255 without a word. Anything
     else gives None, so that webdataset decodes it in its way: a text to a str, JSON to a dict.
 
-    key   a member's extension, with or without a dot before it, such as ".gt.png". data: its bytes.
+    Args:
+        key: A member's extension, with or without a dot before it, such as ".gt.png".
+        data: The member's bytes.
 
-    Raises BadImageError (a ValueError) for bytes that are no such image.
+    Raises:
+        BadImageError: A ValueError: the bytes are no such image.
 
-    >>> import patina
-    >>> files = patina.read_members("OUT", patina.read_samples("OUT")[0])
-    >>> patina.wds_decoder(".gt.png", files["gt.png"]).shape
-    (48, 64, 3)
+    Examples:
+        >>> import patina
+        >>> files = patina.read_members("OUT", patina.read_samples("OUT")[0])
+        >>> patina.wds_decoder(".gt.png", files["gt.png"]).shape
+        (48, 64, 3)
     """
     name = key.lstrip(".")
     if name in IMAGES or (name.startswith("step-") and name.endswith(".png")):

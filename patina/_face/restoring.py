@@ -17,14 +17,15 @@ from patina.training.restore.options import PhotoRestorer, RestoreOptions
 class Restorer:
     """A trained model that restores photographs. `Restorer.load` makes one.
 
-    >>> import numpy as np, patina
-    >>> restorer = patina.Restorer.load("RUN", device="cpu")
-    >>> photo = np.full((48, 64, 3), 120, np.uint8)
-    >>> restored, found = restorer.restore(photo)
-    >>> restored.shape, restored.dtype
-    ((48, 64, 3), dtype('uint8'))
-    >>> sorted(found)
-    ['jpeg-compressed', 'low-light', 'noisy']
+    Examples:
+        >>> import numpy as np, patina
+        >>> restorer = patina.Restorer.load("RUN", device="cpu")
+        >>> photo = np.full((48, 64, 3), 120, np.uint8)
+        >>> restored, found = restorer.restore(photo)
+        >>> restored.shape, restored.dtype
+        ((48, 64, 3), dtype('uint8'))
+        >>> sorted(found)
+        ['jpeg-compressed', 'low-light', 'noisy']
     """
 
     def __init__(self, worker: PhotoRestorer) -> None:
@@ -48,23 +49,29 @@ class Restorer:
         passes: int = 1,
         ensemble: bool = False,
     ) -> Restorer:
-        """The restorer in a run's folder, a stage's folder of it, a model.safetensors, or a published .pth, .pt or
-        .ckpt file.
+        """Load a restorer.
 
-        device   such as "cuda:0" or "cpu"; empty: a GPU if there is one, else the CPU.
-        stage    of a run with several restorers; empty: the last one finished.
-        steering the published file that steers a published restorer, such as daclip_ViT-B-32.pt.
-        sampler  of a diffusion model, with its steps (network calls); empty and 0: as it was trained.
-        seed     of a diffusion model's noise.
-        tile     side of the tiles that photographs are restored in, px, which overlap by `overlap` px; 0: never in
-                 tiles; None: as suits the model.
-        sde      the equation that a published diffusion model was trained with, such as "max_sigma=10,T=100"; it is
-                 remembered beside the file.
-        degradations  that photographs bear, such as ["rainy"], in place of what the CLIP sees.
-        passes   how often a photograph is restored at the most, each time from its likeliest degradation.
-        ensemble the mean over the eight turns and mirrors, for eight times the work.
+        Args:
+            path: A run's folder, the folder of a stage in it, a model.safetensors, or a published .pth, .pt or .ckpt
+                file.
+            device: The device, such as "cuda:0" or "cpu"; empty: a GPU if there is one, else the CPU.
+            stage: The stage of a run with several restorers; empty: the last one finished.
+            steering: The published file that steers a published restorer, such as daclip_ViT-B-32.pt.
+            sampler: The sampler of a diffusion model; empty: the one that it was validated with.
+            steps: How often the sampler calls the network; 0: its own number.
+            seed: The seed of a diffusion model's noise.
+            tile: The side of the tiles that photographs are restored in, px; 0: never in tiles; None: as suits the
+                model.
+            overlap: By how many px two tiles overlap; None: as suits the model.
+            sde: The equation that a published diffusion model was trained with, such as "max_sigma=10,T=100"; it is
+                remembered beside the file.
+            degradations: Degradations that the photographs bear, such as ["rainy"], whatever the CLIP sees.
+            passes: How often a photograph is restored at the most, each time from its likeliest degradation.
+            ensemble: Whether to average over the eight turns and mirrorings, for eight times the work.
 
-        Raises CheckpointError, StageError and ModelInputError (ValueErrors) for what cannot be loaded or combined.
+        Raises:
+            CheckpointError, StageError, ModelInputError: ValueErrors: the model cannot be loaded, or cannot be combined
+                with what was asked for.
         """
         restorer = load_model(
             Path(path), steering=None if steering is None else Path(steering), stage=stage, sde=sde, device=device
@@ -88,14 +95,20 @@ class Restorer:
     def restore(self, photo: Image | PIL.Image.Image) -> tuple[Image | PIL.Image.Image, dict[str, float]]:
         """The restored photograph, and how much it looked like each degradation.
 
-        photo  H×W×3 uint8 RGB of any size from 16 px, or an upright Pillow image of mode RGB or L. It is not changed.
+        Args:
+            photo: H×W×3 uint8 RGB of any size from 16 px, or an upright Pillow image of mode RGB or L. It is not
+                changed.
 
-        Gives an array for an array and a Pillow image for a Pillow image, of the same size and mode; and a table from
-        each known degradation to its probability, 0 to 1, the likeliest first: empty for models that no CLIP steers.
-        The same model and seed give the same result whatever was restored before, unless memory asks for smaller tiles.
+        Returns:
+            An array for an array and a Pillow image for a Pillow image, of the same size and mode; and a table from
+            each known degradation to its probability, 0 to 1, the likeliest first: empty for models that no CLIP
+            steers. The same model and seed give the same result whatever was restored before, unless memory asks for
+            smaller tiles.
 
-        Raises TypeError and ValueError for other images, TrainingError (a RuntimeError) for too little memory and where
-        the model's numbers are not finite, which are no picture.
+        Raises:
+            TypeError, ValueError: The photograph is of another kind.
+            TrainingError: A RuntimeError: there is too little memory, or the model's numbers are not finite, which are
+                no picture.
         """
         restored, condition, _ = self._worker.restore(photo_of(photo))
         if isinstance(photo, PIL.Image.Image):

@@ -20,22 +20,9 @@ _UNEVEN = ("repeat", "drop", "keep")
 
 
 class Stream(torch.utils.data.IterableDataset[Sample]):
-    """The samples of one split of a dataset as a stream: shuffled, shared out to ranks and workers, gone on with where
-    it was stopped.
+    """The samples of one split of a dataset as a stream.
 
-    path, split, degradations, crop, seed, truth, as_bytes, keep    as `patina.Dataset` takes them.
-    batch         items that are given at once, collated; then DataLoader gets batch_size=None. The batches and their
-                  order are the same with any number of workers. None: one item at a time, and DataLoader makes batches.
-    shuffle       whether each epoch has an order of its own, which any is as likely to be; None: in the training split
-                  alone.
-    epochs        how many follow each other before the stream ends; None: it never does.
-    crops_per_image  crops of each sample, one after the other, from one decoding. A batch is a multiple of it.
-    uneven        where the ranks do not divide the samples: "repeat" (all ranks get equal counts; at most world - 1
-                  samples come twice), "drop" (equal counts; at most world - 1 are left out, other ones in each epoch)
-                  or "keep" (each sample once; counts differ by one), which is for evaluations.
-    drop_last     whether a last batch that is not full is left out.
-    rank, world   which of how many processes this is; None: as torch.distributed says, or else the environment
-                  variables RANK and WORLD_SIZE, which launchers set, or else the only one.
+    It is shuffled, shared out to ranks and workers, and continued where it was stopped.
 
     An item is a dict as `patina.Dataset` gives it, and is the same: `Dataset` with this seed and epoch has it too. A
     batch is what PyTorch's `default_collate` makes of items.
@@ -43,21 +30,39 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
     Nothing is lost or doubled with any number of ranks and workers, forked or spawned. Each sample's place in its shard
     is known, so an order is of the whole split, not of a buffer, and going on reads nothing twice. See docs/loading.md.
 
-    Raises what `patina.Dataset` raises, and ValueError for a batch that is no multiple of crops_per_image, for ranks
-    that cannot be, for drop_last without batch, and where drop_last or uneven="drop" would leave a rank with nothing.
+    Args:
+        path, split, degradations, crop, seed, truth, as_bytes, keep: As `patina.Dataset` takes them.
+        batch: Items that are given at once, collated; then DataLoader gets batch_size=None. The batches and their order
+            are the same with any number of workers. None: one item at a time, and DataLoader makes batches.
+        shuffle: Whether each epoch has an order of its own, which any is as likely to be; None: in the training split
+            alone.
+        epochs: How many follow each other before the stream ends; None: it never does.
+        crops_per_image: Crops of each sample, one after the other, from one decoding. A batch is a multiple of it.
+        uneven: Where the ranks do not divide the samples: "repeat" (all ranks get equal counts; at most world - 1
+            samples come twice), "drop" (equal counts; at most world - 1 are left out, other ones in each epoch) or
+            "keep" (each sample once; counts differ by one), which is for evaluations.
+        drop_last: Whether a last batch that is not full is left out.
+        rank, world: Which of how many processes this is; None: as torch.distributed says, or else the environment
+            variables RANK and WORLD_SIZE, which launchers set, or else the only one.
 
-    >>> import patina
-    >>> from torch.utils.data import DataLoader
-    >>> stream = patina.Stream("OUT", crop=32, batch=4)
-    >>> [batch["lq"].shape[0] for batch in DataLoader(stream, batch_size=None)], len(stream)
-    ([4, 4], 2)
-    >>> stream.set_epoch(1)
-    >>> batches = iter(stream)
-    >>> first, state = next(batches), stream.state_dict()
-    >>> again = patina.Stream("OUT", crop=32, batch=4)
-    >>> again.load_state_dict(state)
-    >>> again.epoch, [batch["key"] for batch in again] == [batch["key"] for batch in batches]
-    (1, True)
+    Raises:
+        StageError, ManifestError, DamagedShardError: As `patina.Dataset` raises them.
+        ValueError: The batch is no multiple of crops_per_image, the ranks cannot be, drop_last has no batch, or
+            drop_last or uneven="drop" would leave a rank with nothing; and what `patina.Dataset` raises.
+
+    Examples:
+        >>> import patina
+        >>> from torch.utils.data import DataLoader
+        >>> stream = patina.Stream("OUT", crop=32, batch=4)
+        >>> [batch["lq"].shape[0] for batch in DataLoader(stream, batch_size=None)], len(stream)
+        ([4, 4], 2)
+        >>> stream.set_epoch(1)
+        >>> batches = iter(stream)
+        >>> first, state = next(batches), stream.state_dict()
+        >>> again = patina.Stream("OUT", crop=32, batch=4)
+        >>> again.load_state_dict(state)
+        >>> again.epoch, [batch["key"] for batch in again] == [batch["key"] for batch in batches]
+        (1, True)
     """
 
     def __init__(
@@ -213,14 +218,21 @@ class Stream(torch.utils.data.IterableDataset[Sample]):
         return self._state(Progress())
 
     def state_after(self, batches: int, loader: Any) -> dict[str, Any]:
-        """Where the stream is when a DataLoader of it, with workers or without, has given so many batches since this
-        iteration began, whatever its workers have read ahead.
+        """Say where the stream is when a DataLoader of it has given so many batches, whatever its workers read ahead.
 
         With `batch` set, or one item at a time (batch_size=None), any number of workers and ranks goes on with the very
         next batch. Where DataLoader makes the batches, as many workers do; with another number nothing is lost or
         doubled, and the batches are others.
 
-        Raises ValueError for more batches than there are.
+        Args:
+            batches: How many batches the DataLoader has given since this iteration began.
+            loader: The DataLoader, with workers or without.
+
+        Returns:
+            A state for `load_state_dict`.
+
+        Raises:
+            ValueError: There are not so many batches.
         """
         begun = self._loaded or self._begun
         progress = begun.progress if begun and begun.epoch == self.epoch else Progress()

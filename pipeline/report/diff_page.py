@@ -18,7 +18,7 @@ from patina.pipeline.format.rows import table_now
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.report.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
-from patina.pipeline.report.gallery import spread
+from patina.pipeline.report.gallery import dataset_name, spread
 from patina.pipeline.report.html import is_digest, render
 from patina.pipeline.report.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
 from patina.pipeline.report.table import Table
@@ -55,10 +55,11 @@ def write_diff_page(old: Snapshot, new: Snapshot, found: Diff, path: Path, limit
         _section("Shards", found.shards.items()),
         _section("Inputs set aside", found.set_aside.items()),
     ]
-    names = [one.manifest.recipe["name"] for one in (old, new)]
+    names = [dataset_name(one.opened.home, one.manifest) for one in (old, new)]
     sides = [
-        {"samples": counted(samples, "sample"), "shards": counted(shards, "shard"), "digest": digest[:16]}
-        for (samples, shards), digest in zip(found.counts, found.digests, strict=True)
+        {"name": _side_name(one), "samples": counted(samples, "sample"), "shards": counted(shards, "shard")}
+        | {"digest": digest[:16]}
+        for one, (samples, shards), digest in zip((old, new), found.counts, found.digests, strict=True)
     ]
     text = render(
         "diff.html",
@@ -69,6 +70,12 @@ def write_diff_page(old: Snapshot, new: Snapshot, found: Diff, path: Path, limit
         sections=[section for section in sections if section],
     )
     return write_page(path, text)
+
+
+def _side_name(one: Snapshot) -> str:
+    """A dataset's name, with its version where it has versions."""
+    name = dataset_name(one.opened.home, one.manifest)
+    return f"{name}, version {one.opened.version.number}" if one.opened.version else name
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,9 @@ heading needs."""
 COLUMNS = 7
 """Images side by side in it, at the most."""
 
+GENERIC = frozenset({"", "out", "output", "dataset", "data", "ds", "build"})
+"""Names of folders, in small letters, that say nothing about what is in them."""
+
 LESS = "show fewer samples (--limit, --rows), or work where there is more"
 
 
@@ -66,10 +69,19 @@ def write_gallery(folder: Path, out: Path | None, limit: int) -> Path:
         table = read_samples_table(opened.folder)
         sources = sources_by_digest(opened.folder)
         previews = _Previews(opened.folder, sources)
-        text = page(manifest, table, list(sources.values()), [previews.of(row) for row in spread(table, limit)])
+        shown = [previews.of(row) for row in spread(table, limit)]
+        number = opened.version.number if opened.version else 0
+        text = page(
+            manifest, table, list(sources.values()), shown, name=dataset_name(opened.home, manifest), version=number
+        )
         place = out if out is not None else _page_of(opened)
     with explain_errors(place, LESS):
         return write_page(place, text)
+
+
+def dataset_name(folder: Path, manifest: Manifest) -> str:
+    """What to call a dataset on a page: its folder's name, or where that says nothing, its recipe's."""
+    return folder.name if folder.name.lower() not in GENERIC else str(manifest.recipe["name"])
 
 
 def _page_of(opened: OpenDataset) -> Path:

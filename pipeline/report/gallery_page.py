@@ -50,16 +50,26 @@ class Shown:
     truth: Mapping[str, str] = field(repr=False)
 
 
-def page(manifest: Manifest, samples: pa.Table, sources: Sequence[Mapping[str, Any]], shown: Sequence[Shown]) -> str:
-    """The whole page. `samples` are all rows of samples.parquet, `sources` those of sources.parquet."""
+def page(
+    manifest: Manifest,
+    samples: pa.Table,
+    sources: Sequence[Mapping[str, Any]],
+    shown: Sequence[Shown],
+    *,
+    name: str,
+    version: int = 0,
+) -> str:
+    """The whole page of the dataset that is called `name`. `samples` are all rows of samples.parquet, `sources` those
+    of sources.parquet; `version` is 0 for a dataset without versions."""
     total = samples.num_rows
     widths = [s.box[2] for s in shown]
     numbers = statistics(samples, sources)
     return render(
         "gallery.html",
         script="gallery.js",
-        title=manifest.recipe["name"],
+        title=name,
         facts=_facts(manifest, numbers),
+        origin=f"Recipe {manifest.recipe['name']}" + (f", version {version}" if version else ""),
         set_aside=counted(len(manifest.set_aside), "input") + " set aside" if manifest.set_aside else "",
         digest=manifest.digest,
         shown="" if len(shown) == total else f"{len(shown):,} of {total:,} samples, spread evenly over all of them.",
@@ -128,6 +138,7 @@ class _Sample:
     row: SampleRow
     what: str
     severity: str
+    level: str
     width: int
     height: int
     lq: _Picture
@@ -153,12 +164,14 @@ class _Photograph:
 
 
 def _filters(shown: Sequence[Shown]) -> list[_Filter]:
-    """Two rows of buttons: degradations and splits that are among the samples shown."""
+    """Three rows of buttons: degradations, splits and levels of severity that are among the samples shown."""
     entries = Counter(s.row.entry for s in shown)
     splits = Counter(s.row.split for s in shown)
+    levels = Counter(level_of(s.row.severity) for s in shown)
     return [
         _Filter("degradation", dict(sorted(entries.items()))),
         _Filter("split", {split: splits[split] for split in SPLITS if split in splits}),
+        _Filter("severity", {level: levels[level] for level in LEVELS if level in levels}),
     ]
 
 
@@ -198,6 +211,7 @@ def _sample(one: Shown, name: str, captioned: bool, pictures: dict[str, str]) ->
         row=row,
         what=f"{row.entry}, {name}",
         severity=f"{level_of(row.severity)} · {decibels(row.psnr)}",
+        level=level_of(row.severity),
         width=width,
         height=height,
         lq=_picture(one.lq, one, pictures),

@@ -14,7 +14,6 @@ from patina.synth.degradation import Params, Place, Stage
 from patina.synth.degradations import CATALOGUE
 from patina.synth.image import FloatImage, Image, to_float, to_linear, to_uint8
 from patina.synth.resampling import (
-    ROWS,
     Rows,
     around,
     cuts,

@@ -70,6 +70,7 @@ def write_report(
     begun = [record for record in records if record.begun]
     text = render(
         "report.html",
+        script="report.js",
         package=__package__,
         title=run_name(run),
         lead=_lead(records),

@@ -175,12 +175,20 @@ def _overrides(restorer: Restorer) -> list[gr.components.Component]:
     """What the restorer is told in place of what its CLIP sees, passes, and the eight symmetries."""
     import gradio as gr
 
-    ensemble = gr.Checkbox(False, label="Ensemble", info="the mean over eight turns and mirrors: eight times the work")
+    ensemble = gr.Checkbox(
+        False, label="Ensemble", info="averages over eight turns and mirrorings, for eight times the work"
+    )
     if not restorer.degradations:
         return [gr.State(()), gr.State(1), ensemble]
     words = [word for word in restorer.degradations if word != CLEAN]
-    told = gr.Dropdown(words, value=[], multiselect=True, label="Degradations", info="none: what the CLIP sees")
-    passes = gr.Number(1, label="Passes", info="the strongest degradation first", precision=0, minimum=1)
+    told = gr.Dropdown(
+        words,
+        value=[],
+        multiselect=True,
+        label="Degradations",
+        info="what the photograph bears; if empty, the CLIP decides",
+    )
+    passes = gr.Number(1, label="Passes", info="the strongest degradation goes first", precision=0, minimum=1)
     return [told, passes, ensemble]
 
 
@@ -193,9 +201,13 @@ def _sampling(restorer: Restorer) -> list[gr.components.Component]:
     usual = restorer.stage.validation
     sampler = gr.Dropdown(list(SAMPLERS), value=usual.sampler, label="Sampler")
     steps = gr.Number(
-        usual.steps, label="Steps", info="network calls; 0: the sampler's own number", precision=0, minimum=0
+        usual.steps,
+        label="Steps",
+        info="how often the network is called; 0 stands for the sampler's own number",
+        precision=0,
+        minimum=0,
     )
-    seed = gr.Number(0, label="Seed", info="another one, another result", precision=0, minimum=0)
+    seed = gr.Number(0, label="Seed", info="another seed gives another result", precision=0, minimum=0)
     return [sampler, steps, seed]
 
 

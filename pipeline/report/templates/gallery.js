@@ -59,39 +59,77 @@ const measure = new ResizeObserver(entries => {
 for (const slider of all(".slider")) measure.observe(slider);
 
 // Filters, kept in the address so that a view can be sent on.
-const wanted = { degradation: "", split: "" };
+const wanted = { degradation: "", split: "", severity: "", words: "" };
+const field = document.querySelector(".filters input"), nothing = document.querySelector(".nothing");
+const told = new Map(all(".sample").map(card => [card, (card.textContent + " " + card.closest(".photograph").querySelector("h3").textContent +
+  " " + card.closest(".photograph").querySelector(".facts").textContent).toLowerCase()]));
 function filter() {
   let count = 0;
+  const words = wanted.words.toLowerCase().split(/\s+/).filter(Boolean);
   for (const group of all(".photograph")) {
     let any = false;
     for (const card of all(".sample", group)) {
-      card.hidden = Object.entries(wanted).some(([name, value]) => value && card.dataset[name] !== value);
+      card.hidden = ["degradation", "split", "severity"].some(name => wanted[name] && card.dataset[name] !== wanted[name])
+        || words.some(word => !told.get(card).includes(word));
       if (!card.hidden) { any = true; count += 1; }
     }
     group.hidden = !any;
   }
   for (const button of all("[data-filter]")) button.setAttribute("aria-pressed", button.dataset.value === wanted[button.dataset.filter]);
+  nothing.hidden = count > 0;
   document.querySelector(".filters output").textContent = count === 1 ? "1 sample" : count + " samples";
 }
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  if (location.hash && !given.has("degradation") && !given.has("split")) return filter();
-  for (const name of Object.keys(wanted)) {
+  if (location.hash && !Object.keys(wanted).some(name => given.has(name))) {
+    filter();
+    const card = all(".sample").find(one => one.id === location.hash.slice(1));
+    if (card && card.matches(".sample")) show(card);
+    return;
+  }
+  for (const name of ["degradation", "split", "severity"]) {
     const value = given.get(name) || "";
     wanted[name] = all("[data-filter=" + name + "]").some(button => button.dataset.value === value) ? value : "";
   }
+  field.value = wanted.words = given.get("words") || "";
   filter();
 }
-for (const button of all("[data-filter]")) button.addEventListener("click", () => {
-  wanted[button.dataset.filter] = button.dataset.value;
+function want(name, value) {
+  wanted[name] = value;
   const kept = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value)).toString();
   history.replaceState(null, "", kept ? "#" + kept : location.pathname + location.search);
   filter();
   const bar = document.querySelector(".filters");
   if (bar.getBoundingClientRect().top <= 0) document.getElementById("samples").scrollIntoView();
+}
+for (const button of all("[data-filter]")) button.addEventListener("click", () => want(button.dataset.filter, button.dataset.value));
+field.addEventListener("input", () => want("words", field.value.trim()));
+nothing.querySelector("button").addEventListener("click", () => {
+  field.value = "";
+  for (const name of Object.keys(wanted)) want(name, "");
+});
+
+// One sample after another, by keys and by links. A card whose filters hide it is shown by leaving them.
+function show(card) {
+  if (card.hidden) {
+    field.value = "";
+    for (const name of Object.keys(wanted)) wanted[name] = "";
+    filter();
+  }
+  for (const other of all(".sample.chosen")) other.classList.remove("chosen");
+  card.classList.add("chosen");
+  card.scrollIntoView({ block: "nearest" });
+  card.querySelector(".slider input").focus({ preventScroll: true });
+}
+addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || viewer.open || event.target === field) return;
+  if (event.key === "/") { event.preventDefault(); return field.focus(); }
+  const cards = all(".sample").filter(card => !card.hidden), at = cards.findIndex(card => card.matches(".chosen"));
+  if (event.key === "Enter" && at >= 0 && event.target.matches(".slider input, body")) return cards[at].querySelector(".open").click();
+  const step = { j: 1, k: -1 }[event.key];
+  if (step && cards.length) show(cards[Math.min(Math.max(at + step, 0), cards.length - 1)]);
 });
 addEventListener("hashchange", readAddress);
-readAddress();
 
 // The viewer: a picture at its own pixels or larger. The divider stays in the part of it that can be seen.
 const viewer = document.querySelector(".viewer"), stage = viewer.querySelector(".stage"), canvas = viewer.querySelector(".canvas");
@@ -131,7 +169,19 @@ for (const button of all(".open")) button.addEventListener("click", () => {
   const slider = button.closest(".sample").querySelector(".slider");
   view(slider.dataset.what, slider.querySelector("img"), slider.querySelector(".over img"), button.textContent === "enlarge" ? 2 : 1);
 });
-for (const button of all(".map")) button.addEventListener("click", () => view(button.querySelector("img").alt, button.querySelector("img"), null, 1));
+// A truth map lies over the picture until it is clicked again; one that is no part of the image, a kernel, is viewed.
+for (const button of all(".map")) button.addEventListener("click", () => {
+  const image = button.querySelector("img"), slider = button.closest(".sample").querySelector(".slider");
+  if (button.dataset.name.includes("kernel")) return view(image.alt, image, null, 1);
+  const on = button.getAttribute("aria-pressed") !== "true";
+  for (const other of all(".map", button.closest(".maps"))) other.setAttribute("aria-pressed", on && other === button);
+  slider.querySelector(".laid")?.remove();
+  if (!on) return;
+  const laid = image.cloneNode();
+  laid.className = "laid";
+  laid.alt = "";
+  slider.insertBefore(laid, slider.querySelector("i"));
+});
 for (const button of all("[data-zoom]")) button.addEventListener("click", () => zoom(+button.dataset.zoom));
 viewer.querySelector(".close").addEventListener("click", () => viewer.close());
 divider.addEventListener("input", place);
@@ -145,3 +195,4 @@ canvas.addEventListener("pointermove", event => {
   place();
 });
 canvas.addEventListener("dragstart", event => event.preventDefault());
+readAddress();

@@ -228,7 +228,7 @@ def test_inputs_set_aside_duplicates_and_licences_are_told(tmp_path: Path) -> No
     assert "Captions by template@2 (3)." in page.text
     manifest = load_manifest(tmp_path / "out")
     assert manifest is not None
-    assert manifest.digest in page.text
+    assert manifest.digest[:16] in page.text
     assert "6 samples of 3 photographs in 2 shards" in page.text
 
 
@@ -373,3 +373,29 @@ def test_a_picture_of_a_dataset_whose_table_is_empty_says_so(
     with pytest.raises(ManifestError, match="expected samples to show, found none"):
         picture_of(out)
     assert not Page(write_gallery(out, tmp_path / "page.html", 10)).cards
+
+
+def test_a_card_has_an_address_a_level_and_folded_parameters(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    folder = dataset(tmp_path)
+    rows = {row.key: row for row in read_samples(folder)}
+    page = page_of(folder)
+    assert {card["id"] for card, _ in page.cards} == set(rows)
+    links = {found["href"] for tag, found in page.tags if tag == "a"}
+    for card, text in page.cards:
+        row = rows[card["id"]]
+        assert f"#{row.key}" in links
+        assert card["data-severity"] == level_of(row.severity)
+        assert row.seed in text and row.key in text
+    assert all("open" not in found for tag, found in page.tags if tag == "details")
+    chips = {(f["data-filter"], f["data-value"]) for tag, f in page.tags if "data-filter" in f}
+    assert {("severity", level_of(row.severity)) for row in rows.values()} < chips
+
+
+@pytest.mark.parametrize(("folder", "title"), [("rain-2026", "rain-2026"), ("out", "tiny"), ("dataset", "tiny")])
+def test_the_title_names_the_dataset(tmp_path: Path, folder: str, title: str) -> None:
+    photos(tmp_path / "photos", 1)
+    build(tiny_recipe(tmp_path, degradations={"noisy": {}}), tmp_path / folder)
+    page = page_of(tmp_path / folder)
+    assert f'<h1 dir="auto">{title}</h1>' in page.source
+    assert "Recipe tiny, version 1, digest" in page.text

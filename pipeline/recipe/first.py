@@ -1,0 +1,275 @@
+"""A first recipe for a folder of photographs, from a look at what lies there: for `patina init`."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import PIL.Image
+
+from patina.pipeline.errors import SourceError
+from patina.pipeline.sources.folder import DEGRADED
+from patina.pipeline.sources.pairs import SIDES
+from patina.pipeline.sources.passed_over import passed_over
+from patina.pipeline.sources.presets import PRESETS
+from patina.pipeline.sources.presets.describe import table
+from patina.pipeline.sources.presets.match import recognise
+from patina.pipeline.sources.reader import list_images, walk
+from patina.pipeline.text import counted
+from patina.synth.degradations import DACLIP_DEGRADATIONS
+
+LOOKED_AT = 200
+"""Photographs whose size is looked at, spread over the folder."""
+
+TILE = 256
+
+SAMPLES_A_SHARD = 1000
+
+WORDS = {
+    "blur": "motion-blurry",
+    "gopro": "motion-blurry",
+    "haz": "hazy",
+    "fog": "hazy",
+    "jpeg": "jpeg-compressed",
+    "compress": "jpeg-compressed",
+    "low": "low-light",
+    "dark": "low-light",
+    "nois": "noisy",
+    "raindrop": "raindrop",
+    "drop": "raindrop",
+    "rain": "rainy",
+    "shadow": "shadowed",
+    "snow": "snowy",
+    "mask": "uncompleted",
+    "inpaint": "uncompleted",
+}
+"""Parts of folders' names, and the degradations that they speak of; the first that is found counts."""
+
+KNOBS = {
+    "motion-blurry": "# a shaken camera; `exposure` in seconds",
+    "hazy": 'model = "reside" # an even veil as in RESIDE; without this line, haze by metres of depth',
+    "jpeg-compressed": "quality = 10 # or a range: { min = 10, max = 40 }",
+    "low-light": "# `stops` of exposure that are missing",
+    "noisy": "sigma = 50 # in 8-bit levels; or a list: [15, 25, 50]",
+    "raindrop": "# drops on the glass",
+    "rainy": "# `rate` in mm of rain an hour",
+    "shadowed": "# shadows of what stands outside the picture",
+    "snowy": "# `rate` in mm of water an hour",
+    "uncompleted": '# strokes, text, scratches and blocks; or your own masks: masks = "folder"',
+}
+"""What a first recipe sets or says for each degradation."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What lies in a folder.
+
+    names       relative names of its image files, in order.
+    pairs       folders of degraded images beside folders of clean ones with the same names: (lq, gt), relative.
+    presets     public sets that are all there: (name, how many pairs or images).
+    captions    how many of the images have a text file beside them.
+    side        the median of the shorter sides, px; 0: no size could be read.
+    note        pictures of kinds that are not read; "" if there are none.
+    """
+
+    names: Sequence[str]
+    pairs: Sequence[tuple[str, str]]
+    presets: Sequence[tuple[str, int]]
+    captions: int
+    side: int
+    note: str
+
+
+def look(folder: Path) -> Look:
+    """Look at a folder: names, pairs, public sets, captions and sizes. Raises SourceError if it holds no image file."""
+    listing = list_images(str(folder), "PHOTOS")
+    note = passed_over(folder.name, listing.unread)
+    if not listing.files:
+        raise SourceError(
+            f"{folder}: expected photographs, found none{f'; {note}' if note else ''}; name a folder of clean "
+            "photographs, of LQ/GT pairs, or of a public set that `patina sources` lists"
+        )
+    names = [name for name, _ in listing.files]
+    texts = {
+        Path(path).relative_to(folder).as_posix()
+        for path in walk(str(folder), "PHOTOS")
+        if path.lower().endswith(".txt")
+    }
+    captions = sum(f"{name}.txt" in texts or f"{PurePosixPath(name).with_suffix('.txt')}" in texts for name in names)
+    return Look(
+        names,
+        _pairs(names),
+        _presets(names, folder.absolute().as_posix()),
+        captions,
+        _side([path for _, path in listing.files]),
+        note,
+    )
+
+
+def first_recipe(folder: Path, found: Look, recipe: Path) -> str:
+    """A recipe, as TOML with comments, for a folder that was looked at; its paths are relative to the file `recipe`
+    where the folder is below it.
+
+    Example: `first_recipe(folder, look(folder), Path("recipe.toml"))`.
+    """
+    place = _relative(folder, recipe)
+    clean = not found.pairs and not any(_has_pairs(name) for name, _ in found.presets)
+    samples = len(found.names) * (len(DACLIP_DEGRADATIONS) if clean else 1)
+    lines = [
+        f"# A dataset from {place}, where {counted(len(found.names), 'image')} lie"
+        f"{'s' if len(found.names) == 1 else ''}.",
+        "# `patina plan` says what a build makes of this file; docs/recipe.md tells of every key.",
+        f"name = {json.dumps(_name(folder))}",
+        "seed = 1 # another seed draws every degradation anew",
+        f"buckets = {max(1, samples // SAMPLES_A_SHARD)} # shards for each degradation; about {SAMPLES_A_SHARD} "
+        "samples in each are a good size",
+        "",
+    ]
+    lines += _sources(place, found)
+    lines += _split(found)
+    lines += _captions(found)
+    if found.side >= 2 * TILE:
+        lines += [f"[tiles] # the shorter side of the images is {found.side} px, so each gives several tiles"]
+        lines += [f"size = {TILE}", ""]
+    elif found.side:
+        lines += [f"# The shorter side of the images is {found.side} px, so they are taken whole: no [tiles].", ""]
+    if clean:
+        lines += ["# What each photograph undergoes. `patina degradations WORD` lists the settings of one."]
+        for word in DACLIP_DEGRADATIONS:
+            lines += [f"[degradations.{word}]", KNOBS[word], ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _sources(place: str, found: Look) -> list[str]:
+    lines: list[str] = []
+    for name, count in found.presets:
+        lines += [f"# {PRESETS[name].title}: {count} of its {PRESETS[name].parts[0].unit} are there."]
+        lines += [*table(PRESETS[name], place), ""]
+    if found.presets:
+        return lines
+    for lq, gt in found.pairs:
+        word = _word(posixpath.join(place, lq))
+        remark = f"guessed from the names; the words are {', '.join(DACLIP_DEGRADATIONS)}"
+        if not word:
+            remark = f"change this: no name tells what was degraded; the words are {', '.join(DACLIP_DEGRADATIONS)}"
+        lines += [
+            "[[sources]] # degraded images, and the clean ones of the same names",
+            'kind = "pairs"',
+            f"lq = {json.dumps(posixpath.join(place, lq))}",
+            f"gt = {json.dumps(posixpath.join(place, gt))}",
+            f"# The degradation is {remark}." if word else f"# {remark[0].upper()}{remark[1:]}.",
+            f"degradation = {json.dumps(word or 'degraded')}",
+            "",
+        ]
+    if found.pairs:
+        return lines
+    return [
+        "[[sources]] # clean photographs",
+        f"path = {json.dumps(place)}",
+        '# licence = "CC0-1.0" # an SPDX identifier: it goes into the dataset, and a push wants it',
+        "",
+    ]
+
+
+def _split(found: Look) -> list[str]:
+    if found.presets:
+        return ["# The set has sides of its own, so there is no [split].", ""]
+    share = 0.02 if len(found.names) >= 2000 else 0.1
+    return [
+        "[split] # by photograph, so that no scene is on two sides",
+        f"val = {share}",
+        "# test = 0.1",
+        "",
+    ]
+
+
+def _captions(found: Look) -> list[str]:
+    if found.captions:
+        return [
+            f"[captions] # text files lie beside {found.captions} of the {len(found.names)} images",
+            'kind = "sidecar"',
+            'fallback = "template" # for the others',
+            "",
+        ]
+    return [
+        "[captions]",
+        'kind = "template" # a sentence by size and colour; "blip" describes what is seen, and needs torch',
+        "",
+    ]
+
+
+def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Folders of degraded images beside folders of clean ones that share half of their files' names or more."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder, file = posixpath.split(name)
+        stems[folder].add(posixpath.splitext(file)[0])
+    return [
+        (folder, other)
+        for folder, files in stems.items()
+        for other, clean in stems.items()
+        if posixpath.basename(folder).lower() in DEGRADED
+        and posixpath.dirname(folder) == posixpath.dirname(other)
+        and posixpath.basename(other).lower() in SIDES
+        and 2 * len(files & clean) >= len(files)
+    ]
+
+
+def _presets(names: Sequence[str], place: str) -> list[tuple[str, int]]:
+    """The public set that has most of these images, if a part of it is there in its published number."""
+    best: tuple[int, str] = (0, "")
+    for preset in PRESETS.values():
+        if preset.masks:
+            continue
+        for variant in preset.variants or (None,):
+            matches = recognise(preset, names, place, preset.parts, variant).matches
+            count = sum(
+                len(match.pairs)
+                for match in matches
+                if len(match.pairs) == preset.expected(match.part, match.layout, variant)
+            )
+            best = max(best, (count, preset.name))
+    return [(best[1], best[0])] if best[0] else []
+
+
+def _has_pairs(name: str) -> bool:
+    return any(part.paired for part in PRESETS[name].parts)
+
+
+def _side(paths: Sequence[str]) -> int:
+    """The median of the shorter sides of some of the images, px."""
+    sides = []
+    for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+        try:
+            with PIL.Image.open(path) as picture:
+                sides.append(min(picture.size))
+        except (OSError, ValueError, PIL.Image.DecompressionBombError):  # a build sets it aside, and says why
+            continue
+    return int(statistics.median(sides)) if sides else 0
+
+
+def _word(path: str) -> str:
+    """The degradation that a path speaks of, the last step first; "" for none."""
+    for step in reversed(path.lower().split("/")):
+        for part, word in WORDS.items():
+            if part in step:
+                return word
+    return ""
+
+
+def _relative(folder: Path, recipe: Path) -> str:
+    """How a recipe writes the path of a folder: relative where the folder is below the recipe's."""
+    path, above = folder.absolute(), recipe.absolute().parent
+    inner = os.path.normpath(path)
+    return Path(inner).relative_to(above).as_posix() if Path(inner).is_relative_to(above) else Path(inner).as_posix()
+
+
+def _name(folder: Path) -> str:
+    """A dataset's name from the folder's."""
+    return " ".join(folder.absolute().name.split()) or "dataset"

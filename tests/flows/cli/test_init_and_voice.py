@@ -1,0 +1,136 @@
+"""A first recipe, how much a command tells, and what `patina --help` lists."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from typer.testing import CliRunner
+
+from patina.flows.cli import command, output
+from patina.flows.cli.main import COMMANDS, app
+from patina.pipeline.errors import RecipeError, SourceError
+from patina.pipeline.recipe.first import first_recipe, look
+from patina.pipeline.recipe.parse import load_recipe
+from patina.synth.degradations import DACLIP_DEGRADATIONS
+
+
+def photographs(folder: Path, count: int = 3, side: int = 48) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        levels = np.random.default_rng(i).integers(0, 256, (side, side + 8, 3), np.uint8)
+        PIL.Image.fromarray(levels).save(folder / f"{i}.png")
+    return folder
+
+
+def written(photos: Path, recipe: Path) -> str:
+    recipe.write_text(first_recipe(photos, look(photos), recipe), "utf-8")
+    load_recipe(recipe)  # it is one
+    return recipe.read_text("utf-8")
+
+
+def test_a_folder_of_photographs_undergoes_the_ten(tmp_path: Path) -> None:
+    text = written(photographs(tmp_path / "mine"), tmp_path / "recipe.toml")
+    table = tomllib.loads(text)
+    assert table["sources"] == [{"path": "mine"}]
+    assert list(table["degradations"]) == list(DACLIP_DEGRADATIONS)
+    assert table["captions"] == {"kind": "template"}
+    assert "tiles" not in table and "48 px" in text
+
+
+def test_large_photographs_are_cut_and_captions_are_taken(tmp_path: Path) -> None:
+    photos = photographs(tmp_path / "mine", count=2, side=520)
+    (photos / "0.txt").write_text("a field")
+    table = tomllib.loads(written(photos, tmp_path / "recipe.toml"))
+    assert table["tiles"] == {"size": 256}
+    assert table["captions"] == {"kind": "sidecar", "fallback": "template"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "lq", "gt", "word"),
+    [
+        ("night", "low", "gt", "low-light"),
+        ("set", "rain", "norain", "rainy"),
+        ("raindrop", "input", "clean", "raindrop"),
+        ("mine", "lq", "gt", "degraded"),
+    ],
+)
+def test_pairs_are_seen_and_named(tmp_path: Path, folder: str, lq: str, gt: str, word: str) -> None:
+    photographs(tmp_path / folder / lq)
+    photographs(tmp_path / folder / gt)
+    text = written(tmp_path / folder, tmp_path / "recipe.toml")
+    table = tomllib.loads(text)
+    assert table["sources"] == [{"kind": "pairs", "lq": f"{folder}/{lq}", "gt": f"{folder}/{gt}", "degradation": word}]
+    assert "degradations" not in table
+    assert ("Change this" in text) == (word == "degraded")
+
+
+def test_a_public_set_that_is_all_there_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "LOL"
+    for side in ("low", "high"):
+        photographs(root / "eval15" / side, count=15)
+    table = tomllib.loads(written(root, tmp_path / "recipe.toml"))
+    (source,) = table["sources"]
+    assert (source["kind"], source["name"], source["path"]) == ("preset", "lol", "LOL")
+    assert "split" not in table
+
+
+def test_a_path_outside_the_recipes_folder_is_absolute(tmp_path: Path) -> None:
+    photos = photographs(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    table = tomllib.loads(written(photos, tmp_path / "b" / "recipe.toml"))
+    assert table["sources"] == [{"path": photos.as_posix()}]
+
+
+def test_nothing_is_overwritten_and_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    there = tmp_path / "recipe.toml"
+    there.write_text("mine", "utf-8")
+    done = CliRunner().invoke(app, ["init", str(photographs(tmp_path / "p")), "--out", str(there)])
+    assert isinstance(done.exception, RecipeError) and "is there already" in str(done.exception)
+    assert there.read_text("utf-8") == "mine"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=r"expected photographs, found none; name a folder"):
+        look(tmp_path / "empty")
+
+
+def test_from_init_to_a_dataset_and_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "photos", count=1)
+    run = CliRunner().invoke
+    assert "patina plan recipe.toml --out dataset" in run(app, ["init", "photos"]).output
+    text = (tmp_path / "recipe.toml").read_text("utf-8").partition("[degradations.motion-blurry]")[0]
+    (tmp_path / "recipe.toml").write_text(text + "[degradations.noisy]\n", "utf-8")
+    built = run(app, ["build", "recipe.toml", "--out", "ds", "--quiet"], catch_exceptions=False)
+    assert (built.exit_code, built.output) == (0, "")
+    assert "nothing was stale" in run(app, ["build", "recipe.toml", "--out", "ds"]).output
+    assert "gallery.html" in run(app, ["gallery", "ds", "-q"]).output, "what was asked for is printed"
+
+
+def test_lists_are_cut_unless_all_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"line {i}" for i in range(5)]
+    output.print_lines(lines, 2)
+    assert capsys.readouterr().out.splitlines() == ["line 0", "line 1", "… and 3 more: --verbose prints all"]
+    monkeypatch.setattr(output, "told_in_full", True)
+    output.print_lines(lines, 2)
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_every_command_stands_in_one_section_and_begins_with_a_short_sentence() -> None:
+    listed = [name for names in command.SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted([*COMMANDS, "watch"])
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for name, function in COMMANDS.items():
+        sentence = command.first_sentence(function.__doc__ or "")
+        assert len(sentence) <= 76, f"{name}: {sentence}"
+        assert f"  {name} " in shown
+
+
+def test_a_command_that_waits_for_quiet_has_the_short_option_alone() -> None:
+    told = CliRunner().invoke(app, ["watch", "run", "--help"]).output
+    assert "--quiet SECONDS" in told and "  -q  " in told
+    assert "-q, --quiet" in CliRunner().invoke(app, ["build", "--help"]).output
