@@ -9,7 +9,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 PHOTOS ?= photos
 
-.PHONY: help demo data test check fast slow kills bench readers foreign docs format clean
+.PHONY: help demo data test check fast slow kills bench gpu readers foreign docs format clean
 help:
 	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (about ten minutes)"
 	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
@@ -17,6 +17,7 @@ help:
 	@echo "make check   linters, types, import contracts and pages     make fast    the fast tests alone"
 	@echo "make kills   what survives when worker, engine, server or terminal are killed, with real processes; part of make test"
 	@echo "make bench   the benchmarks of benchmarks/                  make format  format the code"
+	@echo "make gpu     what a GPU can tell, in ten minutes, without a download: networks, captions, loader, learning, tests"
 	@echo "make docs    the pages of docs/, in site/"
 	@echo "make readers every reader of the field on one dataset, each in an environment of its own (6 GB, half an hour)"
 	@echo "make foreign what networks that others trained make of 40 of your photographs: PHOTOS=folder; wants npm"
@@ -43,7 +44,10 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.demo $(VENV)/.train
 
 # Readers that want other versions of a package than the others see that environment, and have their own before it.
-$(VENV)/.readers: $(VENV)/.dev benchmarks/readers/environments.py
+$(VENV)/.gpu: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.gpu --save
+
+readers: $(VENV)/.dev benchmarks/readers/environments.py
 	@echo "setup: readers that want versions of their own (a minute the first time)"
 	@$(BIN)/python -m benchmarks.readers.environments $(VENV)/readers
 	@touch $@

@@ -43,7 +43,9 @@ T = TypeVar("T")
 TOKENS = 32
 SIDE = 384  # px of the model's images
 WIDE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-VISION: dict[str, dict[str, int]] = {"base": {}, "large": WIDE}  # the released models' sizes; {}: the class's defaults
+NARROW = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION: dict[str, dict[str, int]] = {"base": {}, "large": WIDE, "tiny": NARROW}
+"""The released models' sizes; {}: the class's defaults. `tiny` is nobody's, and shows that the script runs."""
 VOCABULARY = 30524  # BERT's, with BLIP's two marks
 
 
@@ -57,6 +59,8 @@ def save_blip(folder: Path, size: str) -> Path:
     words = {marks.get(i, f"w{i}"): i for i in range(VOCABULARY)}
     vision = {"image_size": SIDE, **VISION[size]}
     text = {"vocab_size": VOCABULARY, "num_attention_heads": 12, "encoder_hidden_size": vision.get("hidden_size", 768)}
+    if size == "tiny":
+        text |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
     network: Any = BlipForConditionalGeneration(BlipConfig(vision_config=vision, text_config=text))
     with torch.no_grad():
         network.text_decoder.cls.predictions.bias[102] = -1e4  # [SEP] would end a caption
@@ -117,7 +121,7 @@ def load(path: Path) -> NDArray[np.uint8]:
 def main() -> None:
     """Print the table; with --save, keep it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", nargs="+", choices=VISION, default=list(VISION))
+    parser.add_argument("--size", nargs="+", choices=VISION, default=["base", "large"])
     parser.add_argument("--device", default="", help="as torch names it; default: the first GPU, or the CPU")
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--batch", type=int, default=0, help="0: as many as patina chooses for the device")

@@ -59,14 +59,17 @@ def build(photos: Path, folder: Path) -> Path:
     return build_dataset(folder, "".join(f"[degradations.{degradation}]\n" for degradation in DEGRADATIONS), sources)
 
 
-def steered(size: str, crop: int) -> Iterator[dict[str, Any]]:
-    """The stages that steer, tiny ones, which look at squares as the restorers are trained on."""
+def steered(size: str, crop: int, images: int = 0) -> Iterator[dict[str, Any]]:
+    """The stages that steer, tiny ones, which look at squares as the restorers are trained on.
+
+    images  that each of them sees; 0: as many as suit."""
     for name in STEERING:
         table = load_plan("tiny")[name].file_table()
         table["data"].update(crop=crop, group=0, entries=list(DEGRADATIONS))
         table["validation"]["every"] = 0
         if size == "tiny":
             table["max_images"] = table["max_images"] // 4
+        table["max_images"] = images or table["max_images"]
         yield table
 
 
@@ -86,9 +89,9 @@ def train(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> dict[st
     return read_table(run / stage.name / DONE)
 
 
-def rate_of(table: dict[str, Any], dataset: Path, run: Path, cpu: bool) -> float:
-    """Images a second, of the later half of forty steps."""
-    short = table | {"max_images": 40 * table["data"]["batch"]}
+def rate_of(table: dict[str, Any], dataset: Path, run: Path, cpu: bool, steps: int = 40) -> float:
+    """Images a second, of the later half of so many steps."""
+    short = table | {"max_images": steps * table["data"]["batch"]}
     train(short, dataset, run, cpu)
     rows = [json.loads(line) for line in (run / table["name"] / METRICS).read_text("utf-8").splitlines()]
     rates = [row["images_per_s"] for row in rows if "images_per_s" in row and row["seen"] > short["max_images"] // 2]
@@ -116,13 +119,14 @@ def non_local_means(dataset: Path, degradation: str) -> tuple[float, int, float]
     return score(held, strength), strength, (time.perf_counter() - began) / len(held)
 
 
-def table_of(degradation: str, dataset: Path, run: Path, seconds: float, size: str, cpu: bool) -> list[str]:
+def table_of(degradation: str, dataset: Path, run: Path, options: argparse.Namespace, cpu: bool) -> list[str]:
     """A degradation's table."""
-    rows, given, count = [], 0.0, 0
-    for name in RESTORERS:
+    rows, given, count, size = [], 0.0, 0, options.size
+    for name in options.restorers:
         table = restorer(name, degradation, size)
         batch = table["data"]["batch"]
-        table["max_images"] = max(1, round(rate_of(table, dataset, run, cpu) * seconds / batch)) * batch
+        rate = rate_of(table, dataset, run, cpu, options.rate_steps)
+        table["max_images"] = max(1, round(rate * options.seconds / batch)) * batch
         done = train(table, dataset, run, cpu)
         device = "cpu" if cpu else "cuda"
         net = load_restorer(run / name, device=device)
@@ -165,6 +169,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="of training, each restorer on each degradation")
     parser.add_argument("--words", dest="degradations", nargs="+", choices=DEGRADATIONS, default=list(DEGRADATIONS))
     parser.add_argument("--size", choices=("tiny", "paper"), default="tiny")
+    parser.add_argument("--restorers", nargs="+", choices=RESTORERS, default=list(RESTORERS))
+    parser.add_argument("--steering", type=int, default=0, help="images that the stages see that steer; 0: as suits")
+    parser.add_argument("--rate-steps", type=int, default=40, help="steps whose later half tells how fast it is")
     parser.add_argument("--save", action="store_true", help="write benchmarks/denoise_cbsd.md")
     options = parser.parse_args()
     cpu = not torch.cuda.is_available()
@@ -174,10 +181,10 @@ def main() -> None:
         dataset = build(options.photos, folder)
         run = folder / "run"
         crop = restorer(RESTORERS[0], DEGRADATIONS[0], options.size)["data"]["crop"]
-        for table in steered(options.size, crop):
+        for table in steered(options.size, crop, options.steering):
             train(table, dataset, run, cpu)
         for degradation in options.degradations:
-            lines += table_of(degradation, dataset, run, options.seconds, options.size, cpu)
+            lines += table_of(degradation, dataset, run, options, cpu)
     where = machine() if cpu else f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {platform.platform()}"
     lines.append(
         f"\nMeasured by `python -m benchmarks.denoise_cbsd PHOTOS --seconds {options.seconds:.0f} "

@@ -4,6 +4,8 @@
 
 published  benchmarks/published/: the structure that the released code has, re-stated.
 patina     training/models/, its exact path, and on a GPU also bfloat16 autocast and torch.compile for both alike.
+bf16       on a CPU: ours under bfloat16 autocast, beside the published structure in float32.
+optimiser  on a CPU: ours is the fused one that training/loop/ takes, theirs the default, as the released code has.
 inference  one forward pass without gradients. training: forward, a loss, backward and an AdamW step over what trains.
 
 Milliseconds are wall time between synchronised ends, medians over the rounds; ratios are medians of each round's ratio.
@@ -23,6 +25,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -101,15 +104,17 @@ class Bench:
     def __init__(self, device: str, precision: str) -> None:
         self.device, self.precision = device, precision
 
-    def _precise(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+    def _precise(self, name: str) -> AbstractContextManager[Any]:
+        alike = self.device == "cuda" or name == "patina"
+        is_low = self.precision == "bfloat16" and alike
+        return torch.autocast(self.device, torch.bfloat16) if is_low else nullcontext()
 
-    def inference(self, case: Case) -> None:
-        with torch.inference_mode(), self._precise():
+    def inference(self, name: str, case: Case) -> None:
+        with torch.inference_mode(), self._precise(name):
             case.infer()
 
-    def training(self, case: Case, optimiser: torch.optim.Optimizer) -> None:
-        with self._precise():
+    def training(self, name: str, case: Case, optimiser: torch.optim.Optimizer) -> None:
+        with self._precise(name):
             loss = case.loss()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -128,20 +133,22 @@ class Bench:
             torch.cuda.synchronize()
 
 
-def optimiser_of(net: nn.Module, device: str) -> torch.optim.Optimizer:
-    return torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-9, fused=device == "cuda")
+def optimiser_of(name: str, net: nn.Module, device: str) -> torch.optim.Optimizer:
+    fused = device == "cuda" or name == "patina"
+    return torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-9, fused=fused)
 
 
 def compare(cases: dict[str, Case], bench: Bench, rounds: int, repeats: int) -> dict[str, dict[str, list[float]]]:
     """Milliseconds of each case, round by round."""
     times: dict[str, dict[str, list[float]]] = {"inference": {}, "training": {}}
-    optimisers = {name: optimiser_of(case.net, bench.device) for name, case in cases.items()}
+    optimisers = {name: optimiser_of(name, case.net, bench.device) for name, case in cases.items()}
     for round_number in range(rounds + 1):
         for name, case in cases.items():
             case.net.eval()
-            took = bench.milliseconds(lambda c=case: bench.inference(c), repeats)  # type: ignore[misc]
+            took = bench.milliseconds(partial(bench.inference, name, case), repeats)
             case.net.train()
-            trained = bench.milliseconds(lambda c=case, o=optimisers[name]: bench.training(c, o), repeats)  # type: ignore[misc]
+            step = partial(bench.training, name, case, optimisers[name])
+            trained = bench.milliseconds(step, repeats)
             if round_number:  # the first warms up, and compiles
                 times["inference"].setdefault(name, []).append(took)
                 times["training"].setdefault(name, []).append(trained)
@@ -159,14 +166,14 @@ def measure_peak(network: str, name: str, batch: int, side: int, device: str, pr
     """The same, in this process."""
     entry = CATALOGUE[network]
     case = made(entry, STRUCTURES[entry.class_path.partition(":")[0]], device, batch, side)[name]
-    bench, optimiser = Bench(device, precision), optimiser_of(case.net, device)
+    bench, optimiser = Bench(device, precision), optimiser_of(name, case.net, device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew; getrusage's is the parent's as well
     before = _resident("VmRSS")
     for _ in range(2):
-        bench.training(case, optimiser)
+        bench.training(name, case, optimiser)
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return _resident("VmHWM") - before
@@ -196,7 +203,11 @@ def report(networks: list[str], options: argparse.Namespace) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     middle = statistics.median
-    ways = [("float32", False)] if options.device == "cpu" else [("float32", False), ("bfloat16", False)]
+    ways = (
+        [("float32", False)]
+        if options.device == "cpu" and not options.bf16
+        else [("float32", False), ("bfloat16", False)]
+    )
     if options.compile:
         ways.append((ways[-1][0], True))
     for network in networks:
@@ -244,6 +255,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1, help="steps in each round")
     parser.add_argument("--compile", action="store_true", help="torch.compile both, too")
+    parser.add_argument("--bf16", action="store_true", help="on a CPU: ours in bfloat16 too")
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     parser.add_argument("--peak", default="", help=argparse.SUPPRESS)
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/NAME.md")
@@ -258,6 +270,7 @@ def main() -> None:
     )
     images = " ".join(f"{batch}x{side}" for batch, side in options.images)
     settings = f"--device {options.device} --images {images} --rounds {options.rounds}"
+    settings += " --bf16" if options.bf16 else ""
     command = " ".join(["python -m benchmarks.models", *options.networks, settings])
     text = "\n".join(
         [

@@ -36,6 +36,13 @@ class SamplerChoice(StrEnum):
     fast_sde = "fast-sde"
 
 
+class PrecisionChoice(StrEnum):
+    """What a restorer's network computes in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
 class ProtocolChoice(StrEnum):
     """Whose way of measuring."""
 

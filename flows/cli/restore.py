@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from patina.flows.cli.options import ModelOption, OneDeviceOption, SdeOption, StageOption, SteeringOption
+from patina.flows.cli.options import (
+    ModelOption,
+    OneDeviceOption,
+    PrecisionChoice,
+    SdeOption,
+    StageOption,
+    SteeringOption,
+)
 from patina.flows.cli.output import console, errors, escape, print_lines, print_notes, print_restored, progress
 from patina.flows.cli.training import expect_torch
 from patina.output import outlive_readers
@@ -72,6 +79,12 @@ def restore(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average over the eight turns and mirrorings, for eight times the work.")
     ] = False,
+    precision: Annotated[
+        PrecisionChoice,
+        typer.Option(
+            help="What the network computes in. bf16 is faster and needs less memory where the processor has it."
+        ),
+    ] = PrecisionChoice.fp32,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave EXIF data out, such as the place where the photograph was taken.")
     ] = False,
@@ -103,6 +116,7 @@ def restore(
         degradations=tuple(degradation or ()),
         passes=passes,
         ensemble=ensemble,
+        precision=precision.value,
         strip=strip,
         quality=quality,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import PIL.Image
 
@@ -48,6 +48,7 @@ class Restorer:
         degradations: Sequence[str] = (),
         passes: int = 1,
         ensemble: bool = False,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> Restorer:
         """Load a restorer.
 
@@ -68,6 +69,8 @@ class Restorer:
             degradations: Degradations that the photographs bear, such as ["rainy"], whatever the CLIP sees.
             passes: How often a photograph is restored at the most, each time from its likeliest degradation.
             ensemble: Whether to average over the eight turns and mirrorings, for eight times the work.
+            precision: What the network computes in. "bf16" is faster and needs less memory where the processor has it,
+                and the result differs a little.
 
         Raises:
             CheckpointError, StageError, ModelInputError: ValueErrors: the model cannot be loaded, or cannot be combined
@@ -85,6 +88,7 @@ class Restorer:
             degradations=tuple(degradations),
             passes=passes,
             ensemble=ensemble,
+            precision=precision,
         )
         return cls(PhotoRestorer(restorer, options))
 

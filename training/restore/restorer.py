@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,9 @@ from patina.training.stages.stage import CLEAN, Stage
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
+"""What a restorer's network computes in."""
 
 FEW_STEPS = 10
 """Network calls of the samplers that need few, unless told otherwise."""
@@ -152,6 +156,7 @@ class Restorer:
         sampler: str = "",
         steps: int = 0,
         tiling: Tiling | None = None,
+        precision: Precision = "fp32",
         progress: Progress | None = None,
     ) -> Tensor:
         """The restored photograph, 3 x H x W float32, about [0, 1], not clamped.
@@ -159,6 +164,7 @@ class Restorer:
         photo    H x W x 3 uint8 RGB.
         sampler  of `patina.training.diffusion.samplers`; empty: the stage's.
         steps    network calls, 0: the sampler's own number.
+        precision  "bf16": the network computes in bfloat16 where PyTorch's autocast does; the sampler stays in float32.
         seed     of the noise; a photograph's result depends on nothing else.
         Raises ModelInputError, and NotFiniteError (from a sampler SamplingError) where no picture comes out.
         """
@@ -169,13 +175,19 @@ class Restorer:
         noise = torch.randn(lq.shape, generator=generator).to(self.device) if self.is_diffusion else None
         tiling, contexts = tiling or Tiling(), taken_by(self.net, condition.contexts)
         count_call = _Count(progress, self.calls(sampler, steps) * len(tiling.windows(*lq.shape[-2:])))
+
+        def network(*inputs: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                found: Tensor = self.net(*inputs, **contexts)
+            return found.float()
+
         if noise is None:
-            once = in_tiles(lambda w: self.net(lq[w], **contexts), lq, tiling, count_call)
+            once = in_tiles(lambda w: network(lq[w]), lq, tiling, count_call)
             _expect_finite(once, "the network")
             return once[0].expand(3, -1, -1).cpu()
 
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
-            return in_tiles(lambda w: self.net(x[w], mu[w], t, **contexts), x, tiling, count_call)
+            return in_tiles(lambda w: network(x[w], mu[w], t), x, tiling, count_call)
 
         restored = SAMPLERS[sampler or self.stage.validation.sampler](
             estimate,

@@ -27,6 +27,7 @@ from patina.training.restore.load import (
     load_model,
     load_restorer,
 )
+from patina.training.restore.options import RestoreOptions
 from patina.training.restore.published import load_published
 from patina.training.restore.restorer import Restorer, conditioner_views
 from patina.training.restore.texts import text_features
@@ -374,3 +375,40 @@ def test_a_published_clip_restores_nothing(tmp_path: Path) -> None:
     official.save(daclip.DaClip(CLIP), tmp_path / "daclip.pt")
     with pytest.raises(CheckpointError, match="daclip, which restores nothing"):
         load_published(tmp_path / "daclip.pt", None)
+
+
+class Watched(nn.Module):
+    """A network of one layer, which remembers what it was given and what it computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+        self.given: list[torch.dtype] = []
+        self.computed: list[torch.dtype] = []
+
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        self.given += [one.dtype for one in (x, *others) if one.is_floating_point()]
+        found: Tensor = self.layer(x)
+        self.computed.append(found.dtype)
+        return found
+
+
+@pytest.mark.parametrize("objective", ["described", "sde"])
+def test_bf16_is_of_the_network_alone(objective: Objective) -> None:
+    net = Watched()
+    photo = picture(40, 48)
+    restorer = Restorer(net, None, made_up(objective))
+    exact, low = restorer.restore(photo), restorer.restore(photo, precision="bf16")
+    calls = len(net.computed) // 2
+    assert net.computed == [torch.float32] * calls + [torch.bfloat16] * calls
+    assert set(net.given) == {torch.float32}, "the sampler stays in float32"
+    assert low.dtype == torch.float32 and not torch.equal(low, exact)
+    if objective == "described":  # a sampler of random weights goes anywhere
+        torch.testing.assert_close(low, exact, atol=0.02, rtol=0)
+    assert torch.equal(restorer.restore(photo, precision="fp32"), exact)
+
+
+def test_a_precision_that_there_is_not_is_refused() -> None:
+    options = RestoreOptions(precision="fp16")  # type: ignore[arg-type]
+    with pytest.raises(ModelInputError, match="precision 'fp16'; expected fp32 or bf16"):
+        options.check(Restorer(Watched(), None, made_up("described")))
