@@ -41,3 +41,9 @@ def markdown_table(
     marks = {"left": "---", "right": "---:"}
     rule = f"| {' | '.join(marks[side] for side in align)} |" if align else f"|{'---|' * len(rows[0])}"
     return [head, rule, *body]
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """Code in a fence that nothing in it can close."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return [f"{fence}{language}", *text.split("\n"), fence]

@@ -120,6 +120,8 @@ def test_all_files_are_looked_at() -> None:
 def test_nobody_names_the_five_folders_without_the_package() -> None:
     wrong = []
     for path in files():
+        if path == ROOT / "benchmarks" / "against.py":  # it imports an older tree, which had no package
+            continue
         text = path.read_text("utf-8")
         wrong += [
             f"{path.relative_to(ROOT)}: {found}" for found in (in_code(text) if path.suffix == ".py" else in_text(text))

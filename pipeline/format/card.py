@@ -20,7 +20,7 @@ from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
 from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
-from patina.pipeline.markdown import markdown_line, markdown_table, markdown_text
+from patina.pipeline.markdown import fenced, markdown_line, markdown_table, markdown_text
 from patina.pipeline.redaction import without_secrets
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
@@ -466,7 +466,7 @@ def _captioners(counts: Mapping[str, int]) -> str:
 
 def _making(manifest: Manifest, numbers: Statistics) -> list[str]:
     captioners = _captioners(numbers.captions.captioners) or markdown_text(manifest.captioner)
-    recipe = _fenced(tomli_w.dumps(shown_recipe(manifest.recipe)).rstrip(), "toml")
+    recipe = fenced(tomli_w.dumps(shown_recipe(manifest.recipe)).rstrip(), "toml")
     versions = ", ".join(
         f"{markdown_text(name)} {markdown_text(version)}" for name, version in sorted(manifest.versions.items())
     )
@@ -592,12 +592,6 @@ def _citation(manifest: Manifest, numbers: Statistics) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _fenced(text: str, language: str) -> list[str]:
-    """Code in a fence that nothing in it can close."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return [f"{fence}{language}", *text.split("\n"), fence]
 
 
 def _yaml(value: str) -> str:

@@ -216,10 +216,13 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, s
 def load_optimiser(
     optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Undo `optimiser_tensors`, on the parameters' devices."""
+    """Undo `optimiser_tensors`, on the parameters' devices and in their layouts in memory: a fused optimiser goes over
+    both as they lie."""
     of_name = {name: parameter for parameter, name in names.items()}
     for key, value in tensors.items():
         what, _, name = key.partition(".")
         parameter = of_name[name]
-        device = "cpu" if what == "step" else parameter.device
-        optimiser.state[parameter][what] = value.to(device).clone()
+        if what == "step":
+            optimiser.state[parameter][what] = value.to("cpu").clone()
+        else:
+            optimiser.state[parameter][what] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -248,7 +248,7 @@ def test_other_figures_are_measured_anew_and_nothing_is_synthesised(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {row.key: row for row in read_samples(world.out)}
-    monkeypatch.setattr("patina.pipeline.plan.wanted.FIGURING", 99)
+    monkeypatch.setattr("patina.pipeline.plan.columns.FIGURING", 99)
     monkeypatch.setattr("patina.synth.figures.Reference.figures", lambda *_: Figures(1.0, 2.0, 0.25, 0.75))
     assert sum(step.synthesised for step in world.plan().build) == 0
     report = settle(world)

@@ -385,7 +385,7 @@ def test_a_folder_with_something_else_in_it_is_refused(made: Made, tmp_path: Pat
     with pytest.raises(ExportError, match="something else than an export"):
         to(made, tmp_path / "mine", "daclip")
     (tmp_path / "file").write_text("…")
-    with pytest.raises(ExportError, match="something else than an export"):
+    with pytest.raises(ExportError, match="expected a folder to write, found a file"):
         to(made, tmp_path / "file", "daclip")
     (tmp_path / "empty").mkdir()
     assert to(made, tmp_path / "empty", "daclip").fresh

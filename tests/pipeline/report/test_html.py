@@ -12,7 +12,7 @@ from patina.pipeline.report.html import _environment, escaped, plain, render
 from patina.pipeline.report.table import Cell, Column, Head, Table
 
 ALERT = "<script>alert('1')</script>"
-SIDE = SimpleNamespace(samples="1 sample", shards="1 shard", digest="0" * 16)
+SIDE = SimpleNamespace(name="a name", samples="1 sample", shards="1 shard", digest="0" * 16)
 
 
 def difference(**values: object) -> str:
