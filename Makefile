@@ -44,10 +44,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.demo $(VENV)/.train
 
 # Readers that want other versions of a package than the others see that environment, and have their own before it.
-$(VENV)/.gpu: $(VENV)/.dev
-	@$(BIN)/python -m benchmarks.gpu --save
-
-readers: $(VENV)/.dev benchmarks/readers/environments.py
+$(VENV)/.readers: $(VENV)/.dev benchmarks/readers/environments.py
 	@echo "setup: readers that want versions of their own (a minute the first time)"
 	@$(BIN)/python -m benchmarks.readers.environments $(VENV)/readers
 	@touch $@
@@ -89,6 +86,9 @@ kills: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.tuples
 	@$(BIN)/python -m benchmarks.synth_speed
+
+gpu: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.gpu --save
 
 readers: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.readers --save
