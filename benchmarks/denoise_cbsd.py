@@ -46,6 +46,7 @@ DEGRADATIONS = ("noisy", "jpeg-compressed")
 RESTORERS = ("vlunet", "nafnet", "irsde")
 STEERING = ("controller", "adapter")
 HELD_OUT = 20
+FEW = 8
 STRENGTHS = (3, 6, 10, 15, 20, 30, 40, 50, 60)
 
 
@@ -62,14 +63,16 @@ def build(photos: Path, folder: Path) -> Path:
 def steered(size: str, crop: int, images: int = 0) -> Iterator[dict[str, Any]]:
     """The stages that steer, tiny ones, which look at squares as the restorers are trained on.
 
-    images  that each of them sees; 0: as many as suit."""
+    images  that each of them sees, in batches that few photographs are enough for; 0: as many as suit."""
     for name in STEERING:
         table = load_plan("tiny")[name].file_table()
         table["data"].update(crop=crop, group=0, entries=list(DEGRADATIONS))
         table["validation"]["every"] = 0
         if size == "tiny":
             table["max_images"] = table["max_images"] // 4
-        table["max_images"] = images or table["max_images"]
+        if images:
+            table["max_images"] = images
+            table["data"]["batch"] = min(table["data"]["batch"], FEW)
         yield table
 
 

@@ -62,7 +62,7 @@ def calls(part: str, tiny: bool, photos: Path) -> list[Call]:
     captions = ("--size", "tiny", "--photos", "2", "--rounds", "1", "--batch", "2") if tiny else ("--rounds", "1")
     seconds = ("--seconds", "0.2", "--stages", "adapter") if tiny else ("--seconds", "3")
     little = ("--seconds", "1", "--restorers", "nafnet", "--steering", "40", "--rate-steps", "2")
-    much = ("--seconds", "60", "--restorers", "nafnet", "vlunet", "--size", "paper")
+    much = ("--seconds", "60", "--restorers", "nafnet", "vlunet", "--size", "paper", "--steering", "4000")
     of_networks = ("benchmarks.models", *networks, *device)
     known = {
         "networks": [
