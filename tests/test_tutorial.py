@@ -15,7 +15,8 @@ PAGE = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(bash|text)\n(.*?)```", PAGE, re.S)
 SHORTER = (
     "sed -i.bak 's/^max_images = .*/max_images = 8/; s/^save_every = .*/save_every = 8/; s/^every = .*/every = 8/; "
-    "s/^samples = .*/samples = 1/; s/^side = .*/side = 64/; s/^batch = .*/batch = 4/' plan/*.toml; rm plan/*.bak\n"
+    "s/^samples = .*/samples = 1/; s/^side = .*/side = 64/; s/^batch = .*/batch = 4/; s/^group = .*/group = 0/' "
+    "plan/*.toml; rm plan/*.bak\n"
 )
 """A training of the page's length takes minutes."""
 
