@@ -77,7 +77,8 @@ fast: $(VENV)/.dev
 
 slow: $(VENV)/.readers
 	@echo "test: the slow ones"
-	@$(TEST) -n 2 --dist worksteal -m "slow and not gpu and not network"
+	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
+	@$(MAKE) --no-print-directory kills
 
 kills: $(VENV)/.dev
 	@echo "test: what is killed, one piece of work after the other"

@@ -12,7 +12,7 @@ from benchmarks.kills import WORKS, Outcome, Stand, Undisturbed, outcomes, stand
 from patina.pipeline.format.layout import PRIVATE
 from patina.pipeline.format.manifest import load_manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.kills, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
