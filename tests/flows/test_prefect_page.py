@@ -1,5 +1,4 @@
-"""Every command of docs/prefect.md, in its order, in one shell, against a server and a worker of this machine; then
-those of docs/watching.md that ask a server. `patina watch run`, its other one, is tests/flows/test_watch_here.py's."""
+"""Every command of docs/prefect.md, in its order, in one shell, against a server and a worker of this machine."""
 
 from __future__ import annotations
 
@@ -19,11 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "prefect.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(bash|text|yaml)\n(.*?)```", PAGE, re.S)
-
-WATCHING = (ROOT / "docs" / "watching.md").read_text("utf-8")
-(WATCHES,) = re.findall(r"\n    export PREFECT_API_URL=\S+\n((?:    \S.*\n)+)", WATCHING)
-WATCHES_SAY = ("watched  ", "watched  ", "state\n", "off      ", "watched  ", "removed  out\n")
-"""What its commands after `patina deploy` begin with, or what `ls` has at the end of its first line."""
 
 ANSWERS = 'until curl -fs "$PREFECT_API_URL/health" >/dev/null; do sleep 0.5; done\n'
 SHORTER = (
@@ -45,9 +39,6 @@ def script(folder: Path, port: int) -> str:
             lines += [f"cp {folder}/{i}.yaml {folder}/prefect.yaml"]
         elif kind == "bash":
             lines += [f"echo; echo '=== {i}'", command]
-    # without the worker: it would build, and train the whole plan
-    stop = f"kill %2; wait %2 || true; cd {folder}/elsewhere"
-    lines += [f"echo; echo '=== {len(BLOCKS)}'", stop, re.sub("(?m)^ +", "", WATCHES)]
     return "\n".join(lines)
 
 
@@ -73,9 +64,7 @@ def commands(folder: Path) -> Path:
     return folder
 
 
-def test_every_command_says_what_the_page_says(prefect_database: Path, tmp_path: Path) -> None:
-    (tmp_path / "prefect").mkdir()
-    shutil.copy(prefect_database, tmp_path / "prefect" / "prefect.db")
+def test_every_command_says_what_the_page_says(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     (checkout / "flows").mkdir(parents=True)
     shutil.copy(ROOT / "flows" / "automations.yaml", checkout / "flows")
@@ -112,11 +101,6 @@ def test_every_command_says_what_the_page_says(prefect_database: Path, tmp_path:
             for line in text.splitlines():
                 assert line in part[place:], (line, part)
                 place = part.index(line, place)
-    part = parts[len(BLOCKS)]
-    assert len(WATCHES_SAY) == WATCHES.count("patina watch "), "each command of the page"
-    for line in WATCHES_SAY:
-        assert line in part, (line, part)
-        part = part.partition(line)[2]
     for run in ("run", "dataset-run"):
         assert (checkout / "elsewhere" / run / "adapter" / "model.safetensors").exists()
         assert (checkout / "elsewhere" / run / "report.html").exists()
