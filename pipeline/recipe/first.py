@@ -6,16 +6,14 @@ import json
 import os
 import posixpath
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import PIL.Image
 
 from patina.pipeline.errors import SourceError
-from patina.pipeline.sources.folder import DEGRADED
-from patina.pipeline.sources.pairs import SIDES
+from patina.pipeline.sources.folder import paired_folders
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.presets import PRESETS
 from patina.pipeline.sources.presets.describe import table
@@ -104,7 +102,7 @@ def look(folder: Path) -> Look:
     captions = sum(f"{name}.txt" in texts or f"{PurePosixPath(name).with_suffix('.txt')}" in texts for name in names)
     return Look(
         names,
-        _pairs(names),
+        tuple(paired_folders(names)),
         _presets(names, folder.absolute().as_posix()),
         captions,
         _side([path for _, path in listing.files]),
@@ -201,23 +199,6 @@ def _captions(found: Look) -> list[str]:
         "[captions]",
         'kind = "template" # a sentence by size and colour; "blip" describes what is seen, and needs torch',
         "",
-    ]
-
-
-def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Folders of degraded images beside folders of clean ones that share half of their files' names or more."""
-    stems: dict[str, set[str]] = defaultdict(set)
-    for name in names:
-        folder, file = posixpath.split(name)
-        stems[folder].add(posixpath.splitext(file)[0])
-    return [
-        (folder, other)
-        for folder, files in stems.items()
-        for other, clean in stems.items()
-        if posixpath.basename(folder).lower() in DEGRADED
-        and posixpath.dirname(folder) == posixpath.dirname(other)
-        and posixpath.basename(other).lower() in SIDES
-        and 2 * len(files & clean) >= len(files)
     ]
 
 

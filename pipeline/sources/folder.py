@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -84,9 +84,8 @@ class Folder:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
 
 
-def _expect_no_pairs(path: str, names: Iterable[str]) -> None:
-    """Raise SourceError where a folder of degraded images lies beside one of clean ones, with half of its files' names
-    or more: all of them would count as clean."""
+def paired_folders(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Folders of degraded images, each with one of clean images beside it that has half of its files' names or more."""
     stems: dict[str, set[str]] = defaultdict(set)
     for name in names:
         folder, file = posixpath.split(name)
@@ -98,8 +97,14 @@ def _expect_no_pairs(path: str, names: Iterable[str]) -> None:
         for other, clean in stems.items():
             beside, side = posixpath.split(other)
             if beside == above and side.lower() in SIDES and 2 * len(files & clean) >= len(files):
-                raise SourceError(
-                    f"path: {path} holds degraded images in {folder!r} beside the clean ones in {other!r}, and all of "
-                    f'them would count as clean; read them as kind = "pairs" with lq and gt, or take the clean ones '
-                    f'alone: include = ["{other}/*"]'
-                )
+                yield folder, other
+
+
+def _expect_no_pairs(path: str, names: Iterable[str]) -> None:
+    """Raise SourceError where a folder of degraded images lies beside one of clean ones: all would count as clean."""
+    for folder, other in paired_folders(names):
+        raise SourceError(
+            f"path: {path} holds degraded images in {folder!r} beside the clean ones in {other!r}, and all of "
+            f'them would count as clean; read them as kind = "pairs" with lq and gt, or take the clean ones '
+            f'alone: include = ["{other}/*"]'
+        )
