@@ -14,13 +14,13 @@ from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.files import write_page
 from patina.pipeline.format.earlier import key_now
 from patina.pipeline.format.manifest import SampleRow, read_members
+from patina.pipeline.format.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
 from patina.pipeline.format.rows import table_now
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.report.diff import Diff, EntryChange, Listed, Rows, Snapshot, settings
 from patina.pipeline.report.gallery import dataset_name, spread
 from patina.pipeline.report.html import is_digest, render
-from patina.pipeline.report.pictures import Box, busiest, data_uri, jpeg, lq_and_gt, strongest
 from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted, decibels
 from patina.synth.image import Image

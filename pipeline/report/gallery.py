@@ -6,16 +6,12 @@ too large is cut.
 
 from __future__ import annotations
 
-import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 import pyarrow as pa
 
 from patina.pipeline.codec.decode import decode_map
@@ -32,9 +28,20 @@ from patina.pipeline.format.manifest import (
     read_samples,
     sources_by_digest,
 )
+from patina.pipeline.format.pictures import (
+    Box,
+    broken,
+    busiest,
+    cut_out,
+    data_uri,
+    decoded,
+    jpeg,
+    lq_and_gt,
+    one_of,
+    sheet,
+)
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.report.gallery_page import LARGEST, Shown, page
-from patina.pipeline.report.pictures import Box, busiest, cut_out, data_uri, decoded, jpeg, lq_and_gt, one_of
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 from patina.pipeline.versions.version import current_or_none
 from patina.synth.image import Image
@@ -43,12 +50,8 @@ from patina.synth.severity import level_of
 DETAIL = (192, 140)
 """Width and height of the busiest part of a preview, which the page shows at 1:1 where it must scale the whole."""
 
-CROP, RUNG, SMALLEST_CELL, GUTTER, HEADING = 224, 144, 136, 8, 34
-"""The contact sheet's measures in pixels. Cells are smaller than a crop where no image fills one: down to what a
-heading needs."""
-
-COLUMNS = 7
-"""Images side by side in it, at the most."""
+CROP, RUNG = 224, 144
+"""Sides of what is shown of an image in the contact sheet and in the ladder, px."""
 
 GENERIC = frozenset({"", "out", "output", "dataset", "data", "ds", "build"})
 """Names of folders, in small letters, that say nothing about what is in them."""
@@ -128,14 +131,7 @@ def _contact_sheet(folder: Path, rows: int) -> bytes:
     lines: list[list[tuple[str, Image]]] = [[] for _ in range(min(rows, len(views)))]
     for i, view in enumerate(views):
         lines[i % len(lines)] += _cells(folder, view, CROP)
-    return _sheet([part for line in lines for part in _broken(line)])
-
-
-def _broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
-    """A line in parts of about equal length, of COLUMNS at the most."""
-    parts = -(-len(line) // COLUMNS)
-    length = -(-len(line) // parts)
-    return [line[start : start + length] for start in range(0, len(line), length)]
+    return sheet([part for line in lines for part in broken(line)])
 
 
 @explaining_errors(LESS)
@@ -155,30 +151,7 @@ def _ladder_sheet(folder: Path) -> bytes:
         same = sorted((r for r in rows if (r.source_sha256, r.degradation) == (most, label)), key=lambda r: r.severity)
         cells = _cells(folder, {f"{level_of(row.severity)} {row.severity:.0f}": row for row in same}, RUNG)
         lines.append([(label, cells[0][1]), *cells[1:]])
-    return _sheet(lines)
-
-
-def _sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
-    """Rows of images on white, each with its label above; labels that repeat those of the row above are left out."""
-    labels = [[text for text, _ in line] for line in lines]
-    headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
-    side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
-    step = side + GUTTER
-    size = (max(map(len, lines)) * step - GUTTER, len(lines) * step - GUTTER + sum(headed) * HEADING)
-    sheet = PIL.Image.new("RGB", size, "white")
-    draw, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(size=15)
-    top = 0
-    for line, with_heading in zip(lines, headed, strict=True):
-        for column, (text, image) in enumerate(line):
-            left = column * step
-            if with_heading:
-                draw.text((left, top + HEADING // 2 - 1), text, "#333333", font, "lm")
-            x, y = (side - image.shape[1]) // 2, (side - image.shape[0]) // 2  # a smaller one stands in the middle
-            sheet.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
-        top += step + with_heading * HEADING
-    file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=88, subsampling="4:4:4")
-    return file.getvalue()
+    return sheet(lines)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

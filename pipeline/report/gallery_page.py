@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.format.manifest import Manifest, SampleRow
+from patina.pipeline.format.pictures import Box
 from patina.pipeline.format.statistics import Captions, Statistics, statistics
 from patina.pipeline.format.untrusted import params_of
 from patina.pipeline.report.html import escaped, is_digest, render
-from patina.pipeline.report.pictures import Box
 from patina.pipeline.report.table import Table
 from patina.pipeline.text import counted, decibels, human_bytes
 from patina.synth.severity import CEILING, LEVELS, level_of

@@ -19,10 +19,10 @@ from patina.pipeline.builder.build import build
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import read_samples
+from patina.pipeline.format.pictures import strongest
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.report.diff import MAX_LISTED, Diff, EntryChange, Listed, diff, read_snapshot, settings
 from patina.pipeline.report.diff_page import CROP, _compared, _readable, write_diff_page
-from patina.pipeline.report.pictures import strongest
 from patina.pipeline.versions.version import built_folder
 from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
 

@@ -23,18 +23,10 @@ from patina.pipeline.builder.build import build
 from patina.pipeline.errors import DamagedShardError, ManifestError
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import load_manifest, read_samples, samples_table
+from patina.pipeline.format.pictures import GUTTER, HEADING, SMALLEST_CELL
 from patina.pipeline.format.statistics import read_statistics
 from patina.pipeline.plan.planning import Options
-from patina.pipeline.report.gallery import (
-    CROP,
-    GUTTER,
-    HEADING,
-    RUNG,
-    SMALLEST_CELL,
-    contact_sheet,
-    ladder_sheet,
-    write_gallery,
-)
+from patina.pipeline.report.gallery import CROP, RUNG, contact_sheet, ladder_sheet, write_gallery
 from patina.pipeline.report.gallery_page import _bars
 from patina.synth.image import Image
 from patina.synth.severity import LEVELS, level_of, measure

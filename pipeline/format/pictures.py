@@ -1,15 +1,17 @@
-"""Parts of a dataset's images for pages: cut out and never resized, as JPEG files and data: URIs."""
+"""Parts of a dataset's images for pages and sheets: cut out and never resized, as JPEG files and data: URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 from numpy.typing import NDArray
 
 from patina.pipeline.codec.decode import decode
@@ -20,6 +22,12 @@ from patina.synth.image import Image
 
 Box: TypeAlias = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
+
+SMALLEST_CELL, GUTTER, HEADING = 136, 8, 34
+"""A sheet's measures in pixels. Cells are smaller than a crop where no image fills one: down to what a heading needs."""
+
+COLUMNS = 7
+"""Images side by side in a sheet, at the most."""
 
 SMALL_FILE = 200_000
 """Bytes. A JPEG file up to here is shown as it is: recompressing it would add blocks of its own."""
@@ -84,3 +92,34 @@ def strongest(amount: NDArray[Any], width: int, height: int) -> Box:
     windows = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
     y, x = np.unravel_index(int(windows.argmax()), windows.shape)
     return int(x), int(y), width, height
+
+
+def broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
+    """A line in parts of about equal length, of COLUMNS at the most."""
+    parts = -(-len(line) // COLUMNS)
+    length = -(-len(line) // parts)
+    return [line[start : start + length] for start in range(0, len(line), length)]
+
+
+def sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
+    """A JPEG picture: rows of images on white, each with its label above; labels that repeat those of the row above are
+    left out."""
+    labels = [[text for text, _ in line] for line in lines]
+    headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
+    side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
+    step = side + GUTTER
+    size = (max(map(len, lines)) * step - GUTTER, len(lines) * step - GUTTER + sum(headed) * HEADING)
+    drawn = PIL.Image.new("RGB", size, "white")
+    draw, font = PIL.ImageDraw.Draw(drawn), PIL.ImageFont.load_default(size=15)
+    top = 0
+    for line, with_heading in zip(lines, headed, strict=True):
+        for column, (text, image) in enumerate(line):
+            left = column * step
+            if with_heading:
+                draw.text((left, top + HEADING // 2 - 1), text, "#333333", font, "lm")
+            x, y = (side - image.shape[1]) // 2, (side - image.shape[0]) // 2  # a smaller one stands in the middle
+            drawn.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
+        top += step + with_heading * HEADING
+    file = io.BytesIO()
+    drawn.save(file, "JPEG", quality=88, subsampling="4:4:4")
+    return file.getvalue()
