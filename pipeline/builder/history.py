@@ -14,7 +14,7 @@ from patina.pipeline.format.manifest import Manifest, load_manifest
 from patina.pipeline.hashing import is_intact
 from patina.pipeline.plan.planning import Stores
 from patina.pipeline.text import counted
-from patina.pipeline.versions.publication import PUBLIC, place
+from patina.pipeline.versions.publication import MAY_LACK, PUBLIC, place
 from patina.pipeline.versions.removal import file_sizes
 from patina.pipeline.versions.version import (
     Version,
@@ -53,7 +53,7 @@ def rollback(out: Path, spec: str) -> Version:
         known = {shard.name: shard.sha256 for shard in manifest.shards}
         shards = {shard.name: version.folder / SHARDS / shard.name for shard in manifest.shards}
         papers: dict[str, str | bytes | Path] = {}
-        for name in (name for name in PUBLIC if name != SHARDS):
+        for name in (name for name in PUBLIC if name != SHARDS and (version.folder / name).exists()):
             papers[name] = second = workspace.staging / Path(name).name
             second.unlink(missing_ok=True)
             place(version.folder / name, second)
@@ -100,7 +100,7 @@ def _whole_manifest(version: Version) -> Manifest:
         raise VersionError(f"{version.folder}: its manifest is missing; choose another version")
     sizes = [(version.folder / SHARDS / shard.name, shard.bytes) for shard in manifest.shards]
     lost = [path.name for path, size in sizes if not path.is_file() or path.stat().st_size != size]
-    lost += [name for name in PUBLIC if not (version.folder / name).exists()]
+    lost += [name for name in PUBLIC if name not in MAY_LACK and not (version.folder / name).exists()]
     if lost:
         raise VersionError(
             f"{version.folder}: {counted(len(lost), 'file')} of it, such as {lost[0]}, are missing or of another size; "

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.builder.workspace import Workspace
-from patina.pipeline.errors import ManifestError
+from patina.pipeline.errors import DamagedShardError, ManifestError
 from patina.pipeline.format.card import CARD, card
 from patina.pipeline.format.croissant import CROISSANT, croissant
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
-from patina.pipeline.format.manifest import Manifest, ShardEntry, versions, write_samples, write_sources
+from patina.pipeline.format.manifest import (
+    SOURCE_SCHEMA,
+    Manifest,
+    SampleRow,
+    ShardEntry,
+    read_table,
+    versions,
+    write_samples,
+    write_sources,
+)
 from patina.pipeline.format.rows import is_sound, rows_of_shard
+from patina.pipeline.format.shard import read_span, unpack
 from patina.pipeline.format.statistics import read_samples_table, statistics
+from patina.pipeline.format.strip import STRIP, Strip, draw_strip
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.plan.captions import label
 from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
@@ -65,15 +80,19 @@ def publish(
         versions=versions(),
     )
     truth = _truth(planned)
-    numbers = statistics(read_samples_table(workspace.staging), planned.source_rows)
+    table = read_samples_table(workspace.staging)
+    numbers = statistics(table, planned.source_rows)
     table_sizes = {path.name: path.stat().st_size for path in (samples, sources)}
     known = trusted_shards(planned.out, planned.built_in, plan.keep, stores)
+    places = {name: planned.built_in / SHARDS / name for name in kept} | {r.shard.name: Path(r.staged) for r in results}
+    strip = _strip(table, sources, places, planned.built_in / STRIP)
     workspace.publish(
-        {name: planned.built_in / SHARDS / name for name in kept} | {r.shard.name: Path(r.staged) for r in results},
+        places,
         {
             SAMPLES: samples,
             SOURCES: sources,
-            CARD: card(manifest, {name for names in truth.values() for name in names}, numbers),
+            CARD: card(manifest, {name for names in truth.values() for name in names}, numbers, _shown(strip, planned)),
+            **({STRIP: strip.picture} if strip else {}),
             CROISSANT: croissant(manifest, table_sizes, numbers, truth),
             MANIFEST: manifest.to_json(),
         },
@@ -85,6 +104,28 @@ def publish(
     remember_shards(planned.out, known, stores)
     stores.scans.put_sums({r.shard.sha256: r.sums for r in results if r.sums}, {shard.sha256 for shard in shards})
     return manifest
+
+
+def _strip(table: pa.Table, sources: Path, places: Mapping[str, Path], before: Path) -> Strip | None:
+    """The card's picture; None where a shard that is kept cannot be read, which no build stops for."""
+
+    def read(row: SampleRow) -> Mapping[str, bytes]:
+        return unpack(read_span(places[row.shard], row.span), row.shard)[1]
+
+    try:
+        return draw_strip(table, read_table(sources, SOURCE_SCHEMA), read, before)
+    except (DamagedShardError, OSError) as error:
+        logging.getLogger(__name__).warning("the card gets no picture: %s; `patina check` finds all of these", error)
+        return None
+
+
+def _shown(strip: Strip | None, planned: PlannedBuild) -> list[tuple[Mapping[str, Any], list[str]]]:
+    """What the picture shows: rows of sources.parquet, each with its entries in order."""
+    if strip is None:
+        return []
+    wanted = {rows[0].source_sha256: [row.entry for row in rows] for rows in strip.shown}
+    rows = {row["digest"]: row for row in planned.source_rows if row["digest"] in wanted}
+    return [(rows[digest], entries) for digest, entries in wanted.items()]
 
 
 def _truth(planned: PlannedBuild) -> dict[str, list[str]]:

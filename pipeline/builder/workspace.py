@@ -163,7 +163,7 @@ class Workspace:
         assemble(assembled, shards, papers)
         version = add_version(self.out, assembled, digest, change)
         if current_or_none(self.out) is None:
-            make_free_names(self.out)
+            make_free_names(self.out, version)
         switch(version)
         if not has_names(self.out) or self.without_links:
             self._tell(make_names(self.out, self.aside))

@@ -24,12 +24,14 @@ from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.earlier import papers
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARD, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
+from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.redaction import holds_secret
 from patina.pipeline.sources.presets import PRESETS
 from patina.pipeline.sources.presets.preset import UNKNOWN
 from patina.pipeline.text import counted, human_bytes
 from patina.pipeline.versions.lease import open_dataset
+from patina.pipeline.versions.publication import MAY_LACK
 from patina.pipeline.versions.version import home_of
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 KIND = "dataset"
-FACTS = (SAMPLES, SOURCES, CARD, CROISSANT, MANIFEST)
+FACTS = (SAMPLES, SOURCES, CARD, STRIP, CROISSANT, MANIFEST)
 """Files that go up beside the shards, all in the last commit. Nothing else of the folder ever does."""
 
 BATCH_FILES, BATCH_BYTES = 50, 20 << 30
@@ -205,7 +207,7 @@ def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribut
         revision or "",
         upload,
         tuple(sorted(path for path in there if MANIFEST in there and ours.fullmatch(path) and path not in shards)),
-        tuple(name for name in FACTS if not _same(folder / name, there.get(name))),
+        tuple(name for name in facts_of(folder) if not _same(folder / name, there.get(name))),
         len(shards) - len(upload),
         sum(shards[path].bytes for path in upload),
         parent,
@@ -221,11 +223,12 @@ def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribut
 @dataclass(frozen=True)
 class Contents:
     """What a dataset would hand on, whatever the hub has of it: shards and their bytes, and how many photographs are
-    under each licence."""
+    under each licence. others: files beside the shards."""
 
     shards: int
     bytes: int
     licences: Mapping[str, int]
+    others: int
 
     def lines(self) -> list[str]:
         """All of it in lines."""
@@ -233,7 +236,7 @@ class Contents:
             f"licence {licence or 'not stated'}: {counted(count, 'photograph')}"
             for licence, count in sorted(self.licences.items())
         ]
-        return [f"dataset {counted(self.shards, 'shard')}, {human_bytes(self.bytes)}, {len(FACTS)} other files", *each]
+        return [f"dataset {counted(self.shards, 'shard')}, {human_bytes(self.bytes)}, {self.others} other files", *each]
 
 
 def read_contents(folder: Path) -> Contents:
@@ -241,8 +244,14 @@ def read_contents(folder: Path) -> Contents:
     it is not whole."""
     with open_dataset(folder) as opened:
         manifest, sources = check_folder(opened.folder), read_sources(opened.folder)
+        others = len(facts_of(opened.folder))
     licences = Counter(source["licence"].strip() for source in sources)
-    return Contents(len(manifest.shards), sum(shard.bytes for shard in manifest.shards), licences)
+    return Contents(len(manifest.shards), sum(shard.bytes for shard in manifest.shards), licences, others)
+
+
+def facts_of(folder: Path) -> tuple[str, ...]:
+    """Those of FACTS that a dataset must have, or has."""
+    return tuple(name for name in FACTS if name not in MAY_LACK or (folder / name).is_file())
 
 
 def check_folder(folder: Path) -> Manifest:
@@ -262,7 +271,7 @@ def check_folder(folder: Path) -> Manifest:
         size = path.stat().st_size if path.is_file() else None
         if size != shard.bytes:
             wrong.append(f"{shard.name} {'is missing' if size is None else f'has {size} bytes, not {shard.bytes}'}")
-    wrong += [f"{name} is missing" for name in FACTS if not (folder / name).is_file()]
+    wrong += [f"{name} is missing" for name in FACTS if name not in MAY_LACK and not (folder / name).is_file()]
     wrong += [
         f"{name} is not as it was written"
         for name, digest in manifest.tables.items()

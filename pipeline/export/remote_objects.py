@@ -2,7 +2,7 @@
 
 manifest.json                                 says which dataset lies there; replacing it is what publishes another one
 shards/train-0000-noisy.0123456789abcdef.tar  a shard, by its name and the first 16 hex digits of its SHA-256
-.patina/samples.0123456789abcdef.parquet      a table likewise; card and Croissant file by the SHA-256 of manifest.json
+.patina/samples.0123456789abcdef.parquet      a table likewise; other files by the SHA-256 of manifest.json
 sizes.json, samples.parquet, …                the same for people and other tools: written after the manifest
 
 So an object's name says what is in it: objects of two datasets can lie side by side, none is ever overwritten by
@@ -21,14 +21,16 @@ from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, ShardEntry
+from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import canonical_json
+from patina.pipeline.versions.publication import MAY_LACK
 
 TABLES = (SAMPLES, SOURCES)
 
 SIZES = "sizes.json"
 """The shards that are the dataset's, and how many samples each has; only at addresses."""
 
-PAPERS = (SAMPLES, SOURCES, CARD, CROISSANT)
+PAPERS = (SAMPLES, SOURCES, CARD, STRIP, CROISSANT)
 """What a dataset holds beside shards and manifest, and what cannot be told from these."""
 
 FOR_PEOPLE = (*PAPERS, SIZES)
@@ -37,7 +39,7 @@ FOR_PEOPLE = (*PAPERS, SIZES)
 A_SHARD = re.compile(r"(train|val|test)-[a-z0-9+-]+(\.[0-9a-f]{16})?\.tar|sizes\.json")
 """A shard's object; without a digest, as earlier releases called it, which also put their list of shards there."""
 
-A_PAPER = re.compile(r"(samples|sources|README|croissant)\.[0-9a-f]{16}\.[a-z]+|.+\.half")
+A_PAPER = re.compile(r"(samples|sources|README|strip|croissant)\.[0-9a-f]{16}\.[a-z]+|.+\.half")
 """An object in the private folder there."""
 
 
@@ -108,12 +110,13 @@ def delivery_of(folder: Path, manifest: Manifest) -> Delivery:
     papers = {}
     for name in PAPERS:
         path = folder / name
+        if name in MAY_LACK and not path.is_file():
+            continue
         digest = manifest.tables.get(name, "")
         papers[name] = Object(paper_object(name, manifest, text), path, path.stat().st_size, digest)
     own = {SIZES: _sizes_there(manifest), CROISSANT: _croissant_there(folder, manifest)}
-    return Delivery(
-        folder, manifest, text, shards, papers, {name: own.get(name) or papers[name] for name in FOR_PEOPLE}
-    )
+    for_people = {name: own.get(name) or papers[name] for name in FOR_PEOPLE if name in own or name in papers}
+    return Delivery(folder, manifest, text, shards, papers, for_people)
 
 
 def _sizes_there(manifest: Manifest) -> bytes:

@@ -32,7 +32,7 @@ from pathlib import Path
 
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import ManifestError
-from patina.pipeline.export.push import FACTS
+from patina.pipeline.export.push import FACTS, facts_of
 from patina.pipeline.export.remote_objects import (
     PAPERS,
     SIZES,
@@ -54,6 +54,7 @@ from patina.pipeline.progress import Events
 from patina.pipeline.redaction import holds_secret
 from patina.pipeline.sources import locations
 from patina.pipeline.versions.lease import OpenDataset, open_built, open_dataset
+from patina.pipeline.versions.publication import MAY_LACK
 from patina.pipeline.versions.version import built_folder
 
 JOURNAL = ".patina-upload.json"
@@ -222,7 +223,7 @@ def _fetch_what(
         old = old or is_old
         if path:
             papers[name] = path
-        elif not old or name in TABLES:
+        elif name not in MAY_LACK and (not old or name in TABLES):
             lost.add(name)
     if old:
         _drop_unsure(place, found, papers, lost)
@@ -333,7 +334,8 @@ def _send(place: Place, opened: OpenDataset, events: Events) -> int:
 def _whole_dataset(opened: OpenDataset) -> Manifest:
     """The manifest. Raises RemoteOutputError if a file is missing, such as a shard that could not be fetched."""
     manifest = load_manifest(opened.folder)
-    names = [*FACTS, *(f"{SHARDS}/{shard.name}" for shard in manifest.shards)] if manifest else [MANIFEST]
+    shards = [f"{SHARDS}/{shard.name}" for shard in manifest.shards] if manifest else []
+    names = [MANIFEST, *facts_of(opened.folder), *shards]
     missing = next((name for name in names if not (opened.folder / name).is_file()), None)
     if missing or manifest is None:
         raise RemoteOutputError(f"{opened.home}: {missing} is missing; build it again")

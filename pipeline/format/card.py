@@ -20,6 +20,7 @@ from patina.pipeline.format.layout import IMAGES, SHARDS, SPLITS
 from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import FIELDS, Field
 from patina.pipeline.format.statistics import BATCHES, Statistics
+from patina.pipeline.format.strip import STRIP
 from patina.pipeline.markdown import fenced, markdown_line, markdown_table, markdown_text
 from patina.pipeline.redaction import without_secrets
 from patina.pipeline.text import counted, human_bytes
@@ -135,21 +136,34 @@ LISTED = 50
 """Lines of a list at the most."""
 
 
-def card(manifest: Manifest, truth: Iterable[str], numbers: Statistics) -> str:
-    """The text of OUT/README.md. `truth` names the truth maps that occur, `numbers` are the dataset's statistics."""
+def card(
+    manifest: Manifest,
+    truth: Iterable[str],
+    numbers: Statistics,
+    shown: Sequence[tuple[Mapping[str, Any], Sequence[str]]] = (),
+) -> str:
+    """The text of OUT/README.md. `truth` names the truth maps that occur, `numbers` are the dataset's statistics.
+
+    shown  what the picture beside the card shows: rows of sources.parquet, each with the entries that it undergoes
+           there; empty where there is no picture.
+    """
     maps = sorted(truth)
     parts = [
         *_head(manifest, maps, numbers),
         "",
         f"# {markdown_text(manifest.recipe['name'])}",
         "",
-        *_summary(manifest, numbers),
+        *_summary(manifest),
+        *_picture(shown),
+        *markdown_table(numbers.count_rows()),
+        "",
         *_loading(manifest),
         *_columns(maps),
         *_numbers(numbers),
         *_making(manifest, numbers),
         *_rights(numbers),
         *_aside(manifest),
+        *_not_for(manifest),
         *_care(manifest, numbers),
         *_citation(manifest, numbers),
     ]
@@ -277,7 +291,7 @@ def _features(fields: Sequence[Field], indent: str) -> list[str]:
 # The body
 
 
-def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
+def _summary(manifest: Manifest) -> list[str]:
     total = sum(s.count for s in manifest.shards)
     size = human_bytes(sum(s.bytes for s in manifest.shards))
     published = f" Published {manifest.recipe['published']}." if manifest.recipe.get("published") else ""
@@ -291,9 +305,31 @@ def _summary(manifest: Manifest, numbers: Statistics) -> list[str]:
         "degraded images of pairs came with the clean ones; all others were synthesised from a seed and drawn "
         "parameters, which are stored, so that any of them can be made again pixel by pixel.",
         "",
-        *markdown_table(numbers.count_rows()),
+    ]
+
+
+def _picture(shown: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> list[str]:
+    """The picture and whose photographs it shows. All that a reader of the card alone must know of their licences."""
+    if not shown:
+        return []
+    entries = ", ".join(dict.fromkeys(entry for _, entries in shown for entry in entries))
+    whose = "; ".join(_credit(source) for source, _ in shown)
+    return [
+        f"![Parts of photographs, clean and degraded: {entries}]({STRIP})",
+        "",
+        f"Parts of samples at 1:1; the clean one stands first. {'Photograph' if len(shown) == 1 else 'Photographs'}: "
+        f"{whose}.",
         "",
     ]
+
+
+def _credit(source: Mapping[str, Any]) -> str:
+    from patina.pipeline.sources.presets.preset import UNKNOWN  # which brings every preset
+
+    licence, owner = source["licence"].strip(), source["attribution"].strip()
+    told = [owner] if owner else []
+    told.append("licence not stated" if licence in {"", UNKNOWN} else licence)
+    return f"{markdown_text(public_name(source['names'][0]))} ({markdown_text(', '.join(told))})"
 
 
 def _loading(manifest: Manifest) -> list[str]:
@@ -306,12 +342,16 @@ def _loading(manifest: Manifest) -> list[str]:
         "",
         "`FOLDER` is this folder, downloaded. `datasets` also takes the dataset's name on the hub.",
         "",
+        "**datasets**",
+        "",
         "```python",
         "import datasets",
         "",
         f'rows = datasets.load_dataset("FOLDER", "default", split="{first}")  # or one degradation, such as "{name}"',
         'lq, gt = rows[0]["png"] or rows[0]["jpg"], rows[0]["gt.png"] or rows[0]["gt.jpg"]',
         "```",
+        "",
+        "**webdataset**",
         "",
         "```python",
         "from pathlib import Path",
@@ -326,12 +366,35 @@ def _loading(manifest: Manifest) -> list[str]:
         "Truth maps keep their values that way; webdataset's own image decoders clip those of 16 bits at 255. Without "
         "patina, `cv2.imdecode(numpy.frombuffer(data, numpy.uint8), cv2.IMREAD_UNCHANGED)` reads them.",
         "",
+        "**PyTorch**, by patina's own loader: crops of LQ and GT for a DataLoader",
+        "",
         "```python",
-        "from patina import read_members, read_samples  # any sample by its place",
+        "import patina, torch",
+        "",
+        f'dataset = patina.Dataset("FOLDER", split="{first}", crop=16)  # 256 to train; px',
+        "loader = torch.utils.data.DataLoader(dataset, batch_size=2, shuffle=True)",
+        'batch = next(iter(loader))  # batch["lq"] and batch["gt"] are N×3×H×W, 0..1',
+        "```",
+        "",
+        "**Any sample by its place**, without a framework",
+        "",
+        "```python",
+        "from patina import read_members, read_samples",
         "",
         'row = read_samples("FOLDER")[0]',
         'members = read_members("FOLDER", row)  # bytes by extension: "png" or "jpg", "gt.png", "txt", "json"',
         "```",
+        "",
+        "**The table of all samples**, by pyarrow, pandas, polars or duckdb",
+        "",
+        "```python",
+        "import pyarrow.compute, pyarrow.parquet",
+        "",
+        'table = pyarrow.parquet.read_table("FOLDER/samples.parquet")',
+        'severe = table.filter(pyarrow.compute.field("severity") > 50).select(["key", "shard", "caption"])',
+        "```",
+        "",
+        "**open_clip**",
         "",
         "```sh",
         "# open_clip's loader stops at the marks that webdataset 1.0 sets behind each shard: KeyError 'fname'.",
@@ -544,6 +607,25 @@ def public_name(text: str) -> str:
     return re.sub(r"(?<![\w/.:])(?:/|~/)[^\s'\"]+", lambda found: public(found.group()), text)
 
 
+def _not_for(manifest: Manifest) -> list[str]:
+    made = bool(manifest.recipe.get("degradations", ()))
+    held = any(shard.split != "train" for shard in manifest.shards)
+    lines = ["## What it must not be used for", ""]
+    if made:
+        lines.append(
+            "- To claim how well a restorer does on real photographs: LQs were computed here. Evaluate on real pairs."
+        )
+    if held:
+        lines.append("- To train on the samples of `val` and `test`: they are held out so that others can compare.")
+    return [
+        *lines,
+        "- As evidence, for measuring, or in medicine: what is trained on it makes up details that were lost.",
+        "- To identify people, or to caption images without a look at the captions.",
+        "- For anything that the licences of the photographs forbid: a degraded copy is under the same licence.",
+        "",
+    ]
+
+
 def _care(manifest: Manifest, numbers: Statistics) -> list[str]:
     made = set(manifest.recipe.get("degradations", ()))
     by_model = [n for n in numbers.captions.captioners or {manifest.captioner: 0} if n.split("@")[0] not in PLAIN]
@@ -561,8 +643,7 @@ def _care(manifest: Manifest, numbers: Statistics) -> list[str]:
     ]
     if made:
         lines.append(
-            "- Synthesis is a model of a camera and the weather. A restorer that is good on it may fail on real ones; "
-            "evaluate on real pairs too."
+            "- Synthesis is a model of a camera and the weather. A restorer that is good on it may fail on real ones."
         )
     parts = {part for name in made for part in name.split(JOINT)}
     others = parts & EVERY.keys() - set(DACLIP_DEGRADATIONS)

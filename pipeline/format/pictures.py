@@ -24,7 +24,7 @@ Box: TypeAlias = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
 SMALLEST_CELL, GUTTER, HEADING = 136, 8, 34
-"""A sheet's measures in pixels. Cells are smaller than a crop where no image fills one: down to what a heading needs."""
+"""A sheet's measures in pixels. Cells are smaller where no image is larger: down to what a heading needs."""
 
 COLUMNS = 7
 """Images side by side in a sheet, at the most."""
@@ -101,9 +101,20 @@ def broken(line: list[tuple[str, Image]]) -> list[list[tuple[str, Image]]]:
     return [line[start : start + length] for start in range(0, len(line), length)]
 
 
-def sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
+def lines_of(parts: Sequence[list[tuple[str, Image]]]) -> list[list[tuple[str, Image]]]:
+    """Parts in order, as many to a line as COLUMNS allow; none is broken."""
+    lines: list[list[tuple[str, Image]]] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) <= COLUMNS:
+            lines[-1] += part
+        else:
+            lines.append(list(part))
+    return lines
+
+
+def sheet(lines: Sequence[Sequence[tuple[str, Image]]], comment: bytes = b"") -> bytes:
     """A JPEG picture: rows of images on white, each with its label above; labels that repeat those of the row above are
-    left out."""
+    left out, and one that is wider than its image is cut off. comment: of the file."""
     labels = [[text for text, _ in line] for line in lines]
     headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
     side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
@@ -116,10 +127,18 @@ def sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
         for column, (text, image) in enumerate(line):
             left = column * step
             if with_heading:
-                draw.text((left, top + HEADING // 2 - 1), text, "#333333", font, "lm")
+                draw.text((left, top + HEADING // 2 - 1), _fitting(text, font, side), "#333333", font, "lm")
             x, y = (side - image.shape[1]) // 2, (side - image.shape[0]) // 2  # a smaller one stands in the middle
             drawn.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
         top += step + with_heading * HEADING
     file = io.BytesIO()
-    drawn.save(file, "JPEG", quality=88, subsampling="4:4:4")
+    drawn.save(file, "JPEG", quality=88, subsampling="4:4:4", comment=comment)
     return file.getvalue()
+
+
+def _fitting(text: str, font: Any, width: int) -> str:
+    """A label, cut off where it is wider than `width` px."""
+    kept = text
+    while kept and font.getlength(kept if kept == text else f"{kept}…") > width:
+        kept = kept[:-1]
+    return kept if kept == text else f"{kept}…"

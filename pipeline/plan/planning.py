@@ -25,6 +25,7 @@ from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES, why_keys_clash
 from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
+from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
@@ -268,8 +269,11 @@ def _known_problems(sources: Sequence[Source], store: ScanStore) -> Problems:
 
 
 def _papers_are_there(out: Path, built: Manifest) -> bool:
-    """Whether tables, card and Croissant file lie beside the manifest, the tables as they were written."""
+    """Whether tables, card and Croissant file lie beside the manifest, the tables as they were written; and the card's
+    picture, if the card has one: nothing is written for the picture alone that an earlier release did not draw."""
     if not (out / CARD).is_file() or not (out / CROISSANT).is_file():
+        return False
+    if not (out / STRIP).is_file() and f"({STRIP})" in (out / CARD).read_text("utf-8", "replace"):
         return False
     return all(is_sound(out, built, name) for name in built.tables)
 

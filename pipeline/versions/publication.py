@@ -26,10 +26,14 @@ from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.earlier import papers
 from patina.pipeline.format.layout import CURRENT, MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES, VERSIONS
 from patina.pipeline.format.manifest import load_manifest, versions
+from patina.pipeline.format.strip import STRIP
 from patina.pipeline.versions.version import Record, Version, all_versions, current_or_none, current_version
 
-PUBLIC = (SHARDS, SAMPLES, SOURCES, CARD, CROISSANT, MANIFEST)
+PUBLIC = (SHARDS, SAMPLES, SOURCES, CARD, STRIP, CROISSANT, MANIFEST)
 """What lies in a version's folder, and what people find in OUT under these names."""
+
+MAY_LACK = frozenset({STRIP})
+"""Of these, what a version lacks that an earlier release published, or whose samples could not be read just then."""
 
 NO_LINKS = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
@@ -159,9 +163,15 @@ def switch(version: Version) -> None:
 
 def lost_names(home: Path) -> list[str]:
     """Public names that do not lead through the current version; where there are no links, those of nothing."""
+    names = _names(current_or_none(home))
     if (home / PRIVATE / CURRENT).is_symlink():
-        return [name for name in PUBLIC if not leads(home, name)]
-    return [name for name in PUBLIC if not (home / name).exists()]
+        return [name for name in names if not leads(home, name)]
+    return [name for name in names if not (home / name).exists()]
+
+
+def _names(version: Version | None) -> list[str]:
+    """Public names of what a version has."""
+    return [name for name in PUBLIC if name not in MAY_LACK or (version and (version.folder / name).is_file())]
 
 
 def has_names(home: Path) -> bool:
@@ -169,10 +179,10 @@ def has_names(home: Path) -> bool:
     return not lost_names(home)
 
 
-def make_free_names(home: Path) -> None:
-    """Make those public names that nothing has yet, before there is a version: they lead nowhere until then, and so a
-    new dataset appears as a whole."""
-    for name in PUBLIC:
+def make_free_names(home: Path, version: Version) -> None:
+    """Make those public names that nothing has yet, before the version is the current one: they lead nowhere until
+    then, and so a new dataset appears as a whole."""
+    for name in _names(version):
         if not os.path.lexists(home / name):
             try:
                 (home / name).symlink_to(f"{PRIVATE}/{CURRENT}/{name}")
@@ -191,7 +201,7 @@ def make_names(home: Path, aside: Path) -> list[Path]:
     if not (home / PRIVATE / CURRENT).is_symlink():
         _copy_names(home, version, aside, moved)
         return moved
-    for name in PUBLIC:
+    for name in _names(version):
         if not leads(home, name):
             _make_link(home, name, version, aside, moved)
     sync(home)
@@ -271,7 +281,7 @@ def _copy_names(home: Path, version: Version, aside: Path, moved: list[Path]) ->
                 path.unlink()
             else:
                 moved.append(put_aside(path, aside))
-    for name in [*sorted(wanted), *PUBLIC]:
+    for name in [*sorted(wanted), *_names(version)]:
         source, target = version.folder / name, home / name
         if name == SHARDS or (target.is_file() and target.samefile(source)):
             continue

@@ -49,7 +49,7 @@ def objects(out: Path) -> dict[str, bytes]:
     there = {named.get(name, name): body for name, body in files.items()}
     for name in ("samples.parquet", "sources.parquet"):
         there[f".patina/{name.replace('.', f'.{sha(files[name])}.')}"] = files[name]
-    for name in ("README.md", "croissant.json"):
+    for name in ("README.md", "croissant.json", "strip.jpg"):
         there[f".patina/{name.replace('.', f'.{sha(files[MANIFEST])}.')}"] = files[name]
     manifest = json.loads(files[MANIFEST])
     sizes = json.dumps({s["name"]: s["count"] for s in manifest["shards"]}, sort_keys=True, separators=(",", ":"))

@@ -31,7 +31,7 @@ from patina.pipeline.sources.presets import PRESETS
 from patina.pipeline.text import human_bytes
 from tests.pipeline.making import photo, photos, tiny_recipe
 
-OWN = ["README.md", "croissant.json", MANIFEST, "samples.parquet", "sources.parquet"]
+OWN = ["README.md", "croissant.json", MANIFEST, "samples.parquet", "sources.parquet", "strip.jpg"]
 REPO = "someone/some-photographs"
 HTTP: Any = importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])  # the client's library
 

@@ -179,12 +179,16 @@ def test_its_python_runs(dataset: Path, tmp_path: Path, monkeypatch: pytest.Monk
     datasets.disable_progress_bars()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     blocks = code(parts(dataset)[1], "python")
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     for block in blocks:
         names: dict[str, Any] = {}
         exec(block.replace("FOLDER", str(dataset)), names)
         if "rows" in names:
             assert len(names["rows"]) == sum(r.split == "train" for r in read_samples(dataset))
+        if "severe" in names:
+            assert names["table"].num_rows == len(read_samples(dataset))
+        if "batch" in names:
+            assert names["batch"]["lq"].shape == names["batch"]["gt"].shape == (2, 3, 16, 16)
         if "members" in names:
             assert names["members"]["txt"].decode() == names["row"].caption
         if "facts" in names:
@@ -324,7 +328,7 @@ def test_texts_from_outside_stay_texts(tmp_path: Path) -> None:
     assert HOSTILE in text.partition("Licences and attribution")[2].replace(" | ", "|")
     assert "*c*|`<b>.png" in text
     assert tags <= {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "pre", "code", "ul", "li",
-                    "strong", "details", "summary"}  # fmt: skip
+                    "strong", "details", "summary", "img"}  # fmt: skip
     (recipe,) = code(body, "toml")
     assert tomllib.loads(recipe)["captions"]["text"] == captions["text"]
     assert body.count("</details>") == 2, "the card's own, and the one in the recipe's code"
