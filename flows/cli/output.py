@@ -96,6 +96,8 @@ def print_report(report: BuildResult) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     status.print(table)
+    for change in report.planned.plan.changes:
+        status.print(escape(change))
     _print_aside(report.planned, status)
     made_now = f" ({report.captions_made} made now, the rest earlier)" if report.captions_made else ""
     status.print(escape(caption_line(report.planned) + made_now))

@@ -155,6 +155,7 @@ def _change(planned: PlannedBuild, results: Sequence[ShardResult]) -> str:
         "kept": len(planned.plan.keep),
     }
     told = ", ".join(f"{counted(n, 'shard')} {what}" for what, n in counts.items() if n)
+    told = "; ".join([told, *planned.plan.changes])
     return told if results or planned.plan.drop else f"facts of sources or recipe; {told}"
 
 

@@ -346,6 +346,15 @@ def read_sources(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def read_sides(folder: Path) -> dict[str, str]:
+    """The split of each source by its digest; nothing where the table is not there or damaged."""
+    try:
+        table = read_table(folder / SOURCES, SOURCE_SCHEMA)
+    except ManifestError:
+        return {}
+    return dict(zip(table["digest"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
 class SourceRows(dict[str, dict[str, Any]]):
     """Rows of sources.parquet by digest. Asking for one that is not there raises ManifestError."""
 

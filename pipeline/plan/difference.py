@@ -41,6 +41,7 @@ class BuildPlan:
     build  a step for each shard to write. keep: shards that stay as they are. drop: (shard, reason) to remove.
     relabel  whether names, licences or other facts outside the shards changed, so that the manifest must be rewritten.
     captions  how many captions a model has yet to make.
+    changes   changes of the recipe that move samples between shards, in words.
     """
 
     build: tuple[Step, ...]
@@ -51,6 +52,7 @@ class BuildPlan:
     bytes: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -66,7 +68,7 @@ class BuildPlan:
         parts = [f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda k: (-k[1], k[0]))]
         shards = f"{len(self.build)} shard{'s' * (len(self.build) != 1)} to build"
         sentence = f"{shards}: {', '.join(parts)}" if parts else "no shard to build"
-        clauses = [sentence, f"{len(self.keep)} kept"]
+        clauses = [sentence, *self.changes, f"{len(self.keep)} kept"]
         if self.drop:
             clauses.append(f"{len(self.drop)} dropped")
         if self.captions:

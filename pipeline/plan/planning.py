@@ -23,7 +23,7 @@ from patina.pipeline.errors import BuildError, ManifestError, SourceError
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES, why_keys_clash
-from patina.pipeline.format.manifest import Manifest, load_manifest, rows_digest
+from patina.pipeline.format.manifest import Manifest, load_manifest, read_sides, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import file_sha256
@@ -32,6 +32,7 @@ from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captio
 from patina.pipeline.plan.cost import memory_warning
 from patina.pipeline.plan.depth_maps import depth_notes
 from patina.pipeline.plan.difference import BuildPlan, make_plan
+from patina.pipeline.plan.layout_changes import layout_changes
 from patina.pipeline.plan.recall import captioner_fingerprints, recall_captions
 from patina.pipeline.plan.side_folders import reads_beside, side_folder_notes
 from patina.pipeline.plan.stored_files import mixing_notes
@@ -191,6 +192,8 @@ def plan_from_stores(
     plan = make_plan(wanted, built, damage, partial(known_rows, place, built), sources_digest=facts)
     if built and not _papers_are_there(place, built):
         plan = replace(plan, relabel=True)
+    if built and built.recipe_digest != recipe.digest and not plan.is_empty:
+        plan = replace(plan, changes=layout_changes(wanted, built, read_sides(place)))
     _warn_of_memory(memory_warning(wanted, [step.shard for step in plan.build], options.workers, available_memory()))
     return PlannedBuild(out, place, found, captions, wanted, plan, built, damage, refusals, rows, facts)
 

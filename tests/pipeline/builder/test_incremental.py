@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -322,6 +324,42 @@ def test_another_split_moves_samples_by_copying(world: World) -> None:
     world.table["split"] = {"val": 0.5, "test": 0.2}
     report = settle(world)
     assert sum(r.synthesised for r in report.results) == 0
+
+
+def sides(world: World) -> dict[str, str]:
+    return {row["digest"]: row["split"] for row in read_sources(world.out)}
+
+
+def test_a_plan_names_a_change_of_buckets_and_of_the_split(world: World) -> None:
+    world.table["buckets"] = 7
+    assert "to build" in world.plan().summary()
+    assert world.plan().changes == ("all shards: buckets 4 → 7",)
+    assert "; all shards: buckets 4 → 7; " in world.plan().summary()
+    settle(world)
+    assert world.plan().changes == ()
+    world.table["buckets"] = {"train": 9, "val": 7, "test": 1}
+    assert world.plan().changes == ("shards of train: buckets 7 → 9",), "no photograph is in test"
+    settle(world)
+    before = sides(world)
+    world.table["split"] = {"val": 0.5, "test": 0.2}
+    (told,) = world.plan().changes
+    settle(world)
+    moved = Counter((before[d], side) for d, side in sides(world).items() if side != before[d])
+    assert told.startswith("split changed: ") and sum(map(int, re.findall(r"\d+", told))) == moved.total() > 0
+    (old, new), most = max(sorted(moved.items()), key=lambda move: move[1])
+    assert f": {most} photograph{'s' * (most != 1)} moved from {old} to {new}" in told
+    assert all(f"{count}" in told and f"from {a} to {b}" in told for (a, b), count in moved.items())
+
+
+def test_a_split_that_moves_nobody_and_a_source_that_is_moved_are_told_apart(world: World) -> None:
+    world.table["split"] = {"val": 0.25, "leaks": "report"}
+    assert world.plan().changes == ("split changed: no photograph moved",)
+    settle(world)
+    count = sum(side != "test" for side in sides(world).values())
+    world.table["sources"][0]["split"] = "test"
+    (told,) = world.plan().changes
+    assert told.endswith(" to test") and not told.startswith("split changed")
+    assert sum(map(int, re.findall(r"\d+", told))) == count
 
 
 def test_another_seed_makes_all_anew(world: World) -> None:
