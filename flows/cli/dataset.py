@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from patina.flows.cli.inputs import find_dataset
 from patina.flows.cli.options import (
@@ -36,6 +35,7 @@ from patina.flows.cli.output import (
     print_passed_over,
     print_plan,
     print_report,
+    print_table,
     progress,
 )
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
@@ -333,12 +333,8 @@ def calibrate(
             lines = markdown_table([list(rows[0]), *(list(row.values()) for row in rows)], escape=str)
             console.print(escape("\n".join([*lines, ""])))
             continue
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in rows[0]:
-            table.add_column(name, no_wrap="published" not in name)
-        for row in rows:
-            table.add_row(*(escape(value) for value in row.values()))
-        console.print(table)
+        print_table(rows, below=[name for name in rows[0] if "published" in name])
+        console.print()
 
 
 def run_build(

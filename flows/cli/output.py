@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape as escape_markup
-from rich.table import Table
 
 from patina.pipeline.redaction import without_secrets
 from patina.pipeline.text import plain, printable
@@ -88,14 +90,7 @@ def print_report(report: BuildResult) -> None:
     """What a build gave, by split and degradation, which `--quiet` silences."""
     from patina.pipeline.report.summary import caption_line, made_line, summary_rows
 
-    table = Table(title=None, box=None, pad_edge=False, header_style="bold")
-    numeric = {"samples", "bytes", "shards", "rebuilt"}
-    rows = summary_rows(report)
-    for name in ("split", "degradation", "samples", "bytes", "shards", "rebuilt"):
-        table.add_column(name, justify="right" if name in numeric else "left")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    status.print(table)
+    print_table([{name: str(value) for name, value in row.items()} for row in summary_rows(report)], shown_on=status)
     for change in report.planned.plan.changes:
         status.print(escape(change))
     _print_aside(report.planned, status)
@@ -104,14 +99,41 @@ def print_report(report: BuildResult) -> None:
     status.print(escape(made_line(report)))
 
 
-def print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Rows with the same columns, aligned, never cut; a column without a figure is left out."""
+GAP = "  "
+"""Between two columns of a table."""
+
+NARROWEST = 12
+"""Characters that a column has at least whose texts go on below."""
+
+
+def print_table(rows: Sequence[Mapping[str, str]], *, below: Sequence[str] = (), shown_on: Console = console) -> None:
+    """Rows with the same columns under bold heads, two spaces apart, figures to the right. This is how every command
+    prints a table. A column of which no row has anything is left out, and no cell is ever cut.
+
+    below  columns of texts, which go on below themselves where a terminal is narrower than the table; a pipe gets one
+           line for each row.
+    """
     kept = [name for name in rows[0] if any(row[name] not in ("", "–") for row in rows)]
     width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in kept}
-    right = {name for name in kept if all(row[name][:1] in "+-−–0123456789" for row in rows)}
+    right = {name for name in kept if all(_is_figure(row[name]) for row in rows)}
+    too_wide = sum(width.values()) + len(GAP) * (len(kept) - 1) - shown_on.width
+    if shown_on.is_terminal and too_wide > 0:
+        for name in sorted((name for name in below if name in kept), key=lambda name: -width[name]):
+            longest = max(len(word) for row in rows for word in (name, *row[name].split()))
+            narrow = max(width[name] - too_wide, min(width[name], max(NARROWEST, longest)))
+            too_wide -= width[name] - narrow
+            width[name] = narrow
     for i, row in enumerate(({name: name for name in kept}, *rows)):
-        cells = [row[name].rjust(width[name]) if name in right else row[name].ljust(width[name]) for name in kept]
-        console.print(escape("  ".join(cells).rstrip()), style=None if i else "bold")
+        texts = [textwrap.wrap(row[name], width[name], break_on_hyphens=False) or [""] for name in kept]
+        for parts in itertools.zip_longest(*texts, fillvalue=""):
+            aligned = zip(kept, parts, strict=True)
+            cells = [part.rjust(width[name]) if name in right else part.ljust(width[name]) for name, part in aligned]
+            shown_on.print(escape(GAP.join(cells).rstrip()), style=None if i else "bold")
+
+
+def _is_figure(cell: str) -> bool:
+    """Whether a cell is a number with its unit, or says that there is none."""
+    return cell[:1] in "+-−–0123456789" and not re.search(r"[^\W\d_]{4}", cell)
 
 
 def print_restored(result: Restored) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from patina.flows.cli.output import console, escape, print_lines, print_passed_over, progress
+from patina.flows.cli.output import console, escape, print_lines, print_passed_over, print_table, progress
 from patina.output import outlive_readers
 
 
@@ -77,13 +76,7 @@ def sources(
     if not name:
         if at:
             raise typer.BadParameter("say which set it should hold: patina sources NAME --at FOLDER", param_hint="--at")
-        overview = Table(box=None, pad_edge=False, header_style="bold")
-        every = rows(PRESETS)
-        for column in every[0]:
-            overview.add_column(column, no_wrap=column == "name")
-        for row in every:
-            overview.add_row(*(escape(value) for value in row.values()))
-        console.print(overview)
+        print_table(rows(PRESETS), below=("what", "images", "licence"))
         console.print("unknown: neither page nor copies state it; ask the authors. All about one: patina sources NAME")
         return
     if name not in PRESETS:
@@ -117,12 +110,9 @@ def recipes(
     if name:
         console.print(escape(own[name]), end="")
         return
-    overview = Table(box=None, pad_edge=False, show_header=False)
-    overview.add_column(no_wrap=True)
-    overview.add_column()
-    for word, text in own.items():
-        overview.add_row(word, escape(about(text)))
-    console.print(overview)
+    print_table(
+        [{"recipe": word, "what it builds": about(text)} for word, text in own.items()], below=("what it builds",)
+    )
     console.print("patina recipes NAME > my.toml makes a copy to change; its paths start at the copy's folder")
 
 
@@ -155,9 +145,9 @@ def degradations(
 
     every = describe()
     if not word and not ladder:
-        width = max(len(one.name) for one in every)
-        lines = [f"{one.name:{width}}  {one.description}" for one in every]
-        console.print(escape("\n".join([*fitted(console, lines), "", "all about one: patina degradations WORD"])))
+        rows = [{"degradation": one.name, "what it does": one.description} for one in every]
+        print_table(rows, below=("what it does",))
+        console.print("all about one: patina degradations WORD")
         return
     if JOINT in word and all(part in CATALOGUE for part in word.split(JOINT)):
         each = ", ".join(f"patina degradations {part}" for part in word.split(JOINT))
@@ -181,6 +171,9 @@ def _print_ladders(name: str) -> None:
     for ladder in ladders(name):
         settings = "".join(f", {key} = {value}" for key, value in ladder.settings.items())
         console.print(escape(f"{name}, {ladder.setting}{settings}"), style="bold")
-        lines = [f"{ladder.setting:>12}  severity  words"]
-        lines += [f"{rung.value:12.5g}  {rung.score:8.1f}  {rung.words}" for rung in ladder.rungs]
-        console.print(escape("\n".join([*lines, ""])))
+        rows = [
+            {ladder.setting: f"{rung.value:.5g}", "severity": f"{rung.score:.1f}", "words": rung.words}
+            for rung in ladder.rungs
+        ]
+        print_table(rows, below=("words",))
+        console.print()

@@ -51,13 +51,14 @@ def models(
             console.print(escape(line))
         return
     from patina.training.models import CATALOGUE
-    from patina.training.models.table import model_table, rendered
+    from patina.training.models.table import model_table, notes, shown_rows
 
     chosen = words or list(CATALOGUE)
     if unknown := sorted(set(chosen) - set(CATALOGUE)):
         raise typer.BadParameter(f"no network {', '.join(unknown)}; known: {', '.join(CATALOGUE)}", param_hint="WORDS")
-    for line in rendered(model_table(chosen)):
-        console.print(escape(line))
+    found = model_table(chosen)
+    print_table(shown_rows(found))
+    console.print(escape("\n".join(["", *notes(found)])))
 
 
 def train(

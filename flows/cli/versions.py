@@ -40,7 +40,8 @@ def versions(folder: KeptFolder) -> None:
                 "change": told.record.change or "unknown",
             }
             for told in list_versions(_home(folder))
-        ]
+        ],
+        below=("change",),
     )
 
 

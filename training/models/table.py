@@ -41,38 +41,35 @@ def model_table(networks: Iterable[str] = tuple(CATALOGUE)) -> list[Row]:
     return [_row(network, CATALOGUE[network]) for network in networks]
 
 
-def rendered(rows: Sequence[Row]) -> list[str]:
-    """The table as plain lines, with what its columns mean below. Figures that nobody gives are a dash."""
-    head = ("network", "parameters", "trainable", "GMACs", "published", "paper says", "by its counter")
-    body = [
-        (
-            row.network,
-            _thousands(row.parameters),
-            _thousands(row.trainable),
-            f"{row.macs:.1f}",
-            "–" if row.published.macs is None else f"{row.published.macs:.1f}",
-            _pair(row.published.paper_parameters, row.published.paper_macs),
-            _pair(row.published.hook_parameters, row.published.hook_macs),
-        )
+def shown_rows(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """The table in texts. Figures that nobody gives are a dash."""
+    return [
+        {
+            "network": row.network,
+            "parameters": _thousands(row.parameters),
+            "trainable": _thousands(row.trainable),
+            "GMACs": f"{row.macs:.1f}",
+            "published": "–" if row.published.macs is None else f"{row.published.macs:.1f}",
+            "paper says": _pair(row.published.paper_parameters, row.published.paper_macs),
+            "by its counter": _pair(row.published.hook_parameters, row.published.hook_macs),
+        }
         for row in rows
     ]
-    widths = [max(len(line[k]) for line in (head, *body)) for k in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in (head, *body)
-    ]
-    notes = [
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What the columns of the table mean, and what there is to say of its networks."""
+    remarks = [f"{row.network}: {row.remark}." for row in rows if row.remark]
+    return [
         f"GMACs           10⁹ multiplications with addition for one image of {SIDE}×{SIDE} (CLIP: one view), as patina",
         "                computes it. FLOPs are twice that.",
         "published       the same of the published code, which does more for the same numbers.",
         'paper says      millions of parameters and "FLOPs", which are MACs by its own counter: dense layers once, not',
         "                for each token; attention and bare parameters not at all.",
         "by its counter  the same, measured on the published code.",
+        *([""] if remarks else []),
+        *remarks,
     ]
-    remarks = [f"{row.network}: {row.remark}." for row in rows if row.remark]
-    return [*(line.rstrip() for line in lines), "", *notes, *([""] if remarks else []), *remarks]
 
 
 def count_macs(run: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from patina.training.models import CATALOGUE, Cost
 from patina.training.models.keymap import KeyMapError
-from patina.training.models.table import Row, count_by_hooks, count_macs, example, model_table, rendered
+from patina.training.models.table import Row, count_by_hooks, count_macs, example, model_table, notes, shown_rows
 
 # Building a CLIP imports open_clip, and VLU-Net has thousands of operations to count: seconds each.
 LONG = (
@@ -162,11 +162,10 @@ def test_a_strange_word_is_a_key_error() -> None:
 def test_lines_hold_figures_beside_the_papers() -> None:
     row = Row("unet-daclip", 48_975_747, 48_975_747, 122.44, CATALOGUE["unet-daclip"].cost)
     bare = replace(row, network="nafnet-direct", published=Cost(), remark="an own size")
-    head, first, second, *notes = rendered([row, bare])
-    assert first.split("  ")[0] == "unet-daclip"
-    assert ("48 975 747" in first) and ("122.4" in first) and ("133.1" in first) and ("48.9 M, 118 G" in first)
-    assert second.endswith("–")
-    assert len(head) <= len(first) == len(second)
-    assert notes[-1] == "nafnet-direct: an own size."
-    assert any("256×256" in note for note in notes)
-    assert not rendered([row])[-1].endswith("an own size.")
+    first, second = shown_rows([row, bare])
+    assert first["network"] == "unet-daclip" and first["parameters"] == "48 975 747"
+    assert (first["GMACs"], first["published"], first["paper says"]) == ("122.4", "133.1", "48.9 M, 118 G")
+    assert {second[name] for name in ("published", "paper says", "by its counter")} == {"–"}
+    assert notes([row, bare])[-1] == "nafnet-direct: an own size."
+    assert any("256×256" in note for note in notes([row]))
+    assert not notes([row])[-1].endswith("an own size.")
