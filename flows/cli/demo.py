@@ -62,7 +62,7 @@ def demo(
 
 def _train_demo(out: Path) -> None:
     """The demo's second half: build, train, evaluate, restore one photograph, report."""
-    from patina.flows.demo import lay_out_example, lay_out_training
+    from patina.flows.demo import lay_out_example, lay_out_training, verdict
 
     training = lay_out_training(out)
     console.print(
@@ -85,6 +85,8 @@ def _train_demo(out: Path) -> None:
             cpu=True,
         )
     print_table(done.rows)
+    for line in verdict(done.rows):
+        console.print(escape(line))
     from patina.training.evaluation.metrics import psnr
     from patina.training.restore.files import restore_files
     from patina.training.restore.load import load_model

@@ -48,6 +48,33 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert all(path.read_bytes() == b"mine" for path in changed)
 
 
+def test_what_does_not_beat_its_input_is_told() -> None:
+    def row(stage: str, named: str, gain: str) -> dict[str, str]:
+        return {"stage": stage, "named rightly": named, "gain": gain}
+
+    good = [row("adapter", "40%", "–"), row("irsde", "94%", "+2.64")]
+    assert demo.verdict(good) == [
+        "better   than what came in, on photographs that no stage saw: adapter 40% named rightly of 10 words, "
+        "irsde +2.64 dB"
+    ]
+    for bad in (row("controller", "10%", "–"), row("vlunet", "88%", "-0.10"), row("vlunet", "88%", "+0.00")):
+        *_, last = demo.verdict([*good, bad])
+        assert last.startswith("not yet  ") and bad["stage"] in last and "max_images in plan/" in last
+
+
+def test_the_plan_is_tiny_but_for_its_lengths(tmp_path: Path) -> None:
+    tiny, plan = load_plan("tiny"), load_plan(demo.lay_out_training(tmp_path).plan)
+    assert set(plan) == set(demo.LENGTHS) == set(tiny) - {"nafnet"}
+    for name, stage in plan.items():
+        share = stage.max_images / tiny[name].max_images
+        assert stage.max_images == demo.LENGTHS[name] and share <= 0.6
+        assert stage.validation.every == stage.max_images, "at its end"
+        assert stage.save_every == pytest.approx(tiny[name].save_every * share, abs=1)
+        assert stage.optimiser.warmup == pytest.approx(tiny[name].optimiser.warmup * share, abs=1)
+        kept = {"max_images": 0, "save_every": 0, "optimiser": stage.optimiser, "validation": stage.validation}
+        assert replace(stage, **kept) == replace(tiny[name], **kept)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("prefect_api")

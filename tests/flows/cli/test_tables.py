@@ -1,4 +1,4 @@
-"""Every command prints a table in one way: bold heads, two spaces between columns, figures to the right, nothing cut."""
+"""Every command prints a table in one way: bold heads, two spaces apart, figures to the right, nothing cut."""
 
 from __future__ import annotations
 
