@@ -58,7 +58,8 @@ class Dusty(FromDepth, InStrips):
     Dust absorbs blue light more than red. What a thick cloud of it sends back has been scattered many times and lost
     blue each time: A has the colour of a very thick layer's reflectance, R = (1 − q)(1 − 0.139q)/(1 + 1.17q) with
     q² = (1 − ω)/(1 − ωg) (van de Hulst's similarity), which is ochre. Sun and sky come through the dust above, too: the
-    thicker it is, the more has s that colour, and what lights the air as well. Extinction itself is nearly grey.
+    thicker it is, the more of that colour have the scene's light s and the light on the air. Extinction itself is
+    nearly grey.
 
     visibility  metres at which a black thing's contrast to the air is 2 %, 10..50000; extinction is 3.912/visibility.
     tint        of the dust, 0..3: by what ABSORBED is multiplied. 0 is white, 1 a desert's dust, 2 red soil's.

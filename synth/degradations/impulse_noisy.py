@@ -68,8 +68,8 @@ class ImpulseNoisy(InStrips):
     salt       share of white among the hits, 0..1; the others are black.
     values     "extreme" for salt and pepper, or "random" for any level, each as likely.
     channels   "each": red, green and blue are hit on their own; "all": a pixel is hit as a whole and becomes grey.
-    dead       photosites that are dead or stuck at full, in a million, 0..5000. Each has one colour of a Bayer pattern,
-               and bilinear demosaicing makes a small coloured cross of it.
+    dead       how many photosites in a million are dead or stuck at full, 0..5000. Each has one colour of a Bayer
+               pattern, and bilinear demosaicing makes a small coloured cross of it.
     lines      share of lines that are dead, black or white from end to end, 0..0.3.
     stripes    standard deviation of an offset that each line has of its own, in 8-bit levels, 0..64.
     direction  of lines and stripes: "columns" or "rows", or a list to choose from.

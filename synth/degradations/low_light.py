@@ -45,9 +45,9 @@ class LowLight(InStrips):
     stops  exposure steps of light that are missing, 0..10: each halves it.
     iso    the sensor's gain, 50..25600, which sets its noise; a range is drawn so that each stop is as likely.
     bits   of the raw levels, 8..16, whole.
-    finer  how many times the photograph's width and height the sensor had, 1, 2, 4 or 8: what it gave was averaged
-           down, as published photographs mostly are, and its noise with it. 1 is a sensor of the photograph's own size,
-           whose demosaicing makes coloured grain of more than a pixel.
+    finer  by what factor the sensor is wider and higher than the photograph, 1, 2, 4 or 8: its picture is averaged down
+           to the photograph, as published ones mostly are, and so is its noise. At 1 the sensor has the photograph's
+           own size, and its demosaicing makes coloured grain of more than a pixel.
     cast   stops by which red comes out too bright against blue, -2..2: above 0 the picture is too warm.
     tint   stops by which green comes out too dark, -1..1: above 0 the picture is too magenta.
 

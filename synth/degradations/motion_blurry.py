@@ -68,10 +68,10 @@ class MotionBlurry(FromDepth, InStrips):
     shake       0..4: 0 is a straight line, 1 their usual hand, 4 a shiver; the stronger, the closer together the path.
     rotation    degrees between the extremes of the roll while the shutter is open, 0..2. 0: one kernel for all.
     zoom        per cent by which the frame grows while the shutter is open, as the camera moves forwards, 0..10.
-    parallax    by which share less the farthest things move than the nearest do, 0..1; 0 asks for no depth.
+    parallax    by what share the farthest things move less than the nearest, 0..1; 0 asks for no depth.
     frames      of which the picture is the mean, 2..64, whole, or 0 for all that the open shutter sees.
     light       "linear", where light adds, or "encoded": the mean of levels, as GoPro's `blur` has it; then the mean
-                level stays, and `highlights` says nothing.
+                level stays, and `highlights` has no effect.
     depth       for parallax: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
     highlights  stops by which what the photograph shows as white was brighter, 0..6, so that lamps and glints leave
                 streaks. What is white amid bright things, such as a cloud, is left as it is.

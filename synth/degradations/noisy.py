@@ -48,13 +48,13 @@ class Noisy(Rendered):
     sigma         σ in 8-bit levels, 0..255. 50 as in DA-CLIP (arXiv 2310.01018); 15, 25 and 50 in three-task work.
     legacy_floor  `true` rounds down, as the truncating cast of most published sets does: half a level too dark.
     grey          how often the noise is the same in all three channels, 0..1: 0.4 in Real-ESRGAN (arXiv 2107.10833).
-                  Says nothing of a sensor.
+                  It has no effect where the model is "sensor".
     scale         model "poisson": noise of photons counted, as blind super-resolution has it, in sRGB levels: gt is n/N
                   with n from Poisson's distribution of mean N·gt, N = 256/scale², 0.01..16. At white, σ is 16·scale
                   levels.
     model         "gaussian" for the above, "poisson", or "sensor": gt is taken back to raw light, noise that
                   grows with the light is added there, and the camera's processing makes coloured grain of it
-                  (`patina.synth.sensor`). Then σ and legacy_floor say nothing, and the two settings below decide.
+                  (`patina.synth.sensor`). Then `iso` and `bits` decide, and the settings above have no effect.
     iso           the sensor's gain, 50..25600; a range is drawn so that each stop is as likely. The default is the
                   range of Brooks et al., whose shot noise runs from 1e-4 to 0.012.
     bits          of the sensor's levels, 8..16, whole.

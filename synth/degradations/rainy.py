@@ -84,7 +84,7 @@ class Rainy(FromDepth, InStrips):
     brightness  of a drop over the photograph's white, 0..100. 1 to 3 is a drop that shows a bright sky; back light does
                 the rest, and Rain100 has about ten.
     aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
-    veil        how much of the extinction by far drops is shown as haze, over what `rate` says, 0..20; 0 shows none
+    veil        how much of the extinction by far drops is shown as haze, 0..20: 1 is what `rate` says; 0 shows none
                 and keeps lq − gt grey.
     depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.
     blend       "add" or "screen".

@@ -67,8 +67,8 @@ class Shadowed(InStrips):
     ratio     sun over sky at green, 0..50: 3 to 8 on a clear day; 0 is no sun, and no shadow.
     blue      blue over green of the sky, and green over red, are 1 + blue times those of the sun. 0..1.
     offset    x at green, in linear light, for all sun and no sky, 0..0.1; x is (1 − f) times as much.
-    area      share of the picture in shadow, 0.02..0.95, penumbra counted by its depth. Kept within a fifth where there
-              is as much ground; blinds alone have a share of their own, 0.15 to 0.45.
+    area      share of the picture in shadow, 0.02..0.95, penumbra counted by its depth. It is met within a fifth where
+              the picture shows enough ground; blinds alone have a share of their own, 0.15 to 0.45.
     penumbra  diameter of the sun's disc where it is largest, px at a short side of 512, 0..100.
     kinds     what throws it, one of them or a list to choose from: foliage, person, pole, building, blinds, which
               are for rooms.

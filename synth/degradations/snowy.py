@@ -57,7 +57,7 @@ class Snowy(FromDepth, InStrips):
     wind        across the picture, m/s, -15..15; above 0 flakes drift to the right.
     exposure    seconds, 0.0005..0.05.
     aperture    of the lens, mm, 0..30. 2 is a phone, 10 a camera with a large sensor.
-    veil        how much of the extinction of far flakes is shown, over what `rate` says, 0..5.
+    veil        how much of the extinction by far flakes is shown, 0..5: 1 is what `rate` says, 0 shows none.
     brightness  of the snow c, sRGB-encoded, 0..1, by day; less in a dark photograph (`patina.synth.depth.brightness`).
     warmth      colour of c, -1..1: its red over its blue is 1 + warmth/4. Below 0 it is bluish.
     depth       for the veil: a folder of depth maps (see `patina.synth.depth.Depths`), or "" for its prior.

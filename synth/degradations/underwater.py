@@ -86,8 +86,8 @@ class Underwater(FromDepth, InStrips):
     the colour of b/c times that light: B is blue where water is pure, and green where it holds plankton and silt. Of
     the light that is scattered, a share goes on nearly straight, and blurs what is far.
 
-    visibility  metres at which a diver still sees a black disc, green light, 0.5..80; c is 4.8/visibility. Water that
-                absorbs too much for it gets what it can have: see `draw`.
+    visibility  metres at which a diver still sees a black disc, green light, 0.5..80; c is 4.8/visibility. Where a
+                type of water absorbs too much for that, the visibility is the largest that it allows: see `draw`.
     waters      Jerlov's types, one or a list to choose from: I, IA, IB, II, III of oceans, 1C, 3C, 5C, 7C, 9C of
                 coasts.
     below       metres of water above the scene, 0..40.

@@ -82,8 +82,8 @@ class VideoCompressed(Degradation):
     The photograph is the last frame of a short pan: in those before it, it lies a few pixels away, mirrored at its
     border. Colours have half the size, as in all common video (4:2:0).
 
-    qp      H.264's quantiser of predicted frames, 10..51, whole; key frames have three less. Six more double its step.
-    age     frames since the key frame, 0..6, whole: 0 is a key frame itself. Each takes as long as one picture.
+    qp      H.264's quantiser of predicted frames, 10..51, whole; key frames have 3 less. Each 6 more double its step.
+    age     frames since the key frame, 0..6, whole: 0 is a key frame itself. Each of them takes as long as one picture.
     motion  of the pan, pixels a frame, 0..24, in any direction.
 
     It takes PyAV, which brings x264 and a decoder: `pip install 'patina-ir[video]'`. There is no truth map and no
