@@ -103,7 +103,8 @@ def _lay_out_stage(name: str, images: int, target: Path) -> None:
 def verdict(rows: Sequence[Mapping[str, str]], words: int = 10) -> list[str]:
     """Whether each stage beats its input, in words: a restorer the degraded photographs, and what names degradations
     the guess of one of `words`. rows: of an evaluation, as it is printed."""
-    beaten, not_yet = [], []
+    beaten: list[str] = []
+    not_yet: list[str] = []
     for row in rows:
         if row["gain"] != "–":
             good, told = float(row["gain"].replace("−", "-")) > 0, f"{row['stage']} {row['gain']} dB"

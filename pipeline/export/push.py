@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patina.pipeline.errors import ManifestError, PipelineError
-from patina.pipeline.format.card import CARD, hub_licence, public
+from patina.pipeline.format.card import CARD, public
+from patina.pipeline.format.card_head import hub_licence
 from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.earlier import papers
 from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARD, SHARDS, SOURCES

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from patina.pipeline.format.card import TRUTH, hub_licence, public
+from patina.pipeline.format.card import TRUTH, public
+from patina.pipeline.format.card_head import hub_licence
 from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES, SPLITS, key_part
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import MEANINGS

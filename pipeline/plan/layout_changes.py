@@ -25,7 +25,7 @@ def _buckets(wanted: Wanted, built: Manifest) -> Sequence[str]:
     before = built.recipe.get("buckets")
     if not isinstance(before, Mapping):
         return []
-    used = {shard.split for shard in (*built.shards, *wanted.shards)}
+    used = {shard.split for shard in built.shards} | {shard.split for shard in wanted.shards}
     changed: dict[str, list[str]] = {}
     for split in (split for split in SPLITS if split in used):
         was, now = before.get(split), wanted.recipe.buckets[split]

@@ -18,7 +18,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.format.card import FIELD_ROWS, HUB_LICENCES, TRUTH, card, hub_licence, public, shown_recipe
+from patina.pipeline.format.card import FIELD_ROWS, TRUTH, card, public, shown_recipe
+from patina.pipeline.format.card_head import HUB_LICENCES, hub_licence
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import Manifest, ShardEntry, load_manifest, read_samples
 from patina.pipeline.format.sample_schema import FIELDS
