@@ -11,7 +11,7 @@ PHOTOS ?= photos
 
 .PHONY: help demo data test check fast slow kills bench gpu readers foreign docs format clean
 help:
-	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (about ten minutes)"
+	@echo "make demo    set up, build a dataset, train small models on it, restore a photograph  (five minutes after installing)"
 	@echo "make data    the demo's first minute alone: a dataset from six photographs, and its gallery; wants no torch"
 	@echo "make test    set up, then linters, types, import contracts, pages and all tests"
 	@echo "make check   linters, types, import contracts and pages     make fast    the fast tests alone"
