@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from stat import S_ISREG
+from sys import intern
 
 import cv2
 
@@ -57,10 +58,12 @@ def find_digests(
     files: dict[str, ScannedFile] = {}
     unread: dict[str, str] = {}
     stale: list[str] = []
-    stats: dict[str, os.stat_result | str] = {}  # of whole files: a tar's members share one
+    stats: dict[str, os.stat_result | str] = {}  # of tars, whose members share one
 
     def stat_of(path: str) -> os.stat_result | str:
         whole = locations.file_of(path)
+        if whole == path:
+            return _stat(path)
         if whole not in stats:
             stats[whole] = _stat(whole)
         return stats[whole]
@@ -258,4 +261,5 @@ def _stored_info(record: str) -> ImageInfo:
     """What an inspection stored."""
     facts = json.loads(record)
     facts["mean"], facts["lost"] = tuple(facts["mean"]), tuple(facts["lost"])
+    facts["suffix"] = intern(facts["suffix"])  # one object for a million of them
     return ImageInfo(**facts)
