@@ -627,8 +627,9 @@ def in_child(tree: Path, name: str, folder: Path, case: str, settings: str) -> F
         [sys.executable, "-P", str(Path(__file__).resolve()), "--child", name, str(folder), case],
         cwd=tree,
         env={
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PYTHONPATH": str(tree),
+            "PYTHONPYCACHEPREFIX": str(folder.parent / "compiled"),  # as of an installed program, and beside no tree
             "OMP_NUM_THREADS": "1",
             "AGAINST_SETTINGS": settings,
             "PREFECT_LOGGING_LEVEL": "ERROR",

@@ -22,9 +22,9 @@ HELD = 0.25
 SMALL_SHARD, LARGE_SHARD = 4 << 20, 2 << 30
 
 
-DECODING, SYNTHESIS = 8, 90
-"""Bytes for each pixel of a photograph that a worker decodes, and of a tile that it degrades: the most demanding
-degradations hold several images of floats."""
+DECODING, SYNTHESIS = 8, 15
+"""Bytes for each pixel of a photograph that a worker decodes, and of a tile that it degrades: what `apply` takes at the
+most, which is more than encoding does later."""
 
 WORKER_BYTES = 200_000_000
 """What a worker takes beside them."""

@@ -30,8 +30,8 @@ from patina.pipeline.text import printable
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
 
-TOGETHER = 4096
-"""Files that the cache is asked of together."""
+TOGETHER = 1000
+"""Files that the cache is asked of together; what it answers takes 8 KB each, for as long."""
 
 INSPECTION = 3
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
