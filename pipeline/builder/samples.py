@@ -95,8 +95,8 @@ class SourceFiles:
 
 
 class CleanTile:
-    """A clean image, H×W×3 RGB uint8, with suffix and bytes, in pieces, of the file that is stored, and what is measured
-    of it."""
+    """A clean image, H×W×3 RGB uint8, with suffix and bytes, in pieces, of the file that is stored, and what is
+    measured of it."""
 
     def __init__(self, image: Image, file: tuple[str, Sequence[bytes]]) -> None:
         self.image, self.file = image, file

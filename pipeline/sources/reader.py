@@ -16,7 +16,6 @@ from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import unread_kinds
 from patina.pipeline.text import printable
 
-
 NO_PARAMS: Mapping[str, float | int | str] = {}
 """What a source tells of a clean image's degradation: one object for a million photographs, which nobody changes."""
 
