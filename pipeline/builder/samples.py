@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 from isal.isal_zlib import crc32
 
 from patina.pipeline.builder.job import Copy, ShardJob, stamp_of
 from patina.pipeline.codec.decode import Decoded, decode
-from patina.pipeline.codec.png import encode_png
+from patina.pipeline.codec.png import encode_png, png_pieces
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.earlier import FIGURES, facts_now, is_unmeasured
 from patina.pipeline.format.layout import ROLES, SCHEMA
 from patina.pipeline.format.manifest import SampleRow
 from patina.pipeline.format.sample_schema import checked
-from patina.pipeline.format.shard import Members, pack, read_span, unpack
+from patina.pipeline.format.shard import packed, read_span, unpack
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.wanted import AssignedCaption, WantedSample, is_told_as_now
 from patina.pipeline.scan.reading import read_verified, without_border
@@ -31,12 +32,19 @@ from patina.synth import figures, severity
 from patina.synth.degradation import Place
 from patina.synth.image import Image, Map
 from patina.synth.rng import Rng
+from patina.synth.strips import heed
 from patina.synth.words import hole_in, parts_of, text_of
 
 HOLES = ("mask", "uncompleted-mask")
 """The truth maps that say what of a picture is missing: of `uncompleted` alone, and as a part of a composite."""
 
 _log = logging.getLogger(__name__)
+
+Body: TypeAlias = Sequence[bytes] | Image | Map
+"""A member: its bytes in pieces, or a picture or a map that is to be encoded as a PNG."""
+
+Member: TypeAlias = tuple[str, Sequence[bytes]]
+"""A member's extension, and its bytes in pieces."""
 
 
 class SourceFiles:
@@ -48,40 +56,49 @@ class SourceFiles:
 
     def __init__(self) -> None:
         self._source = ""
-        self._tile: tuple[object, ...] = ()
-        self.clean: tuple[bytes, Decoded]
-        self.degraded: tuple[bytes, Decoded]
-        self._clean_tile: CleanTile
+        self._files: list[tuple[bytes, Decoded]] = []
+        self._tiles: dict[tuple[object, ...], CleanTile] = {}
+
+    @property
+    def clean(self) -> tuple[bytes, Decoded]:
+        """The clean image's."""
+        return self._files[0]
+
+    @property
+    def degraded(self) -> tuple[bytes, Decoded]:
+        """The degraded image's, of a pair."""
+        return self._files[1]
 
     def load(self, source: Source) -> None:
         """Read what is not there. Raises SourceChangedError, BadImageError, OSError."""
         if self._source == source.digest:
             return
-        self._source, self._tile = "", ()
+        self._source, self._files, self._tiles = "", [], {}  # gone before the next photograph is there
         data = read_verified(source.path, source.content)
-        self.clean = (data, decode(data))
+        self._files.append((data, decode(data)))
         if source.is_pair:
             data = read_verified(source.lq, source.lq_digest)
-            self.degraded = (data, decode(data))
+            self._files.append((data, decode(data)))
         self._source = source.digest
 
     def tile(self, source: Source, tile: tuple[int, int, int, int], stored: str) -> CleanTile:
         """A tile of the clean image, its file as `[storage]` says. Raises like `load`."""
         self.load(source)
         key = source.digest, tile, stored
-        if self._tile != key:
-            self._tile = ()
+        if key not in self._tiles:
+            self._tiles.clear()
             own, decoded = self.clean
             image, whole = _cut(without_border(decoded.image, source.border), tile)
-            file = _own(decoded, own, whole and not source.border, stored) or ("png", encode_png(image))
-            self._clean_tile, self._tile = CleanTile(image, file), key
-        return self._clean_tile
+            file = _own(decoded, own, whole and not source.border, stored) or ("png", png_pieces(image))
+            self._tiles[key] = CleanTile(image, file)
+        return self._tiles[key]
 
 
 class CleanTile:
-    """A clean image, H×W×3 RGB uint8, with suffix and bytes of the file that is stored, and what is measured of it."""
+    """A clean image, H×W×3 RGB uint8, with suffix and bytes, in pieces, of the file that is stored, and what is
+    measured of it."""
 
-    def __init__(self, image: Image, file: tuple[str, bytes]) -> None:
+    def __init__(self, image: Image, file: tuple[str, Sequence[bytes]]) -> None:
         self.image, self.file = image, file
         self._severity, self._figures = severity.Reference(image), figures.Reference(image)
 
@@ -109,19 +126,22 @@ class SampleMaker:
         self.synthesised = self.captioned = self.copied = 0
         self.seconds = 0.0
 
-    def sample(self, sample: WantedSample) -> tuple[bytes, dict[str, Any] | SampleRow]:
-        """One packed sample and the contents of its KEY.json: copied, newly captioned, or made. For the contents of one
-        that is copied as it is stands its row."""
+    def sample(self, sample: WantedSample) -> tuple[Iterable[bytes], dict[str, Any] | SampleRow]:
+        """One packed sample, in pieces, and the contents of its KEY.json: copied, newly captioned, or made. For the
+        contents of one that is copied as it is stands its row.
+
+        Images are encoded as their pieces are taken, before the next sample is asked for.
+        """
         copy = self._job.same.get(sample.fingerprint)
         if copy and copy.row and (whole := self._bytes(copy)) is not None:
             self.copied += 1
-            return whole, copy.row
+            return [whole], copy.row
         found = self._copy(copy)
         if found:
             data, members = found
             fact = facts_now(json.loads(members["json"]))
             self.copied += 1
-            return (data, fact) if fact["schema"] == SCHEMA else _told_anew(sample, members, fact)
+            return ([data], fact) if fact["schema"] == SCHEMA else _told_anew(sample, members, fact)
         found = self._copy(self._job.same_pixels.get(sample.pixels))
         if found:
             _, members = found
@@ -129,10 +149,21 @@ class SampleMaker:
             return _told_anew(sample, members, facts_now(json.loads(members["json"])))
         start = time.thread_time()
         images, fact = self._make(sample)
-        data = pack(sample.key, _ordered(_with_maps(sample, images), sample.caption, fact))
+        ordered = _ordered(_with_maps(sample, images), sample.caption, fact)
         self.seconds += time.thread_time() - start
         self.synthesised += 1
-        return data, fact
+        return packed(sample.key, self._timed(_encoded(ordered))), fact
+
+    def _timed(self, members: Iterator[Member]) -> Iterator[Member]:
+        """The same; the time that making them takes is counted."""
+        while True:
+            start = time.thread_time()
+            member = next(members, None)
+            self.seconds += time.thread_time() - start
+            if member is None:
+                return
+            yield member
+            del member  # before the next one is made
 
     def _copy(self, copy: Copy | None) -> tuple[bytes, dict[str, bytes]] | None:
         """A sample's bytes and members from an old shard, unless that shard is not what was written any more."""
@@ -172,19 +203,21 @@ class SampleMaker:
         except OSError:
             return False
 
-    def _make(self, sample: WantedSample) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
+    def _make(self, sample: WantedSample) -> tuple[list[tuple[str, Body]], dict[str, Any]]:
+        """LQ, GT and truth maps by their members' names, and what KEY.json says."""
         tile = self._files.tile(sample.source, sample.tile, self._job.storage.gt)
         clean, gt = tile.image, tile.file
         params: Mapping[str, Any] = {}
-        truth: list[tuple[str, bytes]] = []
+        truth: list[tuple[str, Body]] = []
+        lq: tuple[str, Body]
         masks: list[Map] = []
         if sample.source.is_pair:
             own, decoded = self._files.degraded
             degraded, whole = _cut(decoded.image, sample.tile)
-            lq = _own(decoded, own, whole, self._job.storage.lq) or ("png", encode_png(degraded))
+            lq = _own(decoded, own, whole, self._job.storage.lq) or ("png", degraded)
             recovered = recover(sample.label, sample.source.lq_name, degraded, clean)
             params = {**recovered.params, **sample.source.params}
-            truth = [(f"{name}.png", encode_png(values)) for name, values in recovered.truth.items()]
+            truth = [(f"{name}.png", [encode_png(values)]) for name, values in recovered.truth.items()]
         else:
             degradation = self._job.degradation
             assert degradation is not None, "a job with clean sources has its degradation"
@@ -192,9 +225,8 @@ class SampleMaker:
             result = degradation.apply(clean, params)
             degraded = result.image
             file = result.file if self._job.storage.lq == "own" else None
-            lq = file or ("png", encode_png(degraded))
-            maps = {**result.truth, **result.steps}
-            truth = [(f"{name}.png", encode_png(values)) for name, values in maps.items()]
+            lq = (file[0], [file[1]]) if file else ("png", degraded)
+            truth = [(f"{name}.png", values) for name, values in {**result.truth, **result.steps}.items()]
             masks = [result.truth[name] for name in HOLES if name in result.truth]
         x, y, width, height = sample.tile
         measured = tile.severity_facts(degraded)
@@ -217,19 +249,31 @@ class SampleMaker:
             "pixels": sample.pixels,
             **_text_facts(sample, params, measured, masks),
         }
-        return [(lq[0], lq[1]), (f"gt.{gt[0]}", gt[1]), *truth], fact
+        return [lq, (f"gt.{gt[0]}", gt[1]), *truth], fact
 
 
-def _own(decoded: Decoded, data: bytes, is_whole: bool, stored: str) -> tuple[str, bytes] | None:
+def _encoded(members: list[tuple[str, Body]]) -> Iterator[Member]:
+    """Members as files, each made when it is asked for; `members` is used up, so that none is held any longer."""
+    members.reverse()
+    while members:
+        heed()
+        name, body = members.pop()
+        pieces = png_pieces(body) if isinstance(body, np.ndarray) else body
+        del body
+        yield name, pieces
+        del pieces
+
+
+def _own(decoded: Decoded, data: bytes, is_whole: bool, stored: str) -> tuple[str, Sequence[bytes]] | None:
     """Suffix and bytes of a file that is stored as it is; None for one that is encoded anew."""
     if not is_whole or not decoded.suffix or (stored == "png" and decoded.suffix != "png"):
         return None
-    return decoded.suffix, data
+    return decoded.suffix, [data]
 
 
 def _told_anew(
     sample: WantedSample, members: Mapping[str, bytes], fact: Mapping[str, Any]
-) -> tuple[bytes, dict[str, Any]]:
+) -> tuple[Iterable[bytes], dict[str, Any]]:
     """A packed sample of images that are there already, and the contents of its KEY.json: its key, its words and their
     fingerprint are as wanted now."""
     told = {**fact, "schema": SCHEMA, "key": sample.key}
@@ -239,18 +283,23 @@ def _told_anew(
     files = [members[f"{name}.png"] for name in HOLES if f"{name}.png" in members]
     masks = (decode(file).image[..., 0] for file in files)
     told |= _text_facts(sample, json.loads(told["params"]), told["severity"], masks)
-    kept = [(extension, body) for extension, body in members.items() if extension not in {"txt", "json"}]
-    return pack(sample.key, _ordered(_with_maps(sample, kept), sample.caption, told)), told
+    kept: list[tuple[str, Body]] = [
+        (extension, [body]) for extension, body in members.items() if extension not in {"txt", "json"}
+    ]
+    ordered = _ordered(_with_maps(sample, kept), sample.caption, told)
+    return packed(sample.key, _encoded(ordered)), told
 
 
-def _with_maps(sample: WantedSample, images: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+def _with_maps(sample: WantedSample, images: list[tuple[str, Body]]) -> list[tuple[str, Body]]:
     """The images of a sample with all truth maps that it shall have: of a pair of which none could be recovered, those
     that say so, or none."""
     label = sample.label if sample.source.is_pair else ""
-    unknown = {f"{n}.png": encode_png(m) for n, m in unknown_maps(label, sample.tile[3], sample.tile[2]).items()}
+    unknown = {f"{n}.png": [encode_png(m)] for n, m in unknown_maps(label, sample.tile[3], sample.tile[2]).items()}
     if not unknown:
         return images
-    known = [(name, body) for name, body in images if unknown.get(name) != body or name == "clipped.png"]
+    known = [
+        (name, body) for name, body in images if name not in unknown or unknown[name] != body or name == "clipped.png"
+    ]
     if "streaks.png" not in dict(known):
         known = [(name, body) for name, body in known if name not in unknown]
         known += unknown.items() if sample.every_map else ()
@@ -272,13 +321,15 @@ def _text_facts(
     }
 
 
-def _ordered(images: list[tuple[str, bytes]], caption: AssignedCaption, fact: Mapping[str, Any]) -> Members:
+def _ordered(
+    images: list[tuple[str, Body]], caption: AssignedCaption, fact: Mapping[str, Any]
+) -> list[tuple[str, Body]]:
     """LQ, GT, caption, facts, truth maps: the order of the stored format. Raises TypeError for facts that are not as
     KEY.json's schema says."""
     return [
         *images[:2],
-        ("txt", caption.text.encode()),
-        ("json", canonical_json(checked(fact)).encode()),
+        ("txt", [caption.text.encode()]),
+        ("json", [canonical_json(checked(fact)).encode()]),
         *images[2:],
     ]
 
@@ -297,7 +348,7 @@ def _place(sample: WantedSample) -> Place:
 
 def severity_facts(clean: Image, degraded: Image) -> dict[str, Any]:
     """What KEY.json says of severity, of two images: see `CleanTile.severity_facts`."""
-    return CleanTile(clean, ("", b"")).severity_facts(degraded)
+    return CleanTile(clean, ("", ())).severity_facts(degraded)
 
 
 def _papers(found: figures.Figures) -> dict[str, float]:

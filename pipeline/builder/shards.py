@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
-from isal.isal_zlib import crc32
 
 from patina.pipeline.builder.job import ShardJob, ShardResult
 from patina.pipeline.builder.samples import SampleMaker, SourceFiles
@@ -115,10 +114,10 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
                 yield sample
                 expect_wanted()
                 with watched(lambda done: expect_wanted()):  # a large photograph takes seconds
-                    data, fact = maker.sample(sample)
+                    pieces, fact = maker.sample(sample)
+                    sums.append(writer.add(pieces))
+                    del pieces  # of a copy: others are made before this shard's next
                 facts.append(fact)
-                sums.append(crc32(data))
-                writer.add(data)
                 if progress:
                     progress(1)
             written = writer.finish()

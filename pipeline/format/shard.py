@@ -15,6 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from isal.isal_zlib import crc32
+
 from patina.pipeline.errors import DamagedShardError
 
 BLOCK = 512
@@ -25,6 +27,9 @@ MEMBER = re.compile(r"([\w-]+)\.([\w.-]+)", re.ASCII)
 
 Members: TypeAlias = Sequence[tuple[str, bytes]]
 """One sample's members: extension without the leading dot (`gt.png`), and bytes."""
+
+SMALL = 1 << 16
+"""Bytes of a piece below which it is written with its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,18 @@ def tar_header(name: str, size: int) -> bytes:
 
 def pack(key: str, members: Members) -> bytes:
     """One sample's bytes in a shard. The same sample gives the same bytes in whatever shard it lies."""
-    parts: list[bytes] = []
-    for extension, body in members:
-        parts += [tar_header(f"{key}.{extension}", len(body)), body, b"\0" * (-len(body) % BLOCK)]
-    return b"".join(parts)
+    return b"".join(packed(key, ((extension, [body]) for extension, body in members)))
+
+
+def packed(key: str, members: Iterable[tuple[str, Sequence[bytes]]]) -> Iterator[bytes]:
+    """What `pack` gives, piece by piece, of members that are in pieces themselves. Each is asked for when those before
+    it were taken, and let go then: of a photograph, no two need to be held at a time."""
+    for extension, pieces in members:
+        size = sum(map(len, pieces))
+        yield tar_header(f"{key}.{extension}", size)
+        yield from pieces
+        yield b"\0" * (-size % BLOCK)
+        del pieces  # before the next one is made
 
 
 def unpack(data: bytes, where: str) -> tuple[str, dict[str, bytes]]:
@@ -83,6 +96,7 @@ class ShardWriter:
         self._digest = hashlib.sha256()
         self._spans: list[Span] = []
         self._size = 0
+        self._waiting: list[bytes] = []
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -90,28 +104,41 @@ class ShardWriter:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, sample: bytes) -> None:
-        """Write one packed sample."""
-        self._spans.append(Span(self._size, len(sample)))
-        self._write(sample)
+    def add(self, sample: Iterable[bytes]) -> int:
+        """Write one packed sample, which comes in pieces; gives the CRC-32 of its bytes."""
+        start, total = self._size, 0
+        for piece in sample:
+            total = crc32(piece, total)
+            self._waiting.append(piece)
+            if len(piece) >= SMALL:
+                self._write()
+            del piece  # before the next one is made
+        self._write()
+        self._spans.append(Span(start, self._size - start))
+        return total
 
     def finish(self) -> Written:
         """End the shard, and flush it to the disk before returning."""
-        self._write(END)
+        self._waiting.append(END)
+        self._write()
         os.fsync(self._file.fileno())
         return Written(self._digest.hexdigest(), self._size, tuple(self._spans))
 
-    def _write(self, data: bytes) -> None:
-        _write_all(self._file.fileno(), data)
-        self._digest.update(data)
-        self._size += len(data)
+    def _write(self) -> None:
+        """Write the pieces that wait: the large one, if there is one, as it is."""
+        large = self._waiting.pop() if self._waiting and len(self._waiting[-1]) >= SMALL else b""
+        for data in (b"".join(self._waiting), large):
+            _write_all(self._file.fileno(), data)
+            self._digest.update(data)
+            self._size += len(data)
+        self._waiting.clear()
 
 
 def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
     """Write packed samples to `path` in the order given, flushed to the disk before returning: see `ShardWriter`."""
     with ShardWriter(path) as writer:
         for sample in samples:
-            writer.add(sample)
+            writer.add([sample])
         return writer.finish()
 
 

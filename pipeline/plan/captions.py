@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
 from patina.captioning.clip_score import ClipScore
@@ -74,8 +74,10 @@ def resolve_captions(
     unusable: dict[str, str] = {}  # why the first captioner's sentence cannot be used, by content
     for place, captioner in enumerate(chain_of(recipe)):
         captions = _captions(captioner, rest, store, problems)
-        texts = {s.content: c.text for s in rest if (c := captions.get(s.content)) and not c.problem}
-        scores = _scores(recipe.similarity, texts, store, problems)
+        scores: dict[str, float | str] = {}
+        if recipe.similarity:
+            texts = {s.content: c.text for s in rest if (c := captions.get(s.content)) and not c.problem}
+            scores = _scores(recipe.similarity, texts, store, problems)
         after: list[Source] = []
         name, prompt = label(captioner), getattr(captioner, "prompt", "")
         unseen: list[Source] = []
@@ -222,7 +224,7 @@ def label(model: Captioner | ClipScore) -> str:
 
 def photos_of(source: Source) -> list[Photo]:
     """One photo for each name of a source: a caption file may know it by any of them."""
-    info, load = source.info, partial(_load, source.path, source.content)
+    info, load = source.info, _Load(source.path, source.content)
     return [
         Photo(source.content, name, root, load, info.width, info.height, info.mean, caption)
         for name, root, caption in zip(source.names, source.roots, source.captions, strict=True)
@@ -232,8 +234,16 @@ def photos_of(source: Source) -> list[Photo]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _load(path: str, content: str) -> Image:
-    return load_clean(path, content)  # verified, else the store would keep a caption of other bytes under this digest
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Decodes a photograph; a third of a partial's memory, of which a million are held."""
+
+    path: str
+    content: str
+
+    def __call__(self) -> Image:
+        """Verified, else the store would keep a caption of other bytes under this digest."""
+        return load_clean(self.path, self.content)
 
 
 def _captions(
@@ -249,11 +259,9 @@ def _captions(
 
 
 def _scores(
-    scorer: ClipScore | None, texts: Mapping[str, str], store: CaptionStore, problems: Problems
+    scorer: ClipScore, texts: Mapping[str, str], store: CaptionStore, problems: Problems
 ) -> dict[str, float | str]:
     """What is known of these captions' similarity to their images, by content; a text says why there is none."""
-    if scorer is None:
-        return {}
     key = fingerprint(scorer)
     failed: dict[str, float | str] = {c: problems[key, c] for c in texts if (key, c) in problems}
     return failed | {content: score for (content, _), score in store.get_scores(texts.items(), key).items()}

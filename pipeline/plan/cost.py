@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Protocol, TypeVar
 
 from patina.pipeline.format.manifest import ShardEntry
@@ -21,9 +22,9 @@ HELD = 0.25
 SMALL_SHARD, LARGE_SHARD = 4 << 20, 2 << 30
 
 
-DECODING, SYNTHESIS = 8, 90
-"""Bytes for each pixel of a photograph that a worker decodes, and of a tile that it degrades: the most demanding
-degradations hold several images of floats."""
+DECODING, SYNTHESIS = 8, 15
+"""Bytes for each pixel of a photograph that a worker decodes, and of a tile that it degrades: what `apply` takes at the
+most, which is more than encoding does later."""
 
 WORKER_BYTES = 200_000_000
 """What a worker takes beside them."""
@@ -32,12 +33,11 @@ WORKER_BYTES = 200_000_000
 def memory_warning(wanted: Wanted, shards: Sequence[WantedShard], workers: int, available: int) -> str:
     """What to do where `workers` that make these shards side by side would want more than the `available` bytes, going
     by the largest photographs; empty where they fit, or nothing tells what is there."""
-    sizes = {s.digest: (s.info.width, s.info.height) for shard in shards for s in shard.sources}
+    infos = {s.digest: s.info for shard in shards for s in shard.sources}.values()
     tiles = wanted.recipe.tiles
-    areas = [width * height for width, height in sizes.values()]
+    areas = nlargest(workers, (info.width * info.height for info in infos))
     degraded = (min(area, tiles.size**2) if tiles else area for area in areas)
-    needs = [WORKER_BYTES + area * DECODING + part * SYNTHESIS for area, part in zip(areas, degraded, strict=True)]
-    largest = sorted(needs, reverse=True)[:workers]
+    largest = [WORKER_BYTES + area * DECODING + part * SYNTHESIS for area, part in zip(areas, degraded, strict=True)]
     if not available or not largest or sum(largest) <= available:
         return ""
     fit, total = 0, 0

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from stat import S_ISREG
+from sys import intern
 
 import cv2
 
@@ -29,8 +30,8 @@ from patina.pipeline.text import printable
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
 
-TOGETHER = 4096
-"""Files that the cache is asked of together."""
+TOGETHER = 1000
+"""Files that the cache is asked of together; what it answers takes 8 KB each, for as long."""
 
 INSPECTION = 3
 """Raised when `_inspect` looks at files in another way, so that all are looked at again."""
@@ -57,10 +58,12 @@ def find_digests(
     files: dict[str, ScannedFile] = {}
     unread: dict[str, str] = {}
     stale: list[str] = []
-    stats: dict[str, os.stat_result | str] = {}  # of whole files: a tar's members share one
+    stats: dict[str, os.stat_result | str] = {}  # of tars, whose members share one
 
     def stat_of(path: str) -> os.stat_result | str:
         whole = locations.file_of(path)
+        if whole == path:
+            return _stat(path)
         if whole not in stats:
             stats[whole] = _stat(whole)
         return stats[whole]
@@ -258,4 +261,5 @@ def _stored_info(record: str) -> ImageInfo:
     """What an inspection stored."""
     facts = json.loads(record)
     facts["mean"], facts["lost"] = tuple(facts["mean"]), tuple(facts["lost"])
+    facts["suffix"] = intern(facts["suffix"])  # one object for a million of them
     return ImageInfo(**facts)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from patina.pipeline.format.layout import SPLITS
@@ -29,8 +31,10 @@ def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[
     """
     sources = list(sources)
     alone = len({s.content for s in sources}) == len(sources)  # then no two have a digest in common either
-    if alone and len({s.digest[:16] for s in sources}) == len(sources):
-        return sorted(sources, key=lambda source: source.digest), [], []
+    if alone:
+        ordered = sorted(sources, key=attrgetter("digest"))
+        if all(one.digest[:16] != next_one.digest[:16] for one, next_one in pairwise(ordered)):
+            return ordered, [], []
     groups: dict[str, list[Source]] = defaultdict(list)
     occurrences: dict[str, list[Source]] = defaultdict(list)
     for source in sources:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.errors import SourceError
@@ -23,7 +23,15 @@ from patina.pipeline.scan.shares import share_notes
 from patina.pipeline.scan.source import ImageInfo, Scan, Source, display_name, lq_display_name
 from patina.pipeline.scan.tile_overlap import overlap_notes
 from patina.pipeline.sources.locations import is_remote
-from patina.pipeline.sources.reader import Candidate, Reader, Refusal
+from patina.pipeline.sources.reader import NO_PARAMS, Candidate, Reader, Refusal
+
+UNCAPTIONED = ("",)
+
+
+@lru_cache(256)
+def _alone(text: str) -> tuple[str]:
+    """It in a tuple, of which most of a million photographs then share one."""
+    return (text,)
 
 
 def scan(
@@ -53,13 +61,17 @@ def scan(
         refusals += [Refusal(without_secrets(r.name), without_secrets(r.reason)) for r in found.refusals]
         notes += map(without_secrets, found.notes)
         ignored += found.ignored
+        del found
     seen = len(candidates) + len(refusals)
-    paths = dict.fromkeys(p for _, c in candidates for p in (c.path, c.lq) if p)
-    files, unread, hashed = find_digests(list(paths), store, workers, paranoid, progress)
+    paths = list(dict.fromkeys(p for _, c in candidates for p in (c.path, c.lq) if p))
+    files, unread, hashed = find_digests(paths, store, workers, paranoid, progress)
+    del paths
 
     sources: list[Source] = []
     to_check: list[tuple[int, str]] = []
-    for source_index, candidate in candidates:
+    candidates.reverse()
+    while candidates:  # each goes as its source comes: both of a million photographs take a gigabyte
+        source_index, candidate = candidates.pop()
         reader = recipe.sources[source_index]
         if reason := _refused(candidate, files, unread):
             refusals.append(Refusal(display_name(candidate.name, lq_display_name(candidate)), reason))
@@ -164,18 +176,18 @@ def _source(
         digest = hashlib.sha256(f"pair {label} {gt.digest} {lq.digest}{cut}".encode()).hexdigest()
     split = reader.split or candidate.split
     lq_name = lq_display_name(candidate) if lq else ""
-    params = {**(reside_parameters(lq_name) if label == "hazy" else {}), **candidate.params} if lq else {}
+    params = {**(reside_parameters(lq_name) if label == "hazy" else {}), **candidate.params} if lq else NO_PARAMS
     return Source(
         digest=digest,
         content=gt.digest,
         names=(candidate.name,),
-        roots=(reader.root,),
+        roots=_alone(reader.root),
         path=gt.path,
         source_index=source_index,
         split=split or recipe.split.side(gt.digest),
         bytes=gt.size + (lq.size if lq else 0),
         info=info,
-        captions=(candidate.caption,),
+        captions=(candidate.caption,) if candidate.caption else UNCAPTIONED,
         named=bool(split),
         entries=() if lq else reader.degradations,
         lq=candidate.lq,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.scan.leaks.types import Leaks
 from patina.pipeline.sources import locations
-from patina.pipeline.sources.reader import Candidate, Refusal
+from patina.pipeline.sources.reader import NO_PARAMS, Candidate, Refusal
 from patina.pipeline.text import printable
 
 
@@ -70,7 +70,7 @@ class Source:
     lq_name: str = ""
     lq_extra: str = ""
     degradation: str = ""
-    params: Mapping[str, float | int | str] = field(default_factory=dict, hash=False)
+    params: Mapping[str, float | int | str] = field(default_factory=lambda: NO_PARAMS, hash=False)
     border: int = 0
     licence: str = ""
     attribution: str = ""

@@ -16,6 +16,9 @@ from patina.pipeline.sources import locations
 from patina.pipeline.sources.passed_over import unread_kinds
 from patina.pipeline.text import printable
 
+NO_PARAMS: Mapping[str, float | int | str] = {}
+"""What a source tells of a clean image's degradation: one object for a million photographs, which nobody changes."""
+
 
 @repr_without_secrets
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Candidate:
     degradation: str = ""
     split: str = ""
     caption: str = ""
-    params: Mapping[str, float | int | str] = field(default_factory=dict)
+    params: Mapping[str, float | int | str] = field(default_factory=lambda: NO_PARAMS)
     border: int = 0
     licence: str = ""
     attribution: str = ""

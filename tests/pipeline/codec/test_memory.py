@@ -19,6 +19,7 @@ import pytest
 from patina.pipeline.codec import decode as codec
 from patina.pipeline.codec import wide_png
 from patina.pipeline.codec.decode import MAX_MEMORY, MAX_PIXELS, decode
+from patina.pipeline.codec.png import deflate
 from patina.pipeline.errors import BadImageError
 from tests.pipeline.making import encoded, picture
 
@@ -104,6 +105,31 @@ def test_decoding_takes_no_more_than_is_said_beforehand(name: str, tmp_path: Pat
     before, peak = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     assert peak - before - len(data) <= said + SLACK
     assert before <= codec.PROCESS_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a program's own peak")
+def test_a_hundred_megapixels_of_16_bits_are_decoded_within_1200_mb(tmp_path: Path) -> None:
+    """Of noise in the low byte, which no PNG makes small: the file is read into memory, too."""
+    rng = np.random.Generator(np.random.PCG64(1))
+    rows = np.zeros((100, 1 + 6 * 10_000), np.uint8)  # the filter None, then RGB, the high bytes first
+    rows[:, 1::2] = np.repeat(np.linspace(0, 255, 10_000).astype(np.uint8), 3)
+    rows[:, 2::2] = rng.integers(0, 256, (100, 30_000), np.uint8)
+    packer = deflate.compressobj(1)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    with (tmp_path / "wide.png").open("wb") as file:  # in pieces: this process need not hold it either
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 16, 2, 0, 0, 0)))
+        for _ in range(100):
+            file.write(chunk(b"IDAT", packer.compress(rows.tobytes())))
+        file.write(chunk(b"IDAT", packer.flush()) + chunk(b"IEND", b""))
+    assert (tmp_path / "wide.png").stat().st_size > 250e6
+    (tmp_path / "tiny").write_bytes(encoded(picture(), "PNG"))
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "tiny"), str(tmp_path / "wide.png")]
+    _, peak = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert 300e6 < peak <= MAX_MEMORY
 
 
 def test_what_does_not_fit_is_refused_by_its_header_alone() -> None:

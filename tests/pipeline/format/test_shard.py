@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from patina.pipeline.errors import DamagedShardError
-from patina.pipeline.format.shard import BLOCK, END, Span, pack, read_shard, read_span, tar_header, unpack, write_shard
+from patina.pipeline.format.shard import (
+    BLOCK,
+    END,
+    SMALL,
+    ShardWriter,
+    Span,
+    pack,
+    read_shard,
+    read_span,
+    tar_header,
+    unpack,
+    write_shard,
+)
 from patina.pipeline.hashing import file_sha256
 
 # Keys as patina writes them: 16 hex digits, then tile and variant.
@@ -271,3 +284,17 @@ def test_a_span_beyond_the_end_is_refused(shard: Path) -> None:
 def test_what_is_not_one_sample_is_refused(data: bytes) -> None:
     with pytest.raises(DamagedShardError, match=r"^here: "):
         unpack(data, "here")
+
+
+@pytest.mark.parametrize("cut", [1, 511, 512, SMALL - 1, SMALL, SMALL + 1, 10**6])
+def test_a_sample_in_pieces_is_written_as_the_whole(cut: int, tmp_path: Path) -> None:
+    """Digest, places and sums do not depend on where pieces end, nor on which of them are large."""
+    body = bytes(range(256)) * (SMALL // 100)
+    samples = [pack("a", [("png", body), ("txt", b"one")]), pack("b", [("txt", b"two"), ("gt.png", body[7:])])]
+    whole = write_shard(tmp_path / "whole.tar", samples)
+    step = max(cut, 100)
+    with ShardWriter(tmp_path / "pieces.tar") as writer:
+        sums = [writer.add(data[i : i + step] for i in range(0, len(data), step)) for data in samples]
+        assert writer.finish() == whole
+    assert sums == [zlib.crc32(data) for data in samples]
+    assert (tmp_path / "pieces.tar").read_bytes() == (tmp_path / "whole.tar").read_bytes()

@@ -49,7 +49,7 @@ def test_it_is_said_once_and_before_anything_is_made(
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             planned = plan_build(tiny_recipe(tmp_path), tmp_path / "out", Options(workers=2))
-    assert [record.message.partition(" of memory")[0] for record in caplog.records] == ["2 workers may want 401 MB"]
+    assert [record.message.partition(" of memory")[0] for record in caplog.records] == ["2 workers may want 400 MB"]
     assert planned.notes == (), "what a machine has is no note of a dataset"
 
 
