@@ -330,7 +330,7 @@ class GainNorm(nn.Module):
 
 
 def gain(parameter: Tensor, y: Tensor) -> Tensor:
-    """β or γ (1 x C x 1 x 1) for a B x H x W x C map: C numbers of the map's type. Under autocast float32 ones would take
+    """β or γ (1 x C x 1 x 1) for a B x H x W x C map: C numbers of its type. Under autocast float32 ones would take
     all maps after them up to float32, with twice their memory and time."""
     return parameter.flatten().to(y.dtype)
 
