@@ -9,6 +9,7 @@ optimiser  on a CPU: ours is the fused one that training/loop/ takes, theirs the
 inference  one forward pass without gradients. training: forward, a loss, backward and an AdamW step over what trains.
 
 Milliseconds are wall time between synchronised ends, medians over the rounds; ratios are medians of each round's ratio.
+With --clock cpu they are CPU time of one thread, for a machine that others use meanwhile.
 Memory is the peak of a process of its own that trains two steps: of the GPU's allocator, or of the whole process less
 what it held before them.
 """
@@ -16,6 +17,8 @@ what it held before them.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import itertools
 import json
 import statistics
@@ -101,8 +104,9 @@ def made(entry: Published, structure: str, device: str, batch: int, side: int) -
 class Bench:
     """Times cases on one device in one precision."""
 
-    def __init__(self, device: str, precision: str) -> None:
+    def __init__(self, device: str, precision: str, clock: str = "wall") -> None:
         self.device, self.precision = device, precision
+        self.now = time.process_time if clock == "cpu" else time.perf_counter
 
     def _precise(self, name: str) -> AbstractContextManager[Any]:
         alike = self.device == "cuda" or name == "patina"
@@ -122,11 +126,11 @@ class Bench:
 
     def milliseconds(self, step: Callable[[], None], repeats: int) -> float:
         self._wait()
-        start = time.perf_counter()
+        start = self.now()
         for _ in range(repeats):
             step()
         self._wait()
-        return 1e3 * (time.perf_counter() - start) / repeats
+        return 1e3 * (self.now() - start) / repeats
 
     def _wait(self) -> None:
         if self.device == "cuda":
@@ -169,17 +173,23 @@ def measure_peak(network: str, name: str, batch: int, side: int, device: str, pr
     bench, optimiser = Bench(device, precision), optimiser_of(name, case.net, device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew; getrusage's is the parent's as well
-    before = _resident("VmRSS")
+    before = forget_peak()
     for _ in range(2):
         bench.training(name, case, optimiser)
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(what: str) -> float:
+def forget_peak() -> float:
+    """Give back to Linux what this process has freed, and let its peak begin anew; MB that it holds now."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is freed and kept would hide as much of what is needed later
+    Path("/proc/self/clear_refs").write_text("5")  # getrusage's peak is the parent's as well
+    return resident("VmRSS")
+
+
+def resident(what: str) -> float:
     """MB of this process's memory now (VmRSS) or at most (VmHWM), as Linux counts."""
     status = Path("/proc/self/status").read_text()
     return float(status.partition(f"{what}:")[2].split()[0]) / 1024
@@ -220,7 +230,7 @@ def report(networks: list[str], options: argparse.Namespace) -> list[str]:
             if compiled:
                 for case in cases.values():
                     case.net.compile()
-            times = compare(cases, Bench(options.device, precision), options.rounds, options.repeats)
+            times = compare(cases, Bench(options.device, precision, options.clock), options.rounds, options.repeats)
             shown = 224 if structure == "daclip" else side
             cells = [network, f"{batch}×{shown}²", precision + (", compiled" if compiled else "")]
             for kind in ("inference", "training"):
@@ -254,6 +264,7 @@ def main() -> None:
     parser.add_argument("--images", type=sizes, nargs="+", default=[(2, 64)], metavar="BATCHxSIDE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1, help="steps in each round")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: CPU time, of one thread")
     parser.add_argument("--compile", action="store_true", help="torch.compile both, too")
     parser.add_argument("--bf16", action="store_true", help="on a CPU: ours in bfloat16 too")
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
@@ -261,6 +272,8 @@ def main() -> None:
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/NAME.md")
     options = parser.parse_args()
     networks = options.networks or list(NETWORKS)
+    if options.clock == "cpu":
+        torch.set_num_threads(1)  # several would wait for one another, and waiting counts as well
     if options.peak:
         print(measure_peak(networks[0], options.peak, *options.images[0], options.device, options.precision))
         return
@@ -271,6 +284,7 @@ def main() -> None:
     images = " ".join(f"{batch}x{side}" for batch, side in options.images)
     settings = f"--device {options.device} --images {images} --rounds {options.rounds}"
     settings += " --bf16" if options.bf16 else ""
+    settings += " --clock cpu" if options.clock == "cpu" else ""
     command = " ".join(["python -m benchmarks.models", *options.networks, settings])
     text = "\n".join(
         [

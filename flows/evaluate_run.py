@@ -25,6 +25,7 @@ from patina.pipeline.versions.version import home_of
 from patina.training.data.dataset import open_dataset
 from patina.training.jobs.evaluation import (
     Options,
+    PrecisionName,
     ProtocolName,
     SamplerName,
     SplitName,
@@ -65,6 +66,7 @@ def evaluate_run(
     metrics: Sequence[str] = (),
     lpips_weights: str = "",
     fid_weights: str = "",
+    precision: PrecisionName = "fp32",
     cpu: bool = False,
     again: bool = False,
 ) -> Evaluated:
@@ -89,6 +91,7 @@ def evaluate_run(
         metrics: Further metrics, of pyiqa by name, such as niqe.
         lpips_weights: File of AlexNet's weights, alexnet-owt-7be5be79.pth; empty for torchvision's cache or server.
         fid_weights: File of Inception's weights in torch-fidelity's form; empty for its cache or server.
+        precision: What the restorers' networks compute in; bf16 is faster where the processor has it.
         cpu: Whether GPUs are left alone.
         again: Whether what was evaluated is evaluated anew, such as once the weights of LPIPS are there.
     """
@@ -110,6 +113,7 @@ def evaluate_run(
         metrics=tuple(metrics),
         lpips_weights=lpips_weights,
         fid_weights=fid_weights,
+        precision=precision,
         cpu=cpu,
     )
     with open_dataset(dataset) as opened:

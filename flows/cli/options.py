@@ -126,6 +126,10 @@ NoBlipOption = Annotated[
         "a template.",
     ),
 ]
+PrecisionOption = Annotated[
+    PrecisionChoice,
+    typer.Option(help="What the network computes in. bf16 is faster and needs less memory where the processor has it."),
+]
 KeepOption = Annotated[
     int,
     typer.Option(min=1, metavar="N", help="How many versions of the dataset stay on the disk, the new one among them."),

@@ -11,6 +11,7 @@ from patina.flows.cli.options import (
     ModelOption,
     OneDeviceOption,
     PrecisionChoice,
+    PrecisionOption,
     SdeOption,
     StageOption,
     SteeringOption,
@@ -79,12 +80,7 @@ def restore(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average over the eight turns and mirrorings, for eight times the work.")
     ] = False,
-    precision: Annotated[
-        PrecisionChoice,
-        typer.Option(
-            help="What the network computes in. bf16 is faster and needs less memory where the processor has it."
-        ),
-    ] = PrecisionChoice.fp32,
+    precision: PrecisionOption = PrecisionChoice.fp32,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave EXIF data out, such as the place where the photograph was taken.")
     ] = False,

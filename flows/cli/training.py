@@ -11,6 +11,8 @@ from patina.flows.cli.evaluating import Asked, evaluates_model
 from patina.flows.cli.options import (
     BaseOption,
     CpuOption,
+    PrecisionChoice,
+    PrecisionOption,
     PrefectOption,
     ProtocolChoice,
     RunOption,
@@ -306,6 +308,7 @@ def evaluate(
             help="The weights of Inception for FID, weights-inception-2015-12-05-6726825d.pth of torch-fidelity.",
         ),
     ] = None,
+    precision: PrecisionOption = PrecisionChoice.fp32,
     cpu: CpuOption = False,
     again: Annotated[
         bool, typer.Option("--again", help="Evaluate again what was evaluated with these options before.")
@@ -338,6 +341,7 @@ def evaluate(
         metrics=tuple(metric or ()),
         lpips_weights=str(lpips_weights or ""),
         fid_weights=str(fid_weights or ""),
+        precision=precision.value,
         cpu=cpu,
     )
     if evaluates_model(run, folder, options, Asked(steering, base, sde, out, tuple(stage or ()))):

@@ -42,7 +42,7 @@ from patina.training.evaluation.pictures import save_strips
 from patina.training.evaluation.results import Classification, Evaluation, NamedRow, Row
 from patina.training.restore.clips import load_published_clip
 from patina.training.restore.load import load_conditioner, load_restorer, origin_of
-from patina.training.restore.restorer import Progress, Restorer
+from patina.training.restore.restorer import Precision, Progress, Restorer, check_precision
 from patina.training.restore.tiles import Tiling
 
 
@@ -62,6 +62,7 @@ def evaluate(
     lpips: Weights = True,
     fid: Weights = True,
     metrics: Sequence[str] = (),
+    precision: Precision = "fp32",
     device: torch.device | str = "cpu",
     pictures: Path | None = None,
     progress: Progress | None = None,
@@ -78,17 +79,21 @@ def evaluate(
     sampler    empty: the stage's. steps: 0: the sampler's own number, or the stage's.
     lpips, fid weights of their networks. What cannot be had becomes a note.
     metrics    further ones, of pyiqa by name. What cannot be had becomes a note, too.
+    precision  of the restorer's network: "bf16" is bfloat16 by PyTorch's autocast, which a note then tells.
     pictures   folder for ENTRY.png: strips of LQ, restored, GT; the best image first, the worst last.
     A picture that is too small for the measures, or for the network, is left out of every mean, and a note names it.
     Raises StageError, CheckpointError, ModelInputError, NotFiniteError, DamagedShardError in words.
     """
     _check(protocol, sampler, per_entry, steps, side)
+    check_precision(precision)
     restorer = run if isinstance(run, Restorer) else load_restorer(run, stage=stage, best=best, device=device)
     index = uncached(read_index(dataset, split, entries))
     digest = dataset_digest(index.folder)
     notes = Notes()
     measures = Measures(protocol, lpips, fid, restorer.device, notes, metrics)
-    settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side)
+    settings = RestoreSettings(sampler, steps, tiling or Tiling(), seed, side, precision)
+    if precision == "bf16":
+        notes.add("restored in bfloat16")
     if side:
         notes.add(f"restored and measured: squares of at most {side} px from the middle")
     restorer.calls(sampler if restorer.is_diffusion else "", steps)

@@ -39,7 +39,7 @@ from patina.training.evaluation.results import NamedRow, Row
 from patina.training.images import Pixels, centre, grey, middle, to_bytes
 from patina.training.models.clip_adapter import ENTRY_OF_PROMPT
 from patina.training.models.daclip import DEGRADATIONS
-from patina.training.restore.restorer import Restorer
+from patina.training.restore.restorer import Precision, Restorer
 from patina.training.restore.tiles import Tiling
 
 STRIP = 512
@@ -116,6 +116,7 @@ class RestoreSettings:
     tiling: Tiling
     seed: int
     side: int
+    precision: Precision = "fp32"
 
 
 class Measures:
@@ -257,6 +258,7 @@ def restore_row(
                 sampler=settings.sampler,
                 steps=settings.steps,
                 tiling=settings.tiling,
+                precision=settings.precision,
             )
     except ModelInputError as error:  # such as a photograph that is too small for the network
         measures.left_out.append(str(error))

@@ -46,6 +46,9 @@ SplitName: TypeAlias = Literal["train", "val", "test"]
 
 ProtocolName: TypeAlias = Literal["daclip", "vlunet"]
 
+PrecisionName: TypeAlias = Literal["fp32", "bf16"]
+"""What a restorer's network computes in."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -57,7 +60,8 @@ class Options:
     sampler, steps  of a network that estimates noise; empty and 0: the stage's.
     tile, overlap   px; 0: whole images.
     side       of the centre that is restored, px; 0: whole images.
-    lpips, fid whether these are asked for. metrics: further ones, of pyiqa by name.
+    precision  "bf16": the restorer's network computes in bfloat16.
+    metrics    further ones, of pyiqa by name.
     lpips, fid whether these are asked for. lpips_weights, fid_weights: files of their networks' weights, as the
                libraries download them; empty: by name, from the libraries' caches or servers.
     """
@@ -77,6 +81,7 @@ class Options:
     metrics: tuple[str, ...] = ()
     lpips_weights: str = ""
     fid_weights: str = ""
+    precision: PrecisionName = "fp32"
     cpu: bool = False
 
     def deciding(self, stage: Stage) -> dict[str, Any]:
@@ -85,6 +90,8 @@ class Options:
         table["entries"] = list(self.entries or stage.data.entries)
         if not table["metrics"]:
             del table["metrics"]  # so that evaluations of before there were any stay current
+        if table["precision"] == "fp32":
+            del table["precision"]  # likewise
         for name in ("lpips_weights", "fid_weights"):  # by what they hold; evaluations of before have none
             if file := table.pop(name):
                 table[name] = weights_digest(Path(file))
@@ -319,6 +326,7 @@ def _evaluate(job: Mapping[str, Any]) -> None:
                 metrics=options.metrics,
                 lpips=options.weights_of("lpips"),
                 fid=options.weights_of("fid"),
+                precision=options.precision,
                 device=device,
                 pictures=fresh,
                 progress=meter,

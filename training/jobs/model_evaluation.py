@@ -86,6 +86,7 @@ def evaluate_model(
             seed=options.seed,
             lpips=options.weights_of("lpips"),
             fid=options.weights_of("fid"),
+            precision=options.precision,
             pictures=out / PICTURES,
             progress=progress,
         )

@@ -255,11 +255,11 @@ class Block(nn.Module):
         y = torch.addcmul(shift1, self.mix_norm(x), 1 + scale1)
         y = gate(self.mix_depthwise(self.mix_widen(y)))  # B x H x W x C
         y = self.mix_out(self.attend(y, context))
-        x = torch.addcmul(x, y, self.beta.flatten())
+        x = torch.addcmul(x, y, gain(self.beta, y))
 
         y = torch.addcmul(shift2, self.feed_norm(x), 1 + scale2)
         y = self.feed_out(gate(self.feed_widen(y)))
-        return torch.addcmul(x, y, self.gamma.flatten())
+        return torch.addcmul(x, y, gain(self.gamma, y))
 
 
 class ChannelAttention(nn.Module):
@@ -323,9 +323,16 @@ class GainNorm(nn.Module):
         self.g = nn.Parameter(torch.ones(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:  # B x H x W x C
-        """B x H x W x C. The published eps is larger for every type but float32."""
-        eps = 1e-5 if x.dtype == torch.float32 else 1e-3
-        return functional.layer_norm(x, x.shape[-1:], weight=self.g.flatten(), eps=eps)
+        """B x H x W x C, of x's type. The published eps is larger for every type but float32. The gain's type decides,
+        so that what learnt with one eps does not meet the other under autocast."""
+        eps = 1e-5 if self.g.dtype == torch.float32 else 1e-3
+        return functional.layer_norm(x, x.shape[-1:], weight=self.g.flatten(), eps=eps).to(x.dtype)
+
+
+def gain(parameter: Tensor, y: Tensor) -> Tensor:
+    """β or γ (1 x C x 1 x 1) for a B x H x W x C map: C numbers of its type. Under autocast float32 ones would take
+    all maps after them up to float32, with twice their memory and time."""
+    return parameter.flatten().to(y.dtype)
 
 
 def gate(x: Tensor) -> Tensor:

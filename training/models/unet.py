@@ -46,6 +46,7 @@ from patina.training.models.layers import (
 
 HEADS, HEAD_CHANNELS = 4, 32  # of the linear attention, at every width
 INNER = HEADS * HEAD_CHANNELS
+ENLARGED = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))  # `DoubleAndConvolve`'s kernel along one axis, of k0, k1, k2
 
 
 @dataclass(frozen=True)
@@ -323,12 +324,22 @@ class ResBlock(nn.Module):
         return h + (x if self.shortcut is None else pointwise(x, self.shortcut))
 
 
+SUMS = [[a * b for a in row for b in column] for row in ENLARGED for column in ENLARGED]
+"""Which of a kernel's 9 weights each of the enlarged one's 16 is the sum of."""
+
+
+FEW_PIXELS = 128
+"""Pixels up to which a map is enlarged before it is convolved: at 8 x 8 that takes 0.4 of the time, at 16 x 16 1.3."""
+
+
 class DoubleAndConvolve(nn.Module):
     """A 3 x 3 convolution of the map at twice its size (nearest neighbour).
 
     Of the nine pixels under the kernel only four differ, so this is a transposed convolution of stride 2, with under
     half of the products and without the enlarged map. Along one axis its kernel is (k2, k1 + k2, k0 + k1, k0), as the
     output at 2i takes k0 x[i-1] + (k1 + k2) x[i] and the one at 2i + 1 takes (k0 + k1) x[i] + k2 x[i+1].
+
+    Of a map of few pixels the weights cost more than the products, so that it is enlarged as published.
     """
 
     def __init__(self, channels: int, out: int) -> None:
@@ -337,10 +348,15 @@ class DoubleAndConvolve(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # B x channels x H x W
         """B x out x 2H x 2W."""
-        kernel = functional.pad(self.conv.weight.flip(2, 3), (1, 1, 1, 1))  # out x channels x 5 x 5
-        kernel = kernel[:, :, 1:] + kernel[:, :, :-1]  # out x channels x 4 x 5
-        kernel = kernel[:, :, :, 1:] + kernel[:, :, :, :-1]  # out x channels x 4 x 4
-        return functional.conv_transpose2d(x, kernel.transpose(0, 1), self.conv.bias, stride=2, padding=1)
+        if x.shape[2] * x.shape[3] <= FEW_PIXELS:
+            enlarged: Tensor = self.conv(functional.interpolate(x, scale_factor=2, mode="nearest"))
+            return enlarged
+        out, channels = self.conv.weight.shape[:2]
+        rows = channels_last(self.conv.weight).reshape(out, 9, channels)  # a view in channels-last memory
+        with torch.autocast(x.device.type, enabled=False):  # sums of rounded weights would be rounded twice
+            kernel = torch.bmm(rows.new_tensor(SUMS).expand(out, 16, 9), rows)  # out x 16 x channels
+        kernel = kernel.view(out, 4, 4, channels).permute(3, 0, 1, 2)  # channels x out x 4 x 4
+        return functional.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
 
 
 class Attended(nn.Module):

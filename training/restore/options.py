@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from patina.pipeline.machine import is_out_of_memory
 from patina.training.errors import ModelInputError, RunFailedError
 from patina.training.images import Pixels, to_bytes
 from patina.training.models.unet import UNet
-from patina.training.restore.restorer import Condition, Precision, Progress, Restorer
+from patina.training.restore.restorer import Condition, Precision, Progress, Restorer, check_precision
 from patina.training.restore.symmetries import SYMMETRIES, mean_of_symmetries
 from patina.training.restore.tiles import Tiling
 
@@ -76,8 +75,7 @@ class RestoreOptions:
             raise ModelInputError(f"{restorer.stage.name} has no CLIP that names degradations; leave out --passes")
         if self.degradations:
             restorer.expect_known(self.degradations)
-        if self.precision not in get_args(Precision):
-            raise ModelInputError(f"precision {self.precision!r}; expected {' or '.join(get_args(Precision))}")
+        check_precision(self.precision)
         if not 1 <= self.quality <= 100:
             raise ModelInputError(f"quality {self.quality}; expected 1 to 100")
         self.tiling(MAX_WHOLE_PIXELS, MAX_WHOLE_PIXELS, restorer)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,12 @@ class Condition:
     def is_clean(self) -> bool:
         """Whether the likeliest is that there is none (`CLEAN`), as a CLIP says that learnt from clean pictures too."""
         return next(iter(self.degradations), "") == CLEAN
+
+
+def check_precision(precision: str) -> None:
+    """Raise ModelInputError for what is no precision."""
+    if precision not in get_args(Precision):
+        raise ModelInputError(f"precision {precision!r}; expected {' or '.join(get_args(Precision))}")
 
 
 class Restorer:
@@ -181,23 +187,24 @@ class Restorer:
                 found: Tensor = self.net(*inputs, **contexts)
             return found.float()
 
-        if noise is None:
-            once = in_tiles(lambda w: network(lq[w]), lq, tiling, count_call)
-            _expect_finite(once, "the network")
-            return once[0].expand(3, -1, -1).cpu()
-
         def estimate(x: Tensor, mu: Tensor, t: Tensor) -> Tensor:
             return in_tiles(lambda w: network(x[w], mu[w], t), x, tiling, count_call)
 
-        restored = SAMPLERS[sampler or self.stage.validation.sampler](
-            estimate,
-            lq,
-            self.sde,
-            noise=[torch.Generator().manual_seed(noise_seed(seed + 1, 1))],
-            steps=self.calls(sampler, steps),
-            start=self.sde.start(lq, noise),
-        )
-        return restored[0].float().expand(3, -1, -1).cpu()
+        # The outermost autocast keeps the weights' casts: else every tile of every step would cast them anew.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=False):
+            if noise is None:
+                once = in_tiles(lambda w: network(lq[w]), lq, tiling, count_call)
+                _expect_finite(once, "the network")
+                return once[0].expand(3, -1, -1).cpu()
+            restored = SAMPLERS[sampler or self.stage.validation.sampler](
+                estimate,
+                lq,
+                self.sde,
+                noise=[torch.Generator().manual_seed(noise_seed(seed + 1, 1))],
+                steps=self.calls(sampler, steps),
+                start=self.sde.start(lq, noise),
+            )
+            return restored[0].float().expand(3, -1, -1).cpu()
 
     def calls(self, sampler: str = "", steps: int = 0) -> int:
         """Network calls for a photograph, or each tile of it. Raises ModelInputError for what the sampler cannot do."""

@@ -57,7 +57,16 @@ def test_a_published_restorer_is_measured(patina: Patina, place: Path, tmp_path:
     assert "low-light" in out
     assert "PSNR restored" in out
     assert str(tmp_path / "out" / "evaluation.md") in out.replace("\n", "")
-    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["stage"] == "nhrbl.ckpt"
+    exact = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert exact["stage"] == "nhrbl.ckpt"
+
+    words = ("evaluate", place / "nhrbl.ckpt", data, "--out", tmp_path / "low", "--precision", "bf16", *QUICK)
+    code, out, err = patina(*words)
+    assert (code, err) == (0, "")
+    assert "restored in bfloat16" in out
+    low = json.loads((tmp_path / "low" / "evaluation.json").read_text())
+    assert low["notes"] == ["restored in bfloat16", *exact["notes"]]
+    assert low["mean"]["psnr"] != exact["mean"]["psnr"]
 
 
 def test_a_published_clip_names_degradations(

@@ -20,7 +20,7 @@ from patina.pipeline.builder.build import build
 from patina.training.checkpoints import model as checkpoint
 from patina.training.data.index import photographs_first, read_index
 from patina.training.data.reading import read_pair
-from patina.training.errors import CheckpointError, NotFiniteError, StageError
+from patina.training.errors import CheckpointError, ModelInputError, NotFiniteError, StageError
 from patina.training.evaluation import evaluate, measures
 from patina.training.evaluation import paper_tables as published
 from patina.training.evaluation.evaluate import classify
@@ -326,6 +326,33 @@ def test_sampler_and_steps_are_those_asked_for(dataset: Path) -> None:
     euler, posterior = (calls(sampler=name, steps=6)[1] for name in ("ode", "posterior"))
     assert (euler.sampler, posterior.sampler) == ("ode", "posterior")
     assert euler.mean.psnr != posterior.mean.psnr
+
+
+def test_the_precision_is_the_networks_and_is_told(dataset: Path) -> None:
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+            with torch.no_grad():
+                nn.init.dirac_(self.layer.weight).mul_(0.9)
+            nn.init.zeros_(self.layer.bias)  # type: ignore[arg-type]
+            self.computed: list[torch.dtype] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.layer(x)
+            self.computed.append(found.dtype)
+            return found
+
+    net = Watched()
+    options: dict[str, Any] = {"entries": ["noisy-15"], "per_entry": 2, **PLAIN}
+    exact = evaluate.evaluate(Restorer(net, None, STAGE), dataset, **options)
+    low = evaluate.evaluate(Restorer(net, None, STAGE), dataset, precision="bf16", **options)
+    assert net.computed == [torch.float32] * 2 + [torch.bfloat16] * 2
+    assert [note for note in low.notes if note not in exact.notes] == ["restored in bfloat16"]
+    assert low.mean.psnr == pytest.approx(exact.mean.psnr, abs=0.1) and low.mean.psnr != exact.mean.psnr
+    assert low.mean.input_psnr == exact.mean.input_psnr
+    with pytest.raises(ModelInputError, match="precision 'fp16'; expected fp32 or bf16"):
+        evaluate.evaluate(Restorer(net, None, STAGE), dataset, precision="fp16", **options)  # type: ignore[arg-type]
 
 
 # LPIPS and FID

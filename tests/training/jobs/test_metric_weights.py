@@ -30,4 +30,12 @@ def test_an_evaluation_by_other_weights_is_another(tmp_path: Path, name: str) ->
 
     assert of("a.pth") == of("again.pth") != of("b.pth")
     assert len({of("a.pth"), of("b.pth"), of("")}) == 3
-    assert set(Options().deciding(stage("irsde"))) == set(BEFORE) - {"cpu", "lpips_weights", "fid_weights", "metrics"}
+    undecided = {"cpu", "lpips_weights", "fid_weights", "metrics", "precision"}
+    assert set(Options().deciding(stage("irsde"))) == set(BEFORE) - undecided
+
+
+def test_an_evaluation_in_bfloat16_is_another_and_one_of_before_there_was_any_stays_current() -> None:
+    low = Options(precision="bf16")
+    restorer, namer = stage("irsde"), stage("controller")
+    assert low.deciding(restorer) == {**Options().deciding(restorer), "precision": "bf16"}
+    assert low.deciding(namer) == Options().deciding(namer)  # its CLIP computes in float32 whatever is asked for

@@ -21,8 +21,10 @@ from patina.training.models.nafnet import (
     DIRECT_TINY,
     REFUSION,
     TINY,
+    Block,
     ChannelAttention,
     DirectNAFNet,
+    GainNorm,
     NAFNet,
     NAFNetSettings,
 )
@@ -226,6 +228,33 @@ def test_sixteen_bits_give_close_numbers(tiny: tuple[NAFNet, nn.Module], direct:
             close = [call() for call in calls]
     assert [relative(c.float(), e) < 0.05 for c, e in zip(close, exact, strict=True)] == [True, True]
     assert relative(close[0].float(), exact[0]) > 1e-4  # so the types did differ
+
+
+def test_maps_stay_in_sixteen_bits_under_autocast(tiny: tuple[NAFNet, nn.Module]) -> None:
+    """One map of float32 would take all that come after it up to float32, with twice the memory."""
+    found: list[torch.dtype] = []
+    handles = [
+        block.register_forward_hook(lambda _, given, out: found.extend((given[0].dtype, out.dtype)))
+        for block in tiny[0].modules()
+        if isinstance(block, Block)
+    ]
+    x = noise(1, 3, 16, 16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        tiny[0](x, x.flip(2), 37)
+    for handle in handles:
+        handle.remove()
+    assert len(found) == 2 * len(handles) > 0
+    assert set(found) == {torch.bfloat16}
+
+
+def test_autocast_norms_with_the_eps_of_the_weights() -> None:
+    norm, x = GainNorm(16), 0.01 * noise(1, 4, 4, 16)  # of a variance between the two eps
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        low = norm(x.bfloat16())
+    assert low.dtype == torch.bfloat16
+    assert relative(low.float(), norm(x).detach()) < 0.02
+    published = norm.bfloat16()(x.bfloat16()).detach()  # with 1e-3, as for all types but float32
+    assert relative(published.float(), low.float()) > 0.1
 
 
 def test_weights_of_sixteen_bits_still_tell_times_apart() -> None:

@@ -228,11 +228,13 @@ def test_the_published_structure_gives_the_same_numbers_and_gradients(
         assert float((gradient - expected).norm()) <= 1e-3 * float(expected.norm()) + 1e-6 * largest, name
 
 
-def test_doubling_within_the_convolution_is_doubling_before_it() -> None:
+@pytest.mark.parametrize("width", [9, 30])  # few pixels are enlarged first
+def test_doubling_within_the_convolution_is_doubling_before_it(width: int) -> None:
     torch.manual_seed(0)
     net = DoubleAndConvolve(5, 7).double()
-    x = torch.randn(2, 5, 6, 9, dtype=torch.float64)
+    x = torch.randn(2, 5, 6, width, dtype=torch.float64)
     expected = net.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+    assert (x[0, 0].numel() <= unet.FEW_PIXELS) == (width == 9)
     torch.testing.assert_close(net(x), expected)
 
 

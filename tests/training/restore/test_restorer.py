@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from patina.training import official
 from patina.training.checkpoints import model as checkpoint
@@ -406,6 +408,28 @@ def test_bf16_is_of_the_network_alone(objective: Objective) -> None:
     if objective == "described":  # a sampler of random weights goes anywhere
         torch.testing.assert_close(low, exact, atol=0.02, rtol=0)
     assert torch.equal(restorer.restore(photo, precision="fp32"), exact)
+
+
+class CountsCasts(TorchDispatchMode):
+    """Counts how often something of a shape becomes bfloat16."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape, self.count = shape, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default and (kwargs or {}).get("dtype") == torch.bfloat16:
+            self.count += tuple(args[0].shape) == self.shape
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("objective", ["described", "sde"])
+def test_weights_become_bf16_once_for_all_tiles_and_steps(objective: Objective) -> None:
+    net = Watched()
+    with CountsCasts((3, 3, 1, 1)) as casts:
+        Restorer(net, None, made_up(objective)).restore(picture(80, 48), precision="bf16", tiling=Tiling(48, 8))
+    assert len(net.computed) > 1
+    assert casts.count == 1
 
 
 def test_a_precision_that_there_is_not_is_refused() -> None:
