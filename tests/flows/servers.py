@@ -130,7 +130,7 @@ def patina(environment: dict[str, str], *words: object, expected: int = 0) -> st
 
 @contextmanager
 def client_of(environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
-    """Prefect's own client of the server that an environment points to, which this process's settings name meanwhile."""
+    """Prefect's own client of the server that an environment points to, which settings name meanwhile."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 

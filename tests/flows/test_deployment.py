@@ -1,5 +1,5 @@
-"""Builds as flow runs on a real server of this machine: one model at a time, and what becomes of a build whose process or
-whose server is killed. What a worker and a serve do: test_watching_page.py."""
+"""Builds as flow runs on a real server of this machine: one model at a time, and what becomes of a build whose process
+or whose server is killed. What a worker and a serve do: test_watching_page.py."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ def test_two_builds_have_one_model_at_a_time(prefect_server: dict[str, str], tmp
         for process, log in ((one, logs[0]), (two, logs[1])):
             assert process.wait(120) == 0, log.read_text()[-3000:]
     acquired, released = (
-        sorted(str(event["occurred"]) for event in told(environment, f"prefect.concurrency-limit.{what}", 2, logs[0], begun))
+        sorted(
+            str(event["occurred"])
+            for event in told(environment, f"prefect.concurrency-limit.{what}", 2, logs[0], begun)
+        )
         for what in ("acquired", "released")
     )
     assert acquired[0] < released[0] <= acquired[1] < released[1]

@@ -50,6 +50,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 PAGE = (ROOT / "docs" / "watching.md").read_text("utf-8")
 
+
 def test_every_command_of_the_page_is_in_a_test() -> None:
     source = Path(__file__).read_text("utf-8").partition("\n@pytest.fixture")[2]
     tested = re.findall(r'"((?:patina|prefect) [^"]+)"', source)
@@ -73,9 +74,14 @@ def client(prefect_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> I
     os.environ.update(before)
 
 
+def words(line: str) -> list[str]:
+    """Those after the command."""
+    return shlex.split(line)[1:]
+
+
 def say(line: str, code: int = 0) -> str:
     """What a command prints, or the error that it ends with."""
-    done = CliRunner().invoke(app, shlex.split(line)[1:])
+    done = CliRunner().invoke(app, words(line))
     assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
     return f"{done.output}{done.exception or ''}"
 
@@ -135,14 +141,14 @@ def test_watches_on_a_worker(
 
     schedule = next(str(one.id) for one in deployed(client, "watch-sources").schedules if one.slug == "out")
     for pause in ("prefect deployment schedule pause ", "prefect deployment schedule resume "):
-        prefect(environment, *pause.split()[1:], "watch-sources/watch-sources", schedule)
+        prefect(environment, *words(pause), "watch-sources/watch-sources", schedule)
         listing = say("patina watch ls", code=1)
         assert "emptied by somebody; `patina watch on out` mends it" in listing
     say("patina watch on out")
     assert (watch("out").state, deployed(client, "watch-sources").schedules[0].parameters["out"]) == ("on", str(out))
 
     before, log = len(runs_of_build(environment)), tmp_path / "watch-run.log"
-    with running([*PATINA, *"patina watch run recipe.toml --out OUT".split()[1:]], environment, log, tmp_path) as here:
+    with running([*PATINA, *words("patina watch run recipe.toml --out OUT")], environment, log, tmp_path) as here:
         photo(tmp_path / "photos" / "new.png", seed=7)
         wait_for(lambda: "built    3 samples" in log.read_text(), "the build", log)
         here.send_signal(signal.SIGINT)
@@ -174,7 +180,7 @@ def test_a_worker_and_a_serve_refuse_each_other_or_take_over(
     watches.switch(name, on=False)
     (rebuild,) = client.read_automations_by_name("patina-rebuild")
     client.pause_automation(rebuild.id)
-    prefect(environment, "--no-prompt", *"prefect deploy --all".split()[1:])
+    prefect(environment, "--no-prompt", *words("prefect deploy --all"))
     assert [(one.slug, one.active) for one in deployed(client, "watch-sources").schedules] == [(name, False)]
     assert [one.enabled for one in client.read_automations_by_name("patina-rebuild")] == [False]
     client.resume_automation(rebuild.id)
@@ -186,7 +192,7 @@ def test_a_worker_and_a_serve_refuse_each_other_or_take_over(
         _every_flow_by_its_short_name(environment, recipe, tmp_path)  # as `prefect deploy --all` has left them
         assert len(say("patina deploy").splitlines()) == len(OFFERS) + 2, "a table, its head, and what is next"
         client.pause_deployment(deployed(client, "check-dataset").id)
-        with running([*PATINA, *"patina serve --take-over".split()[1:]], environment, log) as serve:
+        with running([*PATINA, *words("patina serve --take-over")], environment, log) as serve:
             wait_for(lambda: "then:" in log.read_text(), "the start", log)
             assert "paused   check-dataset: as somebody left them" in log.read_text()
             look = deployed(client, "build-dataset")
@@ -213,7 +219,7 @@ def _every_flow_by_its_short_name(environment: dict[str, str], recipe: Path, fol
     out = folder / "dataset"
     parameters = ["--param", f"recipe={recipe}", "--param", f"out={out}"]
     run = "prefect deployment run build-dataset/build-dataset --watch"
-    assert "Completed" in prefect(environment, *run.split()[1:], *parameters)
+    assert "Completed" in prefect(environment, *words(run), *parameters)
     manifest = load_manifest(out)
     assert manifest is not None
     assert sum(shard.count for shard in manifest.shards) == 8
@@ -263,7 +269,7 @@ def test_a_serve_rebuilds_what_changes_and_pauses_what_it_served_at_its_end(
     client.pause_deployment(deployed(client, "check-dataset").id)
     often = ["--every", "15", "--quiet", "1"]  # a look takes some seconds of CPU time: more often, they would pile up
     serve = "patina serve --watch recipe.toml --out OUT".replace("recipe.toml", str(recipe)).replace("OUT", str(out))
-    with running([*PATINA, *serve.split()[1:], "--take-over", *often], environment, log):
+    with running([*PATINA, *words(serve), "--take-over", *often], environment, log):
         wait_for(lambda: len(events(environment, "patina.dataset.published", begun)) == 1, "the first build", log)
 
         def looks() -> list[Any]:
