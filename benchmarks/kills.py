@@ -139,6 +139,7 @@ class Stand:
                 "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
                 "DO_NOT_TRACK": "1",
                 "OMP_NUM_THREADS": "1",
+                "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false" if self.database else "true",
             }
         )
 

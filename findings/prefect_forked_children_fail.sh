@@ -37,7 +37,7 @@ before = forked()
 work()
 print("before:", before, "after:", *(forked() for _ in range(3)))
 P
-export PREFECT_HOME="$folder/home" PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120 PREFECT_LOGGING_LEVEL=ERROR DO_NOT_TRACK=1
+export PREFECT_HOME="$folder/home" PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120 PREFECT_LOGGING_LEVEL=ERROR DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false
 env/bin/python forks.py > said; cat said
 [ "$(grep -c "the child's work is done" said)" = 4 ] || { echo "changed: a child does not do its work"; exit 1; }
 grep -q "before: 0 after: 1 1 1" said || { echo "changed: children end otherwise"; exit 1; }

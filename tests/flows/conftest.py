@@ -1,9 +1,11 @@
-"""One embedded Prefect API for all flow tests, and one empty database for all servers: each takes ten seconds."""
+"""One embedded Prefect API for all flow tests, one server for those that want a real one, and one empty database for
+all of them: each takes ten seconds."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+
+from tests.flows.servers import environment_of, server
 
 CREATE = """
 import asyncio
@@ -38,16 +42,35 @@ def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[None]:
-    """Prefect's own harness, with heartbeats off: they add a second to every flow run."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_api(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect's own harness on a copy of that database, with heartbeats off: they add a second to every flow run."""
+    from prefect.settings import (
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_DATABASE_MIGRATE_ON_START,
+        temporary_settings,
+    )
+    from prefect.testing import utilities
 
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
+    def with_database() -> str:
+        folder = tmp_path_factory.mktemp("prefect-api")
+        shutil.copy(prefect_database, folder / "prefect-test.db")
+        return str(folder)
+
+    settings = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_SERVER_DATABASE_MIGRATE_ON_START: False}
+    with pytest.MonkeyPatch.context() as patched, temporary_settings(settings):
+        patched.setattr(utilities, "mkdtemp", with_database)
+        with utilities.prefect_test_harness(server_startup_timeout=120):
+            yield
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A server of Prefect's, a process of its own, for all tests that do not kill it; gives the environment that points
+    to it. Pool, deployments and automations are as the test before left them."""
+    folder = tmp_path_factory.mktemp("prefect-server")
+    environment = environment_of(folder, prefect_database)
+    with server(environment, folder / "server.log"):
+        yield environment
 
 
 @pytest.fixture

@@ -126,7 +126,8 @@ def prefect_server(folder: Path, host: str, database: Path) -> Iterator[str]:
     with socket.create_server((host, 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port), "--no-ui"]
-    with started(command, folder / "server.log", PREFECT_HOME=str(folder / "prefect"), PREFECT_API_URL="") as server:
+    settings = {"PREFECT_API_URL": "", "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false"}
+    with started(command, folder / "server.log", PREFECT_HOME=str(folder / "prefect"), **settings) as server:
 
         def answers() -> bool:
             assert server.poll() is None, (folder / "server.log").read_text()

@@ -17,18 +17,18 @@ import tomli_w
 from patina.training.checkpoints.files import model_digest
 from patina.training.runs.plan import plan_stages
 from patina.training.stages.plan import load_plan
-from tests.flows.test_deployment import (
+from tests.flows.servers import (
     PATINA,
-    PREFECT,
     ask,
     environment_of,
     events,
+    now,
     patina,
     prefect,
     running,
-    server,
     told,
     wait_for,
+    worker,
 )
 from tests.training.running import small_dataset, stage
 
@@ -83,7 +83,12 @@ def apis(group: int) -> list[int]:
 
 
 def words(dataset: Path, run: Path, plan: Path) -> list[str]:
-    return ["train", str(dataset), "--run", str(run), "--plan", str(plan), "--cpu", "--workers", "0", "--prefect"]
+    return ["train", str(dataset), "--run", str(run), "--plan", str(plan), "--cpu", "--workers", "0"]
+
+
+def as_flow_run(dataset: Path, run: Path, plan: Path) -> list[str]:
+    """A command that starts an API of its own, which takes longer than the training."""
+    return [*PATINA, *words(dataset, run, plan), "--prefect"]
 
 
 def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
@@ -93,7 +98,7 @@ def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
     whole, killed, ended = tmp_path / "whole", tmp_path / "killed", tmp_path / "ended"
     patina(alone, *words(dataset, whole, plan))
 
-    with running([*PATINA, *words(dataset, killed, plan)], alone, log) as process:
+    with running(as_flow_run(dataset, killed, plan), alone, log) as process:
         wait_for(lambda: states(killed) >= 80, "a second state", log)
         assert loops(killed)
         os.killpg(process.pid, signal.SIGKILL)  # the flow and the API that it had started; the loop is not among them
@@ -104,7 +109,7 @@ def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
     said = patina(alone, *words(dataset, killed, plan))
     assert f"continue controller after {item.seen} of {IMAGES} images" in said
 
-    with running([*PATINA, *words(dataset, ended, plan)], alone, log) as process:
+    with running(as_flow_run(dataset, ended, plan), alone, log) as process:
         wait_for(lambda: states(ended) >= 80, "a second state", log)
         assert loops(ended) and apis(process.pid)
         process.terminate()
@@ -122,46 +127,51 @@ def test_killed_asked_to_end_and_not_stopped_come_to_the_same_models(
 
 
 def test_a_worker_trains_from_the_command_line_is_cancelled_and_goes_on(
-    dataset: Path, prefect_database: Path, tmp_path: Path
+    dataset: Path, prefect_server: dict[str, str], tmp_path: Path
 ) -> None:
-    environment = {**environment_of(tmp_path, prefect_database), "OMP_NUM_THREADS": "1"}
+    environment, begun = {**prefect_server, "OMP_NUM_THREADS": "1"}, now()
     plan, run, log = write_plan(tmp_path / "plan", 800), tmp_path / "run", tmp_path / "worker.log"
-    with server(environment, tmp_path / "server.log"):
-        patina(environment, "deploy")  # with the pool, the limit `gpu` and the automations
-        paused = ask(environment, "automations/filter", automations={"name": {"any_": ["patina-retrain"]}})
-        assert [automation["enabled"] for automation in paused] == [False], "nobody's GPU starts by surprise"
-        given = {"out": dataset, "recipe": "", "run": run, "plan": plan, "cpu": "true", "workers": 0}
-        given |= {"lpips": "false", "fid": "false", "per_entry": 1}
-        parameters = [word for name, value in given.items() for word in ("--param", f"{name}={value}")]
-        deployment = "train-end-to-end/train-end-to-end"
-        with running([*PREFECT, "worker", "start", "--pool", "local"], environment, log):
-            prefect(environment, "deployment", "run", deployment, *parameters)
-            wait_for(lambda: states(run) >= 80, "a second state", log)
-            (flow_run,) = ask(environment, "flow_runs/filter", flows={"name": {"any_": ["train-end-to-end"]}})
-            prefect(environment, "flow-run", "cancel", str(flow_run["id"]))
-            wait_for(lambda: not loops(run), "the end of the loop", log, 60)
-            wait_for(lambda: _state(environment, flow_run["id"]) == "Cancelled", "the cancellation", log, 60)
-            (item, _) = plan_stages(load_plan(plan), dataset, run)
-            assert item.what == "goes on" and item.seen >= 80
-            assert "ended" not in log.read_text().partition("Traceback")[0]
-            said = prefect(environment, "deployment", "run", deployment, *parameters, "--watch")
-            assert "finished successfully" in said.lower() or "Completed" in said
-            again = ["--param", f"dataset={dataset}", "--param", f"run={run}", "--param", f"plan={plan}"]
-            prefect(environment, "deployment", "run", "train-stages/train-controller", *again, "--watch")
-        assert (run / "report.html").exists()
-        assert {p.parent.name for p in run.glob("*/evaluation.json")} == {"controller", "nafnet"}
-        trained = told(environment, "patina.stage.trained", 2, log)
-        assert {event["payload"]["digest"] for event in trained} == {
-            model_digest(run / name) for name in ("controller", "nafnet")
-        }
-        keys = {str(artifact["key"]) for artifact in ask(environment, "artifacts/filter")}
-        assert {"training-plan", "stage", "training", "report", "restored", "evaluation", "progress"} <= keys
-        names = {str(task["name"]) for task in ask(environment, "task_runs/filter", limit=200)}
-        assert f"continue controller after {item.seen} of 800 images" in names
-        assert {"train nafnet on 8 images", "evaluate nafnet on val", "report", "skip controller"} <= names
-        logs = ask(environment, "logs/filter", limit=200, sort="TIMESTAMP_DESC")
-        assert any("controller: names" in str(line["message"]) for line in logs), "the loop's lines are in the log"
-        assert events(environment, "prefect.concurrency-limit.acquired") == [], "with cpu nobody waits for a GPU"
+    patina(environment, "deploy", "--take-over")  # with the pool, the limit `gpu` and the automations
+    paused = ask(environment, "automations/filter", automations={"name": {"any_": ["patina-retrain"]}})
+    assert [automation["enabled"] for automation in paused] == [False], "nobody's GPU starts by surprise"
+    given = {"out": dataset, "recipe": "", "run": run, "plan": plan, "cpu": "true", "workers": 0}
+    given |= {"lpips": "false", "fid": "false", "per_entry": 1}
+    parameters = [word for name, value in given.items() for word in ("--param", f"{name}={value}")]
+    deployment = "train-end-to-end/train-end-to-end"
+    with worker(environment, log):
+        prefect(environment, "deployment", "run", deployment, *parameters)
+        wait_for(lambda: states(run) >= 80, "a second state", log)
+        (flow_run,) = runs_into(environment, run)
+        prefect(environment, "flow-run", "cancel", str(flow_run["id"]))
+        wait_for(lambda: not loops(run), "the end of the loop", log, 60)
+        wait_for(lambda: _state(environment, flow_run["id"]) == "Cancelled", "the cancellation", log, 60)
+        (item, _) = plan_stages(load_plan(plan), dataset, run)
+        assert item.what == "goes on" and item.seen >= 80
+        assert "ended" not in log.read_text().partition("Traceback")[0]
+        said = prefect(environment, "deployment", "run", deployment, *parameters, "--watch")
+        assert "finished successfully" in said.lower() or "Completed" in said
+        again = ["--param", f"dataset={dataset}", "--param", f"run={run}", "--param", f"plan={plan}"]
+        prefect(environment, "deployment", "run", "train-stages/train-controller", *again, "--watch")
+    assert (run / "report.html").exists()
+    assert {p.parent.name for p in run.glob("*/evaluation.json")} == {"controller", "nafnet"}
+    trained = told(environment, "patina.stage.trained", 2, log, begun)
+    assert {event["payload"]["digest"] for event in trained} == {
+        model_digest(run / name) for name in ("controller", "nafnet")
+    }
+    flow_runs = {"id": {"any_": [str(one["id"]) for one in runs_into(environment, run)]}}
+    keys = {str(artifact["key"]) for artifact in ask(environment, "artifacts/filter", flow_runs=flow_runs)}
+    assert {"training-plan", "stage", "training", "report", "restored", "evaluation", "progress"} <= keys
+    names = {str(task["name"]) for task in ask(environment, "task_runs/filter", flow_runs=flow_runs)}
+    assert f"continue controller after {item.seen} of 800 images" in names
+    assert {"train nafnet on 8 images", "evaluate nafnet on val", "report", "skip controller"} <= names
+    logs = ask(environment, "logs/filter", logs={"flow_run_id": flow_runs["id"]}, limit=200, sort="TIMESTAMP_DESC")
+    assert any("controller: names" in str(line["message"]) for line in logs), "the loop's lines are in the log"
+    assert events(environment, "prefect.concurrency-limit.acquired", begun) == [], "with cpu nobody waits for a GPU"
+
+
+def runs_into(environment: dict[str, str], run: Path) -> list[dict[str, Any]]:
+    """Flow runs that train into that folder."""
+    return [one for one in ask(environment, "flow_runs/filter") if one["parameters"].get("run") == str(run)]
 
 
 def _state(environment: dict[str, str], run: str) -> str:
@@ -171,7 +181,7 @@ def _state(environment: dict[str, str], run: str) -> str:
 
 def test_interrupted_by_a_terminal(dataset: Path, alone: dict[str, str], tmp_path: Path) -> None:
     plan, run, log = write_plan(tmp_path / "plan"), tmp_path / "run", tmp_path / "train.log"
-    with running([*PATINA, *words(dataset, run, plan)], alone, log) as process:
+    with running(as_flow_run(dataset, run, plan), alone, log) as process:
         wait_for(lambda: states(run) >= 40, "a state", log)
         begun = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
