@@ -5,6 +5,8 @@
 strip   crops of two photographs, clean and under each degradation at its defaults; composites and a chain at the end.
 ladder  one photograph, clean and at five places of each degradation's knob, with the severity that was measured.
 
+Of some draws the first is shown whose damage does not lie beside the crop.
+
 --save writes docs/strip.jpg and docs/ladder.jpg, --png both as PNG into a folder, to look at.
 """
 
@@ -44,6 +46,9 @@ LAST: Mapping[str, tuple[str, dict[str, Any]]] = {
 PLACES = (0.05, 0.3, 0.55, 0.8, 1.0)
 """Where on each knob the ladder stands."""
 
+VARIANTS = 24
+"""Draws of a degradation of which one is shown."""
+
 Tile = tuple[str, Image]
 
 
@@ -59,7 +64,7 @@ def main() -> None:
             picture.save(DOCS / f"{name}.jpg", quality=86, subsampling="4:2:0", optimize=True)
 
 
-def strip(columns: int = 8, side: int = 200) -> PIL.Image.Image:
+def strip(columns: int = 9, side: int = 180) -> PIL.Image.Image:
     """Crops of the cat and of the temple, `columns` in a row."""
     temple = sklearn.datasets.load_sample_images().images[0]
     rows = []
@@ -68,7 +73,9 @@ def strip(columns: int = 8, side: int = 200) -> PIL.Image.Image:
         tiles = [("clean", image[part])]
         methods = {name: kind() for name, kind in CATALOGUE.items()}
         methods |= {title: parse_degradation(name, settings, DOCS) for title, (name, settings) in LAST.items()}
-        tiles += [(title, degraded(image, one, title)[part]) for title, one in methods.items()]
+        tiles += [
+            (title, degraded(image, one, title, shown(image, one, title, part))[part]) for title, one in methods.items()
+        ]
         rows += [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     return board(rows, side)
 
@@ -82,9 +89,10 @@ def ladder(side: int = 120) -> PIL.Image.Image:
         degradation = kind()
         assert degradation.knob is not None
         tiles = [(name, image[part])]
-        for place in PLACES:
-            value = degradation.knob.at(place)
-            lq = degraded(image, replace(degradation, **{degradation.knob.setting: value}), name)  # type: ignore[type-var]
+        rungs = [replace(degradation, **{degradation.knob.setting: degradation.knob.at(at)}) for at in PLACES]  # type: ignore[type-var]
+        variant = shown(image, rungs[-1], name, part)
+        for rung in rungs:
+            lq = degraded(image, rung, name, variant)
             found = measure(image, lq)
             tiles.append((f"{found.level} {found.score:.0f}", lq[part]))
         rows.append(tiles)
@@ -93,9 +101,21 @@ def ladder(side: int = 120) -> PIL.Image.Image:
     return board([[*a, *b] for a, b in zip(rows[:half], [*rows[half:], blank], strict=False)], side)
 
 
-def degraded(image: Image, degradation: Degradation, title: str) -> Image:
-    """The degraded photograph; what chance decides depends on the title alone."""
-    seed = sample_seed(0, "pictures", title, 0, (0, 0, image.shape[1], image.shape[0]))
+def shown(image: Image, degradation: Degradation, title: str, part: Any) -> int:
+    """Of `VARIANTS` draws the first that changes the crop half as much as the photograph on average, or more: a shadow
+    or a flare can lie beside the crop. Where none does, the one that changes the crop most."""
+    changes = []
+    for variant in range(VARIANTS):
+        change = np.abs(degraded(image, degradation, title, variant).astype(np.int16) - image)
+        changes.append(float(change[part].mean()))
+        if changes[-1] >= change.mean() / 2:
+            return variant
+    return int(np.argmax(changes))
+
+
+def degraded(image: Image, degradation: Degradation, title: str, variant: int) -> Image:
+    """The degraded photograph; what chance decides depends on the title and the variant alone."""
+    seed = sample_seed(0, "pictures", title, variant, (0, 0, image.shape[1], image.shape[0]))
     return degradation.apply(image, degradation.draw(Rng(seed), image)).image
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import posixpath
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import PIL.Image
 
 from patina.pipeline.errors import SourceError
+from patina.pipeline.recipe.recipe import Tiles
 from patina.pipeline.sources.folder import paired_folders
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.presets import PRESETS
@@ -70,17 +73,19 @@ class Look:
 
     names       relative names of its image files, in order.
     pairs       folders of degraded images beside folders of clean ones with the same names: (lq, gt), relative.
-    presets     public sets that are all there: (name, how many pairs or images).
+    presets     public sets that are all there: (name, how many pairs or images, how many of the commonest label).
     captions    how many of the images have a text file beside them.
     side        the median of the shorter sides, px; 0: no size could be read.
+    tiles       how many tiles of TILE px an image gives on average; 0: no size could be read.
     note        pictures of kinds that are not read; "" if there are none.
     """
 
     names: Sequence[str]
     pairs: Sequence[tuple[str, str]]
-    presets: Sequence[tuple[str, int]]
+    presets: Sequence[tuple[str, int, int]]
     captions: int
     side: int
+    tiles: float
     note: str
 
 
@@ -105,7 +110,7 @@ def look(folder: Path) -> Look:
         tuple(paired_folders(names)),
         _presets(names, folder.absolute().as_posix()),
         captions,
-        _side([path for _, path in listing.files]),
+        *_sizes([path for _, path in listing.files]),
         note,
     )
 
@@ -117,22 +122,21 @@ def first_recipe(folder: Path, found: Look, recipe: Path) -> str:
     Example: `first_recipe(folder, look(folder), Path("recipe.toml"))`.
     """
     place = _relative(folder, recipe)
-    clean = not found.pairs and not any(_has_pairs(name) for name, _ in found.presets)
-    samples = len(found.names) * (len(DACLIP_DEGRADATIONS) if clean else 1)
+    clean = not found.pairs and not any(_has_pairs(name) for name, *_ in found.presets)
     lines = [
         f"# A dataset from {place}, where {counted(len(found.names), 'image')} lie"
         f"{'s' if len(found.names) == 1 else ''}.",
         "# `patina plan` says what a build makes of this file; docs/recipe.md tells of every key.",
         f"name = {json.dumps(_name(folder))}",
         "seed = 1 # another seed draws every degradation anew",
-        f"buckets = {max(1, samples // SAMPLES_A_SHARD)} # shards for each degradation; about {SAMPLES_A_SHARD} "
-        "samples in each are a good size",
+        f"buckets = {_buckets(place, found)} # shards for each degradation; about {SAMPLES_A_SHARD} samples in each "
+        "are a good size",
         "",
     ]
     lines += _sources(place, found)
     lines += _split(found)
     lines += _captions(found)
-    if found.side >= 2 * TILE:
+    if _is_cut(found):
         lines += [f"[tiles] # the shorter side of the images is {found.side} px, so each gives several tiles"]
         lines += [f"size = {TILE}", ""]
     elif found.side:
@@ -144,9 +148,39 @@ def first_recipe(folder: Path, found: Look, recipe: Path) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def _is_cut(found: Look) -> bool:
+    """Whether the recipe cuts the images into tiles."""
+    return found.side >= 2 * TILE
+
+
+def _val_share(found: Look) -> float:
+    """The share of the photographs that the recipe keeps for validation."""
+    return 0.02 if len(found.names) >= 2000 else 0.1
+
+
+def _buckets(place: str, found: Look) -> str:
+    """The shards of one degradation, as TOML: a number of each split, or one of them all. A recipe's `buckets` are of
+    each degradation, so that more degradations take no more of them."""
+    if found.presets:
+        pictures = max(most for *_, most in found.presets)
+    elif found.pairs:  # folders of one word are one degradation
+        words = Counter[str]()
+        for lq, _ in found.pairs:
+            words[_word(posixpath.join(place, lq))] += sum(posixpath.dirname(name) == lq for name in found.names)
+        pictures = max(words.values())
+    else:
+        pictures = len(found.names)
+    samples = pictures * (found.tiles if _is_cut(found) else 1)
+    if found.presets:  # the set's sides are of sizes of their own
+        return str(max(1, math.floor(samples / SAMPLES_A_SHARD)))
+    val = samples * _val_share(found)
+    train, held = (max(1, math.floor(n / SAMPLES_A_SHARD)) for n in (samples - val, val))
+    return f"{{ train = {train}, val = {held} }}" if train > held else str(train)
+
+
 def _sources(place: str, found: Look) -> list[str]:
     lines: list[str] = []
-    for name, count in found.presets:
+    for name, count, _ in found.presets:
         lines += [f"# {PRESETS[name].title}: {count} of its {PRESETS[name].parts[0].unit} are there."]
         lines += [*table(PRESETS[name], place), ""]
     if found.presets:
@@ -178,10 +212,9 @@ def _sources(place: str, found: Look) -> list[str]:
 def _split(found: Look) -> list[str]:
     if found.presets:
         return ["# The set has sides of its own, so there is no [split].", ""]
-    share = 0.02 if len(found.names) >= 2000 else 0.1
     return [
         "[split] # by photograph, so that no scene is on two sides",
-        f"val = {share}",
+        f"val = {_val_share(found)}",
         "# test = 0.1",
         "",
     ]
@@ -202,37 +235,40 @@ def _captions(found: Look) -> list[str]:
     ]
 
 
-def _presets(names: Sequence[str], place: str) -> list[tuple[str, int]]:
+def _presets(names: Sequence[str], place: str) -> list[tuple[str, int, int]]:
     """The public set that has most of these images, if a part of it is there in its published number."""
-    best: tuple[int, str] = (0, "")
+    best: tuple[int, str, int] = (0, "", 0)
     for preset in PRESETS.values():
         if preset.masks:
             continue
         for variant in preset.variants or (None,):
             matches = recognise(preset, names, place, preset.parts, variant).matches
-            count = sum(
-                len(match.pairs)
+            labels = Counter(
+                pair.label
                 for match in matches
                 if len(match.pairs) == preset.expected(match.part, match.layout, variant)
+                for pair in match.pairs
             )
-            best = max(best, (count, preset.name))
-    return [(best[1], best[0])] if best[0] else []
+            best = max(best, (labels.total(), preset.name, max(labels.values(), default=0)))
+    count, name, most = best
+    return [(name, count, most)] if count else []
 
 
 def _has_pairs(name: str) -> bool:
     return any(part.paired for part in PRESETS[name].parts)
 
 
-def _side(paths: Sequence[str]) -> int:
-    """The median of the shorter sides of some of the images, px."""
-    sides = []
+def _sizes(paths: Sequence[str]) -> tuple[int, float]:
+    """Of some of the images: the median of their shorter sides, px, and how many tiles they give on average."""
+    sides, tiles = [], []
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
         try:
             with PIL.Image.open(path) as picture:
                 sides.append(min(picture.size))
+                tiles.append(len(Tiles(TILE).cut(*picture.size)))
         except (OSError, ValueError, PIL.Image.DecompressionBombError):  # a build sets it aside, and says why
             continue
-    return int(statistics.median(sides)) if sides else 0
+    return (int(statistics.median(sides)), statistics.fmean(tiles)) if sides else (0, 0.0)
 
 
 def _word(path: str) -> str:

@@ -25,8 +25,8 @@ from patina.synth.severity import Measured, at_clip_size, level_of, measure
 class Anchor:
     """The input PSNR (dB) and SSIM of a published set's degraded images.
 
-    known  `measured`: from the set's files; `published`: in its paper or repository; `recalled`: from the literature,
-    not verified here: a hint.
+    known  `measured`: from the set's files, or of BSDS500's photographs under others' code (`benchmarks.protocols`);
+    `published`: in a paper or a repository; `recalled`: from the literature, not verified here: a hint.
     luma   over the luma Y of BT.601, 16 to 235 with a peak of 255, as deraining papers have it; else over RGB.
     note   in what the SSIM differs from ours, if it does.
     """
@@ -74,7 +74,57 @@ ANCHORS: dict[str, tuple[Anchor, ...]] = {
         Anchor("CDD-11 snow", 23.62, 0.879, "published"),
     ),
     "uncompleted": (Anchor("CBSD68 crops, RePaint thin masks", 10.2, None, "measured"),),
+    # the inputs as IFAN (CVPR 2021) and DRBNet (CVPR 2022) print them
+    "defocus-blurry": (
+        Anchor("DPDD test", 23.89, 0.725, "recalled"),
+        Anchor("LFDOF test", 25.87, 0.777, "recalled"),
+        Anchor("RealDOF", 22.33, 0.633, "recalled"),
+    ),
+    # MATLAB's bicubic, as papers of super-resolution print it since VDSR
+    "downsampled": (
+        Anchor("BSD100, bicubic ×2", 29.56, 0.843, "published", luma=True),
+        Anchor("BSD100, bicubic ×4", 25.96, 0.668, "published", luma=True),
+    ),
+    # the inputs as ESDNet (ECCV 2022) prints them
+    "moire": (
+        Anchor("TIP2018 test", 20.30, 0.738, "recalled"),
+        Anchor("FHDMi test", 17.97, 0.703, "recalled"),
+        Anchor("UHDM test", 17.12, 0.509, "recalled"),
+    ),
+    # the inputs as WGSF-Net (AAAI 2026) prints them
+    "flared": (
+        Anchor("Flare7K real test", 22.56, 0.857, "published"),
+        Anchor("Flare7K synthetic test", 22.77, 0.921, "published"),
+    ),
+    # UIEB: 134 of its pairs, by others; EUVP: as FUnIE-GAN (RA-L 2020) prints it
+    "underwater": (
+        Anchor("UIEB at 256 px", 16.99, 0.758, "published"),
+        Anchor("EUVP test", 17.27, 0.620, "recalled"),
+    ),
+    "impulse-noisy": (
+        Anchor("BSDS500, scikit-image, 3 %", 20.29, 0.566, "measured"),
+        Anchor("BSDS500, scikit-image, 9 %", 15.48, 0.272, "measured"),
+        Anchor("BSDS500, scikit-image, 27 %", 10.72, 0.096, "measured"),
+    ),
+    "banded": (
+        Anchor("BSDS500, Pillow, 5 bits", 35.63, 0.969, "measured"),
+        Anchor("BSDS500, Pillow, 2 bits", 16.89, 0.548, "measured"),
+    ),
+    "blurred": (
+        Anchor("BSDS500, OpenCV, Gaussian of σ = 0.6", 33.24, 0.950, "measured"),
+        Anchor("BSDS500, OpenCV, Gaussian of σ = 1.6", 25.65, 0.709, "measured"),
+        Anchor("BSDS500, OpenCV, Gaussian of σ = 3", 23.36, 0.575, "measured"),
+    ),
+    # DIV2K with scratches, noise and blur, as Wan et al. (CVPR 2020) print it; nothing of theirs fades
+    "aged": (Anchor("Wan et al., synthetic", 12.92, 0.49, "recalled"),),
 }
+
+UNKNOWN = {
+    "over-exposed": "MSEC's pictures are 1 and 1.5 stops too bright",
+    "dusty": "SIE has 500 pairs, made from clean photographs",
+    "video-compressed": "MFQE and its followers print gains, of whole sequences",
+}
+"""Degradations of whose published inputs no figures are known to us, and what there is."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +147,11 @@ class Calibrated:
     def row(self) -> dict[str, str]:
         """The figures as text, beside the anchors: RGB's by RGB's, luma's by luma's."""
         anchors = ANCHORS.get(self.name, ())
+        none = f"none known; {UNKNOWN[self.name]}" if self.name in UNKNOWN else ""
         return {
             "degradation": self.name,
             "PSNR/SSIM, RGB": f"{self.psnr:.2f} ± {self.psnr_std:.2f} / {self.ssim:.3f}",
-            "published inputs, RGB": "; ".join(a.text for a in anchors if not a.luma),
+            "published inputs, RGB": "; ".join(a.text for a in anchors if not a.luma) or none,
             "luma": f"{self.psnr_y:.2f} / {self.ssim_y:.3f}",
             "published inputs, luma": "; ".join(a.text for a in anchors if a.luma),
             "severity": f"{self.score:.0f} {level_of(self.score)}",

@@ -23,6 +23,7 @@ from patina.synth.form import (
     shade,
 )
 from patina.synth.image import Image
+from patina.synth.severity import psnr_of
 
 FLAKE = 60
 """Levels of luma by which a snowflake is brighter: what is fainter is the veil, or far."""
@@ -78,6 +79,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
     ),
     "motion-blurry": (Measure("mean change", " levels", -0.4, 0.4, "GoPro"),),
     "snowy": (Measure("large flakes", " px", 7.5, 9.5, "Snow100K", 1),),
+    "moire": (Measure("PSNR", " dB", 15.0, 24.0, "80 % of TIP2018's 11,851 test pairs", 1),),
 }
 
 
@@ -104,6 +106,7 @@ _FIGURES: dict[str, Callable[[Image, Image], Sequence[float]]] = {
     "shadowed": _shadow,
     "motion-blurry": lambda gt, lq: (mean_change(gt, lq),),
     "snowy": lambda gt, lq: (blobs(gt, lq, FLAKE).largest,),
+    "moire": lambda gt, lq: (psnr_of(gt, lq),),
 }
 
 

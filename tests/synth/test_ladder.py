@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from patina.synth.degradations import CATALOGUE
-from patina.synth.ladder import OTHERS, Ladder, ladders, picture, rung
+from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
+from patina.synth.ladder import OTHERS, SEED, Ladder, ladders, picture, rung
+from patina.synth.rng import Rng
 from patina.synth.scales import (
     BLUR,
     COVER,
@@ -31,6 +33,7 @@ from patina.synth.scales import (
     written,
 )
 from patina.synth.severity import band_of, level_of
+from patina.synth.words import say
 from tests.synth.test_contract import TESTS
 
 SCALES: dict[tuple[str, str], tuple[Scale, str, float]] = {
@@ -76,6 +79,36 @@ def test_words_and_severity_rise_with_the_knob(name: str) -> None:
         assert len(set(places)) >= 3, "the range of a knob has words for its beginning, its middle and its end"
         assert scores == sorted(scores)
         assert scores[-1] > scores[0] + 20
+
+
+@every
+def test_no_word_of_a_scale_is_jumped_over(name: str) -> None:
+    """Over the whole range of a knob each word follows the one before, up to the strongest; and of what is beyond
+    DA-CLIP's ten, all the words of its scale are met."""
+    fields = {field.name for field in dataclasses.fields(CATALOGUE[name])}  # type: ignore[arg-type]
+    for setting, met in _met(name, [s for s in ({}, *OTHERS.get(name, CATALOGUE[name].ways)) if s.keys() <= fields]):
+        last = len((MIST if setting == "beta" else scale_of(name, setting)[0]).steps) - 1
+        assert set(met) == set(range(min(met), last + 1))
+        assert name in DACLIP_DEGRADATIONS or min(met) == 0
+
+
+def _met(name: str, chosen: list[Mapping[str, Any]]) -> Iterator[tuple[str, set[int]]]:
+    """Places of a scale that a setting's range meets, in all ways together, by the setting. What is told as measured,
+    such as a sensor's noise, has its place from pictures alone, and is passed over."""
+    found: dict[str, set[int]] = {}
+    for settings in chosen:
+        degradation = CATALOGUE[name](**settings)
+        knob = degradation.knob
+        assert knob is not None
+        places = []
+        for i in range(101):
+            strong = dataclasses.replace(degradation, **{knob.setting: knob.at(i / 100)})  # type: ignore[type-var]
+            places.append(say(name, strong.draw(Rng(SEED), picture())).place)
+        told = [place for place in places if place is not None]
+        assert told in ([], places) and told == sorted(told)
+        if told:
+            found.setdefault(knob.setting, set()).update(told)
+    yield from found.items()
 
 
 @every

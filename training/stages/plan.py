@@ -27,9 +27,9 @@ from patina.training.stages.stage import (
     from_stored,
 )
 
-PLANS = ("tiny", "paper", "nhr", "nhrbl", "irsde")
-"""Of patina: for a CPU; of the papers on ten degradations; VLU-Net on its three tasks and on its five, noise at three
-levels; IR-SDE's and Refusion's own on one task."""
+PLANS = ("tiny", "wild", "paper", "nhr", "nhrbl", "irsde")
+"""Of patina: two for a CPU, the second on random chains of degradations; of the papers on ten degradations; VLU-Net on
+its three tasks and on its five, noise at three levels; IR-SDE's and Refusion's own on one task."""
 
 TABLES: Mapping[str, Any] = {"data": Data, "optimiser": Optimiser, "ema": Ema, "sde": Sde, "validation": Validation}
 """The tables of a stage file."""

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from patina.flows.cli import command, output
 from patina.flows.cli.main import COMMANDS, app
 from patina.pipeline.errors import RecipeError, SourceError
+from patina.pipeline.recipe import first
 from patina.pipeline.recipe.first import first_recipe, look
 from patina.pipeline.recipe.parse import load_recipe
 from patina.synth.degradations import DACLIP_DEGRADATIONS
@@ -50,6 +51,39 @@ def test_large_photographs_are_cut_and_captions_are_taken(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("pictures", "side", "buckets"),
+    [
+        (3, 48, 1),
+        (90, 48, 1),  # ten degradations of 90 photographs are ten shards' worth, and one of each degradation
+        (120, 48, {"train": 2, "val": 1}),  # 108 for training, by 50 in a shard
+        (1100, 48, {"train": 19, "val": 2}),
+        (10, 1024, {"train": 2, "val": 1}),  # 16 tiles each
+        (10, 1000, {"train": 2, "val": 1}),  # and 16 of what is no multiple of a tile
+    ],
+)
+def test_buckets_are_of_each_degradation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: int, side: int, buckets: int | dict[str, int]
+) -> None:
+    monkeypatch.setattr(first, "SAMPLES_A_SHARD", 50)
+    folder = photographs(tmp_path / "mine", 1, 16)
+    picture = PIL.Image.new("RGB", (side, side))
+    for i in range(pictures):
+        picture.save(folder / f"{i}.png")
+    assert tomllib.loads(written(folder, tmp_path / "recipe.toml"))["buckets"] == buckets
+
+
+def test_buckets_of_pairs_count_pairs_of_one_degradation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two folders of rain and one of haze, with 40 pairs each, are 80 samples of the one and 40 of the other."""
+    monkeypatch.setattr(first, "SAMPLES_A_SHARD", 25)
+    for scene in ("rain/a", "rain/b", "haze/c"):
+        for side in ("lq", "gt"):
+            photographs(tmp_path / "mine" / scene / side, 40, 16)
+    table = tomllib.loads(written(tmp_path / "mine", tmp_path / "recipe.toml"))
+    assert [source["degradation"] for source in table["sources"]] == ["hazy", "rainy", "rainy"]
+    assert table["buckets"] == {"train": 2, "val": 1}
+
+
+@pytest.mark.parametrize(
     ("folder", "lq", "gt", "word"),
     [
         ("night", "low", "gt", "low-light"),
@@ -75,7 +109,7 @@ def test_a_public_set_that_is_all_there_is_named(tmp_path: Path) -> None:
     table = tomllib.loads(written(root, tmp_path / "recipe.toml"))
     (source,) = table["sources"]
     assert (source["kind"], source["name"], source["path"]) == ("preset", "lol", "LOL")
-    assert "split" not in table
+    assert "split" not in table and table["buckets"] == 1
 
 
 def test_a_path_outside_the_recipes_folder_is_absolute(tmp_path: Path) -> None:

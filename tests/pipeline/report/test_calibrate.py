@@ -8,8 +8,8 @@ import pytest
 
 from patina.pipeline.codec.decode import decode
 from patina.pipeline.errors import SourceError
-from patina.pipeline.report.calibrate import ANCHORS, calibrate
-from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
+from patina.pipeline.report.calibrate import ANCHORS, UNKNOWN, calibrate
+from patina.synth.degradations import CATALOGUE, EVERY
 from patina.synth.figures import figures
 from patina.synth.rng import Rng, sample_seed
 from tests.pipeline.making import photos
@@ -27,7 +27,9 @@ def test_every_degradation_is_measured_and_has_its_anchors(tmp_path: Path) -> No
     assert 13.5 < noisy.psnr < 17
     assert noisy.row["published inputs, RGB"] == "CBSD68, σ = 50 15.00/0.219 (measured, SSIM by 7×7 windows)"
     assert noisy.row["published inputs, luma"] == ""
-    assert set(ANCHORS) == set(DACLIP_DEGRADATIONS)
+    dusty = next(figures for figures in found if figures.name == "dusty")
+    assert dusty.row["published inputs, RGB"].startswith("none known; SIE")
+    assert {*ANCHORS, *UNKNOWN} <= set(EVERY) and not set(ANCHORS) & set(UNKNOWN)
 
 
 def test_like_is_laid_beside_like(tmp_path: Path) -> None:

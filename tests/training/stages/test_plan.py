@@ -232,7 +232,7 @@ def test_order_and_choice() -> None:
 
 
 def test_a_folder_and_a_file_are_plans_too(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="no plan 'huge'; expected one of tiny, paper, nhr, nhrbl, irsde"):
+    with pytest.raises(StageError, match="no plan 'huge'; expected one of tiny, wild, paper, nhr, nhrbl, irsde"):
         load_plan("huge")
     with pytest.raises(StageError, match="a folder without a TOML file"):
         load_plan(tmp_path)
