@@ -115,7 +115,7 @@ class Reference:
     def figures(self, lq: Image) -> Figures:
         """The figures of an image of the same size, beside the clean one."""
         lq = _large_enough(lq)
-        rgb = [self._ssim(i, _plane(lq, i), RGB_STEP, first) for i, first in enumerate(RGB_FIRST)]
+        rgb = [self._ssim(i, plane, RGB_STEP, first) for (i, plane), first in zip(enumerate(cv2.split(lq)), RGB_FIRST, strict=True)]
         y = luma(lq)
         ssim_y = self._ssim(3, y, LUMA_STEP, LUMA_FIRST)
         psnr_y = _psnr(self._own(3), y)
@@ -271,11 +271,23 @@ def luma(image: Image) -> Levels:
     result = np.empty((height, width), np.uint8)
     rows = max(1, AT_ONCE // max(width, 1))
     for top in range(0, height, rows):
-        y = np.asarray(cv2.transform(_centred(image[top : top + rows]), np.array([LUMA], np.float32)), np.float32)
-        y /= np.float32(LUMA_WHOLE)
-        y += np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
-        np.copyto(result[top : top + rows], np.rint(y, out=y), casting="unsafe")
+        red, green, blue = (
+            np.asarray(cv2.LUT(plane, table), np.float32)
+            for plane, table in zip(cv2.split(image[top : top + rows]), _shares(), strict=True)
+        )
+        red += green
+        red += blue
+        red /= np.float32(LUMA_WHOLE)
+        red += np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
+        cv2.multiply(red, 1.0, dst=result[top : top + rows], dtype=cv2.CV_8U)  # rounds, in one pass
     return result
+
+
+@cache
+def _shares() -> list[Plane]:
+    """What red, green and blue of each level, less `MIDDLE`, add to the luma: whole numbers, 1×256 each."""
+    levels = np.arange(256, dtype=np.float32)[None] - np.float32(MIDDLE)
+    return [levels * np.float32(share) for share in LUMA]
 
 
 def _plane(image: Image, channel: int) -> Levels:
@@ -291,6 +303,4 @@ def _large_enough(image: Image) -> Image:
 
 
 def _centred(levels: Levels) -> Plane:
-    plane: Plane = levels.astype(np.float32)
-    plane -= np.float32(MIDDLE)
-    return plane
+    return np.asarray(cv2.subtract(levels, float(MIDDLE), dtype=cv2.CV_32F), np.float32)

@@ -25,7 +25,7 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
-from patina.synth.image import FloatImage, Image, as_floats, to_linear
+from patina.synth.image import FloatImage, Image, as_floats, encoded_of, to_linear
 from patina.synth.resampling import Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips, heed
@@ -189,8 +189,7 @@ class _Tiles:
                         part = framed[
                             y - top + more : low - top + 2 * border - more, x + more : end + 2 * border - more
                         ]
-                        out[y - top : low - top, x:end] = taps.convolve(part)
-        out *= np.float32(1 / WHOLE)
+                        np.multiply(taps.convolve(part), np.float32(1 / WHOLE), out=out[y - top : low - top, x:end])
         return out
 
 
@@ -211,22 +210,37 @@ class _Light:
         self.is_linear = is_linear
         self._image, self._stops = image, stops
         self._around: Rows | None = None
+        least = np.array((KNEE - 1) / LUMINANCE[1] + 1, np.float64)
+        self._least = float(encoded_of(least) if is_linear else least) - 0.01
+        """Where green, 0..1, is less, luminance is below KNEE."""
 
     def rows(self, top: int, bottom: int) -> FloatImage:
         """H×W×3 float32."""
         part = self._image[top:bottom]
-        light = to_linear(part) if self.is_linear else np.array(as_floats(part))
+        if part.dtype == np.uint8:
+            light = np.asarray(cv2.LUT(part, shortened(self._of(LEVELS))), np.float32)
+        else:
+            light = shortened(self._of(part))
         if self._stops:
-            self._brighten(light, _luminance(part, self.is_linear), top, bottom)
-        return shortened(light)
+            self._brighten(light, part, top, bottom)
+        return light
 
-    def _brighten(self, light: FloatImage, luminance: NDArray[np.float32], top: int, bottom: int) -> None:
-        bright = np.flatnonzero(luminance > np.float32(KNEE))  # few, mostly
+    def _of(self, part: FloatImage | Image) -> FloatImage:
+        return to_linear(part) if self.is_linear else np.array(as_floats(part))
+
+    def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int, bottom: int) -> None:
+        # What is not bright in green is not bright.
+        green = np.asarray(cv2.extractChannel(part, 1))
+        least = self._least if part.dtype == np.float32 else float(np.ceil(255 * self._least))
+        bright = np.flatnonzero(np.asarray(cv2.compare(green, least, cv2.CMP_GE)))  # few, mostly
+        if not bright.size:
+            return
+        luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
+        bright, white = bright[some := luminance > np.float32(KNEE)], luminance[some]
         if not bright.size:
             return
         if self._around is None:
             self._around = _around(self._image, self.is_linear)
-        white = luminance.take(bright)
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.minimum(white, 1, out=white)
@@ -239,8 +253,8 @@ class _Light:
         gain += np.float32(1)
         few = np.flatnonzero(gain > 1)
         bright = bright[few]
-        pixels = light.reshape(-1, 3)
-        pixels[bright] = pixels[bright] * gain[few, None]
+        pixels = self._of(np.ascontiguousarray(part.reshape(-1, 3)[bright])) * gain[few, None]
+        light.reshape(-1, 3)[bright] = shortened(pixels)
 
 
 def _luminance(part: FloatImage | Image, is_linear: bool) -> NDArray[np.float32]:

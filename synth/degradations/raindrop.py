@@ -16,7 +16,16 @@ from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_v
 from patina.synth.depth import brightness
 from patina.synth.droplets import Field, smooth, water
 from patina.synth.elementary import arc_sine, power_of, sine, sine_of, tangent
-from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
+from patina.synth.image import (
+    FloatImage,
+    Image,
+    as_floats,
+    as_levels,
+    to_encoded,
+    to_encoded_levels,
+    to_linear,
+    to_uint16,
+)
 from patina.synth.resampling import enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -108,19 +117,20 @@ class Raindrop(InStrips):
             image = _through_film(scene, params["film"] * min(height, width) / 512, Rng(params["seed"]))
 
         def rows(top: int, bottom: int) -> Strip:
-            part = image[top:bottom]
-            out = as_floats(part) if part.dtype == np.uint8 else part.astype(np.float32)
-            wet = covers(top, bottom)
-            wet *= np.float32(65535)
-            drops = np.rint(np.clip(wet, 0, 65535, out=wet), out=wet).astype(np.uint16)
-            wet *= np.float32(-1 / 65535)
-            wet += np.float32(1)
-            mixed = _times(to_linear(part), wet)
-            mixed += views(top, bottom)
-            cv2.copyTo(to_encoded(mixed), (drops > 0).view(np.uint8), out)
+            out = image[top:bottom].copy()
+            drops = to_uint16(covers(top, bottom))
+            left, above, wide, high = cv2.boundingRect((drops > 0).view(np.uint8))
+            if wide:
+                box = np.s_[above : above + high, left : left + wide]
+                dry = np.multiply(drops[box], np.float32(-1 / 65535), dtype=np.float32)
+                dry += np.float32(1)
+                mixed = _times(to_linear(out[box]), dry)
+                mixed += views(top + above, top + above + high)[:, left : left + wide]
+                seen = to_encoded_levels(mixed) if out.dtype == np.uint8 else to_encoded(mixed)
+                cv2.copyTo(seen, (drops[box] > 0).view(np.uint8), out[box])
             return Strip(out, {"drops": drops})
 
-        return Strips(rows)
+        return Strips(rows, levels=as_levels, floats=as_floats)
 
 
 def _spread(layer: Field, radius: float) -> Field:

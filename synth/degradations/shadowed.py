@@ -24,7 +24,17 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import prior
 from patina.synth.elementary import cosine_of, sine_of
-from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
+from patina.synth.image import (
+    FloatImage,
+    Image,
+    as_floats,
+    as_levels,
+    planes_of,
+    to_encoded,
+    to_encoded_levels,
+    to_linear,
+    to_uint16,
+)
 from patina.synth.occluders import KINDS, Occluder, Points
 from patina.synth.resampling import Rows, averaged, enlarged, enlarged_rows, halvings, shrunk
 from patina.synth.rng import Rng
@@ -134,22 +144,32 @@ class Shadowed(InStrips):
         losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
 
         def rows(top: int, bottom: int) -> Strip:
-            part = image[top:bottom]
-            out = as_floats(part) if part.dtype == np.uint8 else part.astype(np.float32)
-            matte = hidden(top, bottom)
-            np.clip(matte, 0, 1, out=matte)
-            matte *= np.float32(65535)
-            stored = np.rint(matte, out=matte).astype(np.uint16)
-            matte *= np.float32(1 / 65535)
-            light = to_linear(part)
-            light *= cv2.merge([1 - matte * np.float32(1 - sky) for sky in skies])
-            if params["offset"]:
-                light -= cv2.merge([matte * np.float32(loss) for loss in losses])
-            shaded = np.minimum(to_encoded(light), out)
-            cv2.copyTo(shaded, (stored > 0).view(np.uint8), out)
+            out = image[top:bottom].copy()
+            stored = to_uint16(hidden(top, bottom))
+            left, above, wide, high = cv2.boundingRect((stored > 0).view(np.uint8))
+            if wide:
+                box = np.s_[above : above + high, left : left + wide]
+                matte = np.multiply(stored[box], np.float32(1 / 65535), dtype=np.float32)
+                shaded = [
+                    _shaded(plane, matte, sky, loss)
+                    for plane, sky, loss in zip(planes_of(out[box]), skies, losses, strict=True)
+                ]
+                cv2.copyTo(cv2.merge(shaded), (stored[box] > 0).view(np.uint8), out[box])
             return Strip(out, {"matte": stored})
 
-        return Strips(rows)
+        return Strips(rows, levels=as_levels, floats=as_floats)
+
+
+def _shaded(plane: NDArray[Any], matte: Plane, sky: float, loss: float) -> NDArray[Any]:
+    """A colour in the shadow: levels of levels, and floats of floats."""
+    factor = matte * np.float32(1 - sky)
+    np.subtract(np.float32(1), factor, out=factor)
+    light = to_linear(plane)
+    light *= factor
+    if loss:
+        light -= np.multiply(matte, np.float32(loss), out=factor)
+    shaded = to_encoded_levels(light) if plane.dtype == np.uint8 else to_encoded(light)
+    return np.minimum(shaded, plane, out=shaded)
 
 
 def _hidden(image: FloatImage | Image, params: Params) -> Rows:
