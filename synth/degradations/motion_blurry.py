@@ -230,9 +230,9 @@ class _Light:
 
     def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int, bottom: int) -> None:
         # What is not bright in green is not bright.
+        least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
         green = np.asarray(cv2.extractChannel(part, 1))
-        least = self._least if part.dtype == np.float32 else float(np.ceil(255 * self._least))
-        bright = np.flatnonzero(np.asarray(cv2.compare(green, least, cv2.CMP_GE)))  # few, mostly
+        bright = np.flatnonzero(green >= least)  # few, mostly
         if not bright.size:
             return
         luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
@@ -244,7 +244,9 @@ class _Light:
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.minimum(white, 1, out=white)
-        dark = self._around(top, bottom).take(bright)
+        width = green.shape[1]
+        first, last = int(bright[0]) // width, int(bright[-1]) // width
+        dark = self._around(top + first, top + last + 1).take(bright - first * width)
         dark *= np.float32(-1 / BRIGHT)
         dark += np.float32(1)
         gain = white * white
@@ -375,10 +377,11 @@ class _Movement:
         found = np.flatnonzero(sums)
         ends = np.searchsorted(found, np.arange(1, len(xs)) * (wide * wide))
         places, steps = [], []
-        for number, some in enumerate(np.split(found, ends)):
-            line, column = np.divmod(some - number * wide * wide, wide)
-            places.append(line * side + column)
-            steps.append(_steps(sums[some]))
+        line, column = np.divmod(found % (wide * wide), wide)
+        place, shares_found = line * side + column, sums[found]
+        for first, end in pairwise([0, *ends.tolist(), len(found)]):
+            places.append(place[first:end])
+            steps.append(_steps(shares_found[first:end]))
         return side, places, steps
 
 
@@ -394,16 +397,18 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
     first = rng.uniform(0, 2 * math.pi)
     first_x, first_y = cosine_of(first), sine_of(first)
     anxiety, coarser = 0.005 * shake, 2000 / STEPS
-    shocks = (normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))).tolist()
-    jerk, turned = (rng.uniforms(STEPS) < anxiety * jerks * coarser).tolist(), (rng.uniforms(STEPS) - 0.5).tolist()
+    shocks = normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))
+    jerk, turned = rng.uniforms(STEPS) < anxiety * jerks * coarser, rng.uniforms(STEPS) - 0.5
     back = anxiety * pull * coarser * 60
     x, y, to_x, to_y = 0.0, 0.0, first_x, first_y
-    xs, ys = [x], [y]
-    for step in range(STEPS):
-        to_x += shocks[2 * step] - back * x
-        to_y += shocks[2 * step + 1] - back * y
-        if jerk[step]:
-            c, s = cosine_of(turned[step]), sine_of(turned[step])
+    path = [(x, y)]
+    for jerks_now, turn, right, down in zip(
+        jerk.tolist(), turned.tolist(), shocks[0::2].tolist(), shocks[1::2].tolist(), strict=True
+    ):
+        to_x += right - back * x
+        to_y += down - back * y
+        if jerks_now:
+            c, s = cosine_of(turn), sine_of(turn)
             to_x -= 2 * (first_x * c - first_y * s)
             to_y -= 2 * (first_x * s + first_y * c)
         speed = math.sqrt(to_x * to_x + to_y * to_y)
@@ -411,9 +416,9 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
         to_y /= speed
         x += to_x / STEPS
         y += to_y / STEPS
-        xs.append(x)
-        ys.append(y)
-    return np.array(xs), np.array(ys)
+        path.append((x, y))
+    found = np.array(path)
+    return found[:, 0], found[:, 1]
 
 
 def _steps(shares: NDArray[np.float64]) -> NDArray[np.uint16]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import cv2
@@ -322,15 +323,31 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
 
     One polygon at a time: of several together, OpenCV cuts out where they overlap.
     """
-    height, width = mask.shape
+    # Blocks of as many corners go together, and all are drawn in their own order.
+    alike: dict[int, list[tuple[int, Points]]] = {}
+    count = 0
     for block in polygons:
-        moved = block[..., :1] * matrix[:, 0] + block[..., 1:] * matrix[:, 1] + matrix[:, 2]
+        alike.setdefault(block.shape[1], []).append((count, block))
+        count += len(block)
+    drawn: list[tuple[int, NDArray[np.int32]]] = []
+    factors, ends = matrix[:, :, None, None], np.array(mask.shape[::-1])[:, None]
+    for blocks in alike.values():
+        x, y = np.ascontiguousarray(np.concatenate([block for _, block in blocks]).transpose(2, 1, 0))  # 2×V×N
+        moved = x * factors[:, 0]
+        moved += y * factors[:, 1]
+        moved += factors[:, 2]
         # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
-        moved -= np.clip(moved - moved.mean(axis=1, keepdims=True), -0.5, 0.5)
-        low, high = moved.min(axis=1), moved.max(axis=1)
-        seen = (high > 0).all(axis=1) & (low[:, 0] < width) & (low[:, 1] < height)
-        for points in np.rint(moved[seen] * 16 - 8).astype(np.int32):
-            cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
+        excess = moved - np.add.reduce(moved, axis=1, keepdims=True) / moved.shape[1]
+        np.minimum(excess, 0.5, out=excess)
+        moved -= np.maximum(excess, -0.5, out=excess)
+        seen = ((moved.max(axis=1) > 0) & (moved.min(axis=1) < ends)).all(axis=0)
+        moved *= 16
+        moved -= 8
+        corners = np.rint(moved, out=moved).astype(np.int32).transpose(2, 1, 0)[seen]
+        numbers = np.concatenate([np.arange(first, first + len(block)) for first, block in blocks])[seen]
+        drawn += zip(numbers.tolist(), np.ascontiguousarray(corners), strict=True)
+    for _, corners in sorted(drawn, key=itemgetter(0)) if len(alike) > 1 else drawn:
+        cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
 
 
 def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
