@@ -48,7 +48,7 @@ def cuts(height: int, count: int) -> Iterator[tuple[int, int]]:
 def usual_rows(width: int) -> int:
     """Rows of a strip: so many that few operations are called for, and so few that a dozen fields of them stay in a
     cache."""
-    return max(16, min(64, STRIP // width))
+    return max(16, min(128, STRIP // width))
 
 
 def shrunk(levels: Image, size: tuple[int, int]) -> Image:

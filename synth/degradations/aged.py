@@ -395,7 +395,7 @@ def _softened(plate: Plate | None, top: int, bottom: int) -> tuple[NDArray[np.in
     first, end = max(0, top - 1), min(len(plate), bottom + 1)
     sums: Any = cv2.boxFilter(plate[first:end], cv2.CV_16U, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
     own = sums[top - first : top - first + bottom - top].reshape(-1)
-    places = np.flatnonzero(own)
+    places = np.flatnonzero(own > 0)
     return places, np.multiply(own[places], np.float32(1 / (9 * KEEP)), dtype=np.float32)
 
 

@@ -247,12 +247,18 @@ def _tables(layout: tuple[tuple[tuple[float, float, float, float], ...], ...], c
 
 def _profile(middle: float, size: float, contrast: float) -> NDArray[np.float64]:
     """Fourier's series of a patch of a cell, repeated, mean 1, each harmonic times contrast^k²."""
-    turns = 2 * math.pi * ((np.arange(STEPS) + 0.5) / STEPS - middle)
     total = np.ones(STEPS)
-    for k in range(1, HARMONICS + 1):
+    for k, wave in enumerate(_waves(middle), 1):
         half = math.pi * k * size
-        total = total + 2 * sine_of(half) / half * power_of(contrast, float(k * k)) * cosine(k * turns)
+        total = total + 2 * sine_of(half) / half * power_of(contrast, float(k * k)) * wave
     return total
+
+
+@cache  # of the few middles of LAYOUTS
+def _waves(middle: float) -> list[NDArray[np.float64]]:
+    """cos 2πk(x − middle) for each harmonic k, over a cell."""
+    turns = 2 * math.pi * ((np.arange(STEPS) + 0.5) / STEPS - middle)
+    return [cosine(k * turns) for k in range(1, HARMONICS + 1)]
 
 
 def _cells(first: int, end: int, height: int, width: int, params: Params) -> NDArray[np.uint16]:
