@@ -237,10 +237,7 @@ class _Reduced:
         rng = Rng(params["seed"])
         offsets = normal_table()[rng.levels(self._height)] * (params["row"] / math.sqrt(times)) + black
         self._offsets = offsets[:, None].astype(np.float32)
-        self._rngs = [Rng(params["seed"]) for _ in range(3)]
-        words, each = -(-self._height // 4), -(-self._height * self._width // 4)
-        for colour, stream in enumerate(self._rngs):
-            stream.skip(words + colour * each)
+        self._rng, self._each = rng, -(-self._height * self._width // 4) * 4
 
     def span(self, top: int, bottom: int) -> tuple[int, int]:
         """A row more above and below."""
@@ -256,7 +253,7 @@ class _Reduced:
             forwards = colour == 0
             a, b = (top, end) if forwards else (first, bottom)
             near, far = self._taps[colour]
-            words = self._rngs[colour].levels_from(a * self._width, (b - a) * self._width)
+            words = self._rng.levels_from(colour * self._each + a * self._width, (b - a) * self._width)
             noise: Any = cv2.LUT(words.reshape(b - a, self._width), _normal_table())
             share = near * near * near * near  # of the variance, since both rows and columns are multiplied by `near`
             noise *= _deviation(plane[a - first : b - first], share * self._shot, share * self._constant)
