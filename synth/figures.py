@@ -10,10 +10,10 @@ with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -115,7 +115,8 @@ class Reference:
     def figures(self, lq: Image) -> Figures:
         """The figures of an image of the same size, beside the clean one."""
         lq = _large_enough(lq)
-        rgb = [self._ssim(i, _plane(lq, i), RGB_STEP, first) for i, first in enumerate(RGB_FIRST)]
+        planes: Iterable[Any] = cv2.split(lq) if self._keeps else (_plane(lq, i) for i in range(3))
+        rgb = [self._ssim(i, plane, RGB_STEP, RGB_FIRST[i]) for i, plane in enumerate(planes)]
         y = luma(lq)
         ssim_y = self._ssim(3, y, LUMA_STEP, LUMA_FIRST)
         psnr_y = _psnr(self._own(3), y)
