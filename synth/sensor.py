@@ -111,7 +111,7 @@ def develop(
 
 def _processing(params: Params, balance: tuple[float, float, float]) -> NDArray[np.float64]:
     red, green, blue = balance
-    return COLOUR * np.array([red * params["red"], green, blue * params["blue"]])
+    return np.asarray(COLOUR * np.array([red * params["red"], green, blue * params["blue"]]))
 
 
 def developed(light: NDArray[np.uint16]) -> FloatImage:
@@ -216,7 +216,7 @@ class _Sites:
         found = [plane[part] + grain[part] for plane, grain in zip(raw, _interpolated(added), strict=True)]
         if self._added:
             for plane in found:
-                plane += self._added
+                np.add(plane, self._added, out=plane)
         return found
 
 

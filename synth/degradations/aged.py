@@ -198,7 +198,7 @@ class Aged(InStrips):
             if edges:
                 share = edges(top, bottom)
                 for channel, plane, table in zip(channels, planes, more, strict=True):
-                    channel += _found(plane, table) * share
+                    np.add(channel, _found(plane, table) * share, out=channel)
             lost = stains(top, bottom) if stains else None
             grey = _grain(top, bottom, width, Rng(seed), factors) if factors is not None else None
             for i, brown in enumerate(BROWN):
@@ -388,8 +388,8 @@ def _tear(plate: Plate, rng: Rng) -> None:
 
 
 def _softened(plate: Plate | None, top: int, bottom: int) -> tuple[NDArray[np.intp], Field]:
-    """Where in rows of a plate, counted row by row, something is, and its share there, 0..1, with edges that the scanner
-    made soft: means of 3×3 pixels."""
+    """Where in rows of a plate, counted row by row, something is, and its share there, 0..1, with edges that the
+    scanner made soft: means of 3×3 pixels."""
     if plate is None:
         return np.zeros(0, np.intp), np.zeros(0, np.float32)
     first, end = max(0, top - 1), min(len(plate), bottom + 1)

@@ -168,7 +168,7 @@ class _Losses:
         """A copy of rows that begin with the row `top`, with the offsets of their lines."""
         offsets = self._offsets if self._down else self._offsets[top : top + len(part)]
         if not offsets.any():
-            return np.array(part, order="C")
+            return part.copy()
         floats = np.array(as_floats(part), order="C")
         floats += np.repeat(offsets, 3).reshape(1, -1, 3) if self._down else offsets[:, None, None]
         np.clip(floats, 0, 1, out=floats)

@@ -176,7 +176,9 @@ class Moire(InStrips):
             lines = _mirrored(first, bottom + EDGE, height)
             part = image[lines[0] : lines[-1] + 1] if _rising(lines) else image[lines]
             framed: Any = cv2.copyMakeBorder(part, 0, 0, EDGE, EDGE, cv2.BORDER_REFLECT_101)
-            light = [np.asarray(cv2.filter2D(plane, -1, lens), np.float32) for plane in map(_counted, cv2.split(framed))]
+            light = [
+                np.asarray(cv2.filter2D(plane, -1, lens), np.float32) for plane in map(_counted, cv2.split(framed))
+            ]
             cell = _cells(first, bottom + EDGE, height, width, params)
             raw, bands = np.empty(cell.shape, np.uint16), np.empty(cell.shape, np.uint16)
             for colour, row, column in SITES:
@@ -212,7 +214,7 @@ def _counted(plane: Any) -> Field:
 def _counts() -> Field:
     """Levels of the sensor of the picture's, 1×256."""
     light = to_linear(np.arange(256, dtype=np.uint8)[None])
-    return np.rint(light * np.float32(WHITE))
+    return np.asarray(np.rint(light * np.float32(WHITE)), np.float32)
 
 
 def _mirrored(first: int, end: int, count: int) -> NDArray[np.intp]:

@@ -107,7 +107,7 @@ class OverExposed(InStrips):
 
 def _unbend(raw: NDArray[np.float32], shoulder: float) -> None:
     """The light, up to 1 + shoulder, that the response made `raw`, 0..1, of; in place: `_bend` solved for its x."""
-    bright = cv2.compare(raw, float(np.float32(1 - shoulder)), cv2.CMP_GT)
+    bright = (raw > np.float32(1 - shoulder)).view(np.uint8)
     found = np.subtract(np.float32(1), raw)
     np.maximum(found, 0, out=found)
     found *= np.float32(1 / shoulder)
@@ -120,7 +120,7 @@ def _unbend(raw: NDArray[np.float32], shoulder: float) -> None:
 def _bend(raw: NDArray[np.float32], shoulder: float) -> None:
     """The response to light, in place: 1 − s·(1 − t)², t = (x − 1 + s)/2s, from x = 1 − s, where its slope is 1, to
     1 + s, where it ends."""
-    bright = cv2.compare(raw, float(np.float32(1 - shoulder)), cv2.CMP_GT)
+    bright = (raw > np.float32(1 - shoulder)).view(np.uint8)
     found = np.subtract(np.float32(1 + shoulder), raw)
     np.maximum(found, 0, out=found)
     found *= np.float32(1 / (2 * shoulder))
@@ -132,8 +132,7 @@ def _bend(raw: NDArray[np.float32], shoulder: float) -> None:
 
 def _burnt(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint8]:
     """85 for each of three colours that is at 255 in the file, h×w."""
-    red, green, blue = (cv2.compare(plane, burning(), cv2.CMP_GE) for plane in planes)
-    count: Any = cv2.bitwise_and(red, 85)
-    count += cv2.bitwise_and(green, 85)
-    count += cv2.bitwise_and(blue, 85)
-    return np.asarray(count, np.uint8)
+    red, green, blue = ((plane >= burning()).view(np.uint8) for plane in planes)
+    count = np.asarray(red + green + blue, np.uint8)
+    count *= np.uint8(85)
+    return count

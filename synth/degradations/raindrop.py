@@ -112,8 +112,8 @@ class Raindrop(InStrips):
         height, width = image.shape[:2]
         radius = params["defocus"] * min(height, width) / 512
         step = halvings(radius / 2)  # what the disc smooths needs no pixel of its own for each of the image's
-        cover, *wet = water(-(-height // step), -(-width // step), params)
-        seen = _refracted(_thumbnail(image), cover, *wet, params)
+        cover, places, right, down = water(-(-height // step), -(-width // step), params)
+        seen = _refracted(_thumbnail(image), cover, places, right, down, params)
         covers, views = (enlarged_rows(_spread(part, radius / step), step, height, width) for part in (cover, seen))
         if params["film"]:
             scene = as_floats(image)

@@ -170,7 +170,8 @@ def _shaded(plane: NDArray[Any], matte: Plane, sky: float, loss: float) -> NDArr
     if loss:
         light -= np.multiply(matte, np.float32(loss), out=factor)
     shaded = to_encoded_levels(light) if plane.dtype == np.uint8 else to_encoded(light)
-    return np.minimum(shaded, plane, out=shaded)
+    np.minimum(shaded, plane, out=shaded)
+    return shaded
 
 
 def _hidden(image: FloatImage | Image, params: Params) -> Rows:
