@@ -25,6 +25,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -244,6 +245,44 @@ def degrade(folder: Path, case: str) -> Figures:
         found[0].apply(image, found[1])
         times.append(1e3 * (time.process_time() - start))
     return {"CPU, ms": statistics.median(times[len(images) :])}
+
+
+def lay_out_ten(folder: Path) -> None:
+    """Photographs and two recipes of DA-CLIP's ten degradations: of them whole, and in tiles."""
+    from benchmarks.photos import lay_out
+    from patina.synth.degradations import DACLIP_DEGRADATIONS
+
+    lay_out(folder / "photos", 24)
+    tables = "".join(f"[degradations.{name}]\n" for name in DACLIP_DEGRADATIONS)
+    for case, tiles in (("whole", ""), ("tiles", "[tiles]\nsize = 256\n")):
+        text = f"name = 'ten'\n[[sources]]\npath = 'photos'\n[captions]\nkind = 'template'\n{tiles}{tables}"
+        (folder / f"{case}.toml").write_text(text, "utf-8")
+
+
+@row(
+    "tuple",
+    "A build of DA-CLIP's ten degradations, one worker: 768×512 whole, and tiles of 256 px",
+    goals={"CPU, ms a tuple, whole": "÷ 1.3", "CPU, ms a tuple, tiles": "÷ 1.25"},
+    cases=lambda: ["whole", "tiles"],
+    prepare=lay_out_ten,
+)
+def tuple_of_ten(folder: Path, case: str) -> Figures:
+    """Plan, build and publishing, over the number of tuples; after a build of one of the degradations."""
+    figures: dict[str, float] = {}
+    first = folder / "first.toml"
+    first.write_text("name = 'one'\n[[sources]]\npath = 'photos'\n[degradations.noisy]\n", "utf-8")
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        build_here(first, Path(name) / "first")
+        with measured(figures, cpu="seconds"):
+            build_here(folder / f"{case}.toml", Path(name) / "out")
+        count = sum(len(samples_of(shard)) for shard in sorted((Path(name) / "out" / "shards").glob("*.tar")))
+    return {f"CPU, ms a tuple, {case}": 1e3 * figures["seconds"] / count}
+
+
+def samples_of(shard: Path) -> set[str]:
+    """The keys in a shard."""
+    with tarfile.open(shard) as members:
+        return {member.partition(".")[0] for member in members.getnames()}
 
 
 def lay_out_photographs(folder: Path) -> None:

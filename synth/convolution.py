@@ -8,6 +8,7 @@ sums stay below 2^24, and no sum is rounded either. Large kernels go in blocks: 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import Any
 
 import cv2
@@ -66,16 +67,18 @@ def _blocks(
 ) -> list[tuple[int, int, NDArray[np.float32]]]:
     """Blocks of at most BLOCK×BLOCK that hold every tap once, each with its top and left; `y` rises."""
     blocks, first = [], 0
-    while first < len(y):
-        end = int(np.searchsorted(y, y[first] + BLOCK))
+    lines = y.tolist()
+    while first < len(lines):
+        end = bisect_left(lines, lines[first] + BLOCK, first)
         order = first + np.argsort(x[first:end], kind="stable")
-        columns, start = x[order], 0
-        while start < len(order):
-            stop = int(np.searchsorted(columns, columns[start] + BLOCK))
-            part = order[start:stop]
-            top, left = int(y[part].min()), int(columns[start])
-            block = np.zeros((int(y[part].max()) - top + 1, int(columns[stop - 1]) - left + 1), np.float32)
-            block[y[part] - top, x[part] - left] = weights[part]
+        rows, columns, values = y[order], x[order], weights[order]
+        places, start = columns.tolist(), 0
+        while start < len(places):
+            stop = bisect_left(places, places[start] + BLOCK, start)
+            part = rows[start:stop]
+            top, left = int(part.min()), places[start]
+            block = np.zeros((int(part.max()) - top + 1, places[stop - 1] - left + 1), np.float32)
+            block[part - top, columns[start:stop] - left] = values[start:stop]
             blocks.append((top, left, block))
             start = stop
         first = end

@@ -29,8 +29,9 @@ SAG = 0.35
 """How much steeper water is at a drop's foot than at its middle: gravity."""
 
 
-def water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
-    """What water covers, 0..1, and the surface's slope to the right and down; rows×cols float32 each.
+def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, Field]:
+    """What water covers, 0..1, rows×cols float32; where that is not 0, counted row by row; and at these N places the
+    surface's slope to the right and down, N float32 each.
 
     The slope is the sine of the surface's angle over that of the contact angle: the place in a unit circle, for a
     round drop. A drop's field is exp(k·(1 − r²)), r = 1 at its rim. Where the sum of all fields is above 1 there is
@@ -42,17 +43,15 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
     # drops are, so that it stays when there are more of them.
     wander = smooth(rng, rows, cols, 20 * scale) * 0.35
     total, slope_right, slope_down = np.full((3, rows, cols), 1e-6, np.float32)
-    seen: list[tuple[float, ...]] = []
-    for x, y, wide, high in drops(rows, cols, params, rng):
-        k = min(max(math.sqrt(wide * high) / (REACH * scale), 1.6), 14.0)
-        reach = math.sqrt(1 + 3 / k)
-        left, right = max(0, math.ceil(x - wide * reach)), min(cols, math.floor(x + wide * reach) + 1)
-        top, bottom = max(0, math.ceil(y - high * reach)), min(rows, math.floor(y + high * reach) + 1)
-        if left < right and top < bottom:
-            seen.append((x, y, wide, high, k, left, right, top, bottom))
-    if seen:
-        xs, ys, wides, highs, ks, *edges = np.array(seen).T
-        lefts, rights, tops, bottoms = (edge.astype(np.intp) for edge in edges)
+    x, y, wide, high = np.array([(0.0, 0.0, 0.0, 0.0), *drops(rows, cols, params, rng)])[1:].T
+    k = np.clip(np.sqrt(wide * high) / (REACH * scale), 1.6, 14.0)
+    reach = np.sqrt(1 + 3 / k)
+    left, right = np.maximum(0, np.ceil(x - wide * reach)), np.minimum(cols, np.floor(x + wide * reach) + 1)
+    top, bottom = np.maximum(0, np.ceil(y - high * reach)), np.minimum(rows, np.floor(y + high * reach) + 1)
+    seen = (left < right) & (top < bottom)
+    if seen.any():
+        xs, ys, wides, highs, ks = (part[seen] for part in (x, y, wide, high, k))
+        lefts, rights, tops, bottoms = (edge[seen].astype(np.intp) for edge in (left, right, top, bottom))
         columns = _Profiles(lefts, rights, xs, wides, ks, np.zeros_like(ks))
         lines = _Profiles(tops, bottoms, ys, highs, ks, ks)
         areas = np.cumsum((rights - lefts) * (bottoms - tops))
@@ -60,19 +59,21 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Field, Field]:
         ends = np.flatnonzero(np.diff(areas // AT_ONCE)) + 1
         for first, end in pairwise([0, *ends.tolist(), len(areas)]):
             _add_up((total, slope_right, slope_down), columns, lines, slice(first, end))
-    slope_right /= total
-    slope_down /= total
     cover = fast_log(total)
     cover += wander
     cover *= np.float32(REACH * scale / 2)
     cover += np.float32(0.5)
     np.clip(cover, 0, 1, out=cover)
-    bulge = np.maximum(1 - slope_right * slope_right - slope_down * slope_down, 0)
-    lean = 1 + SAG * slope_down
-    slope_right *= lean
-    slope_down *= lean
-    slope_down -= SAG / 2 * bulge
-    return cover, slope_right, slope_down
+    places = np.flatnonzero(cover > 0)
+    weight, right, down = (field.reshape(-1)[places] for field in (total, slope_right, slope_down))
+    right /= weight
+    down /= weight
+    bulge = np.maximum(1 - right * right - down * down, 0)
+    lean = 1 + SAG * down
+    right *= lean
+    down *= lean
+    down -= SAG / 2 * bulge
+    return cover, places, right, down
 
 
 class _Profiles:

@@ -10,10 +10,10 @@ with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -56,7 +56,7 @@ RGB_FIRST, LUMA_FIRST = (0, 1, 3), 1
 LEAST_ROWS = 96
 """Rows of windows below which every row is taken."""
 
-ROWS = 6
+ROWS = 2
 """Rows of windows that one product of matrices makes: of more rows its matrix would hold zeros, mostly."""
 
 WIDEST = 1024
@@ -115,7 +115,8 @@ class Reference:
     def figures(self, lq: Image) -> Figures:
         """The figures of an image of the same size, beside the clean one."""
         lq = _large_enough(lq)
-        rgb = [self._ssim(i, _plane(lq, i), RGB_STEP, first) for i, first in enumerate(RGB_FIRST)]
+        planes: Iterable[Any] = cv2.split(lq) if self._keeps else (_plane(lq, i) for i in range(3))
+        rgb = [self._ssim(i, plane, RGB_STEP, RGB_FIRST[i]) for i, plane in enumerate(planes)]
         y = luma(lq)
         ssim_y = self._ssim(3, y, LUMA_STEP, LUMA_FIRST)
         psnr_y = _psnr(self._own(3), y)
@@ -149,18 +150,22 @@ class Reference:
         spread, means = _window_means(x * x, block, WHOLE), _window_means(x, block, WHOLE // MIDDLE)
         spread -= means * means
         spread += np.float32(C2)
-        clean = _Clean(x, means, spread)
+        bright = means + np.float32(MIDDLE)
+        clean = _Clean(x, means, spread, bright, bright * bright)
         if self._keeps:
             self._kept[index, block] = clean
         return clean
 
 
 class _Clean(NamedTuple):
-    """Of a block: its levels less `MIDDLE`, its windows' means less `MIDDLE`, and their variances + c2."""
+    """Of a block: its levels less `MIDDLE`, its windows' means less `MIDDLE`, their variances + c2; the means and their
+    squares."""
 
     levels: Plane
     means: Plane
     spread: Plane
+    bright: Plane
+    square: Plane
 
 
 @dataclass(frozen=True)
@@ -214,16 +219,14 @@ def _index_sums(clean: _Clean, y: Plane, block: _Block) -> NDArray[np.float64]:
     np.multiply(clean.means, b, out=part)
     product -= part
     product += np.float32(C2 / 2)
-    mean = clean.means + np.float32(MIDDLE)
     b += np.float32(MIDDLE)
-    np.multiply(mean, b, out=part)
+    np.multiply(clean.bright, b, out=part)
     part += np.float32(C1 / 2)
-    mean *= mean
     b *= b
-    mean += b
-    mean += np.float32(C1)
+    b += clean.square
+    b += np.float32(C1)
     product *= part
-    squares *= mean
+    squares *= b
     product /= squares
     windows = block.right - block.left - SIDE + 1
     return np.asarray(product[:, :windows].sum(axis=1).astype(np.float64) * 4)
@@ -274,7 +277,7 @@ def luma(image: Image) -> Levels:
         y = np.asarray(cv2.transform(_centred(image[top : top + rows]), np.array([LUMA], np.float32)), np.float32)
         y /= np.float32(LUMA_WHOLE)
         y += np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
-        np.copyto(result[top : top + rows], np.rint(y, out=y), casting="unsafe")
+        cv2.convertScaleAbs(y, dst=result[top : top + rows])  # which rounds
     return result
 
 

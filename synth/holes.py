@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.elementary import cosine_of, power_of, sine_of
+from patina.synth.elementary import cosine, cosine_of, power_of, sine, sine_of
 from patina.synth.rng import Rng
 
 Mask: TypeAlias = NDArray[np.uint8]
@@ -38,15 +38,30 @@ FONTS = (
 )
 """OpenCV 5 draws all of them with the one outline font that it brings, in different weights and slants."""
 
+AT_ONCE = 16
+"""Chains of strokes whose courses are computed together."""
+
+CORNERS = [(cosine_of(2 * math.pi * i / 7), sine_of(2 * math.pi * i / 7)) for i in range(7)]
+"""Of a grain of dust."""
+
 LETTERS, DIGITS = "abcdefghijklmnopqrstuvwxyzaaeeeiioonrst", "0123456789"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One mark of so many parts; `draw(mask, n)` makes the first n of them a hole."""
+    """One mark of so many parts; `draw(mask, n)` makes the first n of them a hole.
+
+    box  left, top, right and below, the last two not included: where it draws at most. It may reach beyond the picture.
+    """
 
     parts: int
     draw: Callable[[Mask, int], None]
+    box: tuple[int, int, int, int]
+
+    def of(self, mask: Mask) -> Mask:
+        """What of the mask it can change: a view."""
+        left, top, right, below = (max(0, edge) for edge in self.box)
+        return mask[top:below, left:right]
 
 
 @dataclass(frozen=True)
@@ -60,19 +75,26 @@ class Shape:
 
 def hole(shape: str, height: int, width: int, hole_ratio: float, rng: Rng) -> Mask:
     """A height×width mask whose hole covers `hole_ratio` (0..1) of it; `shape` is one of SHAPES."""
-    mask, before = np.full((2, height, width), KEEP, np.uint8)
-    most_kept = (1 - hole_ratio) * mask.size
+    mask = np.full((height, width), KEEP, np.uint8)
+    kept, most_kept = mask.size, (1 - hole_ratio) * mask.size
     for mark in SHAPES[shape].marks(height, width, rng):
-        np.copyto(before, mask)
+        part = mark.of(mask)
+        before = part.copy()
+        others = kept - _kept(part)  # outside of the mark's box
         mark.draw(mask, mark.parts)
-        if cv2.countNonZero(mask) <= most_kept:
+        kept = others + _kept(part)
+        if kept <= most_kept:
             break
     for parts in range(1, mark.parts + 1):
-        np.copyto(mask, before)
+        np.copyto(part, before)
         mark.draw(mask, parts)
-        if cv2.countNonZero(mask) <= most_kept:
+        if others + _kept(part) <= most_kept:
             break
-    return mask.copy()  # of its own, so that it does not keep `before` alive
+    return mask
+
+
+def _kept(part: Mask) -> int:
+    return cv2.countNonZero(part) if part.size else 0
 
 
 def _strokes(height: int, width: int, rng: Rng) -> Iterator[Mark]:
@@ -80,18 +102,19 @@ def _strokes(height: int, width: int, rng: Rng) -> Iterator[Mark]:
     scale = math.sqrt(height * width) / 256
     most = SEGMENTS[1]
     while True:
-        chance = iter(rng.uniforms(4 + 2 * most).tolist())
-        x, y = next(chance) * width, next(chance) * height
-        thickness = max(1, round(_between(WIDTH, next(chance)) * scale))
-        segments = SEGMENTS[0] + int(next(chance) * (most - SEGMENTS[0] + 1))
-        heading, points = 0.0, [(round(x), round(y))]
-        for i in range(segments):
-            turn = math.pi if i == 0 else TURN
-            heading += turn * (2 * next(chance) - 1)
-            length = max(1.0, _between(LENGTH, next(chance)) * scale)
-            x, y = x + length * cosine_of(heading), y + length * sine_of(heading)
-            points.append((round(x), round(y)))
-        yield _line(points, thickness)
+        # Of each chain: where it begins, how thick and long it is; then the turn and the length of each of its parts.
+        chance = rng.uniforms(AT_ONCE * (4 + 2 * most)).reshape(AT_ONCE, -1)
+        thickness = np.maximum(1, np.rint(_between(WIDTH, chance[:, 2]) * scale)).astype(int).tolist()
+        segments = (SEGMENTS[0] + (chance[:, 3] * (most - SEGMENTS[0] + 1)).astype(int)).tolist()
+        turns = np.full(most, TURN)
+        turns[0] = math.pi
+        heading = np.cumsum(turns * (2 * chance[:, 4::2] - 1), axis=1)
+        length = np.maximum(1.0, _between(LENGTH, chance[:, 5::2]) * scale)
+        x = np.cumsum(np.column_stack([chance[:, 0] * width, length * cosine(heading)]), axis=1)
+        y = np.cumsum(np.column_stack([chance[:, 1] * height, length * sine(heading)]), axis=1)
+        points = np.rint(np.stack([x, y], axis=-1)).astype(np.int32)
+        for chain, count, thick in zip(points, segments, thickness, strict=True):
+            yield _line(chain[: count + 1], thick)
 
 
 def _text(height: int, width: int, rng: Rng) -> Iterator[Mark]:
@@ -114,17 +137,18 @@ def _text(height: int, width: int, rng: Rng) -> Iterator[Mark]:
 def _line_of_text(line: str, x: int, y: int, font: int, size: float) -> Mark:
     (wide, high), below = cv2.getTextSize(line, font, size, max(1, round(2 * size)))
     edge = 4 + high // 2  # what goes deeper than the baseline, and slanted letters, go beyond the box
+    left, top = max(0, x - edge), max(0, y - high - edge)
+    box = left, top, max(left, x + wide + edge), max(top, y + below + edge)
 
     def draw(mask: Mask, parts: int) -> None:
         """By way of a plate of its own, because OpenCV smooths the letters' edges: cut at their middle."""
-        left, top = max(0, x - edge), max(0, y - high - edge)
-        part = mask[top : max(top, y + below + edge), left : max(left, x + wide + edge)]
+        part = mask[top : box[3], left : box[2]]
         if part.size:
             plate = np.zeros(part.shape, np.uint8)
             cv2.putText(plate, line[:parts], (x - left, y - top), font, size, 255, max(1, round(2 * size)))
             part[plate > 127] = HOLE
 
-    return Mark(len(line), draw)
+    return Mark(len(line), draw, box)
 
 
 def _scratches(height: int, width: int, rng: Rng) -> Iterator[Mark]:
@@ -141,21 +165,20 @@ def _scratches(height: int, width: int, rng: Rng) -> Iterator[Mark]:
             for i in range(16):
                 points.append((round(x), round(top + length * i / 15)))
                 x += lean * length / 15 + 2.4 * (next(chance) - 0.5) * scale
-            yield _line(points, thickness)
+            yield _line(np.array(points, np.int32), thickness)
         elif kind < 0.5:  # a hair
             heading, bend = 2 * math.pi * next(chance), 1.2 * (next(chance) - 0.5)
             for _ in range(9):
                 points.append((round(x), round(y)))
                 step = (2 + 5 * next(chance)) * scale
                 x, y, heading = x + step * cosine_of(heading), y + step * sine_of(heading), heading + bend
-            yield _line(points, max(1, round(scale)))
+            yield _line(np.array(points, np.int32), max(1, round(scale)))
         else:  # a grain of dust
-            corners = 7
             grain = next(chance)
             size = 1 + 4 * grain * grain * grain
-            for i in range(corners):
-                out, angle = size * scale * (0.5 + next(chance)), 2 * math.pi * i / corners
-                points.append((round(x + out * cosine_of(angle)), round(y + out * sine_of(angle))))
+            for right, down in CORNERS:
+                out = size * scale * (0.5 + next(chance))
+                points.append((round(x + out * right), round(y + out * down)))
             yield _grain(points)
 
 
@@ -165,7 +188,7 @@ def _grain(points: list[tuple[int, int]]) -> Mark:
     def draw(mask: Mask, parts: int) -> None:
         cv2.fillPoly(mask, [corners], HOLE)
 
-    return Mark(1, draw)
+    return Mark(1, draw, _around(corners, 2))
 
 
 def _blocks(height: int, width: int, rng: Rng) -> Iterator[Mark]:
@@ -189,21 +212,27 @@ def _lost(side: int, row: int, column: int, high: int, wide: int) -> Mark:
         mask[top:below, left : left + wide * side] = HOLE
         mask[below : below + side, left : left + rest * side] = HOLE
 
-    return Mark(high * wide, draw)
+    left, top = column * side, row * side
+    return Mark(high * wide, draw, (left, top, left + wide * side, top + high * side))
 
 
-def _line(points: list[tuple[int, int]], thickness: int) -> Mark:
+def _line(corners: NDArray[np.int32], thickness: int) -> Mark:
     """A chain of straight parts, each drawn whole."""
-    corners = np.array(points, np.int32)
 
     def draw(mask: Mask, parts: int) -> None:
         cv2.polylines(mask, [corners[: parts + 1]], False, HOLE, thickness)
 
-    return Mark(len(points) - 1, draw)
+    return Mark(len(corners) - 1, draw, _around(corners, thickness + 2))
 
 
-def _between(bounds: tuple[float, float], share: float) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * share
+def _around(corners: NDArray[np.int32], reach: int) -> tuple[int, int, int, int]:
+    """A box around points, N×2, and what lies so many pixels from them."""
+    (left, top), (right, below) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return left - reach, top - reach, right + reach + 1, below + reach + 1
+
+
+def _between(bounds: tuple[float, float], shares: NDArray[np.float64]) -> Any:
+    return bounds[0] + (bounds[1] - bounds[0]) * shares
 
 
 def _squared(number: float) -> float:

@@ -51,10 +51,16 @@ def to_uint8(image: NDArray[np.floating]) -> Image:
         part = values[:, start : start + CHUNK]
         places = _buffers()[0][:, : part.size]
         np.clip(part, 0, 1, out=places)
-        places *= np.float32(255)
-        np.rint(places, out=places)
-        found[:, start : start + CHUNK] = places
+        cv2.convertScaleAbs(places, dst=found[:, start : start + CHUNK], alpha=255)  # rounds; one product each
     return result
+
+
+def to_uint16(values: NDArray[np.float32], scale: float = 65535) -> NDArray[np.uint16]:
+    """Floats times `scale`, **rounded** to whole numbers and held to 0..65535, same shape, a new array: a truth map of
+    floats in [0, 1]."""
+    levels = values * np.float32(scale)
+    np.rint(levels, out=levels)
+    return np.clip(levels, 0, 65535, out=levels).astype(np.uint16)
 
 
 def as_levels(image: FloatImage | Image) -> Image:

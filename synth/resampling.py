@@ -48,7 +48,7 @@ def cuts(height: int, count: int) -> Iterator[tuple[int, int]]:
 def usual_rows(width: int) -> int:
     """Rows of a strip: so many that few operations are called for, and so few that a dozen fields of them stay in a
     cache."""
-    return max(16, min(64, STRIP // width))
+    return max(16, min(128, STRIP // width))
 
 
 def shrunk(levels: Image, size: tuple[int, int]) -> Image:
@@ -136,8 +136,13 @@ def stretched_rows(field: Field, height: int, width: int) -> Rows:
     scale = _scale(_power_of_most(field, lines, upper, lower), step)
     count = len(upper)
 
+    def whole(top: int, bottom: int) -> Field:
+        part = lines(top, bottom)
+        part *= np.float32(scale)
+        return np.rint(part, out=part)
+
     def rows(top: int, bottom: int) -> Field:
-        return _enlarged_rows(lines, count, step, scale, top, bottom)[:, :width]
+        return _enlarged_rows(whole, count, step, scale, top, bottom)[:, :width]
 
     return rows
 
@@ -150,19 +155,21 @@ def enlarged_rows(field: Field, step: int, height: int, width: int) -> Rows:
     if most == 0:
         return lambda top, bottom: np.zeros((bottom - top, width, *field.shape[2:]), np.float32)
     scale = _scale(math.frexp(most)[1], step)
+    whole = field * np.float32(scale)
+    np.rint(whole, out=whole)
 
     def rows(top: int, bottom: int) -> Field:
-        return _enlarged_rows(lambda a, b: field[a:b], len(field), step, scale, top, bottom)[:, :width]
+        return _enlarged_rows(lambda a, b: whole[a:b], len(whole), step, scale, top, bottom)[:, :width]
 
     return rows
 
 
 def _enlarged_rows(lines: Rows, count: int, step: int, scale: float, top: int, bottom: int) -> Field:
-    """Rows top to bottom of what `lines` gives, `count` rows in all, enlarged by `step`."""
+    """Rows top to bottom of what `lines` gives, `count` rows of whole numbers in all, enlarged by `step`, over
+    `scale`."""
     first, end = max(0, top // step - 1), min(count, -(-bottom // step) + 1)
-    part = lines(first, end)
-    whole = np.rint(part * np.float32(scale))
-    size = part.shape[1] * step, len(part) * step
+    whole = lines(first, end)
+    size = whole.shape[1] * step, len(whole) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
     large = large[top - first * step : bottom - first * step]
     large *= np.float32(1 / scale)

@@ -28,6 +28,8 @@ Planes: TypeAlias = Sequence[NDArray[np.float32]]
 # Rows sum to 1, so grey stays grey. No entry of the inverse is below 0: every sRGB colour is light that can be.
 COLOUR = np.array([[1.70, -0.55, -0.15], [-0.20, 1.50, -0.30], [0.02, -0.52, 1.50]])
 
+EVEN_BALANCE = (1.0, 1.0, 1.0)
+
 CONTRAST = 0.5
 """Tone curve x + CONTRAST (3x² - 2x³ - x). Brooks et al. have 1, which lets no light out of the deepest shadow."""
 
@@ -83,18 +85,49 @@ def unprocess_planes(image: FloatImage | Image, params: Params, light: float = 1
     return _transformed([look_up(plane, _raw_table()) for plane in planes_of(image)], matrix)
 
 
-def process(
-    raw: Planes, params: Params, balance: tuple[float, float, float] = (1.0, 1.0, 1.0), black: float = 0.0
-) -> Planes:
+def process(raw: Planes, params: Params) -> Planes:
     """What the camera of `params` makes of planes of raw light before its tone curve: `as_file` and `as_file_levels`
-    give the picture of it.
+    give the picture of it."""
+    return _transformed(raw, _processing(params, EVEN_BALANCE))
 
-    balance: factors by which its red, green and blue come out wrong. black: raw light that it adds to all.
+
+def develop(
+    raw: Planes, params: Params, balance: tuple[float, float, float] = EVEN_BALANCE
+) -> list[NDArray[np.uint16]]:
+    """The same in 65535ths of full light, rounded and cut off: what `developed` and `developed_levels` give the picture
+    of, sooner.
+
+    balance: factors by which the camera's red, green and blue come out wrong.
     """
+    factors = (_processing(params, balance) * 65535).astype(np.float32)
+    found = []
+    for row in factors:
+        total, term = np.multiply(raw[0], row[0]), np.multiply(raw[1], row[1])
+        total += term
+        np.multiply(raw[2], row[2], out=term)
+        found.append(np.asarray(cv2.add(total, term, dtype=cv2.CV_16U), np.uint16))
+    return found
+
+
+def _processing(params: Params, balance: tuple[float, float, float]) -> NDArray[np.float64]:
     red, green, blue = balance
-    matrix = COLOUR * np.array([red * params["red"], green, blue * params["blue"]])
-    added = (matrix[:, 0] + matrix[:, 1] + matrix[:, 2]) * black
-    return _transformed(raw, matrix, added)
+    return np.asarray(COLOUR * np.array([red * params["red"], green, blue * params["blue"]]))
+
+
+def developed(light: NDArray[np.uint16]) -> FloatImage:
+    """The picture that the camera writes, sRGB in [0, 1], of what `develop` gives, a plane or all."""
+    return np.asarray(cv2.LUT(light, _file_table()), np.float32)
+
+
+def developed_levels(light: NDArray[np.uint16]) -> Image:
+    """The same in 8-bit levels."""
+    return np.asarray(cv2.LUT(light, _file_level_table()), np.uint8)
+
+
+@cache
+def burning() -> int:
+    """The least of what `develop` gives that becomes white, 255."""
+    return int(np.argmax(_file_level_table()[0] == 255))
 
 
 def as_file(processed: FloatImage) -> FloatImage:
@@ -107,8 +140,8 @@ def as_file_levels(processed: FloatImage) -> Image:
     return look_up_levels(processed, _file_level_table())
 
 
-def _transformed(planes: Planes, matrix: NDArray[np.float64], added: NDArray[np.float64] | None = None) -> Planes:
-    """Each pixel times a 3×3 matrix, plus `added`. In float32, in the order of the columns."""
+def _transformed(planes: Planes, matrix: NDArray[np.float64]) -> Planes:
+    """Each pixel times a 3×3 matrix. In float32, in the order of the columns."""
     factors, term = matrix.astype(np.float32), np.empty_like(planes[0])
     found = []
     for row in range(3):
@@ -116,8 +149,6 @@ def _transformed(planes: Planes, matrix: NDArray[np.float64], added: NDArray[np.
         for column in (1, 2):
             np.multiply(planes[column], factors[row, column], out=term)
             total += term
-        if added is not None:
-            total += np.float32(added[row])
         found.append(total)
     return found
 
@@ -152,10 +183,10 @@ class Sensor(Protocol):
         ...
 
 
-def sensor(height: int, width: int, params: Params, times: int = 1) -> Sensor:
+def sensor(height: int, width: int, params: Params, times: int = 1, black: float = 0.0) -> Sensor:
     """The sensor of `params` for a picture of this size: of `times` as many sites along either side, an even number,
-    or of the picture's own."""
-    return _Reduced(height, width, params, times) if times > 1 else _Sites(height, width, params)
+    or of the picture's own. black: raw light that is added to all that it gives."""
+    return _Reduced(height, width, params, times, black) if times > 1 else _Sites(height, width, params, black)
 
 
 class _Sites:
@@ -165,8 +196,8 @@ class _Sites:
     adds to it, rounding included, is sampled on a Bayer pattern and interpolated: grain of more than a pixel.
     """
 
-    def __init__(self, height: int, width: int, params: Params) -> None:
-        self._height, self._width, self._params = height, width, params
+    def __init__(self, height: int, width: int, params: Params, black: float) -> None:
+        self._height, self._width, self._params, self._added = height, width, params, np.float32(black)
         self._rng = Rng(params["seed"])
         self._offsets = normal_table()[self._rng.levels(self._height)] * params["row"]
 
@@ -182,7 +213,11 @@ class _Sites:
         added = read_out(sites, self._params, noise, self._offsets[first:end])
         added -= sites
         part = np.s_[top - first : bottom - first]
-        return [plane[part] + grain[part] for plane, grain in zip(raw, _interpolated(added), strict=True)]
+        found = [plane[part] + grain[part] for plane, grain in zip(raw, _interpolated(added), strict=True)]
+        if self._added:
+            for plane in found:
+                np.add(plane, self._added, out=plane)
+        return found
 
 
 class _Reduced:
@@ -193,18 +228,16 @@ class _Reduced:
     variance and the same correlation, and so it is made here, at the size of the picture. Rounding counts as noise.
     """
 
-    def __init__(self, height: int, width: int, params: Params, times: int) -> None:
-        self._height, self._width, self._params = height, width, params
-        self._black, self._span = _levels(params)
-        self._constant = params["read"] + 1 / (12 * self._span * self._span)
+    def __init__(self, height: int, width: int, params: Params, times: int, black: float) -> None:
+        self._height, self._width, self._shot = height, width, params["shot"]
+        below, span = _levels(params)
+        self._ends = np.float32(black - below / span), np.float32(black + 1)
+        self._constant = params["read"] + 1 / (12 * span * span)
         self._taps = [taps(colour, times) for colour in range(3)]
         rng = Rng(params["seed"])
-        offsets = normal_table()[rng.levels(self._height)] * (params["row"] / math.sqrt(times))
+        offsets = normal_table()[rng.levels(self._height)] * (params["row"] / math.sqrt(times)) + black
         self._offsets = offsets[:, None].astype(np.float32)
-        self._rngs = [Rng(params["seed"]) for _ in range(3)]
-        words, each = -(-self._height // 4), -(-self._height * self._width // 4)
-        for colour, stream in enumerate(self._rngs):
-            stream.skip(words + colour * each)
+        self._rng, self._each = rng, -(-self._height * self._width // 4) * 4
 
     def span(self, top: int, bottom: int) -> tuple[int, int]:
         """A row more above and below."""
@@ -220,13 +253,14 @@ class _Reduced:
             forwards = colour == 0
             a, b = (top, end) if forwards else (first, bottom)
             near, far = self._taps[colour]
-            words = self._rngs[colour].levels_from(a * self._width, (b - a) * self._width)
+            words = self._rng.levels_from(colour * self._each + a * self._width, (b - a) * self._width)
             noise: Any = cv2.LUT(words.reshape(b - a, self._width), _normal_table())
-            noise *= _deviation(plane[a - first : b - first], self._params["shot"], self._constant)
-            noise = _two_taps(noise, near, far, forwards, bottom - top)
+            share = near * near * near * near  # of the variance, since both rows and columns are multiplied by `near`
+            noise *= _deviation(plane[a - first : b - first], share * self._shot, share * self._constant)
+            noise = _two_taps(noise, far / near, forwards, bottom - top)
             noise += self._offsets[top:bottom]
             noise += plane[part]
-            found.append(np.clip(noise, np.float32(-self._black / self._span), 1, out=noise))
+            found.append(np.clip(noise, *self._ends, out=noise))
         return found
 
 
@@ -243,25 +277,22 @@ def taps(colour: int, times: int) -> tuple[float, float]:
     return (high + low) / 2, (high - low) / 2
 
 
-def _two_taps(plane: NDArray[np.float32], near: float, far: float, forwards: bool, count: int) -> NDArray[np.float32]:
-    """`count` rows of `plane` filtered along both axes by two taps, `far` for the pixel after or before; where no row
-    lies beyond, the end repeats itself. Changes `plane`."""
+def _two_taps(plane: NDArray[np.float32], far: float, forwards: bool, count: int) -> NDArray[np.float32]:
+    """`count` rows of `plane` filtered along both axes by two taps, 1 and `far` for the pixel after or before; where no
+    row lies beyond, the end repeats itself. Changes `plane`."""
     here, there = (np.s_[:-1], np.s_[1:]) if forwards else (np.s_[1:], np.s_[:-1])
+    end = np.s_[-1:] if forwards else np.s_[:1]
     other = np.empty((count, plane.shape[1]), np.float32)
     if len(plane) > count:
         np.multiply(plane[there], np.float32(far), out=other)
         own = plane[here]
     else:
         own = plane
-        end = np.s_[-1:] if forwards else np.s_[:1]
         np.multiply(own[there], np.float32(far), out=other[here])
         np.multiply(own[end], np.float32(far), out=other[end])
-    own *= np.float32(near)
     own += other
-    end = np.s_[-1:] if forwards else np.s_[:1]
     np.multiply(own[:, there], np.float32(far), out=other[:, here])
     np.multiply(own[:, end], np.float32(far), out=other[:, end])
-    own *= np.float32(near)
     own += other
     return own
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -150,36 +151,34 @@ def at_clip_size(image: Image) -> Image:
     return smaller
 
 
-def _luma(image: Image) -> NDArray[np.float32]:
-    """Luma as float32, at the scale of Wang's program: averaged down by round(short side / 256)."""
+def _luma(image: Image) -> NDArray[np.uint8]:
+    """Levels of luma, H×W, at the scale of Wang's program: averaged down by round(short side / 256)."""
     step = max(1, round(min(image.shape[:2]) / 256))
     grey: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
-    return (averaged(grey, step) if step > 1 else grey).astype(np.float32)
+    return averaged(grey, step) if step > 1 else grey
 
 
 class _Structure:
-    """Similarity to one H×W float32 array of levels, in uniform 8×8 windows.
+    """Similarity to one H×W uint8 array of levels, in uniform 8×8 windows.
 
     With m for a window's mean: (2 mx my + c1)(2 mxy - 2 mx my + c2) / ((mx² + my² + c1)(mxx + myy - mx² - my² + c2)).
-    Of whole numbers below 2^24 and a window of 2^6 pixels, no sum and no mean is rounded.
+    Everything up to the means is whole numbers, and parts of 2^6 of them, below 2^24: nothing of it is rounded.
     """
 
-    def __init__(self, x: NDArray[np.float32]) -> None:
-        self._x = x
+    def __init__(self, x: NDArray[np.uint8]) -> None:
+        self._x, self._wide = x, x.astype(np.uint16)
         self._mean = _window_means(x)
-        self._squares = x * x
         self._mean_square = self._mean * self._mean
 
-    def of(self, y: NDArray[np.float32]) -> float:
+    def of(self, y: NDArray[np.uint8]) -> float:
         """The mean similarity of another array of that size, -1..1."""
         c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
-        product = self._x * y
-        product = _window_means(product, product)
-        my = _window_means(y)
-        y = y * y
-        y += self._squares
-        squares = _window_means(y, y)  # mxx + myy
+        product = _window_means(self._wide * y)
         product *= np.float32(2)
+        away = cv2.absdiff(self._x, y).astype(np.uint16)
+        squares = _window_means(np.multiply(away, away, out=away))
+        squares += product  # mxx + myy
+        my = _window_means(y)
         means = self._mean * my
         means *= np.float32(2)
         my *= my
@@ -196,5 +195,9 @@ class _Structure:
         return float(means.mean(dtype=np.float64))
 
 
-def _window_means(values: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    return np.asarray(cv2.blur(values, (8, 8), dst=out), np.float32)
+def _window_means(values: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
+    kind = cv2.CV_32F if values.dtype == np.uint8 else cv2.CV_32S
+    sums: Any = cv2.boxFilter(values, kind, (8, 8), normalize=False)
+    means: NDArray[np.float32] = sums.astype(np.float32, copy=False)
+    means *= np.float32(1 / 64)
+    return means

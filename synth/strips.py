@@ -40,12 +40,13 @@ _watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 class Strip:
     """Some rows of a degraded picture.
 
-    pixels  h×W×3 float32, in the domain of the `Strips` that they come from, or three planes h×W: red, green, blue,
-            which saves taking them apart and together again. The caller may change them.
+    pixels  h×W×3, or three planes h×W: red, green, blue, which saves taking them apart and together again. float32, in
+            the domain of the `Strips` that they come from, which can also have levels of 8 or 16 bits. The caller may
+            change them.
     truth   the same rows of each truth map, h×W uint8 or uint16.
     """
 
-    pixels: FloatImage | Sequence[NDArray[np.float32]]
+    pixels: FloatImage | Image | Sequence[FloatImage] | Sequence[NDArray[np.uint16]]
     truth: Mapping[str, Map] = field(default_factory=dict)
 
 
@@ -59,15 +60,16 @@ class Strips:
     count      how many rows are best asked for together, where that is not the usual number: a filter that needs many
                rows around takes more of them.
     levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
-               become the floats of a `Rendering`, if they are in another domain than its. Both or neither.
+               become the floats of a `Rendering`, if they are in another domain than its. Both or neither. Of levels
+               that most pixels only keep: `as_levels` and `as_floats`.
     """
 
     rows: Callable[[int, int], Strip]
     is_linear: bool = False
     truth: Mapping[str, Map] = field(default_factory=dict)
     count: int = 0
-    levels: Callable[[FloatImage], Image] | None = None
-    floats: Callable[[FloatImage], FloatImage] | None = None
+    levels: Callable[[Any], Image] | None = None
+    floats: Callable[[Any], FloatImage] | None = None
 
 
 @runtime_checkable

@@ -56,11 +56,11 @@ LUMA = (0.2126, 0.7152, 0.0722)
 FINE = 128
 """Pixels of the short side, at least, at which stains and folds' shading are computed."""
 
-NOISE, TAPS = 1 << 8, np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
-"""Steps to a standard deviation of grain, and what clumps it: sums of whole numbers, which are exact."""
+NOISE = 1 << 8
+"""Steps to a standard deviation of grain, of which clumps of 3×3 pixels, weighted by 1 2 1, have 16 bits."""
 
 LIVELY = 6.0
-"""Standard deviation of what TAPS make of independent numbers of 1: the root of the sum of their squares."""
+"""Standard deviation of such clumps of independent numbers of 1: the root of the sum of the weights' squares."""
 
 FADING = Scale(
     (
@@ -184,36 +184,37 @@ class Aged(InStrips):
         edges = stretched_rows(_edges(*small, fields), height, width) if params["uneven"] else None
         silver = params["kind"] == "silver"
         least, most = (params["fading"] * (1 + part * params["uneven"]) for part in (-1, 1))
-        tables = [_faded(params, fading, silver) for fading in ((least, most) if edges else (least,))]
+        finest = 1 if silver or image.dtype != np.uint8 else 257  # levels stand at every 257th entry
+        depths = np.ascontiguousarray(_depths(silver)[:, ::finest])
+        tables = _faded(params, least, depths)
+        more = [b - a for a, b in zip(tables, _faded(params, most, depths), strict=True)] if edges else []
         seed = grain.seed()
+        factors = _factors(params["grain"]) if params["grain"] else None
 
         def rows(top: int, bottom: int) -> Strip:
             part = image[top:bottom]
             planes: Any = [_luminance(part)] * 3 if silver else cv2.split(part)
-            channels: list[Any] = [look_up(plane, table) for plane, table in zip(planes, tables[0], strict=True)]
+            channels = [_found(plane, table) for plane, table in zip(planes, tables, strict=True)]
             if edges:
                 share = edges(top, bottom)
-                for i, (plane, table) in enumerate(zip(planes, tables[1], strict=True)):
-                    more = look_up(plane, table)
-                    more -= channels[i]
-                    more *= share
-                    channels[i] += more
+                for channel, plane, table in zip(channels, planes, more, strict=True):
+                    np.add(channel, _found(plane, table) * share, out=channel)
             lost = stains(top, bottom) if stains else None
-            grey = _grain(top, bottom, width, Rng(seed), params["grain"]) if params["grain"] else None
-            white, black = (_softened(plate, top, bottom) for plate in (torn, dirty))
-            for i, (brown, paper) in enumerate(zip(BROWN, PAPER, strict=True)):
+            grey = _grain(top, bottom, width, Rng(seed), factors) if factors is not None else None
+            for i, brown in enumerate(BROWN):
                 if lost is not None:
                     channels[i] *= fast_exp(lost * np.float32(-brown))
                 if grey is not None:
                     channels[i] *= grey
-                for plate, shown in ((white, paper), (black, DIRT)):
-                    if plate is not None:
-                        channels[i] += plate * (np.float32(shown) - channels[i])
             kept = np.full(part.shape[:2], KEEP, np.uint8)
-            for plate in (white, black):
-                if plate is not None:
-                    kept[plate > 0] = HOLE
-            return Strip(np.asarray(cv2.merge(channels), np.float32), {"mask": kept})
+            for plate, shows in ((torn, PAPER), (dirty, (DIRT,) * 3)):
+                places, shares = _softened(plate, top, bottom)
+                kept.reshape(-1)[places] = HOLE
+                for channel, shown in zip(channels, shows, strict=True):
+                    values = channel.reshape(-1)
+                    own = values[places]
+                    values[places] = own + shares * (np.float32(shown) - own)
+            return Strip(channels, {"mask": kept})
 
         return Strips(rows, is_linear=True)
 
@@ -226,9 +227,13 @@ def _luminance(part: FloatImage | Image) -> Field:
     return np.asarray(grey, np.float32)
 
 
-def _faded(params: Params, fading: float, silver: bool) -> list[Field]:
-    """Tables, 1×65536, of the light that red, green and blue send back: by sRGB values; for silver by linear ones."""
-    depth = _depths(silver)
+def _found(plane: FloatImage | Image, table: Field) -> Field:
+    """A table at every value of a plane: of 256 entries at levels, of 65536 at floats."""
+    return look_up(plane, table) if plane.dtype == np.float32 else np.asarray(cv2.LUT(plane, table), np.float32)
+
+
+def _faded(params: Params, fading: float, depth: Field) -> list[Field]:
+    """Tables, as long as `depth`, of the light that red, green and blue send back; see `_depths`."""
     yellow = params["yellowing"] * min(1.0, 2 * params["fading"])
     darkest = float(power(10.0, -DEEPEST))
     tables = []
@@ -382,35 +387,47 @@ def _tear(plate: Plate, rng: Rng) -> None:
         x, y = other
 
 
-def _softened(plate: Plate | None, top: int, bottom: int) -> Field | None:
-    """Any rows of a plate as shares, 0..1, with edges that the scanner made soft: means of 3×3 pixels."""
+def _softened(plate: Plate | None, top: int, bottom: int) -> tuple[NDArray[np.intp], Field]:
+    """Where in rows of a plate, counted row by row, something is, and its share there, 0..1, with edges that the
+    scanner made soft: means of 3×3 pixels."""
     if plate is None:
-        return None
+        return np.zeros(0, np.intp), np.zeros(0, np.float32)
     first, end = max(0, top - 1), min(len(plate), bottom + 1)
-    sums: Any = cv2.boxFilter(plate[first:end], cv2.CV_32S, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
-    own = sums[top - first : top - first + bottom - top]
-    return np.asarray(np.multiply(own, np.float32(1 / (9 * KEEP)), dtype=np.float32))
+    sums: Any = cv2.boxFilter(plate[first:end], cv2.CV_16U, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    own = sums[top - first : top - first + bottom - top].reshape(-1)
+    places = np.flatnonzero(own > 0)
+    return places, np.multiply(own[places], np.float32(1 / (9 * KEEP)), dtype=np.float32)
 
 
-def _grain(top: int, bottom: int, width: int, rng: Rng, deviation: float) -> Field:
-    """Factors of light of any rows: 10^(−deviation·n), n normal, alike in neighbours, of variance 1."""
+def _grain(top: int, bottom: int, width: int, rng: Rng, factors: Field) -> Field:
+    """Factors of light of any rows, by a table for clumps of steps of noise, see `_factors`: alike in neighbours."""
     words = -(-(width + 2) // 4)
     rng.skip(top * words)
     count = bottom - top + 2  # one above and one below, each with a part of the stream of its own
     index = rng.levels(4 * words * count).reshape(count, 4 * words)[:, : width + 2]
     noise: Any = cv2.LUT(np.ascontiguousarray(index), _steps())
-    clumped: Any = cv2.filter2D(noise, -1, TAPS)[1:-1, 1:-1]
+    pairs = noise[:-1] + noise[1:]
+    noise = pairs[:-1] + pairs[1:]
+    pairs = noise[:, :-1] + noise[:, 1:]
+    clumped = pairs[:, :-1] + pairs[:, 1:]  # by 1 2 1 along either axis
+    return np.asarray(cv2.LUT(clumped.view(np.uint16), factors), np.float32)
+
+
+def _factors(deviation: float) -> Field:
+    """10^(−deviation·n), 1×65536, of n clumps of steps over their standard deviation; negative ones are counted from
+    the end."""
+    clumped = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.float32)
     x = clumped * np.float32(-deviation * 2.302585 / (NOISE * LIVELY))
     factor = x * np.float32(0.5)
     factor += np.float32(1)
     factor *= x
     factor += np.float32(1)
-    return np.asarray(factor, np.float32)
+    return factor[None]
 
 
 @cache
-def _steps() -> Field:
+def _steps() -> NDArray[np.int16]:
     """Normal numbers of whole steps, 1×65536, for `Rng.levels`."""
-    steps = np.rint(normal_table() * NOISE).astype(np.float32)[None]
+    steps = np.rint(normal_table() * NOISE).astype(np.int16)[None]
     steps.setflags(write=False)
     return steps

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.elementary import cosine_of, power_of, sine_of
-from patina.synth.image import FloatImage, Image, to_linear
+from patina.synth.image import FloatImage, Image, planes_of, to_linear, to_uint16
 from patina.synth.resampling import averaged, enlarged_rows, halvings
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
@@ -90,7 +90,7 @@ class Flared(InStrips):
     """
 
     name: ClassVar[str] = "flared"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("flare",)
@@ -185,18 +185,20 @@ class Flared(InStrips):
         """H×W×3 float32 sRGB in [0, 1] or levels in, linear light out; truth `flare`."""
         height, width = image.shape[:2]
         step = halvings(min(height, width) / FINE)
-        stray = enlarged_rows(_stray(-(-height // step), -(-width // step), params), step, height, width)
+        small = cv2.merge([*_stray(-(-height // step), -(-width // step), params)])
+        stray = enlarged_rows(np.asarray(small, np.float32), step, height, width)
 
         def rows(top: int, bottom: int) -> Strip:
             light = to_linear(image[top:bottom])
             more = stray(top, bottom)
             light += more
-            red, green, blue = cv2.split(more)
-            seen: Any = red * np.float32(65535 * LUMA[0])
-            seen += green * np.float32(65535 * LUMA[1])
-            seen += blue * np.float32(65535 * LUMA[2])
-            np.rint(np.minimum(seen, np.float32(65535), out=seen), out=seen)
-            return Strip(light, {"flare": seen.astype(np.uint16)})
+            red, green, blue = planes_of(more)
+            red *= np.float32(65535 * LUMA[0])
+            green *= np.float32(65535 * LUMA[1])
+            red += green
+            blue *= np.float32(65535 * LUMA[2])
+            red += blue
+            return Strip(light, {"flare": to_uint16(red, 1)})
 
         return Strips(rows, is_linear=True)
 
@@ -232,11 +234,11 @@ def _in_picture(image: Image) -> list[list[float]]:
 
 
 def _stray(rows: int, cols: int, params: Params) -> Field:
-    """F at rows×cols×3, of the mean luminance `glare`, cut off at white: what is brighter shows as white anyway."""
+    """F, 3×rows×cols, of the mean luminance `glare`, cut off at white: what is brighter shows as white anyway."""
     short = min(rows, cols)
     x = ((np.arange(cols) + 0.5) / short).astype(np.float32)
     y = ((np.arange(rows) + 0.5) / short).astype(np.float32)[:, None]
-    total = np.zeros((rows, cols, 3), np.float32)
+    total = np.zeros((3, rows, cols), np.float32)
     for light in params["lights"]:
         across, down = x - np.float32(light[0] * cols / short), y - np.float32(light[1] * rows / short)
         colour = np.array(light[2:], np.float32)
@@ -246,7 +248,7 @@ def _stray(rows: int, cols: int, params: Params) -> Field:
             fall = square * np.float32(1 / (radius * radius)) + np.float32(1)
             fall *= np.sqrt(fall)
             halo += np.divide(np.float32(share / radius), fall, out=fall)
-        total += halo[..., None] * colour
+        total += halo * colour[:, None, None]
         for strength, lines in ((STAR, params["rays"]), (SMEAR, params["smears"])):
             for line in lines:
                 _add_line(total, across, down, colour * np.float32(strength), *line)
@@ -263,17 +265,26 @@ def _stray(rows: int, cols: int, params: Params) -> Field:
 def _add_line(total: Field, across: Field, down: Field, colour: Field, turn: float, half: float, length: float) -> None:
     """A ray both ways: as bright as 1/(1 + along/length)³ along it, a little wider outwards, red ones longer."""
     right, up = np.float32(cosine_of(turn)), np.float32(sine_of(turn))
-    along = np.abs(across * right + down * up)
+    along = across * right + down * up
+    np.abs(along, out=along)
     aside = across * up - down * right
-    width = along * np.float32(0.02) + np.float32(half)
+    width = along * np.float32(0.02)
+    width += np.float32(half)
     aside /= width
     aside *= aside
     aside += np.float32(1)
     aside *= aside
-    np.divide(np.float32(half), aside * width, out=aside)
+    aside *= width
+    np.divide(np.float32(half), aside, out=aside)
+    fall, cube = width, np.empty_like(width)
     for channel, longer in enumerate(LONGER):
-        fall = along * np.float32(1 / (length * longer)) + np.float32(1)
-        total[..., channel] += aside / (fall * fall * fall) * colour[channel]
+        np.multiply(along, np.float32(1 / (length * longer)), out=fall)
+        fall += np.float32(1)
+        np.multiply(fall, fall, out=cube)
+        cube *= fall
+        np.divide(aside, cube, out=cube)
+        cube *= colour[channel]
+        total[channel] += cube
 
 
 def _add_ghost(
@@ -300,27 +311,43 @@ def _add_ghost(
     for channel, wider in enumerate((1.02, 1.0, 0.98)):
         edge = np.clip((np.float32(radius * wider) - away) * np.float32(1 / soft) + np.float32(0.5), 0, 1)
         edge *= edge * (np.float32(3) - np.float32(2) * edge)
-        total[top:bottom, left:right, channel] += edge * glow * np.float32(colour[channel])
+        total[channel, top:bottom, left:right] += edge * glow * np.float32(colour[channel])
 
 
 def _of_mean(total: Field, glare: float, veil: float) -> Field:
     """`total` and an even veil of its mean colour, multiplied so that the mean luminance of what stays below white is
     `glare`; in place."""
     whole = _luminance(total)
-    tint = total.mean(axis=(0, 1), dtype=np.float64) / whole if whole else np.ones(3)
+    tint = _means(total) / whole if whole else np.ones(3)
     total *= np.float32((1 - veil) / whole if whole else 0)
-    total += (tint * (veil if whole else 1)).astype(np.float32)
+    total += (tint * (veil if whole else 1)).astype(np.float32)[:, None, None]
+    # Of the values in their order, all from one on are cut off: so what is left below white is a sum that is known.
+    ordered = np.sort(total.reshape(3, -1), axis=1)
+    sums = np.cumsum(ordered, axis=1, dtype=np.float64)
+    count = ordered.shape[1]
+
+    def lit(factor: float) -> float:
+        """The mean luminance of `total` times `factor`, cut off at white."""
+        mean = 0.0
+        for share, values, sum_of in zip(LUMA, ordered, sums, strict=True):
+            below = int(np.searchsorted(values, np.float32(1 / factor)))
+            mean += share * ((factor * float(sum_of[below - 1]) if below else 0.0) + (count - below)) / count
+        return mean
+
     low, high = 0.0, 1.0
-    while _luminance(total, high) < glare:
+    while lit(high) < glare:
         low, high = high, 2 * high
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (middle, high) if _luminance(total, middle) < glare else (low, middle)
+        low, high = (middle, high) if lit(middle) < glare else (low, middle)
     total *= np.float32(high if glare else 0)
     return np.minimum(total, np.float32(1), out=total)
 
 
-def _luminance(total: Field, factor: float = 0) -> float:
-    """The mean luminance of `total`, or with a factor that of `total` times `factor`, cut off at white."""
-    lit = np.minimum(total * np.float32(factor), np.float32(1)) if factor else total
-    return float(np.sum(lit.mean(axis=(0, 1), dtype=np.float64) * LUMA))
+def _means(total: Field) -> NDArray[np.float64]:
+    return np.asarray(total.reshape(3, -1).mean(axis=1, dtype=np.float64))
+
+
+def _luminance(total: Field) -> float:
+    """The mean luminance of three planes."""
+    return float(np.sum(_means(total) * LUMA))

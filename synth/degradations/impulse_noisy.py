@@ -20,7 +20,7 @@ from patina.synth.degradation import (
     check_values,
     draw_value,
 )
-from patina.synth.image import FloatImage, Image, as_floats
+from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_uint8
 from patina.synth.rng import Rng, normal_table
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
@@ -139,83 +139,101 @@ class ImpulseNoisy(InStrips):
         }
 
     def strips(self, image: FloatImage | Image, params: Params) -> Strips:
-        """H×W×3 float32 sRGB in [0, 1] in and out; truth `mask`."""
+        """H×W×3 float32 sRGB in [0, 1] in and out, or 8-bit levels; truth `mask`."""
         losses = _Losses(params, *image.shape[:2])
 
         def rows(top: int, bottom: int) -> Strip:
-            part = np.array(as_floats(image[top:bottom]), copy=image.dtype != np.uint8, order="C")
+            part = losses.striped(image[top:bottom], top)
             mask = np.full(part.shape[:2], 255, np.uint8)
-            losses.strike(part, mask, top)
+            losses.strike(part, mask, image[top:bottom], top)
             return Strip(part, {"mask": mask})
 
-        return Strips(rows)
+        return Strips(rows, levels=as_levels, floats=as_floats)
 
 
 class _Losses:
-    """What is lost in a picture of `height`×`width` pixels, for any of its rows."""
+    """What is lost in a picture of `height`×`width` pixels, for any of its rows. They are levels or floats, h×w×3: what
+    becomes of levels is rounded as the floats are, and what comes in a lost value's place is a level already."""
 
     def __init__(self, params: Params, height: int, width: int) -> None:
         rng = Rng(params["seed"])
         self._seed, dead, lines = (rng.seed() for _ in range(3))
         self._each = params["channels"] == "each"
-        self._table = _table(params["density"], params["salt"], params["values"] == "random")
+        self._hits, self._table = _table(params["density"], params["salt"], params["values"] == "random")
         self._dead = _crosses(Rng(dead), params["dead"], height, width)
         self._down = params["direction"] == "columns"
         self._offsets, self._lines = _lines(Rng(lines), params, width if self._down else height)
 
-    def strike(self, part: FloatImage, mask: NDArray[np.uint8], top: int) -> None:
-        """Change rows of the picture, h×W×3, that begin with the row `top`, in place; note in `mask` what is lost."""
-        here = np.s_[:] if self._down else np.s_[top : top + len(part)]
-        offsets, lines = self._offsets[here], self._lines[here]
-        if offsets.any():
-            part += np.repeat(offsets, 3).reshape(1, -1, 3) if self._down else offsets[:, None, None]
-            np.clip(part, 0, 1, out=part)
+    def striped(self, part: FloatImage | Image, top: int) -> FloatImage | Image:
+        """A copy of rows that begin with the row `top`, with the offsets of their lines."""
+        offsets = self._offsets if self._down else self._offsets[top : top + len(part)]
+        if not offsets.any():
+            return part.copy()
+        floats = np.array(as_floats(part), order="C")
+        floats += np.repeat(offsets, 3).reshape(1, -1, 3) if self._down else offsets[:, None, None]
+        np.clip(floats, 0, 1, out=floats)
+        return floats if part.dtype == np.float32 else to_uint8(floats)
+
+    def strike(self, part: FloatImage | Image, mask: NDArray[np.uint8], clean: FloatImage | Image, top: int) -> None:
+        """Change striped rows that begin with the row `top`, in place; note in `mask` what is lost. `clean`: the rows
+        before all of it."""
+        white = np.float32(1) if part.dtype == np.float32 else np.uint8(255)
+        lines = self._lines if self._down else self._lines[top : top + len(part)]
         for line in np.flatnonzero(lines >= 0):
             at = np.s_[:, line] if self._down else np.s_[line]
-            part[at], mask[at] = lines[line], 0
+            part[at], mask[at] = white if lines[line] else 0, 0
         rows, columns, colours, shares, values = self._dead
         first, last = np.searchsorted(rows, (top, top + len(part)))
-        sites = (rows[first:last] - top, columns[first:last], colours[first:last])
-        part[sites] += shares[first:last] * (values[first:last] - part[sites])
-        mask[sites[:2]] = 0
+        if first < last:
+            sites: Any = (rows[first:last] - top, columns[first:last], colours[first:last])
+            along = columns[first:last] if self._down else rows[first:last]
+            found = np.array(as_floats(clean[sites]))
+            found += self._offsets[along]
+            np.clip(found, 0, 1, out=found)
+            np.copyto(found, self._lines[along], where=self._lines[along] >= 0)
+            found += shares[first:last] * (values[first:last] - found)
+            part[sites] = found if part.dtype == np.float32 else to_uint8(found)
+            mask[sites[:2]] = 0
         self._sprinkle(part, mask, top)
 
-    def _sprinkle(self, part: FloatImage, mask: NDArray[np.uint8], top: int) -> None:
+    def _sprinkle(self, part: FloatImage | Image, mask: NDArray[np.uint8], top: int) -> None:
         """Salt and pepper. A row begins with a random word of its own: so it is the same whichever rows are made."""
+        if not self._hits:
+            return
         height, width = part.shape[:2]
         count = width * (3 if self._each else 1)
         words = -(-count // 4)
         rng = Rng(self._seed)
         rng.skip(top * words)
-        chance = rng.levels(4 * words * height).reshape(height, -1)[:, :count]
-        value: Any = cv2.LUT(np.ascontiguousarray(chance), self._table)
+        chance = np.ascontiguousarray(rng.levels(4 * words * height).reshape(height, -1)[:, :count])
+        lost: Any = cv2.inRange(chance, 0, self._hits - 1)
+        value: Any = cv2.LUT(chance, self._table)
+        if part.dtype == np.float32:
+            value = as_floats(value)
         if self._each:
-            value = value.reshape(part.shape)
-            lost = np.asarray(value >= 0)
-            mask[lost[..., 0] | lost[..., 1] | lost[..., 2]] = 0
+            cv2.copyTo(value, lost, part.reshape(height, -1))
+            red, green, blue = cv2.split(lost.reshape(part.shape))
+            lost = cv2.bitwise_or(cv2.bitwise_or(red, green), blue)
         else:
-            mask[value >= 0] = 0
-            value = cv2.merge([value, value, value])
-            lost = value >= 0
-        np.copyto(part, value, where=lost)
+            cv2.copyTo(cv2.merge([value, value, value]), lost, part)
+        mask[:] &= np.bitwise_not(lost)
 
 
-def _table(density: float, salt: float, is_random: bool) -> NDArray[np.float32]:
-    """For each 16-bit number what comes in a value's place, 0..1, or -1 where it is kept; 1×65536.
+def _table(density: float, salt: float, is_random: bool) -> tuple[int, NDArray[np.uint8]]:
+    """How many of the 16-bit numbers are hits, the lowest ones, so that a denser noise hits the same values and others;
+    and for each of them what comes in a value's place, 0..255, 1×65536.
 
-    The lowest numbers are hits, so that a denser noise hits the same values and others. As many of them are white as
-    were asked for, spread evenly, so that those stay white.
+    As many of them are white as were asked for, spread evenly, so that those stay white.
     """
     hits = int(density * COUNTS + 0.5)
-    table = np.full(COUNTS, -1, np.float32)
+    table = np.zeros(COUNTS, np.uint8)
     order = np.arange(hits, dtype=np.int64)
     if is_random:
-        levels = order * 40503 % COUNTS >> 8  # 40503 is odd: a step that visits all numbers
-        table[:hits] = levels.astype(np.float32) * np.float32(1 / 255)
+        table[:hits] = order * 40503 % COUNTS >> 8  # 40503 is odd: a step that visits all numbers
     else:
         white = int(salt * COUNTS + 0.5)
-        table[:hits] = (order + 1) * white // COUNTS > order * white // COUNTS
-    return table[None]
+        table[:hits] = ((order + 1) * white // COUNTS > order * white // COUNTS) * 255
+    return hits, table[None]
 
 
 def _lines(rng: Rng, params: Params, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

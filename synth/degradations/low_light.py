@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -19,15 +17,15 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.elementary import power_of
-from patina.synth.image import FloatImage, Image
+from patina.synth.image import FloatImage, Image, to_uint16
 from patina.synth.rng import Rng
 from patina.synth.sensor import (
     GREENS,
-    as_file,
-    as_file_levels,
+    develop,
+    developed,
+    developed_levels,
     draw_sensor,
     noise_level,
-    process,
     sensor,
     unprocess_planes,
 )
@@ -59,7 +57,7 @@ class LowLight(InStrips):
     """
 
     name: ClassVar[str] = "low-light"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
     truth: ClassVar[tuple[str, ...]] = ("noise",)
@@ -106,21 +104,18 @@ class LowLight(InStrips):
         }
 
     def strips(self, image: FloatImage | Image, params: Params) -> Strips:
-        """Rows of what the camera makes, before its tone curve; truth `noise`."""
+        """Rows of what the camera makes, before its tone curve, by `develop`; truth `noise`."""
         light, warm, magenta, finer = _stops(-params["stops"]), params["cast"] / 2, params["tint"], params["finer"]
         balance = (_stops(warm), _stops(-magenta), _stops(-warm))
-        camera = sensor(image.shape[0], image.shape[1], params, finer)
+        camera = sensor(image.shape[0], image.shape[1], params, finer, params["black"])
 
         def rows(top: int, bottom: int) -> Strip:
             first, end = camera.span(top, bottom)
             raw = unprocess_planes(image[first:end], params, light)
-            truth = noise_level(raw[1][top - first : bottom - first], params, finer)
-            truth *= np.float32(65535 / light)
-            np.rint(truth, out=truth)
-            noise = np.clip(truth, 0, 65535, out=truth).astype(np.uint16)
-            return Strip(process(camera.sense(raw, top, bottom), params, balance, params["black"]), {"noise": noise})
+            noise = to_uint16(noise_level(raw[1][top - first : bottom - first], params, finer), 65535 / light)
+            return Strip(develop(camera.sense(raw, top, bottom), params, balance), {"noise": noise})
 
-        return Strips(rows, levels=as_file_levels, floats=as_file)
+        return Strips(rows, levels=developed_levels, floats=developed)
 
 
 def _stops(stops: float) -> float:

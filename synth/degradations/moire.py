@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import cv2
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.elementary import cosine, cosine_of, exp, power_of, sine_of
-from patina.synth.image import FloatImage, Image, to_linear
+from patina.synth.image import FloatImage, Image, to_linear, to_uint16
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
@@ -169,37 +170,51 @@ class Moire(InStrips):
         tables = _tables(LAYOUTS[params["layout"]], params["contrast"])
         lens, smoothing = _blur(params["softness"]), _blur(params["smoothing"])
         gains = [np.float32(gain / WHITE / TAPS) for gain in params["gains"]]
-        columns = _mirrored(-EDGE, width + EDGE, width)
 
         def rows(top: int, bottom: int) -> Strip:
             first = top - top % 2 - EDGE
             lines = _mirrored(first, bottom + EDGE, height)
-            light = to_linear(image[lines[0] : lines[-1] + 1] if _rising(lines) else image[lines])
-            light = np.take(light, columns, axis=1)
-            light *= np.float32(WHITE)
-            np.rint(light, out=light)
-            light = np.asarray(cv2.filter2D(light, -1, lens), np.float32)
+            part = image[lines[0] : lines[-1] + 1] if _rising(lines) else image[lines]
+            framed: Any = cv2.copyMakeBorder(part, 0, 0, EDGE, EDGE, cv2.BORDER_REFLECT_101)
+            light = [
+                np.asarray(cv2.filter2D(plane, -1, lens), np.float32) for plane in map(_counted, cv2.split(framed))
+            ]
             cell = _cells(first, bottom + EDGE, height, width, params)
             raw, bands = np.empty(cell.shape, np.uint16), np.empty(cell.shape, np.uint16)
             for colour, row, column in SITES:
                 sites = slice(row, None, 2), slice(column, None, 2)
                 grid: Any = cv2.LUT(np.ascontiguousarray(cell[sites]), tables[colour : colour + 1])
-                shown = light[*sites, colour] * grid
-                shown *= np.float32(1 / TAPS)
-                raw[sites] = np.rint(np.minimum(shown, np.float32(65535), out=shown), out=shown)
-                grid *= np.float32(ONE)
-                bands[sites] = np.rint(np.minimum(grid, np.float32(65535), out=grid), out=grid)
+                bands[sites] = to_uint16(grid, ONE)
+                grid *= light[colour][sites]
+                raw[sites] = to_uint16(grid, 1 / TAPS)
             own = slice(top - first, bottom - first), slice(EDGE, EDGE + width)
-            whole = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BayerBG2RGB)).astype(np.float32)
-            colours = cv2.split(np.asarray(cv2.filter2D(whole, -1, smoothing))[own])
-            shown = cv2.merge([np.multiply(c, g, out=c) for c, g in zip(colours, gains, strict=True)])
-            red, green, blue = (
-                np.asarray(c) for c in cv2.split(np.asarray(cv2.cvtColor(bands, cv2.COLOR_BayerBG2RGB))[own])
-            )
-            mean = (red.astype(np.int32) + green + green + blue + 2) // 4
-            return Strip(np.asarray(shown, np.float32), {"bands": mean.astype(np.uint16)})
+            shown = [
+                np.asarray(cv2.filter2D(plane, cv2.CV_32F, smoothing)[own], np.float32) * gain
+                for plane, gain in zip(cv2.split(cv2.cvtColor(raw, cv2.COLOR_BayerBG2RGB)), gains, strict=True)
+            ]
+            red, green, blue = cv2.split(np.asarray(cv2.cvtColor(bands, cv2.COLOR_BayerBG2RGB))[own])
+            # (red + 2·green + blue + 2)//4: nothing is rounded but the end, where an eighth makes a half the larger one
+            others = cv2.addWeighted(red, 0.25, blue, 0.25, 0.125, dtype=cv2.CV_32F)
+            mean = cv2.addWeighted(green, 0.5, others, 1, 0, dtype=cv2.CV_16U)
+            return Strip(shown, {"bands": np.asarray(mean, np.uint16)})
 
         return Strips(rows, is_linear=True)
+
+
+def _counted(plane: Any) -> Field:
+    """Levels of the sensor of a plane of the picture, as whole numbers."""
+    if plane.dtype == np.uint8:
+        return np.asarray(cv2.LUT(plane, _counts()), np.float32)
+    light = to_linear(plane)
+    light *= np.float32(WHITE)
+    return np.rint(light, out=light)
+
+
+@cache
+def _counts() -> Field:
+    """Levels of the sensor of the picture's, 1×256."""
+    light = to_linear(np.arange(256, dtype=np.uint8)[None])
+    return np.asarray(np.rint(light * np.float32(WHITE)), np.float32)
 
 
 def _mirrored(first: int, end: int, count: int) -> NDArray[np.intp]:
@@ -234,12 +249,18 @@ def _tables(layout: tuple[tuple[tuple[float, float, float, float], ...], ...], c
 
 def _profile(middle: float, size: float, contrast: float) -> NDArray[np.float64]:
     """Fourier's series of a patch of a cell, repeated, mean 1, each harmonic times contrast^k²."""
-    turns = 2 * math.pi * ((np.arange(STEPS) + 0.5) / STEPS - middle)
     total = np.ones(STEPS)
-    for k in range(1, HARMONICS + 1):
+    for k, wave in enumerate(_waves(middle), 1):
         half = math.pi * k * size
-        total = total + 2 * sine_of(half) / half * power_of(contrast, float(k * k)) * cosine(k * turns)
+        total = total + 2 * sine_of(half) / half * power_of(contrast, float(k * k)) * wave
     return total
+
+
+@cache  # of the few middles of LAYOUTS
+def _waves(middle: float) -> list[NDArray[np.float64]]:
+    """cos 2πk(x − middle) for each harmonic k, over a cell."""
+    turns = 2 * math.pi * ((np.arange(STEPS) + 0.5) / STEPS - middle)
+    return [cosine(k * turns) for k in range(1, HARMONICS + 1)]
 
 
 def _cells(first: int, end: int, height: int, width: int, params: Params) -> NDArray[np.uint16]:
@@ -265,5 +286,9 @@ def _cells(first: int, end: int, height: int, width: int, params: Params) -> NDA
         place = v * np.float32(y) + u * np.float32(x)
         place *= stretch
         place += np.float32(phase * STEPS + (1 << 20))
-        found.append(place.astype(np.int32) & (STEPS - 1))
-    return (found[1] * STEPS + found[0]).astype(np.uint16)
+        found.append(place.astype(np.int32))
+    column, row = found
+    column &= STEPS - 1
+    row *= STEPS
+    row += column
+    return row.astype(np.uint16)  # its 16 lowest bits

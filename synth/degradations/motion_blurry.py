@@ -25,7 +25,7 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
-from patina.synth.image import FloatImage, Image, as_floats, to_linear
+from patina.synth.image import FloatImage, Image, as_floats, encoded_of, to_linear
 from patina.synth.resampling import Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips, heed
@@ -189,8 +189,7 @@ class _Tiles:
                         part = framed[
                             y - top + more : low - top + 2 * border - more, x + more : end + 2 * border - more
                         ]
-                        out[y - top : low - top, x:end] = taps.convolve(part)
-        out *= np.float32(1 / WHOLE)
+                        np.multiply(taps.convolve(part), np.float32(1 / WHOLE), out=out[y - top : low - top, x:end])
         return out
 
 
@@ -211,26 +210,43 @@ class _Light:
         self.is_linear = is_linear
         self._image, self._stops = image, stops
         self._around: Rows | None = None
+        least = np.array((KNEE - 1) / LUMINANCE[1] + 1, np.float64)
+        self._least = float(encoded_of(least) if is_linear else least) - 0.01
+        """Where green, 0..1, is less, luminance is below KNEE."""
 
     def rows(self, top: int, bottom: int) -> FloatImage:
         """H×W×3 float32."""
         part = self._image[top:bottom]
-        light = to_linear(part) if self.is_linear else np.array(as_floats(part))
+        if part.dtype == np.uint8:
+            light = np.asarray(cv2.LUT(part, shortened(self._of(LEVELS))), np.float32)
+        else:
+            light = shortened(self._of(part))
         if self._stops:
-            self._brighten(light, _luminance(part, self.is_linear), top, bottom)
-        return shortened(light)
+            self._brighten(light, part, top, bottom)
+        return light
 
-    def _brighten(self, light: FloatImage, luminance: NDArray[np.float32], top: int, bottom: int) -> None:
-        bright = np.flatnonzero(luminance > np.float32(KNEE))  # few, mostly
+    def _of(self, part: FloatImage | Image) -> FloatImage:
+        return to_linear(part) if self.is_linear else np.array(as_floats(part))
+
+    def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int, bottom: int) -> None:
+        # What is not bright in green is not bright.
+        least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
+        green = np.asarray(cv2.extractChannel(part, 1))
+        bright = np.flatnonzero(green >= least)  # few, mostly
+        if not bright.size:
+            return
+        luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
+        bright, white = bright[some := luminance > np.float32(KNEE)], luminance[some]
         if not bright.size:
             return
         if self._around is None:
             self._around = _around(self._image, self.is_linear)
-        white = luminance.take(bright)
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.minimum(white, 1, out=white)
-        dark = self._around(top, bottom).take(bright)
+        width = green.shape[1]
+        first, last = int(bright[0]) // width, int(bright[-1]) // width
+        dark = self._around(top + first, top + last + 1).take(bright - first * width)
         dark *= np.float32(-1 / BRIGHT)
         dark += np.float32(1)
         gain = white * white
@@ -239,8 +255,8 @@ class _Light:
         gain += np.float32(1)
         few = np.flatnonzero(gain > 1)
         bright = bright[few]
-        pixels = light.reshape(-1, 3)
-        pixels[bright] = pixels[bright] * gain[few, None]
+        pixels = self._of(np.ascontiguousarray(part.reshape(-1, 3)[bright])) * gain[few, None]
+        light.reshape(-1, 3)[bright] = shortened(pixels)
 
 
 def _luminance(part: FloatImage | Image, is_linear: bool) -> NDArray[np.float32]:
@@ -361,10 +377,11 @@ class _Movement:
         found = np.flatnonzero(sums)
         ends = np.searchsorted(found, np.arange(1, len(xs)) * (wide * wide))
         places, steps = [], []
-        for number, some in enumerate(np.split(found, ends)):
-            line, column = np.divmod(some - number * wide * wide, wide)
-            places.append(line * side + column)
-            steps.append(_steps(sums[some]))
+        line, column = np.divmod(found % (wide * wide), wide)
+        place, shares_found = line * side + column, sums[found]
+        for first, end in pairwise([0, *ends.tolist(), len(found)]):
+            places.append(place[first:end])
+            steps.append(_steps(shares_found[first:end]))
         return side, places, steps
 
 
@@ -380,16 +397,18 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
     first = rng.uniform(0, 2 * math.pi)
     first_x, first_y = cosine_of(first), sine_of(first)
     anxiety, coarser = 0.005 * shake, 2000 / STEPS
-    shocks = (normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))).tolist()
-    jerk, turned = (rng.uniforms(STEPS) < anxiety * jerks * coarser).tolist(), (rng.uniforms(STEPS) - 0.5).tolist()
+    shocks = normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))
+    jerk, turned = rng.uniforms(STEPS) < anxiety * jerks * coarser, rng.uniforms(STEPS) - 0.5
     back = anxiety * pull * coarser * 60
     x, y, to_x, to_y = 0.0, 0.0, first_x, first_y
-    xs, ys = [x], [y]
-    for step in range(STEPS):
-        to_x += shocks[2 * step] - back * x
-        to_y += shocks[2 * step + 1] - back * y
-        if jerk[step]:
-            c, s = cosine_of(turned[step]), sine_of(turned[step])
+    path = [(x, y)]
+    for jerks_now, turn, right, down in zip(
+        jerk.tolist(), turned.tolist(), shocks[0::2].tolist(), shocks[1::2].tolist(), strict=True
+    ):
+        to_x += right - back * x
+        to_y += down - back * y
+        if jerks_now:
+            c, s = cosine_of(turn), sine_of(turn)
             to_x -= 2 * (first_x * c - first_y * s)
             to_y -= 2 * (first_x * s + first_y * c)
         speed = math.sqrt(to_x * to_x + to_y * to_y)
@@ -397,9 +416,9 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
         to_y /= speed
         x += to_x / STEPS
         y += to_y / STEPS
-        xs.append(x)
-        ys.append(y)
-    return np.array(xs), np.array(ys)
+        path.append((x, y))
+    found = np.array(path)
+    return found[:, 0], found[:, 1]
 
 
 def _steps(shares: NDArray[np.float64]) -> NDArray[np.uint16]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
-from patina.synth.sensor import as_file, as_file_levels, process, unprocess_planes
+from patina.synth.sensor import burning, develop, developed, developed_levels, unprocess_planes
 from patina.synth.strips import InStrips, Strip, Strips
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
@@ -61,7 +62,7 @@ class OverExposed(InStrips):
     """
 
     name: ClassVar[str] = "over-exposed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
     truth: ClassVar[tuple[str, ...]] = ("burnt",)
@@ -98,42 +99,40 @@ class OverExposed(InStrips):
                 if shoulder:
                     _bend(plane, shoulder)
                 np.minimum(plane, 1, out=plane)
-            lq = process(raw, BALANCED)
-            return Strip(lq, {"burnt": _burnt([as_file_levels(plane) for plane in lq])})
+            lq = develop(raw, BALANCED)
+            return Strip(lq, {"burnt": _burnt(lq)})
 
-        return Strips(rows, levels=as_file_levels, floats=as_file)
+        return Strips(rows, levels=developed_levels, floats=developed)
 
 
 def _unbend(raw: NDArray[np.float32], shoulder: float) -> None:
     """The light, up to 1 + shoulder, that the response made `raw`, 0..1, of; in place: `_bend` solved for its x."""
-    bright = raw > np.float32(1 - shoulder)
-    found = raw[bright]
-    np.subtract(np.float32(1), found, out=found)
+    bright = (raw > np.float32(1 - shoulder)).view(np.uint8)
+    found = np.subtract(np.float32(1), raw)
     np.maximum(found, 0, out=found)
     found *= np.float32(1 / shoulder)
     np.sqrt(found, out=found)
     found *= np.float32(-2 * shoulder)
     found += np.float32(1 + shoulder)
-    raw[bright] = found
+    cv2.copyTo(found, bright, raw)
 
 
 def _bend(raw: NDArray[np.float32], shoulder: float) -> None:
     """The response to light, in place: 1 − s·(1 − t)², t = (x − 1 + s)/2s, from x = 1 − s, where its slope is 1, to
     1 + s, where it ends."""
-    bright = raw > np.float32(1 - shoulder)
-    found = raw[bright]
-    np.subtract(np.float32(1 + shoulder), found, out=found)
+    bright = (raw > np.float32(1 - shoulder)).view(np.uint8)
+    found = np.subtract(np.float32(1 + shoulder), raw)
     np.maximum(found, 0, out=found)
     found *= np.float32(1 / (2 * shoulder))
     found *= found
     found *= np.float32(-shoulder)
     found += np.float32(1)
-    raw[bright] = found
+    cv2.copyTo(found, bright, raw)
 
 
-def _burnt(planes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """85 for each of three colours that is at 255, h×w."""
-    red, green, blue = ((plane == 255).view(np.uint8) for plane in planes)
+def _burnt(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint8]:
+    """85 for each of three colours that is at 255 in the file, h×w."""
+    red, green, blue = ((plane >= burning()).view(np.uint8) for plane in planes)
     count = np.asarray(red + green + blue, np.uint8)
     count *= np.uint8(85)
     return count

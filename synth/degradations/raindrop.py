@@ -16,8 +16,17 @@ from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_v
 from patina.synth.depth import brightness
 from patina.synth.droplets import Field, smooth, water
 from patina.synth.elementary import arc_sine, power_of, sine, sine_of, tangent
-from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
-from patina.synth.resampling import enlarged_rows, halvings, shrunk, smoothed
+from patina.synth.image import (
+    FloatImage,
+    Image,
+    as_floats,
+    as_levels,
+    to_encoded,
+    to_encoded_levels,
+    to_linear,
+    to_uint16,
+)
+from patina.synth.resampling import Places, enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -32,6 +41,9 @@ FINEST, LIGHTEST = 1 << 13, 1 << 10
 
 SKYWARDS = 0.25
 """How far above the picture, in its heights, there is nothing but sky."""
+
+LINE = 1 << 12
+"""Columns of a picture of wet places alone."""
 
 GLOOM = 0.05
 """What shows where light is reflected inside the drop, over the scene's mean: the dark side of the pane."""
@@ -100,27 +112,28 @@ class Raindrop(InStrips):
         height, width = image.shape[:2]
         radius = params["defocus"] * min(height, width) / 512
         step = halvings(radius / 2)  # what the disc smooths needs no pixel of its own for each of the image's
-        cover, right, down = water(-(-height // step), -(-width // step), params)
-        seen = _refracted(_thumbnail(image), cover, right, down, params)
+        cover, places, right, down = water(-(-height // step), -(-width // step), params)
+        seen = _refracted(_thumbnail(image), cover, places, right, down, params)
         covers, views = (enlarged_rows(_spread(part, radius / step), step, height, width) for part in (cover, seen))
         if params["film"]:
             scene = as_floats(image)
             image = _through_film(scene, params["film"] * min(height, width) / 512, Rng(params["seed"]))
 
         def rows(top: int, bottom: int) -> Strip:
-            part = image[top:bottom]
-            out = as_floats(part) if part.dtype == np.uint8 else part.astype(np.float32)
-            wet = covers(top, bottom)
-            wet *= np.float32(65535)
-            drops = np.rint(np.clip(wet, 0, 65535, out=wet), out=wet).astype(np.uint16)
-            wet *= np.float32(-1 / 65535)
-            wet += np.float32(1)
-            mixed = _times(to_linear(part), wet)
-            mixed += views(top, bottom)
-            cv2.copyTo(to_encoded(mixed), (drops > 0).view(np.uint8), out)
+            out = image[top:bottom].copy()
+            drops = to_uint16(covers(top, bottom))
+            left, above, wide, high = cv2.boundingRect((drops > 0).view(np.uint8))
+            if wide:
+                box = np.s_[above : above + high, left : left + wide]
+                dry = np.multiply(drops[box], np.float32(-1 / 65535), dtype=np.float32)
+                dry += np.float32(1)
+                mixed = _times(to_linear(out[box]), dry)
+                mixed += views(top + above, top + above + high)[:, left : left + wide]
+                seen = to_encoded_levels(mixed) if out.dtype == np.uint8 else to_encoded(mixed)
+                cv2.copyTo(seen, (drops[box] > 0).view(np.uint8), out[box])
             return Strip(out, {"drops": drops})
 
-        return Strips(rows)
+        return Strips(rows, levels=as_levels, floats=as_floats)
 
 
 def _spread(layer: Field, radius: float) -> Field:
@@ -161,14 +174,19 @@ def _with_sky(scene: FloatImage, sky: float) -> FloatImage:
     return np.concatenate([above, scene, np.repeat(scene[-1:], height, axis=0)])
 
 
-def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, params: Params) -> FloatImage:
-    """What is seen through the water, times `cover`, in linear light.
+def _refracted(
+    scene: FloatImage, cover: Field, places: Places, right: Field, down: Field, params: Params
+) -> FloatImage:
+    """What is seen through the water, times `cover`, in linear light. `places`, `right`, `down`: as of `water`.
 
     A ray from the camera meets the surface at an angle a to its normal and leaves at b, sin b = WATER·sin a (Snell):
     it is turned by b − a towards the drop's middle, which turns the view around. Beyond the photograph nothing is
     known but a sky, so the drop's place counts less than it should, by just so much that the view stays inside.
     """
     rows, cols = cover.shape
+    result = np.zeros((rows, cols, 3), np.float32)
+    if not places.size:
+        return result
     small = scene.shape[1::-1]
     table = _bending(sine_of(math.radians(params["contact"])))
     index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
@@ -180,15 +198,29 @@ def _refracted(scene: FloatImage, cover: Field, right: Field, down: Field, param
         scene = _with_sky(scene, params["sky"])
     else:
         y = _aim(rows, small[1], focal * float(table[0, 1000]))
-    x, y = x - swing * right, y[:, None] - swing * down
-    x, y = (_thirty_seconds(places) for places in (x, y))  # as OpenCV has them: nothing that it adds up is rounded
+    row, column = np.divmod(places.astype(np.uint32), np.uint32(cols))
+    x, y = x.take(column) - swing * right, y.take(row) - swing * down
+    x, y = (_in_lines(_thirty_seconds(aim)) for aim in (x, y))  # as OpenCV has them: nothing that it adds up is rounded
     whole = np.rint(scene * np.float32(FINEST))
-    seen = np.asarray(cv2.remap(whole, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT), np.float32)
-    gloom = whole.reshape(-1, 3).sum(axis=0, dtype=np.float64) * (GLOOM / FINEST / whole[..., 0].size)
-    shine *= cover
-    seen = _times(seen, shine * np.float32(1 / FINEST))
-    seen += cv2.merge([(cover - shine) * np.float32(level) for level in gloom])
-    return seen
+    found: Any = cv2.remap(whole, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
+    seen = np.asarray(found, np.float32).reshape(1, -1, 3)[:, : places.size]
+    # Sums of whole numbers are the same in any order.
+    gloom = [level * (GLOOM / FINEST / whole[..., 0].size) for level in cv2.sumElems(whole)[:3]]
+    wet = cover.take(places)
+    shine *= wet
+    seen = _times(seen, (shine * np.float32(1 / FINEST))[None])
+    wet -= shine
+    seen += cv2.merge([(wet * np.float32(level))[None] for level in gloom])
+    result.reshape(-1, 3)[places] = seen[0]
+    return result
+
+
+def _in_lines(values: Field) -> Field:
+    """Values one after the other as a picture of no more than LINE columns, as OpenCV wants it; with some more."""
+    width = min(len(values), LINE)
+    lines = np.zeros((-(-len(values) // width), width), np.float32)
+    lines.reshape(-1)[: len(values)] = values
+    return lines
 
 
 def _thirty_seconds(places: Field) -> Field:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import cv2
@@ -24,7 +25,17 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import prior
 from patina.synth.elementary import cosine_of, sine_of
-from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
+from patina.synth.image import (
+    FloatImage,
+    Image,
+    as_floats,
+    as_levels,
+    planes_of,
+    to_encoded,
+    to_encoded_levels,
+    to_linear,
+    to_uint16,
+)
 from patina.synth.occluders import KINDS, Occluder, Points
 from patina.synth.resampling import Rows, averaged, enlarged, enlarged_rows, halvings, shrunk
 from patina.synth.rng import Rng
@@ -134,22 +145,33 @@ class Shadowed(InStrips):
         losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
 
         def rows(top: int, bottom: int) -> Strip:
-            part = image[top:bottom]
-            out = as_floats(part) if part.dtype == np.uint8 else part.astype(np.float32)
-            matte = hidden(top, bottom)
-            np.clip(matte, 0, 1, out=matte)
-            matte *= np.float32(65535)
-            stored = np.rint(matte, out=matte).astype(np.uint16)
-            matte *= np.float32(1 / 65535)
-            light = to_linear(part)
-            light *= cv2.merge([1 - matte * np.float32(1 - sky) for sky in skies])
-            if params["offset"]:
-                light -= cv2.merge([matte * np.float32(loss) for loss in losses])
-            shaded = np.minimum(to_encoded(light), out)
-            cv2.copyTo(shaded, (stored > 0).view(np.uint8), out)
+            out = image[top:bottom].copy()
+            stored = to_uint16(hidden(top, bottom))
+            left, above, wide, high = cv2.boundingRect((stored > 0).view(np.uint8))
+            if wide:
+                box = np.s_[above : above + high, left : left + wide]
+                matte = np.multiply(stored[box], np.float32(1 / 65535), dtype=np.float32)
+                shaded = [
+                    _shaded(plane, matte, sky, loss)
+                    for plane, sky, loss in zip(planes_of(out[box]), skies, losses, strict=True)
+                ]
+                cv2.copyTo(cv2.merge(shaded), (stored[box] > 0).view(np.uint8), out[box])
             return Strip(out, {"matte": stored})
 
-        return Strips(rows)
+        return Strips(rows, levels=as_levels, floats=as_floats)
+
+
+def _shaded(plane: NDArray[Any], matte: Plane, sky: float, loss: float) -> NDArray[Any]:
+    """A colour in the shadow: levels of levels, and floats of floats."""
+    factor = matte * np.float32(1 - sky)
+    np.subtract(np.float32(1), factor, out=factor)
+    light = to_linear(plane)
+    light *= factor
+    if loss:
+        light -= np.multiply(matte, np.float32(loss), out=factor)
+    shaded = to_encoded_levels(light) if plane.dtype == np.uint8 else to_encoded(light)
+    np.minimum(shaded, plane, out=shaded)
+    return shaded
 
 
 def _hidden(image: FloatImage | Image, params: Params) -> Rows:
@@ -302,15 +324,31 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
 
     One polygon at a time: of several together, OpenCV cuts out where they overlap.
     """
-    height, width = mask.shape
+    # Blocks of as many corners go together, and all are drawn in their own order.
+    alike: dict[int, list[tuple[int, Points]]] = {}
+    count = 0
     for block in polygons:
-        moved = block[..., :1] * matrix[:, 0] + block[..., 1:] * matrix[:, 1] + matrix[:, 2]
+        alike.setdefault(block.shape[1], []).append((count, block))
+        count += len(block)
+    drawn: list[tuple[int, NDArray[np.int32]]] = []
+    factors, ends = matrix[:, :, None, None], np.array(mask.shape[::-1])[:, None]
+    for blocks in alike.values():
+        x, y = np.ascontiguousarray(np.concatenate([block for _, block in blocks]).transpose(2, 1, 0))  # 2×V×N
+        moved = x * factors[:, 0]
+        moved += y * factors[:, 1]
+        moved += factors[:, 2]
         # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
-        moved -= np.clip(moved - moved.mean(axis=1, keepdims=True), -0.5, 0.5)
-        low, high = moved.min(axis=1), moved.max(axis=1)
-        seen = (high > 0).all(axis=1) & (low[:, 0] < width) & (low[:, 1] < height)
-        for points in np.rint(moved[seen] * 16 - 8).astype(np.int32):
-            cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
+        excess = moved - np.add.reduce(moved, axis=1, keepdims=True) / moved.shape[1]
+        np.minimum(excess, 0.5, out=excess)
+        moved -= np.maximum(excess, -0.5, out=excess)
+        seen = ((moved.max(axis=1) > 0) & (moved.min(axis=1) < ends)).all(axis=0)
+        moved *= 16
+        moved -= 8
+        corners = np.rint(moved, out=moved).astype(np.int32).transpose(2, 1, 0)[seen]
+        numbers = np.concatenate([np.arange(first, first + len(block)) for first, block in blocks])[seen]
+        drawn += zip(numbers.tolist(), np.ascontiguousarray(corners), strict=True)
+    for _, corners in sorted(drawn, key=itemgetter(0)) if len(alike) > 1 else drawn:
+        cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
 
 
 def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:

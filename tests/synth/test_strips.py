@@ -111,7 +111,7 @@ def test_progress_is_told_within_a_photograph(name: str) -> None:
 def test_strips_follow_each_other_to_the_end() -> None:
     assert list(cuts(10, 4)) == [(0, 4), (4, 8), (8, 10)]
     assert list(cuts(5, 64)) == [(0, 5)]
-    assert [usual_rows(width) for width in (16, 768, 6000, 10**6)] == [64, 64, 33, 16]
+    assert [usual_rows(width) for width in (16, 768, 6000, 10**6)] == [128, 128, 33, 16]
 
 
 def test_progress_is_told_after_each_strip_and_what_a_watcher_raises_ends_the_work() -> None:
