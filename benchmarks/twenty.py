@@ -1,8 +1,9 @@
-"""The degradations beyond DA-CLIP's ten: CPU time and memory, beside other libraries' of that name.
+"""Every degradation's CPU time and memory, beside other libraries' of that name.
 
     python -m benchmarks.twenty [--peers PYTHON] [--runs 25] [--save]
 
---peers  a Python in whose environment albumentationsx, kornia and deepinv are installed; without it, patina alone.
+--peers  a Python in whose environment albumentationsx, kornia, deepinv and augrs-py are installed; without it, patina
+         alone.
 
 Each case is a process of its own, on one thread. CPU time is of one 768×512 picture, parameters drawn anew each time,
 the median and the least of the runs. Memory is what the resident set grows by at its peak for 24 megapixels (6000×4000,
@@ -20,7 +21,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.photos import machine, publish
-from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
+from patina.synth.degradations import CATALOGUE
 
 TREE = Path(__file__).parents[1]
 
@@ -91,7 +92,80 @@ peak = max(int(line.split()[1]) for line in open("/proc/self/status") if line.st
 print(json.dumps([times, (peak - before) * 1024 / (4000 * 6000)]))
 """
 
+AUGRS = """
+import augrs
+
+transform = {call}
+
+
+def work(image):
+    return transform(image=image)["image"]
+"""
+
 PEERS: dict[str, dict[str, str]] = {
+    "motion-blurry": {
+        "albumentationsx MotionBlur": ALBUMENTATIONS.format(call="albumentations.MotionBlur((15, 31), p=1)"),
+        "kornia RandomMotionBlur": TORCH.format(
+            imports="import kornia", call="kornia.augmentation.RandomMotionBlur((15, 31), 180.0, 0.5, p=1.0)"
+        ),
+        "deepinv MotionBlurGenerator, BlurFFT": TORCH.format(
+            imports="import deepinv",
+            call="(lambda make: lambda x: deepinv.physics.BlurFFT(x.shape[1:])(x, **make.step(1)))"
+            "(deepinv.physics.generator.MotionBlurGenerator((31, 31)))",
+        ),
+    },
+    "hazy": {
+        "albumentationsx AtmosphericFog": ALBUMENTATIONS.format(call="albumentations.AtmosphericFog(p=1)"),
+        "albumentationsx RandomFog": ALBUMENTATIONS.format(call="albumentations.RandomFog(p=1)"),
+    },
+    "jpeg-compressed": {
+        "albumentationsx ImageCompression": ALBUMENTATIONS.format(
+            call="albumentations.ImageCompression(quality_range=(10, 10), p=1)"
+        ),
+        "kornia RandomJPEG": TORCH.format(
+            imports="import kornia", call="kornia.augmentation.RandomJPEG((10, 10), p=1.0)"
+        ),
+    },
+    "low-light": {
+        "albumentationsx RandomGamma, ISONoise": ALBUMENTATIONS.format(
+            call="albumentations.Compose([albumentations.RandomGamma((200, 300), p=1), albumentations.ISONoise(p=1)])"
+        ),
+        "augrs RandomGamma, GaussNoise": AUGRS.format(
+            call="augrs.Compose([augrs.RandomGamma((200, 300), p=1), augrs.GaussNoise(p=1)])"
+        ),
+    },
+    "noisy": {
+        "albumentationsx GaussNoise": ALBUMENTATIONS.format(call="albumentations.GaussNoise((0.196, 0.196), p=1)"),
+        "augrs GaussNoise": AUGRS.format(call="augrs.Compose([augrs.GaussNoise(p=1)])"),
+        "kornia RandomGaussianNoise": TORCH.format(
+            imports="import kornia", call="kornia.augmentation.RandomGaussianNoise(0.0, 0.196, p=1.0)"
+        ),
+        "deepinv GaussianNoise": TORCH.format(imports="import deepinv", call="deepinv.physics.GaussianNoise(0.196)"),
+    },
+    "raindrop": {"albumentationsx Spatter": ALBUMENTATIONS.format(call="albumentations.Spatter(p=1)")},
+    "rainy": {
+        "albumentationsx RandomRain": ALBUMENTATIONS.format(call="albumentations.RandomRain(p=1)"),
+        "kornia RandomRain": TORCH.format(imports="import kornia", call="kornia.augmentation.RandomRain(p=1.0)"),
+    },
+    "shadowed": {
+        "albumentationsx RandomShadow": ALBUMENTATIONS.format(call="albumentations.RandomShadow(p=1)"),
+        "albumentationsx PlasmaShadow": ALBUMENTATIONS.format(call="albumentations.PlasmaShadow(p=1)"),
+        "kornia RandomPlasmaShadow": TORCH.format(
+            imports="import kornia", call="kornia.augmentation.RandomPlasmaShadow(p=1.0)"
+        ),
+    },
+    "snowy": {
+        "albumentationsx RandomSnow, bleach": ALBUMENTATIONS.format(call="albumentations.RandomSnow(p=1)"),
+        "albumentationsx RandomSnow, texture": ALBUMENTATIONS.format(
+            call="albumentations.RandomSnow(method='texture', p=1)"
+        ),
+        "kornia RandomSnow": TORCH.format(imports="import kornia", call="kornia.augmentation.RandomSnow(p=1.0)"),
+    },
+    "uncompleted": {
+        "albumentationsx CoarseDropout": ALBUMENTATIONS.format(call="albumentations.CoarseDropout(p=1)"),
+        "augrs CoarseDropout": AUGRS.format(call="augrs.Compose([augrs.CoarseDropout(p=1)])"),
+        "kornia RandomErasing": TORCH.format(imports="import kornia", call="kornia.augmentation.RandomErasing(p=1.0)"),
+    },
     "defocus-blurry": {"albumentationsx Defocus": ALBUMENTATIONS.format(call="albumentations.Defocus((4, 8), p=1)")},
     "downsampled": {
         "albumentationsx Downscale": ALBUMENTATIONS.format(call="albumentations.Downscale((0.25, 0.5), p=1)"),
@@ -101,7 +175,10 @@ PEERS: dict[str, dict[str, str]] = {
             "(deepinv.physics.Downsampling(filter='bicubic', factor=4))",
         ),
     },
-    "flared": {"albumentationsx RandomSunFlare": ALBUMENTATIONS.format(call="albumentations.RandomSunFlare(p=1)")},
+    "flared": {
+        "albumentationsx RandomSunFlare": ALBUMENTATIONS.format(call="albumentations.RandomSunFlare(p=1)"),
+        "albumentationsx LensFlare": ALBUMENTATIONS.format(call="albumentations.LensFlare(p=1)"),
+    },
     "impulse-noisy": {
         "albumentationsx SaltAndPepper": ALBUMENTATIONS.format(call="albumentations.SaltAndPepper(p=1)"),
         "kornia RandomSaltAndPepperNoise": TORCH.format(
@@ -158,7 +235,7 @@ def main() -> None:
     options = parser.parse_args()
     lines = ["| | CPU ms, median | least | bytes a pixel at 24 megapixels |", "|---|---:|---:|---:|"]
     for name in CATALOGUE:
-        if name in DACLIP_DEGRADATIONS or options.only not in name:
+        if options.only not in name:
             continue
         lines.append(row(f"**{name}**", sys.executable, OURS, name, options.runs))
         print(lines[-1], file=sys.stderr, flush=True)
@@ -168,7 +245,7 @@ def main() -> None:
     versions = ""
     if options.peers:
         asked = "from importlib.metadata import version as v; print(*(f'{p} {v(p)}' for p in %r), sep=', ')"
-        names = ("albumentationsx", "kornia", "deepinv", "torch")
+        names = ("albumentationsx", "kornia", "deepinv", "augrs-py", "torch")
         versions = subprocess.run(
             [options.peers, "-c", asked % (names,)], capture_output=True, text=True, check=True
         ).stdout
@@ -179,10 +256,11 @@ def main() -> None:
     )
     if options.peers:
         text += (
-            "\n\nOther libraries' rows are of simpler models: a disc without depth, a resampling by nearest, a painted "
-            "flare. They have no moire, over-exposure by a response, water, dust or old prints."
+            "\n\nOther libraries' rows are of simpler models, JPEG and noise aside: a kernel without turning, a haze, "
+            "rain or shadow painted over the picture without depth, a disc without depth, a painted flare. None of "
+            "them has truth maps. They have no moire, over-exposure by a response, water, dust or old prints."
         )
-    publish("The degradations beyond DA-CLIP's ten", text, "twenty" if options.save else None)
+    publish("Every degradation beside other libraries", text, "twenty" if options.save else None)
 
 
 if __name__ == "__main__":
