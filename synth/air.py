@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Params
 from patina.synth.depth import FOCAL, Depth
-from patina.synth.elementary import exp, fast_exp
-from patina.synth.resampling import Rows, curved, stretched_rows
+from patina.synth.elementary import exp, rough_decay
+from patina.synth.image import FloatImage, to_linear
+from patina.synth.resampling import curved, stretched_rows
 from patina.synth.rng import Rng
 
 CONTRAST = 3.912
@@ -21,17 +25,41 @@ WAVELENGTHS = (610.0, 550.0, 465.0)
 """Nanometres, of red, green and blue."""
 
 
-def sunwards_of(height: int, width: int, params: Params) -> Rows | None:
-    """The air's brightness over its mean at each pixel, any rows; None where it is even. It is of the photograph: tiles
-    go on in each other."""
+def airlight_of(height: int, width: int, params: Params, level: float) -> Callable[[int, int], Any]:
+    """Air whose mean brightness is `level`, for any rows: h×W float32, or a number where it is even. Its gradient is of
+    the photograph: tiles go on in each other."""
     right, down = params.get("gradient", (0.0, 0.0))
+    even = np.float32(level)
     if right == 0 and down == 0:
-        return None
+        return lambda first, end: even
     left, top, wide, high = params["crop"]
     across = (left + wide * (np.arange(width) + 0.5) / width - 0.5) * right
     along = (top + high * (np.arange(height) + 0.5) / height - 0.5) * down + 1
-    beside, below = across.astype(np.float32), along.astype(np.float32)[:, None]
-    return lambda first, end: np.asarray(below[first:end] + beside)
+    beside, below = (across * level).astype(np.float32), (along * level).astype(np.float32)[:, None]
+    return lambda first, end: below[first:end] + beside
+
+
+def light_of(plane: NDArray[Any], share: float = 1.0) -> FloatImage:
+    """Linear light of H×W sRGB floats in [0, 1], or of levels, times `share`: of levels by one table."""
+    if plane.dtype == np.uint8:
+        found: Any = cv2.LUT(plane, _levels_light() * np.float32(share))
+        return found  # type: ignore[no-any-return]
+    light = to_linear(plane)
+    light *= np.float32(share)
+    return light
+
+
+@cache
+def _levels_light() -> FloatImage:
+    return to_linear(np.arange(256, dtype=np.uint8)[None])
+
+
+def seen_through(light: FloatImage, share: FloatImage, air: NDArray[np.float32] | np.float32) -> FloatImage:
+    """Koschmieder's law, light·share + air·(1 − share), each H×W float32 but for an air that is even, in place."""
+    light -= air
+    light *= share
+    light += air
+    return light
 
 
 def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int, int], NDArray[np.float32]]:
@@ -45,15 +73,14 @@ def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int
     rise = (up / np.sqrt(1 + up * up) / params["layer"]).astype(np.float32)[:, None]
     banks = None
     if params["patches"]:
-        banks = stretched_rows(_banks(height, width, Rng(params["seed"]), params["patches"]), height, width)
+        banks = stretched_rows(_banks(height, width, Rng(params["seed"]), params["patches"]), height, width, 8)
 
     def rows(depth: Depth, top: int, bottom: int) -> NDArray[np.float32]:
         way = depth.copy()
         high = rise[top:bottom]
         if high.size:  # a tile, or a strip, may lie wholly below the horizon
             above = way[: len(high)]
-            x = np.maximum(above * high, np.float32(1e-3))
-            above *= (1 - fast_exp(-x)) / x
+            above *= rough_decay(above * high)
         if banks:
             way *= banks(top, bottom)
         return way

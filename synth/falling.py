@@ -6,14 +6,24 @@ is spread along the line and then by a blur of its own: a trace that is longer o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.resampling import STRIP, Rows, cuts, enlarged_rows, halvings, smoothed, smoothed_rows
+from patina.synth.resampling import (
+    Rows,
+    around,
+    enlarged,
+    enlarged_rows,
+    filtered,
+    gaussian_taps,
+    shortened,
+)
 from patina.synth.strips import heed
 
 Values: TypeAlias = NDArray[np.float32]
@@ -24,11 +34,24 @@ FOCAL = 1.37
 SHARPEST = 0.5
 """Standard deviation in pixels of the blur that any lens and sensor have. Classes of blur are √2 apart from here."""
 
-MIDDLES = 1.189207115002721, 1.681792830507429
-"""2^¼ and 2^¾: the middles of two classes."""
+SMALLEST = 2**-1.5
+"""Variance of the first class, px²: of a blur a fourth root of 2 above SHARPEST, the middle of its class."""
 
-Profile: TypeAlias = Callable[[Values, NDArray[np.int32]], Values]
-"""Brightness along traces: of places from -½ to ½ of the way, and of the numbers of the traces that they belong to."""
+FINE = ((2, 2 * SMALLEST), (1, SMALLEST), (0, SMALLEST))
+"""Classes in the order in which they are drawn, and the variance of the blur after each. A class has twice the variance
+of the one before."""
+
+COARSE = ((2, 2 * SMALLEST + 1 / 4), (1, 2 * SMALLEST - 1 / 4))
+"""The same in pixels of 2^n × 2^n, of classes 2·n further: their variances are 4 and 2 times SMALLEST there. To be
+shared by two pixels and to be enlarged by straight lines is a blur, too, of a third of a pixel's square: the narrower
+class has less of its own for it."""
+
+POINTS, BAND = 1 << 15, 128
+"""Points that are drawn at a time, and rows that are blurred at a time: they stay in a cache."""
+
+Profile: TypeAlias = Callable[[Values, Callable[[Values], Values]], Values]
+"""Brightness along traces: of places from -½ to ½ of the way, and what gives of a value of each trace that of the trace
+which each place belongs to."""
 
 
 @dataclass(frozen=True)
@@ -57,76 +80,155 @@ def expose(height: int, width: int, traces: Traces, profile: Profile) -> Values:
 def exposed(height: int, width: int, traces: Traces, profile: Profile) -> Rows:
     """What gives any rows of the picture of all traces together, height×width float32, ≥ 0.
 
-    Blurs are rounded to classes √2 apart, and each class is drawn in pixels as coarse as its blur lets it. What is
-    sharp is added up in one picture, and what is not is kept as small as it is drawn.
+    Blurs are rounded to classes √2 apart. The two widest are drawn in pixels as coarse as their blur lets them, the
+    next two in pixels of half that size, and so on. Of each size what is blurred most is drawn first, then blurred by
+    what it has more than the next class, which is drawn into the same picture, and so on: all share their last blur.
     """
-    sharp: Values | None = None
-    buffer: Values | None = None
-    others: list[Rows] = []
     ratio = (np.maximum(traces.blur, SHARPEST) / SHARPEST).astype(np.float64)
     classes = np.frexp(ratio * ratio)[1] - 1  # 2·log2 of the ratio, rounded down
-    for number in np.unique(classes).tolist():  # in the order of their steps
+    last = (int(classes.max()) - 1) // 2 if len(classes) else 0
+    coarser: Values | None = None
+    for level in range(last, 0, -1):
+        layer = _Layer(height, width, level)
+        for number, variance in COARSE:
+            heed()
+            layer.draw(traces, np.flatnonzero(classes == number + 2 * level), profile)
+            layer.soften(variance)
+        if coarser is not None:
+            layer.pixels += enlarged(coarser, 2)[: layer.rows, : layer.columns]
+        coarser = layer.pixels
+    sharp = _Layer(height, width, 0)
+    for number, variance in FINE:
         heed()
-        blur = SHARPEST * 2.0 ** (number // 2) * (MIDDLES[number % 2])
-        step = halvings(blur / 1.1)
-        lines, columns = -(-height // step), -(-width // step)
-        buffer = buffer if step == 1 else None  # fresh memory costs as much as drawing does
-        buffer, layer = _scattered(lines, columns, step, traces, np.flatnonzero(classes == number), profile, buffer)
-        if step > 1:
-            others.append(enlarged_rows(smoothed(layer, blur / step), step, height, width))
-            continue
-        soft = smoothed_rows(layer, blur)
-        first = sharp is None
-        sharp = np.empty((height, width), np.float32) if sharp is None else sharp
-        for top, bottom in cuts(height, max(64, STRIP // width)):
-            if first:
-                sharp[top:bottom] = soft(top, bottom)
-            else:
-                sharp[top:bottom] += soft(top, bottom)
+        sharp.draw(traces, np.flatnonzero(classes == number), profile)
+        if number:
+            sharp.soften(variance)
+    behind = enlarged_rows(coarser, 2, height, width) if coarser is not None else None
 
     def rows(top: int, bottom: int) -> Values:
-        total = np.zeros((bottom - top, width), np.float32) if sharp is None else sharp[top:bottom].copy()
-        for other in others:
-            total += other(top, bottom)
+        if not sharp.is_drawn:
+            return behind(top, bottom) if behind else np.zeros((bottom - top, width), np.float32)
+        total = sharp.softened(top, bottom, FINE[-1][1])
+        if behind:
+            total += behind(top, bottom)
         return total
 
     return rows
 
 
-def _scattered(
-    rows: int, columns: int, step: int, traces: Traces, which: NDArray[np.intp], profile: Profile, layer: Values | None
-) -> tuple[Values, Values]:
-    """Traces `which` as rows of points a pixel apart at most, each point spread over the four pixels around it.
+class _Layer:
+    """A picture in pixels of 2^level × 2^level, each of which holds the mean of what falls into it.
 
-    Pixels are step×step of the picture's, and hold the mean of what falls into them. `layer` is memory to draw into, of
-    an earlier call at this size; the result is such memory, and the layer that lies in it.
+    pixels    rows×columns float32, within a frame of a pixel that catches what falls beside it.
+    is_drawn  whether anything was drawn.
     """
-    dx, dy = traces.dx[which] / step, traces.dy[which] / step
-    counts = np.ceil(np.maximum(np.abs(dx), np.abs(dy))).astype(np.int32) + 1
-    trace = np.repeat(np.arange(len(which), dtype=np.int32), counts)
-    first = (np.cumsum(counts) - counts).astype(np.int32)
-    share = (1 / counts).astype(np.float32)
-    along = (np.arange(len(trace), dtype=np.int32) - first[trace]).astype(np.float32)
-    along += 0.5
-    along *= share[trace]
-    along -= 0.5
-    mass = (traces.mass[which] * share / step**2)[trace] * profile(along, which.astype(np.int32)[trace])
-    # A frame of a pixel all around catches what falls outside.
-    x = np.clip((traces.x[which] / step + 0.5)[trace] + dx[trace] * along, 0, columns + 1)
-    y = np.clip((traces.y[which] / step + 0.5)[trace] + dy[trace] * along, 0, rows + 1)
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    stride = columns + 3
-    place = (top * stride + left).astype(np.intp)  # with any other kind of integer, `add.at` takes twenty times as long
-    x -= left
-    y -= top
-    below = mass * y
-    mass -= below
-    below_right = below * x
-    right = mass * x
-    if layer is None:
-        layer = np.zeros((rows + 3) * stride, np.float32)
-    else:
-        layer.fill(0)
-    for offset, part in ((0, mass - right), (1, right), (stride, below - below_right), (stride + 1, below_right)):
-        np.add.at(layer, place + offset, part)
-    return layer, layer.reshape(rows + 3, stride)[1 : rows + 1, 1 : columns + 1]
+
+    def __init__(self, height: int, width: int, level: int) -> None:
+        self._step = 1 << level
+        self.rows, self.columns = -(-height // self._step), -(-width // self._step)
+        self._stride = self.columns + 3
+        self._values = np.zeros((self.rows + 3) * self._stride, np.float32)
+        self.pixels = self._values.reshape(self.rows + 3, self._stride)[1 : self.rows + 1, 1 : self.columns + 1]
+        self.is_drawn = False
+
+    def draw(self, traces: Traces, which: NDArray[np.intp], profile: Profile) -> None:
+        """Add traces `which`, some at a time, so that their points stay in a cache."""
+        steep = np.abs(traces.dy[which]) >= np.abs(traces.dx[which])
+        for some, is_steep in ((which[steep], True), (which[~steep], False)):
+            part = _Ways(traces, some, self._step, self.rows if is_steep else self.columns, is_steep)
+            ends = np.cumsum(part.counts)
+            first = 0
+            while first < len(some):
+                done = int(ends[first - 1]) if first else 0
+                last = max(first + 1, int(np.searchsorted(ends, done + POINTS, side="right")))
+                if ends[last - 1] > done:
+                    self._draw(part, slice(first, last), some[first:last], profile, is_steep)
+                first = last
+
+    def _draw(self, ways: _Ways, part: slice, numbers: NDArray[np.intp], profile: Profile, is_steep: bool) -> None:
+        """Each trace as a point a row, or a column if it is not steep: the share of it that lies in that row, between
+        the two pixels that are nearest."""
+        counts = ways.counts[part]
+        ends = np.cumsum(counts)
+
+        def each(values: NDArray[Any]) -> NDArray[Any]:
+            return np.repeat(values[part], counts)
+
+        line = np.arange(int(ends[-1]), dtype=np.int32)
+        line += np.repeat((ways.first[part] - (ends - counts)).astype(np.int32), counts)
+        upper = line.astype(np.float32)
+        lower = upper + np.float32(1)
+        np.minimum(lower, each(ways.end), out=lower)
+        np.maximum(upper, each(ways.start), out=upper)
+        share = lower - upper
+        upper += lower
+        upper *= np.float32(0.5)
+        upper -= each(ways.middle)  # the middle of what lies in that row, from the middle of the way
+        share *= each(ways.density)
+        share *= profile(upper * each(ways.per_length), lambda values: np.repeat(values[numbers], counts))
+        upper *= each(ways.slope)
+        upper += each(ways.across)
+        np.clip(upper, np.float32(0), np.float32((self.columns if is_steep else self.rows) + 1), out=upper)
+        near = upper.astype(np.int32)
+        upper -= near
+        line += 1
+        if is_steep:
+            line *= self._stride
+        else:
+            near *= self._stride
+        line += near
+        place = line.astype(np.intp)  # with any other kind of integer, `add.at` takes twenty times as long
+        far = np.multiply(share, upper, out=upper)
+        share -= far
+        np.add.at(self._values, place, share)
+        place += 1 if is_steep else self._stride
+        np.add.at(self._values, place, far)
+        self.is_drawn = True
+
+    def softened(self, top: int, bottom: int, variance: float) -> Values:
+        """Rows top to bottom, blurred by a Gaussian of this variance. A new array."""
+        taps = gaussian_taps(math.sqrt(variance))
+        reach = taps.size // 2
+        framed = np.array(around(self.pixels, top, bottom, reach))
+        return filtered(shortened(framed), taps)[reach : reach + bottom - top]
+
+    def soften(self, variance: float) -> None:
+        """Blur what is drawn by a Gaussian of this variance, in place, some rows at a time."""
+        if not self.is_drawn:
+            return
+        taps = gaussian_taps(math.sqrt(variance))
+        reach = taps.size // 2
+        count = max(1, self.rows // BAND)
+        tops = [self.rows * i // count for i in range(count + 1)]
+        before: Values | None = None
+        for top, bottom in pairwise(tops):
+            framed = np.array(around(self.pixels, top, bottom, reach))
+            if before is not None:
+                framed[:reach] = before
+            before = framed[bottom - top : bottom - top + reach].copy()
+            self.pixels[top:bottom] = filtered(shortened(framed), taps)[reach : reach + bottom - top]
+
+
+class _Ways:
+    """N ways along one axis of a layer, in its pixels; every field is of N.
+
+    start, end   where it begins and ends along that axis: it is made as much longer as it gets wider across by being
+                 shared by the two nearest pixels, a variance of a sixth of a pixel's square on average.
+    first        the first row, or column, that it is in, and `counts` how many of them lie in the picture.
+    middle, across, slope  of its middle, the places along and across that axis, and what it goes across a pixel along.
+    per_length   one over its length along the axis, below 0 if it goes back. density: of mass, a pixel.
+    """
+
+    def __init__(self, traces: Traces, which: NDArray[np.intp], step: int, size: int, is_steep: bool) -> None:
+        along, across = (traces.y, traces.x) if is_steep else (traces.x, traces.y)
+        by, beside = (traces.dy, traces.dx) if is_steep else (traces.dx, traces.dy)
+        scale = np.float32(1 / step)
+        self.middle, self.across = along[which] * scale, across[which] * scale + np.float32(0.5)
+        way, drift = by[which] * scale, beside[which] * scale
+        length = np.sqrt(way * way + np.float32(2))
+        self.start, self.end = self.middle - length * np.float32(0.5), self.middle + length * np.float32(0.5)
+        first, last = np.clip(np.floor(self.start), 0, size), np.clip(np.ceil(self.end), 0, size)
+        self.first, self.counts = first.astype(np.int64), (last - first).astype(np.int64)
+        self.per_length = np.copysign(1 / length, way)
+        self.slope = drift * self.per_length
+        self.density = traces.mass[which] * (scale * scale) / length

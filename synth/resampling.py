@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -114,9 +115,13 @@ def strided_rows(rows: Rows, height: int, step: int) -> Field:
     return np.concatenate([rows(top, min(top + apart, height))[::step] for top in tops])
 
 
-def stretched_rows(field: Field, height: int, width: int) -> Rows:
-    """What gives any rows of `stretched(field, height, width)`, the same to the bit, without making the whole."""
-    step = 2 if height >= 2 * len(field) and width >= 2 * field.shape[1] else 1
+def stretched_rows(field: Field, height: int, width: int, most: int = 2) -> Rows:
+    """What gives any rows of `stretched(field, height, width)`, the same to the bit, without making the whole.
+
+    most  a power of two: by how much OpenCV enlarges at most what NumPy has made, which exists as a whole if that is
+          more than 2. It takes less time, and is rounded to 16 bits for 8, as `enlarged` tells.
+    """
+    step = min(most, halvings(min(height // len(field), width // field.shape[1])))
     left, right, share = _between(field.shape[1], width, step)
     wide = np.take(field, left, axis=1)
     wide += (np.take(field, right, axis=1) - wide) * share
@@ -133,16 +138,18 @@ def stretched_rows(field: Field, height: int, width: int) -> Rows:
 
     if step == 1:
         return lines
-    scale = _scale(_power_of_most(field, lines, upper, lower), step)
     count = len(upper)
-
-    def whole(top: int, bottom: int) -> Field:
-        part = lines(top, bottom)
-        part *= np.float32(scale)
-        return np.rint(part, out=part)
+    if most > 2:  # a field so small, or a picture, that all of it may exist
+        everything = lines(0, count)
+        large = _scale(math.frexp(_most(everything))[1], step)
+        whole = _whole(everything, large)
+        return lambda top, bottom: _enlarged_rows(whole, step, large, top, bottom)[:, :width]
+    scale = _scale(_power_of_most(field, lines, upper, lower), step)
 
     def rows(top: int, bottom: int) -> Field:
-        return _enlarged_rows(whole, count, step, scale, top, bottom)[:, :width]
+        first, end = _source_rows(count, step, top, bottom)
+        part = _whole(lines(first, end), scale)
+        return _enlarged_rows(part, step, scale, top, bottom, first)[:, :width]
 
     return rows
 
@@ -155,20 +162,27 @@ def enlarged_rows(field: Field, step: int, height: int, width: int) -> Rows:
     if most == 0:
         return lambda top, bottom: np.zeros((bottom - top, width, *field.shape[2:]), np.float32)
     scale = _scale(math.frexp(most)[1], step)
-    whole = field * np.float32(scale)
-    np.rint(whole, out=whole)
-
-    def rows(top: int, bottom: int) -> Field:
-        return _enlarged_rows(lambda a, b: whole[a:b], len(whole), step, scale, top, bottom)[:, :width]
-
-    return rows
+    whole = _whole(field, scale)
+    return lambda top, bottom: _enlarged_rows(whole, step, scale, top, bottom)[:, :width]
 
 
-def _enlarged_rows(lines: Rows, count: int, step: int, scale: float, top: int, bottom: int) -> Field:
-    """Rows top to bottom of what `lines` gives, `count` rows of whole numbers in all, enlarged by `step`, over
-    `scale`."""
-    first, end = max(0, top // step - 1), min(count, -(-bottom // step) + 1)
-    whole = lines(first, end)
+def _source_rows(count: int, step: int, top: int, bottom: int) -> tuple[int, int]:
+    """First and end of the `count` rows of which rows top to bottom are made, `step` times as many."""
+    return max(0, top // step - 1), min(count, -(-bottom // step) + 1)
+
+
+def _whole(part: Field, scale: float) -> Field:
+    """Values as whole numbers, multiplied by `scale`. A new array."""
+    scaled = part * np.float32(scale)
+    return np.asarray(np.rint(scaled, out=scaled), np.float32)
+
+
+def _enlarged_rows(whole: Field, step: int, scale: float, top: int, bottom: int, first: int | None = None) -> Field:
+    """Rows top to bottom of whole numbers enlarged by `step`, over `scale`. They are all rows of a field, or those of
+    `_source_rows` from the row `first` on."""
+    if first is None:
+        first, end = _source_rows(len(whole), step, top, bottom)
+        whole = whole[first:end]
     size = whole.shape[1] * step, len(whole) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
     large = large[top - first * step : bottom - first * step]
@@ -205,12 +219,16 @@ def halvings(most: float) -> int:
     return 1 << max(0, int(most).bit_length() - 1)
 
 
+@lru_cache(maxsize=64)  # photographs of one size want the same places
 def _between(count: int, size: int, step: int) -> tuple[Places, Places, Field]:
     """For every `step` of `size` places along `count` values: the value before their middle, the one after, and the way
-    from the first."""
+    from the first. Read-only."""
     place = np.clip((np.arange(-(-size // step)) + 0.5) * (count * step / size) - 0.5, 0, count - 1)
     before = np.floor(place).astype(np.intp)
-    return before, np.minimum(before + 1, count - 1), (place - before).astype(np.float32)
+    found = before, np.minimum(before + 1, count - 1), (place - before).astype(np.float32)
+    for part in found:
+        part.setflags(write=False)
+    return found
 
 
 def curved(knots: Field, height: int, width: int) -> Field:
@@ -230,8 +248,9 @@ def curved(knots: Field, height: int, width: int) -> Field:
     return result
 
 
+@lru_cache(maxsize=64)
 def _four(count: int, size: int) -> list[tuple[Places, Field]]:
-    """For each of `size` places along `count` knots: the four around it, and their weights."""
+    """For each of `size` places along `count` knots: the four around it, and their weights. Read-only."""
     place = (np.arange(size) + 0.5) * (count / size) - 0.5
     first = np.floor(place).astype(np.intp)
     x = place - first
@@ -239,7 +258,11 @@ def _four(count: int, size: int) -> list[tuple[Places, Field]]:
     outer = [a * (s - 1) * (s - 1) * s for s in (y, x)]
     inner = [((a + 2) * s - (a + 3)) * s * s + 1 for s in (x, y)]
     weights = (outer[1], inner[0], inner[1], outer[0])
-    return [(np.clip(first + i - 1, 0, count - 1), w.astype(np.float32)) for i, w in enumerate(weights)]
+    found = [(np.clip(first + i - 1, 0, count - 1), w.astype(np.float32)) for i, w in enumerate(weights)]
+    for pair in found:
+        for part in pair:
+            part.setflags(write=False)
+    return found
 
 
 def means(values: Field, side: int, border: int = cv2.BORDER_REFLECT) -> Field:
@@ -265,7 +288,7 @@ def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Fi
         for _ in range(3):
             field = means(field, int(2 * sigma) // 2 * 2 + 1, border)  # a box of side a has the variance (a² - 1)/12
         return field
-    return _filtered(shortened(np.array(field, np.float32)), _taps(sigma, reach), border)
+    return filtered(shortened(np.array(field, np.float32)), _taps(sigma, reach), border)
 
 
 def smoothed_rows(field: Field, sigma: float) -> Rows:
@@ -280,7 +303,7 @@ def smoothed_rows(field: Field, sigma: float) -> Rows:
         shortened(field[top:bottom])
 
     def rows(top: int, bottom: int) -> Field:
-        return _filtered(around(field, top, bottom, reach), taps, cv2.BORDER_REFLECT)[reach : reach + bottom - top]
+        return filtered(around(field, top, bottom, reach), taps)[reach : reach + bottom - top]
 
     return rows
 
@@ -297,23 +320,29 @@ def around(image: NDArray[Any], top: int, bottom: int, reach: int) -> NDArray[An
     return np.asarray(image[np.where(places < height, places, 2 * height - 1 - places)])
 
 
+@lru_cache(maxsize=64)
 def _taps(sigma: float, reach: int) -> Field:
-    """A Gaussian of whole numbers that add up to WEIGHT, 1×(2·reach + 1)."""
+    """A Gaussian of whole numbers that add up to WEIGHT, 1×(2·reach + 1). Read-only."""
     x = np.arange(-reach, reach + 1) / sigma
     weights = exp(-x * x / 2)
     whole = np.rint(weights * (WEIGHT / weights.sum()))
     whole[reach] += WEIGHT - whole.sum()
-    return np.asarray(whole.astype(np.float32)[None])
+    taps: Field = whole.astype(np.float32)[None]
+    taps.setflags(write=False)
+    return taps
 
 
-def _filtered(blurred: Field, taps: Field, border: int) -> Field:
-    """Shortened values filtered along both axes."""
-    for kernel in (taps, taps.T):
-        blurred = cv2.filter2D(blurred, -1, kernel, borderType=border)  # type: ignore[assignment]
-        blurred *= np.float32(1 / WEIGHT)
-        if kernel is taps:
-            shortened(blurred)
-    return blurred
+def gaussian_taps(sigma: float) -> Field:
+    """A Gaussian of whole numbers for `filtered`, as `smoothed` takes it where that is no wider than WIDEST."""
+    return _taps(sigma, max(1, math.ceil(3.2 * sigma - 0.25)))
+
+
+def filtered(values: Field, taps: Field, border: int = cv2.BORDER_REFLECT) -> Field:
+    """Shortened values filtered along both axes by 1×N whole numbers that add up to WEIGHT. A new array."""
+    along = np.asarray(cv2.filter2D(values, -1, taps, borderType=border), np.float32)
+    across = np.asarray(cv2.filter2D(shortened(along), -1, taps.T, borderType=border), np.float32)
+    across *= np.float32(1 / WEIGHT**2)
+    return across
 
 
 def shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.convolution import convolve
+from patina.synth.convolution import Taps
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -24,8 +25,8 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, power_of, sine_of
-from patina.synth.image import FloatImage, Image, as_levels, to_linear
-from patina.synth.resampling import around, cuts, enlarged_rows, means, shortened, shrunk, stretched_rows
+from patina.synth.image import FloatImage, Image, as_levels, planes_of, to_linear
+from patina.synth.resampling import Rows, around, cuts, enlarged_rows, means, shortened, shrunk, stretched_rows
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
@@ -101,7 +102,7 @@ class DefocusBlurry(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "defocus-blurry"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("radius",)
@@ -174,10 +175,13 @@ class DefocusBlurry(FromDepth, InStrips):
         pyramid = _pyramid(light, blur, layers)
 
         def rows(top: int, bottom: int) -> Strip:
-            levels = np.rint(np.minimum(wanted(top, bottom) * np.float32(1 / STEP), 65535))
-            out = pyramid(levels * np.float32(STEP), top, bottom)
-            out *= np.float32(1 / WHITE)
-            return Strip(out, {"radius": levels.astype(np.uint16)})
+            levels = wanted(top, bottom)
+            levels *= np.float32(1 / STEP)
+            np.clip(np.rint(levels, out=levels), np.float32(0), np.float32(65535), out=levels)
+            stored = levels.astype(np.uint16)
+            levels *= np.float32(STEP)
+            out = pyramid(levels, top, bottom)
+            return Strip([np.multiply(plane, np.float32(1 / WHITE), out=plane) for plane in out], {"radius": stored})
 
         return Strips(rows, is_linear=True)
 
@@ -203,8 +207,11 @@ class DefocusBlurry(FromDepth, InStrips):
 Layer = tuple[float, NDArray[np.int64]]
 """A radius in pixels of the full size, and its kernel at the size at which it is applied."""
 
-Source = tuple[float, Callable[[], FloatImage]]
-"""A radius, and what makes some rows of the picture blurred by it."""
+Planes = list[NDArray[np.float32]]
+"""Red, green and blue, h×w each."""
+
+Source = tuple[float, Callable[[], Planes]]
+"""A radius, and what makes some rows of the picture blurred by it: new arrays."""
 
 
 def _small(image: FloatImage | Image) -> Image:
@@ -265,31 +272,34 @@ class _Light:
         self._image, self._gain = image, power_of(2.0, stops) - 1
         self.height, self.width = image.shape[:2]
         if self._gain:
-            luminance = _luminance(to_linear(small))
+            luminance = _luminance([to_linear(plane) for plane in planes_of(small)])
             side = min(luminance.shape) // 16 * 2 + 1
             self._around = stretched_rows(means(luminance, side), self.height, self.width)
 
-    def rows(self, top: int, bottom: int, reach: int = 0) -> FloatImage:
+    def rows(self, top: int, bottom: int, reach: int = 0) -> Planes:
         """Rows of it, and `reach` more above and below; beyond the picture they are mirrored, border rows repeated."""
         first, end = max(0, top - reach), min(self.height, bottom + reach)
-        light = to_linear(self._image[first:end])
+        planes = planes_of(self._image[first:end])
+        if self._image.dtype == np.uint8:
+            found: Planes = [np.asarray(cv2.LUT(plane, _whole_light()), np.float32) for plane in planes]
+        else:
+            found = [_whole(to_linear(plane)) for plane in planes]
         if self._gain:
-            self._brighten(light, first, end)
-        light *= np.float32(WHITE)
-        np.rint(light, out=light)
+            self._brighten(planes, found, first, end)
         if end - first == bottom - top + 2 * reach:
-            return light
+            return found
         places = np.arange(top - reach, bottom + reach) % (2 * self.height)
-        return np.asarray(light[np.where(places < self.height, places, 2 * self.height - 1 - places) - first])
+        places = np.where(places < self.height, places, 2 * self.height - 1 - places) - first
+        return [np.take(plane, places, axis=0) for plane in found]
 
-    def _brighten(self, light: FloatImage, top: int, bottom: int) -> None:
+    def _brighten(self, encoded: Sequence[NDArray[Any]], light: Planes, top: int, bottom: int) -> None:
         """Make what is nearly white amid darker things brighter, in place: as `motion-blurry` does, and as much a
         guess."""
-        places = np.flatnonzero(light[..., 1] > np.float32(GREEN))  # few, mostly
+        places = np.flatnonzero(light[1] > np.float32(GREEN * WHITE))  # few, mostly
         if not len(places):
             return
-        pixels = np.take(light.reshape(-1, 3), places, axis=0)
-        white = _luminance(pixels[None])[0]
+        pixels = [to_linear(np.take(plane, places)[None])[0] for plane in encoded]
+        white = _luminance(pixels)
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.clip(white, 0, 1, out=white)
@@ -300,20 +310,34 @@ class _Light:
         gain *= np.clip(dark, 0, 1, out=dark)
         gain *= np.float32(self._gain)
         gain += np.float32(1)
-        light.reshape(-1, 3)[places] = pixels * gain[:, None]
+        for plane, pixel in zip(light, pixels, strict=True):
+            plane.reshape(-1)[places] = _whole(pixel * gain)
 
 
-def _luminance(light: FloatImage) -> NDArray[np.float32]:
-    red, green, blue = cv2.split(light)
+def _whole(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light as whole numbers of which white has WHITE, in place."""
+    light *= np.float32(WHITE)
+    return np.rint(light, out=light)
+
+
+@cache
+def _whole_light() -> NDArray[np.float32]:
+    table = _whole(to_linear(np.arange(256, dtype=np.uint8)[None]))
+    table.setflags(write=False)
+    return table
+
+
+def _luminance(planes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    red, green, blue = planes
     total = np.multiply(red, np.float32(LUMINANCE[0]))
     for plane, share in ((green, LUMINANCE[1]), (blue, LUMINANCE[2])):
         total += np.multiply(plane, np.float32(share))
     return total
 
 
-def _halved(light: FloatImage) -> FloatImage:
+def _halved(light: NDArray[np.float32]) -> NDArray[np.float32]:
     """Means of 2×2 pixels, in whole numbers; an odd row or column counts twice."""
-    height, width = light.shape[:2]
+    height, width = light.shape
     if height % 2 or width % 2:
         light = cv2.copyMakeBorder(light, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
     # Four whole numbers of at most 2^22 have an exact sum, in whatever order.
@@ -322,99 +346,116 @@ def _halved(light: FloatImage) -> FloatImage:
     return np.rint(half, out=half)
 
 
-def _halved_again(light: FloatImage) -> FloatImage:
+def _halved_again(light: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same of a picture that is smaller than the full size, whose pixels go to the two nearest of the half size in
     either direction, so that a point stays where it is: by 1 2 1 before the means."""
-    height, width = light.shape[:2]
-    half = np.empty((-(-height // 2), -(-width // 2), 3), np.float32)
+    height, width = light.shape
+    half = np.empty((-(-height // 2), -(-width // 2)), np.float32)
     for top, bottom in cuts(height, TALL):
         framed: Any = around(light, top, bottom, 1)
         column = framed[1:-1] * np.float32(2)
         column += framed[:-2]
         column += framed[2:]
-        wide = cv2.copyMakeBorder(column, 0, 0, 1, 1, cv2.BORDER_REFLECT).reshape(bottom - top, -1)
-        soft = wide[:, 3:-3] * np.float32(2)
-        soft += wide[:, :-6]
-        soft += wide[:, 6:]
+        wide: Any = cv2.copyMakeBorder(column, 0, 0, 1, 1, cv2.BORDER_REFLECT)
+        soft = wide[:, 1:-1] * np.float32(2)
+        soft += wide[:, :-2]
+        soft += wide[:, 2:]
         soft *= np.float32(1 / 16)
-        half[top // 2 : -(-bottom // 2)] = _halved(np.rint(soft, out=soft).reshape(bottom - top, width, 3))
+        half[top // 2 : -(-bottom // 2)] = _halved(np.rint(soft, out=soft))
     return half
 
 
 def _pyramid(
     light: _Light, blur: NDArray[np.float32], layers: list[Layer]
-) -> Callable[[NDArray[np.float32], int, int], FloatImage]:
+) -> Callable[[NDArray[np.float32], int, int], Planes]:
     """What makes rows of the blurred light, by the radius of each pixel and the rows' first and end."""
     fine = [layer for layer in layers if _level(layer[0]) == 0]
     coarse = layers[len(fine) :]
-    behind = None
+    behind: list[Rows] = []
     if coarse:
-        half = np.empty((-(-light.height // 2), -(-light.width // 2), 3), np.float32)
+        half = [np.empty((-(-light.height // 2), -(-light.width // 2)), np.float32) for _ in range(3)]
         for top, bottom in cuts(light.height, TALL):
-            half[top // 2 : -(-bottom // 2)] = _halved(light.rows(top, bottom))
-        behind = enlarged_rows(_blurred(half, blur, coarse, 1), 2, light.height, light.width)
+            for part, plane in zip(half, light.rows(top, bottom), strict=True):
+                part[top // 2 : -(-bottom // 2)] = _halved(plane)
+        behind = [enlarged_rows(part, 2, light.height, light.width) for part in _blurred(half, blur, coarse, 1)]
     reach = len(fine[0][1]) // 2 if fine else 0
+    kernels = [(radius, _taps(kernel)) for radius, kernel in fine]
 
-    def rows(asked: NDArray[np.float32], top: int, bottom: int) -> FloatImage:
+    def rows(asked: NDArray[np.float32], top: int, bottom: int) -> Planes:
         framed = light.rows(top, bottom, reach)
-        sources: list[Source] = [(0.0, framed[reach : len(framed) - reach].copy)]
-        sources += [(radius, lambda kernel=kernel: _convolved(framed, kernel)) for radius, kernel in fine]  # type: ignore[misc]
+        sources: list[Source] = [(0.0, lambda: [plane[reach : len(plane) - reach].copy() for plane in framed])]
+        sources += [(radius, _convolving(framed, taps)) for radius, taps in kernels]
         if behind:
-            sources.append((coarse[0][0], lambda: behind(top, bottom)))
+            sources.append((coarse[0][0], lambda: [part(top, bottom) for part in behind]))
         return _mixed(asked, sources)
 
     return rows
 
 
-def _blurred(light: FloatImage, blur: NDArray[np.float32], layers: list[Layer], level: int) -> FloatImage:
+def _blurred(light: Planes, blur: NDArray[np.float32], layers: list[Layer], level: int) -> Planes:
     """Light at 1/2^level of the full size, blurred by `layers`; by the coarser ones at half of that size."""
-    height, width = light.shape[:2]
-    here = [layer for layer in layers if _level(layer[0]) == level]
+    height, width = light[0].shape
+    here = [(radius, _taps(kernel)) for radius, kernel in layers if _level(radius) == level]
     coarser = layers[len(here) :]
-    behind = None
+    behind: list[Rows] = []
     if coarser:
-        behind = enlarged_rows(_blurred(_halved_again(light), blur, coarser, level + 1), 2, height, width)
-    asked, found = stretched_rows(blur, height, width), np.empty_like(light)
+        again = _blurred([_halved_again(plane) for plane in light], blur, coarser, level + 1)
+        behind = [enlarged_rows(plane, 2, height, width) for plane in again]
+    asked, found = stretched_rows(blur, height, width), [np.empty_like(plane) for plane in light]
     for top, bottom in cuts(height, TALL):
         sources: list[Source] = [
-            (radius, lambda k=kernel: _convolved(around(light, top, bottom, len(k) // 2), k))  # type: ignore[misc]  # noqa: B023
-            for radius, kernel in here
+            (
+                radius,
+                lambda taps=taps: [  # type: ignore[misc]
+                    _convolved(around(plane, top, bottom, taps.side // 2), taps)  # noqa: B023
+                    for plane in light
+                ],
+            )
+            for radius, taps in here
         ]
         if behind:
-            sources.append((coarser[0][0], lambda: behind(top, bottom)))  # noqa: B023
-        found[top:bottom] = _mixed(asked(top, bottom), sources)
+            sources.append((coarser[0][0], lambda: [part(top, bottom) for part in behind]))  # noqa: B023
+        for whole, part in zip(found, _mixed(asked(top, bottom), sources), strict=True):
+            whole[top:bottom] = part
     return found
 
 
-def _convolved(framed: FloatImage, kernel: NDArray[np.int64]) -> FloatImage:
+def _taps(kernel: NDArray[np.int64]) -> Taps:
+    y, x = np.nonzero(kernel)
+    return Taps(len(kernel), y, x, kernel[y, x])
+
+
+def _convolved(framed: NDArray[np.float32], taps: Taps) -> NDArray[np.float32]:
     """Rows with at least a frame of the kernel's reach above and below, convolved, without the frame."""
-    reach = len(kernel) // 2
+    reach = taps.side // 2
     wide: Any = cv2.copyMakeBorder(framed, 0, 0, reach, reach, cv2.BORDER_REFLECT)
-    blurred = convolve(shortened(wide), kernel)
-    blurred *= np.float32(1 / WEIGHT)
-    return blurred
+    return np.multiply(taps.convolve(shortened(wide)), np.float32(1 / WEIGHT))
 
 
-def _mixed(asked: NDArray[np.float32], sources: Sequence[Source]) -> FloatImage:
+def _convolving(framed: Planes, taps: Taps) -> Callable[[], Planes]:
+    return lambda: [_convolved(plane, taps) for plane in framed]
+
+
+def _mixed(asked: NDArray[np.float32], sources: Sequence[Source]) -> Planes:
     """Each pixel between the two sources whose radii are next to the one asked for, h×w; of the first below its radius,
     of the last beyond its. A source that no pixel needs is not made; the others give the same bits all the same."""
     low, high = float(asked.min()), float(asked.max())
-    found: FloatImage | None = None
+    found: Planes = []
     for i in range(len(sources) - 1, -1, -1):
         radius, make = sources[i]
         if i and high <= sources[i - 1][0]:
             continue
-        if found is not None and low >= sources[i + 1][0]:
+        if found and low >= sources[i + 1][0]:
             break
-        own = make()
-        if found is not None and high > radius:
+        planes = make()
+        if found and high > radius:
             share = _share(asked, radius, sources[i + 1][0])
-            found *= cv2.merge([share, share, share])
-            np.subtract(np.float32(1), share, out=share)
-            own *= cv2.merge([share, share, share])
-            own += found
-        found = own
-    assert found is not None
+            rest = np.float32(1) - share
+            for own, wider in zip(planes, found, strict=True):
+                np.multiply(own, rest, out=own)
+                np.add(own, np.multiply(wider, share, out=wider), out=own)
+        found = planes
+    assert found
     return found
 
 
@@ -422,7 +463,5 @@ def _share(asked: NDArray[np.float32], lower: float, upper: float) -> NDArray[np
     """The share of the wider of two kernels by which their mixture has the spread of the one asked for, 0..1."""
     share = asked * asked
     share -= np.float32(lower) * np.float32(lower)
-    share *= np.float32(1 / (upper * upper - lower * lower))
-    np.clip(share, 0, 1, out=share)
-    share[asked >= np.float32(upper)] = 1
-    return share
+    share *= np.float32((1 + 1e-6) / (upper * upper - lower * lower))  # a little more, so that it is 1 at `upper`
+    return np.clip(share, np.float32(0), np.float32(1), out=share)

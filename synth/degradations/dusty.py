@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
-from patina.synth.air import CONTRAST, WAVELENGTHS, sunwards_of, way_through
+from patina.synth.air import CONTRAST, WAVELENGTHS, airlight_of, light_of, seen_through, way_through
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, exp_of, fast_exp, power_of, sine_of
-from patina.synth.image import FloatImage, Image, linear_of, to_linear
+from patina.synth.elementary import cosine_of, exp_of, power_of, rough_exp, rough_share, sine_of
+from patina.synth.image import FloatImage, Image, linear_of, planes_of
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
@@ -76,7 +75,7 @@ class Dusty(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "dusty"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
@@ -139,28 +138,20 @@ class Dusty(FromDepth, InStrips):
         """
         height, width = image.shape[:2]
         metres, way = self.depths.rows_of(image, params), way_through(height, width, params)
-        sunwards = sunwards_of(height, width, params)
+        beta = -params["beta"]
+        airs = [airlight_of(height, width, params, level) for level in params["airlight"]]
 
         def rows(top: int, bottom: int) -> Strip:
             depth = metres(top, bottom)
             thickness = way(depth, top, bottom)
-            thickness *= np.float32(-params["beta"])
-            sun = sunwards(top, bottom) if sunwards else None
-            channels: list[Any] = list(cv2.split(to_linear(image[top:bottom])))
-            t = fast_exp(thickness)
-            for i, (extinction, air, lit) in enumerate(
-                zip(params["extinction"], params["airlight"], params["sunlight"], strict=True)
-            ):
-                share = t if extinction == 1 else fast_exp(thickness * np.float32(extinction))
-                light: Any = np.float32(air) if sun is None else sun * np.float32(air)
-                channels[i] *= np.float32(lit)
-                channels[i] -= light
-                channels[i] *= share
-                channels[i] += light
-            t *= np.float32(65535)
-            truth = np.rint(t, out=t).astype(np.uint16)
+            t, truth = rough_share(thickness, beta)
+            planes = planes_of(image[top:bottom])
+            channels = [light_of(plane, lit) for plane, lit in zip(planes, params["sunlight"], strict=True)]
+            for channel, extinction, air in zip(channels, params["extinction"], airs, strict=True):
+                share = t if extinction == 1 else rough_exp(thickness, beta * extinction)
+                seen_through(channel, share, air(top, bottom))
             maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
-            return Strip(np.asarray(cv2.merge(channels), np.float32), maps)
+            return Strip(channels, maps)
 
         return Strips(rows, is_linear=True)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from patina.synth.air import CONTRAST, WAVELENGTHS, sunwards_of, way_through
+from patina.synth.air import CONTRAST, WAVELENGTHS, airlight_of, light_of, seen_through, way_through
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -20,7 +20,7 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, fast_exp, fast_log, log_of, power_of, rough_exp, sine_of
+from patina.synth.elementary import cosine_of, fast_log, log_of, power_of, rough_exp, rough_share, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, planes_of, to_linear
 from patina.synth.resampling import Rows, means, stretched_rows, strided_rows
 from patina.synth.rng import Rng
@@ -63,7 +63,7 @@ class Hazy(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "hazy"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
@@ -147,26 +147,18 @@ class Hazy(FromDepth, InStrips):
         relative = params["model"] == "reside"
         depths = _relative(metres, height, width, params["relief"]) if relative else metres
         way = None if relative else way_through(height, width, params)
-        factor = np.float32(log_of(params["transmission"]) if relative else -params["beta"])
-        sunwards = sunwards_of(height, width, params)
+        factor = log_of(params["transmission"]) if relative else -params["beta"]
         linear = params["light"] == "linear"
+        airs = [airlight_of(height, width, params, level) for level in params["airlight"]]
 
         def rows(top: int, bottom: int) -> Strip:
             depth = depths(top, bottom)
-            thickness = depth * factor if way is None else way(depth, top, bottom)
-            if way is not None:
-                thickness *= factor
-            sun = sunwards(top, bottom) if sunwards else None
-            channels = [to_linear(plane) if linear else as_floats(plane) for plane in planes_of(image[top:bottom])]
-            t = fast_exp(thickness)
-            for i, (extinction, air) in enumerate(zip(params["extinction"], params["airlight"], strict=True)):
-                share = t if extinction == 1 else rough_exp(thickness * np.float32(extinction))
-                light: Any = np.float32(air) if sun is None else sun * np.float32(air)
-                channels[i] -= light
-                channels[i] *= share
-                channels[i] += light
-            t *= np.float32(65535)
-            truth = np.rint(t, out=t).astype(np.uint16)
+            thickness = depth if way is None else way(depth, top, bottom)
+            t, truth = rough_share(thickness, factor)
+            channels = [light_of(plane) if linear else as_floats(plane) for plane in planes_of(image[top:bottom])]
+            for channel, extinction, air in zip(channels, params["extinction"], airs, strict=True):
+                share = t if extinction == 1 else rough_exp(thickness, factor * extinction)
+                seen_through(channel, share, air(top, bottom))
             maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
             return Strip(channels if linear else [np.clip(plane, 0, 1, out=plane) for plane in channels], maps)
 

@@ -82,7 +82,7 @@ class MotionBlurry(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "motion-blurry"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("kernel",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import cv2
@@ -25,7 +26,7 @@ from patina.synth.depth import FromDepth, brightness
 from patina.synth.elementary import cosine_of, exp_of, fast_cube_root, fast_exp, fast_log, fast_sine, power_of, sine_of
 from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
 from patina.synth.image import FloatImage, Image, as_floats, to_encoded, to_linear
-from patina.synth.resampling import Rows
+from patina.synth.resampling import Field, Rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -98,7 +99,7 @@ class Rainy(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "rainy"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("streaks",)
@@ -159,23 +160,29 @@ class Rainy(FromDepth, InStrips):
         fallen = _streaks(image.shape[0], image.shape[1], params)
         linear, screen = params["light"] == "linear", params["blend"] == "screen"
         veil = self._veil(image, params) if params["veil"] else None
+        # Levels and a layer of 16 bits have a sum of 16 bits, in which a level is 257.
+        whole = image.dtype == np.uint8 and not (linear or screen or veil)
 
         def rows(top: int, bottom: int) -> Strip:
-            streaks = np.minimum(fallen(top, bottom), 1)
-            streaks *= np.float32(65535)
-            truth = np.rint(streaks, out=streaks).astype(np.uint16)
-            # The layer as it is stored: its steps never end half-way between two levels, where channels round apart.
-            streaks *= np.float32(1 / 65535)
+            stored: Any = cv2.multiply(fallen(top, bottom), 65535.0, dtype=cv2.CV_16U)  # type: ignore[call-overload]
             part = image[top:bottom]
+            if whole:
+                behind: Any = cv2.LUT(part, _sixteen_bits())
+                out: Any = cv2.add(behind, cv2.merge([stored, stored, stored]), dst=behind)
+                return Strip(out, {"streaks": _whole_levels(stored)})
+            # The layer as it is stored: its steps never end half-way between two levels, where channels round apart.
+            streaks = np.multiply(stored, np.float32(1 / 65535), dtype=np.float32)
             behind = veil(part, top, bottom) if veil else part
             behind = to_linear(behind) if linear else as_floats(behind)
             layer = np.asarray(cv2.merge([streaks, streaks, streaks]), np.float32)
             if screen:
                 layer *= 1 - behind
             out = np.asarray(cv2.add(behind, layer, dst=layer), np.float32)
-            stored = {"streaks": truth if linear or screen else _whole_levels(truth)}
-            return Strip(out if linear else np.minimum(out, 1, out=out), stored)
+            truth = {"streaks": stored if linear or screen else _whole_levels(stored)}
+            return Strip(out if linear else np.minimum(out, 1, out=out), truth)
 
+        if whole:
+            return Strips(rows, levels=_whole_levels, floats=_floats_of)
         return Strips(rows, is_linear=linear)
 
     def _veil(self, image: FloatImage | Image, params: Params) -> Callable[[FloatImage | Image, int, int], FloatImage]:
@@ -192,9 +199,28 @@ class Rainy(FromDepth, InStrips):
         return rows
 
 
-def _whole_levels(truth: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """A layer of 65535 = 1 in levels of 255 = 1: the nearest one, of which there is always one, as 257 is odd."""
-    return ((truth.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def _whole_levels(values: NDArray[Any]) -> Image:
+    """Values of 65535 = 1 in levels of 255 = 1: the nearest one, of which there is always one, as 257 is odd."""
+    levels: Any = cv2.LUT(values, _nearest_levels())
+    return levels  # type: ignore[no-any-return]
+
+
+def _floats_of(values: NDArray[Any]) -> FloatImage:
+    return np.asarray(np.multiply(values, np.float32(1 / 65535), dtype=np.float32), np.float32)
+
+
+@cache
+def _nearest_levels() -> NDArray[np.uint8]:
+    table = ((np.arange(65536) + 128) // 257).astype(np.uint8)[None]
+    table.setflags(write=False)
+    return table
+
+
+@cache
+def _sixteen_bits() -> NDArray[np.uint16]:
+    table = (np.arange(256) * 257).astype(np.uint16)[None]
+    table.setflags(write=False)
+    return table
 
 
 def _leans(params: Params) -> NDArray[np.float32]:
@@ -252,11 +278,11 @@ def _streaks(height: int, width: int, params: Params) -> Rows:
     swings = (1 + chance[6]) * np.float32(60 * params["exposure"])  # whole ones
     start = chance[7]
 
-    def profile(along: NDArray[np.float32], drop: NDArray[np.int32]) -> NDArray[np.float32]:
+    def profile(along: Field, each: Callable[[Field], Field]) -> Field:
         """Brighter in the middle, fading out at both ends; mean 1 but for the glint."""
-        turns = swings[drop]
+        turns = each(swings)
         turns *= along
-        turns += start[drop]
+        turns += each(start)
         glint = fast_sine(turns)
         glint *= np.float32(0.4)
         glint += np.float32(1.25)

@@ -89,7 +89,7 @@ class Shadowed(InStrips):
     """
 
     name: ClassVar[str] = "shadowed"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "scene"
     truth: ClassVar[tuple[str, ...]] = ("matte",)

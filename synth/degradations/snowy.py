@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.air import light_of, seen_through
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, brightness
-from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of
+from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of, rough_share
 from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
 from patina.synth.image import FloatImage, Image, planes_of, to_linear
-from patina.synth.resampling import Rows
+from patina.synth.resampling import Field, Rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -68,7 +70,7 @@ class Snowy(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "snowy"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("alpha",)
@@ -120,19 +122,16 @@ class Snowy(FromDepth, InStrips):
         def rows(top: int, bottom: int) -> Strip:
             thickness = flakes(top, bottom)
             if metres:
-                behind = np.clip(metres(top, bottom), fall.far, REACH) - np.float32(fall.far)
-                thickness += behind * np.float32(fall.extinction * params["veil"])
-            np.negative(thickness, out=thickness)
-            clear = fast_exp(thickness)
-            channels = [to_linear(plane) for plane in planes_of(image[top:bottom])]
-            for i, colour in enumerate(params["colour"]):
-                channels[i] -= np.float32(colour)
-                channels[i] *= clear
-                channels[i] += np.float32(colour)
-            np.subtract(np.float32(1), clear, out=clear)
-            clear *= np.float32(65535)
-            alpha = np.rint(clear, out=clear).astype(np.uint16)
-            return Strip(channels, {"alpha": alpha})
+                behind = metres(top, bottom)
+                np.clip(behind, np.float32(fall.far), np.float32(REACH), out=behind)
+                behind -= np.float32(fall.far)
+                behind *= np.float32(fall.extinction * params["veil"])
+                thickness += behind
+            clear, stored = rough_share(thickness, -1)
+            channels = [light_of(plane) for plane in planes_of(image[top:bottom])]
+            for channel, colour in zip(channels, params["colour"], strict=True):
+                seen_through(channel, clear, np.float32(colour))
+            return Strip(channels, {"alpha": np.subtract(np.uint16(65535), stored, out=stored)})
 
         return Strips(rows, is_linear=True)
 
@@ -181,22 +180,29 @@ class _Snowfall:
         focus = self._focal * params["aperture"] / 2000 * np.abs(1 / depth - 1 / FOCUS)  # radius of a point's disc, px
         # Large ones are clumps of crystals; small ones are spots, and so is what smears.
         large = (across > LARGE) & (dx * dx + dy * dy < 36 * across * across)
-        parts = np.repeat(np.arange(count), np.where(large, CRYSTALS, 1))
-        clump = large[parts]
-        of_part = rng.uniforms(3 * len(parts)).reshape(len(parts), 3).T.astype(np.float32)
-        out = np.sqrt(of_part[0]) * across[parts] * 0.42 * clump
-        weight = np.where(clump, (0.3 + 1.4 * of_part[2]) / CRYSTALS, 1)
-        size = across[parts] * np.where(clump, 0.13, 0.25)
+        clumps = np.where(large, CRYSTALS, 1)
+
+        def parts(values: NDArray[Any]) -> NDArray[Any]:
+            return np.repeat(values, clumps)
+
+        of_part = rng.uniforms(3 * int(clumps.sum())).reshape(-1, 3).T.astype(np.float32)
+        clump = parts(large)
+        out = np.sqrt(of_part[0])
+        out *= parts(across * np.float32(0.42) * large)
+        weight = np.where(clump, (np.float32(0.3) + np.float32(1.4) * of_part[2]) / np.float32(CRYSTALS), np.float32(1))
+        size = across * np.where(large, np.float32(0.13), np.float32(0.25))
+        blur = np.sqrt(SHARPEST * SHARPEST + size * size + focus * focus / 4).astype(np.float32)
         traces = Traces(
-            x=x[parts] + out * fast_sine(of_part[1] + np.float32(0.25)),
-            y=y[parts] + out * fast_sine(of_part[1]),
-            dx=dx[parts],
-            dy=dy[parts],
-            mass=(mass[parts] * weight).astype(np.float32),
-            blur=np.sqrt(SHARPEST * SHARPEST + size * size + focus[parts] * focus[parts] / 4).astype(np.float32),
+            x=parts(x) + out * fast_sine(of_part[1] + np.float32(0.25)),
+            y=parts(y) + out * fast_sine(of_part[1]),
+            dx=parts(dx),
+            dy=parts(dy),
+            mass=parts(mass) * weight,
+            blur=parts(blur),
         )
 
-        def profile(along: NDArray[np.float32], trace: NDArray[np.int32]) -> NDArray[np.float32]:
+        def profile(along: Field, each: Callable[[Field], Field]) -> Field:
+            del each
             ends = along * along
             ends *= ends
             ends *= np.float32(-20)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from patina.synth.air import sunwards_of
+from patina.synth.air import airlight_of, light_of, seen_through
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, as_truth, brightness
-from patina.synth.elementary import exp_of, fast_exp, power_of
-from patina.synth.image import FloatImage, Image, as_levels, linear_of, to_linear
+from patina.synth.elementary import exp_of, power_of, rough_exp, rough_share
+from patina.synth.image import FloatImage, Image, as_levels, linear_of, planes_of, to_linear
 from patina.synth.resampling import Rows, enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
@@ -107,7 +107,7 @@ class Underwater(FromDepth, InStrips):
     """
 
     name: ClassVar[str] = "underwater"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("transmission", "depth")
@@ -193,43 +193,36 @@ class Underwater(FromDepth, InStrips):
         """
         height, width = image.shape[:2]
         metres, forward = self.depths.rows_of(image, params), params["forward"]
-        colours = list(zip(params["attenuation"], params["daylight"], params["water_light"], strict=True))
-        sunwards = sunwards_of(height, width, params)
-        blurred = _blurred(image) if forward else None
+        attenuation, daylight = params["attenuation"], params["daylight"]
+        airs = [airlight_of(height, width, params, level) for level in params["water_light"]]
+        blurred = _blurred(image, daylight) if forward else ()
 
         def rows(top: int, bottom: int) -> Strip:
             way = metres(top, bottom)
             way /= way * np.float32(1 / params["reach"]) + np.float32(1)
-            channels: list[Any] = list(cv2.split(to_linear(image[top:bottom])))
-            sharp = fast_exp(way * np.float32(-forward)) if blurred else None
-            soft = cv2.split(blurred(top, bottom)) if blurred else ()
-            sun, truth = sunwards(top, bottom) if sunwards else None, None
-            for i, (attenuation, daylight, light) in enumerate(colours):
-                passed = fast_exp(way * np.float32(forward - attenuation))
-                far: Any = np.float32(light) if sun is None else sun * np.float32(light)
-                if sharp is not None:
-                    channels[i] -= soft[i]
-                    channels[i] *= sharp
-                    channels[i] += soft[i]
-                channels[i] *= np.float32(daylight)
-                channels[i] -= far
-                channels[i] *= passed
-                channels[i] += far
-                if i == 1:
-                    passed *= np.float32(65535)
-                    truth = np.rint(passed, out=passed).astype(np.uint16)
-            assert truth is not None
+            planes = planes_of(image[top:bottom])
+            channels = [light_of(plane, share) for plane, share in zip(planes, daylight, strict=True)]
+            if blurred:
+                sharp = rough_exp(way, -forward)
+                for channel, soft in zip(channels, blurred, strict=True):
+                    seen_through(channel, sharp, soft(top, bottom))
+            green, truth = rough_share(way, forward - attenuation[1])
+            for i, (channel, water) in enumerate(zip(channels, airs, strict=True)):
+                share = green if i == 1 else rough_exp(way, forward - attenuation[i])
+                seen_through(channel, share, water(top, bottom))
             maps = {"transmission": truth, "depth": as_truth(way, params["depth_step"])}
-            return Strip(np.asarray(cv2.merge(channels), np.float32), maps)
+            return Strip(channels, maps)
 
         return Strips(rows, is_linear=True)
 
 
-def _blurred(image: FloatImage | Image) -> Rows:
-    """Any rows of the picture in linear light, blurred by what goes on nearly straight: from a small copy."""
+def _blurred(image: FloatImage | Image, daylight: Sequence[float]) -> list[Rows]:
+    """Any rows of red, green and blue light under this daylight, blurred by what goes on nearly straight: from a small
+    copy."""
     height, width = image.shape[:2]
     step = halvings(min(height, width) / FINE)
     levels = as_levels(image)
     size = -(-width // step), -(-height // step)
-    small = to_linear(shrunk(levels, size) if step > 1 else levels)
-    return enlarged_rows(smoothed(small, BLUR * min(size)), step, height, width)
+    small = smoothed(to_linear(shrunk(levels, size) if step > 1 else levels), BLUR * min(size))
+    planes = [plane * np.float32(share) for plane, share in zip(cv2.split(small), daylight, strict=True)]
+    return [enlarged_rows(plane, step, height, width) for plane in planes]

@@ -165,7 +165,7 @@ def test_a_row_is_the_same_whichever_rows_are_made(settings: dict[str, Any]) -> 
     whole = strips.rows(0, 147)
     for count in (1, 7, 64):
         parts = [strips.rows(top, min(top + count, 147)) for top in range(0, 147, count)]
-        assert np.array_equal(np.concatenate([part.pixels for part in parts]), whole.pixels)
+        assert np.array_equal(np.concatenate([part.pixels for part in parts], axis=1), whole.pixels)
         assert np.array_equal(np.concatenate([part.truth["radius"] for part in parts]), whole.truth["radius"])
 
 
@@ -178,8 +178,8 @@ def test_words() -> None:
 
 # fmt: off
 FROZEN = [
-    [214, 208, 204], [162, 154, 153], [172, 171, 172], [175, 168, 161], [41, 34, 88], [27, 12, 58],
-    [183, 176, 170], [197, 189, 180], [42, 32, 89], [35, 24, 55], [179, 170, 159], [187, 176, 168],
+    [215, 209, 205], [162, 154, 153], [172, 171, 172], [175, 168, 161], [41, 34, 88], [27, 12, 58],
+    [183, 176, 170], [197, 189, 180], [42, 32, 89], [34, 23, 55], [179, 170, 159], [187, 176, 168],
 ]
 # fmt: on
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patina.synth.falling import SHARPEST, Traces, expose
+from patina.synth.falling import SHARPEST, Traces, expose, exposed
 
 Values = NDArray[np.float32]
 
@@ -58,6 +58,30 @@ def test_traces_add_up() -> None:
     both = expose(64, 80, traces(one, other), even)
     apart = expose(64, 80, traces(one), even) + expose(64, 80, traces(other), even)
     assert np.abs(both - apart).max() < 1e-6
+
+
+def test_rows_that_are_made_apart_are_those_of_the_whole() -> None:
+    """Of all blurs at once, sharp ones and those that are drawn small, and more points than are drawn together."""
+    random = np.random.default_rng(5)
+    count = 3000
+    place = random.uniform(0, 300, (2, count))
+    way = random.normal(0, 20, (2, count))
+    some = Traces(
+        *(part.astype(np.float32) for part in (*place, *way, np.ones(count), 0.5 * 2 ** random.uniform(0, 5, count)))
+    )
+    rows = exposed(300, 280, some, even)
+    whole = expose(300, 280, some, even)
+    assert np.array_equal(np.concatenate([rows(0, 1), rows(1, 130), rows(130, 300)]), whole)
+    assert whole.sum(dtype=np.float64) == pytest.approx(count * 280 / 300, rel=0.1)
+
+
+def test_blur_grows_evenly_from_class_to_class() -> None:
+    """A spot's variance is that of its class; being drawn in coarse pixels, and enlarged, adds up to a third to it."""
+    for number in range(8):
+        blur = SHARPEST * 2 ** (number / 2 + 0.25)
+        spots = [traces((72 + x, 72 + x, 0, 0, 1, blur)) for x in np.arange(0, 16, 1.37)]
+        variance = float(np.mean([np.trace(moments(expose(160, 160, spot, even))[2]) / 2 for spot in spots]))
+        assert 0.95 < variance / (blur**2 + 1 / 6) < 1.35
 
 
 def test_what_falls_outside_is_not_seen() -> None:

@@ -145,6 +145,17 @@ def test_rows_of_a_stretched_field_are_its_rows(size: tuple[int, int], scale: fl
     assert equal(stretched_rows(field, *size), stretched(field, *size))
 
 
+@pytest.mark.parametrize("size", [(45, 60), (90, 133), (200, 121), (301, 500), (31, 41)])
+def test_rows_that_opencv_enlarges_are_nearly_the_stretched_ones(size: tuple[int, int]) -> None:
+    """In larger steps, of which it has as many bits as the weights leave; seamless all the same."""
+    field = RANDOM.random((31, 41), np.float32)
+    field = smoothed(field, 3.0)
+    rows = stretched_rows(field, *size, 8)
+    whole = rows(0, size[0])
+    assert equal(rows, whole)
+    assert np.abs(whole - stretched(field, *size)).max() < 0.02 * np.ptp(field)
+
+
 def test_rows_of_a_stretched_field_whose_peak_no_pixel_shows() -> None:
     """Its largest value is above a power of two, and all that lies between the values below: the step is the rows'."""
     field = np.full((3, 3), 0.5, np.float32)
