@@ -22,7 +22,7 @@ PHOTOS = {
     "skimage": ("data", ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")),
     "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
 }
-LENGTHS = {"adapter": 6_000, "controller": 10_000, "irsde": 2_000, "vlunet": 900}
+LENGTHS = {"adapter": 6_000, "controller": 10_000, "irsde": 2_800, "vlunet": 750}
 """Images that each stage of the demo sees, where `tiny` has about twice as many: so that all of it takes less than five
 minutes on two cores, and every stage still beats its input on photographs that it did not see."""
 
