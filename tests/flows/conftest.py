@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import PIL.Image
@@ -42,7 +43,7 @@ def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect_api(prefect_database: Path) -> Iterator[None]:
     """Prefect's own harness on a copy of that database, with heartbeats off: they add a second to every flow run."""
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -52,9 +53,9 @@ def prefect_api(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory
     from prefect.testing import utilities
 
     def with_database() -> str:
-        folder = tmp_path_factory.mktemp("prefect-api")
-        shutil.copy(prefect_database, folder / "prefect-test.db")
-        return str(folder)
+        folder = mkdtemp()  # the harness removes it
+        shutil.copy(prefect_database, Path(folder) / "prefect-test.db")
+        return folder
 
     settings = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_SERVER_DATABASE_MIGRATE_ON_START: False}
     with pytest.MonkeyPatch.context() as patched, temporary_settings(settings):

@@ -53,7 +53,7 @@ def running(
             process.wait()
 
 
-def wait_for(condition: Callable[[], bool], what: str, log: Path, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], what: str, log: Path, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s:\n{log.read_text()[-3000:]}"
