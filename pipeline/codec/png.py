@@ -70,14 +70,14 @@ def _chunk(kind: bytes, body: list[bytes]) -> list[bytes]:
 
 def _stride(image: Image | Map) -> int:
     """Bytes of a filtered row."""
-    return 1 + image.nbytes // image.shape[0]
+    return 1 + int(image.nbytes) // len(image)
 
 
 def _as_bytes(rows: Image | Map) -> NDArray[np.uint8]:
     """Rows of pixels as a PNG has them, 16 bits with the high byte first."""
     if rows.itemsize == 2:
         rows = np.ascontiguousarray(rows).astype(">u2", copy=False).view(np.uint8)
-    return np.ascontiguousarray(rows).reshape(len(rows), math.prod(rows.shape[1:]))
+    return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), math.prod(rows.shape[1:]))
 
 
 def _filtered(image: Image | Map, count: int) -> Iterator[memoryview]:
