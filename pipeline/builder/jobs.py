@@ -152,10 +152,10 @@ def build_shards(
 def together(jobs: Sequence[ShardJob], workers: int = 1) -> list[list[ShardJob]]:
     """Jobs of the same photographs in groups, so that each photograph is decoded once for a group.
 
-    A group has `TOGETHER` shards at the most, and no more than leave some groups for each of `workers`, if that is not
-    0; and so few samples that an interruption, which costs the shards that are open, costs minutes at the most.
+    A group has `TOGETHER` shards at the most, and no more than leave some groups for each of `workers`, if they are
+    several; and so few samples that an interruption, which costs the shards that are open, costs minutes at the most.
     """
-    most = min(TOGETHER, max(1, len(jobs) // (ROUNDS * workers))) if workers else TOGETHER
+    most = min(TOGETHER, max(1, len(jobs) // (ROUNDS * workers))) if workers > 1 else TOGETHER
     groups: list[list[ShardJob]] = []
     open_groups: dict[tuple[str, int, bool], list[ShardJob]] = {}
     for job in jobs:
