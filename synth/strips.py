@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from patina.synth.degradation import Degraded, Params, Rendered, Rendering
-from patina.synth.image import FloatImage, Image, Map, to_encoded_levels, to_float, to_uint8
+from patina.synth.image import FloatImage, Image, Map, as_floats, to_encoded_levels, to_float, to_uint8
 from patina.synth.resampling import cuts, usual_rows
 
 Watcher: TypeAlias = Callable[[float], None]
@@ -41,8 +41,8 @@ class Strip:
     """Some rows of a degraded picture.
 
     pixels  h×W×3, or three planes h×W: red, green, blue, which saves taking them apart and together again. float32, in
-            the domain of the `Strips` that they come from, which can also have levels of 8 or 16 bits. The caller may
-            change them.
+            the domain of the `Strips` that they come from; or levels of 8 or 16 bits, if its `levels` and `floats` say
+            how to read them. The caller may change them.
     truth   the same rows of each truth map, h×W uint8 or uint16.
     """
 
@@ -60,8 +60,8 @@ class Strips:
     count      how many rows are best asked for together, where that is not the usual number: a filter that needs many
                rows around takes more of them.
     levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
-               become the floats of a `Rendering`, if they are in another domain than its. Both or neither. Of levels
-               that most pixels only keep: `as_levels` and `as_floats`.
+               become the floats of a `Rendering`, if they are in another domain than its. Both or neither: `as_levels`
+               and `as_floats` where `rows` gives 8-bit levels of levels.
     """
 
     rows: Callable[[int, int], Strip]
@@ -88,7 +88,12 @@ class InStrips(Rendered, Protocol):
                 return Strip(light, {"share": np.rint(part * np.float32(65535)).astype(np.uint16)})
 
             return Strips(rows, is_linear=True)
+
+    keeps_levels  whether strips of 8-bit levels are rounded to levels again. `render`, which rounds nothing, then works
+                  on floats.
     """
+
+    keeps_levels: ClassVar[bool] = False
 
     def strips(self, image: FloatImage | Image, params: Params) -> Strips:
         """What makes rows of `image` (H×W×3 float32 sRGB in [0, 1], or its levels if `reads_levels`; unchanged) as
@@ -97,7 +102,7 @@ class InStrips(Rendered, Protocol):
 
     def render(self, image: FloatImage | Image, params: Params) -> Rendering:
         """H×W×3 float32 in [0, 1], or 8-bit levels, to floats and truth maps."""
-        return rendered(self.strips(image, params), image.shape)
+        return rendered(self.strips(as_floats(image) if self.keeps_levels else image, params), image.shape)
 
     def apply(self, image: Image, params: Params) -> Degraded:
         """8-bit levels to 8-bit levels; beside the result, only strips and small fields are held."""

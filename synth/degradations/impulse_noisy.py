@@ -83,6 +83,7 @@ class ImpulseNoisy(InStrips):
     name: ClassVar[str] = "impulse-noisy"
     version: ClassVar[int] = 1
     reads_levels: ClassVar[bool] = True
+    keeps_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
     truth: ClassVar[tuple[str, ...]] = ("mask",)
     knob: ClassVar[Knob | None] = Knob("density", 0.001, 0.9)

@@ -73,6 +73,7 @@ class Raindrop(InStrips):
     name: ClassVar[str] = "raindrop"
     version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
+    keeps_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("drops",)
     knob: ClassVar[Knob | None] = Knob("area", 0.01, 0.7)

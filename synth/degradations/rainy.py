@@ -101,6 +101,7 @@ class Rainy(FromDepth, InStrips):
     name: ClassVar[str] = "rainy"
     version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
+    keeps_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "atmosphere"
     truth: ClassVar[tuple[str, ...]] = ("streaks",)
     knob: ClassVar[Knob | None] = Knob("rate", 0.5, 300)

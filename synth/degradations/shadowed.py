@@ -91,6 +91,7 @@ class Shadowed(InStrips):
     name: ClassVar[str] = "shadowed"
     version: ClassVar[int] = 5
     reads_levels: ClassVar[bool] = True
+    keeps_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "scene"
     truth: ClassVar[tuple[str, ...]] = ("matte",)
     knob: ClassVar[Knob | None] = Knob("ratio", 0.05, 30)

@@ -80,6 +80,9 @@ def picture(strip: Strip) -> FloatImage:
     return strip.pixels if isinstance(strip.pixels, np.ndarray) else np.stack(strip.pixels, axis=-1)
 
 
+LOSSES = {"impulse-noisy": [{"stripes": 8, "dead": 5000}], "raindrop": [{"film": 0}]}
+"""Settings by which most pixels are kept, and some lie between two levels."""
+
 IN_STRIPS = [name for name, kind in CATALOGUE.items() if isinstance(kind(), InStrips)]
 
 
@@ -98,6 +101,24 @@ def test_no_degradation_has_seams(name: str) -> None:
             assert np.array_equal(np.concatenate([picture(part) for part in parts]), picture(whole))
             for map_name, values in whole.truth.items():
                 assert np.array_equal(np.concatenate([part.truth[map_name] for part in parts]), values)
+
+
+@pytest.mark.parametrize("name", IN_STRIPS)
+def test_a_rendering_of_levels_is_that_of_their_floats(name: str) -> None:
+    """The law: composites hand renderings on, and nothing is rounded between their parts."""
+    image = cut(71, 90)
+    between = 0
+    for settings in [*VARIANTS.get(name, [{}]), *LOSSES.get(name, [])]:
+        degradation = CATALOGUE[name](**settings)
+        assert isinstance(degradation, InStrips) and degradation.reads_levels
+        params = degradation.draw(Rng("1f"), image)
+        mine, floats = degradation.render(image, params), degradation.render(to_float(image), params)
+        assert np.array_equal(mine.pixels, floats.pixels)
+        assert {name: values.tobytes() for name, values in mine.truth.items()} == {
+            name: values.tobytes() for name, values in floats.truth.items()
+        }
+        between += np.count_nonzero(to_float(to_uint8(floats.image)) != floats.image)
+    assert between or name == "noisy", "values between two levels; a noisy file has levels"
 
 
 @pytest.mark.parametrize("name", IN_STRIPS)

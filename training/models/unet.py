@@ -327,7 +327,6 @@ class ResBlock(nn.Module):
 SUMS = [[a * b for a in row for b in column] for row in ENLARGED for column in ENLARGED]
 """Which of a kernel's 9 weights each of the enlarged one's 16 is the sum of."""
 
-
 FEW_PIXELS = 128
 """Pixels up to which a map is enlarged before it is convolved: at 8 x 8 that takes 0.4 of the time, at 16 x 16 1.3."""
 
@@ -353,7 +352,8 @@ class DoubleAndConvolve(nn.Module):
             return enlarged
         out, channels = self.conv.weight.shape[:2]
         rows = channels_last(self.conv.weight).reshape(out, 9, channels)  # a view in channels-last memory
-        with torch.autocast(x.device.type, enabled=False):  # sums of rounded weights would be rounded twice
+        device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta tensors, by which products are counted
+        with torch.autocast(device, enabled=False):  # sums of rounded weights would be rounded twice
             kernel = torch.bmm(rows.new_tensor(SUMS).expand(out, 16, 9), rows)  # out x 16 x channels
         kernel = kernel.view(out, 4, 4, channels).permute(3, 0, 1, 2)  # channels x out x 4 x 4
         return functional.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
