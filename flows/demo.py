@@ -108,6 +108,8 @@ def verdict(rows: Sequence[Mapping[str, str]], words: int = 10) -> list[str]:
     for row in rows:
         if row["gain"] != "–":
             good, told = float(row["gain"].replace("−", "-")) > 0, f"{row['stage']} {row['gain']} dB"
+        elif row["named rightly"] == "–":
+            good, told = False, f"{row['stage']} (nothing was measured)"
         else:
             share = float(row["named rightly"].rstrip("%")) / 100
             good, told = share > 1 / words, f"{row['stage']} {row['named rightly']} named rightly of {words} words"

@@ -113,6 +113,8 @@ def print_table(rows: Sequence[Mapping[str, str]], *, below: Sequence[str] = (),
     below  columns of texts, which go on below themselves where a terminal is narrower than the table; a pipe gets one
            line for each row.
     """
+    if not rows:
+        return
     kept = [name for name in rows[0] if any(row[name] not in ("", "–") for row in rows)]
     width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in kept}
     right = {name for name in kept if all(_is_figure(row[name]) for row in rows)}
@@ -124,11 +126,16 @@ def print_table(rows: Sequence[Mapping[str, str]], *, below: Sequence[str] = (),
             too_wide -= width[name] - narrow
             width[name] = narrow
     for i, row in enumerate(({name: name for name in kept}, *rows)):
-        texts = [textwrap.wrap(row[name], width[name], break_on_hyphens=False) or [""] for name in kept]
+        texts = [_wrapped(row[name], width[name]) for name in kept]
         for parts in itertools.zip_longest(*texts, fillvalue=""):
             aligned = zip(kept, parts, strict=True)
             cells = [part.rjust(width[name]) if name in right else part.ljust(width[name]) for name, part in aligned]
             shown_on.print(escape(GAP.join(cells).rstrip()), style=None if i else "bold")
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """A cell in lines of at most `width` characters."""
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False, expand_tabs=False)
 
 
 def _is_figure(cell: str) -> bool:

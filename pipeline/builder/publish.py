@@ -32,6 +32,7 @@ from patina.pipeline.format.shard import read_span, unpack
 from patina.pipeline.format.statistics import read_samples_table, statistics
 from patina.pipeline.format.strip import STRIP, Strip, draw_strip
 from patina.pipeline.hashing import file_sha256
+from patina.pipeline.machine import is_out_of_memory
 from patina.pipeline.plan.captions import label
 from patina.pipeline.plan.planning import PlannedBuild, Stores, refusal_record
 from patina.pipeline.plan.recall import captioner_fingerprints
@@ -107,14 +108,16 @@ def publish(
 
 
 def _strip(table: pa.Table, sources: Path, places: Mapping[str, Path], before: Path) -> Strip | None:
-    """The card's picture; None where a shard that is kept cannot be read, which no build stops for."""
+    """The card's picture; None, which stops no build, where a shard cannot be read or memory is short."""
 
     def read(row: SampleRow) -> Mapping[str, bytes]:
         return unpack(read_span(places[row.shard], row.span), row.shard)[1]
 
     try:
         return draw_strip(table, read_table(sources, SOURCE_SCHEMA), read, before)
-    except (DamagedShardError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, DamagedShardError | OSError) and not is_out_of_memory(error):
+            raise
         logging.getLogger(__name__).warning("the card gets no picture: %s; `patina check` finds all of these", error)
         return None
 

@@ -202,13 +202,16 @@ def _plan_push(folder: Path, repo_id: str, revision: str | None, may_redistribut
     _expect_ours(api, repo_id, parent, there, shards)
     differ = [path for path, s in shards.items() if _lfs_sha256(there.get(path)) != s.sha256]
     upload = tuple(sorted(differ, key=lambda path: (path in there, path)))  # what replaces nothing goes first
-    ours = re.compile(rf"{SHARDS}/({SHARD.pattern}|{'|'.join(map(re.escape, papers(2)))})")
+    facts = facts_of(folder)
+    kept = {*shards, *facts}
+    in_shards = "|".join([SHARD.pattern, *map(re.escape, papers(2))])
+    ours = re.compile(rf"{SHARDS}/({in_shards})|{'|'.join(map(re.escape, MAY_LACK))}")
     plan = PushPlan(
         repo_id,
         revision or "",
         upload,
-        tuple(sorted(path for path in there if MANIFEST in there and ours.fullmatch(path) and path not in shards)),
-        tuple(name for name in facts_of(folder) if not _same(folder / name, there.get(name))),
+        tuple(sorted(path for path in there if MANIFEST in there and ours.fullmatch(path) and path not in kept)),
+        tuple(name for name in facts if not _same(folder / name, there.get(name))),
         len(shards) - len(upload),
         sum(shards[path].bytes for path in upload),
         parent,

@@ -233,11 +233,11 @@ def _fetch_what(
 def _fetch_paper(
     place: Place, name: str, found: _Found, staging: Path, *, may_be_old: bool
 ) -> tuple[Path | None, bool]:
-    """Fetch a table, card or Croissant file; None if it is not there. Gives also whether it lay under its plain name
-    alone, where earlier releases wrote it.
+    """Fetch a table, the card, its picture or the Croissant file; None if it is not there. Gives also whether it lay
+    under its plain name alone, where earlier releases wrote it.
 
-    may_be_old  whether that was so of a table. Their digests are in the manifest; card and Croissant file have none,
-                and at an address of today their plain names may be another dataset's for a moment.
+    may_be_old  whether that was so of a table. Their digests are in the manifest; card, picture and Croissant
+                file have none, and at an address of today their plain names may be another dataset's for a moment.
     """
     target, own = staging / name, paper_object(name, found.manifest, found.text)
     digest = found.manifest.tables.get(name, "")
@@ -249,8 +249,9 @@ def _fetch_paper(
 
 
 def _drop_unsure(place: Place, found: _Found, papers: dict[str, str | bytes | Path], lost: set[str]) -> None:
-    """Card and Croissant file have no digest in the manifest. Under plain names they are its own if it is still there,
-    since they are replaced after it; and if no upload of an earlier release broke off, which replaced them before."""
+    """Card, picture and Croissant file have no digest in the manifest. Under plain names they are its own if it is
+    still there, since they are replaced after it; and if no upload of an earlier release broke off, which replaced them
+    before."""
     if place.read(MANIFEST) != found.text:
         lost.add(MANIFEST)
     if _journal_at(place):
@@ -313,6 +314,7 @@ def _send(place: Place, opened: OpenDataset, events: Events) -> int:
     torn = {*_noted(opened.home)[1]}
     lacking = [name for name, item in wanted.shards.items() if name in torn or not there.has(item)]
     needless = [*strays(there, {item.name for item in wanted.objects}), *({JOURNAL} & there.keys())]
+    needless += (MAY_LACK - wanted.for_people.keys()) & there.keys()
     is_there = found is not None and found.text == wanted.text
     sent = 0
     if not is_there or lacking or needless or torn or not _is_complete(place, there, wanted):

@@ -516,7 +516,7 @@ def _not_for(manifest: Manifest) -> list[str]:
     return [
         *lines,
         "- As evidence, for measuring, or in medicine: what is trained on it makes up details that were lost.",
-        "- To identify people, or to caption images without a look at the captions.",
+        "- To identify people. To train a captioner, before you have read a part of the captions.",
         "- For anything that the licences of the photographs forbid: a degraded copy is under the same licence.",
         "",
     ]

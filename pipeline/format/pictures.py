@@ -112,12 +112,12 @@ def lines_of(parts: Sequence[list[tuple[str, Image]]]) -> list[list[tuple[str, I
     return lines
 
 
-def sheet(lines: Sequence[Sequence[tuple[str, Image]]], comment: bytes = b"") -> bytes:
+def sheet(lines: Sequence[Sequence[tuple[str, Image]]]) -> bytes:
     """A JPEG picture: rows of images on white, each with its label above; labels that repeat those of the row above are
-    left out, and one that is wider than its image is cut off. comment: of the file."""
+    left out, and one that is wider than its image is cut off."""
     labels = [[text for text, _ in line] for line in lines]
     headed = [i == 0 or labels[i] != labels[i - 1] for i in range(len(lines))]
-    side = max(SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line))
+    side = max([SMALLEST_CELL, *(max(image.shape) for line in lines for _, image in line)])
     step = side + GUTTER
     size = (max(map(len, lines)) * step - GUTTER, len(lines) * step - GUTTER + sum(headed) * HEADING)
     drawn = PIL.Image.new("RGB", size, "white")
@@ -132,7 +132,7 @@ def sheet(lines: Sequence[Sequence[tuple[str, Image]]], comment: bytes = b"") ->
             drawn.paste(PIL.Image.fromarray(image), (left + x, top + with_heading * HEADING + y))
         top += step + with_heading * HEADING
     file = io.BytesIO()
-    drawn.save(file, "JPEG", quality=88, subsampling="4:4:4", comment=comment)
+    drawn.save(file, "JPEG", quality=88, subsampling="4:4:4")
     return file.getvalue()
 
 

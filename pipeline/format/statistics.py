@@ -269,13 +269,14 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+def numbered(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of texts as numbers, in one piece; the texts stand in the order in which they appear."""
     return _one(column).dictionary_encode()
 
 
 def _codes(samples: pa.Table, name: str) -> tuple[NDArray[np.int64], list[str]]:
     """A column of texts as numbers, and what they stand for, in order of the alphabet."""
-    encoded = _encoded(samples[name])
+    encoded = numbered(samples[name])
     texts: list[str] = encoded.dictionary.to_pylist()
     order = sorted(range(len(texts)), key=texts.__getitem__)
     rank = np.empty(len(texts), np.int64)
@@ -308,7 +309,7 @@ def _measures(samples: pa.Table) -> Iterable[Measures]:
 def _captions(samples: pa.Table) -> Captions:
     import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
 
-    codes = _encoded(samples["source_sha256"]).indices.to_numpy()
+    codes = numbered(samples["source_sha256"]).indices.to_numpy()
     new = np.diff(np.maximum.accumulate(codes), prepend=-1) > 0  # codes are given in order of appearance
     first = samples.filter(pa.array(new))  # one row a source
     texts = _one(first["caption"])

@@ -1,7 +1,7 @@
 """OUT/strip.jpg: the card's picture, photographs of the dataset beside what became of them, cut out at 1:1.
 
-It follows from the samples alone, whatever was built before. The file's comment says of which samples it was drawn, so
-that a build that changes none of them takes the picture as it is.
+It follows from the samples alone, whatever was built before. The file's comment says of which samples it was drawn and
+what its bytes are, so that a build that changes none of them takes a picture that is whole as it is.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import PIL.Image
 import pyarrow as pa
 
 from patina.pipeline.format.manifest import SampleRow
-from patina.pipeline.format.pictures import broken, busiest, cut_out, lines_of, lq_and_gt, sheet
+from patina.pipeline.format.pictures import Box, broken, busiest, cut_out, lines_of, lq_and_gt, sheet
+from patina.pipeline.format.statistics import numbered
+from patina.synth.image import Image
 
 STRIP = "strip.jpg"
 
 SIDE = 160
 """Side of what is shown of an image, px; less where an image is smaller."""
+
+SEARCHED = 2048
+"""Side of the middle of a photograph in which that part is looked for, px: looking takes 30 bytes a pixel."""
 
 MOST = 20
 """Degraded images in the picture at the most."""
@@ -50,27 +54,29 @@ def draw_strip(
     Raises DamagedShardError or OSError for a sample that cannot be read.
     """
     shown = chosen(samples, sources)
-    comment = _comment(shown)
-    if _comment_of(before) == comment:
-        return Strip(before.read_bytes(), shown)
+    drawn_of = _digest(shown)
+    earlier = before.read_bytes() if before.is_file() else b""
+    if earlier and earlier == _signed(_unsigned(earlier), drawn_of):
+        return Strip(earlier, shown)
     cells = []
     for rows in shown:
         for row in rows:
             lq, gt = lq_and_gt(read(row), row)
             if row is rows[0]:
-                box = busiest(gt, SIDE, SIDE)
+                box = _worth_showing(gt)
                 cells.append([("clean", cut_out(gt, box))])
             cells[-1].append((row.entry, cut_out(lq, box)))
     lines = lines_of([part for line in cells for part in broken(line)])
-    return Strip(sheet(lines, comment), shown)
+    return Strip(_signed(sheet(lines), drawn_of), shown)
 
 
 def chosen(samples: pa.Table, sources: pa.Table) -> list[list[SampleRow]]:
     """The samples that the picture shows: of a photograph one under each entry, of further ones what it lacks.
 
-    Photographs whose licence is stated come first, those of the split `train` before others, then by their digests.
+    Of photographs that show as many further entries, one whose licence is stated comes first, one of the split `train`
+    before others, and then the one whose digest is the least.
     """
-    entries, origins = (_codes(samples, name) for name in ("entry", "source_sha256"))
+    entries, origins = (numbered(samples[name]) for name in ("entry", "source_sha256"))
     names, digests = entries.dictionary.to_pylist(), origins.dictionary.to_pylist()
     rank = _ranks(origins.dictionary, sources)
     pairs = np.unique(origins.indices.to_numpy().astype(np.int64) * len(names) + entries.indices.to_numpy())
@@ -85,11 +91,6 @@ def chosen(samples: pa.Table, sources: pa.Table) -> list[list[SampleRow]]:
         found.append(_rows(samples, digests[source], sorted(names[e] for e in wanted)[:room]))
         missing[wanted] = False
     return found
-
-
-def _codes(table: pa.Table, name: str) -> pa.DictionaryArray:
-    """A column as numbers of the texts in it."""
-    return table[name].combine_chunks().dictionary_encode()
 
 
 def _ranks(digests: pa.Array, sources: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -121,16 +122,32 @@ def _rows(samples: pa.Table, digest: str, entries: Sequence[str]) -> list[Sample
     return [middle[entry] for entry in entries]
 
 
-def _comment(shown: Sequence[Sequence[SampleRow]]) -> bytes:
-    """What decides the picture's bytes, as the file's comment."""
+def _worth_showing(gt: Image) -> Box:
+    """The part of a photograph that is shown: the busiest of its middle."""
+    height, width = gt.shape[:2]
+    top, left = max(0, height - SEARCHED) // 2, max(0, width - SEARCHED) // 2
+    x, y, wide, high = busiest(gt[top : top + SEARCHED, left : left + SEARCHED], SIDE, SIDE)
+    return left + x, top + y, wide, high
+
+
+def _digest(shown: Sequence[Sequence[SampleRow]]) -> str:
+    """What decides the picture's bytes."""
     lines = [f"{VERSION} {PIL.__version__}", *(f"{row.key} {row.fingerprint}" for rows in shown for row in rows)]
-    return f"patina strip {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}".encode()
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _comment_of(path: Path) -> bytes:
-    """The comment of a picture that may be there; empty without one."""
-    try:
-        with PIL.Image.open(path) as picture:
-            return bytes(picture.info.get("comment", b""))
-    except OSError:
-        return b""
+def _signed(picture: bytes, drawn_of: str) -> bytes:
+    """A JPEG file with a comment behind its JFIF header: what it was drawn of, and the digest of its other bytes."""
+    text = f"patina strip {drawn_of} {hashlib.sha256(picture).hexdigest()}".encode()
+    end = _header_end(picture)
+    return picture[:end] + b"\xff\xfe" + (2 + len(text)).to_bytes(2, "big") + text + picture[end:]
+
+
+def _unsigned(file: bytes) -> bytes:
+    """The other bytes of a file that `_signed` gave; of another file, anything."""
+    end = _header_end(file)
+    return file[:end] + file[end + 2 + int.from_bytes(file[end + 2 : end + 4], "big") :]
+
+
+def _header_end(picture: bytes) -> int:
+    return 4 + int.from_bytes(picture[4:6], "big")

@@ -18,6 +18,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SOURCES
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, load_manifest, read_table
 from patina.pipeline.format.rows import name_now, table_now
+from patina.pipeline.format.statistics import numbered
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.text import counted
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
@@ -361,7 +362,7 @@ def _entries(
 
 def _codes(column: pa.ChunkedArray) -> tuple[dict[str, int], NDArray[np.int32]]:
     """A column of few different texts as numbers, and the number of each text."""
-    encoded = column.combine_chunks().dictionary_encode()
+    encoded = numbered(column)
     return {value: i for i, value in enumerate(encoded.dictionary.to_pylist())}, encoded.indices.to_numpy()
 
 

@@ -162,11 +162,18 @@ def switch(version: Version) -> None:
 
 
 def lost_names(home: Path) -> list[str]:
-    """Public names that do not lead through the current version; where there are no links, those of nothing."""
-    names = _names(current_or_none(home))
+    """Public names that do not lead through the current version, and those that lead to nothing of it; where there are
+    no links, names of nothing."""
+    version = current_or_none(home)
+    names = _names(version)
     if (home / PRIVATE / CURRENT).is_symlink():
-        return [name for name in names if not leads(home, name)]
+        return [name for name in names if not leads(home, name)] + _dangling(home, version)
     return [name for name in names if not (home / name).exists()]
+
+
+def _dangling(home: Path, version: Version | None) -> list[str]:
+    """Links to what an earlier version had, and the current one has not."""
+    return [name for name in sorted(MAY_LACK) if name not in _names(version) and leads(home, name)]
 
 
 def _names(version: Version | None) -> list[str]:
@@ -204,6 +211,8 @@ def make_names(home: Path, aside: Path) -> list[Path]:
     for name in _names(version):
         if not leads(home, name):
             _make_link(home, name, version, aside, moved)
+    for name in _dangling(home, version):
+        (home / name).unlink()
     sync(home)
     return moved
 
@@ -291,6 +300,11 @@ def _copy_names(home: Path, version: Version, aside: Path, moved: list[Path]) ->
         if target.is_dir():
             moved.append(put_aside(target, aside))
         half.replace(target)
+    for name in MAY_LACK - {*_names(version)}:
+        there = home / name
+        earlier = [path for other in all_versions(home) if (path := other.folder / name).is_file()]
+        if there.is_file() and any(filecmp.cmp(path, there, shallow=False) for path in earlier):
+            there.unlink()
     sync(home / SHARDS)
     sync(home)
 

@@ -167,8 +167,10 @@ def trainings_kept_for_later(environment: dict[str, str], deployment: UUID) -> I
     """Runs of `train-end-to-end` go to a queue that rests: that a worker trains is shown by test_prefect_page.py."""
     request(environment, "work_pools/local/queues", name="later", is_paused=True)
     request(environment, f"deployments/{deployment}", "PATCH", work_queue_name="later")
-    yield
-    request(environment, f"deployments/{deployment}", "PATCH", work_queue_name="default")
+    try:
+        yield
+    finally:
+        request(environment, f"deployments/{deployment}", "PATCH", work_queue_name="default")
 
 
 def test_a_worker_and_a_serve_refuse_each_other_or_take_over(

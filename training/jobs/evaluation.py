@@ -61,9 +61,9 @@ class Options:
     tile, overlap   px; 0: whole images.
     side       of the centre that is restored, px; 0: whole images.
     precision  "bf16": the restorer's network computes in bfloat16.
-    metrics    further ones, of pyiqa by name.
-    lpips, fid whether these are asked for. lpips_weights, fid_weights: files of their networks' weights, as the
-               libraries download them; empty: by name, from the libraries' caches or servers.
+    lpips, fid whether these are asked for. metrics: further ones, of pyiqa by name.
+    lpips_weights, fid_weights  files of their networks' weights, as the libraries download them; empty: by name, from
+               the libraries' caches or servers.
     """
 
     split: SplitName = "val"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from patina.pipeline.export.push import check_folder, read_contents
 from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, load_manifest
 from patina.pipeline.format.pictures import GUTTER, HEADING, sheet
-from patina.pipeline.format.strip import MOST, SIDE, STRIP, chosen
+from patina.pipeline.format.strip import MOST, SIDE, STRIP, _worth_showing, chosen
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.report.check import check
 from patina.pipeline.versions.version import built_folder
@@ -106,7 +108,59 @@ def test_a_dataset_without_one_is_whole_and_stays_as_it_is(tmp_path: Path, monke
     built(tmp_path, degradations={"noisy": {"sigma": 9}})
     assert (out / STRIP).is_file() and check(out).ok and read_contents(out).others == 6
     rollback(out, "1")
+    assert not os.path.lexists(out / STRIP) and check(out).ok
+
+
+def test_copies_of_names_lose_a_picture_that_the_version_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "photos", 2)
+    recipe, out = tiny_recipe(tmp_path, degradations=WORDS), tmp_path / "out"
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    copying = Options(without_links=True)
+    build(recipe, out, copying)
+    assert (out / STRIP).is_file() and not (out / STRIP).is_symlink()
+    monkeypatch.setattr("patina.pipeline.builder.publish._strip", lambda *_: None)
+    build(tiny_recipe(tmp_path, degradations={"noisy": {"sigma": 9}}), out, copying)
     assert not (out / STRIP).exists() and check(out).ok
+
+
+def no_links(*_: object, **__: object) -> None:
+    raise OSError(errno.EPERM, "no links here")
+
+
+def test_a_picture_that_was_changed_is_drawn_again(tmp_path: Path) -> None:
+    """Programs keep a file's comment."""
+    photos(tmp_path / "photos", 2)
+    out = built(tmp_path, degradations=WORDS)
+    path = built_folder(out) / STRIP
+    before = path.read_bytes()
+    path.write_bytes(before[:-40] + bytes(40))
+    built(tmp_path, degradations=WORDS, name="another")
+    assert (out / STRIP).read_bytes() == before
+    with PIL.Image.open(out / STRIP) as drawn:
+        assert str(drawn.info["comment"]).startswith("b'patina strip ")
+
+
+def test_of_a_large_photograph_the_middle_is_searched() -> None:
+    busy = np.full((2300, 2300, 3), 90, np.uint8)
+    busy[:100:2, :100] = 250  # busier than the middle, and outside of it
+    busy[1100:1200:4, 1300:1400] = 250
+    x, y, width, height = _worth_showing(busy)
+    assert (width, height) == (SIDE, SIDE)
+    assert x <= 1300 and x + SIDE >= 1400 and y <= 1100 and y + SIDE >= 1196
+
+
+def test_too_little_memory_for_it_stops_no_build(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise MemoryError
+
+    photos(tmp_path / "photos", 2)
+    monkeypatch.setattr("patina.pipeline.builder.publish.draw_strip", fails)
+    assert check(built(tmp_path, degradations=WORDS)).ok
+    assert "the card gets no picture" in caplog.text
 
 
 def test_a_picture_that_was_lost_is_drawn_again(tmp_path: Path) -> None:
