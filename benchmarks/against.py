@@ -419,7 +419,7 @@ def first_of(*modules: str) -> ModuleType:
 
 def command() -> list[str]:
     """How the command `patina` of the tree that this child imports begins, as the console's script would."""
-    return [sys.executable, "-c", f"from {first_of('flows.cli').__name__} import main; main()"]
+    return [sys.executable, "-c", f"from {first_of('flows.cli.main', 'flows.cli').__name__} import main; main()"]
 
 
 def run_command(*arguments: str) -> None:

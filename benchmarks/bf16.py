@@ -228,7 +228,8 @@ def main() -> None:
         print(measure_peak(options.restorers[0], options.peak, options.photos, options.precision))
         return
     files = [Path(path) for _, path in image_files(str(options.photos.absolute()), "PHOTOS")[0]]
-    photos = [read(path) for k, path in enumerate(files) if k % HELD_OUT]
+    read_ones = (read(path) for k, path in enumerate(files) if k % HELD_OUT)
+    photos = [photo for photo in read_ones if min(photo.shape[:2]) >= CROP]
     held = [read(path) for path in files[::HELD_OUT][: options.held]]
     lines = list(HEAD)
     with tempfile.TemporaryDirectory() as temporary:

@@ -39,9 +39,9 @@ def dataset_of(photos: Path, count: int, folder: Path) -> Path:
         path = Path(files[k * len(files) // count][1])
         split = folder / ("val" if k % HELD_OUT == 0 else "train")
         split.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, split / path.name)
-    head, _, entries = shipped()["wild"].partition("[degradations.blur]")
-    assert "[tiles]\nsize = 256\n" in head
+        shutil.copyfile(path, split / f"{k:04}{path.suffix}")  # of two folders, two may have one name
+    head, found, entries = shipped()["wild"].partition("[degradations.blur]")
+    assert found and "[tiles]\nsize = 256\n" in head
     recipe = folder / "wild.toml"
     recipe.write_text(
         "name = 'wild'\nseed = 1\nbuckets = { train = 2, val = 1 }\n"

@@ -213,7 +213,8 @@ class FromDepth(Rendered, Protocol):
 
 def as_truth(depth: Depth, step: float) -> Map:
     """Depth as a truth map: H×W uint16, `step` metres to a level, saturating at 65535."""
-    stored: Any = cv2.multiply(depth, np.full(depth.shape, 1 / step, np.float32), dtype=cv2.CV_16U)
+    bounded = np.minimum(depth, np.float32(65536 * step))  # OpenCV makes 0 of what is above 2^31
+    stored: Any = cv2.multiply(bounded, np.full(depth.shape, 1 / step, np.float32), dtype=cv2.CV_16U)
     return stored  # type: ignore[no-any-return]
 
 
@@ -511,8 +512,8 @@ def _horizon(sky: NDArray[np.float32], rows: NDArray[np.float32], otherwise: flo
 
 
 def _ordered(values: Depth, share: float) -> float:
-    """The value, ≥ 0, before which that share of all `values` lies. To find it among those that share its first bits
-    takes a fifth of the time that it takes to find it among all."""
+    """The value, ≥ 0, before which that share of all `values` lies. It is looked for among those alone that
+    share its first bits."""
     place = int(share * values.size)
     first_bits = np.ravel(values).view(np.uint32) >> np.uint32(18)
     counts = np.cumsum(np.bincount(first_bits.astype(np.intp)))

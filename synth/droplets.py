@@ -30,8 +30,8 @@ SAG = 0.35
 
 
 def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, Field]:
-    """What water covers, 0..1, rows×cols float32; where that is not 0, counted row by row; and at these N places the
-    surface's slope to the right and down, N float32 each.
+    """What water covers, 0..1, rows×cols float32; the N places where it is above 0, as indices into the flattened
+    field; and there the surface's slope to the right and down, N float32 each.
 
     The slope is the sine of the surface's angle over that of the contact angle: the place in a unit circle, for a
     round drop. A drop's field is exp(k·(1 − r²)), r = 1 at its rim. Where the sum of all fields is above 1 there is

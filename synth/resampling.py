@@ -116,10 +116,11 @@ def strided_rows(rows: Rows, height: int, step: int) -> Field:
 
 
 def stretched_rows(field: Field, height: int, width: int, most: int = 2) -> Rows:
-    """What gives any rows of `stretched(field, height, width)`, the same to the bit, without making the whole.
+    """What gives any rows of `stretched(field, height, width)` without making the whole: with `most` = 2 to the same
+    bits.
 
     most  a power of two: by how much OpenCV enlarges at most what NumPy has made, which exists as a whole if that is
-          more than 2. It takes less time, and is rounded to 16 bits for 8, as `enlarged` tells.
+          more than 2. More takes less time, and values are rounded to 16 bits for 8, as `enlarged` tells.
     """
     step = min(most, halvings(min(height // len(field), width // field.shape[1])))
     left, right, share = _between(field.shape[1], width, step)

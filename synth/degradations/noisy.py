@@ -54,7 +54,7 @@ class Noisy(Rendered):
                   levels.
     model         "gaussian" for the above, "poisson", or "sensor": gt is taken back to raw light, noise that
                   grows with the light is added there, and the camera's processing makes coloured grain of it
-                  (`patina.synth.sensor`). Then `iso` and `bits` decide, and the settings above have no effect.
+                  (`patina.synth.sensor`). Then `iso` and `bits` count alone.
     iso           the sensor's gain, 50..25600; a range is drawn so that each stop is as likely. The default is the
                   range of Brooks et al., whose shot noise runs from 1e-4 to 0.012.
     bits          of the sensor's levels, 8..16, whole.

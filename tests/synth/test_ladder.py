@@ -86,7 +86,9 @@ def test_no_word_of_a_scale_is_jumped_over(name: str) -> None:
     """Over the whole range of a knob each word follows the one before, up to the strongest; and of what is beyond
     DA-CLIP's ten, all the words of its scale are met."""
     fields = {field.name for field in dataclasses.fields(CATALOGUE[name])}  # type: ignore[arg-type]
-    for setting, met in _met(name, [s for s in ({}, *OTHERS.get(name, CATALOGUE[name].ways)) if s.keys() <= fields]):
+    found = dict(_met(name, [s for s in ({}, *OTHERS.get(name, CATALOGUE[name].ways)) if s.keys() <= fields]))
+    assert found, "a place on some scale"
+    for setting, met in found.items():
         last = len((MIST if setting == "beta" else scale_of(name, setting)[0]).steps) - 1
         assert set(met) == set(range(min(met), last + 1))
         assert name in DACLIP_DEGRADATIONS or min(met) == 0
