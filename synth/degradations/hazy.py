@@ -40,8 +40,8 @@ class Hazy(FromDepth, InStrips):
 
     model         "physical": t = exp(−β·d), d being the metres of air before each pixel, in linear light. "reside":
                   what RESIDE's pairs show when they are measured, a nearly even veil of grey air in sRGB levels,
-                  t = transmission^r with a relative depth r. Then `transmission`, `relief`, `airlight` and `depth` count
-                  alone.
+                  t = transmission^r with a relative depth r. Then `transmission`, `relief`, `airlight` and `depth`
+                  count alone.
     transmission  model "reside": t where r is 1, in the middle of the scene's depth, 0.01..1.
     relief        model "reside": r of the farthest over r of the nearest, 1..4; 1 is a veil without depth.
     airlight      brightness of the air A, sRGB-encoded, 0..1, by day. Where the photograph is dark, so is its air: see
