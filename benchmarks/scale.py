@@ -72,10 +72,12 @@ def hold(count: int) -> float:
                 x, y, width, height = sample.tile
                 params = json.dumps({"sigma": 50.0, "seed": sample.seed})  # the shortest that there are
                 row = SampleRow(
-                    sample.key, shard.name, 512, 1024, shard.split, sample.entry, sample.label, sample.variant,
-                    x, y, width, height, source.digest, params, sample.seed, 15.0, 0.3, 70.0, 60.0,
-                    sample.caption.text, sample.caption.captioner, f"noise {sample.seed}", sample.fingerprint,
-                    sample.pixels,
+                    key=sample.key, shard=shard.name, offset=512, size=1024, split=shard.split, entry=sample.entry,
+                    degradation=sample.label, variant=sample.variant, x=x, y=y, width=width, height=height,
+                    source_sha256=source.digest, params=params, seed=sample.seed, psnr=15.0, psnr_y=16.3, ssim=0.3,
+                    ssim_y=0.4, severity=70.0, clip_severity=60.0, caption=sample.caption.text,
+                    captioner=sample.caption.captioner, sentence=f"noise {sample.seed}",
+                    fingerprint=sample.fingerprint, pixels=sample.pixels,
                 )  # fmt: skip
                 kept.append((sample, row))
     return 1000 * (peak_megabytes() - before) / len(kept)
