@@ -40,7 +40,7 @@ from benchmarks.photos import lay_out, machine, publish
 from benchmarks.tuples import cpu, parts
 from patina.pipeline.machine import keep_freed_memory
 from patina.pipeline.scan.digests import inspect
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 OVERHEAD = ("read and verify", "pack", "digest", "write")
 """Parts that are no image work."""
@@ -85,7 +85,7 @@ def whole(timed: Timed, count: int, rounds: int) -> list[str]:
         "| degradation | one more tuple, ms | its parts, ms | whole / parts | no image work | a build of none, s |",
         "|---|---|---|---|---|---|",
     ]
-    groups = {"noisy": ("noisy",), "jpeg-compressed": ("jpeg-compressed",), "mean of all ten": tuple(CATALOGUE)}
+    groups = {"noisy": ("noisy",), "jpeg-compressed": ("jpeg-compressed",), "mean of all ten": DACLIP_DEGRADATIONS}
     photos = {}
     for share in {-(-count // len(degradations)) for degradations in groups.values()}:
         photos[share] = (
@@ -181,7 +181,7 @@ def changed(timed: Timed, count: int, rounds: int) -> list[str]:
     (folder / "four").mkdir()
     many, few = paths[:count], [Path(shutil.copy(path, folder / "four" / path.name)) for path in paths[:4]]
     builds = {
-        name: (write_recipe(folder, tuple(CATALOGUE), name), folder / f"changed-{name}")
+        name: (write_recipe(folder, DACLIP_DEGRADATIONS, name), folder / f"changed-{name}")
         for name in ("replaced", "four")
     }
     first = {name: timed.build(*build, "--workers", "1", "--replay", "0") for name, build in builds.items()}

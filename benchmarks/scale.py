@@ -25,7 +25,7 @@ from benchmarks.tuples import cpu, whole
 from patina.pipeline.format.manifest import SampleRow
 from patina.pipeline.plan.wanted import AssignedCaption, Wanted
 from patina.pipeline.scan.digests import inspect
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 SHARD = 512e6
 """Bytes of a shard: large enough to stream, small enough to rebuild."""
@@ -41,7 +41,7 @@ def per_photograph(count: int, rounds: int) -> tuple[float, float, float]:
         for round_number in range(rounds + 1):
             read = cpu(lambda: [inspect(path.read_bytes()) for path in paths]) / count
             took = size = 0.0
-            for degradation in CATALOGUE:
+            for degradation in DACLIP_DEGRADATIONS:
                 took += whole(folder, degradation, count)
                 size += sum(path.stat().st_size for path in (folder / "out").rglob("*.tar*")) / count
             if round_number:

@@ -41,7 +41,7 @@ from patina.pipeline.format.shard import pack
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.parse import parse_recipe
-from patina.synth.degradations import CATALOGUE
+from patina.synth.degradations import CATALOGUE, DACLIP_DEGRADATIONS
 from patina.synth.rng import Rng
 
 USUAL = ("noisy", "jpeg-compressed", "uncompleted")
@@ -69,7 +69,8 @@ def whole(folder: Path, degradation: str, count: int) -> float:
 
 def all_ten(folder: Path, tile: int, sizes: Sequence[int]) -> list[float]:
     """Milliseconds a tuple of all ten degradations, so many shards made together at a time."""
-    table: dict[str, object] = {"sources": [{"path": "photos"}], "degradations": {name: {} for name in CATALOGUE}}
+    entries: dict[str, object] = {name: {} for name in DACLIP_DEGRADATIONS}
+    table: dict[str, object] = {"sources": [{"path": "photos"}], "degradations": entries}
     if tile:
         table["tiles"] = {"size": tile}
     took = []
@@ -92,7 +93,7 @@ def table_of_all(folder: Path, rounds: int) -> list[str]:
         "|---|---|---|---|",
     ]
     for tile, name in ((0, "768×512"), (256, "tiles of 256 px")):
-        found = [all_ten(folder, tile, (1, len(CATALOGUE))) for _ in range(rounds + 1)][1:]
+        found = [all_ten(folder, tile, (1, len(DACLIP_DEGRADATIONS))) for _ in range(rounds + 1)][1:]
         alone, joined = (statistics.median(column) for column in zip(*found, strict=True))
         ratio = statistics.median(a / b for a, b in found)
         lines.append(f"| {name} | {alone:.2f} | {joined:.2f} | {ratio:.2f} |")
@@ -196,7 +197,7 @@ def main() -> None:
         folder = Path(name)
         paths = lay_out(folder / "photos", options.count)
         second = table_of_all(folder, options.rounds)
-        for degradation in CATALOGUE:
+        for degradation in DACLIP_DEGRADATIONS:
             wholes, sums, loops = [], [], []
             every: dict[str, list[float]] = {}
             for round_number in range(options.rounds + 1):
