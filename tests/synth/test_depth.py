@@ -216,3 +216,9 @@ def test_brightness_follows_the_light_of_the_scene() -> None:
     assert brightness(flat(40, 40, 0)) == 0.25
     assert brightness(flat(40, 40, 255)) == brightness(photo()) == 1
     assert brightness(flat(40, 40, 51)) == pytest.approx(0.45, abs=0.001)
+
+
+def test_depths_beyond_all_levels_are_the_largest_one() -> None:
+    """OpenCV makes 0 of a float above 2^31."""
+    depths = np.array([[0, 1, 655.35, 700, 1e9, 1e30]], np.float32)
+    assert as_truth(depths, 0.01).tolist() == [[0, 100, 65535, 65535, 65535, 65535]]
