@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import cv2
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from patina.synth.degradation import Params
 from patina.synth.depth import FOCAL, Depth
 from patina.synth.elementary import exp, rough_decay
-from patina.synth.image import FloatImage, to_linear
+from patina.synth.image import FloatImage, level_light, to_linear
 from patina.synth.resampling import curved, stretched_rows
 from patina.synth.rng import Rng
 
@@ -42,16 +41,11 @@ def airlight_of(height: int, width: int, params: Params, level: float) -> Callab
 def light_of(plane: NDArray[Any], share: float = 1.0) -> FloatImage:
     """Linear light of H×W sRGB floats in [0, 1], or of levels, times `share`: of levels by one table."""
     if plane.dtype == np.uint8:
-        found: Any = cv2.LUT(plane, _levels_light() * np.float32(share))
+        found: Any = cv2.LUT(plane, level_light() * np.float32(share))
         return found  # type: ignore[no-any-return]
     light = to_linear(plane)
     light *= np.float32(share)
     return light
-
-
-@cache
-def _levels_light() -> FloatImage:
-    return to_linear(np.arange(256, dtype=np.uint8)[None])
 
 
 def seen_through(light: FloatImage, share: FloatImage, air: NDArray[np.float32] | np.float32) -> FloatImage:

@@ -82,6 +82,14 @@ def to_linear(image: FloatImage | Image) -> FloatImage:
     return look_up(image, _linear_table())
 
 
+@cache
+def level_light() -> FloatImage:
+    """The linear light of each of the 256 levels, 1×256 float32, as a table for `cv2.LUT`. Read-only."""
+    table = to_linear(np.arange(256, dtype=np.uint8)[None])
+    table.setflags(write=False)
+    return table
+
+
 def to_encoded(image: FloatImage) -> FloatImage:
     """Linear light in [0, 1] to sRGB-encoded floats in [0, 1], same shape, a new array; the inverse of `to_linear`.
 

@@ -25,7 +25,7 @@ from patina.synth.degradation import (
 )
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine_of, power_of, sine_of
-from patina.synth.image import FloatImage, Image, as_levels, planes_of, to_linear
+from patina.synth.image import FloatImage, Image, as_levels, level_light, planes_of, to_linear
 from patina.synth.resampling import Rows, around, cuts, enlarged_rows, means, shortened, shrunk, stretched_rows
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
@@ -322,7 +322,7 @@ def _whole(light: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _whole_light() -> NDArray[np.float32]:
-    table = _whole(to_linear(np.arange(256, dtype=np.uint8)[None]))
+    table = _whole(level_light().copy())
     table.setflags(write=False)
     return table
 

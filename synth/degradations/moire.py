@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.elementary import cosine, cosine_of, exp, power_of, sine_of
-from patina.synth.image import FloatImage, Image, to_linear, to_uint16
+from patina.synth.image import FloatImage, Image, level_light, to_linear, to_uint16
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
@@ -213,8 +213,9 @@ def _counted(plane: Any) -> Field:
 @cache
 def _counts() -> Field:
     """Levels of the sensor of the picture's, 1×256."""
-    light = to_linear(np.arange(256, dtype=np.uint8)[None])
-    return np.asarray(np.rint(light * np.float32(WHITE)), np.float32)
+    table = np.asarray(np.rint(level_light() * np.float32(WHITE)), np.float32)
+    table.setflags(write=False)
+    return table
 
 
 def _mirrored(first: int, end: int, count: int) -> NDArray[np.intp]:
