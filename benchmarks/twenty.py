@@ -38,8 +38,8 @@ def work(image):
     return degradation.apply(image, degradation.draw(Rng(f"{next(seeds):x}"), image)).image
 """
 
-ALBUMENTATIONS = """
-import albumentations
+OF_ARRAYS = """
+import LIBRARY
 
 transform = {call}
 
@@ -47,6 +47,7 @@ transform = {call}
 def work(image):
     return transform(image=image)["image"]
 """
+ALBUMENTATIONS, AUGRS = (OF_ARRAYS.replace("LIBRARY", library) for library in ("albumentations", "augrs"))
 
 TORCH = """
 import numpy as np
@@ -90,16 +91,6 @@ with open("/proc/self/clear_refs", "w") as file:
 result = work(large)
 peak = max(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps([times, (peak - before) * 1024 / (4000 * 6000)]))
-"""
-
-AUGRS = """
-import augrs
-
-transform = {call}
-
-
-def work(image):
-    return transform(image=image)["image"]
 """
 
 PEERS: dict[str, dict[str, str]] = {

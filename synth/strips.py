@@ -60,8 +60,9 @@ class Strips:
     count      how many rows are best asked for together, where that is not the usual number: a filter that needs many
                rows around takes more of them.
     levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
-               become the floats of a `Rendering`, if they are in another domain than its. Both or neither: `as_levels`
-               and `as_floats` where `rows` gives 8-bit levels of levels.
+               become the floats of a `Rendering`, if they are in another domain than its. Both or neither, but
+               for strips of which no rendering is made (`keeps_levels`): `as_levels` and `as_floats` where `rows` gives
+               levels of levels, and floats of floats.
     """
 
     rows: Callable[[int, int], Strip]

@@ -183,7 +183,7 @@ class Rainy(FromDepth, InStrips):
             return Strip(out if linear else np.minimum(out, 1, out=out), truth)
 
         if whole:
-            return Strips(rows, levels=_whole_levels, floats=_floats_of)
+            return Strips(rows, levels=_whole_levels)
         return Strips(rows, is_linear=linear)
 
     def _veil(self, image: FloatImage | Image, params: Params) -> Callable[[FloatImage | Image, int, int], FloatImage]:
@@ -204,10 +204,6 @@ def _whole_levels(values: NDArray[Any]) -> Image:
     """Values of 65535 = 1 in levels of 255 = 1: the nearest one, of which there is always one, as 257 is odd."""
     levels: Any = cv2.LUT(values, _nearest_levels())
     return levels  # type: ignore[no-any-return]
-
-
-def _floats_of(values: NDArray[Any]) -> FloatImage:
-    return np.asarray(np.multiply(values, np.float32(1 / 65535), dtype=np.float32), np.float32)
 
 
 @cache
