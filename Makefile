@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What pip reads, and compiles where a C compiler is.
+SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard synth/compiled/*.[ch])
 DEMO := patina-demo
 # Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
@@ -28,17 +30,17 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, found {v.major}.{v.minor}; set PYTHON=")'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.demo: $(BIN)/python $(SOURCES)
 	@echo "setup: patina and what builds a dataset"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
 	@touch $@
 
-$(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.train: $(BIN)/python $(SOURCES)
 	@echo "setup: patina and what trains on a dataset (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,train]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.dev: $(BIN)/python $(SOURCES)
 	@echo "setup: patina, training libraries and tools (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo $(VENV)/.train

@@ -70,6 +70,7 @@ SWITCHES: dict[str, dict[str, str]] = {
         "GLIBC_TUNABLES": LIBM,
         "JSIMD_FORCESSE2": "1",
     },
+    "NumPy alone": {"PATINA_COMPILED": "0"},
 }
 """Name and environment of each child. The first is held to nothing."""
 

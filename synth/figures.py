@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import log_of
 from patina.synth.image import Image
 
@@ -110,7 +111,7 @@ class Reference:
         self._gt = _large_enough(gt)
         self._keeps = self._gt[..., 0].size <= KEPT
         self._planes: dict[int, Levels] = {}
-        self._kept: dict[tuple[int, _Block], _Clean] = {}
+        self._kept: dict[tuple[int, _Block], _Windows | _CompiledWindows] = {}
 
     def figures(self, lq: Image) -> Figures:
         """The figures of an image of the same size, beside the clean one."""
@@ -139,33 +140,14 @@ class Reference:
         counts = _counts(height - SIDE + 1, step, first)
         total = 0.0
         for block in _blocks(len(counts), width, step, first):
-            clean = self._kept.get((index, block)) or self._measured(index, block)
-            sums = _index_sums(clean, _centred(block.of(lq)), block)
+            windows = self._kept.get((index, block))
+            if windows is None:
+                windows = (_CompiledWindows if functions() else _Windows)(block.of(self._own(index)), block)
+                if self._keeps:
+                    self._kept[index, block] = windows
+            sums = windows.index_sums(block.of(lq))
             total += float((sums * counts[block.row : block.row + block.rows]).sum())
         return total / float((height - SIDE + 1) * (width - SIDE + 1))
-
-    def _measured(self, index: int, block: _Block) -> _Clean:
-        """What a block of a plane gives alone."""
-        x = _centred(block.of(self._own(index)))
-        spread, means = _window_means(x * x, block, WHOLE), _window_means(x, block, WHOLE // MIDDLE)
-        spread -= means * means
-        spread += np.float32(C2)
-        bright = means + np.float32(MIDDLE)
-        clean = _Clean(x, means, spread, bright, bright * bright)
-        if self._keeps:
-            self._kept[index, block] = clean
-        return clean
-
-
-class _Clean(NamedTuple):
-    """Of a block: its levels less `MIDDLE`, its windows' means less `MIDDLE`, their variances + c2; the means and their
-    squares."""
-
-    levels: Plane
-    means: Plane
-    spread: Plane
-    bright: Plane
-    square: Plane
 
 
 @dataclass(frozen=True)
@@ -204,32 +186,70 @@ def _counts(rows: int, step: int, first: int) -> NDArray[np.float64]:
     return counts
 
 
-def _index_sums(clean: _Clean, y: Plane, block: _Block) -> NDArray[np.float64]:
-    """Sums of SSIM over each row of windows of a block; `y` are the degraded levels less `MIDDLE`, and are used up.
+class _Windows:
+    """The windows of a block of the clean image: its levels less `MIDDLE`, their means less `MIDDLE`, their variances +
+    c2; the means and their squares."""
 
-    (2·mx·my + c1)(2·cov + c2) / ((mx² + my² + c1)(vx + vy + c2)), of whose numerator a half of each factor is computed.
-    """
-    product = _window_means(clean.levels * y, block, WHOLE)
-    b = _window_means(y, block, WHOLE // MIDDLE)
-    y *= y
-    squares = _window_means(y, block, WHOLE)
-    part = b * b
-    squares -= part
-    squares += clean.spread
-    np.multiply(clean.means, b, out=part)
-    product -= part
-    product += np.float32(C2 / 2)
-    b += np.float32(MIDDLE)
-    np.multiply(clean.bright, b, out=part)
-    part += np.float32(C1 / 2)
-    b *= b
-    b += clean.square
-    b += np.float32(C1)
-    product *= part
-    squares *= b
-    product /= squares
-    windows = block.right - block.left - SIDE + 1
-    return np.asarray(product[:, :windows].sum(axis=1).astype(np.float64) * 4)
+    def __init__(self, levels: Levels, block: _Block) -> None:
+        self._block, self._levels = block, _centred(levels)
+        self._means = means = _window_means(self._levels, block, WHOLE // MIDDLE)
+        self._spread = _window_means(self._levels * self._levels, block, WHOLE)
+        self._spread -= means * means
+        self._spread += np.float32(C2)
+        self._bright = means + np.float32(MIDDLE)
+        self._square = self._bright * self._bright
+
+    def index_sums(self, levels: Levels) -> NDArray[np.float64]:
+        """Sums of SSIM over each row of windows, beside the degraded image's levels in the same place.
+
+        (2·mx·my + c1)(2·cov + c2) / ((mx² + my² + c1)(vx + vy + c2)), of whose numerator a half of each factor is
+        computed.
+        """
+        block, y = self._block, _centred(levels)
+        product = _window_means(self._levels * y, block, WHOLE)
+        b = _window_means(y, block, WHOLE // MIDDLE)
+        y *= y
+        squares = _window_means(y, block, WHOLE)
+        part = b * b
+        squares -= part
+        squares += self._spread
+        np.multiply(self._means, b, out=part)
+        product -= part
+        product += np.float32(C2 / 2)
+        b += np.float32(MIDDLE)
+        np.multiply(self._bright, b, out=part)
+        part += np.float32(C1 / 2)
+        b *= b
+        b += self._square
+        b += np.float32(C1)
+        product *= part
+        squares *= b
+        product /= squares
+        return np.asarray(product[:, : block.right - block.left - SIDE + 1].sum(axis=1).astype(np.float64) * 4)
+
+
+class _CompiledWindows:
+    """The same, to the bit, by compiled loops."""
+
+    def __init__(self, levels: Levels, block: _Block) -> None:
+        compiled = functions()
+        assert compiled is not None
+        self._compiled, self._block, self._levels = compiled, block, levels
+        shape = block.rows, levels.shape[1]
+        self._means, self._spread = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        size = levels.strides[0], levels.shape[1], block.rows, block.step
+        where = pointer(self._means), pointer(self._spread)
+        compiled.patina_ssim_clean(pointer(levels), *size, C2, *where)
+
+    def index_sums(self, levels: Levels) -> NDArray[np.float64]:
+        """Sums of SSIM over each row of windows, beside the degraded image's levels in the same place."""
+        clean, block = self._levels, self._block
+        sums = np.empty(block.rows, np.float32)
+        pictures = pointer(clean), clean.strides[0], pointer(levels), levels.strides[0]
+        size = levels.shape[1], block.rows, block.step
+        where = pointer(self._means), pointer(self._spread), pointer(sums)
+        self._compiled.patina_ssim_sums(*pictures, *size, C1, C1 / 2, C2 / 2, *where)
+        return sums.astype(np.float64) * 4
 
 
 def _window_means(plane: Plane, block: _Block, scale: int) -> Plane:
@@ -272,11 +292,17 @@ def luma(image: Image) -> Levels:
     """Y of BT.601, H×W uint8 of levels 16 to 235, of H×W×3 RGB uint8."""
     height, width = image.shape[:2]
     result = np.empty((height, width), np.uint8)
+    start = np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
+    if compiled := functions():
+        image = np.ascontiguousarray(image)
+        factors = np.array(LUMA, np.float32)
+        compiled.patina_luma(pointer(image), result.size, pointer(factors), LUMA_WHOLE, start, pointer(result))
+        return result
     rows = max(1, AT_ONCE // max(width, 1))
     for top in range(0, height, rows):
         y = np.asarray(cv2.transform(_centred(image[top : top + rows]), np.array([LUMA], np.float32)), np.float32)
         y /= np.float32(LUMA_WHOLE)
-        y += np.float32(16 + MIDDLE * sum(LUMA) / LUMA_WHOLE)
+        y += start
         cv2.convertScaleAbs(y, dst=result[top : top + rows])  # which rounds
     return result
 

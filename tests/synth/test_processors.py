@@ -18,7 +18,7 @@ from patina.synth.resampling import curved, enlarged, means, shortened, smoothed
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut
 
-BROADEST = ("AVX2 all over", "SSE all over")
+BROADEST = ("AVX2 all over", "SSE all over", "NumPy alone")
 NARROW = tuple(name for name in list(SWITCHES)[1:] if name not in BROADEST)
 
 

@@ -1,0 +1,69 @@
+"""Loading what was compiled, if it is there and was made of the sources beside it.
+
+The functions are plain C, called by ctypes: they take addresses and sizes, check nothing, and run without the
+interpreter's lock. So nobody but the file that has the same computation in NumPy calls one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # hatch_build.py reads this file where NumPy is not installed yet
+    import numpy as np
+    from numpy.typing import NDArray
+
+FOLDER = Path(__file__).parent
+
+LIBRARY = FOLDER.parents[1] / "loops.so"
+"""What hatch_build.py makes, in the package's own folder: an sdist takes in all that lies in this one."""
+
+SWITCH = "PATINA_COMPILED"
+"""This variable of the environment, set to 0, leaves the library aside."""
+
+_P, _N, _F = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
+
+SIGNATURES: dict[str, tuple[type, ...]] = {
+    "patina_ssim_clean": (_P, _N, _N, _N, _N, _F, _P, _P),
+    "patina_ssim_sums": (_P, _N, _P, _N, _N, _N, _N, _F, _F, _F, _P, _P, _P),
+    "patina_luma": (_P, _N, _P, _F, _F, _P),
+}
+"""The arguments of every function, none of which returns anything."""
+
+
+@cache
+def functions() -> ctypes.CDLL | None:
+    """The compiled functions by their names; None where they were not compiled, are of other sources than those that
+    lie here, or are not wanted."""
+    if os.environ.get(SWITCH) == "0":
+        return None
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        made_of = library.patina_sources
+        made_of.restype = ctypes.c_char_p
+        if made_of() != sources_digest(FOLDER).encode():
+            return None
+    except (OSError, AttributeError):
+        return None
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    return library
+
+
+def sources_digest(folder: Path) -> str:
+    """16 hex digits of the C files of a folder and their names: hatch_build.py writes them into the library."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def pointer(array: NDArray[np.generic]) -> int:
+    """The address of an array's first value. The array must live until the call returns."""
+    address: int = array.__array_interface__["data"][0]
+    return address
