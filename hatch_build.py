@@ -49,11 +49,11 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def compiled(folder: Path) -> Path | None:
-    """The library of the C files in `folder`, made anew; None where that cannot be done, and then no older one stays."""
+    """The library of the C files in `folder`, made anew; None, and no older one, where that fails."""
     module = runpy.run_path(str(folder / "library.py"))
     library: Path = module["LIBRARY"]
     library.unlink(missing_ok=True)
-    found = [command for name in ("CC",) if (command := os.environ.get(name))] or ["cc", "gcc", "clang"]
+    found = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     command = next((shlex.split(one) for one in found if shutil.which(shlex.split(one)[0])), None)
     if command is None or os.environ.get(module["SWITCH"]) == "0":
         return None
@@ -62,7 +62,8 @@ def compiled(folder: Path) -> Path | None:
     with tempfile.TemporaryDirectory(dir=library.parent) as place:  # nobody loads half a file
         made = Path(place) / library.name
         for more in (CLONES, ()):
-            done = subprocess.run([*command, *FLAGS, *more, sources, *files, "-o", str(made)], capture_output=True)
+            words = [*command, *FLAGS, *more, sources, *files, "-o", str(made)]
+            done = subprocess.run(words, check=False, capture_output=True)
             if done.returncode == 0:
                 made.replace(library)
                 return library

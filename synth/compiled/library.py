@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +26,9 @@ LIBRARY = FOLDER.parents[1] / "loops.so"
 SWITCH = "PATINA_COMPILED"
 """This variable of the environment, set to 0, leaves the library aside."""
 
-_P, _N, _F = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
+_PROTOTYPE = re.compile(r"^CLONED void (patina_\w+)\(([^)]*)\)", re.MULTILINE)
 
-SIGNATURES: dict[str, tuple[type, ...]] = {
-    "patina_ssim_clean": (_P, _N, _N, _N, _N, _F, _P, _P),
-    "patina_ssim_sums": (_P, _N, _P, _N, _N, _N, _N, _F, _F, _F, _P, _P, _P),
-    "patina_luma": (_P, _N, _P, _F, _F, _P),
-}
-"""The arguments of every function, none of which returns anything."""
+_KINDS = {"ptrdiff_t": ctypes.c_ssize_t, "int32_t": ctypes.c_int32, "float": ctypes.c_float, "double": ctypes.c_double}
 
 
 @cache
@@ -49,10 +45,21 @@ def functions() -> ctypes.CDLL | None:
             return None
     except (OSError, AttributeError):
         return None
-    for name, arguments in SIGNATURES.items():
+    for name, arguments in signatures(FOLDER).items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
     return library
+
+
+def signatures(folder: Path) -> dict[str, tuple[type, ...]]:
+    """The arguments of every function in the C files of a folder: `CLONED void patina_name(…)`, of pointers, sizes and
+    numbers. ctypes believes what it is told, so it is told what the compiler was."""
+    text = "".join(path.read_text("utf-8") for path in sorted(folder.glob("*.c")))
+    return {name: tuple(map(_kind, arguments.split(","))) for name, arguments in _PROTOTYPE.findall(text)}
+
+
+def _kind(argument: str) -> type:
+    return ctypes.c_void_p if "*" in argument else _KINDS[argument.split()[-2]]
 
 
 def sources_digest(folder: Path) -> str:
