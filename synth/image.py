@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import power
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -33,15 +34,22 @@ SMALLEST_SIDE = 16
 
 def to_float(image: Image) -> NDArray[np.float32]:
     """8-bit levels to float32 in [0, 1], same shape, a new array."""
+    if image.dtype == np.uint8 and (compiled := functions()):
+        image, result = np.ascontiguousarray(image), np.empty(image.shape, np.float32)
+        compiled.patina_to_float(pointer(image), image.size, pointer(result))
+        return result
     return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
 
 
-def to_uint8(image: NDArray[np.floating]) -> Image:
-    """Floats in [0, 1] to 8-bit levels: clipped, then **rounded** to the nearest level, same shape, a new array.
+def to_uint8(image: NDArray[np.floating] | Sequence[FloatImage]) -> Image:
+    """Floats in [0, 1] to 8-bit levels: clipped, then **rounded** to the nearest level, same shape, a new array. Three
+    planes H×W become H×W×3.
 
     Rounding is the point: a truncating cast darkens every pixel by half a level on average, which is
     the fingerprint of most published noisy sets.
     """
+    if not isinstance(image, np.ndarray):
+        return _merged([to_uint8(plane) for plane in image])
     if image.dtype != np.float32:
         levels: Image = np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
         return levels
@@ -98,18 +106,46 @@ def to_encoded(image: FloatImage) -> FloatImage:
     return look_up(image, _encoded_table())
 
 
-def to_encoded_levels(image: FloatImage) -> Image:
+def to_encoded_levels(image: FloatImage | Sequence[FloatImage]) -> Image:
     """Linear light to 8-bit sRGB levels: what `to_uint8` makes of `to_encoded`, to the bit, in half the time."""
     return look_up_levels(image, _level_table())
 
 
-def look_up_levels(image: FloatImage, table: NDArray[np.uint8]) -> Image:
-    """`table`, 1×65536 bytes for 0..1, at every value of `image`, as a new array. Values beyond: the ends'."""
+def look_up_levels(image: FloatImage | Sequence[FloatImage], table: NDArray[np.uint8]) -> Image:
+    """`table`, 1×65536 bytes for 0..1, at every value of `image`, as a new array; three planes H×W become H×W×3. Values
+    beyond: the ends'."""
+    compiled = functions()
+    if not isinstance(image, np.ndarray):
+        if not compiled:
+            return _merged([look_up_levels(plane, table) for plane in image])
+        planes = [np.ascontiguousarray(plane) for plane in image]
+        merged = np.empty((*planes[0].shape, 3), np.uint8)
+        compiled.patina_merge_bytes(*map(pointer, planes), planes[0].size, pointer(table), pointer(merged))
+        return merged
     result = np.empty(image.shape, np.uint8)
     values, found = np.ascontiguousarray(image).reshape(1, -1), result.reshape(1, -1)
+    if compiled:
+        compiled.patina_look_up_bytes(pointer(values), values.size, pointer(table), pointer(found))
+        return result
     for start in range(0, image.size, CHUNK):
         cv2.LUT(_places(values[:, start : start + CHUNK]), table, found[:, start : start + CHUNK])
     return result
+
+
+def words_as_levels(words: NDArray[np.uint16] | Sequence[NDArray[np.uint16]], table: NDArray[np.uint8]) -> Image:
+    """`table`, 1×65536 bytes, at every one of `words`, as a new array; three planes H×W become H×W×3."""
+    if isinstance(words, np.ndarray):
+        return np.asarray(cv2.LUT(words, table), np.uint8)
+    if not (compiled := functions()):
+        return _merged([words_as_levels(plane, table) for plane in words])
+    planes = [np.ascontiguousarray(plane) for plane in words]
+    merged = np.empty((*planes[0].shape, 3), np.uint8)
+    compiled.patina_merge_words(*map(pointer, planes), planes[0].size, pointer(table), pointer(merged))
+    return merged
+
+
+def _merged(planes: Sequence[Image]) -> Image:
+    return np.asarray(cv2.merge(planes), np.uint8)
 
 
 def planes_of(image: FloatImage | Image) -> Sequence[Any]:
@@ -127,6 +163,9 @@ def look_up(image: FloatImage | Image, table: NDArray[np.float32]) -> FloatImage
     found = result.reshape(1, -1)
     if image.dtype == np.uint8:
         cv2.LUT(values, np.ascontiguousarray(table[:, ::257]), found)
+        return result
+    if compiled := functions():
+        compiled.patina_look_up(pointer(values), values.size, pointer(table), pointer(found))
         return result
     for start in range(0, image.size, CHUNK):
         cv2.LUT(_places(values[:, start : start + CHUNK]), table, found[:, start : start + CHUNK])

@@ -16,9 +16,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.degradation import Params, Values, draw_value
 from patina.synth.elementary import exp_of, interpolated, log_of
-from patina.synth.image import FloatImage, Image, encoded_of, linear_of, look_up, look_up_levels, planes_of, to_uint8
+from patina.synth.image import (
+    FloatImage,
+    Image,
+    encoded_of,
+    linear_of,
+    look_up,
+    look_up_levels,
+    planes_of,
+    to_uint8,
+    to_uint16,
+    words_as_levels,
+)
 from patina.synth.rng import Rng, normal_table
 
 Planes: TypeAlias = Sequence[NDArray[np.float32]]
@@ -82,6 +94,13 @@ def unprocess(image: FloatImage | Image, params: Params, light: float = 1.0) -> 
 def unprocess_planes(image: FloatImage | Image, params: Params, light: float = 1.0) -> Planes:
     """The same as red, green and blue, each H×W."""
     matrix = _inverse_colour() * np.array([light / params["red"], light, light / params["blue"]])[:, None]
+    compiled = functions()
+    if compiled and image.dtype == np.uint8:
+        image, factors = np.ascontiguousarray(image), matrix.astype(np.float32)
+        raw = [np.empty(image.shape[:2], np.float32) for _ in range(3)]
+        where = pointer(_raw_level_table()), pointer(factors), *map(pointer, raw)
+        compiled.patina_unprocess(pointer(image), raw[0].size, *where)
+        return raw
     return _transformed([look_up(plane, _raw_table()) for plane in planes_of(image)], matrix)
 
 
@@ -100,6 +119,12 @@ def develop(
     balance: factors by which the camera's red, green and blue come out wrong.
     """
     factors = (_processing(params, balance) * 65535).astype(np.float32)
+    if compiled := functions():
+        raw = [np.ascontiguousarray(plane) for plane in raw]
+        light = [np.empty(plane.shape, np.uint16) for plane in raw]
+        size = raw[0].size
+        compiled.patina_develop(*map(pointer, raw), size, pointer(factors), *map(pointer, light))
+        return light
     found = []
     for row in factors:
         total, term = np.multiply(raw[0], row[0]), np.multiply(raw[1], row[1])
@@ -119,9 +144,9 @@ def developed(light: NDArray[np.uint16]) -> FloatImage:
     return np.asarray(cv2.LUT(light, _file_table()), np.float32)
 
 
-def developed_levels(light: NDArray[np.uint16]) -> Image:
-    """The same in 8-bit levels."""
-    return np.asarray(cv2.LUT(light, _file_level_table()), np.uint8)
+def developed_levels(light: NDArray[np.uint16] | Sequence[NDArray[np.uint16]]) -> Image:
+    """The same in 8-bit levels; three planes H×W become H×W×3."""
+    return words_as_levels(light, _file_level_table())
 
 
 @cache
@@ -135,8 +160,8 @@ def as_file(processed: FloatImage) -> FloatImage:
     return look_up(processed, _file_table())
 
 
-def as_file_levels(processed: FloatImage) -> Image:
-    """The same in 8-bit levels: what `to_uint8` makes of `as_file`, to the bit."""
+def as_file_levels(processed: FloatImage | Planes) -> Image:
+    """The same in 8-bit levels: what `to_uint8` makes of `as_file`, to the bit; three planes H×W become H×W×3."""
     return look_up_levels(processed, _file_level_table())
 
 
@@ -254,8 +279,18 @@ class _Reduced:
             a, b = (top, end) if forwards else (first, bottom)
             near, far = self._taps[colour]
             words = self._rng.levels_from(colour * self._each + a * self._width, (b - a) * self._width)
-            noise: Any = cv2.LUT(words.reshape(b - a, self._width), _normal_table())
             share = near * near * near * near  # of the variance, since both rows and columns are multiplied by `near`
+            if compiled := functions():
+                light, table = np.ascontiguousarray(plane[a - first : b - first]), _normal_table()
+                offsets, scratch = self._offsets[top:bottom], np.empty(3 * self._width + 1, np.float32)
+                out = np.empty((bottom - top, self._width), np.float32)
+                size = b - a, self._width, bottom - top, forwards
+                factors = share * self._shot, share * self._constant, far / near
+                rest = pointer(offsets), *self._ends, pointer(scratch), pointer(out)
+                compiled.patina_sense(pointer(light), pointer(words), *size, pointer(table), *factors, *rest)
+                found.append(out)
+                continue
+            noise: Any = cv2.LUT(words.reshape(b - a, self._width), _normal_table())
             noise *= _deviation(plane[a - first : b - first], share * self._shot, share * self._constant)
             noise = _two_taps(noise, far / near, forwards, bottom - top)
             noise += self._offsets[top:bottom]
@@ -325,12 +360,27 @@ def read_out(
     return levels  # type: ignore[no-any-return]
 
 
+def noise_map(light: NDArray[np.float32], params: Params, times: int, scale: float) -> NDArray[np.uint16]:
+    """`noise_level` times `scale`, rounded to 16 bits."""
+    if compiled := functions():
+        light = np.ascontiguousarray(light)
+        found, level = np.empty(light.shape, np.uint16), _noise_of(params, times)
+        compiled.patina_noise_map(pointer(light), light.size, *level, scale, pointer(found))
+        return found
+    return to_uint16(noise_level(light, params, times), scale)
+
+
 def noise_level(light: NDArray[np.float32], params: Params, times: int = 1) -> NDArray[np.float32]:
     """The standard deviation of what `read_out` adds to that light, or `sense_reduced` to green, the same shape, in raw
     light."""
+    return _deviation(light, *_noise_of(params, times))
+
+
+def _noise_of(params: Params, times: int) -> tuple[float, float]:
+    """What the variance of `noise_level` is: so much of the light, and so much more."""
     left, span = GREENS[times][0] if times > 1 else 1.0, _levels(params)[1]
     constant = left * (params["read"] + 1 / (12 * span * span)) + params["row"] * params["row"] / times
-    return _deviation(light, left * params["shot"], constant)
+    return left * params["shot"], constant
 
 
 def _deviation(light: NDArray[np.float32], shot: float, constant: float) -> NDArray[np.float32]:
@@ -377,6 +427,14 @@ def _raw_table() -> NDArray[np.float32]:
     """sRGB-encoded 0..1 to raw light, 1×65536: IEC 61966-2-1, then the tone curve undone."""
     encoded, raw = np.arange(65536) / 65535, np.linspace(0, 1, 1 << 20)
     return _table(interpolated(linear_of(encoded), _toned(raw), raw))
+
+
+@cache
+def _raw_level_table() -> NDArray[np.float32]:
+    """The same at the 256 levels."""
+    table = np.ascontiguousarray(_raw_table()[:, ::257])
+    table.setflags(write=False)
+    return table
 
 
 @cache

@@ -59,10 +59,10 @@ class Strips:
     truth      truth maps that are no rows of the picture (a blur's `kernel`), or that were made before.
     count      how many rows are best asked for together, where that is not the usual number: a filter that needs many
                rows around takes more of them.
-    levels     how pixels become 8-bit levels, if there is a shorter way than by `is_linear`; and `floats` how they
-               become the floats of a `Rendering`, if they are in another domain than its. Both or neither, but
-               for strips of which no rendering is made (`keeps_levels`): `as_levels` and `as_floats` where `rows` gives
-               levels of levels, and floats of floats.
+    levels     how pixels, or three planes of them, become 8-bit levels, if there is a shorter way than by `is_linear`;
+               and `floats` how pixels, or one plane, become the floats of a `Rendering`, if they are in another domain
+               than its. Both or neither, but for strips of which no rendering is made (`keeps_levels`): `as_levels` and
+               `as_floats` where `rows` gives levels of levels, and floats of floats.
     """
 
     rows: Callable[[int, int], Strip]
@@ -121,8 +121,11 @@ def applied(strips: Strips, shape: tuple[int, ...]) -> Degraded:
     """A whole picture of this shape, H×W×3, as 8-bit levels."""
     lq = np.empty(shape, np.uint8)
     levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
-    truth = _made(strips, shape, lambda part, top, end: _put(lq, levels, part, top, end))
-    return Degraded(lq, truth)
+
+    def put(part: Any, top: int, end: int) -> None:
+        lq[top:end] = levels(part)
+
+    return Degraded(lq, _made(strips, shape, put))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.elementary import power_of
-from patina.synth.image import FloatImage, Image, to_uint16
+from patina.synth.image import FloatImage, Image
 from patina.synth.rng import Rng
 from patina.synth.sensor import (
     GREENS,
@@ -25,7 +25,7 @@ from patina.synth.sensor import (
     developed,
     developed_levels,
     draw_sensor,
-    noise_level,
+    noise_map,
     sensor,
     unprocess_planes,
 )
@@ -112,7 +112,7 @@ class LowLight(InStrips):
         def rows(top: int, bottom: int) -> Strip:
             first, end = camera.span(top, bottom)
             raw = unprocess_planes(image[first:end], params, light)
-            noise = to_uint16(noise_level(raw[1][top - first : bottom - first], params, finer), 65535 / light)
+            noise = noise_map(raw[1][top - first : bottom - first], params, finer, 65535 / light)
             return Strip(develop(camera.sense(raw, top, bottom), params, balance), {"noise": noise})
 
         return Strips(rows, levels=developed_levels, floats=developed)

@@ -7,7 +7,6 @@ import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -18,34 +17,12 @@ from patina.synth.image import Image
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
 
-T = TypeVar("T")
-
 ROOT = Path(__file__).parents[2]
 HAVE_COMPILER = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
 
 needs_compiler = pytest.mark.skipif(not HAVE_COMPILER, reason="no C compiler is at hand")
 
 SIZES = ((16, 16), (61, 83), (119, 40), (217, 260), (512, 768), (30, 2100))
-
-
-@pytest.fixture
-def both(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], T]], tuple[T, T]]:
-    """What a function gives with compiled loops and without them."""
-
-    def ways(function: Callable[[], T]) -> tuple[T, T]:
-        library.functions.cache_clear()
-        with monkeypatch.context() as patch:
-            patch.delenv(library.SWITCH, raising=False)
-            assert library.functions() is not None, "python hatch_build.py compiles them"
-            one = function()
-            library.functions.cache_clear()
-            patch.setenv(library.SWITCH, "0")
-            assert library.functions() is None
-            other = function()
-        library.functions.cache_clear()
-        return one, other
-
-    return ways
 
 
 def pictures(height: int, width: int) -> tuple[Image, Image]:

@@ -1,0 +1,25 @@
+/* Tables of 65,536 entries are looked up in blocks: all places first, by vectors, and then the entries one by one. */
+
+#ifndef PATINA_TABLES_H
+#define PATINA_TABLES_H
+
+#include "common.h"
+
+#define BLOCK 1024
+
+INLINE ptrdiff_t block_of(ptrdiff_t n, ptrdiff_t start) {
+    return n - start < BLOCK ? n - start : BLOCK;
+}
+
+/* x held to low..high; low if x is no number. */
+INLINE float between(float x, float low, float high) {
+    x = x > low ? x : low;
+    return x < high ? x : high;
+}
+
+/* The nearest of 0 to 65,535, as OpenCV rounds products to 16 bits. */
+INLINE int32_t word_of(float x) {
+    return (int32_t)nearest(between(x, 0.0f, 65535.0f));
+}
+
+#endif
