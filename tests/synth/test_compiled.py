@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from patina.synth import figures
+from patina.synth import figures, severity
 from patina.synth.compiled import library
 from patina.synth.image import Image
 from patina.synth.rng import Rng
@@ -69,6 +69,19 @@ def test_figures_have_the_same_bits(size: tuple[int, int], both: Callable[..., t
         return [reference._ssim(i, np.ascontiguousarray(lq[..., i]), 5, i) for i in range(3)]
 
     one, other = both(lambda: (sums(), figures.figures(gt, lq), figures.figures(gt, gt)))
+    assert one == other
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [*SIZES, (8, 8192 + 40), (7, 30), (97, 85)])
+def test_severity_has_the_same_bits(size: tuple[int, int], both: Callable[..., tuple[object, object]]) -> None:
+    gt, lq = pictures(*size)
+
+    def found() -> tuple[float, ...]:  # before anything is rounded to four digits
+        planes = [(np.ascontiguousarray(gt[..., i]), np.ascontiguousarray(lq[..., i])) for i in range(3)]
+        return tuple(severity._Structure(x).of(y) for x, y in [*planes, planes[0][::-1], (planes[1][0], planes[1][0])])
+
+    one, other = both(lambda: (found(), severity.measure(gt, lq)))
     assert one == other
 
 
