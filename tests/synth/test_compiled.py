@@ -112,21 +112,20 @@ def library_of(folder: Path) -> Path:
     return folder.parents[1] / library.LIBRARY.name
 
 
-def loaded(folder: Path) -> ctypes.CDLL | None:
-    """What `library.py` of that folder makes of it."""
+def loaded(folder: Path) -> tuple[bool, str]:
+    """Whether `library.py` of that folder gives functions, and what it says of that."""
     module = runpy.run_path(str(folder / "library.py"))
-    found: ctypes.CDLL | None = module["functions"]()
-    return found
+    return module["functions"]() is not None, module["state"]()
 
 
 @needs_compiler
 def test_a_library_of_other_sources_is_left_aside(sources: Path) -> None:
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "not compiled" in loaded(sources)[1]
     assert compiler()(sources) == library_of(sources)
-    assert loaded(sources) is not None
+    assert loaded(sources) == (True, f"used: {library_of(sources)}")
     with (sources / "figures.c").open("a", encoding="utf-8") as file:
         file.write("/* one word more */\n")
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "other sources" in loaded(sources)[1]
 
 
 @needs_compiler
@@ -146,7 +145,12 @@ def test_what_cannot_be_compiled_leaves_no_library(sources: Path, monkeypatch: p
 
 def test_a_file_that_is_no_library_is_left_aside(sources: Path) -> None:
     library_of(sources).write_bytes(b"no library")
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "cannot be loaded" in loaded(sources)[1]
+
+
+def test_whoever_wants_none_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert library.state() == "not used: PATINA_COMPILED is 0"
 
 
 def test_the_signatures_are_those_of_the_sources() -> None:
