@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patina.synth import figures
+from patina.synth import figures, severity
 from patina.synth.compiled import library
 from patina.synth.image import Image
 from patina.synth.rng import Rng
@@ -50,6 +50,19 @@ def test_figures_have_the_same_bits(size: tuple[int, int], both: Callable[..., t
 
 
 @needs_compiler
+@pytest.mark.parametrize("size", [*SIZES, (8, 8192 + 40), (7, 30), (97, 85)])
+def test_severity_has_the_same_bits(size: tuple[int, int], both: Callable[..., tuple[object, object]]) -> None:
+    gt, lq = pictures(*size)
+
+    def found() -> tuple[float, ...]:  # before anything is rounded to four digits
+        planes = [(np.ascontiguousarray(gt[..., i]), np.ascontiguousarray(lq[..., i])) for i in range(3)]
+        return tuple(severity._Structure(x).of(y) for x, y in [*planes, planes[0][::-1], (planes[1][0], planes[1][0])])
+
+    one, other = both(lambda: (found(), severity.measure(gt, lq)))
+    assert one == other
+
+
+@needs_compiler
 def test_luma_has_the_same_bits_for_every_colour(both: Callable[..., tuple[Image, Image]]) -> None:
     levels = np.array([*range(0, 256, 5), 1, 127, 128, 129, 254], np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(len(levels), -1, 3)
@@ -76,21 +89,20 @@ def library_of(folder: Path) -> Path:
     return folder.parents[1] / library.LIBRARY.name
 
 
-def loaded(folder: Path) -> ctypes.CDLL | None:
-    """What `library.py` of that folder makes of it."""
+def loaded(folder: Path) -> tuple[bool, str]:
+    """Whether `library.py` of that folder gives functions, and what it says of that."""
     module = runpy.run_path(str(folder / "library.py"))
-    found: ctypes.CDLL | None = module["functions"]()
-    return found
+    return module["functions"]() is not None, module["state"]()
 
 
 @needs_compiler
 def test_a_library_of_other_sources_is_left_aside(sources: Path) -> None:
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "not compiled" in loaded(sources)[1]
     assert compiler()(sources) == library_of(sources)
-    assert loaded(sources) is not None
+    assert loaded(sources) == (True, f"used: {library_of(sources)}")
     with (sources / "figures.c").open("a", encoding="utf-8") as file:
         file.write("/* one word more */\n")
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "other sources" in loaded(sources)[1]
 
 
 @needs_compiler
@@ -110,7 +122,12 @@ def test_what_cannot_be_compiled_leaves_no_library(sources: Path, monkeypatch: p
 
 def test_a_file_that_is_no_library_is_left_aside(sources: Path) -> None:
     library_of(sources).write_bytes(b"no library")
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "cannot be loaded" in loaded(sources)[1]
+
+
+def test_whoever_wants_none_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert library.state() == "not used: PATINA_COMPILED is 0"
 
 
 def test_the_signatures_are_those_of_the_sources() -> None:
