@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import exp
 from patina.synth.image import Image
 
@@ -99,11 +100,7 @@ def enlarged(field: Field, step: int) -> Field:
     if most == 0:
         return np.zeros((len(field) * step, field.shape[1] * step, *field.shape[2:]), np.float32)
     scale = _scale(math.frexp(most)[1], step)
-    whole = np.rint(field * np.float32(scale))
-    size = field.shape[1] * step, len(field) * step
-    large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    large *= np.float32(1 / scale)
-    return large
+    return _enlarged_rows(_whole(field, scale), step, scale, 0, len(field) * step, field.shape[1] * step)
 
 
 def strided_rows(rows: Rows, height: int, step: int) -> Field:
@@ -144,13 +141,13 @@ def stretched_rows(field: Field, height: int, width: int, most: int = 2) -> Rows
         everything = lines(0, count)
         large = _scale(math.frexp(_most(everything))[1], step)
         whole = _whole(everything, large)
-        return lambda top, bottom: _enlarged_rows(whole, step, large, top, bottom)[:, :width]
+        return lambda top, bottom: _enlarged_rows(whole, step, large, top, bottom, width)
     scale = _scale(_power_of_most(field, lines, upper, lower), step)
 
     def rows(top: int, bottom: int) -> Field:
         first, end = _source_rows(count, step, top, bottom)
         part = _whole(lines(first, end), scale)
-        return _enlarged_rows(part, step, scale, top, bottom, first)[:, :width]
+        return _enlarged_rows(part, step, scale, top, bottom, width, first)
 
     return rows
 
@@ -164,7 +161,7 @@ def enlarged_rows(field: Field, step: int, height: int, width: int) -> Rows:
         return lambda top, bottom: np.zeros((bottom - top, width, *field.shape[2:]), np.float32)
     scale = _scale(math.frexp(most)[1], step)
     whole = _whole(field, scale)
-    return lambda top, bottom: _enlarged_rows(whole, step, scale, top, bottom)[:, :width]
+    return lambda top, bottom: _enlarged_rows(whole, step, scale, top, bottom, width)
 
 
 def _source_rows(count: int, step: int, top: int, bottom: int) -> tuple[int, int]:
@@ -178,17 +175,25 @@ def _whole(part: Field, scale: float) -> Field:
     return np.asarray(np.rint(scaled, out=scaled), np.float32)
 
 
-def _enlarged_rows(whole: Field, step: int, scale: float, top: int, bottom: int, first: int | None = None) -> Field:
-    """Rows top to bottom of whole numbers enlarged by `step`, over `scale`. They are all rows of a field, or those of
-    `_source_rows` from the row `first` on."""
+def _enlarged_rows(
+    whole: Field, step: int, scale: float, top: int, bottom: int, width: int, first: int | None = None
+) -> Field:
+    """Rows top to bottom, `width` columns, of whole numbers enlarged by `step`, over `scale`. They are all rows of a
+    field, or those of `_source_rows` from the row `first` on. A new array."""
     if first is None:
         first, end = _source_rows(len(whole), step, top, bottom)
         whole = whole[first:end]
+    top, bottom = top - first * step, bottom - first * step
+    if compiled := functions():
+        whole = np.ascontiguousarray(whole)
+        result = np.empty((bottom - top, width, *whole.shape[2:]), np.float32)
+        scratch, channels = np.empty(whole[0].size, np.float32), whole[0, 0].size
+        size = len(whole), whole.shape[1], channels, step, top, bottom, width, 1 / scale
+        compiled.patina_enlarged(pointer(whole), *size, pointer(scratch), pointer(result))
+        return result
     size = whole.shape[1] * step, len(whole) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    large = large[top - first * step : bottom - first * step]
-    large *= np.float32(1 / scale)
-    return large
+    return np.multiply(large[top:bottom, :width], np.float32(1 / scale))
 
 
 def _most(field: Field) -> float:

@@ -1,0 +1,60 @@
+"""Compiled resampling has the bits of NumPy's and OpenCV's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from patina.synth.resampling import enlarged, enlarged_rows, stretched, stretched_rows
+from patina.synth.rng import Rng
+from tests.synth.test_compiled import needs_compiler
+
+pytestmark = needs_compiler
+
+Both = Callable[[Callable[[], Any]], tuple[Any, Any]]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether arrays, or several of them, are equal; 0 and -0, which OpenCV's sums do not tell apart, are."""
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+
+
+def field(*shape: int) -> np.ndarray:
+    """Numbers of both signs, of very different sizes, and nothing in part."""
+    random = Rng("5").uniforms(2 * int(np.prod(shape))).reshape(2, *shape)
+    values = ((random[0] - 0.4) * 2.0 ** np.rint(random[1] * 24 - 20)).astype(np.float32)
+    values[: shape[0] // 3] = 0
+    return values
+
+
+@pytest.mark.parametrize("step", [2, 4, 8, 16])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (9, 12), (13, 30, 3), (7, 31, 2)])
+def test_enlarging_has_the_same_bits(step: int, shape: tuple[int, ...], both: Both) -> None:
+    values = field(*shape) - np.float32(0.001)
+    height, width = shape[0] * step - step // 3, shape[1] * step - step // 4
+
+    def found(count: int = 5) -> list[np.ndarray]:
+        rows = enlarged_rows(values, step, height, width)
+        parts = [rows(top, min(top + count, height)) for top in range(0, height, count)]
+        return [enlarged(values, step), np.concatenate(parts)]
+
+    one, other = both(found)
+    assert same(one, other) and same(one[1], enlarged(values, step)[:height, :width]) and same(one, found(1000))
+
+
+@pytest.mark.parametrize("most", [2, 8])
+@pytest.mark.parametrize("size", [(45, 60), (90, 133), (331, 267)])
+def test_stretching_has_the_same_bits(most: int, size: tuple[int, int], both: Both) -> None:
+    values = field(23, 31)
+
+    def found() -> np.ndarray:
+        rows = stretched_rows(values, *size, most)
+        return np.concatenate([rows(top, min(top + 7, size[0])) for top in range(0, size[0], 7)])
+
+    one, other = both(found)
+    assert same(one, other) and (most > 2 or same(one, stretched(values, *size)))
