@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.degradation import Params
 from patina.synth.depth import FOCAL, Depth
-from patina.synth.elementary import exp, rough_decay
-from patina.synth.image import FloatImage, level_light, to_linear
+from patina.synth.elementary import (
+    DECAY_STEPS,
+    ROUGH_STEPS,
+    decay_table,
+    exp,
+    rough_decay,
+    rough_exp,
+    rough_share,
+    rough_share_map,
+    rough_table,
+)
+from patina.synth.image import FloatImage, Image, level_light, planes_of, to_float, to_linear
 from patina.synth.resampling import curved, stretched_rows
 from patina.synth.rng import Rng
 
@@ -24,28 +35,52 @@ WAVELENGTHS = (610.0, 550.0, 465.0)
 """Nanometres, of red, green and blue."""
 
 
-def airlight_of(height: int, width: int, params: Params, level: float) -> Callable[[int, int], Any]:
-    """Air whose mean brightness is `level`, for any rows: h×W float32, or a number where it is even. Its gradient is of
-    the photograph: tiles go on in each other."""
+@dataclass(frozen=True)
+class Airlight:
+    """How bright the air before a picture is: `below`, H×1 float32, and `beside`, W, add up to it. `is_even`: all
+    values of `below` are the same, and those of `beside` are 0."""
+
+    below: NDArray[np.float32]
+    beside: NDArray[np.float32]
+    is_even: bool
+
+    def rows(self, first: int, end: int) -> NDArray[np.float32] | np.float32:
+        """Of any rows: h×W float32, or a number where it is even."""
+        return np.float32(self.below[0, 0]) if self.is_even else self.below[first:end] + self.beside
+
+
+def airlight_of(height: int, width: int, params: Params, level: float) -> Airlight:
+    """Air whose mean brightness is `level`. Its gradient is of the photograph: tiles go on in each other."""
     right, down = params.get("gradient", (0.0, 0.0))
-    even = np.float32(level)
     if right == 0 and down == 0:
-        return lambda first, end: even
+        return Airlight(np.full((height, 1), level, np.float32), np.zeros(width, np.float32), True)
     left, top, wide, high = params["crop"]
     across = (left + wide * (np.arange(width) + 0.5) / width - 0.5) * right
     along = (top + high * (np.arange(height) + 0.5) / height - 0.5) * down + 1
-    beside, below = (across * level).astype(np.float32), (along * level).astype(np.float32)[:, None]
-    return lambda first, end: below[first:end] + beside
+    return Airlight((along * level).astype(np.float32)[:, None], (across * level).astype(np.float32), False)
 
 
-def light_of(plane: NDArray[Any], share: float = 1.0) -> FloatImage:
-    """Linear light of H×W sRGB floats in [0, 1], or of levels, times `share`: of levels by one table."""
-    if plane.dtype == np.uint8:
-        found: Any = cv2.LUT(plane, level_light() * np.float32(share))
-        return found  # type: ignore[no-any-return]
-    light = to_linear(plane)
-    light *= np.float32(share)
-    return light
+class Lights:
+    """What red, green and blue of sRGB floats in [0, 1], or of levels, are: linear light times a share of each, or the
+    encoded values themselves.
+
+    tables  of the 256 levels, 3×256 float32.
+    """
+
+    def __init__(self, shares: Sequence[float] = (1.0, 1.0, 1.0), is_linear: bool = True) -> None:
+        self._shares, self._is_linear = [np.float32(share) for share in shares], is_linear
+        values = level_light() if is_linear else to_float(np.arange(256, dtype=np.uint8)[None])
+        self.tables = np.concatenate([values * share for share in self._shares])
+
+    def of(self, part: FloatImage | Image) -> list[FloatImage]:
+        """Red, green and blue, each H×W, new arrays."""
+        planes = planes_of(part)
+        if part.dtype == np.uint8:
+            return [np.asarray(cv2.LUT(p, table), np.float32) for p, table in zip(planes, self.tables, strict=True)]
+        planes = [to_linear(plane) for plane in planes] if self._is_linear else list(planes)
+        for plane, share in zip(planes, self._shares, strict=True):
+            np.multiply(plane, share, out=plane)
+        return planes
 
 
 def seen_through(light: FloatImage, share: FloatImage, air: NDArray[np.float32] | np.float32) -> FloatImage:
@@ -54,6 +89,39 @@ def seen_through(light: FloatImage, share: FloatImage, air: NDArray[np.float32] 
     light *= share
     light += air
     return light
+
+
+def through_air(
+    part: FloatImage | Image,
+    lights: Lights,
+    thickness: NDArray[np.float32],
+    factors: Sequence[float],
+    airs: Sequence[Airlight],
+    top: int,
+    kept: float,
+) -> tuple[list[FloatImage], NDArray[np.uint16]]:
+    """Light of a picture's rows from `top` on, H×W×3 sRGB floats in [0, 1] or levels, seen through air: red, green and
+    blue, each H×W. Of each colour e^(factor·thickness) is let through, thickness H×W. And that share for the factor
+    `kept` as a truth map, with 65535 = 1."""
+    compiled = functions()
+    if compiled and part.dtype == np.uint8:
+        part, thickness = np.ascontiguousarray(part), np.ascontiguousarray(thickness)
+        height, width = part.shape[:2]
+        counts = np.array([-ROUGH_STEPS * factor for factor in factors], np.float32)
+        beside = np.concatenate([air.beside for air in airs])
+        below = np.concatenate([air.below[top : top + height, 0] for air in airs])
+        planes = [np.empty((height, width), np.float32) for _ in range(3)]
+        given = (pointer(array) for array in (lights.tables, thickness, counts, rough_table(), beside, below))
+        compiled.patina_through_air(pointer(part), height, width, *given, *map(pointer, planes))
+        return planes, rough_share_map(thickness, kept)
+    share, stored = rough_share(thickness, kept)
+    shares = {kept: share}
+    channels = lights.of(part)
+    for channel, factor, air in zip(channels, factors, airs, strict=True):
+        if factor not in shares:
+            shares[factor] = rough_exp(thickness, factor)
+        seen_through(channel, shares[factor], air.rows(top, top + len(part)))
+    return channels, stored
 
 
 def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int, int], NDArray[np.float32]]:
@@ -70,6 +138,13 @@ def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int
         banks = stretched_rows(_banks(height, width, Rng(params["seed"]), params["patches"]), height, width, 8)
 
     def rows(depth: Depth, top: int, bottom: int) -> NDArray[np.float32]:
+        if compiled := functions():
+            depth, found, high = np.ascontiguousarray(depth), np.empty_like(depth), rise[top:bottom]
+            thicker = banks(top, bottom) if banks else None
+            thinning = pointer(high) if high.size else None, len(high), DECAY_STEPS, pointer(decay_table())
+            more = None if thicker is None else pointer(thicker)
+            compiled.patina_way(pointer(depth), *depth.shape, *thinning, more, pointer(found))
+            return found
         way = depth.copy()
         high = rise[top:bottom]
         if high.size:  # a tile, or a strip, may lie wholly below the horizon

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,9 +24,10 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.degradation import Params, Place, Rendered, SettingError
-from patina.synth.elementary import exp, log1p, power_of, rough_power
-from patina.synth.image import FloatImage, Image, Map, as_levels, planes_of, to_float
+from patina.synth.elementary import exp, log1p, log_table, power_of, rough_power, rough_table
+from patina.synth.image import FloatImage, Image, Map, as_levels, planes_of, to_float, to_uint16
 from patina.synth.resampling import Rows, means, shrunk, smoothed, stretched, stretched_rows
 from patina.synth.rng import Rng
 
@@ -213,6 +214,8 @@ class FromDepth(Rendered, Protocol):
 
 def as_truth(depth: Depth, step: float) -> Map:
     """Depth as a truth map: H×W uint16, `step` metres to a level, saturating at 65535."""
+    if functions():
+        return to_uint16(depth, 1 / step)
     bounded = np.minimum(depth, np.float32(65536 * step))  # OpenCV makes 0 of what is above 2^31
     stored: Any = cv2.multiply(bounded, np.full(depth.shape, 1 / step, np.float32), dtype=cv2.CV_16U)
     return stored  # type: ignore[no-any-return]
@@ -297,7 +300,7 @@ def prior(image: FloatImage | Image, params: Params) -> Depth:
 
 def prior_rows(image: FloatImage | Image, params: Params) -> Rows:
     """What gives any rows of `prior(image, params)`, to the bit, without making the whole."""
-    levels = as_levels(image)
+    levels = np.ascontiguousarray(as_levels(image))
     height, width = levels.shape[:2]
     scale = min(1.0, SMALL / min(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))
@@ -322,18 +325,30 @@ def prior_rows(image: FloatImage | Image, params: Params) -> Rows:
     slopes, offsets = seen.wide.guide(near)
     slopes, offsets = slopes * np.float32(FARTHEST), offsets * np.float32(FARTHEST) + np.float32(least)
     slope, offset = stretched_rows(slopes, height, width, 8), stretched_rows(offsets, height, width, 8)
-    share, lowest = _share(seen, height, width)
+    sky_parts, lowest = _share(seen, height, width)
 
     def rows(top: int, bottom: int) -> Depth:
+        open_ = max(0, min(lowest, bottom) - top)
+        sky = [part(top, top + open_) for part in sky_parts] if open_ else []
+        if compiled := functions():
+            part, near, more = levels[top:bottom], slope(top, bottom), offset(top, bottom)
+            ends = least, NEARNESS, FARTHEST, open_ * width
+            where = [pointer(array) for array in sky] or [None] * 3
+            tables = pointer(log_table()), pointer(rough_table())
+            compiled.patina_depths(pointer(part), near.size, pointer(near), pointer(more), *ends, *where, *tables)
+            return near
         grey = to_float(np.asarray(cv2.cvtColor(levels[top:bottom], cv2.COLOR_RGB2GRAY), np.uint8))
         near = slope(top, bottom)
         near *= grey
         near += offset(top, bottom)
         np.clip(near, np.float32(least), np.float32(NEARNESS), out=near)
-        open_ = max(0, min(lowest, bottom) - top)
         if open_:
             # By the logarithm, because a thing before the sky is as likely twice as far as half as far.
-            depth = rough_power(near[:open_], share(grey[:open_], top, top + open_))
+            share, added, least_share = sky
+            share *= grey[:open_]
+            share += added
+            cv2.max(share, least_share, dst=share)
+            depth = rough_power(near[:open_], np.clip(share, np.float32(-1), np.float32(0), out=share))
             np.multiply(depth, np.float32(FARTHEST), out=near[:open_])
         np.divide(np.float32(FARTHEST), near[open_:], out=near[open_:])
         return near
@@ -394,9 +409,10 @@ def _look(small: bytes, size: tuple[int, int], first_row: float) -> _Seen:
     return found
 
 
-def _share(looked: _Seen, height: int, width: int) -> tuple[Callable[[Depth, int, int], Depth], int]:
-    """What gives, for any rows of grey, the share of the way on which each pixel is taken to the sky, less 1: 0 is the
-    sky, and -1 is no part of the way. And the row from which on it is -1.
+def _share(looked: _Seen, height: int, width: int) -> tuple[list[Rows], int]:
+    """Of the share of the way on which each pixel is taken to the sky, less 1, where 0 is the sky and -1 is no part of
+    the way: the slope and the offset by which grey gives it, held to -1..0, and what it is at least; any rows of each.
+    And the row from which on it is -1.
 
     All of the way where the guided filter sees sky, and part of it where sky is around.
     """
@@ -405,19 +421,10 @@ def _share(looked: _Seen, height: int, width: int) -> tuple[Callable[[Depth, int
     for part in (slopes != 0, offsets > 0, around != 0):
         seen = np.flatnonzero(part.any(axis=1))
         ends.append(math.ceil((int(seen[-1]) + 2) * height / len(part)) + 1 if seen.size else 0)
-    lowest = min(height, max(ends))
-    if not lowest:
-        return lambda grey, top, bottom: np.full_like(grey, -1), 0
-    slope, offset, cover = (stretched_rows(part, height, width, 8) for part in (slopes, offsets - 1, around - 1))
-
-    def rows(grey: Depth, top: int, bottom: int) -> Depth:
-        found = slope(top, bottom)
-        found *= grey
-        found += offset(top, bottom)
-        cv2.max(found, cover(top, bottom), dst=found)
-        return np.clip(found, np.float32(-1), np.float32(0), out=found)
-
-    return rows, lowest
+    if not max(ends):
+        return [], 0
+    parts = (slopes, offsets - 1, around - 1)
+    return [stretched_rows(part, height, width, 8) for part in parts], min(height, max(ends))
 
 
 def _background(sky: NDArray[np.float32], fine: Depth, params: Params) -> float:

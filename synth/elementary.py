@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from patina.synth.compiled import functions, pointer
+
 Floats: TypeAlias = NDArray[np.float64]
 """Any shape, float64. A number counts as an array of none."""
 
@@ -239,32 +241,39 @@ def fast_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
 def rough_exp(x: NDArray[np.float32], factor: float = 1.0) -> NDArray[np.float32]:
     """e^(factor·x) of factor·x ≤ 0, as `fast_exp`, in less time: the nearest of a table's entries, within a part
     in 8000 of the true value, and of e^-16 below -16. That is enough for 8-bit levels."""
-    result = np.empty(x.shape, np.float32)
-    values, out, table = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1), _rough_table()
-    for start in range(0, x.size, CHUNK):
-        cv2.LUT(_steps(values[:, start : start + CHUNK], -ROUGH_STEPS * factor), table, out[:, start : start + CHUNK])
-    return result
+    return _at_steps(x, -ROUGH_STEPS * factor, rough_table())
 
 
 def rough_share(x: NDArray[np.float32], factor: float) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
     """`rough_exp`, and the same as 16 bits with 65535 = 1: what share of light is let through, and its truth map."""
+    if functions():
+        return rough_exp(x, factor), rough_share_map(x, factor)
     result, stored = np.empty(x.shape, np.float32), np.empty(x.shape, np.uint16)
     values = np.ascontiguousarray(x, np.float32).reshape(1, -1)
     for start in range(0, x.size, CHUNK):
         places = _steps(values[:, start : start + CHUNK], -ROUGH_STEPS * factor)
-        cv2.LUT(places, _rough_table(), result.reshape(1, -1)[:, start : start + CHUNK])
+        cv2.LUT(places, rough_table(), result.reshape(1, -1)[:, start : start + CHUNK])
         cv2.LUT(places, _share_table(), stored.reshape(1, -1)[:, start : start + CHUNK])
     return result, stored
+
+
+def rough_share_map(x: NDArray[np.float32], factor: float) -> NDArray[np.uint16]:
+    """The truth map of `rough_share` alone."""
+    count = -ROUGH_STEPS * factor
+    x, stored = np.ascontiguousarray(x, np.float32), np.empty(x.shape, np.uint16)
+    if compiled := functions():
+        compiled.patina_rough_words(pointer(x), x.size, count, pointer(_share_table()), pointer(stored))
+        return stored
+    values, out = x.reshape(1, -1), stored.reshape(1, -1)
+    for start in range(0, x.size, CHUNK):
+        cv2.LUT(_steps(values[:, start : start + CHUNK], count), _share_table(), out[:, start : start + CHUNK])
+    return stored
 
 
 def rough_decay(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """(1 − e^−x)/x of 0 ≤ x < 256, the mean of e^−x from 0 to x, float32, same shape, a new array; within 0.001 of it,
     by the nearest of a table's entries."""
-    result = np.empty(x.shape, np.float32)
-    values, out, table = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1), _decay_table()
-    for start in range(0, x.size, CHUNK):
-        cv2.LUT(_steps(values[:, start : start + CHUNK], DECAY_STEPS), table, out[:, start : start + CHUNK])
-    return result
+    return _at_steps(x, DECAY_STEPS, decay_table())
 
 
 def rough_power(x: NDArray[np.float32], exponent: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -272,6 +281,10 @@ def rough_power(x: NDArray[np.float32], exponent: NDArray[np.float32]) -> NDArra
     by a table of logarithms, 4096 to an octave, and one of `rough_exp`."""
     result = np.empty(x.shape, np.float32)
     values, powers, out = (np.ascontiguousarray(a, np.float32).reshape(1, -1) for a in (x, exponent, result))
+    if compiled := functions():
+        tables = pointer(log_table()), pointer(rough_table())
+        compiled.patina_rough_power(pointer(values), pointer(powers), values.size, *tables, pointer(out))
+        return result
     for start in range(0, x.size, CHUNK):
         part = values[:, start : start + CHUNK]
         first, other, index = (buffer[:, : part.size] for buffer in _buffers())
@@ -279,9 +292,21 @@ def rough_power(x: NDArray[np.float32], exponent: NDArray[np.float32]) -> NDArra
         np.subtract(part.view(np.int32), np.int32(0x3F800000), out=bits)  # less the bits of 1
         np.right_shift(bits, np.int32(11), out=bits)
         index[:] = bits
-        cv2.LUT(index, _log_table(), other)
+        cv2.LUT(index, log_table(), other)
         places: Any = cv2.multiply(other, powers[:, start : start + CHUNK], dst=index, dtype=cv2.CV_16U)
-        cv2.LUT(places, _rough_table(), out[:, start : start + CHUNK])
+        cv2.LUT(places, rough_table(), out[:, start : start + CHUNK])
+    return result
+
+
+def _at_steps(x: NDArray[np.float32], count: float, table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A table of 65536 at `count` times the values, to the nearest, same shape, a new array."""
+    result = np.empty(x.shape, np.float32)
+    values, out = np.ascontiguousarray(x, np.float32).reshape(1, -1), result.reshape(1, -1)
+    if compiled := functions():
+        compiled.patina_rough(pointer(values), values.size, count, pointer(table), pointer(out))
+        return result
+    for start in range(0, x.size, CHUNK):
+        cv2.LUT(_steps(values[:, start : start + CHUNK], count), table, out[:, start : start + CHUNK])
     return result
 
 
@@ -366,7 +391,8 @@ def _exp_table() -> NDArray[np.float32]:
 
 
 @cache
-def _rough_table() -> NDArray[np.float32]:
+def rough_table() -> NDArray[np.float32]:
+    """What `rough_exp` looks up: e^(−n/`ROUGH_STEPS`) of n = 0..65535, 1×65536. Read-only."""
     table = exp(-np.arange(65536) / ROUGH_STEPS).astype(np.float32)[None]
     table.setflags(write=False)
     return table
@@ -374,13 +400,14 @@ def _rough_table() -> NDArray[np.float32]:
 
 @cache
 def _share_table() -> NDArray[np.uint16]:
-    table: NDArray[np.uint16] = np.rint(_rough_table() * np.float32(65535)).astype(np.uint16)
+    table: NDArray[np.uint16] = np.rint(rough_table() * np.float32(65535)).astype(np.uint16)
     table.setflags(write=False)
     return table
 
 
 @cache
-def _decay_table() -> NDArray[np.float32]:
+def decay_table() -> NDArray[np.float32]:
+    """What `rough_decay` looks up, in steps of 1/`DECAY_STEPS`, 1×65536. Read-only."""
     x = np.maximum(np.arange(65536) / DECAY_STEPS, 1e-6)
     table = ((1 - exp(-x)) / x).astype(np.float32)[None]
     table.setflags(write=False)
@@ -388,8 +415,9 @@ def _decay_table() -> NDArray[np.float32]:
 
 
 @cache
-def _log_table() -> NDArray[np.float32]:
-    """Of the middle of each entry's values, in steps of `rough_exp`, below 0."""
+def log_table() -> NDArray[np.float32]:
+    """What `rough_power` looks up: logarithms of the middle of each entry's values, in steps of `rough_exp`, below 0,
+    1×65536. Read-only."""
     octave, part = np.divmod(np.arange(65536), 4096)
     middles = np.ldexp(1 + (part + 0.5) / 4096, octave.astype(np.int32))
     table = (log(middles) * -ROUGH_STEPS).astype(np.float32)[None]

@@ -66,6 +66,10 @@ def to_uint8(image: NDArray[np.floating] | Sequence[FloatImage]) -> Image:
 def to_uint16(values: NDArray[np.float32], scale: float = 65535) -> NDArray[np.uint16]:
     """Floats times `scale`, **rounded** to whole numbers and held to 0..65535, same shape, a new array: a truth map of
     floats in [0, 1]."""
+    if compiled := functions():
+        values, found = np.ascontiguousarray(values, np.float32), np.empty(values.shape, np.uint16)
+        compiled.patina_to_words(pointer(values), values.size, scale, pointer(found))
+        return found
     levels = values * np.float32(scale)
     np.rint(levels, out=levels)
     return np.clip(levels, 0, 65535, out=levels).astype(np.uint16)

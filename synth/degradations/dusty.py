@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from patina.synth.air import CONTRAST, WAVELENGTHS, airlight_of, light_of, seen_through, way_through
+from patina.synth.air import CONTRAST, WAVELENGTHS, Lights, airlight_of, through_air, way_through
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, exp_of, power_of, rough_exp, rough_share, sine_of
-from patina.synth.image import FloatImage, Image, linear_of, planes_of
+from patina.synth.elementary import cosine_of, exp_of, power_of, sine_of
+from patina.synth.image import FloatImage, Image, linear_of
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
@@ -138,20 +138,15 @@ class Dusty(FromDepth, InStrips):
         """
         height, width = image.shape[:2]
         metres, way = self.depths.rows_of(image, params), way_through(height, width, params)
-        beta = -params["beta"]
+        beta, lights = -params["beta"], Lights(params["sunlight"])
+        factors = [beta * extinction for extinction in params["extinction"]]
         airs = [airlight_of(height, width, params, level) for level in params["airlight"]]
 
         def rows(top: int, bottom: int) -> Strip:
             depth = metres(top, bottom)
             thickness = way(depth, top, bottom)
-            t, truth = rough_share(thickness, beta)
-            planes = planes_of(image[top:bottom])
-            channels = [light_of(plane, lit) for plane, lit in zip(planes, params["sunlight"], strict=True)]
-            for channel, extinction, air in zip(channels, params["extinction"], airs, strict=True):
-                share = t if extinction == 1 else rough_exp(thickness, beta * extinction)
-                seen_through(channel, share, air(top, bottom))
-            maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
-            return Strip(channels, maps)
+            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top, beta)
+            return Strip(channels, {"transmission": truth, "depth": as_truth(depth, params["depth_step"])})
 
         return Strips(rows, is_linear=True)
 

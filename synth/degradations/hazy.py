@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from patina.synth.air import CONTRAST, WAVELENGTHS, airlight_of, light_of, seen_through, way_through
+from patina.synth.air import CONTRAST, WAVELENGTHS, Lights, airlight_of, through_air, way_through
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -20,8 +20,8 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, fast_log, log_of, power_of, rough_exp, rough_share, sine_of
-from patina.synth.image import FloatImage, Image, as_floats, planes_of, to_linear
+from patina.synth.elementary import cosine_of, fast_log, log_of, power_of, sine_of
+from patina.synth.image import FloatImage, Image, to_linear
 from patina.synth.resampling import Rows, means, stretched_rows, strided_rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -149,17 +149,15 @@ class Hazy(FromDepth, InStrips):
         depths = _relative(metres, height, width, params["relief"]) if relative else metres
         way = None if relative else way_through(height, width, params)
         factor = log_of(params["transmission"]) if relative else -params["beta"]
+        factors = [factor * extinction for extinction in params["extinction"]]
         linear = params["light"] == "linear"
+        lights = Lights(is_linear=linear)
         airs = [airlight_of(height, width, params, level) for level in params["airlight"]]
 
         def rows(top: int, bottom: int) -> Strip:
             depth = depths(top, bottom)
             thickness = depth if way is None else way(depth, top, bottom)
-            t, truth = rough_share(thickness, factor)
-            channels = [light_of(plane) if linear else as_floats(plane) for plane in planes_of(image[top:bottom])]
-            for channel, extinction, air in zip(channels, params["extinction"], airs, strict=True):
-                share = t if extinction == 1 else rough_exp(thickness, factor * extinction)
-                seen_through(channel, share, air(top, bottom))
+            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top, factor)
             maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
             return Strip(channels if linear else [np.clip(plane, 0, 1, out=plane) for plane in channels], maps)
 

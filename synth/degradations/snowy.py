@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.air import light_of, seen_through
+from patina.synth.air import Lights, airlight_of, through_air
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, brightness
-from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of, rough_share
+from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of
 from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
-from patina.synth.image import FloatImage, Image, planes_of, to_linear
+from patina.synth.image import FloatImage, Image, to_linear
 from patina.synth.resampling import Field, Rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -118,6 +118,7 @@ class Snowy(FromDepth, InStrips):
         fall = _Snowfall(params, *image.shape[:2])
         flakes = fall.flakes()
         metres = self.depths.rows_of(image, params) if params["veil"] else None
+        lights, airs = Lights(), [airlight_of(*image.shape[:2], {}, level) for level in params["colour"]]
 
         def rows(top: int, bottom: int) -> Strip:
             thickness = flakes(top, bottom)
@@ -127,11 +128,8 @@ class Snowy(FromDepth, InStrips):
                 behind -= np.float32(fall.far)
                 behind *= np.float32(fall.extinction * params["veil"])
                 thickness += behind
-            clear, stored = rough_share(thickness, -1)
-            channels = [light_of(plane) for plane in planes_of(image[top:bottom])]
-            for channel, colour in zip(channels, params["colour"], strict=True):
-                seen_through(channel, clear, np.float32(colour))
-            return Strip(channels, {"alpha": np.subtract(np.uint16(65535), stored, out=stored)})
+            channels, clear = through_air(image[top:bottom], lights, thickness, (-1.0, -1.0, -1.0), airs, top, -1.0)
+            return Strip(channels, {"alpha": np.subtract(np.uint16(65535), clear, out=clear)})
 
         return Strips(rows, is_linear=True)
 

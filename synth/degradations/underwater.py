@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from patina.synth.air import airlight_of, light_of, seen_through
+from patina.synth.air import Lights, airlight_of, seen_through, through_air
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, as_truth, brightness
 from patina.synth.elementary import exp_of, power_of, rough_exp, rough_share
-from patina.synth.image import FloatImage, Image, as_levels, linear_of, planes_of, to_linear
+from patina.synth.image import FloatImage, Image, as_levels, linear_of, to_linear
 from patina.synth.resampling import Rows, enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
@@ -197,19 +197,20 @@ class Underwater(FromDepth, InStrips):
         airs = [airlight_of(height, width, params, level) for level in params["water_light"]]
         blurred = _blurred(image, daylight) if forward else ()
 
+        lights, factors = Lights(daylight), [forward - lost for lost in attenuation]
+
         def rows(top: int, bottom: int) -> Strip:
             way = metres(top, bottom)
             way /= way * np.float32(1 / params["reach"]) + np.float32(1)
-            planes = planes_of(image[top:bottom])
-            channels = [light_of(plane, share) for plane, share in zip(planes, daylight, strict=True)]
             if blurred:
-                sharp = rough_exp(way, -forward)
-                for channel, soft in zip(channels, blurred, strict=True):
-                    seen_through(channel, sharp, soft(top, bottom))
-            green, truth = rough_share(way, forward - attenuation[1])
-            for i, (channel, water) in enumerate(zip(channels, airs, strict=True)):
-                share = green if i == 1 else rough_exp(way, forward - attenuation[i])
-                seen_through(channel, share, water(top, bottom))
+                channels, sharp = lights.of(image[top:bottom]), rough_exp(way, -forward)
+                green, truth = rough_share(way, factors[1])
+                for i, channel in enumerate(channels):
+                    seen_through(channel, sharp, blurred[i](top, bottom))
+                    share = green if i == 1 else rough_exp(way, factors[i])
+                    seen_through(channel, share, airs[i].rows(top, bottom))
+            else:
+                channels, truth = through_air(image[top:bottom], lights, way, factors, airs, top, factors[1])
             maps = {"transmission": truth, "depth": as_truth(way, params["depth_step"])}
             return Strip(channels, maps)
 
