@@ -9,20 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
+from patina.synth.elementary import fast_sine, sine_factors
 from patina.synth.resampling import (
     Rows,
-    around,
     enlarged,
     enlarged_rows,
-    filtered,
+    filter_in_place,
+    filtered_rows,
     gaussian_taps,
-    shortened,
 )
 from patina.synth.strips import heed
 
@@ -46,12 +46,38 @@ COARSE = ((2, 2 * SMALLEST + 1 / 4), (1, 2 * SMALLEST - 1 / 4))
 shared by two pixels and to be enlarged by straight lines is a blur, too, of a third of a pixel's square: the narrower
 class has less of its own for it."""
 
-POINTS, BAND = 1 << 15, 128
-"""Points that are drawn at a time, and rows that are blurred at a time: they stay in a cache."""
+POINTS = 1 << 15
+"""Points that are drawn at a time: they stay in a cache."""
 
-Profile: TypeAlias = Callable[[Values, Callable[[Values], Values]], Values]
-"""Brightness along traces: of places from -½ to ½ of the way, and what gives of a value of each trace that of the trace
-which each place belongs to."""
+
+@dataclass(frozen=True)
+class Profile:
+    """Brightness along traces, at places x from -½ to ½ of the way: level + fade·x⁴, times base + glint·sin 2π(swings·x
+    + turns) if there are `swings` and `turns`, a number of each trace, N float32."""
+
+    fade: float = 0.0
+    level: float = 1.0
+    glint: float = 0.0
+    base: float = 1.0
+    swings: Values | None = None
+    turns: Values | None = None
+
+    def at(self, along: Values, each: Callable[[Values], Values]) -> Values:
+        """At any places, where `each` gives of a number of each trace that of the trace which a place belongs to."""
+        bright = along * along
+        bright *= bright
+        bright *= np.float32(self.fade)
+        bright += np.float32(self.level)
+        if self.swings is None or self.turns is None:
+            return bright
+        turns = each(self.swings)
+        turns *= along
+        turns += each(self.turns)
+        glint = fast_sine(turns)
+        glint *= np.float32(self.glint)
+        glint += np.float32(self.base)
+        glint *= bright
+        return glint
 
 
 @dataclass(frozen=True)
@@ -148,6 +174,10 @@ class _Layer:
     def _draw(self, ways: _Ways, part: slice, numbers: NDArray[np.intp], profile: Profile, is_steep: bool) -> None:
         """Each trace as a point a row, or a column if it is not steep: the share of it that lies in that row, between
         the two pixels that are nearest."""
+        self.is_drawn = True
+        if functions():
+            self._draw_compiled(ways, part, numbers, profile, is_steep)
+            return
         counts = ways.counts[part]
         ends = np.cumsum(counts)
 
@@ -165,7 +195,7 @@ class _Layer:
         upper *= np.float32(0.5)
         upper -= each(ways.middle)  # the middle of what lies in that row, from the middle of the way
         share *= each(ways.density)
-        share *= profile(upper * each(ways.per_length), lambda values: np.repeat(values[numbers], counts))
+        share *= profile.at(upper * each(ways.per_length), lambda values: np.repeat(values[numbers], counts))
         upper *= each(ways.slope)
         upper += each(ways.across)
         np.clip(upper, np.float32(0), np.float32((self.columns if is_steep else self.rows) + 1), out=upper)
@@ -183,30 +213,36 @@ class _Layer:
         np.add.at(self._values, place, share)
         place += 1 if is_steep else self._stride
         np.add.at(self._values, place, far)
-        self.is_drawn = True
+
+    def _draw_compiled(
+        self, ways: _Ways, part: slice, numbers: NDArray[np.intp], profile: Profile, is_steep: bool
+    ) -> None:
+        """The same by a compiled loop."""
+        compiled = functions()
+        assert compiled
+        names = "first", "counts", "start", "end", "middle", "density", "per_length", "slope", "across"
+        of_each = [getattr(ways, name)[part] for name in names]
+        swinging = [values[numbers] for values in (profile.swings, profile.turns) if values is not None]
+        points = int(ways.counts[part].sum())
+        places, far = np.empty(points, np.int32), np.empty(points, np.float32)
+        apart = (self._stride, 1) if is_steep else (1, self._stride)
+        most = (self.columns if is_steep else self.rows) + 1
+        bright = profile.fade, profile.level, *([pointer(values) for values in swinging] or [None] * 2)
+        compiled.patina_draw(
+            *(pointer(self._values), *apart, most, len(numbers)),
+            *(pointer(values) for values in of_each),
+            *(*bright, profile.glint, profile.base, pointer(sine_factors())),
+            *(pointer(places), pointer(far)),
+        )
 
     def softened(self, top: int, bottom: int, variance: float) -> Values:
         """Rows top to bottom, blurred by a Gaussian of this variance. A new array."""
-        taps = gaussian_taps(math.sqrt(variance))
-        reach = taps.size // 2
-        framed = np.array(around(self.pixels, top, bottom, reach))
-        return filtered(shortened(framed), taps)[reach : reach + bottom - top]
+        return filtered_rows(self.pixels, top, bottom, gaussian_taps(math.sqrt(variance)))
 
     def soften(self, variance: float) -> None:
-        """Blur what is drawn by a Gaussian of this variance, in place, some rows at a time."""
-        if not self.is_drawn:
-            return
-        taps = gaussian_taps(math.sqrt(variance))
-        reach = taps.size // 2
-        count = max(1, self.rows // BAND)
-        tops = [self.rows * i // count for i in range(count + 1)]
-        before: Values | None = None
-        for top, bottom in pairwise(tops):
-            framed = np.array(around(self.pixels, top, bottom, reach))
-            if before is not None:
-                framed[:reach] = before
-            before = framed[bottom - top : bottom - top + reach].copy()
-            self.pixels[top:bottom] = filtered(shortened(framed), taps)[reach : reach + bottom - top]
+        """Blur what is drawn by a Gaussian of this variance, in place."""
+        if self.is_drawn:
+            filter_in_place(self.pixels, gaussian_taps(math.sqrt(variance)))
 
 
 class _Ways:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import cv2
@@ -37,6 +38,9 @@ Places = NDArray[np.intp]
 
 BAND = 1 << 15
 """Values of a result at a time: they stay within a second-level cache."""
+
+IN_PLACE = 128
+"""Rows that are blurred in place together: they stay in a cache."""
 
 WIDEST = 60
 """Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
@@ -294,6 +298,8 @@ def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Fi
         for _ in range(3):
             field = means(field, int(2 * sigma) // 2 * 2 + 1, border)  # a box of side a has the variance (a² - 1)/12
         return field
+    if border == cv2.BORDER_REFLECT and field.ndim == 2:
+        return filtered_rows(np.asarray(field, np.float32), 0, len(field), _taps(sigma, reach))
     return filtered(shortened(np.array(field, np.float32)), _taps(sigma, reach), border)
 
 
@@ -305,6 +311,8 @@ def smoothed_rows(field: Field, sigma: float) -> Rows:
         whole = smoothed(field, sigma)
         return lambda top, bottom: whole[top:bottom].copy()
     taps = _taps(sigma, reach)
+    if functions() and field.ndim == 2:
+        return lambda top, bottom: filtered_rows(field, top, bottom, taps)
     for top, bottom in cuts(len(field), 64):
         shortened(field[top:bottom])
 
@@ -349,6 +357,45 @@ def filtered(values: Field, taps: Field, border: int = cv2.BORDER_REFLECT) -> Fi
     across = np.asarray(cv2.filter2D(shortened(along), -1, taps.T, borderType=border), np.float32)
     across *= np.float32(1 / WEIGHT**2)
     return across
+
+
+def filtered_rows(values: Field, top: int, bottom: int, taps: Field) -> Field:
+    """Rows top to bottom of H×W `values`, ≥ 0, shortened and filtered by 1×N taps, N ≤ 2·WIDEST + 1: mirrored at the
+    ends. A new array."""
+    if functions():
+        result = np.empty((bottom - top, values.shape[1]), np.float32)
+        _filter_rows(values, top, bottom, taps, result)
+        return result
+    reach = taps.size // 2
+    framed = np.array(around(values, top, bottom, reach), np.float32)
+    return filtered(shortened(framed), taps)[reach : reach + bottom - top]
+
+
+def filter_in_place(values: Field, taps: Field) -> None:
+    """`filtered_rows` of all rows, in place, some at a time."""
+    if functions():
+        _filter_rows(values, 0, len(values), taps, values)
+        return
+    reach, before = taps.size // 2, None
+    count = max(1, len(values) // IN_PLACE)
+    tops = [len(values) * i // count for i in range(count + 1)]
+    for top, bottom in pairwise(tops):
+        framed = np.array(around(values, top, bottom, reach))
+        if before is not None:
+            framed[:reach] = before
+        before = framed[bottom - top : bottom - top + reach].copy()
+        values[top:bottom] = filtered(shortened(framed), taps)[reach : reach + bottom - top]
+
+
+def _filter_rows(values: Field, top: int, bottom: int, taps: Field, out: Field) -> None:
+    """By compiled loops, from rows that need not follow one another into rows that need not, either."""
+    compiled = functions()
+    assert compiled and values.strides[1] == out.strides[1] == 4 and taps.size <= 2 * WIDEST + 1
+    (height, width), reach = values.shape, taps.size // 2
+    scratch = np.empty(2 * (reach + 1) * width + 2 * reach, np.float32)
+    size = values.strides[0] // 4, height, width, top, bottom
+    how = pointer(taps), reach, 1 / WEIGHT**2, pointer(scratch)
+    compiled.patina_blurred(pointer(values), *size, *how, pointer(out), out.strides[0] // 4)
 
 
 def shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:

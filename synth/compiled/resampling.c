@@ -1,6 +1,10 @@
-/* Fields made larger, as `patina/synth/resampling.py` defines it. */
+/* Fields made larger and smoother, as `patina/synth/resampling.py` defines it. */
+
+#include <string.h>
 
 #include "common.h"
+
+#define MOST_TAPS 121
 
 /* v[i] at `step` places from the middle of one pixel to that of the next, and at the ends level beyond them: `width`
    values of each of `channels`. */
@@ -44,5 +48,85 @@ CLONED void patina_enlarged(const float *field, ptrdiff_t h, ptrdiff_t w, ptrdif
             spread_row(scratch, w, 1, 2, width, out);
         else
             spread_row(scratch, w, channels, step, width, out);
+    }
+}
+
+/* The row or column of 0..n−1 that stands for row x where a picture is mirrored at its ends, those repeated. */
+INLINE ptrdiff_t mirrored(ptrdiff_t x, ptrdiff_t n) {
+    x %= 2 * n;
+    x = x < 0 ? x + 2 * n : x;
+    return x < n ? x : 2 * n - 1 - x;
+}
+
+/* x ≥ 0 rounded to 12 significant bits. */
+INLINE float shortened(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + (1u << 11)) & ~((1u << 12) - 1);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Sums of taps[k]·rows[k][i], in the order of k, of n values. */
+INLINE void weighted(const float *const *rows, const float *taps, ptrdiff_t count, ptrdiff_t n, float *restrict out) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float sum = taps[0] * rows[0][i];
+        for (ptrdiff_t k = 1; k < count; k++)
+            sum += taps[k] * rows[k][i];
+        out[i] = sum;
+    }
+}
+
+/* The same, some columns at a time where there are many taps; of few taps, by a loop for each number. */
+INLINE void filtered(const float *const *rows, const float *taps, ptrdiff_t count, ptrdiff_t n, float *restrict out) {
+    if (count == 3)
+        weighted(rows, taps, 3, n, out);
+    else if (count == 5)
+        weighted(rows, taps, 5, n, out);
+    else if (count == 7)
+        weighted(rows, taps, 7, n, out);
+    else {
+        for (ptrdiff_t i = 0; i < n; i++)
+            out[i] = taps[0] * rows[0][i];
+        for (ptrdiff_t k = 1; k < count; k++)
+            for (ptrdiff_t i = 0; i < n; i++)
+                out[i] += taps[k] * rows[k][i];
+    }
+}
+
+/* Rows `top` to `bottom` of a picture of values ≥ 0, shortened, filtered along both axes by 2·reach + 1 taps, reach ≤ 60,
+   and multiplied by `factor`; shortened between, too. The picture is mirrored at its ends. `out` may lie in `in`: no row
+   is read after it is written.
+
+   in_stride, out_stride   values from a row to the next. scratch: (2·reach + 2) rows and 2·reach values. */
+CLONED void patina_blurred(const float *in, ptrdiff_t in_stride, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,
+                           ptrdiff_t bottom, const float *taps, ptrdiff_t reach, float factor, float *scratch, float *out,
+                           ptrdiff_t out_stride) {
+    const float *rows[MOST_TAPS];
+    const ptrdiff_t count = 2 * reach + 1;
+    float *framed = scratch + count * width;
+    ptrdiff_t made = top > reach ? top - reach : 0;
+    for (ptrdiff_t y = top; y < bottom; y++) {
+        for (; made <= y + reach && made < height; made++) {
+            const float *row = in + made * in_stride;
+            float *to = scratch + made % count * width;
+            for (ptrdiff_t x = 0; x < width; x++)
+                framed[reach + x] = shortened(row[x]);
+            for (ptrdiff_t x = 1; x <= reach; x++) {
+                framed[reach - x] = framed[reach + mirrored(-x, width)];
+                framed[reach + width - 1 + x] = framed[reach + mirrored(width - 1 + x, width)];
+            }
+            for (ptrdiff_t k = 0; k < count; k++)
+                rows[k] = framed + k;
+            filtered(rows, taps, count, width, to);
+            for (ptrdiff_t x = 0; x < width; x++)
+                to[x] = shortened(to[x]);
+        }
+        for (ptrdiff_t k = 0; k < count; k++)
+            rows[k] = scratch + mirrored(y - reach + k, height) % count * width;
+        float *to = out + (y - top) * out_stride;
+        filtered(rows, taps, count, width, to);
+        for (ptrdiff_t x = 0; x < width; x++)
+            to[x] *= factor;
     }
 }

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -23,10 +24,10 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth, brightness
-from patina.synth.elementary import cosine_of, exp_of, fast_cube_root, fast_exp, fast_log, fast_sine, power_of, sine_of
-from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
-from patina.synth.image import FloatImage, Image, as_floats, to_encoded, to_linear
-from patina.synth.resampling import Field, Rows
+from patina.synth.elementary import cosine_of, exp_of, fast_cube_root, fast_exp, fast_log, power_of, sine_of
+from patina.synth.falling import FOCAL, SHARPEST, Profile, Traces, exposed
+from patina.synth.image import FloatImage, Image, as_floats, as_levels, to_encoded, to_linear
+from patina.synth.resampling import Rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -165,12 +166,21 @@ class Rainy(FromDepth, InStrips):
         whole = image.dtype == np.uint8 and not (linear or screen or veil)
 
         def rows(top: int, bottom: int) -> Strip:
-            stored: Any = cv2.multiply(fallen(top, bottom), 65535.0, dtype=cv2.CV_16U)  # type: ignore[call-overload]
-            part = image[top:bottom]
+            layer, part = fallen(top, bottom), image[top:bottom]
+            compiled = functions()
+            if whole and compiled:
+                part, lq, streaks = (
+                    np.ascontiguousarray(part),
+                    np.empty(part.shape, np.uint8),
+                    np.empty(layer.shape, np.uint8),
+                )
+                compiled.patina_rain(pointer(part), pointer(layer), layer.size, pointer(lq), pointer(streaks))
+                return Strip(lq, {"streaks": streaks})
+            stored: Any = cv2.multiply(layer, 65535.0, dtype=cv2.CV_16U)  # type: ignore[call-overload]
             if whole:
                 behind: Any = cv2.LUT(part, _sixteen_bits())
                 out: Any = cv2.add(behind, cv2.merge([stored, stored, stored]), dst=behind)
-                return Strip(out, {"streaks": _whole_levels(stored)})
+                return Strip(_whole_levels(out), {"streaks": _whole_levels(stored)})
             # The layer as it is stored: its steps never end half-way between two levels, where channels round apart.
             streaks = np.multiply(stored, np.float32(1 / 65535), dtype=np.float32)
             behind = veil(part, top, bottom) if veil else part
@@ -183,7 +193,7 @@ class Rainy(FromDepth, InStrips):
             return Strip(out if linear else np.minimum(out, 1, out=out), truth)
 
         if whole:
-            return Strips(rows, levels=_whole_levels)
+            return Strips(rows, levels=as_levels)
         return Strips(rows, is_linear=linear)
 
     def _veil(self, image: FloatImage | Image, params: Params) -> Callable[[FloatImage | Image, int, int], FloatImage]:
@@ -273,21 +283,6 @@ def _streaks(height: int, width: int, params: Params) -> Rows:
     )
     # A falling drop swings between flat and tall some hundred times a second, and glints as it does.
     swings = (1 + chance[6]) * np.float32(60 * params["exposure"])  # whole ones
-    start = chance[7]
-
-    def profile(along: Field, each: Callable[[Field], Field]) -> Field:
-        """Brighter in the middle, fading out at both ends; mean 1 but for the glint."""
-        turns = each(swings)
-        turns *= along
-        turns += each(start)
-        glint = fast_sine(turns)
-        glint *= np.float32(0.4)
-        glint += np.float32(1.25)
-        ends = along * along
-        ends *= ends
-        ends *= np.float32(-16)
-        ends += np.float32(1)
-        glint *= ends
-        return glint
-
+    # Brighter in the middle, fading out at both ends; mean 1 but for the glint.
+    profile = Profile(fade=-16, level=1, glint=0.4, base=1.25, swings=swings, turns=chance[7])
     return exposed(height, width, traces, profile)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,9 +13,9 @@ from patina.synth.air import Lights, airlight_of, through_air
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import FromDepth, brightness
 from patina.synth.elementary import fast_cube_root, fast_exp, fast_log, fast_sine, power_of
-from patina.synth.falling import FOCAL, SHARPEST, Traces, exposed
+from patina.synth.falling import FOCAL, SHARPEST, Profile, Traces, exposed
 from patina.synth.image import FloatImage, Image, to_linear
-from patina.synth.resampling import Field, Rows
+from patina.synth.resampling import Rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -199,12 +198,4 @@ class _Snowfall:
             blur=parts(blur),
         )
 
-        def profile(along: Field, each: Callable[[Field], Field]) -> Field:
-            del each
-            ends = along * along
-            ends *= ends
-            ends *= np.float32(-20)
-            ends += np.float32(1.25)
-            return ends
-
-        return exposed(height, width, traces, profile)
+        return exposed(height, width, traces, Profile(fade=-20, level=1.25))

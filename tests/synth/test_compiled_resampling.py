@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patina.synth.resampling import enlarged, enlarged_rows, stretched, stretched_rows
+from patina.synth.resampling import (
+    enlarged,
+    enlarged_rows,
+    filter_in_place,
+    filtered_rows,
+    gaussian_taps,
+    smoothed,
+    smoothed_rows,
+    stretched,
+    stretched_rows,
+)
 from patina.synth.rng import Rng
 from tests.synth.test_compiled import needs_compiler
 
@@ -58,3 +68,24 @@ def test_stretching_has_the_same_bits(most: int, size: tuple[int, int], both: Bo
 
     one, other = both(found)
     assert same(one, other) and (most > 2 or same(one, stretched(values, *size)))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.9, 1.2, 4.0, 18.0])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (61, 83), (37, 700)])
+def test_blurring_has_the_same_bits(sigma: float, size: tuple[int, int], both: Both) -> None:
+    """In place as well, where a picture is a part of a wider one; a blur may be wider than the picture."""
+    values, taps = np.abs(field(*size)), gaussian_taps(sigma)
+
+    def found(count: int = 7) -> list[np.ndarray]:
+        tops = range(0, size[0], count)
+        rows = [filtered_rows(values, top, min(top + count, size[0]), taps) for top in tops]
+        smooth = smoothed_rows(values.copy(), sigma)
+        frame = np.pad(values, 2)
+        filter_in_place(frame[2:-2, 2:-2], taps)
+        parts = [smooth(top, min(top + count, size[0])) for top in tops]
+        return [np.concatenate(rows), np.concatenate(parts), smoothed(values, sigma), frame]
+
+    one, other = both(found)
+    whole = one[0]
+    assert same(one, other) and same(one, found(1000)) and same(one[1], whole) and same(one[2], whole)
+    assert same(one[3], np.pad(whole, 2))

@@ -1,11 +1,10 @@
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patina.synth.falling import SHARPEST, Traces, expose, exposed
+from patina.synth.falling import SHARPEST, Profile, Traces, expose, exposed
 
 Values = NDArray[np.float32]
 
@@ -14,8 +13,7 @@ def traces(*rows: tuple[float, float, float, float, float, float]) -> Traces:
     return Traces(*np.array(rows, np.float32).T)
 
 
-def even(along: Values, trace: Any) -> Values:
-    return np.ones_like(along)
+even = Profile()
 
 
 def moments(picture: Values) -> tuple[float, float, NDArray[np.float64]]:
@@ -97,9 +95,17 @@ def test_nothing_falls() -> None:
 
 
 def test_the_profile_shapes_the_trace() -> None:
-    picture = expose(
-        120, 21, traces((10.5, 60, 0, 80, 80, 0.5)), lambda along, _: (1 - 4 * along * along).astype(np.float32)
-    )
+    picture = expose(120, 21, traces((10.5, 60, 0, 80, 80, 0.5)), Profile(fade=-16))
     middle = picture.sum(axis=1)
-    assert middle[60] == pytest.approx(1, abs=0.02) and middle[40] == pytest.approx(0.75, abs=0.03)
-    assert np.all(np.diff(middle[22:60]) > 0) and np.all(np.diff(middle[61:99]) < 0)
+    assert middle[60] == pytest.approx(1, abs=0.02) and middle[30] == pytest.approx(1 - 16 * 0.375**4, abs=0.03)
+    assert np.all(np.diff(middle[22:55]) > 0) and np.all(np.diff(middle[66:99]) < 0)
+
+
+def test_traces_glint_each_in_its_own_way() -> None:
+    one, other = (20.5, 100, 0, 160, 160, 0.5), (60.5, 100, 0, -160, 160, 0.5)
+    swings, turns = np.array([3, 1], np.float32), np.array([0, 0.25], np.float32)
+    picture = expose(200, 81, traces(one, other), Profile(glint=0.4, base=1.25, swings=swings, turns=turns))
+    way = (np.arange(40, 160) + 0.5 - 100) / 160
+    first, second = picture[40:160, :40].sum(axis=1), picture[40:160, 40:].sum(axis=1)
+    assert np.abs(first - (1.25 + 0.4 * np.sin(2 * np.pi * 3 * way))).max() < 0.02
+    assert np.abs(second - (1.25 + 0.4 * np.cos(2 * np.pi * way))).max() < 0.02
