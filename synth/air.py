@@ -21,8 +21,8 @@ from patina.synth.elementary import (
     rough_decay,
     rough_exp,
     rough_share,
-    rough_share_map,
     rough_table,
+    share_table,
 )
 from patina.synth.image import FloatImage, Image, level_light, planes_of, to_float, to_linear
 from patina.synth.resampling import curved, stretched_rows
@@ -98,7 +98,6 @@ def through_air(
     factors: Sequence[float],
     airs: Sequence[Airlight],
     top: int,
-    kept: float,
 ) -> tuple[list[FloatImage], NDArray[np.uint16]]:
     """Light of a picture's rows from `top` on, H×W×3 sRGB floats in [0, 1] or levels, seen through air: red, green and
     blue, each H×W. Of each colour e^(factor·thickness) is let through, thickness H×W. And that share for the factor
@@ -112,10 +111,12 @@ def through_air(
         below = np.concatenate([air.below[top : top + height, 0] for air in airs])
         planes = [np.empty((height, width), np.float32) for _ in range(3)]
         given = (pointer(array) for array in (lights.tables, thickness, counts, rough_table(), beside, below))
-        compiled.patina_through_air(pointer(part), height, width, *given, *map(pointer, planes))
-        return planes, rough_share_map(thickness, kept)
-    share, stored = rough_share(thickness, kept)
-    shares = {kept: share}
+        stored = np.empty((height, width), np.uint16)
+        truth = pointer(share_table()), pointer(stored)
+        compiled.patina_through_air(pointer(part), height, width, *given, *map(pointer, planes), *truth)
+        return planes, stored
+    share, stored = rough_share(thickness, factors[1])
+    shares = {factors[1]: share}
     channels = lights.of(part)
     for channel, factor, air in zip(channels, factors, airs, strict=True):
         if factor not in shares:

@@ -246,28 +246,18 @@ def rough_exp(x: NDArray[np.float32], factor: float = 1.0) -> NDArray[np.float32
 
 def rough_share(x: NDArray[np.float32], factor: float) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
     """`rough_exp`, and the same as 16 bits with 65535 = 1: what share of light is let through, and its truth map."""
-    if functions():
-        return rough_exp(x, factor), rough_share_map(x, factor)
     result, stored = np.empty(x.shape, np.float32), np.empty(x.shape, np.uint16)
     values = np.ascontiguousarray(x, np.float32).reshape(1, -1)
+    if compiled := functions():
+        tables = pointer(rough_table()), pointer(share_table())
+        count = -ROUGH_STEPS * factor
+        compiled.patina_rough_share(pointer(values), x.size, count, *tables, pointer(result), pointer(stored))
+        return result, stored
     for start in range(0, x.size, CHUNK):
         places = _steps(values[:, start : start + CHUNK], -ROUGH_STEPS * factor)
         cv2.LUT(places, rough_table(), result.reshape(1, -1)[:, start : start + CHUNK])
-        cv2.LUT(places, _share_table(), stored.reshape(1, -1)[:, start : start + CHUNK])
+        cv2.LUT(places, share_table(), stored.reshape(1, -1)[:, start : start + CHUNK])
     return result, stored
-
-
-def rough_share_map(x: NDArray[np.float32], factor: float) -> NDArray[np.uint16]:
-    """The truth map of `rough_share` alone."""
-    count = -ROUGH_STEPS * factor
-    x, stored = np.ascontiguousarray(x, np.float32), np.empty(x.shape, np.uint16)
-    if compiled := functions():
-        compiled.patina_rough_words(pointer(x), x.size, count, pointer(_share_table()), pointer(stored))
-        return stored
-    values, out = x.reshape(1, -1), stored.reshape(1, -1)
-    for start in range(0, x.size, CHUNK):
-        cv2.LUT(_steps(values[:, start : start + CHUNK], count), _share_table(), out[:, start : start + CHUNK])
-    return stored
 
 
 def rough_decay(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -399,7 +389,8 @@ def rough_table() -> NDArray[np.float32]:
 
 
 @cache
-def _share_table() -> NDArray[np.uint16]:
+def share_table() -> NDArray[np.uint16]:
+    """What `rough_share` looks up for the truth map, 1×65536. Read-only."""
     table: NDArray[np.uint16] = np.rint(rough_table() * np.float32(65535)).astype(np.uint16)
     table.setflags(write=False)
     return table

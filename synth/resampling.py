@@ -39,6 +39,9 @@ Places = NDArray[np.intp]
 BAND = 1 << 15
 """Values of a result at a time: they stay within a second-level cache."""
 
+MOST_AVERAGED = 128
+"""Pixels a side of which OpenCV's means are made by a loop of our own, sooner: their sums are whole as floats, too."""
+
 IN_PLACE = 128
 """Rows that are blurred in place together: they stay in a cache."""
 
@@ -72,6 +75,13 @@ def averaged(levels: Image, step: int) -> Image:
     """Means of step×step pixels, rounded; what does not fill a square at the right and below is left out."""
     height, width = (side // step for side in levels.shape[:2])
     part = levels[: height * step, : width * step]
+    compiled = functions()
+    if compiled and 1 < step <= MOST_AVERAGED and levels.strides[1:] == (levels[0, 0].size, 1)[: levels.ndim - 1]:
+        result = np.empty((height, width, *levels.shape[2:]), np.uint8)
+        sums, channels = np.empty(part[0].size, np.uint16), levels[0, 0].size
+        size = levels.strides[0], height, width, channels, step
+        compiled.patina_averaged(pointer(levels), *size, pointer(sums), pointer(result))
+        return result
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 

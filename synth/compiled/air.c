@@ -17,15 +17,18 @@ CLONED void patina_rough(const float *x, ptrdiff_t n, float count, const float *
     }
 }
 
-/* The same of a table of 16 bits. */
-CLONED void patina_rough_words(const float *x, ptrdiff_t n, float count, const uint16_t *table, uint16_t *out) {
+/* The same, and of a table of 16 bits as well. */
+CLONED void patina_rough_share(const float *x, ptrdiff_t n, float count, const float *table, const uint16_t *shares,
+                               float *out, uint16_t *stored) {
     int32_t places[BLOCK];
     for (ptrdiff_t start = 0; start < n; start += BLOCK) {
         const ptrdiff_t size = block_of(n, start);
         for (ptrdiff_t i = 0; i < size; i++)
             places[i] = word_of(x[start + i] * count);
-        for (ptrdiff_t i = 0; i < size; i++)
+        for (ptrdiff_t i = 0; i < size; i++) {
             out[start + i] = table[places[i]];
+            stored[start + i] = shares[places[i]];
+        }
     }
 }
 
@@ -130,10 +133,12 @@ CLONED void patina_way(const float *depth, ptrdiff_t rows, ptrdiff_t width, cons
    lights   of red, green and blue, that of each level: 256 floats each.
    counts   by which the thickness is multiplied for each colour, to be looked up in the table of t.
    beside   what the air's brightness is made of for each column, of red, then green, then blue, and `below` for each
-            row. */
+            row.
+   stored   the truth map of green's share, by a table of 16 bits. */
 CLONED void patina_through_air(const uint8_t *rgb, ptrdiff_t rows, ptrdiff_t width, const float *lights,
                                const float *thickness, const float *counts, const float *table, const float *beside,
-                               const float *below, float *red, float *green, float *blue) {
+                               const float *below, float *red, float *green, float *blue, const uint16_t *shares,
+                               uint16_t *stored) {
     int32_t places[BLOCK];
     float light[BLOCK], share[BLOCK];
     for (ptrdiff_t r = 0; r < rows; r++)
@@ -150,6 +155,9 @@ CLONED void patina_through_air(const uint8_t *rgb, ptrdiff_t rows, ptrdiff_t wid
                     for (ptrdiff_t i = 0; i < count; i++)
                         share[i] = table[places[i]];
                 }
+                if (c == 1)
+                    for (ptrdiff_t i = 0; i < count; i++)
+                        stored[from + i] = shares[places[i]];
                 for (ptrdiff_t i = 0; i < count; i++)
                     light[i] = colour[level[3 * i]];
                 for (ptrdiff_t i = 0; i < count; i++) {

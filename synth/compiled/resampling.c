@@ -77,7 +77,17 @@ INLINE void weighted(const float *const *rows, const float *taps, ptrdiff_t coun
     }
 }
 
-/* The same, some columns at a time where there are many taps; of few taps, by a loop for each number. */
+/* Eight taps more of many: the first of all begin with nothing. */
+INLINE void eight_more(const float *const *rows, const float *taps, int is_first, ptrdiff_t n, float *restrict out) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float sum = is_first ? 0.0f : out[i];
+        for (ptrdiff_t k = 0; k < 8; k++)
+            sum += taps[k] * rows[k][i];
+        out[i] = sum;
+    }
+}
+
+/* The same of any number of taps: by a loop for each of the usual numbers, or eight at a time. */
 INLINE void filtered(const float *const *rows, const float *taps, ptrdiff_t count, ptrdiff_t n, float *restrict out) {
     if (count == 3)
         weighted(rows, taps, 3, n, out);
@@ -86,9 +96,10 @@ INLINE void filtered(const float *const *rows, const float *taps, ptrdiff_t coun
     else if (count == 7)
         weighted(rows, taps, 7, n, out);
     else {
-        for (ptrdiff_t i = 0; i < n; i++)
-            out[i] = taps[0] * rows[0][i];
-        for (ptrdiff_t k = 1; k < count; k++)
+        ptrdiff_t k = 0;
+        for (; k + 8 <= count; k += 8)
+            eight_more(rows + k, taps + k, k == 0, n, out);
+        for (; k < count; k++)
             for (ptrdiff_t i = 0; i < n; i++)
                 out[i] += taps[k] * rows[k][i];
     }
@@ -128,5 +139,30 @@ CLONED void patina_blurred(const float *in, ptrdiff_t in_stride, ptrdiff_t heigh
         filtered(rows, taps, count, width, to);
         for (ptrdiff_t x = 0; x < width; x++)
             to[x] *= factor;
+    }
+}
+
+/* Means of step×step levels, rounded as OpenCV does: of two by two by whole numbers, halves up; else halves to even.
+   stride: bytes from a row to the next; h, w: of the result. sums: a row of the picture. */
+CLONED void patina_averaged(const uint8_t *levels, ptrdiff_t stride, ptrdiff_t h, ptrdiff_t w, ptrdiff_t channels,
+                            ptrdiff_t step, uint16_t *sums, uint8_t *out) {
+    const ptrdiff_t n = w * step * channels;
+    const float share = 1.0f / (float)(step * step);
+    for (ptrdiff_t y = 0; y < h; y++) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            sums[i] = levels[y * step * stride + i];
+        for (ptrdiff_t k = 1; k < step; k++) {
+            const uint8_t *row = levels + (y * step + k) * stride;
+            for (ptrdiff_t i = 0; i < n; i++)
+                sums[i] = (uint16_t)(sums[i] + row[i]);
+        }
+        for (ptrdiff_t x = 0; x < w; x++)
+            for (ptrdiff_t c = 0; c < channels; c++) {
+                const uint16_t *pixel = sums + x * step * channels + c;
+                int32_t sum = 0;
+                for (ptrdiff_t k = 0; k < step; k++)
+                    sum += pixel[k * channels];
+                *out++ = (uint8_t)(step == 2 ? (sum + 2) >> 2 : (int32_t)nearest((float)sum * share));
+            }
     }
 }

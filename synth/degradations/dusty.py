@@ -145,7 +145,7 @@ class Dusty(FromDepth, InStrips):
         def rows(top: int, bottom: int) -> Strip:
             depth = metres(top, bottom)
             thickness = way(depth, top, bottom)
-            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top, beta)
+            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top)
             return Strip(channels, {"transmission": truth, "depth": as_truth(depth, params["depth_step"])})
 
         return Strips(rows, is_linear=True)

@@ -157,7 +157,7 @@ class Hazy(FromDepth, InStrips):
         def rows(top: int, bottom: int) -> Strip:
             depth = depths(top, bottom)
             thickness = depth if way is None else way(depth, top, bottom)
-            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top, factor)
+            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top)
             maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
             return Strip(channels if linear else [np.clip(plane, 0, 1, out=plane) for plane in channels], maps)
 

@@ -127,7 +127,7 @@ class Snowy(FromDepth, InStrips):
                 behind -= np.float32(fall.far)
                 behind *= np.float32(fall.extinction * params["veil"])
                 thickness += behind
-            channels, clear = through_air(image[top:bottom], lights, thickness, (-1.0, -1.0, -1.0), airs, top, -1.0)
+            channels, clear = through_air(image[top:bottom], lights, thickness, (-1.0, -1.0, -1.0), airs, top)
             return Strip(channels, {"alpha": np.subtract(np.uint16(65535), clear, out=clear)})
 
         return Strips(rows, is_linear=True)

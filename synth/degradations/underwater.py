@@ -210,7 +210,7 @@ class Underwater(FromDepth, InStrips):
                     share = green if i == 1 else rough_exp(way, factors[i])
                     seen_through(channel, share, airs[i].rows(top, bottom))
             else:
-                channels, truth = through_air(image[top:bottom], lights, way, factors, airs, top, factors[1])
+                channels, truth = through_air(image[top:bottom], lights, way, factors, airs, top)
             maps = {"transmission": truth, "depth": as_truth(way, params["depth_step"])}
             return Strip(channels, maps)
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from patina.synth.resampling import (
+    averaged,
     enlarged,
     enlarged_rows,
     filter_in_place,
     filtered_rows,
     gaussian_taps,
+    shrunk,
     smoothed,
     smoothed_rows,
     stretched,
@@ -89,3 +91,15 @@ def test_blurring_has_the_same_bits(sigma: float, size: tuple[int, int], both: B
     whole = one[0]
     assert same(one, other) and same(one, found(1000)) and same(one[1], whole) and same(one[2], whole)
     assert same(one[3], np.pad(whole, 2))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 7, 20, 128, 130])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_averages_have_the_same_bits(step: int, channels: tuple[int, ...], both: Both) -> None:
+    """Rounding is OpenCV's, which rounds halves of two by two up and others to even."""
+    shape = (2 * step + step // 2, 9 * step + step - 1, *channels)
+    levels = (Rng("3").levels(int(np.prod(shape))) % 256).astype(np.uint8).reshape(shape)
+    levels[:step] = levels[:step] % 2 + 100  # many sums that lie half-way between two levels
+    for part in (levels, levels[:, 1:], levels[:, ::-1]):
+        assert same(*both(lambda part=part: averaged(part, step)))
+    assert same(*both(lambda: shrunk(levels, (max(1, levels.shape[1] // 3), max(1, len(levels) // 2)))))
