@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,16 @@ from patina.synth.elementary import (
     rough_table,
     share_table,
 )
-from patina.synth.image import FloatImage, Image, level_light, planes_of, to_float, to_linear
+from patina.synth.image import (
+    FloatImage,
+    Image,
+    level_light,
+    level_table,
+    planes_of,
+    to_encoded_levels,
+    to_float,
+    to_linear,
+)
 from patina.synth.resampling import curved, stretched_rows
 from patina.synth.rng import Rng
 
@@ -98,10 +108,12 @@ def through_air(
     factors: Sequence[float],
     airs: Sequence[Airlight],
     top: int,
-) -> tuple[list[FloatImage], NDArray[np.uint16]]:
+    encoded: bool = False,
+) -> tuple[Sequence[FloatImage] | Image, NDArray[np.uint16]]:
     """Light of a picture's rows from `top` on, H×W×3 sRGB floats in [0, 1] or levels, seen through air: red, green and
-    blue, each H×W. Of each colour e^(factor·thickness) is let through, thickness H×W. And that share for the factor
-    `kept` as a truth map, with 65535 = 1."""
+    blue, each H×W; or, `encoded`, the levels H×W×3 of linear light. Of each colour e^(factor·thickness) is let through,
+    thickness H×W. And green's share as a truth map, with 65535 = 1.
+    """
     compiled = functions()
     if compiled and part.dtype == np.uint8:
         part, thickness = np.ascontiguousarray(part), np.ascontiguousarray(thickness)
@@ -109,12 +121,12 @@ def through_air(
         counts = np.array([-ROUGH_STEPS * factor for factor in factors], np.float32)
         beside = np.concatenate([air.beside for air in airs])
         below = np.concatenate([air.below[top : top + height, 0] for air in airs])
-        planes = [np.empty((height, width), np.float32) for _ in range(3)]
-        given = (pointer(array) for array in (lights.tables, thickness, counts, rough_table(), beside, below))
         stored = np.empty((height, width), np.uint16)
-        truth = pointer(share_table()), pointer(stored)
-        compiled.patina_through_air(pointer(part), height, width, *given, *map(pointer, planes), *truth)
-        return planes, stored
+        pixels: Any = np.empty(part.shape, np.uint8) if encoded else np.empty((3, height, width), np.float32)
+        given = (lights.tables, thickness, counts, rough_table(), beside, below, share_table(), stored)
+        out = (None, pointer(level_table()), pointer(pixels)) if encoded else (pointer(pixels), None, None)
+        compiled.patina_through_air(pointer(part), height, width, *map(pointer, given), *out)
+        return pixels if encoded else list(pixels), stored
     share, stored = rough_share(thickness, factors[1])
     shares = {factors[1]: share}
     channels = lights.of(part)
@@ -122,7 +134,7 @@ def through_air(
         if factor not in shares:
             shares[factor] = rough_exp(thickness, factor)
         seen_through(channel, shares[factor], air.rows(top, top + len(part)))
-    return channels, stored
+    return to_encoded_levels(channels) if encoded else channels, stored
 
 
 def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int, int], NDArray[np.float32]]:

@@ -112,7 +112,7 @@ def to_encoded(image: FloatImage) -> FloatImage:
 
 def to_encoded_levels(image: FloatImage | Sequence[FloatImage]) -> Image:
     """Linear light to 8-bit sRGB levels: what `to_uint8` makes of `to_encoded`, to the bit, in half the time."""
-    return look_up_levels(image, _level_table())
+    return look_up_levels(image, level_table())
 
 
 def look_up_levels(image: FloatImage | Sequence[FloatImage], table: NDArray[np.uint8]) -> Image:
@@ -220,7 +220,8 @@ def _encoded_table() -> NDArray[np.float32]:
 
 
 @cache
-def _level_table() -> NDArray[np.uint8]:
+def level_table() -> NDArray[np.uint8]:
+    """The 8-bit sRGB levels of linear light from 0 to 1, 1×65536, for `look_up_levels`. Read-only."""
     table = to_uint8(_encoded_table())
     table.setflags(write=False)
     return table

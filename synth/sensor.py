@@ -134,6 +134,18 @@ def develop(
     return found
 
 
+def develop_levels(raw: Planes, params: Params, balance: tuple[float, float, float] = EVEN_BALANCE) -> Image:
+    """What `developed_levels` makes of what `develop` gives, at once: H×W×3."""
+    compiled = functions()
+    if not compiled:
+        return developed_levels(develop(raw, params, balance))
+    factors, raw = (_processing(params, balance) * 65535).astype(np.float32), [np.ascontiguousarray(p) for p in raw]
+    levels = np.empty((*raw[0].shape, 3), np.uint8)
+    where = pointer(factors), pointer(_file_level_table()), pointer(levels)
+    compiled.patina_develop_levels(*map(pointer, raw), raw[0].size, *where)
+    return levels
+
+
 def _processing(params: Params, balance: tuple[float, float, float]) -> NDArray[np.float64]:
     red, green, blue = balance
     return np.asarray(COLOUR * np.array([red * params["red"], green, blue * params["blue"]]))

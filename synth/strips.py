@@ -63,6 +63,7 @@ class Strips:
                and `floats` how pixels, or one plane, become the floats of a `Rendering`, if they are in another domain
                than its. Both or neither, but for strips of which no rendering is made (`keeps_levels`): `as_levels` and
                `as_floats` where `rows` gives levels of levels, and floats of floats.
+    level_rows the same as `rows`, as 8-bit levels H×W×3, if they can be made sooner than by way of floats.
     """
 
     rows: Callable[[int, int], Strip]
@@ -71,6 +72,7 @@ class Strips:
     count: int = 0
     levels: Callable[[Any], Image] | None = None
     floats: Callable[[Any], FloatImage] | None = None
+    level_rows: Callable[[int, int], Strip] | None = None
 
 
 @runtime_checkable
@@ -113,7 +115,7 @@ class InStrips(Rendered, Protocol):
 def rendered(strips: Strips, shape: tuple[int, ...]) -> Rendering:
     """A whole picture of this shape, H×W×3, as floats."""
     pixels = np.empty(shape, np.float32)
-    truth = _made(strips, shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
+    truth = _made(strips, strips.rows, shape, lambda part, top, end: _put(pixels, strips.floats, part, top, end))
     return Rendering(pixels, truth, strips.is_linear)
 
 
@@ -123,9 +125,9 @@ def applied(strips: Strips, shape: tuple[int, ...]) -> Degraded:
     levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
 
     def put(part: Any, top: int, end: int) -> None:
-        lq[top:end] = levels(part)
+        lq[top:end] = part if strips.level_rows else levels(part)
 
-    return Degraded(lq, _made(strips, shape, put))
+    return Degraded(lq, _made(strips, strips.level_rows or strips.rows, shape, put))
 
 
 @contextmanager
@@ -165,11 +167,13 @@ def _put(whole: NDArray[Any], convert: Callable[[Any], NDArray[Any]] | None, par
         cv2.merge([convert(plane) if convert else plane for plane in part], dst=whole[top:end])
 
 
-def _made(strips: Strips, shape: tuple[int, ...], put: Callable[[Any, int, int], None]) -> Mapping[str, Map]:
-    """Make all strips in turn and `put` their pixels; the truth maps."""
+def _made(
+    strips: Strips, rows_of: Callable[[int, int], Strip], shape: tuple[int, ...], put: Callable[[Any, int, int], None]
+) -> Mapping[str, Map]:
+    """Make all strips in turn by `rows_of` and `put` their pixels; the truth maps."""
     truth: dict[str, Any] = dict(strips.truth)
     for top, end in cuts(shape[0], strips.count or usual_rows(shape[1])):
-        strip = strips.rows(top, end)
+        strip = rows_of(top, end)
         put(strip.pixels, top, end)
         for name, rows in strip.truth.items():
             if name not in truth:

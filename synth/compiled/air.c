@@ -131,16 +131,18 @@ CLONED void patina_way(const float *depth, ptrdiff_t rows, ptrdiff_t width, cons
 /* Light of rows×width pixels seen through air of this thickness: Koschmieder's law, light·t + air·(1 − t).
 
    lights   of red, green and blue, that of each level: 256 floats each.
-   counts   by which the thickness is multiplied for each colour, to be looked up in the table of t.
+   counts   by which the thickness is multiplied for each colour, to be looked up in the table of t, `decay`.
    beside   what the air's brightness is made of for each column, of red, then green, then blue, and `below` for each
             row.
-   stored   the truth map of green's share, by a table of 16 bits. */
+   stored   the truth map of green's share, by a table of 16 bits.
+   planes   where red, then green, then blue go, rows×width each; or `levels`, where they go side by side as levels, by a
+            table of bytes for light from 0 to 1. */
 CLONED void patina_through_air(const uint8_t *rgb, ptrdiff_t rows, ptrdiff_t width, const float *lights,
-                               const float *thickness, const float *counts, const float *table, const float *beside,
-                               const float *below, float *red, float *green, float *blue, const uint16_t *shares,
-                               uint16_t *stored) {
+                               const float *thickness, const float *counts, const float *decay, const float *beside,
+                               const float *below, const uint16_t *shares, uint16_t *stored, float *planes,
+                               const uint8_t *table, uint8_t *levels) {
     int32_t places[BLOCK];
-    float light[BLOCK], share[BLOCK];
+    float light[BLOCK], share[BLOCK], seen[BLOCK];
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t start = 0; start < width; start += BLOCK) {
             const ptrdiff_t count = block_of(width, start), from = r * width + start;
@@ -148,22 +150,28 @@ CLONED void patina_through_air(const uint8_t *rgb, ptrdiff_t rows, ptrdiff_t wid
                 const float *colour = lights + 256 * c, *across = beside + c * width + start;
                 const float along = below[c * rows + r];
                 const uint8_t *level = rgb + 3 * from + c;
-                float *out = (c == 0 ? red : c == 1 ? green : blue) + from;
                 if (c == 0 || counts[c] != counts[c - 1]) {
                     for (ptrdiff_t i = 0; i < count; i++)
                         places[i] = word_of(thickness[from + i] * counts[c]);
                     for (ptrdiff_t i = 0; i < count; i++)
-                        share[i] = table[places[i]];
+                        share[i] = decay[places[i]];
+                    if (c <= 1)
+                        for (ptrdiff_t i = 0; i < count; i++)
+                            stored[from + i] = shares[places[i]];
                 }
-                if (c == 1)
-                    for (ptrdiff_t i = 0; i < count; i++)
-                        stored[from + i] = shares[places[i]];
                 for (ptrdiff_t i = 0; i < count; i++)
                     light[i] = colour[level[3 * i]];
                 for (ptrdiff_t i = 0; i < count; i++) {
                     const float air = along + across[i];
-                    out[i] = (light[i] - air) * share[i] + air;
+                    seen[i] = (light[i] - air) * share[i] + air;
                 }
+                if (levels) {
+                    int32_t entries[BLOCK];
+                    places_of(seen, count, entries);
+                    for (ptrdiff_t i = 0; i < count; i++)
+                        levels[3 * (from + i) + c] = table[entries[i]];
+                } else
+                    memcpy(planes + c * rows * width + from, seen, (size_t)count * sizeof *seen);
             }
         }
 }

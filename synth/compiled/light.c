@@ -9,12 +9,6 @@ CLONED void patina_to_float(const uint8_t *levels, ptrdiff_t n, float *out) {
         out[i] = (float)levels[i] * (float)(1 / 255.0);
 }
 
-/* Where in a table of 65,536 entries for 0 to 1 the values of a block stand. */
-INLINE void places_of(const float *x, ptrdiff_t n, int32_t *places) {
-    for (ptrdiff_t i = 0; i < n; i++)
-        places[i] = (int32_t)between(x[i] * 65535.0f + 0.5f, 0.0f, 65535.0f);
-}
-
 /* A table of 65,536 floats at n values. */
 CLONED void patina_look_up(const float *x, ptrdiff_t n, const float *table, float *out) {
     int32_t places[BLOCK];

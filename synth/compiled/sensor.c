@@ -43,6 +43,21 @@ CLONED void patina_develop(const float *red, const float *green, const float *bl
     }
 }
 
+/* The same, and then a table of bytes at each: levels, side by side. */
+CLONED void patina_develop_levels(const float *red, const float *green, const float *blue, ptrdiff_t n,
+                                  const float *matrix, const uint8_t *table, uint8_t *out) {
+    uint16_t words[3][BLOCK];
+    for (ptrdiff_t start = 0; start < n; start += BLOCK) {
+        const ptrdiff_t count = block_of(n, start);
+        uint8_t *to = out + 3 * start;
+        for (int c = 0; c < 3; c++)
+            developed(red + start, green + start, blue + start, count, matrix + 3 * c, words[c]);
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (int c = 0; c < 3; c++)
+                to[3 * i + c] = table[words[c][i]];
+    }
+}
+
 /* The root of shot·light + constant times `scale`, rounded to 16 bits, of n values. */
 CLONED void patina_noise_map(const float *light, ptrdiff_t n, float shot, float constant, float scale, uint16_t *out) {
     for (ptrdiff_t i = 0; i < n; i++)

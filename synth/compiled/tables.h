@@ -17,6 +17,12 @@ INLINE float between(float x, float low, float high) {
     return x < high ? x : high;
 }
 
+/* Where in a table of 65,536 entries for 0 to 1 the values of a block stand. */
+INLINE void places_of(const float *x, ptrdiff_t n, int32_t *places) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        places[i] = (int32_t)between(x[i] * 65535.0f + 0.5f, 0.0f, 65535.0f);
+}
+
 /* The nearest of 0 to 65,535, as OpenCV rounds products to 16 bits. */
 INLINE int32_t word_of(float x) {
     return (int32_t)nearest(between(x, 0.0f, 65535.0f));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -142,13 +143,13 @@ class Dusty(FromDepth, InStrips):
         factors = [beta * extinction for extinction in params["extinction"]]
         airs = [airlight_of(height, width, params, level) for level in params["airlight"]]
 
-        def rows(top: int, bottom: int) -> Strip:
+        def rows(top: int, bottom: int, encoded: bool = False) -> Strip:
             depth = metres(top, bottom)
             thickness = way(depth, top, bottom)
-            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top)
+            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top, encoded)
             return Strip(channels, {"transmission": truth, "depth": as_truth(depth, params["depth_step"])})
 
-        return Strips(rows, is_linear=True)
+        return Strips(rows, is_linear=True, level_rows=partial(rows, encoded=True))
 
 
 def colour_of(tint: float) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,14 +155,14 @@ class Hazy(FromDepth, InStrips):
         lights = Lights(is_linear=linear)
         airs = [airlight_of(height, width, params, level) for level in params["airlight"]]
 
-        def rows(top: int, bottom: int) -> Strip:
+        def rows(top: int, bottom: int, encoded: bool = False) -> Strip:
             depth = depths(top, bottom)
             thickness = depth if way is None else way(depth, top, bottom)
-            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top)
+            channels, truth = through_air(image[top:bottom], lights, thickness, factors, airs, top, encoded)
             maps = {"transmission": truth, "depth": as_truth(depth, params["depth_step"])}
             return Strip(channels if linear else [np.clip(plane, 0, 1, out=plane) for plane in channels], maps)
 
-        return Strips(rows, is_linear=linear)
+        return Strips(rows, is_linear=linear, level_rows=partial(rows, encoded=True) if linear else None)
 
 
 def _relative(depth: Rows, height: int, width: int, relief: float) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from patina.synth.degradation import (
@@ -22,6 +23,7 @@ from patina.synth.rng import Rng
 from patina.synth.sensor import (
     GREENS,
     develop,
+    develop_levels,
     developed,
     developed_levels,
     draw_sensor,
@@ -109,13 +111,15 @@ class LowLight(InStrips):
         balance = (_stops(warm), _stops(-magenta), _stops(-warm))
         camera = sensor(image.shape[0], image.shape[1], params, finer, params["black"])
 
-        def rows(top: int, bottom: int) -> Strip:
+        def rows(top: int, bottom: int, as_levels: bool = False) -> Strip:
             first, end = camera.span(top, bottom)
             raw = unprocess_planes(image[first:end], params, light)
             noise = noise_map(raw[1][top - first : bottom - first], params, finer, 65535 / light)
-            return Strip(develop(camera.sense(raw, top, bottom), params, balance), {"noise": noise})
+            develop_as = develop_levels if as_levels else develop
+            return Strip(develop_as(camera.sense(raw, top, bottom), params, balance), {"noise": noise})
 
-        return Strips(rows, levels=developed_levels, floats=developed)
+        level_rows = partial(rows, as_levels=True)
+        return Strips(rows, levels=developed_levels, floats=developed, level_rows=level_rows)
 
 
 def _stops(stops: float) -> float:

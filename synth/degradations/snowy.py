@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,7 +120,7 @@ class Snowy(FromDepth, InStrips):
         metres = self.depths.rows_of(image, params) if params["veil"] else None
         lights, airs = Lights(), [airlight_of(*image.shape[:2], {}, level) for level in params["colour"]]
 
-        def rows(top: int, bottom: int) -> Strip:
+        def rows(top: int, bottom: int, encoded: bool = False) -> Strip:
             thickness = flakes(top, bottom)
             if metres:
                 behind = metres(top, bottom)
@@ -127,10 +128,10 @@ class Snowy(FromDepth, InStrips):
                 behind -= np.float32(fall.far)
                 behind *= np.float32(fall.extinction * params["veil"])
                 thickness += behind
-            channels, clear = through_air(image[top:bottom], lights, thickness, (-1.0, -1.0, -1.0), airs, top)
+            channels, clear = through_air(image[top:bottom], lights, thickness, (-1.0, -1.0, -1.0), airs, top, encoded)
             return Strip(channels, {"alpha": np.subtract(np.uint16(65535), clear, out=clear)})
 
-        return Strips(rows, is_linear=True)
+        return Strips(rows, is_linear=True, level_rows=partial(rows, encoded=True))
 
 
 class _Snowfall:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from patina.synth import air, depth, elementary
-from patina.synth.image import Image, to_uint16
+from patina.synth.image import Image, to_encoded_levels, to_uint16
 from patina.synth.rng import Rng
 from tests.synth.pictures import photo
 from tests.synth.test_compiled import needs_compiler, pictures
@@ -116,7 +116,9 @@ def test_air_has_the_same_bits(
             for top in range(0, size[0], count):
                 part = np.s_[top : top + count]
                 planes, stored = air.through_air(image[part], lights, way[part], factors, airs, top)
-                parts.append([*planes, stored])
+                levels, same_stored = air.through_air(image[part], lights, way[part], factors, airs, top, encoded=True)
+                assert same(levels, to_encoded_levels(planes)) and same(stored, same_stored)
+                parts.append([*planes, stored, levels])
         return [np.concatenate(some) for some in zip(*parts, strict=True)]
 
     one, other = both(found)

@@ -97,7 +97,9 @@ def test_a_camera_has_the_same_bits(size: tuple[int, int], both: Both) -> None:
     def found() -> list[np.ndarray]:
         raw = sensors.unprocess_planes(gt, PARAMS, 0.02)
         bright = [plane * np.float32(70) - np.float32(0.2) for plane in raw]  # beyond both ends
-        return [*raw, *sensors.develop(bright, PARAMS), sensors.noise_map(raw[1], PARAMS, 4, 65535 / 0.02)]
+        levels = sensors.develop_levels(bright, PARAMS)
+        assert same(levels, sensors.developed_levels(sensors.develop(bright, PARAMS)))
+        return [*raw, *sensors.develop(bright, PARAMS), levels, sensors.noise_map(raw[1], PARAMS, 4, 65535 / 0.02)]
 
     assert same(*both(found))
 
