@@ -145,3 +145,13 @@ def test_small_and_flat_pictures_work_in_both_ways(both: Callable[..., tuple[obj
     for gt, lq in ((flat(16, 16, 90), flat(16, 16, 91)), (cut(17, 19), cut(17, 19)[::-1].copy())):
         one, other = both(lambda gt=gt, lq=lq: figures.figures(gt, lq))
         assert one == other
+
+
+def test_pointers_are_the_addresses_that_arrays_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(24, dtype=np.float32).reshape(4, 6)
+    constant = array.copy()
+    constant.setflags(write=False)
+    for one in (array, array[1:], array[:, 2:], array[::-1], array.T, constant, array[:0], np.zeros(())):
+        assert library.pointer(one) == one.__array_interface__["data"][0]
+    monkeypatch.setattr(library, "_data_follows_head", lambda: False)
+    assert library.pointer(array[1:]) == array.__array_interface__["data"][0] + array.strides[0]
