@@ -193,7 +193,7 @@ def _enlarged_rows(
     whole: Field, step: int, scale: float, top: int, bottom: int, width: int, first: int | None = None
 ) -> Field:
     """Rows top to bottom, `width` columns, of whole numbers enlarged by `step`, over `scale`. They are all rows of a
-    field, or those of `_source_rows` from the row `first` on. A new array."""
+    field, or those of `_source_rows` from the row `first` on. Its own values, not the field's."""
     if first is None:
         first, end = _source_rows(len(whole), step, top, bottom)
         whole = whole[first:end]
@@ -207,7 +207,9 @@ def _enlarged_rows(
         return result
     size = whole.shape[1] * step, len(whole) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    return np.multiply(large[top:bottom, :width], np.float32(1 / scale))
+    large = large[top:bottom]
+    large *= np.float32(1 / scale)
+    return large[:, :width]
 
 
 def _most(field: Field) -> float:

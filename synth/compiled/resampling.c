@@ -46,6 +46,10 @@ CLONED void patina_enlarged(const float *field, ptrdiff_t h, ptrdiff_t w, ptrdif
             spread_row(scratch, w, 1, 4, width, out);
         else if (channels == 1 && step == 2)
             spread_row(scratch, w, 1, 2, width, out);
+        else if (channels == 3 && step == 4)
+            spread_row(scratch, w, 3, 4, width, out);
+        else if (channels == 3 && step == 2)
+            spread_row(scratch, w, 3, 2, width, out);
         else
             spread_row(scratch, w, channels, step, width, out);
     }
