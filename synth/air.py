@@ -95,6 +95,13 @@ class Lights:
 
 def seen_through(light: FloatImage, share: FloatImage, air: NDArray[np.float32] | np.float32) -> FloatImage:
     """Koschmieder's law, light·share + air·(1 − share), each H×W float32 but for an air that is even, in place."""
+    compiled = functions()
+    if compiled and light.flags.c_contiguous:
+        share, is_even = np.ascontiguousarray(share), np.ndim(air) == 0
+        whole = share if is_even else np.ascontiguousarray(air)
+        airs, even = (None, float(air)) if is_even else (pointer(whole), 0.0)
+        compiled.patina_seen_through(pointer(light), pointer(share), light.size, airs, even)
+        return light
     light -= air
     light *= share
     light += air

@@ -175,3 +175,14 @@ CLONED void patina_through_air(const uint8_t *rgb, ptrdiff_t rows, ptrdiff_t wid
             }
         }
 }
+
+/* Koschmieder's law of n values, in place: light·share + air·(1 − share), where the air is even, or as bright as `airs`
+   says. */
+CLONED void patina_seen_through(float *light, const float *share, ptrdiff_t n, const float *airs, float even) {
+    if (airs)
+        for (ptrdiff_t i = 0; i < n; i++)
+            light[i] = (light[i] - airs[i]) * share[i] + airs[i];
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            light[i] = (light[i] - even) * share[i] + even;
+}

@@ -102,3 +102,25 @@ CLONED void patina_sense(const float *light, const uint16_t *words, ptrdiff_t ro
             to[c] = between(((v[c] + w[c] * far) + offsets[r]) + here[c], low, high);
     }
 }
+
+/* Raw light of n values, `times` as much of it, to 1 at the most, in place. By a camera whose response bends over to white
+   from 1 − shoulder on to 1 + shoulder, `from` and `last`, and that has bent what is given; shoulder 0: it does not. */
+CLONED void patina_more_light(float *raw, ptrdiff_t n, float times, float shoulder, float from, float last,
+                              float per_shoulder, float per_two_shoulders) {
+    const float back = -2.0f * shoulder;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float light = raw[i];
+        if (shoulder > 0.0f) {
+            const float left = 1.0f - light, held = left > 0.0f ? left : 0.0f;
+            const float unbent = sqrtf(held * per_shoulder) * back + last;
+            light = light > from ? unbent : light;
+        }
+        light *= times;
+        if (shoulder > 0.0f) {
+            const float left = last - light, share = (left > 0.0f ? left : 0.0f) * per_two_shoulders;
+            const float bent = share * share * -shoulder + 1.0f;
+            light = light > from ? bent : light;
+        }
+        raw[i] = light < 1.0f ? light : 1.0f;
+    }
+}

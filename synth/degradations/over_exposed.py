@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.elementary import power_of
 from patina.synth.image import FloatImage, Image
@@ -93,16 +94,25 @@ class OverExposed(InStrips):
         def rows(top: int, bottom: int) -> Strip:
             raw = unprocess_planes(image[top:bottom], BALANCED)
             for plane in raw:
-                if shoulder:
-                    _unbend(plane, shoulder)
-                np.multiply(plane, np.float32(times), out=plane)
-                if shoulder:
-                    _bend(plane, shoulder)
-                np.minimum(plane, 1, out=plane)
+                _expose(plane, times, shoulder)
             lq = develop(raw, BALANCED)
             return Strip(lq, {"burnt": _burnt(lq)})
 
         return Strips(rows, levels=developed_levels, floats=developed)
+
+
+def _expose(raw: NDArray[np.float32], times: float, shoulder: float) -> None:
+    """`times` as much raw light, to 1 at the most, in place."""
+    if compiled := functions():
+        bends = (1 - shoulder, 1 + shoulder, 1 / shoulder, 1 / (2 * shoulder)) if shoulder else (0.0, 0.0, 0.0, 0.0)
+        compiled.patina_more_light(pointer(raw), raw.size, times, shoulder, *bends)
+        return
+    if shoulder:
+        _unbend(raw, shoulder)
+    np.multiply(raw, np.float32(times), out=raw)
+    if shoulder:
+        _bend(raw, shoulder)
+    np.minimum(raw, 1, out=raw)
 
 
 def _unbend(raw: NDArray[np.float32], shoulder: float) -> None:

@@ -123,3 +123,15 @@ def test_air_has_the_same_bits(
 
     one, other = both(found)
     assert same(one, other) and same(one, found(1000))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (61, 83)])
+def test_light_is_seen_through_air_with_the_same_bits(size: tuple[int, int], both: Both) -> None:
+    light, share, brightness = numbers(*size, high=1.2), numbers(*size)[::-1], numbers(*size, low=0.5)[:, ::-1]
+
+    def found() -> list[np.ndarray]:
+        even = air.seen_through(light.copy(), share, np.float32(0.7))
+        part = np.ones((size[0], 2 * size[1]), np.float32)[:, ::2]  # in place, where values do not follow one another
+        return [even, air.seen_through(light.copy(), share, brightness), air.seen_through(part, share, brightness)]
+
+    assert same(*both(found))

@@ -14,6 +14,7 @@ import pytest
 from patina.synth import image as conversions
 from patina.synth import sensor as sensors
 from patina.synth.compiled import library
+from patina.synth.degradations import over_exposed
 from patina.synth.rng import MANY, Rng
 from tests.synth.test_compiled import compiler, needs_compiler, pictures
 
@@ -121,3 +122,14 @@ def test_a_sensors_noise_has_the_same_bits_in_any_strips(size: tuple[int, int], 
 
     one, other = both(found)
     assert same(one, other) and same(one, found(size[0]))
+
+
+@pytest.mark.parametrize("shoulder", [0.0, 0.03, 0.1, 0.37, 0.6180339887, 1.0])
+@pytest.mark.parametrize("times", [1.0, 1.7, 40.0])
+def test_more_light_has_the_same_bits(shoulder: float, times: float, both: Both) -> None:
+    def found() -> np.ndarray:
+        raw = light(61, 83)
+        over_exposed._expose(raw, times, shoulder)
+        return raw
+
+    assert same(*both(found))
