@@ -96,9 +96,9 @@ class Lights:
 def seen_through(light: FloatImage, share: FloatImage, air: NDArray[np.float32] | np.float32) -> FloatImage:
     """Koschmieder's law, light·share + air·(1 − share), each H×W float32 but for an air that is even, in place."""
     compiled = functions()
-    if compiled and light.flags.c_contiguous:
-        share, is_even = np.ascontiguousarray(share), np.ndim(air) == 0
-        whole = share if is_even else np.ascontiguousarray(air)
+    if compiled and light.flags.c_contiguous and light.dtype == np.float32:
+        share, is_even = np.ascontiguousarray(share, np.float32), np.ndim(air) == 0
+        whole = share if is_even else np.ascontiguousarray(air, np.float32)
         airs, even = (None, float(air)) if is_even else (pointer(whole), 0.0)
         compiled.patina_seen_through(pointer(light), pointer(share), light.size, airs, even)
         return light
@@ -123,8 +123,8 @@ def through_air(
     """
     compiled = functions()
     if compiled and part.dtype == np.uint8:
-        part, thickness = np.ascontiguousarray(part), np.ascontiguousarray(thickness)
-        height, width = part.shape[:2]
+        levels, thickness = np.ascontiguousarray(part), np.ascontiguousarray(thickness, np.float32)
+        height, width = levels.shape[:2]
         counts = np.array([-ROUGH_STEPS * factor for factor in factors], np.float32)
         beside = np.concatenate([air.beside for air in airs])
         below = np.concatenate([air.below[top : top + height, 0] for air in airs])
@@ -132,7 +132,7 @@ def through_air(
         pixels: Any = np.empty(part.shape, np.uint8) if encoded else np.empty((3, height, width), np.float32)
         given = (lights.tables, thickness, counts, rough_table(), beside, below, share_table(), stored)
         out = (None, pointer(level_table()), pointer(pixels)) if encoded else (pointer(pixels), None, None)
-        compiled.patina_through_air(pointer(part), height, width, *map(pointer, given), *out)
+        compiled.patina_through_air(pointer(levels), height, width, *map(pointer, given), *out)
         return pixels if encoded else list(pixels), stored
     share, stored = rough_share(thickness, factors[1])
     shares = {factors[1]: share}
@@ -159,7 +159,8 @@ def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int
 
     def rows(depth: Depth, top: int, bottom: int) -> NDArray[np.float32]:
         if compiled := functions():
-            depth, found, high = np.ascontiguousarray(depth), np.empty_like(depth), rise[top:bottom]
+            depth, high = np.ascontiguousarray(depth, np.float32), rise[top:bottom]
+            found = np.empty_like(depth)
             thicker = banks(top, bottom) if banks else None
             thinning = pointer(high) if high.size else None, len(high), DECAY_STEPS, pointer(decay_table())
             more = None if thicker is None else pointer(thicker)

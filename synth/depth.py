@@ -333,7 +333,7 @@ def prior_rows(image: FloatImage | Image, params: Params) -> Rows:
         if compiled := functions():
             part, near, more = levels[top:bottom], slope(top, bottom), offset(top, bottom)
             ends = least, NEARNESS, FARTHEST, open_ * width
-            where = [pointer(array) for array in sky] or [None] * 3
+            where = tuple(pointer(array) for array in sky) or (None, None, None)
             tables = pointer(log_table()), pointer(rough_table())
             compiled.patina_depths(pointer(part), near.size, pointer(near), pointer(more), *ends, *where, *tables)
             return near

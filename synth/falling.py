@@ -227,13 +227,12 @@ class _Layer:
         places, far = np.empty(points, np.int32), np.empty(points, np.float32)
         apart = (self._stride, 1) if is_steep else (1, self._stride)
         most = (self.columns if is_steep else self.rows) + 1
-        bright = profile.fade, profile.level, *([pointer(values) for values in swinging] or [None] * 2)
-        compiled.patina_draw(
-            *(pointer(self._values), *apart, most, len(numbers)),
-            *(pointer(values) for values in of_each),
-            *(*bright, profile.glint, profile.base, pointer(sine_factors())),
-            *(pointer(places), pointer(far)),
-        )
+        assert {values.dtype for values in [*of_each[2:], *swinging]} == {np.dtype(np.float32)}
+        swing = tuple(map(pointer, swinging)) or (None, None)
+        bright = profile.fade, profile.level, *swing, profile.glint, profile.base
+        rest = pointer(sine_factors()), pointer(places), pointer(far)
+        size = *apart, most, len(numbers)
+        compiled.patina_draw(pointer(self._values), *size, *map(pointer, of_each), *bright, *rest)
 
     def softened(self, top: int, bottom: int, variance: float) -> Values:
         """Rows top to bottom, blurred by a Gaussian of this variance. A new array."""

@@ -66,8 +66,9 @@ def to_uint8(image: NDArray[np.floating] | Sequence[FloatImage]) -> Image:
 def to_uint16(values: NDArray[np.float32], scale: float = 65535) -> NDArray[np.uint16]:
     """Floats times `scale`, **rounded** to whole numbers and held to 0..65535, same shape, a new array: a truth map of
     floats in [0, 1]."""
-    if compiled := functions():
-        values, found = np.ascontiguousarray(values, np.float32), np.empty(values.shape, np.uint16)
+    compiled = functions()
+    if compiled and values.dtype == np.float32:
+        values, found = np.ascontiguousarray(values), np.empty(values.shape, np.uint16)
         compiled.patina_to_words(pointer(values), values.size, scale, pointer(found))
         return found
     levels = values * np.float32(scale)
@@ -122,13 +123,13 @@ def look_up_levels(image: FloatImage | Sequence[FloatImage], table: NDArray[np.u
     if not isinstance(image, np.ndarray):
         if not compiled:
             return _merged([look_up_levels(plane, table) for plane in image])
-        planes = [np.ascontiguousarray(plane) for plane in image]
+        planes = [np.ascontiguousarray(plane, np.float32) for plane in image]
         merged = np.empty((*planes[0].shape, 3), np.uint8)
         compiled.patina_merge_bytes(*map(pointer, planes), planes[0].size, pointer(table), pointer(merged))
         return merged
     result = np.empty(image.shape, np.uint8)
     values, found = np.ascontiguousarray(image).reshape(1, -1), result.reshape(1, -1)
-    if compiled:
+    if compiled and image.dtype == np.float32:
         compiled.patina_look_up_bytes(pointer(values), values.size, pointer(table), pointer(found))
         return result
     for start in range(0, image.size, CHUNK):
@@ -142,7 +143,7 @@ def words_as_levels(words: NDArray[np.uint16] | Sequence[NDArray[np.uint16]], ta
         return np.asarray(cv2.LUT(words, table), np.uint8)
     if not (compiled := functions()):
         return _merged([words_as_levels(plane, table) for plane in words])
-    planes = [np.ascontiguousarray(plane) for plane in words]
+    planes = [np.ascontiguousarray(plane, np.uint16) for plane in words]
     merged = np.empty((*planes[0].shape, 3), np.uint8)
     compiled.patina_merge_words(*map(pointer, planes), planes[0].size, pointer(table), pointer(merged))
     return merged
@@ -168,7 +169,8 @@ def look_up(image: FloatImage | Image, table: NDArray[np.float32]) -> FloatImage
     if image.dtype == np.uint8:
         cv2.LUT(values, np.ascontiguousarray(table[:, ::257]), found)
         return result
-    if compiled := functions():
+    compiled = functions()
+    if compiled and image.dtype == np.float32:
         compiled.patina_look_up(pointer(values), values.size, pointer(table), pointer(found))
         return result
     for start in range(0, image.size, CHUNK):

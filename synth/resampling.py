@@ -76,7 +76,8 @@ def averaged(levels: Image, step: int) -> Image:
     height, width = (side // step for side in levels.shape[:2])
     part = levels[: height * step, : width * step]
     compiled = functions()
-    if compiled and 1 < step <= MOST_AVERAGED and levels.strides[1:] == (levels[0, 0].size, 1)[: levels.ndim - 1]:
+    close = levels.strides[1:] == (levels[0, 0].size, 1)[: levels.ndim - 1]  # pixels that follow one another
+    if compiled and levels.dtype == np.uint8 and 1 < step <= MOST_AVERAGED and close:
         result = np.empty((height, width, *levels.shape[2:]), np.uint8)
         sums, channels = np.empty(part[0].size, np.uint16), levels[0, 0].size
         size = levels.strides[0], height, width, channels, step
@@ -202,8 +203,8 @@ def _enlarged_rows(
         whole = np.ascontiguousarray(whole)
         result = np.empty((bottom - top, width, *whole.shape[2:]), np.float32)
         scratch, channels = np.empty(whole[0].size, np.float32), whole[0, 0].size
-        size = len(whole), whole.shape[1], channels, step, top, bottom, width, 1 / scale
-        compiled.patina_enlarged(pointer(whole), *size, pointer(scratch), pointer(result))
+        how = step, top, bottom, width, 1 / scale, pointer(scratch)
+        compiled.patina_enlarged(pointer(whole), *whole.shape[:2], channels, *how, pointer(result))
         return result
     size = whole.shape[1] * step, len(whole) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
@@ -375,7 +376,7 @@ def filtered_rows(values: Field, top: int, bottom: int, taps: Field) -> Field:
     """Rows top to bottom of H×W `values`, ≥ 0, shortened and filtered by 1×N taps, N ≤ 2·WIDEST + 1: mirrored at the
     ends. A new array."""
     if functions():
-        result = np.empty((bottom - top, values.shape[1]), np.float32)
+        values, result = np.asarray(values, np.float32), np.empty((bottom - top, values.shape[1]), np.float32)
         _filter_rows(values, top, bottom, taps, result)
         return result
     reach = taps.size // 2

@@ -96,10 +96,10 @@ def unprocess_planes(image: FloatImage | Image, params: Params, light: float = 1
     matrix = _inverse_colour() * np.array([light / params["red"], light, light / params["blue"]])[:, None]
     compiled = functions()
     if compiled and image.dtype == np.uint8:
-        image, factors = np.ascontiguousarray(image), matrix.astype(np.float32)
-        raw = [np.empty(image.shape[:2], np.float32) for _ in range(3)]
+        levels, factors = np.ascontiguousarray(image), matrix.astype(np.float32)
+        raw = [np.empty(levels.shape[:2], np.float32) for _ in range(3)]
         where = pointer(_raw_level_table()), pointer(factors), *map(pointer, raw)
-        compiled.patina_unprocess(pointer(image), raw[0].size, *where)
+        compiled.patina_unprocess(pointer(levels), raw[0].size, *where)
         return raw
     return _transformed([look_up(plane, _raw_table()) for plane in planes_of(image)], matrix)
 
@@ -120,7 +120,7 @@ def develop(
     """
     factors = (_processing(params, balance) * 65535).astype(np.float32)
     if compiled := functions():
-        raw = [np.ascontiguousarray(plane) for plane in raw]
+        raw = [np.ascontiguousarray(plane, np.float32) for plane in raw]
         light = [np.empty(plane.shape, np.uint16) for plane in raw]
         size = raw[0].size
         compiled.patina_develop(*map(pointer, raw), size, pointer(factors), *map(pointer, light))
@@ -139,7 +139,8 @@ def develop_levels(raw: Planes, params: Params, balance: tuple[float, float, flo
     compiled = functions()
     if not compiled:
         return developed_levels(develop(raw, params, balance))
-    factors, raw = (_processing(params, balance) * 65535).astype(np.float32), [np.ascontiguousarray(p) for p in raw]
+    factors = (_processing(params, balance) * 65535).astype(np.float32)
+    raw = [np.ascontiguousarray(plane, np.float32) for plane in raw]
     levels = np.empty((*raw[0].shape, 3), np.uint8)
     where = pointer(factors), pointer(_file_level_table()), pointer(levels)
     compiled.patina_develop_levels(*map(pointer, raw), raw[0].size, *where)
@@ -293,7 +294,7 @@ class _Reduced:
             words = self._rng.levels_from(colour * self._each + a * self._width, (b - a) * self._width)
             share = near * near * near * near  # of the variance, since both rows and columns are multiplied by `near`
             if compiled := functions():
-                light, table = np.ascontiguousarray(plane[a - first : b - first]), _normal_table()
+                light, table = np.ascontiguousarray(plane[a - first : b - first], np.float32), _normal_table()
                 offsets, scratch = self._offsets[top:bottom], np.empty(3 * self._width + 1, np.float32)
                 out = np.empty((bottom - top, self._width), np.float32)
                 size = b - a, self._width, bottom - top, forwards
@@ -375,7 +376,7 @@ def read_out(
 def noise_map(light: NDArray[np.float32], params: Params, times: int, scale: float) -> NDArray[np.uint16]:
     """`noise_level` times `scale`, rounded to 16 bits."""
     if compiled := functions():
-        light = np.ascontiguousarray(light)
+        light = np.ascontiguousarray(light, np.float32)
         found, level = np.empty(light.shape, np.uint16), _noise_of(params, times)
         compiled.patina_noise_map(pointer(light), light.size, *level, scale, pointer(found))
         return found

@@ -169,12 +169,9 @@ class Rainy(FromDepth, InStrips):
             layer, part = fallen(top, bottom), image[top:bottom]
             compiled = functions()
             if whole and compiled:
-                part, lq, streaks = (
-                    np.ascontiguousarray(part),
-                    np.empty(part.shape, np.uint8),
-                    np.empty(layer.shape, np.uint8),
-                )
-                compiled.patina_rain(pointer(part), pointer(layer), layer.size, pointer(lq), pointer(streaks))
+                levels, layer = np.ascontiguousarray(part), np.ascontiguousarray(layer, np.float32)
+                lq, streaks = np.empty(part.shape, np.uint8), np.empty(layer.shape, np.uint8)
+                compiled.patina_rain(pointer(levels), pointer(layer), layer.size, pointer(lq), pointer(streaks))
                 return Strip(lq, {"streaks": streaks})
             stored: Any = cv2.multiply(layer, 65535.0, dtype=cv2.CV_16U)  # type: ignore[call-overload]
             if whole:

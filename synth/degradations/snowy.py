@@ -118,7 +118,8 @@ class Snowy(FromDepth, InStrips):
         fall = _Snowfall(params, *image.shape[:2])
         flakes = fall.flakes()
         metres = self.depths.rows_of(image, params) if params["veil"] else None
-        lights, airs = Lights(), [airlight_of(*image.shape[:2], {}, level) for level in params["colour"]]
+        height, width = image.shape[:2]
+        lights, airs = Lights(), [airlight_of(height, width, {}, level) for level in params["colour"]]
 
         def rows(top: int, bottom: int, encoded: bool = False) -> Strip:
             thickness = flakes(top, bottom)

@@ -196,23 +196,22 @@ class Underwater(FromDepth, InStrips):
         attenuation, daylight = params["attenuation"], params["daylight"]
         airs = [airlight_of(height, width, params, level) for level in params["water_light"]]
         blurred = _blurred(image, daylight) if forward else ()
-
         lights, factors = Lights(daylight), [forward - lost for lost in attenuation]
 
         def rows(top: int, bottom: int) -> Strip:
             way = metres(top, bottom)
             way /= way * np.float32(1 / params["reach"]) + np.float32(1)
-            if blurred:
-                channels, sharp = lights.of(image[top:bottom]), rough_exp(way, -forward)
-                green, truth = rough_share(way, factors[1])
-                for i, channel in enumerate(channels):
-                    seen_through(channel, sharp, blurred[i](top, bottom))
-                    share = green if i == 1 else rough_exp(way, factors[i])
-                    seen_through(channel, share, airs[i].rows(top, bottom))
-            else:
+            depth = as_truth(way, params["depth_step"])
+            if not blurred:
                 channels, truth = through_air(image[top:bottom], lights, way, factors, airs, top)
-            maps = {"transmission": truth, "depth": as_truth(way, params["depth_step"])}
-            return Strip(channels, maps)
+                return Strip(channels, {"transmission": truth, "depth": depth})
+            mixed, sharp = lights.of(image[top:bottom]), rough_exp(way, -forward)
+            green, truth = rough_share(way, factors[1])
+            for i, channel in enumerate(mixed):
+                seen_through(channel, sharp, blurred[i](top, bottom))
+                share = green if i == 1 else rough_exp(way, factors[i])
+                seen_through(channel, share, airs[i].rows(top, bottom))
+            return Strip(mixed, {"transmission": truth, "depth": depth})
 
         return Strips(rows, is_linear=True)
 
