@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from ctypes import CDLL
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.image import FloatImage
 from patina.synth.resampling import BITS
 
@@ -42,24 +44,70 @@ class Taps:
     """A k×k kernel of whole numbers by those that are not 0, for many pictures, or many parts of one."""
 
     def __init__(self, side: int, y: NDArray[np.integer], x: NDArray[np.integer], weights: NDArray[np.integer]) -> None:
-        """`y` and `x`: the rows, which rise, and columns of `weights` in a kernel of `side`×`side`, an odd number."""
+        """`y` and `x`: the rows and columns of `weights` in a kernel of `side`×`side`, an odd number; row by row, each
+        from left to right."""
         self.side = side
-        y, x, weights = side - 1 - y[::-1], side - 1 - x[::-1], weights[::-1].astype(np.int64)  # OpenCV correlates
+        y, x, weights = side - 1 - y[::-1], side - 1 - x[::-1], weights[::-1]  # OpenCV correlates
+        self._compiled = functions()
+        if self._compiled:
+            self._ordered = _ordered(self._compiled, y, x, weights)
+            return
+        weights = weights.astype(np.int64)
         rest = np.where(weights < 1 << BITS, 0, weights & 15)  # either part of a weight has 12 bits, of 16
         self._blocks = _blocks(y, x, weights - rest)
         if rest.any():
             few = np.flatnonzero(rest)
             self._blocks += _blocks(y[few], x[few], rest[few])
 
-    def convolve(self, framed: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As the function of this name does."""
+    def convolve(
+        self, framed: NDArray[np.float32], scale: float = 1, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """As the function of this name does, times `scale`; into `out`, if that is there, whose rows need not follow
+        one another."""
         height, width = framed.shape[0] - self.side + 1, framed.shape[1] - self.side + 1
+        if self._compiled:
+            return self._convolved(self._compiled, framed, (height, width, *framed.shape[2:]), scale, out)
         total: Any = None
         for y, x, block in self._blocks:
             piece = framed[y : y + height + len(block) - 1, x : x + width + block.shape[1] - 1]
             filtered = cv2.filter2D(piece, -1, block, anchor=(0, 0))[:height, :width]
             total = filtered if total is None else cv2.add(total, filtered, dst=total)
-        return total  # type: ignore[no-any-return]
+        if scale == 1 and out is None:
+            return total  # type: ignore[no-any-return]
+        return np.multiply(total, np.float32(scale), out=total if out is None else out)
+
+    def _convolved(
+        self,
+        compiled: CDLL,
+        framed: NDArray[np.float32],
+        shape: tuple[int, ...],
+        scale: float,
+        out: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        places, weights, ends = self._ordered
+        channels = framed[0, 0].size
+        if framed.strides[1] != 4 * channels or framed.strides[0] % 4:
+            framed = np.ascontiguousarray(framed)
+        result = np.empty(shape, np.float32) if out is None else out
+        size = channels, *shape[:2]
+        taps = pointer(places), pointer(weights), pointer(ends), len(ends)
+        compiled.patina_convolve(
+            pointer(framed), framed.strides[0] // 4, *size, *taps, scale, pointer(result), result.strides[0] // 4
+        )
+        return result
+
+
+def _ordered(
+    compiled: CDLL, y: NDArray[np.integer], x: NDArray[np.integer], weights: NDArray[np.integer]
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """Places, y and x in turn, and weights of a kernel's taps in the order of `_blocks`, and the end of each block."""
+    many = np.stack([y, x, weights]).astype(np.int32)
+    most = 2 * len(y)
+    places, ordered = np.empty(2 * most, np.int32), np.empty(most, np.float32)
+    ends, counts = np.empty(most, np.int32), np.empty(2, np.int32)
+    found = pointer(places), pointer(ordered), pointer(ends), pointer(counts)
+    compiled.patina_taps(*(pointer(part) for part in many), len(y), BITS, BLOCK, *found)
+    return places, ordered, ends[: counts[1]]
 
 
 def _blocks(

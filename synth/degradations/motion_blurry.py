@@ -189,7 +189,7 @@ class _Tiles:
                         part = framed[
                             y - top + more : low - top + 2 * border - more, x + more : end + 2 * border - more
                         ]
-                        np.multiply(taps.convolve(part), np.float32(1 / WHOLE), out=out[y - top : low - top, x:end])
+                        taps.convolve(part, 1 / WHOLE, out[y - top : low - top, x:end])
         return out
 
 

@@ -1,0 +1,109 @@
+/* Convolution with kernels of whole numbers, as `patina/synth/convolution.py` has OpenCV make it: tap after tap, in
+   blocks of at most so many rows and columns. */
+
+#include "common.h"
+
+/* What is left over when a weight's own `bits` bits are to do: its lowest four, if it has more than `bits`. */
+INLINE int32_t over(int32_t weight, int32_t bits) {
+    return weight >= (1 << bits) ? weight & 15 : 0;
+}
+
+/* Taps of a kernel in the order in which they are added up, block after block, from `n` that stand row by row, each row
+   from left to right. What is left over of weights follows as taps of its own. `places` are the y, x of each and
+   `ordered` the weights, 2n at the most; `ends`, as many, of the blocks; `counts`: of taps, and of blocks. */
+CLONED void patina_taps(const int32_t *y, const int32_t *x, const int32_t *weights, ptrdiff_t n, int32_t bits,
+                        int32_t block, int32_t *places, float *ordered, int32_t *ends, int32_t *counts) {
+    int32_t taps = 0, blocks = 0;
+    for (int rest = 0; rest < 2; rest++) {
+        ptrdiff_t first = 0, end;
+        for (; first < n; first = end) {
+            if (rest && !over(weights[first], bits)) {
+                end = first + 1;
+                continue;
+            }
+            for (end = first; end < n && y[end] < y[first] + block; end++) { /* a band of rows */
+            }
+            for (int32_t from = 0, left = 0; left != INT32_MAX; from = left + block) { /* its blocks, left to right */
+                left = INT32_MAX;
+                for (ptrdiff_t i = first; i < end; i++)
+                    if (x[i] >= from && x[i] < left && (!rest || over(weights[i], bits)))
+                        left = x[i];
+                for (ptrdiff_t i = first; i < end && left != INT32_MAX; i++) {
+                    const int32_t low = over(weights[i], bits);
+                    if (x[i] < left || x[i] - left >= block || (rest && !low))
+                        continue;
+                    places[2 * taps] = y[i];
+                    places[2 * taps + 1] = x[i];
+                    ordered[taps++] = (float)(rest ? low : weights[i] - low);
+                }
+                if (left == INT32_MAX)
+                    break;
+                ends[blocks++] = taps;
+            }
+        }
+    }
+    counts[0] = taps;
+    counts[1] = blocks;
+}
+
+/* Eight floats that need not stand at a multiple of 32 bytes. */
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+
+#define EIGHTS 8 /* sums that stay in registers while taps go by, beside a weight and a product */
+
+/* Adds one tap's products, of 8 · EIGHTS floats from `from` on. */
+INLINE void add_products(eight *sums, const float *from, float weight) {
+    const eight *values = (const eight *)from;
+    for (int i = 0; i < EIGHTS; i++)
+        sums[i] += weight * values[i];
+}
+
+/* 8 · EIGHTS floats of a row, of which `at` is where the kernel's first row and column lie. */
+INLINE void convolve_eights(const float *at, ptrdiff_t stride, ptrdiff_t channels, const int32_t *places,
+                            const float *weights, const int32_t *ends, ptrdiff_t blocks, float scale, float *out) {
+    eight total[EIGHTS] = {{0}};
+    int32_t tap = 0;
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        eight sums[EIGHTS] = {{0}};
+        for (; tap < ends[b]; tap++)
+            add_products(sums, at + places[2 * tap] * stride + places[2 * tap + 1] * channels, weights[tap]);
+        for (int i = 0; i < EIGHTS; i++)
+            total[i] = total[i] + sums[i];
+    }
+    for (int i = 0; i < EIGHTS; i++)
+        ((eight *)out)[i] = total[i] * scale;
+}
+
+/* One float. */
+INLINE float convolve_one(const float *at, ptrdiff_t stride, ptrdiff_t channels, const int32_t *places,
+                          const float *weights, const int32_t *ends, ptrdiff_t blocks) {
+    float total = 0.0f;
+    int32_t tap = 0;
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        float sum = 0.0f;
+        for (; tap < ends[b]; tap++)
+            sum += weights[tap] * at[places[2 * tap] * stride + places[2 * tap + 1] * channels];
+        total += sum;
+    }
+    return total;
+}
+
+/* rows × (columns · channels) floats of a picture convolved with a kernel's taps as `patina_taps` orders them, times
+   `scale`. `stride` and `out_stride`: floats from one row to the next. */
+CLONED void patina_convolve(const float *framed, ptrdiff_t stride, ptrdiff_t channels, ptrdiff_t rows,
+                            ptrdiff_t columns, const int32_t *places, const float *weights, const int32_t *ends,
+                            ptrdiff_t blocks, float scale, float *out, ptrdiff_t out_stride) {
+    const ptrdiff_t whole = columns * channels, wide = 8 * EIGHTS;
+    for (ptrdiff_t left = 0; left < whole; left += wide) {
+        const ptrdiff_t at = left + wide <= whole ? left : whole - wide; /* the last ones again, so that all are full */
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const float *from = framed + r * stride;
+            float *to = out + r * out_stride;
+            if (at >= 0)
+                convolve_eights(from + at, stride, channels, places, weights, ends, blocks, scale, to + at);
+            else
+                for (ptrdiff_t i = 0; i < whole; i++)
+                    to[i] = convolve_one(from + i, stride, channels, places, weights, ends, blocks) * scale;
+        }
+    }
+}
