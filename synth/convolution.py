@@ -138,11 +138,17 @@ def disc(radius: float, most: int) -> NDArray[np.int64]:
     reach = math.ceil(radius + 0.5)
     x = np.arange(-reach, reach + 1)
     shares = np.clip(radius + 0.5 - np.sqrt(x * x + (x * x)[:, None]), 0, 1)
-    for inside in range(int(most / shares.sum()), 0, -1):
-        kernel = np.rint(shares * inside).astype(np.int64)
-        if kernel.sum() <= most:
-            return kernel
-    raise ValueError(f"expected a disc of fewer than {most} pixels, found a radius of {radius:g}")
+    # The largest number inside, of which the sum is no more than `most`: sums rise with it.
+    fits, above = 0, int(most / shares.sum()) + 1
+    while fits + 1 < above:
+        middle = (fits + above) // 2
+        if np.rint(shares * middle).sum() <= most:
+            fits = middle
+        else:
+            above = middle
+    if not fits:
+        raise ValueError(f"expected a disc of fewer than {most} pixels, found a radius of {radius:g}")
+    return np.rint(shares * fits).astype(np.int64)
 
 
 def spread(levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int) -> NDArray[np.float32]:

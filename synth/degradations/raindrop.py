@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from ctypes import CDLL
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.convolution import disc, spread
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import brightness
@@ -26,6 +28,7 @@ from patina.synth.image import (
     to_linear,
     to_uint16,
 )
+from patina.synth.mixing import level_tables
 from patina.synth.resampling import Places, enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -120,8 +123,12 @@ class Raindrop(InStrips):
             scene = as_floats(image)
             image = _through_film(scene, params["film"] * min(height, width) / 512, Rng(params["seed"]))
 
+        compiled = functions()
+
         def rows(top: int, bottom: int) -> Strip:
             out = image[top:bottom].copy()
+            if compiled and out.dtype == np.uint8:
+                return Strip(out, {"drops": _behind(compiled, out, covers(top, bottom), views(top, bottom))})
             drops = to_uint16(covers(top, bottom))
             left, above, wide, high = cv2.boundingRect((drops > 0).view(np.uint8))
             if wide:
@@ -135,6 +142,17 @@ class Raindrop(InStrips):
             return Strip(out, {"drops": drops})
 
         return Strips(rows, levels=as_levels, floats=as_floats)
+
+
+def _behind(compiled: CDLL, pixels: Image, covers: Field, views: FloatImage) -> NDArray[np.uint16]:
+    """Put rows of levels behind the drops, in place; the drops' cover as 16 bits."""
+    drops = np.empty(pixels.shape[:2], np.uint16)
+    light, levels = level_tables()
+    rows = (part for field in (covers, views) for part in (pointer(field), field.strides[0] // 4))
+    compiled.patina_behind_drops(
+        pointer(pixels), *pixels.shape[:2], *rows, pointer(light), pointer(levels), pointer(drops)
+    )
+    return drops
 
 
 def _spread(layer: Field, radius: float) -> Field:

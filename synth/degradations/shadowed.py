@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from ctypes import CDLL
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.convolution import disc, spread
 from patina.synth.degradation import (
     Knob,
@@ -36,6 +38,7 @@ from patina.synth.image import (
     to_linear,
     to_uint16,
 )
+from patina.synth.mixing import level_tables
 from patina.synth.occluders import KINDS, Occluder, Points
 from patina.synth.resampling import Rows, averaged, enlarged, enlarged_rows, halvings, shrunk
 from patina.synth.rng import Rng
@@ -145,8 +148,12 @@ class Shadowed(InStrips):
         skies = [tint / (tint + params["ratio"]) for tint in tints]
         losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
 
+        compiled = functions()
+
         def rows(top: int, bottom: int) -> Strip:
             out = image[top:bottom].copy()
+            if compiled and out.dtype == np.uint8:
+                return Strip(out, {"matte": _darken(compiled, out, hidden(top, bottom), skies, losses)})
             stored = to_uint16(hidden(top, bottom))
             left, above, wide, high = cv2.boundingRect((stored > 0).view(np.uint8))
             if wide:
@@ -160,6 +167,19 @@ class Shadowed(InStrips):
             return Strip(out, {"matte": stored})
 
         return Strips(rows, levels=as_levels, floats=as_floats)
+
+
+def _darken(
+    compiled: CDLL, pixels: Image, hidden: Plane, skies: Sequence[float], losses: Sequence[float]
+) -> NDArray[np.uint16]:
+    """Put rows of levels in the shadow, in place; the matte as 16 bits."""
+    matte = np.empty(hidden.shape, np.uint16)
+    suns, lost = (np.array(part, np.float32) for part in ([1 - sky for sky in skies], losses))
+    light, levels = level_tables()
+    rows = pointer(hidden), hidden.strides[0] // 4
+    tables = (pointer(part) for part in (suns, lost, light, levels, matte))
+    compiled.patina_in_shadow(pointer(pixels), *pixels.shape[:2], *rows, *tables)
+    return matte
 
 
 def _shaded(plane: NDArray[Any], matte: Plane, sky: float, loss: float) -> NDArray[Any]:

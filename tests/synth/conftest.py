@@ -1,5 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
 from hypothesis import settings
+
+from patina.synth.compiled import library
+
+T = TypeVar("T")
 
 # No deadline: how long an example takes says something about the machine and nothing about the code.
 settings.register_profile("synth", deadline=None)
 settings.load_profile("synth")
+
+
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], T]], tuple[T, T]]:
+    """What a function gives with compiled loops and without them."""
+
+    def ways(function: Callable[[], T]) -> tuple[T, T]:
+        library.functions.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.delenv(library.SWITCH, raising=False)
+            assert library.functions() is not None, "python hatch_build.py compiles them"
+            one = function()
+            library.functions.cache_clear()
+            patch.setenv(library.SWITCH, "0")
+            assert library.functions() is None
+            other = function()
+        library.functions.cache_clear()
+        return one, other
+
+    return ways

@@ -7,20 +7,15 @@ import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
-from patina.synth import figures
+from patina.synth import figures, severity
 from patina.synth.compiled import library
-from patina.synth.convolution import Taps, convolve
-from patina.synth.image import FloatImage, Image
-from patina.synth.resampling import shortened
+from patina.synth.image import Image
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
-
-T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 HAVE_COMPILER = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
@@ -28,26 +23,6 @@ HAVE_COMPILER = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
 needs_compiler = pytest.mark.skipif(not HAVE_COMPILER, reason="no C compiler is at hand")
 
 SIZES = ((16, 16), (61, 83), (119, 40), (217, 260), (512, 768), (30, 2100))
-
-
-@pytest.fixture
-def both(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], T]], tuple[T, T]]:
-    """What a function gives with compiled loops and without them."""
-
-    def ways(function: Callable[[], T]) -> tuple[T, T]:
-        library.functions.cache_clear()
-        with monkeypatch.context() as patch:
-            patch.delenv(library.SWITCH, raising=False)
-            assert library.functions() is not None, "python hatch_build.py compiles them"
-            one = function()
-            library.functions.cache_clear()
-            patch.setenv(library.SWITCH, "0")
-            assert library.functions() is None
-            other = function()
-        library.functions.cache_clear()
-        return one, other
-
-    return ways
 
 
 def pictures(height: int, width: int) -> tuple[Image, Image]:
@@ -75,6 +50,19 @@ def test_figures_have_the_same_bits(size: tuple[int, int], both: Callable[..., t
 
 
 @needs_compiler
+@pytest.mark.parametrize("size", [*SIZES, (8, 8192 + 40), (7, 30), (97, 85)])
+def test_severity_has_the_same_bits(size: tuple[int, int], both: Callable[..., tuple[object, object]]) -> None:
+    gt, lq = pictures(*size)
+
+    def found() -> tuple[float, ...]:  # before anything is rounded to four digits
+        planes = [(np.ascontiguousarray(gt[..., i]), np.ascontiguousarray(lq[..., i])) for i in range(3)]
+        return tuple(severity._Structure(x).of(y) for x, y in [*planes, planes[0][::-1], (planes[1][0], planes[1][0])])
+
+    one, other = both(lambda: (found(), severity.measure(gt, lq)))
+    assert one == other
+
+
+@needs_compiler
 def test_luma_has_the_same_bits_for_every_colour(both: Callable[..., tuple[Image, Image]]) -> None:
     levels = np.array([*range(0, 256, 5), 1, 127, 128, 129, 254], np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(len(levels), -1, 3)
@@ -82,56 +70,6 @@ def test_luma_has_the_same_bits_for_every_colour(both: Callable[..., tuple[Image
     assert np.array_equal(one, other)
     one, other = both(lambda: figures.luma(colours[:, ::2]))
     assert np.array_equal(one, other), "rows that do not follow one another"
-
-
-@needs_compiler
-@pytest.mark.parametrize("size", [(1, 1), (3, 21), (20, 22), (7, 90), (130, 65)])
-@pytest.mark.parametrize(
-    ("side", "share", "least", "most"),
-    [
-        (1, 1.0, 1, 9),
-        (3, 1.0, 0, 4095),
-        (13, 0.3, 0, 65535),
-        (25, 0.06, 0, 9000),
-        (31, 1.0, 0, 4095),
-        (11, 0.8, -99, 99),
-    ],
-)
-def test_convolutions_have_the_same_bits(
-    size: tuple[int, int], side: int, share: float, least: int, most: int, both: Callable[..., tuple[Any, Any]]
-) -> None:
-    """Of one and three channels, of parts of pictures, and of kernels whose sums depend on the order of their taps."""
-    chance = np.random.default_rng(side)
-    shape = side, side
-    kernel = np.where(chance.random(shape) < share, chance.integers(least, most + 1, shape), 0)
-    kernel[side // 2, 0] = most
-    whole = shortened(chance.random((size[0] + side, size[1] + side + 1, 3), dtype=np.float32))
-    whole[: size[0] // 2] *= 2.0**-9
-    for framed in (whole[1:, :-2], np.ascontiguousarray(whole[:-1, 2:, 1]), whole[1:, 1:-1, 0]):
-        taps = np.nonzero(kernel)
-
-        def into(framed: FloatImage = framed, taps: Any = taps) -> tuple[FloatImage, FloatImage, FloatImage]:
-            kept = Taps(side, *taps, kernel[taps])
-            out = np.zeros((size[0] + 1, size[1] + 3, *framed.shape[2:]), np.float32)
-            kept.convolve(framed, 1 / 65535, out[1:, 2:-1])
-            return convolve(framed, kernel), kept.convolve(framed, 1 / 4096), out
-
-        for one, other in zip(*both(into), strict=True):
-            assert one.shape == other.shape and one.dtype == other.dtype == np.float32
-            assert np.array_equal(one.view(np.uint32), other.view(np.uint32))
-
-
-@needs_compiler
-def test_a_convolution_leaves_what_is_beside_its_place(both: Callable[..., tuple[Any, Any]]) -> None:
-    kernel = np.ones((3, 3), np.int64)
-
-    def beside() -> FloatImage:
-        out = np.full((9, 80, 3), -1, np.float32)
-        Taps(3, *np.nonzero(kernel), kernel.ravel()).convolve(np.ones((5, 72, 3), np.float32), 1, out[2:5, 4:74])
-        return out
-
-    for out in both(beside):
-        assert (out[2:5, 4:74] == 9).all() and (out == -1).sum() == out.size - 3 * 70 * 3
 
 
 def compiler() -> Callable[..., Path | None]:
@@ -151,21 +89,20 @@ def library_of(folder: Path) -> Path:
     return folder.parents[1] / library.LIBRARY.name
 
 
-def loaded(folder: Path) -> ctypes.CDLL | None:
-    """What `library.py` of that folder makes of it."""
+def loaded(folder: Path) -> tuple[bool, str]:
+    """Whether `library.py` of that folder gives functions, and what it says of that."""
     module = runpy.run_path(str(folder / "library.py"))
-    found: ctypes.CDLL | None = module["functions"]()
-    return found
+    return module["functions"]() is not None, module["state"]()
 
 
 @needs_compiler
 def test_a_library_of_other_sources_is_left_aside(sources: Path) -> None:
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "not compiled" in loaded(sources)[1]
     assert compiler()(sources) == library_of(sources)
-    assert loaded(sources) is not None
+    assert loaded(sources) == (True, f"used: {library_of(sources)}")
     with (sources / "figures.c").open("a", encoding="utf-8") as file:
         file.write("/* one word more */\n")
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "other sources" in loaded(sources)[1]
 
 
 @needs_compiler
@@ -185,7 +122,12 @@ def test_what_cannot_be_compiled_leaves_no_library(sources: Path, monkeypatch: p
 
 def test_a_file_that_is_no_library_is_left_aside(sources: Path) -> None:
     library_of(sources).write_bytes(b"no library")
-    assert loaded(sources) is None
+    assert loaded(sources)[0] is False and "cannot be loaded" in loaded(sources)[1]
+
+
+def test_whoever_wants_none_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert library.state() == "not used: PATINA_COMPILED is 0"
 
 
 def test_the_signatures_are_those_of_the_sources() -> None:
