@@ -28,3 +28,59 @@ CLONED void patina_in_shadow(uint8_t *pixels, ptrdiff_t rows, ptrdiff_t width, c
         }
     }
 }
+
+/* How much of a floor, rows × columns bytes of 0 or 1, lies under a mask for every place of the one in the other that
+   has room: sums of the mask over it, over 255, rounded. The mask is high × wide, its rows follow one another. `found`
+   has (high - rows + 1) × (wide - columns + 1) numbers, `sums` room for high × (wide + 1). */
+CLONED void patina_covered(const uint8_t *mask, ptrdiff_t high, ptrdiff_t wide, const uint8_t *floor, ptrdiff_t rows,
+                           ptrdiff_t columns, int32_t *sums, int32_t *line, double *found) {
+    const ptrdiff_t places = wide - columns + 1;
+    for (ptrdiff_t r = 0; r < high; r++) { /* of the pixels before each, along every row */
+        int32_t sum = 0, *to = sums + r * (wide + 1);
+        for (ptrdiff_t c = 0; c < wide; c++) {
+            to[c] = sum;
+            sum += mask[r * wide + c];
+        }
+        to[wide] = sum;
+    }
+    for (ptrdiff_t r = 0; r < high - rows + 1; r++) {
+        for (ptrdiff_t i = 0; i < places; i++)
+            line[i] = 0;
+        for (ptrdiff_t y = 0; y < rows; y++) {
+            const uint8_t *ground = floor + y * columns;
+            for (ptrdiff_t first = 0, end; first < columns; first = end) { /* runs of the same */
+                for (end = first + 1; end < columns && ground[end] == ground[first]; end++) {
+                }
+                if (!ground[first])
+                    continue;
+                const int32_t *before = sums + (r + y) * (wide + 1) + first, *beyond = before + (end - first);
+                for (ptrdiff_t i = 0; i < places; i++)
+                    line[i] += beyond[i] - before[i];
+            }
+        }
+        for (ptrdiff_t i = 0; i < places; i++) {
+            const double share = (double)line[i] / 255.0; /* below 2^51: this rounds it, halves to even */
+            found[r * places + i] = (share + 6755399441055744.0) - 6755399441055744.0;
+        }
+    }
+}
+
+/* The sun's share that is left, rows × width, times what a layer leaves of it that hides it with three softnesses:
+   `near` at the occluder's foot, `middle`, and `far` from its `top` on; 2/top is `steep`. Of a pixel the occluder's
+   y is right·(c - x) + down·(r - y). */
+CLONED void patina_softened(float *lit, const float *near, const float *middle, const float *far, ptrdiff_t rows,
+                            ptrdiff_t width, double right, double x, double down, double y, float steep) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const double above = down * ((double)r - y);
+        const ptrdiff_t start = r * width;
+        for (ptrdiff_t c = 0; c < width; c++) {
+            const ptrdiff_t i = start + c;
+            float place = (float)(right * ((double)(int32_t)c - x) + above) * steep;
+            place = place > 0.0f ? place : 0.0f;
+            place = place < 2.0f ? place : 2.0f;
+            const float lower = near[i] + (middle[i] - near[i]) * place;
+            const float upper = middle[i] + (far[i] - middle[i]) * (place - 1.0f);
+            lit[i] *= 1.0f - (place < 1.0f ? lower : upper);
+        }
+    }
+}

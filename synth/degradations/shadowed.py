@@ -225,10 +225,22 @@ def _lit(
             near, middle, far = (
                 _sunned(mask, share * widest) for share in (layer.near, (layer.near + layer.far) / 2, layer.far)
             )
+            if compiled := functions():
+                _soften(compiled, lit, (near, middle, far), to_picture, layer.top)
+                continue
             place = np.clip(_along(to_picture, size) * np.float32(2 / layer.top), 0, 2)
             hidden = np.where(place < 1, near + (middle - near) * place, middle + (far - middle) * (place - 1))
         lit *= 1 - hidden
     return lit
+
+
+def _soften(compiled: CDLL, lit: Plane, softnesses: tuple[Plane, Plane, Plane], to_picture: Matrix, top: float) -> None:
+    """Take from `lit` what three softnesses hide, mixed by how far from the occluder's foot, in place."""
+    parts = [np.ascontiguousarray(part) for part in softnesses]
+    right, down = _upwards(to_picture)
+    compiled.patina_softened(
+        pointer(lit), *map(pointer, parts), *lit.shape, right, to_picture[0, 2], down, to_picture[1, 2], 2 / top
+    )
 
 
 def _fitted(occluder: Occluder, throw: Matrix, ground: Plane, zoom: float, params: Params, rng: Rng) -> Plane:
@@ -322,6 +334,14 @@ def _covered(mask: NDArray[np.uint8], floor: NDArray[np.bool_]) -> NDArray[np.fl
     By Fourier transforms of whole numbers: their sums are rounded to whole ones again, which no error comes near.
     """
     rows, columns = floor.shape
+    if compiled := functions():
+        high, wide = mask.shape
+        mask, floor = np.ascontiguousarray(mask), np.ascontiguousarray(floor)
+        found = np.empty((high - rows + 1, wide - columns + 1))
+        sums, line = np.empty((high, wide + 1), np.int32), np.empty(wide, np.int32)
+        room = pointer(sums), pointer(line), pointer(found)
+        compiled.patina_covered(pointer(mask), high, wide, pointer(floor), rows, columns, *room)
+        return found
     size = cv2.getOptimalDFTSize(mask.shape[0]), cv2.getOptimalDFTSize(mask.shape[1])
     spectra = []
     for plane in (mask, floor):
@@ -374,10 +394,15 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
 
 def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
     """The occluder's y at each pixel of a picture of this size (width, height)."""
-    determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
-    back = np.array([-matrix[1, 0], matrix[0, 0]]) / determinant  # the second row of the inverse
+    right, down = _upwards(matrix)
     x, y = np.arange(size[0]) - matrix[0, 2], np.arange(size[1]) - matrix[1, 2]
-    return np.asarray(back[0] * x + back[1] * y[:, None], np.float32)
+    return np.asarray(right * x + down * y[:, None], np.float32)
+
+
+def _upwards(matrix: Matrix) -> tuple[float, float]:
+    """By how much the occluder's y grows from pixel to pixel to the right and down: the second row of the inverse."""
+    determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
+    return -matrix[1, 0] / determinant, matrix[0, 0] / determinant
 
 
 def _sunned(mask: NDArray[np.uint8], radius: float) -> Plane:
