@@ -59,6 +59,15 @@ class Taps:
             few = np.flatnonzero(rest)
             self._blocks += _blocks(y[few], x[few], rest[few])
 
+    @classmethod
+    def ordered(
+        cls, side: int, places: NDArray[np.int32], weights: NDArray[np.float32], ends: NDArray[np.int32]
+    ) -> Taps:
+        """A kernel whose taps compiled code has put into their order: see `order_taps` of `compiled/taps.h`."""
+        taps = cls.__new__(cls)
+        taps.side, taps._compiled, taps._ordered = side, functions(), (places, weights, ends)
+        return taps
+
     def convolve(
         self, framed: NDArray[np.float32], scale: float = 1, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:

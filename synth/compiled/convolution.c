@@ -1,49 +1,12 @@
 /* Convolution with kernels of whole numbers, as `patina/synth/convolution.py` has OpenCV make it: tap after tap, in
    blocks of at most so many rows and columns. */
 
-#include "common.h"
+#include "taps.h"
 
-/* What is left over when a weight's own `bits` bits are to do: its lowest four, if it has more than `bits`. */
-INLINE int32_t over(int32_t weight, int32_t bits) {
-    return weight >= (1 << bits) ? weight & 15 : 0;
-}
-
-/* Taps of a kernel in the order in which they are added up, block after block, from `n` that stand row by row, each row
-   from left to right. What is left over of weights follows as taps of its own. `places` are the y, x of each and
-   `ordered` the weights, 2n at the most; `ends`, as many, of the blocks; `counts`: of taps, and of blocks. */
+/* `order_taps`, for kernels that NumPy has made. */
 CLONED void patina_taps(const int32_t *y, const int32_t *x, const int32_t *weights, ptrdiff_t n, int32_t bits,
                         int32_t block, int32_t *places, float *ordered, int32_t *ends, int32_t *counts) {
-    int32_t taps = 0, blocks = 0;
-    for (int rest = 0; rest < 2; rest++) {
-        ptrdiff_t first = 0, end;
-        for (; first < n; first = end) {
-            if (rest && !over(weights[first], bits)) {
-                end = first + 1;
-                continue;
-            }
-            for (end = first; end < n && y[end] < y[first] + block; end++) { /* a band of rows */
-            }
-            for (int32_t from = 0, left = 0; left != INT32_MAX; from = left + block) { /* its blocks, left to right */
-                left = INT32_MAX;
-                for (ptrdiff_t i = first; i < end; i++)
-                    if (x[i] >= from && x[i] < left && (!rest || over(weights[i], bits)))
-                        left = x[i];
-                for (ptrdiff_t i = first; i < end && left != INT32_MAX; i++) {
-                    const int32_t low = over(weights[i], bits);
-                    if (x[i] < left || x[i] - left >= block || (rest && !low))
-                        continue;
-                    places[2 * taps] = y[i];
-                    places[2 * taps + 1] = x[i];
-                    ordered[taps++] = (float)(rest ? low : weights[i] - low);
-                }
-                if (left == INT32_MAX)
-                    break;
-                ends[blocks++] = taps;
-            }
-        }
-    }
-    counts[0] = taps;
-    counts[1] = blocks;
+    order_taps(y, x, weights, n, bits, block, places, ordered, ends, counts);
 }
 
 /* Eight floats that need not stand at a multiple of 32 bytes. */
@@ -88,7 +51,7 @@ INLINE float convolve_one(const float *at, ptrdiff_t stride, ptrdiff_t channels,
     return total;
 }
 
-/* rows × (columns · channels) floats of a picture convolved with a kernel's taps as `patina_taps` orders them, times
+/* rows × (columns · channels) floats of a picture convolved with a kernel's taps as `order_taps` has them, times
    `scale`. `stride` and `out_stride`: floats from one row to the next. */
 CLONED void patina_convolve(const float *framed, ptrdiff_t stride, ptrdiff_t channels, ptrdiff_t rows,
                             ptrdiff_t columns, const int32_t *places, const float *weights, const int32_t *ends,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from ctypes import CDLL
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -12,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.convolution import Taps
+from patina.synth.compiled import functions, pointer
+from patina.synth.convolution import BLOCK, Taps
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -24,9 +26,9 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth
-from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
+from patina.synth.elementary import cosine, cosine_of, exp, interpolated, power_of, sine, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, encoded_of, to_linear
-from patina.synth.resampling import Rows, means, shortened, stretched_rows, strided_rows
+from patina.synth.resampling import BITS, Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips, heed
 
@@ -349,8 +351,28 @@ class _Movement:
 
     def taps(self, xs: NDArray[np.float64], y: float) -> list[Taps]:
         """The kernels at several places of a row of the frame."""
+        if compiled := functions():
+            return self._ordered_taps(compiled, xs, y)
         side, places, steps = self._kernels(xs, y)
         return [Taps(side, *np.divmod(p, side), w) for p, w in zip(places, steps, strict=True)]
+
+    def _ordered_taps(self, compiled: CDLL, xs: NDArray[np.float64], y: float) -> list[Taps]:
+        """The same, by compiled loops."""
+        paths = [pointer(path) for path in (self.right, self.down, self.roll, self.growth)]
+        steps, count = len(self.right), len(xs)
+        farthest, where = np.empty(1), (pointer(xs), count, y)
+        compiled.patina_farthest(*paths, steps, *where, pointer(farthest))
+        radius, room = math.ceil(float(farthest[0]) - 1e-9), 8 * steps
+        sums, shares = np.zeros((2 * radius + 2) ** 2), np.empty(room // 2)
+        memory, counts = np.empty(2 * room, np.int32), np.empty((count, 2), np.int32)
+        places, weights = np.empty((count, 2 * room), np.int32), np.empty((count, room), np.float32)
+        ends = np.empty((count, room), np.int32)
+        found = (pointer(part) for part in (sums, shares, memory, places, weights, ends, counts))
+        compiled.patina_kernels(*paths, pointer(self.weight), steps, *where, radius, WHOLE, BITS, BLOCK, room, *found)
+        return [
+            Taps.ordered(2 * radius + 1, *parts, last[:blocks])
+            for *parts, last, (_, blocks) in zip(places, weights, ends, counts.tolist(), strict=True)
+        ]
 
     def _kernels(
         self, xs: NDArray[np.float64], y: float
@@ -400,6 +422,13 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
     shocks = normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))
     jerk, turned = rng.uniforms(STEPS) < anxiety * jerks * coarser, rng.uniforms(STEPS) - 0.5
     back = anxiety * pull * coarser * 60
+    if compiled := functions():
+        jerks_now, cosines, sines = jerk.view(np.uint8), np.zeros(STEPS), np.zeros(STEPS)
+        cosines[jerk], sines[jerk] = cosine(turned[jerk]), sine(turned[jerk])
+        heading, found = np.array([first_x, first_y]), np.empty((STEPS + 1, 2))
+        turns = (pointer(part) for part in (jerks_now, cosines, sines))
+        compiled.patina_shaken(pointer(heading), pointer(shocks), back, *turns, STEPS, pointer(found))
+        return found[:, 0].copy(), found[:, 1].copy()
     x, y, to_x, to_y = 0.0, 0.0, first_x, first_y
     path = [(x, y)]
     for jerks_now, turn, right, down in zip(
