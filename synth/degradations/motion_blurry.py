@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from ctypes import CDLL
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -43,7 +45,7 @@ WHOLE = 65535
 APART = 1.0
 """Pixels by which a point's way changes at most from one tile to the next, at 512 px."""
 
-PIXELS = 1 << 19
+PIXELS = 100_000
 """Of a strip, at least: its light is made from more rows than are blurred."""
 
 PIECE = 128, 256
@@ -51,6 +53,12 @@ PIECE = 128, 256
 
 KNEE, BRIGHT = 0.85, 0.3
 """From what luminance light may really have been brighter than white, and what mean of it all around says no."""
+
+
+MOST = 1 << 20
+"""Values of a frame for which a thread keeps its memory."""
+
+_scratch = threading.local()  # shards are built by threads
 
 
 @dataclass(frozen=True)
@@ -147,9 +155,7 @@ class MotionBlurry(FromDepth, InStrips):
         reach = max(blur.reach, far.reach if far else 0)
 
         def rows(top: int, bottom: int) -> Strip:
-            first, end = max(0, top - reach), min(height, bottom + reach)
-            frame = first - (top - reach), bottom + reach - end, reach, reach
-            framed = np.asarray(cv2.copyMakeBorder(light.rows(first, end), *frame, cv2.BORDER_REFLECT), np.float32)
+            framed = light.framed(top, bottom, reach)
             blurred = blur.rows(framed, reach, top, bottom)
             if far and near:
                 rest, part = far.rows(framed, reach, top, bottom), near(top, bottom)
@@ -216,29 +222,42 @@ class _Light:
         self._least = float(encoded_of(least) if is_linear else least) - 0.01
         """Where green, 0..1, is less, luminance is below KNEE."""
 
-    def rows(self, top: int, bottom: int) -> FloatImage:
-        """H×W×3 float32."""
+    def framed(self, top: int, bottom: int, reach: int) -> FloatImage:
+        """Rows top to bottom, H×W×3 float32, with `reach` px more on each side; mirrored where the picture ends. They
+        are this thread's until it asks for others."""
+        height, width = self._image.shape[:2]
+        first, end = max(0, top - reach), min(height, bottom + reach)
+        above, below = first - (top - reach), bottom + reach - end
+        if reach > min(width, height):  # mirrored more than once
+            light = np.empty((end - first, width, 3), np.float32)
+            self._light_rows(first, end, light)
+            frame = above, below, reach, reach
+            return np.asarray(cv2.copyMakeBorder(light, *frame, cv2.BORDER_REFLECT), np.float32)
+        framed = _kept((bottom - top + 2 * reach, width + 2 * reach, 3))
+        rows = framed[above : len(framed) - below]
+        light = rows[:, reach : reach + width]
+        self._light_rows(first, end, light)
+        rows[:, :reach] = light[:, :reach][:, ::-1]
+        rows[:, reach + width :] = light[:, width - reach :][:, ::-1]
+        framed[:above] = rows[:above][::-1]
+        framed[len(framed) - below :] = rows[len(rows) - below :][::-1]
+        return framed
+
+    def _light_rows(self, top: int, bottom: int, light: FloatImage) -> None:
+        """Write rows into `light`, whose rows need not follow one another."""
         part = self._image[top:bottom]
         if part.dtype == np.uint8:
-            light = np.asarray(cv2.LUT(part, shortened(self._of(LEVELS))), np.float32)
+            cv2.LUT(part, shortened(self._of(LEVELS)), light)
         else:
-            light = shortened(self._of(part))
+            light[:] = shortened(self._of(part))
         if self._stops:
-            self._brighten(light, part, top, bottom)
-        return light
+            self._brighten(light, part, top)
 
     def _of(self, part: FloatImage | Image) -> FloatImage:
         return to_linear(part) if self.is_linear else np.array(as_floats(part))
 
-    def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int, bottom: int) -> None:
-        # What is not bright in green is not bright.
-        least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
-        green = np.asarray(cv2.extractChannel(part, 1))
-        bright = np.flatnonzero(green >= least)  # few, mostly
-        if not bright.size:
-            return
-        luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
-        bright, white = bright[some := luminance > np.float32(KNEE)], luminance[some]
+    def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int) -> None:
+        bright, white = self._bright(part)
         if not bright.size:
             return
         if self._around is None:
@@ -246,7 +265,7 @@ class _Light:
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.minimum(white, 1, out=white)
-        width = green.shape[1]
+        width = part.shape[1]
         first, last = int(bright[0]) // width, int(bright[-1]) // width
         dark = self._around(top + first, top + last + 1).take(bright - first * width)
         dark *= np.float32(-1 / BRIGHT)
@@ -258,21 +277,60 @@ class _Light:
         few = np.flatnonzero(gain > 1)
         bright = bright[few]
         pixels = self._of(np.ascontiguousarray(part.reshape(-1, 3)[bright])) * gain[few, None]
-        light.reshape(-1, 3)[bright] = shortened(pixels)
+        light[np.divmod(bright, width)] = shortened(pixels)
+
+    def _bright(self, part: FloatImage | Image) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        """The pixels, counted row by row, whose luminance is above KNEE, and it."""
+        # What is not bright in green is not bright.
+        least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
+        if part.dtype == np.uint8 and (compiled := functions()):
+            part = np.ascontiguousarray(part)
+            count = part.size // 3
+            places, luminance = np.empty(count, np.int32), np.empty(count, np.float32)
+            tables, found = _luminance_tables(self.is_linear), np.empty(1, np.int64)
+            where = pointer(places), pointer(luminance), pointer(found)
+            compiled.patina_bright(pointer(part), count, *map(pointer, tables), least, KNEE, *where)
+            return places[: found[0]], luminance[: found[0]]
+        green = np.asarray(cv2.extractChannel(part, 1))
+        bright = np.flatnonzero(green >= least)  # few, mostly
+        if not bright.size:
+            return bright, np.empty(0, np.float32)
+        luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
+        return bright[some := luminance > np.float32(KNEE)], luminance[some]
+
+
+def _kept(shape: tuple[int, ...]) -> FloatImage:
+    """This thread's memory for so many values: fresh memory for each strip costs more than what is put there."""
+    count = math.prod(shape)
+    if count > MOST:
+        return np.empty(shape, np.float32)
+    if getattr(_scratch, "values", np.empty(0)).size < count:
+        _scratch.values = np.empty(count, np.float32)
+    values: FloatImage = _scratch.values[:count].reshape(shape)
+    return values
 
 
 def _luminance(part: FloatImage | Image, is_linear: bool) -> NDArray[np.float32]:
     """Of rows of a picture, H×W; of levels by a table for each channel."""
     planes: list[Any] = list(cv2.split(part))
     total: Any = None
-    for plane, share in zip(planes, LUMINANCE, strict=True):
+    tables = _luminance_tables(is_linear)
+    for plane, share, table in zip(planes, LUMINANCE, tables, strict=True):
         if part.dtype == np.uint8:
-            table = to_linear(LEVELS) if is_linear else as_floats(LEVELS)
-            term: Any = cv2.LUT(plane, table * share)
+            term: Any = cv2.LUT(plane, table)
         else:
             term = (to_linear(plane) if is_linear else plane) * share
         total = term if total is None else np.add(total, term, out=total)
     return np.asarray(total, np.float32)
+
+
+@cache
+def _luminance_tables(is_linear: bool) -> list[NDArray[np.float32]]:
+    """The shares of red, green and blue in luminance, of each level, 1×256. Read-only."""
+    tables = [(to_linear(LEVELS) if is_linear else as_floats(LEVELS)) * share for share in LUMINANCE]
+    for table in tables:
+        table.setflags(write=False)
+    return tables
 
 
 def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
@@ -282,7 +340,7 @@ def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
     side = min(height, width) // 16 * 2 + 1
     step = max(1, side // 16)
     rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
-    few = np.ascontiguousarray(image[rows][:, columns])
+    few = np.ascontiguousarray(image[rows[:, None], columns])
     coarse = means(_luminance(few, is_linear), max(1, side // step // 2 * 2 + 1))
     stretch = stretched_rows(coarse, len(rows) * step, len(columns) * step)
     return lambda top, bottom: stretch(top, bottom)[:, :width]
