@@ -158,14 +158,14 @@ CLONED void patina_kernels(const double *right, const double *down, const double
 /* Which of n pixels of RGB levels are brighter than `knee`, and their luminance, red + green + blue by a table of 256
    each, in which green below `least` is never bright enough; and in one number how many they are. */
 CLONED void patina_bright(const uint8_t *levels, ptrdiff_t n, const float *red, const float *green, const float *blue,
-                          int32_t least, float knee, int32_t *places, float *luminance, int64_t *count) {
+                          int32_t least, float knee, ptrdiff_t *places, float *luminance, int64_t *count) {
     ptrdiff_t found = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         const uint8_t *pixel = levels + 3 * i;
         if (pixel[1] < least)
             continue;
         const float sum = (red[pixel[0]] + green[pixel[1]]) + blue[pixel[2]];
-        places[found] = (int32_t)i;
+        places[found] = i;
         luminance[found] = sum;
         found += sum > knee;
     }

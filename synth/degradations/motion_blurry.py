@@ -30,7 +30,7 @@ from patina.synth.degradation import (
 from patina.synth.depth import FromDepth
 from patina.synth.elementary import cosine, cosine_of, exp, interpolated, power_of, sine, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, encoded_of, to_linear
-from patina.synth.resampling import BITS, Rows, means, shortened, stretched_rows, strided_rows
+from patina.synth.resampling import BITS, Places, Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips, heed
 
@@ -45,8 +45,8 @@ WHOLE = 65535
 APART = 1.0
 """Pixels by which a point's way changes at most from one tile to the next, at 512 px."""
 
-PIXELS = 100_000
-"""Of a strip, at least: its light is made from more rows than are blurred."""
+PIXELS = {True: 100_000, False: 1 << 19}
+"""Of a strip, at least, whether loops are compiled or not: its light is made from more rows than are blurred."""
 
 PIECE = 128, 256
 """Rows and columns of a tile that are convolved together: they stay within a second-level cache."""
@@ -55,7 +55,10 @@ KNEE, BRIGHT = 0.85, 0.3
 """From what luminance light may really have been brighter than white, and what mean of it all around says no."""
 
 
-MOST = 1 << 20
+BAND = 1 << 18
+"""Pixels of rows whose bright ones are found together, once, while strips of more rows than are blurred overlap."""
+
+MOST = 1 << 21
 """Values of a frame for which a thread keeps its memory."""
 
 _scratch = threading.local()  # shards are built by threads
@@ -164,7 +167,9 @@ class MotionBlurry(FromDepth, InStrips):
                 blurred += rest
             return Strip(blurred if light.is_linear else np.clip(blurred, 0, 1, out=blurred))
 
-        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(2 * reach, PIXELS // width, 16))
+        return Strips(
+            rows, light.is_linear, {"kernel": truth}, count=max(2 * reach, PIXELS[functions() is not None] // width, 16)
+        )
 
 
 class _Tiles:
@@ -218,6 +223,7 @@ class _Light:
         self.is_linear = is_linear
         self._image, self._stops = image, stops
         self._around: Rows | None = None
+        self._bands: dict[int, tuple[Places, Places, FloatImage]] = {}
         least = np.array((KNEE - 1) / LUMINANCE[1] + 1, np.float64)
         self._least = float(encoded_of(least) if is_linear else least) - 0.01
         """Where green, 0..1, is less, luminance is below KNEE."""
@@ -250,16 +256,24 @@ class _Light:
             cv2.LUT(part, shortened(self._of(LEVELS)), light)
         else:
             light[:] = shortened(self._of(part))
-        if self._stops:
-            self._brighten(light, part, top)
+        if not self._stops:
+            return
+        count = max(16, BAND // light.shape[1])
+        starts = range(top // count * count, bottom, count)
+        self._bands = {start: self._bands.get(start) or self._brightened(start, start + count) for start in starts}
+        for lines, columns, pixels in self._bands.values():
+            a, b = np.searchsorted(lines, [top, bottom])
+            light[lines[a:b] - top, columns[a:b]] = pixels[a:b]
 
     def _of(self, part: FloatImage | Image) -> FloatImage:
         return to_linear(part) if self.is_linear else np.array(as_floats(part))
 
-    def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int) -> None:
+    def _brightened(self, top: int, bottom: int) -> tuple[Places, Places, FloatImage]:
+        """Rows and columns of the pixels that are made brighter, row by row, and their light."""
+        part = self._image[top:bottom]
         bright, white = self._bright(part)
         if not bright.size:
-            return
+            return bright, bright, np.empty((0, 3), np.float32)
         if self._around is None:
             self._around = _around(self._image, self.is_linear)
         white -= np.float32(KNEE)
@@ -275,18 +289,19 @@ class _Light:
         gain *= np.float32(power_of(2, self._stops) - 1)
         gain += np.float32(1)
         few = np.flatnonzero(gain > 1)
-        bright = bright[few]
-        pixels = self._of(np.ascontiguousarray(part.reshape(-1, 3)[bright])) * gain[few, None]
-        light[np.divmod(bright, width)] = shortened(pixels)
+        lines, columns = np.divmod(bright[few], width)
+        pixels = self._of(part[lines, columns]) * gain[few, None]
+        lines += top
+        return lines, columns, shortened(pixels)
 
-    def _bright(self, part: FloatImage | Image) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+    def _bright(self, part: FloatImage | Image) -> tuple[Places, FloatImage]:
         """The pixels, counted row by row, whose luminance is above KNEE, and it."""
         # What is not bright in green is not bright.
         least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
         if part.dtype == np.uint8 and (compiled := functions()):
             part = np.ascontiguousarray(part)
             count = part.size // 3
-            places, luminance = np.empty(count, np.int32), np.empty(count, np.float32)
+            places, luminance = np.empty(count, np.intp), np.empty(count, np.float32)
             tables, found = _luminance_tables(self.is_linear), np.empty(1, np.int64)
             where = pointer(places), pointer(luminance), pointer(found)
             compiled.patina_bright(pointer(part), count, *map(pointer, tables), least, KNEE, *where)
