@@ -98,7 +98,7 @@ class Taps:
         if framed.strides[1] != 4 * channels or framed.strides[0] % 4:
             framed = np.ascontiguousarray(framed)
         result = np.empty(shape, np.float32) if out is None else out
-        size = channels, *shape[:2]
+        size = channels, *shape[:2], self.side
         taps = pointer(places), pointer(weights), pointer(ends), len(ends)
         compiled.patina_convolve(
             pointer(framed), framed.strides[0] // 4, *size, *taps, scale, pointer(result), result.strides[0] // 4
@@ -160,7 +160,12 @@ def disc(radius: float, most: int) -> NDArray[np.int64]:
     return np.rint(shares * fits).astype(np.int64)
 
 
-def spread(levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int) -> NDArray[np.float32]:
-    """The convolution of whole numbers H×W or H×W×3 with a kernel, all sums below 2^24, at the same size."""
+def spread(
+    levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int, scale: float = 1
+) -> NDArray[np.float32]:
+    """The convolution of whole numbers H×W or H×W×3 with a kernel, all sums below 2^24, at the same size; `scale` times
+    that, rounded."""
     reach = len(kernel) // 2
-    return convolve(cv2.copyMakeBorder(levels, reach, reach, reach, reach, border), kernel)  # type: ignore[arg-type]
+    y, x = np.nonzero(kernel)
+    framed: Any = cv2.copyMakeBorder(levels, reach, reach, reach, reach, border)
+    return Taps(len(kernel), y, x, kernel[y, x]).convolve(framed, scale)

@@ -65,6 +65,8 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, F
         for first, end in pairwise([0, *ends.tolist(), len(areas)]):
             _add_up((total, slope_right, slope_down), columns, lines, slice(first, end))
     cover = fast_log(total)
+    if compiled := functions():
+        return _surface(compiled, (total, slope_right, slope_down), cover, wander, REACH * scale / 2)
     cover += wander
     cover *= np.float32(REACH * scale / 2)
     cover += np.float32(0.5)
@@ -79,6 +81,18 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, F
     down *= lean
     down -= SAG / 2 * bulge
     return cover, places, right, down
+
+
+def _surface(
+    compiled: CDLL, fields: tuple[Field, Field, Field], cover: Field, wander: Field, steep: float
+) -> tuple[Field, Places, Field, Field]:
+    """What `water` makes of the sums of fields and the logarithm of the first, `cover`, which is changed in place."""
+    wander = np.ascontiguousarray(wander)
+    places, right, down = np.empty(cover.size, np.intp), *np.empty((2, cover.size), np.float32)
+    count = np.empty(1, np.int64)
+    found = (pointer(part) for part in (cover, places, right, down, count))
+    compiled.patina_surface(*map(pointer, fields), pointer(wander), cover.size, steep, SAG, SAG / 2, *found)
+    return cover, places[: count[0]], right[: count[0]], down[: count[0]]
 
 
 class _Profiles:

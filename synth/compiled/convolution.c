@@ -51,18 +51,35 @@ INLINE float convolve_one(const float *at, ptrdiff_t stride, ptrdiff_t channels,
     return total;
 }
 
+/* Whether any of n floats is not 0. */
+INLINE int any_light(const float *values, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (values[i] != 0.0f)
+            return 1;
+    return 0;
+}
+
 /* rows × (columns · channels) floats of a picture convolved with a kernel's taps as `order_taps` has them, times
-   `scale`. `stride` and `out_stride`: floats from one row to the next. */
+   `scale`. `stride` and `out_stride`: floats from one row to the next. Where all that the kernel, side × side, sees is
+   0, such as beside a shadow, nothing is added up. */
 CLONED void patina_convolve(const float *framed, ptrdiff_t stride, ptrdiff_t channels, ptrdiff_t rows,
-                            ptrdiff_t columns, const int32_t *places, const float *weights, const int32_t *ends,
+                            ptrdiff_t columns, ptrdiff_t side, const int32_t *places, const float *weights, const int32_t *ends,
                             ptrdiff_t blocks, float scale, float *out, ptrdiff_t out_stride) {
     const ptrdiff_t whole = columns * channels, wide = 8 * EIGHTS;
     for (ptrdiff_t left = 0; left < whole; left += wide) {
         const ptrdiff_t at = left + wide <= whole ? left : whole - wide; /* the last ones again, so that all are full */
+        const ptrdiff_t first = at >= 0 ? at : 0, count = at >= 0 ? wide : whole;
+        ptrdiff_t seen = 0, last = -1; /* rows that were looked at, and the last of them that is not all 0 */
         for (ptrdiff_t r = 0; r < rows; r++) {
             const float *from = framed + r * stride;
             float *to = out + r * out_stride;
-            if (at >= 0)
+            for (; seen < r + side; seen++)
+                if (any_light(framed + seen * stride + first, count + (side - 1) * channels))
+                    last = seen;
+            if (last < r)
+                for (ptrdiff_t i = first; i < first + count; i++)
+                    to[i] = 0.0f;
+            else if (at >= 0)
                 convolve_eights(from + at, stride, channels, places, weights, ends, blocks, scale, to + at);
             else
                 for (ptrdiff_t i = 0; i < whole; i++)

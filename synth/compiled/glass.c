@@ -72,3 +72,70 @@ CLONED void patina_behind_drops(uint8_t *pixels, ptrdiff_t rows, ptrdiff_t width
         }
     }
 }
+
+/* The surface of water from the sums of drops' fields over rows × cols = n pixels. `cover` is the logarithm of `total`,
+   and becomes what water covers, 0..1: plus `wander`, times `steep`, plus a half. Where it is above 0, in turn: the
+   place, and the slopes to the right and down, which are `right` and `down` over `total`, and steeper by `sag` at a
+   drop's foot; and in one number how many they are. */
+CLONED void patina_surface(const float *total, const float *right, const float *down, const float *wander, ptrdiff_t n,
+                           float steep, float sag, float half_sag, float *cover, ptrdiff_t *places, float *slope_right,
+                           float *slope_down, int64_t *count) {
+    ptrdiff_t found = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float share = (cover[i] + wander[i]) * steep + 0.5f;
+        share = share > 0.0f ? share : 0.0f;
+        cover[i] = share < 1.0f ? share : 1.0f;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (!(cover[i] > 0.0f))
+            continue;
+        const float across = right[i] / total[i], along = down[i] / total[i];
+        float bulge = (1.0f - across * across) - along * along;
+        bulge = bulge > 0.0f ? bulge : 0.0f;
+        const float lean = 1.0f + sag * along;
+        places[found] = i;
+        slope_right[found] = across * lean;
+        slope_down[found++] = along * lean - half_sag * bulge;
+    }
+    *count = found;
+}
+
+/* A place mirrored into 0..size - 1, end pixels repeated. */
+INLINE ptrdiff_t mirrored(ptrdiff_t place, ptrdiff_t size) {
+    while (place < 0 || place >= size)
+        place = place < 0 ? -1 - place : 2 * size - 1 - place;
+    return place;
+}
+
+/* What is seen through the water at n places of a field of `cols` columns, in linear light: `scene`, high × wide pixels
+   of whole numbers, where `aim_x` and `aim_y` say for its column and row, moved by its slope times `swing`, to the
+   nearest 1/32 pixel; times `shine`, `cover` and `unit`, and what is not let through shows `gloom`. `swing` and `shine`
+   are of squared slopes in steps of 1/1000, 1024 of them. */
+CLONED void patina_refracted(const float *scene, ptrdiff_t high, ptrdiff_t wide, const ptrdiff_t *places, ptrdiff_t n,
+                             ptrdiff_t cols, const float *right, const float *down, const float *cover,
+                             const float *aim_x, const float *aim_y, const float *swing, const float *shine, float unit,
+                             const float *gloom, float *seen) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const ptrdiff_t row = places[i] / cols, column = places[i] % cols;
+        const float slope = (right[i] * right[i] + down[i] * down[i]) * 1000.0f;
+        const int32_t step = slope < 1023.0f ? (int32_t)slope : 1023;
+        const int32_t x = (int32_t)nearest((aim_x[column] - swing[step] * right[i]) * 32.0f);
+        const int32_t y = (int32_t)nearest((aim_y[row] - swing[step] * down[i]) * 32.0f);
+        const int32_t beside = x & 31, below = y & 31;
+        ptrdiff_t left = (x - beside) / 32, top = (y - below) / 32, next = left + 1, under = top + 1;
+        if (left < 0 || top < 0 || next >= wide || under >= high) {
+            left = mirrored(left, wide);
+            next = mirrored(next, wide);
+            top = mirrored(top, high);
+            under = mirrored(under, high);
+        }
+        const float across = (float)beside * (1.0f / 32.0f), along = (float)below * (1.0f / 32.0f);
+        const float *upper = scene + 3 * top * wide, *lower = scene + 3 * under * wide;
+        const float wet = cover[places[i]], shown = shine[step] * wet, factor = shown * unit, dark = wet - shown;
+        for (ptrdiff_t c = 0; c < 3; c++) { /* nothing is rounded until `factor` */
+            const float above = upper[3 * left + c] + (upper[3 * next + c] - upper[3 * left + c]) * across;
+            const float foot = lower[3 * left + c] + (lower[3 * next + c] - lower[3 * left + c]) * across;
+            seen[3 * places[i] + c] = (above + (foot - above) * along) * factor + dark * gloom[c];
+        }
+    }
+}

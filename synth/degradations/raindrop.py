@@ -161,9 +161,7 @@ def _spread(layer: Field, radius: float) -> Field:
         return layer
     whole = np.rint(layer * np.float32(FINEST))
     lens = disc(radius, LIGHTEST)
-    layer = spread(whole, lens, cv2.BORDER_REFLECT)
-    layer *= np.float32(1 / (FINEST * int(lens.sum())))
-    return layer
+    return spread(whole, lens, cv2.BORDER_REFLECT, 1 / (FINEST * int(lens.sum())))
 
 
 def _thumbnail(image: FloatImage | Image) -> FloatImage:
@@ -187,9 +185,8 @@ def _with_sky(scene: FloatImage, sky: float) -> FloatImage:
     """
     height = len(scene)
     share = np.clip((height - np.arange(height) - 0.5) / (SKYWARDS * height), 0, 1).astype(np.float32)[:, None]
-    above = np.empty_like(scene)
-    for channel in range(3):
-        above[..., channel] = scene[0, :, channel] * (1 - share) + share * np.float32(sky)
+    above = scene[:1] * (1 - share[..., None])
+    above += share[..., None] * np.float32(sky)
     return np.concatenate([above, scene, np.repeat(scene[-1:], height, axis=0)])
 
 
@@ -208,23 +205,30 @@ def _refracted(
         return result
     small = scene.shape[1::-1]
     table = _bending(sine_of(math.radians(params["contact"])))
-    index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
     focal = FOCAL * max(small)
-    swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
     x = _aim(cols, small[0], focal * float(table[0, 1000]))
     if params["sky"]:
         y = ((np.arange(rows) + 0.5) * (small[1] / rows) - 0.5 + small[1]).astype(np.float32)
         scene = _with_sky(scene, params["sky"])
     else:
         y = _aim(rows, small[1], focal * float(table[0, 1000]))
+    whole = np.rint(scene * np.float32(FINEST))
+    # Sums of whole numbers are the same in any order.
+    gloom = [level * (GLOOM / FINEST / whole[..., 0].size) for level in cv2.sumElems(whole)[:3]]
+    if compiled := functions():
+        swings = table[0] * np.float32(focal)
+        fields = (pointer(part) for part in (right, down, cover, x, y, swings, table[1]))
+        water = pointer(places), places.size, cols, *fields
+        dark = np.array(gloom, np.float32)
+        compiled.patina_refracted(pointer(whole), *whole.shape[:2], *water, 1 / FINEST, pointer(dark), pointer(result))
+        return result
+    index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
+    swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
     row, column = np.divmod(places.astype(np.uint32), np.uint32(cols))
     x, y = x.take(column) - swing * right, y.take(row) - swing * down
     x, y = (_in_lines(_thirty_seconds(aim)) for aim in (x, y))  # as OpenCV has them: nothing that it adds up is rounded
-    whole = np.rint(scene * np.float32(FINEST))
     found: Any = cv2.remap(whole, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
     seen = np.asarray(found, np.float32).reshape(1, -1, 3)[:, : places.size]
-    # Sums of whole numbers are the same in any order.
-    gloom = [level * (GLOOM / FINEST / whole[..., 0].size) for level in cv2.sumElems(whole)[:3]]
     wet = cover.take(places)
     shine *= wet
     seen = _times(seen, (shine * np.float32(1 / FINEST))[None])

@@ -411,6 +411,5 @@ def _sunned(mask: NDArray[np.uint8], radius: float) -> Plane:
     step = halvings(radius / 3)
     small = averaged(_filled(mask, step), step) if step > 1 else mask
     kernel = disc(max(radius / step, 0.5), DISC)
-    soft = spread(small.astype(np.float32), kernel, cv2.BORDER_REPLICATE)
-    soft *= np.float32(1 / (255 * int(kernel.sum())))
+    soft = spread(small.astype(np.float32), kernel, cv2.BORDER_REPLICATE, 1 / (255 * int(kernel.sum())))
     return enlarged(soft, step)[:height, :width]
