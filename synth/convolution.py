@@ -23,6 +23,8 @@ from patina.synth.resampling import BITS
 BLOCK = 11
 """The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform, which is not exact."""
 
+BORDERS = cv2.BORDER_REFLECT, cv2.BORDER_REPLICATE
+
 
 def reflected(image: FloatImage, border: int) -> FloatImage:
     """`image`, H×W×3 float32, with `border` px more on each side: mirrored, border pixels repeated, a new array."""
@@ -163,9 +165,21 @@ def disc(radius: float, most: int) -> NDArray[np.int64]:
 def spread(
     levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int, scale: float = 1
 ) -> NDArray[np.float32]:
-    """The convolution of whole numbers H×W or H×W×3 with a kernel, all sums below 2^24, at the same size; `scale` times
-    that, rounded."""
+    """The convolution of whole numbers H×W or H×W×3 with a k×k kernel, k odd, at the same size, all sums below 2^24;
+    multiplied by `scale` and rounded then."""
     reach = len(kernel) // 2
+    compiled = functions()
+    if compiled and border in BORDERS and np.array_equal(kernel, kernel[::-1]):
+        half = kernel[reach:, ::-1]
+        places = np.argwhere(half)
+        weights, places = half[tuple(places.T)].astype(np.float32), np.ascontiguousarray(places, np.int32)
+        levels, channels = np.ascontiguousarray(levels), levels[0, 0].size
+        result = np.empty(levels.shape, np.float32)
+        sums = np.empty((reach + 1) * (levels.shape[1] + 2 * reach) * channels, np.float32)
+        size = *levels.shape[:2], channels, reach, BORDERS.index(border)
+        taps = pointer(places), pointer(weights), len(places)
+        compiled.patina_spread(pointer(levels), *size, *taps, scale, pointer(sums), pointer(result))
+        return result
     y, x = np.nonzero(kernel)
     framed: Any = cv2.copyMakeBorder(levels, reach, reach, reach, reach, border)
     return Taps(len(kernel), y, x, kernel[y, x]).convolve(framed, scale)

@@ -87,3 +87,59 @@ CLONED void patina_convolve(const float *framed, ptrdiff_t stride, ptrdiff_t cha
         }
     }
 }
+
+/* A place beyond 0..size - 1, brought back: mirrored, end pixels repeated, or to the end. */
+INLINE ptrdiff_t within(ptrdiff_t place, ptrdiff_t size, int32_t to_end) {
+    while (place < 0 || place >= size) {
+        if (to_end)
+            return place < 0 ? 0 : size - 1;
+        place = place < 0 ? -1 - place : 2 * size - 1 - place;
+    }
+    return place;
+}
+
+/* A picture of whole numbers, rows × columns × channels, convolved with a kernel of whole numbers that is its own
+   mirror image from top to bottom, times `scale`; no sum is rounded, so they are made in another order: first those of
+   two rows as far above and below. `places` are how many rows above, and the column, of the n taps of the upper half and
+   the middle. Beyond the border lie mirrored pixels, or those of the end. `sums` has room for
+   (reach + 1) · (columns + 2·reach) pixels. */
+CLONED void patina_spread(const float *picture, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t channels, ptrdiff_t reach,
+                          int32_t to_end, const int32_t *places, const float *weights, int32_t n, float scale,
+                          float *sums, float *out) {
+    const ptrdiff_t whole = columns * channels, wide = 8 * EIGHTS, stride = whole + 2 * reach * channels;
+    const int32_t ends[1] = {n};
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        for (ptrdiff_t apart = 0; apart <= reach; apart++) {
+            const float *above = picture + within(r - apart, rows, to_end) * whole;
+            const float *below = picture + within(r + apart, rows, to_end) * whole;
+            float *sum = sums + apart * stride + reach * channels;
+            if (apart)
+                for (ptrdiff_t i = 0; i < whole; i++)
+                    sum[i] = above[i] + below[i];
+            else
+                for (ptrdiff_t i = 0; i < whole; i++)
+                    sum[i] = above[i];
+            for (ptrdiff_t c = 1; c <= reach; c++)
+                for (ptrdiff_t i = 0; i < channels; i++) {
+                    sum[i - c * channels] = sum[i + within(-c, columns, to_end) * channels];
+                    sum[whole + i + (c - 1) * channels] = sum[i + within(columns - 1 + c, columns, to_end) * channels];
+                }
+        }
+        float *to = out + r * whole;
+        for (ptrdiff_t left = 0; left < whole; left += wide) {
+            const ptrdiff_t at = left + wide <= whole ? left : whole - wide;
+            const ptrdiff_t first = at >= 0 ? at : 0, count = at >= 0 ? wide : whole;
+            int any = 0;
+            for (ptrdiff_t apart = 0; apart <= reach && !any; apart++)
+                any = any_light(sums + apart * stride + first, count + 2 * reach * channels);
+            if (!any)
+                for (ptrdiff_t i = first; i < first + count; i++)
+                    to[i] = 0.0f;
+            else if (at >= 0)
+                convolve_eights(sums + at, stride, channels, places, weights, ends, 1, scale, to + at);
+            else
+                for (ptrdiff_t i = 0; i < whole; i++)
+                    to[i] = convolve_one(sums + i, stride, channels, places, weights, ends, 1) * scale;
+        }
+    }
+}

@@ -159,7 +159,7 @@ def _spread(layer: Field, radius: float) -> Field:
     """What the lens makes of a layer that it has out of focus."""
     if radius <= 0.3:
         return layer
-    whole = np.rint(layer * np.float32(FINEST))
+    whole = _in_steps(layer)
     lens = disc(radius, LIGHTEST)
     return spread(whole, lens, cv2.BORDER_REFLECT, 1 / (FINEST * int(lens.sum())))
 
@@ -178,16 +178,23 @@ def _times(image: FloatImage, plane: Field) -> FloatImage:
     return np.asarray(cv2.multiply(image, cv2.merge([plane, plane, plane])), np.float32)
 
 
-def _with_sky(scene: FloatImage, sky: float) -> FloatImage:
-    """The scene with as much again above and below it: above it fades into the sky, below the last row goes on.
+def _with_sky(whole: FloatImage, scene: FloatImage, sky: float) -> FloatImage:
+    """The scene in steps, `whole`, with as much again above and below it: above it fades into the sky, below the last
+    row goes on.
 
     A drop is a wide-angle lens: at its foot it shows what is far above the picture, and by day that is the brightest.
     """
     height = len(scene)
-    share = np.clip((height - np.arange(height) - 0.5) / (SKYWARDS * height), 0, 1).astype(np.float32)[:, None]
-    above = scene[:1] * (1 - share[..., None])
-    above += share[..., None] * np.float32(sky)
-    return np.concatenate([above, scene, np.repeat(scene[-1:], height, axis=0)])
+    share = np.clip((height - np.arange(height) - 0.5) / (SKYWARDS * height), 0, 1).astype(np.float32)[:, None, None]
+    above = scene[:1] * (1 - share)
+    above += share * np.float32(sky)
+    return np.concatenate([_in_steps(above), whole, np.broadcast_to(whole[-1:], whole.shape)])
+
+
+def _in_steps(light: FloatImage) -> FloatImage:
+    """Light in whole steps of 1/FINEST."""
+    steps = light * np.float32(FINEST)
+    return np.rint(steps, out=steps)
 
 
 def _refracted(
@@ -203,16 +210,15 @@ def _refracted(
     result = np.zeros((rows, cols, 3), np.float32)
     if not places.size:
         return result
-    small = scene.shape[1::-1]
+    small, whole = scene.shape[1::-1], _in_steps(scene)
     table = _bending(sine_of(math.radians(params["contact"])))
     focal = FOCAL * max(small)
     x = _aim(cols, small[0], focal * float(table[0, 1000]))
     if params["sky"]:
         y = ((np.arange(rows) + 0.5) * (small[1] / rows) - 0.5 + small[1]).astype(np.float32)
-        scene = _with_sky(scene, params["sky"])
+        whole = _with_sky(whole, scene, params["sky"])
     else:
         y = _aim(rows, small[1], focal * float(table[0, 1000]))
-    whole = np.rint(scene * np.float32(FINEST))
     # Sums of whole numbers are the same in any order.
     gloom = [level * (GLOOM / FINEST / whole[..., 0].size) for level in cv2.sumElems(whole)[:3]]
     if compiled := functions():
