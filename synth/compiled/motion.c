@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "sums.h"
 #include "taps.h"
 
 /* A random movement from (0, 0), steps + 1 positions x, y, that begins towards `heading`, x and y of length 1. In each
@@ -50,31 +51,6 @@ CLONED void patina_farthest(const double *right, const double *down, const doubl
             most = along > most ? along : most;
         }
     *farthest = most;
-}
-
-/* The sum of n doubles as NumPy makes it: eight sums side by side in runs of 128 at the most. */
-static double sum_of(const double *x, ptrdiff_t n) {
-    if (n < 8) {
-        double sum = 0.0;
-        for (ptrdiff_t i = 0; i < n; i++)
-            sum += x[i];
-        return sum;
-    }
-    if (n <= 128) {
-        double r[8];
-        ptrdiff_t i;
-        for (int j = 0; j < 8; j++)
-            r[j] = x[j];
-        for (i = 8; i < n - n % 8; i += 8)
-            for (int j = 0; j < 8; j++)
-                r[j] += x[i + j];
-        double sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
-        for (; i < n; i++)
-            sum += x[i];
-        return sum;
-    }
-    const ptrdiff_t half = n / 2 - n / 2 % 8;
-    return sum_of(x, half) + sum_of(x + half, n - half);
 }
 
 /* Shares in whole steps that add up to `whole`: those that are cut off most are rounded up, the first of equal ones

@@ -1,6 +1,12 @@
 /* What `patina/synth/degradations/shadowed.py` makes of pixels in the shadow. */
 
 #include "encoded.h"
+#include "sums.h"
+
+/* The nearest whole number, halves to even, of |x| < 2^51. */
+INLINE double nearest_double(double x) {
+    return (x + 6755399441055744.0) - 6755399441055744.0;
+}
 
 /* rows × width levels with a part of the sun hidden, in place: I = J·(1 - m·(1 - f)) - m·f·x in linear light where the
    matte m is not 0, nowhere brighter than J; and the matte as 16 bits, `stored`. `hidden` is m, its rows `stride` floats
@@ -59,8 +65,7 @@ CLONED void patina_covered(const uint8_t *mask, ptrdiff_t high, ptrdiff_t wide, 
             }
         }
         for (ptrdiff_t i = 0; i < places; i++) {
-            const double share = (double)line[i] / 255.0; /* below 2^51: this rounds it, halves to even */
-            found[r * places + i] = (share + 6755399441055744.0) - 6755399441055744.0;
+            found[r * places + i] = nearest_double((double)line[i] / 255.0);
         }
     }
 }
@@ -81,6 +86,52 @@ CLONED void patina_softened(float *lit, const float *near, const float *middle, 
             const float lower = near[i] + (middle[i] - near[i]) * place;
             const float upper = middle[i] + (far[i] - middle[i]) * (place - 1.0f);
             lit[i] *= 1.0f - (place < 1.0f ? lower : upper);
+        }
+    }
+}
+
+/* The sum of n doubles that are two apart; of one polygon alone NumPy adds up in another order than of many. */
+static double sum_along(const double *x, ptrdiff_t n, int is_alone, double *memory) {
+    double sum = x[0];
+    if (is_alone) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            memory[i] = x[2 * i];
+        return sum_of(memory, n);
+    }
+    for (ptrdiff_t i = 1; i < n; i++)
+        sum += x[2 * i];
+    return sum;
+}
+
+/* The corners of n polygons, x and y of `count` each, moved by a matrix of 2 × 3 to pixels and drawn in by half a pixel
+   or all the way to the middle, in sixteenths less eight; and whether a picture, wide × high, sees any of a polygon.
+   `memory` has room for 3 · count numbers. */
+CLONED void patina_corners(const double *points, ptrdiff_t n, ptrdiff_t count, const double *matrix, ptrdiff_t wide,
+                           ptrdiff_t high, double *memory, int32_t *corners, uint8_t *seen) {
+    double *moved = memory + count;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const double *point = points + 2 * k * count;
+        int32_t *corner = corners + 2 * k * count;
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (int axis = 0; axis < 2; axis++) {
+                const double *row = matrix + 3 * axis;
+                moved[2 * i + axis] = (point[2 * i] * row[0] + point[2 * i + 1] * row[1]) + row[2];
+            }
+        seen[k] = 1;
+        for (int axis = 0; axis < 2; axis++) {
+            const double middle = sum_along(moved + axis, count, n == 1, memory) / (double)count;
+            const double end = (double)(axis ? high : wide);
+            double least = 0.0, most = 0.0;
+            for (ptrdiff_t i = 0; i < count; i++) {
+                double excess = moved[2 * i + axis] - middle;
+                excess = excess < 0.5 ? excess : 0.5;
+                excess = excess > -0.5 ? excess : -0.5;
+                const double place = moved[2 * i + axis] - excess;
+                least = !i || place < least ? place : least;
+                most = !i || place > most ? place : most;
+                corner[2 * i + axis] = (int32_t)nearest_double(place * 16.0 - 8.0);
+            }
+            seen[k] &= most > 0.0 && least < end;
         }
     }
 }

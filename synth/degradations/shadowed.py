@@ -372,24 +372,45 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
         alike.setdefault(block.shape[1], []).append((count, block))
         count += len(block)
     drawn: list[tuple[int, NDArray[np.int32]]] = []
-    factors, ends = matrix[:, :, None, None], np.array(mask.shape[::-1])[:, None]
+    compiled = functions()
     for blocks in alike.values():
-        x, y = np.ascontiguousarray(np.concatenate([block for _, block in blocks]).transpose(2, 1, 0))  # 2×V×N
-        moved = x * factors[:, 0]
-        moved += y * factors[:, 1]
-        moved += factors[:, 2]
-        # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
-        excess = moved - np.add.reduce(moved, axis=1, keepdims=True) / moved.shape[1]
-        np.minimum(excess, 0.5, out=excess)
-        moved -= np.maximum(excess, -0.5, out=excess)
-        seen = ((moved.max(axis=1) > 0) & (moved.min(axis=1) < ends)).all(axis=0)
-        moved *= 16
-        moved -= 8
-        corners = np.rint(moved, out=moved).astype(np.int32).transpose(2, 1, 0)[seen]
+        points = np.concatenate([block for _, block in blocks]) if len(blocks) > 1 else blocks[0][1]
+        moved = points, matrix, mask.shape
+        corners, seen = _corners_compiled(compiled, *moved) if compiled else _corners(*moved)
         numbers = np.concatenate([np.arange(first, first + len(block)) for first, block in blocks])[seen]
-        drawn += zip(numbers.tolist(), np.ascontiguousarray(corners), strict=True)
+        drawn += zip(numbers.tolist(), corners[seen], strict=True)
     for _, corners in sorted(drawn, key=itemgetter(0)) if len(alike) > 1 else drawn:
         cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
+
+
+def _corners(points: Points, matrix: Matrix, shape: tuple[int, ...]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Polygons N×V×2, moved by a 2×3 matrix to pixels, in sixteenths, and which of them are in a picture of this shape,
+    N."""
+    factors, ends = matrix[:, :, None, None], np.array(shape[::-1])[:, None]
+    x, y = np.ascontiguousarray(points.transpose(2, 1, 0))  # 2×V×N
+    moved = x * factors[:, 0]
+    moved += y * factors[:, 1]
+    moved += factors[:, 2]
+    # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
+    excess = moved - np.add.reduce(moved, axis=1, keepdims=True) / moved.shape[1]
+    np.minimum(excess, 0.5, out=excess)
+    moved -= np.maximum(excess, -0.5, out=excess)
+    seen = ((moved.max(axis=1) > 0) & (moved.min(axis=1) < ends)).all(axis=0)
+    moved *= 16
+    moved -= 8
+    return np.ascontiguousarray(np.rint(moved, out=moved).astype(np.int32).transpose(2, 1, 0)), seen
+
+
+def _corners_compiled(
+    compiled: CDLL, points: Points, matrix: Matrix, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The same, to the bit."""
+    points, matrix = np.ascontiguousarray(points, np.float64), np.ascontiguousarray(matrix, np.float64)
+    corners, seen = np.empty(points.shape, np.int32), np.empty(len(points), np.bool_)
+    memory = np.empty(3 * points.shape[1])
+    where = pointer(memory), pointer(corners), pointer(seen)
+    compiled.patina_corners(pointer(points), *points.shape[:2], pointer(matrix), shape[1], shape[0], *where)
+    return corners, seen
 
 
 def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
