@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from patina.synth.compiled import functions
+
 SIZE = (768, 512)
 
 
@@ -64,4 +66,5 @@ def machine() -> str:
     ]
     packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "opencv-python-headless", "pillow", "isal"))
     cpu = names[0] if names else platform.processor()
-    return f"{cpu}, {len(names)} cores, Python {platform.python_version()}, {packages}"
+    loops = "compiled loops" if functions() else "no compiled loops"
+    return f"{cpu}, {len(names)} cores, Python {platform.python_version()}, {packages}, {loops}"

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import log_of
 from patina.synth.image import Image
 from patina.synth.resampling import averaged
@@ -25,6 +26,9 @@ LEVELS = ("slight", "mild", "moderate", "severe", "extreme")
 
 VERSION = 2
 """Raised whenever the same two images measure otherwise: then samples are made again."""
+
+SIDE = 8
+"""Pixels of a window's side."""
 
 CLIP_SIDE = 224
 NO_ERROR, ALL_ERROR = 45.0, 5.0
@@ -166,13 +170,26 @@ class _Structure:
     """
 
     def __init__(self, x: NDArray[np.uint8]) -> None:
-        self._x, self._wide = x, x.astype(np.uint16)
+        self._x = np.ascontiguousarray(x)
         self._mean = _window_means(x)
-        self._mean_square = self._mean * self._mean
+
+    @cached_property
+    def _wide(self) -> NDArray[np.uint16]:
+        return self._x.astype(np.uint16)
+
+    @cached_property
+    def _mean_square(self) -> NDArray[np.float32]:
+        return self._mean * self._mean
 
     def of(self, y: NDArray[np.uint8]) -> float:
         """The mean similarity of another array of that size, -1..1."""
         c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
+        if (compiled := functions()) and min(y.shape) >= SIDE:
+            y, total = np.ascontiguousarray(y), np.empty(1, np.float64)
+            memory = np.empty(7 * (y.shape[1] + 16), np.int32)
+            pictures = pointer(self._x), pointer(y), *y.shape, pointer(self._mean)
+            compiled.patina_structure(*pictures, c1, c2, pointer(memory), pointer(total))
+            return float(total[0] / y.size)
         product = _window_means(self._wide * y)
         product *= np.float32(2)
         away = cv2.absdiff(self._x, y).astype(np.uint16)
@@ -197,7 +214,7 @@ class _Structure:
 
 def _window_means(values: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
     kind = cv2.CV_32F if values.dtype == np.uint8 else cv2.CV_32S
-    sums: Any = cv2.boxFilter(values, kind, (8, 8), normalize=False)
+    sums: Any = cv2.boxFilter(values, kind, (SIDE, SIDE), normalize=False)
     means: NDArray[np.float32] = sums.astype(np.float32, copy=False)
-    means *= np.float32(1 / 64)
+    means *= np.float32(1 / SIDE**2)
     return means

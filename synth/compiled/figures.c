@@ -1,6 +1,7 @@
 /* SSIM by Gaussian windows and the luma Y, as `patina/synth/figures.py` defines them. */
 
 #include "common.h"
+#include "sums.h"
 
 #define SIDE 11
 #define WIDEST 1024
@@ -61,30 +62,7 @@ CLONED void patina_ssim_clean(const uint8_t *x, ptrdiff_t stride, ptrdiff_t widt
     }
 }
 
-/* The sum of n floats as NumPy makes it: eight sums side by side in runs of 128 at the most. */
-static float sum_of(const float *x, ptrdiff_t n) {
-    if (n < 8) {
-        float sum = 0.0f;
-        for (ptrdiff_t i = 0; i < n; i++)
-            sum += x[i];
-        return sum;
-    }
-    if (n <= 128) {
-        float r[8];
-        ptrdiff_t i;
-        for (int j = 0; j < 8; j++)
-            r[j] = x[j];
-        for (i = 8; i < n - n % 8; i += 8)
-            for (int j = 0; j < 8; j++)
-                r[j] += x[i + j];
-        float sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
-        for (; i < n; i++)
-            sum += x[i];
-        return sum;
-    }
-    const ptrdiff_t half = n / 2 - n / 2 % 8;
-    return sum_of(x, half) + sum_of(x + half, n - half);
-}
+DEFINE_SUM(sum_of, float, float)
 
 /* Sums of SSIM / 4 over each row of windows, of a clean image x with its `means` and `spread`, and a degraded one y. */
 CLONED void patina_ssim_sums(const uint8_t *x, ptrdiff_t xs, const uint8_t *y, ptrdiff_t ys, ptrdiff_t width, ptrdiff_t rows,

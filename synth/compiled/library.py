@@ -35,20 +35,32 @@ _KINDS = {"ptrdiff_t": ctypes.c_ssize_t, "int32_t": ctypes.c_int32, "float": cty
 def functions() -> ctypes.CDLL | None:
     """The compiled functions by their names; None where they were not compiled, are of other sources than those that
     lie here, or are not wanted."""
-    if os.environ.get(SWITCH) == "0":
-        return None
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        made_of = library.patina_sources
-        made_of.restype = ctypes.c_char_p
-        if made_of() != sources_digest(FOLDER).encode():
-            return None
-    except (OSError, AttributeError):
-        return None
-    for name, arguments in signatures(FOLDER).items():
+    library, _ = _loaded()
+    for name, arguments in signatures(FOLDER).items() if library else ():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
     return library
+
+
+def state() -> str:
+    """Whether compiled loops are used here, in words, with the reason if not."""
+    return _loaded()[1]
+
+
+def _loaded() -> tuple[ctypes.CDLL | None, str]:
+    if os.environ.get(SWITCH) == "0":
+        return None, f"not used: {SWITCH} is 0"
+    if not LIBRARY.exists():
+        return None, "not compiled: install patina anew where a C compiler is (cc, gcc, clang, or CC names one)"
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        made_of = library.patina_sources
+    except (OSError, AttributeError) as error:
+        return None, f"not used: {LIBRARY} cannot be loaded ({error})"
+    made_of.restype = ctypes.c_char_p
+    if made_of() != sources_digest(FOLDER).encode():
+        return None, f"not used: {LIBRARY} was compiled from other sources; install patina anew"
+    return library, f"used: {LIBRARY}"
 
 
 def signatures(folder: Path) -> dict[str, tuple[type, ...]]:

@@ -53,6 +53,8 @@ CLONED void patina_farthest(const double *right, const double *down, const doubl
     *farthest = most;
 }
 
+DEFINE_SUM(sum_of, double, double)
+
 /* Shares in whole steps that add up to `whole`: those that are cut off most are rounded up, the first of equal ones
    first. `shares` become what is cut off, less than 0; `order` has room for a number of each. */
 static void steps_of(double *shares, ptrdiff_t n, int32_t whole, int32_t *order, int32_t *steps) {

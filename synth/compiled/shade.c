@@ -90,6 +90,8 @@ CLONED void patina_softened(float *lit, const float *near, const float *middle, 
     }
 }
 
+DEFINE_SUM(sum_of, double, double)
+
 /* The sum of n doubles that are two apart; of one polygon alone NumPy adds up in another order than of many. */
 static double sum_along(const double *x, ptrdiff_t n, int is_alone, double *memory) {
     double sum = x[0];
