@@ -164,7 +164,7 @@ def test_frames_of_light_have_the_same_bits(
                 )
             )
             assert same(one, other) and one.shape == (bottom - top + 2 * reach, size[1] + 2 * reach, 3)
-            assert one.max() > 1 or top == 5, "a lamp"
+            assert one.max() > 1 or top or size[0] < 30, "a lamp"
 
 
 def test_a_frame_is_mirrored_where_the_picture_ends() -> None:
