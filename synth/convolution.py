@@ -85,7 +85,7 @@ class Taps:
             total = filtered if total is None else cv2.add(total, filtered, dst=total)
         if scale == 1 and out is None:
             return total  # type: ignore[no-any-return]
-        return np.multiply(total, np.float32(scale), out=total if out is None else out)
+        return np.asarray(np.multiply(total, np.float32(scale), out=total if out is None else out), np.float32)
 
     def _convolved(
         self,

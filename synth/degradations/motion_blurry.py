@@ -299,12 +299,12 @@ class _Light:
         # What is not bright in green is not bright.
         least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
         if part.dtype == np.uint8 and (compiled := functions()):
-            part = np.ascontiguousarray(part)
-            count = part.size // 3
+            levels = np.ascontiguousarray(part)
+            count = levels.size // 3
             places, luminance = np.empty(count, np.intp), np.empty(count, np.float32)
             tables, found = _luminance_tables(self.is_linear), np.empty(1, np.int64)
             where = pointer(places), pointer(luminance), pointer(found)
-            compiled.patina_bright(pointer(part), count, *map(pointer, tables), least, KNEE, *where)
+            compiled.patina_bright(pointer(levels), count, *map(pointer, tables), least, KNEE, *where)
             return places[: found[0]], luminance[: found[0]]
         green = np.asarray(cv2.extractChannel(part, 1))
         bright = np.flatnonzero(green >= least)  # few, mostly
@@ -433,18 +433,18 @@ class _Movement:
         """The same, by compiled loops."""
         paths = [pointer(path) for path in (self.right, self.down, self.roll, self.growth)]
         steps, count = len(self.right), len(xs)
-        farthest, where = np.empty(1), (pointer(xs), count, y)
-        compiled.patina_farthest(*paths, steps, *where, pointer(farthest))
+        farthest, row = np.empty(1), (pointer(xs), count, y)
+        compiled.patina_farthest(*paths, steps, *row, pointer(farthest))
         radius, room = math.ceil(float(farthest[0]) - 1e-9), 8 * steps
         sums, shares = np.zeros((2 * radius + 2) ** 2), np.empty(room // 2)
         memory, counts = np.empty(2 * room, np.int32), np.empty((count, 2), np.int32)
         places, weights = np.empty((count, 2 * room), np.int32), np.empty((count, room), np.float32)
         ends = np.empty((count, room), np.int32)
         found = (pointer(part) for part in (sums, shares, memory, places, weights, ends, counts))
-        compiled.patina_kernels(*paths, pointer(self.weight), steps, *where, radius, WHOLE, BITS, BLOCK, room, *found)
+        compiled.patina_kernels(*paths, pointer(self.weight), steps, *row, radius, WHOLE, BITS, BLOCK, room, *found)
         return [
-            Taps.ordered(2 * radius + 1, *parts, last[:blocks])
-            for *parts, last, (_, blocks) in zip(places, weights, ends, counts.tolist(), strict=True)
+            Taps.ordered(2 * radius + 1, where, weight, last[:blocks])
+            for where, weight, last, (_, blocks) in zip(places, weights, ends, counts.tolist(), strict=True)
         ]
 
     def _kernels(

@@ -144,7 +144,7 @@ class Raindrop(InStrips):
         return Strips(rows, levels=as_levels, floats=as_floats)
 
 
-def _behind(compiled: CDLL, pixels: Image, covers: Field, views: FloatImage) -> NDArray[np.uint16]:
+def _behind(compiled: CDLL, pixels: NDArray[Any], covers: Field, views: FloatImage) -> NDArray[np.uint16]:
     """Put rows of levels behind the drops, in place; the drops' cover as 16 bits."""
     drops = np.empty(pixels.shape[:2], np.uint16)
     light, levels = level_tables()
@@ -194,7 +194,7 @@ def _with_sky(whole: FloatImage, scene: FloatImage, sky: float) -> FloatImage:
 def _in_steps(light: FloatImage) -> FloatImage:
     """Light in whole steps of 1/FINEST."""
     steps = light * np.float32(FINEST)
-    return np.rint(steps, out=steps)
+    return np.asarray(np.rint(steps, out=steps), np.float32)
 
 
 def _refracted(

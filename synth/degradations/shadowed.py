@@ -170,7 +170,7 @@ class Shadowed(InStrips):
 
 
 def _darken(
-    compiled: CDLL, pixels: Image, hidden: Plane, skies: Sequence[float], losses: Sequence[float]
+    compiled: CDLL, pixels: NDArray[Any], hidden: Plane, skies: Sequence[float], losses: Sequence[float]
 ) -> NDArray[np.uint16]:
     """Put rows of levels in the shadow, in place; the matte as 16 bits."""
     matte = np.empty(hidden.shape, np.uint16)
