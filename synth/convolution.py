@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from ctypes import CDLL
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.image import FloatImage
 from patina.synth.resampling import BITS
 
 BLOCK = 11
 """The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform, which is not exact."""
+
+BORDERS = cv2.BORDER_REFLECT, cv2.BORDER_REPLICATE
 
 
 def reflected(image: FloatImage, border: int) -> FloatImage:
@@ -42,24 +46,79 @@ class Taps:
     """A k×k kernel of whole numbers by those that are not 0, for many pictures, or many parts of one."""
 
     def __init__(self, side: int, y: NDArray[np.integer], x: NDArray[np.integer], weights: NDArray[np.integer]) -> None:
-        """`y` and `x`: the rows, which rise, and columns of `weights` in a kernel of `side`×`side`, an odd number."""
+        """`y` and `x`: the rows and columns of `weights` in a kernel of `side`×`side`, an odd number; row by row, each
+        from left to right."""
         self.side = side
-        y, x, weights = side - 1 - y[::-1], side - 1 - x[::-1], weights[::-1].astype(np.int64)  # OpenCV correlates
+        y, x, weights = side - 1 - y[::-1], side - 1 - x[::-1], weights[::-1]  # OpenCV correlates
+        self._compiled = functions()
+        if self._compiled:
+            self._ordered = _ordered(self._compiled, y, x, weights)
+            return
+        weights = weights.astype(np.int64)
         rest = np.where(weights < 1 << BITS, 0, weights & 15)  # either part of a weight has 12 bits, of 16
         self._blocks = _blocks(y, x, weights - rest)
         if rest.any():
             few = np.flatnonzero(rest)
             self._blocks += _blocks(y[few], x[few], rest[few])
 
-    def convolve(self, framed: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As the function of this name does."""
+    @classmethod
+    def ordered(
+        cls, side: int, places: NDArray[np.int32], weights: NDArray[np.float32], ends: NDArray[np.int32]
+    ) -> Taps:
+        """A kernel whose taps compiled code has put into their order: see `order_taps` of `compiled/taps.h`."""
+        taps = cls.__new__(cls)
+        taps.side, taps._compiled, taps._ordered = side, functions(), (places, weights, ends)
+        return taps
+
+    def convolve(
+        self, framed: NDArray[np.float32], scale: float = 1, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """As the function of this name does, times `scale`; into `out`, if that is there, whose rows need not follow
+        one another."""
         height, width = framed.shape[0] - self.side + 1, framed.shape[1] - self.side + 1
+        if self._compiled:
+            return self._convolved(self._compiled, framed, (height, width, *framed.shape[2:]), scale, out)
         total: Any = None
         for y, x, block in self._blocks:
             piece = framed[y : y + height + len(block) - 1, x : x + width + block.shape[1] - 1]
             filtered = cv2.filter2D(piece, -1, block, anchor=(0, 0))[:height, :width]
             total = filtered if total is None else cv2.add(total, filtered, dst=total)
-        return total  # type: ignore[no-any-return]
+        if scale == 1 and out is None:
+            return total  # type: ignore[no-any-return]
+        return np.asarray(np.multiply(total, np.float32(scale), out=total if out is None else out), np.float32)
+
+    def _convolved(
+        self,
+        compiled: CDLL,
+        framed: NDArray[np.float32],
+        shape: tuple[int, ...],
+        scale: float,
+        out: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        places, weights, ends = self._ordered
+        channels = framed[0, 0].size
+        if framed.strides[1] != 4 * channels or framed.strides[0] % 4:
+            framed = np.ascontiguousarray(framed)
+        result = np.empty(shape, np.float32) if out is None else out
+        size = channels, *shape[:2], self.side
+        taps = pointer(places), pointer(weights), pointer(ends), len(ends)
+        compiled.patina_convolve(
+            pointer(framed), framed.strides[0] // 4, *size, *taps, scale, pointer(result), result.strides[0] // 4
+        )
+        return result
+
+
+def _ordered(
+    compiled: CDLL, y: NDArray[np.integer], x: NDArray[np.integer], weights: NDArray[np.integer]
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """Places, y and x in turn, and weights of a kernel's taps in the order of `_blocks`, and the end of each block."""
+    many = np.stack([y, x, weights]).astype(np.int32)
+    most = 2 * len(y)
+    places, ordered = np.empty(2 * most, np.int32), np.empty(most, np.float32)
+    ends, counts = np.empty(most, np.int32), np.empty(2, np.int32)
+    found = pointer(places), pointer(ordered), pointer(ends), pointer(counts)
+    compiled.patina_taps(*(pointer(part) for part in many), len(y), BITS, BLOCK, *found)
+    return places, ordered, ends[: counts[1]]
 
 
 def _blocks(
@@ -90,14 +149,37 @@ def disc(radius: float, most: int) -> NDArray[np.int64]:
     reach = math.ceil(radius + 0.5)
     x = np.arange(-reach, reach + 1)
     shares = np.clip(radius + 0.5 - np.sqrt(x * x + (x * x)[:, None]), 0, 1)
-    for inside in range(int(most / shares.sum()), 0, -1):
-        kernel = np.rint(shares * inside).astype(np.int64)
-        if kernel.sum() <= most:
-            return kernel
-    raise ValueError(f"expected a disc of fewer than {most} pixels, found a radius of {radius:g}")
+    # The largest number inside, of which the sum is no more than `most`: sums rise with it.
+    fits, above = 0, int(most / shares.sum()) + 1
+    while fits + 1 < above:
+        middle = (fits + above) // 2
+        if np.rint(shares * middle).sum() <= most:
+            fits = middle
+        else:
+            above = middle
+    if not fits:
+        raise ValueError(f"expected a disc of fewer than {most} pixels, found a radius of {radius:g}")
+    return np.rint(shares * fits).astype(np.int64)
 
 
-def spread(levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int) -> NDArray[np.float32]:
-    """The convolution of whole numbers H×W or H×W×3 with a kernel, all sums below 2^24, at the same size."""
+def spread(
+    levels: NDArray[np.float32], kernel: NDArray[np.integer], border: int, scale: float = 1
+) -> NDArray[np.float32]:
+    """The convolution of whole numbers H×W or H×W×3 with a k×k kernel, k odd, at the same size, all sums below 2^24;
+    multiplied by `scale` and rounded then."""
     reach = len(kernel) // 2
-    return convolve(cv2.copyMakeBorder(levels, reach, reach, reach, reach, border), kernel)  # type: ignore[arg-type]
+    compiled = functions()
+    if compiled and border in BORDERS and np.array_equal(kernel, kernel[::-1]):
+        half = kernel[reach:, ::-1]
+        places = np.argwhere(half)
+        weights, places = half[tuple(places.T)].astype(np.float32), np.ascontiguousarray(places, np.int32)
+        levels, channels = np.ascontiguousarray(levels), levels[0, 0].size
+        result = np.empty(levels.shape, np.float32)
+        sums = np.empty((reach + 1) * (levels.shape[1] + 2 * reach) * channels, np.float32)
+        size = *levels.shape[:2], channels, reach, BORDERS.index(border)
+        taps = pointer(places), pointer(weights), len(places)
+        compiled.patina_spread(pointer(levels), *size, *taps, scale, pointer(sums), pointer(result))
+        return result
+    y, x = np.nonzero(kernel)
+    framed: Any = cv2.copyMakeBorder(levels, reach, reach, reach, reach, border)
+    return Taps(len(kernel), y, x, kernel[y, x]).convolve(framed, scale)

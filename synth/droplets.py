@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from ctypes import CDLL
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.degradation import Params
-from patina.synth.elementary import Floats, cosine_of, exp, fast_exp, fast_log, log_of, sine_of
+from patina.synth.elementary import Floats, cosine, exp, fast_exp, fast_log, log_of, sine
 from patina.synth.resampling import Places, curved
 from patina.synth.rng import Rng
 
@@ -24,6 +26,9 @@ REACH = 6.0
 
 AT_ONCE = 1 << 19
 """Pixels of drops that are added up together."""
+
+DRAWN = 500
+"""Drops that are drawn together."""
 
 SAG = 0.35
 """How much steeper water is at a drop's foot than at its middle: gravity."""
@@ -43,7 +48,7 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, F
     # drops are, so that it stays when there are more of them.
     wander = smooth(rng, rows, cols, 20 * scale) * 0.35
     total, slope_right, slope_down = np.full((3, rows, cols), 1e-6, np.float32)
-    x, y, wide, high = np.array([(0.0, 0.0, 0.0, 0.0), *drops(rows, cols, params, rng)])[1:].T
+    x, y, wide, high = drops(rows, cols, params, rng).T
     k = np.clip(np.sqrt(wide * high) / (REACH * scale), 1.6, 14.0)
     reach = np.sqrt(1 + 3 / k)
     left, right = np.maximum(0, np.ceil(x - wide * reach)), np.minimum(cols, np.floor(x + wide * reach) + 1)
@@ -60,6 +65,8 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, F
         for first, end in pairwise([0, *ends.tolist(), len(areas)]):
             _add_up((total, slope_right, slope_down), columns, lines, slice(first, end))
     cover = fast_log(total)
+    if compiled := functions():
+        return _surface(compiled, (total, slope_right, slope_down), cover, wander, REACH * scale / 2)
     cover += wander
     cover *= np.float32(REACH * scale / 2)
     cover += np.float32(0.5)
@@ -76,12 +83,24 @@ def water(rows: int, cols: int, params: Params) -> tuple[Field, Places, Field, F
     return cover, places, right, down
 
 
+def _surface(
+    compiled: CDLL, fields: tuple[Field, Field, Field], cover: Field, wander: Field, steep: float
+) -> tuple[Field, Places, Field, Field]:
+    """What `water` makes of the sums of fields and the logarithm of the first, `cover`, which is changed in place."""
+    wander = np.ascontiguousarray(wander)
+    places, right, down = np.empty(cover.size, np.intp), *np.empty((2, cover.size), np.float32)
+    count = np.empty(1, np.int64)
+    found = (pointer(part) for part in (cover, places, right, down, count))
+    compiled.patina_surface(*map(pointer, fields), pointer(wander), cover.size, steep, SAG, SAG / 2, *found)
+    return cover, places[: count[0]], right[: count[0]], down[: count[0]]
+
+
 class _Profiles:
     """Along one axis, of all drops one after the other: their pixels from first to end, in halves of their widths from
     their middles (`away`), and exp(top − k·r²) at each (`values`). `pixel` is where each of them is in the picture."""
 
     def __init__(self, firsts: Places, ends: Places, middles: Floats, halves: Floats, ks: Floats, tops: Floats) -> None:
-        self.counts = ends - firsts
+        self.firsts, self.counts = firsts, ends - firsts
         self.starts = np.cumsum(self.counts) - self.counts
         drop = np.repeat(np.arange(len(self.counts)), self.counts)
         self.pixel = np.arange(len(drop)) - (self.starts - firsts)[drop]
@@ -95,6 +114,9 @@ def _add_up(fields: tuple[Field, Field, Field], columns: _Profiles, lines: _Prof
 
     A drop's rows are segments as long as it is wide; all segments' pixels stand one after the other.
     """
+    if compiled := functions():
+        _add_up_compiled(compiled, fields, columns, lines, which)
+        return
     high, wide = lines.counts[which], columns.counts[which]
     first = int(lines.starts[which.start])
     row = np.arange(first, first + int(high.sum()))
@@ -111,41 +133,71 @@ def _add_up(fields: tuple[Field, Field, Field], columns: _Profiles, lines: _Prof
         np.add(field, sums, out=field, casting="same_kind")
 
 
-def drops(rows: int, cols: int, params: Params, rng: Rng) -> Iterator[tuple[float, float, float, float]]:
-    """Ellipses as (x, y, half width, half height) in pixels until they cover what they should.
+def _add_up_compiled(
+    compiled: CDLL, fields: tuple[Field, Field, Field], columns: _Profiles, lines: _Profiles, which: slice
+) -> None:
+    """The same, to the bit."""
+    rows, cols = fields[0].shape
+    sums, near = np.empty((3, cols)), np.empty(which.stop - which.start, np.int32)
+    profiles = (
+        pointer(part)
+        for axis in (columns, lines)
+        for part in (axis.starts, axis.counts, axis.firsts, axis.values, axis.away)
+    )
+    places = (pointer(field) for field in fields)
+    compiled.patina_add_drops(*places, rows, cols, which.start, which.stop, *profiles, pointer(sums), pointer(near))
+
+
+def drops(rows: int, cols: int, params: Params, rng: Rng) -> Floats:
+    """Ellipses, N×4, as (x, y, half width, half height) in pixels, until they cover what they should.
 
     More area gives the same drops and others: a larger `area` holds the smaller one.
     """
     scale = min(rows, cols) / 512
-    largest, smallest = params["size"] * scale, SMALLEST * scale
+    largest = params["size"] * scale
     # Drops at independent places cover 1 − exp(−Σ areas) of a picture.
     missing = -log_of(1 - params["area"]) * rows * cols
+    found: list[Floats] = [np.zeros((0, 4))]
     for _ in range(params["runs"]):
         if missing > 0:
-            for x, y, radius in _run(rows, cols, largest, rng):
+            run = [(x, y, radius, radius) for x, y, radius in _run(rows, cols, largest, rng)]
+            for *_, radius in run:
                 missing -= radius * radius
-                yield x, y, radius, radius
+            found.append(np.array(run))
     while missing > 0:
-        for chance in rng.uniforms(50 * 14).reshape(-1, 14).tolist():
-            x, y = chance[0] * cols, chance[1] * rows
-            # Radii of density r⁻²: between the smallest and the largest, the inverse of the radius is uniform.
-            radius = 1 / (1 / largest + chance[2] * (1 / smallest - 1 / largest))
-            tall = 0.92 + 0.35 * chance[3]
-            wide, high = radius / math.sqrt(tall), radius * math.sqrt(tall)
-            missing -= math.pi * wide * high
-            yield x, y, wide, high
-            if radius > 8 * scale:
-                for i in range(5, 5 + 3 * int(4 * chance[4]), 3):
-                    turn, out, share = 2 * math.pi * chance[i], 0.4 + 0.4 * chance[i + 1], 0.4 + 0.35 * chance[i + 2]
-                    yield (
-                        x + out * wide * cosine_of(turn),
-                        y + out * high * sine_of(turn),
-                        wide * share,
-                        high * share,
-                    )
-                    missing -= 0.2 * math.pi * wide * high * share
-            if missing <= 0:
-                return
+        some, covered = _some_drops(rows, cols, largest, scale, rng)
+        left = np.subtract.accumulate(np.concatenate([[missing], covered.ravel()]))[
+            covered.shape[1] :: covered.shape[1]
+        ]
+        enough = np.flatnonzero(left <= 0)[:1]
+        count = int(enough[0]) + 1 if enough.size else len(some)
+        missing = float(left[count - 1])
+        some = some[:count].reshape(-1, 4)
+        found.append(some[some[:, 2] > 0])
+    return np.concatenate(found)
+
+
+def _some_drops(rows: int, cols: int, largest: float, scale: float, rng: Rng) -> tuple[Floats, Floats]:
+    """DRAWN drops, each of up to four ellipses: DRAWN×4×4, whose sizes are 0 where there are fewer; what each covers,
+    DRAWN×4."""
+    chance = rng.uniforms(DRAWN * 14).reshape(-1, 14)
+    found, covered = np.zeros((DRAWN, 4, 4)), np.zeros((DRAWN, 4))
+    x, y = chance[:, 0] * cols, chance[:, 1] * rows
+    # Radii of density r⁻²: between the smallest and the largest, the inverse of the radius is uniform.
+    radius = 1 / (1 / largest + chance[:, 2] * (1 / (SMALLEST * scale) - 1 / largest))
+    root = np.sqrt(0.92 + 0.35 * chance[:, 3])
+    wide, high = radius / root, radius * root
+    found[:, 0] = np.stack([x, y, wide, high], axis=1)
+    covered[:, 0] = math.pi * wide * high
+    # Large ones are no ellipses: others run into them.
+    drop, other = np.nonzero((radius > 8 * scale)[:, None] & (np.arange(3) < (4 * chance[:, 4]).astype(int)[:, None]))
+    turn, out, share = (chance[drop, 5 + 3 * other + i] for i in range(3))
+    turn, out, share = 2 * math.pi * turn, 0.4 + 0.4 * out, 0.4 + 0.35 * share
+    x, y, wide, high = x[drop], y[drop], wide[drop], high[drop]
+    places = x + out * wide * cosine(turn), y + out * high * sine(turn)
+    found[drop, 1 + other] = np.stack([*places, wide * share, high * share], axis=1)
+    covered[drop, 1 + other] = 0.2 * math.pi * wide * high * share
+    return found, covered
 
 
 def _run(rows: int, cols: int, largest: float, rng: Rng) -> Iterator[tuple[float, float, float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,8 +250,15 @@ def _limb(joints: Sequence[tuple[float, float]], widths: Sequence[float]) -> lis
 
 
 def _ellipse(x: float, y: float, wide: float, high: float) -> Points:
+    right, up = _circle()
+    return np.stack([x + wide * right, y + high * up], -1)[None]
+
+
+@cache
+def _circle() -> Points:
+    """28 points of a circle, x and y."""
     angles = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-    return np.stack([x + wide * cosine(angles), y + high * sine(angles)], -1)[None]
+    return np.stack([cosine(angles), sine(angles)])
 
 
 def _rounded(corners: Points) -> Points:

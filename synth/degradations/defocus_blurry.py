@@ -429,7 +429,7 @@ def _convolved(framed: NDArray[np.float32], taps: Taps) -> NDArray[np.float32]:
     """Rows with at least a frame of the kernel's reach above and below, convolved, without the frame."""
     reach = taps.side // 2
     wide: Any = cv2.copyMakeBorder(framed, 0, 0, reach, reach, cv2.BORDER_REFLECT)
-    return np.multiply(taps.convolve(shortened(wide)), np.float32(1 / WEIGHT))
+    return taps.convolve(shortened(wide), 1 / WEIGHT)
 
 
 def _convolving(framed: Planes, taps: Taps) -> Callable[[], Planes]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
+from ctypes import CDLL
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -12,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.synth.convolution import Taps
+from patina.synth.compiled import functions, pointer
+from patina.synth.convolution import BLOCK, Taps
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -24,9 +28,9 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth
-from patina.synth.elementary import cosine_of, exp, interpolated, power_of, sine_of
+from patina.synth.elementary import cosine, cosine_of, exp, interpolated, power_of, sine, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, encoded_of, to_linear
-from patina.synth.resampling import Rows, means, shortened, stretched_rows, strided_rows
+from patina.synth.resampling import BITS, Places, Rows, means, shortened, stretched_rows, strided_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.strips import InStrips, Strip, Strips, heed
 
@@ -41,14 +45,23 @@ WHOLE = 65535
 APART = 1.0
 """Pixels by which a point's way changes at most from one tile to the next, at 512 px."""
 
-PIXELS = 1 << 19
-"""Of a strip, at least: its light is made from more rows than are blurred."""
+PIXELS = {True: 100_000, False: 1 << 19}
+"""Of a strip, at least, whether loops are compiled or not: its light is made from more rows than are blurred."""
 
 PIECE = 128, 256
 """Rows and columns of a tile that are convolved together: they stay within a second-level cache."""
 
 KNEE, BRIGHT = 0.85, 0.3
 """From what luminance light may really have been brighter than white, and what mean of it all around says no."""
+
+
+BAND = 1 << 18
+"""Pixels of rows whose bright ones are found together, once, while strips of more rows than are blurred overlap."""
+
+MOST = 1 << 21
+"""Values of a frame for which a thread keeps its memory."""
+
+_scratch = threading.local()  # shards are built by threads
 
 
 @dataclass(frozen=True)
@@ -145,9 +158,7 @@ class MotionBlurry(FromDepth, InStrips):
         reach = max(blur.reach, far.reach if far else 0)
 
         def rows(top: int, bottom: int) -> Strip:
-            first, end = max(0, top - reach), min(height, bottom + reach)
-            frame = first - (top - reach), bottom + reach - end, reach, reach
-            framed = np.asarray(cv2.copyMakeBorder(light.rows(first, end), *frame, cv2.BORDER_REFLECT), np.float32)
+            framed = light.framed(top, bottom, reach)
             blurred = blur.rows(framed, reach, top, bottom)
             if far and near:
                 rest, part = far.rows(framed, reach, top, bottom), near(top, bottom)
@@ -156,7 +167,9 @@ class MotionBlurry(FromDepth, InStrips):
                 blurred += rest
             return Strip(blurred if light.is_linear else np.clip(blurred, 0, 1, out=blurred))
 
-        return Strips(rows, light.is_linear, {"kernel": truth}, count=max(2 * reach, PIXELS // width, 16))
+        return Strips(
+            rows, light.is_linear, {"kernel": truth}, count=max(2 * reach, PIXELS[functions() is not None] // width, 16)
+        )
 
 
 class _Tiles:
@@ -189,7 +202,7 @@ class _Tiles:
                         part = framed[
                             y - top + more : low - top + 2 * border - more, x + more : end + 2 * border - more
                         ]
-                        np.multiply(taps.convolve(part), np.float32(1 / WHOLE), out=out[y - top : low - top, x:end])
+                        taps.convolve(part, 1 / WHOLE, out[y - top : low - top, x:end])
         return out
 
 
@@ -210,41 +223,63 @@ class _Light:
         self.is_linear = is_linear
         self._image, self._stops = image, stops
         self._around: Rows | None = None
+        self._bands: dict[int, tuple[Places, Places, FloatImage]] = {}
         least = np.array((KNEE - 1) / LUMINANCE[1] + 1, np.float64)
         self._least = float(encoded_of(least) if is_linear else least) - 0.01
         """Where green, 0..1, is less, luminance is below KNEE."""
 
-    def rows(self, top: int, bottom: int) -> FloatImage:
-        """H×W×3 float32."""
+    def framed(self, top: int, bottom: int, reach: int) -> FloatImage:
+        """Rows top to bottom, H×W×3 float32, with `reach` px more on each side; mirrored where the picture ends. They
+        are this thread's until it asks for others."""
+        height, width = self._image.shape[:2]
+        first, end = max(0, top - reach), min(height, bottom + reach)
+        above, below = first - (top - reach), bottom + reach - end
+        if reach > min(width, height):  # mirrored more than once
+            light = np.empty((end - first, width, 3), np.float32)
+            self._light_rows(first, end, light)
+            frame = above, below, reach, reach
+            return np.asarray(cv2.copyMakeBorder(light, *frame, cv2.BORDER_REFLECT), np.float32)
+        framed = _kept((bottom - top + 2 * reach, width + 2 * reach, 3))
+        rows = framed[above : len(framed) - below]
+        light = rows[:, reach : reach + width]
+        self._light_rows(first, end, light)
+        rows[:, :reach] = light[:, :reach][:, ::-1]
+        rows[:, reach + width :] = light[:, width - reach :][:, ::-1]
+        framed[:above] = rows[:above][::-1]
+        framed[len(framed) - below :] = rows[len(rows) - below :][::-1]
+        return framed
+
+    def _light_rows(self, top: int, bottom: int, light: FloatImage) -> None:
+        """Write rows into `light`, whose rows need not follow one another."""
         part = self._image[top:bottom]
         if part.dtype == np.uint8:
-            light = np.asarray(cv2.LUT(part, shortened(self._of(LEVELS))), np.float32)
+            cv2.LUT(part, shortened(self._of(LEVELS)), light)
         else:
-            light = shortened(self._of(part))
-        if self._stops:
-            self._brighten(light, part, top, bottom)
-        return light
+            light[:] = shortened(self._of(part))
+        if not self._stops:
+            return
+        count = max(16, BAND // light.shape[1])
+        starts = range(top // count * count, bottom, count)
+        self._bands = {start: self._bands.get(start) or self._brightened(start, start + count) for start in starts}
+        for lines, columns, pixels in self._bands.values():
+            a, b = np.searchsorted(lines, [top, bottom])
+            light[lines[a:b] - top, columns[a:b]] = pixels[a:b]
 
     def _of(self, part: FloatImage | Image) -> FloatImage:
         return to_linear(part) if self.is_linear else np.array(as_floats(part))
 
-    def _brighten(self, light: FloatImage, part: FloatImage | Image, top: int, bottom: int) -> None:
-        # What is not bright in green is not bright.
-        least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
-        green = np.asarray(cv2.extractChannel(part, 1))
-        bright = np.flatnonzero(green >= least)  # few, mostly
+    def _brightened(self, top: int, bottom: int) -> tuple[Places, Places, FloatImage]:
+        """Rows and columns of the pixels that are made brighter, row by row, and their light."""
+        part = self._image[top:bottom]
+        bright, white = self._bright(part)
         if not bright.size:
-            return
-        luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
-        bright, white = bright[some := luminance > np.float32(KNEE)], luminance[some]
-        if not bright.size:
-            return
+            return bright, bright, np.empty((0, 3), np.float32)
         if self._around is None:
             self._around = _around(self._image, self.is_linear)
         white -= np.float32(KNEE)
         white *= np.float32(1 / (1 - KNEE))
         np.minimum(white, 1, out=white)
-        width = green.shape[1]
+        width = part.shape[1]
         first, last = int(bright[0]) // width, int(bright[-1]) // width
         dark = self._around(top + first, top + last + 1).take(bright - first * width)
         dark *= np.float32(-1 / BRIGHT)
@@ -254,23 +289,63 @@ class _Light:
         gain *= np.float32(power_of(2, self._stops) - 1)
         gain += np.float32(1)
         few = np.flatnonzero(gain > 1)
-        bright = bright[few]
-        pixels = self._of(np.ascontiguousarray(part.reshape(-1, 3)[bright])) * gain[few, None]
-        light.reshape(-1, 3)[bright] = shortened(pixels)
+        lines, columns = np.divmod(bright[few], width)
+        pixels = self._of(part[lines, columns]) * gain[few, None]
+        lines += top
+        return lines, columns, shortened(pixels)
+
+    def _bright(self, part: FloatImage | Image) -> tuple[Places, FloatImage]:
+        """The pixels, counted row by row, whose luminance is above KNEE, and it."""
+        # What is not bright in green is not bright.
+        least = self._least if part.dtype == np.float32 else math.floor(255 * self._least)
+        if part.dtype == np.uint8 and (compiled := functions()):
+            levels = np.ascontiguousarray(part)
+            count = levels.size // 3
+            places, luminance = np.empty(count, np.intp), np.empty(count, np.float32)
+            tables, found = _luminance_tables(self.is_linear), np.empty(1, np.int64)
+            where = pointer(places), pointer(luminance), pointer(found)
+            compiled.patina_bright(pointer(levels), count, *map(pointer, tables), least, KNEE, *where)
+            return places[: found[0]], luminance[: found[0]]
+        green = np.asarray(cv2.extractChannel(part, 1))
+        bright = np.flatnonzero(green >= least)  # few, mostly
+        if not bright.size:
+            return bright, np.empty(0, np.float32)
+        luminance = _luminance(part.reshape(-1, 3)[bright][None], self.is_linear)[0]
+        return bright[some := luminance > np.float32(KNEE)], luminance[some]
+
+
+def _kept(shape: tuple[int, ...]) -> FloatImage:
+    """This thread's memory for so many values: fresh memory for each strip costs more than what is put there."""
+    count = math.prod(shape)
+    if count > MOST:
+        return np.empty(shape, np.float32)
+    if getattr(_scratch, "values", np.empty(0)).size < count:
+        _scratch.values = np.empty(count, np.float32)
+    values: FloatImage = _scratch.values[:count].reshape(shape)
+    return values
 
 
 def _luminance(part: FloatImage | Image, is_linear: bool) -> NDArray[np.float32]:
     """Of rows of a picture, H×W; of levels by a table for each channel."""
     planes: list[Any] = list(cv2.split(part))
     total: Any = None
-    for plane, share in zip(planes, LUMINANCE, strict=True):
+    tables = _luminance_tables(is_linear)
+    for plane, share, table in zip(planes, LUMINANCE, tables, strict=True):
         if part.dtype == np.uint8:
-            table = to_linear(LEVELS) if is_linear else as_floats(LEVELS)
-            term: Any = cv2.LUT(plane, table * share)
+            term: Any = cv2.LUT(plane, table)
         else:
             term = (to_linear(plane) if is_linear else plane) * share
         total = term if total is None else np.add(total, term, out=total)
     return np.asarray(total, np.float32)
+
+
+@cache
+def _luminance_tables(is_linear: bool) -> list[NDArray[np.float32]]:
+    """The shares of red, green and blue in luminance, of each level, 1×256. Read-only."""
+    tables = [(to_linear(LEVELS) if is_linear else as_floats(LEVELS)) * share for share in LUMINANCE]
+    for table in tables:
+        table.setflags(write=False)
+    return tables
 
 
 def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
@@ -280,7 +355,7 @@ def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
     side = min(height, width) // 16 * 2 + 1
     step = max(1, side // 16)
     rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
-    few = np.ascontiguousarray(image[rows][:, columns])
+    few = np.ascontiguousarray(image[rows[:, None], columns])
     coarse = means(_luminance(few, is_linear), max(1, side // step // 2 * 2 + 1))
     stretch = stretched_rows(coarse, len(rows) * step, len(columns) * step)
     return lambda top, bottom: stretch(top, bottom)[:, :width]
@@ -349,8 +424,28 @@ class _Movement:
 
     def taps(self, xs: NDArray[np.float64], y: float) -> list[Taps]:
         """The kernels at several places of a row of the frame."""
+        if compiled := functions():
+            return self._ordered_taps(compiled, xs, y)
         side, places, steps = self._kernels(xs, y)
         return [Taps(side, *np.divmod(p, side), w) for p, w in zip(places, steps, strict=True)]
+
+    def _ordered_taps(self, compiled: CDLL, xs: NDArray[np.float64], y: float) -> list[Taps]:
+        """The same, by compiled loops."""
+        paths = [pointer(path) for path in (self.right, self.down, self.roll, self.growth)]
+        steps, count = len(self.right), len(xs)
+        farthest, row = np.empty(1), (pointer(xs), count, y)
+        compiled.patina_farthest(*paths, steps, *row, pointer(farthest))
+        radius, room = math.ceil(float(farthest[0]) - 1e-9), 8 * steps
+        sums, shares = np.zeros((2 * radius + 2) ** 2), np.empty(room // 2)
+        memory, counts = np.empty(2 * room, np.int32), np.empty((count, 2), np.int32)
+        places, weights = np.empty((count, 2 * room), np.int32), np.empty((count, room), np.float32)
+        ends = np.empty((count, room), np.int32)
+        found = (pointer(part) for part in (sums, shares, memory, places, weights, ends, counts))
+        compiled.patina_kernels(*paths, pointer(self.weight), steps, *row, radius, WHOLE, BITS, BLOCK, room, *found)
+        return [
+            Taps.ordered(2 * radius + 1, where, weight, last[:blocks])
+            for where, weight, last, (_, blocks) in zip(places, weights, ends, counts.tolist(), strict=True)
+        ]
 
     def _kernels(
         self, xs: NDArray[np.float64], y: float
@@ -400,6 +495,13 @@ def _shaken(rng: Rng, shake: float) -> tuple[NDArray[np.float64], NDArray[np.flo
     shocks = normal_table()[rng.levels(2 * STEPS)] * (anxiety * tremor * math.sqrt(coarser))
     jerk, turned = rng.uniforms(STEPS) < anxiety * jerks * coarser, rng.uniforms(STEPS) - 0.5
     back = anxiety * pull * coarser * 60
+    if compiled := functions():
+        jerks_now, cosines, sines = jerk.view(np.uint8), np.zeros(STEPS), np.zeros(STEPS)
+        cosines[jerk], sines[jerk] = cosine(turned[jerk]), sine(turned[jerk])
+        heading, found = np.array([first_x, first_y]), np.empty((STEPS + 1, 2))
+        turns = (pointer(part) for part in (jerks_now, cosines, sines))
+        compiled.patina_shaken(pointer(heading), pointer(shocks), back, *turns, STEPS, pointer(found))
+        return found[:, 0].copy(), found[:, 1].copy()
     x, y, to_x, to_y = 0.0, 0.0, first_x, first_y
     path = [(x, y)]
     for jerks_now, turn, right, down in zip(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from ctypes import CDLL
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.convolution import disc, spread
 from patina.synth.degradation import Knob, Params, Place, Stage, Values, check_values, draw_value
 from patina.synth.depth import brightness
@@ -26,6 +28,7 @@ from patina.synth.image import (
     to_linear,
     to_uint16,
 )
+from patina.synth.mixing import level_tables
 from patina.synth.resampling import Places, enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -120,8 +123,12 @@ class Raindrop(InStrips):
             scene = as_floats(image)
             image = _through_film(scene, params["film"] * min(height, width) / 512, Rng(params["seed"]))
 
+        compiled = functions()
+
         def rows(top: int, bottom: int) -> Strip:
             out = image[top:bottom].copy()
+            if compiled and out.dtype == np.uint8:
+                return Strip(out, {"drops": _behind(compiled, out, covers(top, bottom), views(top, bottom))})
             drops = to_uint16(covers(top, bottom))
             left, above, wide, high = cv2.boundingRect((drops > 0).view(np.uint8))
             if wide:
@@ -137,15 +144,24 @@ class Raindrop(InStrips):
         return Strips(rows, levels=as_levels, floats=as_floats)
 
 
+def _behind(compiled: CDLL, pixels: NDArray[Any], covers: Field, views: FloatImage) -> NDArray[np.uint16]:
+    """Put rows of levels behind the drops, in place; the drops' cover as 16 bits."""
+    drops = np.empty(pixels.shape[:2], np.uint16)
+    light, levels = level_tables()
+    rows = (part for field in (covers, views) for part in (pointer(field), field.strides[0] // 4))
+    compiled.patina_behind_drops(
+        pointer(pixels), *pixels.shape[:2], *rows, pointer(light), pointer(levels), pointer(drops)
+    )
+    return drops
+
+
 def _spread(layer: Field, radius: float) -> Field:
     """What the lens makes of a layer that it has out of focus."""
     if radius <= 0.3:
         return layer
-    whole = np.rint(layer * np.float32(FINEST))
+    whole = _in_steps(layer)
     lens = disc(radius, LIGHTEST)
-    layer = spread(whole, lens, cv2.BORDER_REFLECT)
-    layer *= np.float32(1 / (FINEST * int(lens.sum())))
-    return layer
+    return spread(whole, lens, cv2.BORDER_REFLECT, 1 / (FINEST * int(lens.sum())))
 
 
 def _thumbnail(image: FloatImage | Image) -> FloatImage:
@@ -162,17 +178,23 @@ def _times(image: FloatImage, plane: Field) -> FloatImage:
     return np.asarray(cv2.multiply(image, cv2.merge([plane, plane, plane])), np.float32)
 
 
-def _with_sky(scene: FloatImage, sky: float) -> FloatImage:
-    """The scene with as much again above and below it: above it fades into the sky, below the last row goes on.
+def _with_sky(whole: FloatImage, scene: FloatImage, sky: float) -> FloatImage:
+    """The scene in steps, `whole`, with as much again above and below it: above it fades into the sky, below the last
+    row goes on.
 
     A drop is a wide-angle lens: at its foot it shows what is far above the picture, and by day that is the brightest.
     """
     height = len(scene)
-    share = np.clip((height - np.arange(height) - 0.5) / (SKYWARDS * height), 0, 1).astype(np.float32)[:, None]
-    above = np.empty_like(scene)
-    for channel in range(3):
-        above[..., channel] = scene[0, :, channel] * (1 - share) + share * np.float32(sky)
-    return np.concatenate([above, scene, np.repeat(scene[-1:], height, axis=0)])
+    share = np.clip((height - np.arange(height) - 0.5) / (SKYWARDS * height), 0, 1).astype(np.float32)[:, None, None]
+    above = scene[:1] * (1 - share)
+    above += share * np.float32(sky)
+    return np.concatenate([_in_steps(above), whole, np.broadcast_to(whole[-1:], whole.shape)])
+
+
+def _in_steps(light: FloatImage) -> FloatImage:
+    """Light in whole steps of 1/FINEST."""
+    steps = light * np.float32(FINEST)
+    return np.asarray(np.rint(steps, out=steps), np.float32)
 
 
 def _refracted(
@@ -188,25 +210,31 @@ def _refracted(
     result = np.zeros((rows, cols, 3), np.float32)
     if not places.size:
         return result
-    small = scene.shape[1::-1]
+    small, whole = scene.shape[1::-1], _in_steps(scene)
     table = _bending(sine_of(math.radians(params["contact"])))
-    index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
     focal = FOCAL * max(small)
-    swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
     x = _aim(cols, small[0], focal * float(table[0, 1000]))
     if params["sky"]:
         y = ((np.arange(rows) + 0.5) * (small[1] / rows) - 0.5 + small[1]).astype(np.float32)
-        scene = _with_sky(scene, params["sky"])
+        whole = _with_sky(whole, scene, params["sky"])
     else:
         y = _aim(rows, small[1], focal * float(table[0, 1000]))
+    # Sums of whole numbers are the same in any order.
+    gloom = [level * (GLOOM / FINEST / whole[..., 0].size) for level in cv2.sumElems(whole)[:3]]
+    if compiled := functions():
+        swings = table[0] * np.float32(focal)
+        fields = (pointer(part) for part in (right, down, cover, x, y, swings, table[1]))
+        water = pointer(places), places.size, cols, *fields
+        dark = np.array(gloom, np.float32)
+        compiled.patina_refracted(pointer(whole), *whole.shape[:2], *water, 1 / FINEST, pointer(dark), pointer(result))
+        return result
+    index = np.minimum((right * right + down * down) * np.float32(1000), 1023).astype(np.uint16)
+    swing, shine = (table[0] * np.float32(focal)).take(index), table[1].take(index)
     row, column = np.divmod(places.astype(np.uint32), np.uint32(cols))
     x, y = x.take(column) - swing * right, y.take(row) - swing * down
     x, y = (_in_lines(_thirty_seconds(aim)) for aim in (x, y))  # as OpenCV has them: nothing that it adds up is rounded
-    whole = np.rint(scene * np.float32(FINEST))
     found: Any = cv2.remap(whole, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
     seen = np.asarray(found, np.float32).reshape(1, -1, 3)[:, : places.size]
-    # Sums of whole numbers are the same in any order.
-    gloom = [level * (GLOOM / FINEST / whole[..., 0].size) for level in cv2.sumElems(whole)[:3]]
     wet = cover.take(places)
     shine *= wet
     seen = _times(seen, (shine * np.float32(1 / FINEST))[None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from ctypes import CDLL
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions, pointer
 from patina.synth.convolution import disc, spread
 from patina.synth.degradation import (
     Knob,
@@ -36,6 +38,7 @@ from patina.synth.image import (
     to_linear,
     to_uint16,
 )
+from patina.synth.mixing import level_tables
 from patina.synth.occluders import KINDS, Occluder, Points
 from patina.synth.resampling import Rows, averaged, enlarged, enlarged_rows, halvings, shrunk
 from patina.synth.rng import Rng
@@ -145,8 +148,12 @@ class Shadowed(InStrips):
         skies = [tint / (tint + params["ratio"]) for tint in tints]
         losses = [params["offset"] * sky * (1 - sky) / tint for sky, tint in zip(skies, tints, strict=True)]
 
+        compiled = functions()
+
         def rows(top: int, bottom: int) -> Strip:
             out = image[top:bottom].copy()
+            if compiled and out.dtype == np.uint8:
+                return Strip(out, {"matte": _darken(compiled, out, hidden(top, bottom), skies, losses)})
             stored = to_uint16(hidden(top, bottom))
             left, above, wide, high = cv2.boundingRect((stored > 0).view(np.uint8))
             if wide:
@@ -160,6 +167,19 @@ class Shadowed(InStrips):
             return Strip(out, {"matte": stored})
 
         return Strips(rows, levels=as_levels, floats=as_floats)
+
+
+def _darken(
+    compiled: CDLL, pixels: NDArray[Any], hidden: Plane, skies: Sequence[float], losses: Sequence[float]
+) -> NDArray[np.uint16]:
+    """Put rows of levels in the shadow, in place; the matte as 16 bits."""
+    matte = np.empty(hidden.shape, np.uint16)
+    suns, lost = (np.array(part, np.float32) for part in ([1 - sky for sky in skies], losses))
+    light, levels = level_tables()
+    rows = pointer(hidden), hidden.strides[0] // 4
+    tables = (pointer(part) for part in (suns, lost, light, levels, matte))
+    compiled.patina_in_shadow(pointer(pixels), *pixels.shape[:2], *rows, *tables)
+    return matte
 
 
 def _shaded(plane: NDArray[Any], matte: Plane, sky: float, loss: float) -> NDArray[Any]:
@@ -205,10 +225,22 @@ def _lit(
             near, middle, far = (
                 _sunned(mask, share * widest) for share in (layer.near, (layer.near + layer.far) / 2, layer.far)
             )
+            if compiled := functions():
+                _soften(compiled, lit, (near, middle, far), to_picture, layer.top)
+                continue
             place = np.clip(_along(to_picture, size) * np.float32(2 / layer.top), 0, 2)
             hidden = np.where(place < 1, near + (middle - near) * place, middle + (far - middle) * (place - 1))
         lit *= 1 - hidden
     return lit
+
+
+def _soften(compiled: CDLL, lit: Plane, softnesses: tuple[Plane, Plane, Plane], to_picture: Matrix, top: float) -> None:
+    """Take from `lit` what three softnesses hide, mixed by how far from the occluder's foot, in place."""
+    parts = [np.ascontiguousarray(part) for part in softnesses]
+    right, down = _upwards(to_picture)
+    compiled.patina_softened(
+        pointer(lit), *map(pointer, parts), *lit.shape, right, to_picture[0, 2], down, to_picture[1, 2], 2 / top
+    )
 
 
 def _fitted(occluder: Occluder, throw: Matrix, ground: Plane, zoom: float, params: Params, rng: Rng) -> Plane:
@@ -302,6 +334,14 @@ def _covered(mask: NDArray[np.uint8], floor: NDArray[np.bool_]) -> NDArray[np.fl
     By Fourier transforms of whole numbers: their sums are rounded to whole ones again, which no error comes near.
     """
     rows, columns = floor.shape
+    if compiled := functions():
+        high, wide = mask.shape
+        mask, floor = np.ascontiguousarray(mask), np.ascontiguousarray(floor)
+        found = np.empty((high - rows + 1, wide - columns + 1))
+        sums, line = np.empty((high, wide + 1), np.int32), np.empty(wide, np.int32)
+        room = pointer(sums), pointer(line), pointer(found)
+        compiled.patina_covered(pointer(mask), high, wide, pointer(floor), rows, columns, *room)
+        return found
     size = cv2.getOptimalDFTSize(mask.shape[0]), cv2.getOptimalDFTSize(mask.shape[1])
     spectra = []
     for plane in (mask, floor):
@@ -332,32 +372,58 @@ def _fill(mask: NDArray[np.uint8], polygons: list[Points], matrix: Matrix) -> No
         alike.setdefault(block.shape[1], []).append((count, block))
         count += len(block)
     drawn: list[tuple[int, NDArray[np.int32]]] = []
-    factors, ends = matrix[:, :, None, None], np.array(mask.shape[::-1])[:, None]
+    compiled = functions()
     for blocks in alike.values():
-        x, y = np.ascontiguousarray(np.concatenate([block for _, block in blocks]).transpose(2, 1, 0))  # 2×V×N
-        moved = x * factors[:, 0]
-        moved += y * factors[:, 1]
-        moved += factors[:, 2]
-        # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
-        excess = moved - np.add.reduce(moved, axis=1, keepdims=True) / moved.shape[1]
-        np.minimum(excess, 0.5, out=excess)
-        moved -= np.maximum(excess, -0.5, out=excess)
-        seen = ((moved.max(axis=1) > 0) & (moved.min(axis=1) < ends)).all(axis=0)
-        moved *= 16
-        moved -= 8
-        corners = np.rint(moved, out=moved).astype(np.int32).transpose(2, 1, 0)[seen]
+        points = np.concatenate([block for _, block in blocks]) if len(blocks) > 1 else blocks[0][1]
+        moved = points, matrix, mask.shape
+        corners, seen = _corners_compiled(compiled, *moved) if compiled else _corners(*moved)
         numbers = np.concatenate([np.arange(first, first + len(block)) for first, block in blocks])[seen]
-        drawn += zip(numbers.tolist(), np.ascontiguousarray(corners), strict=True)
+        drawn += zip(numbers.tolist(), corners[seen], strict=True)
     for _, corners in sorted(drawn, key=itemgetter(0)) if len(alike) > 1 else drawn:
         cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
 
 
+def _corners(points: Points, matrix: Matrix, shape: tuple[int, ...]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Polygons N×V×2, moved by a 2×3 matrix to pixels, in sixteenths, and which of them are in a picture of this shape,
+    N."""
+    factors, ends = matrix[:, :, None, None], np.array(shape[::-1])[:, None]
+    x, y = np.ascontiguousarray(points.transpose(2, 1, 0))  # 2×V×N
+    moved = x * factors[:, 0]
+    moved += y * factors[:, 1]
+    moved += factors[:, 2]
+    # OpenCV also fills the pixels that a polygon's edge runs through: half a pixel too much all around.
+    excess = moved - np.add.reduce(moved, axis=1, keepdims=True) / moved.shape[1]
+    np.minimum(excess, 0.5, out=excess)
+    moved -= np.maximum(excess, -0.5, out=excess)
+    seen = ((moved.max(axis=1) > 0) & (moved.min(axis=1) < ends)).all(axis=0)
+    moved *= 16
+    moved -= 8
+    return np.ascontiguousarray(np.rint(moved, out=moved).astype(np.int32).transpose(2, 1, 0)), seen
+
+
+def _corners_compiled(
+    compiled: CDLL, points: Points, matrix: Matrix, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The same, to the bit."""
+    points, matrix = np.ascontiguousarray(points, np.float64), np.ascontiguousarray(matrix, np.float64)
+    corners, seen = np.empty(points.shape, np.int32), np.empty(len(points), np.bool_)
+    memory = np.empty(3 * points.shape[1])
+    where = pointer(memory), pointer(corners), pointer(seen)
+    compiled.patina_corners(pointer(points), *points.shape[:2], pointer(matrix), shape[1], shape[0], *where)
+    return corners, seen
+
+
 def _along(matrix: Matrix, size: tuple[int, int]) -> Plane:
     """The occluder's y at each pixel of a picture of this size (width, height)."""
-    determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
-    back = np.array([-matrix[1, 0], matrix[0, 0]]) / determinant  # the second row of the inverse
+    right, down = _upwards(matrix)
     x, y = np.arange(size[0]) - matrix[0, 2], np.arange(size[1]) - matrix[1, 2]
-    return np.asarray(back[0] * x + back[1] * y[:, None], np.float32)
+    return np.asarray(right * x + down * y[:, None], np.float32)
+
+
+def _upwards(matrix: Matrix) -> tuple[float, float]:
+    """By how much the occluder's y grows from pixel to pixel to the right and down: the second row of the inverse."""
+    determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
+    return -matrix[1, 0] / determinant, matrix[0, 0] / determinant
 
 
 def _sunned(mask: NDArray[np.uint8], radius: float) -> Plane:
@@ -366,6 +432,5 @@ def _sunned(mask: NDArray[np.uint8], radius: float) -> Plane:
     step = halvings(radius / 3)
     small = averaged(_filled(mask, step), step) if step > 1 else mask
     kernel = disc(max(radius / step, 0.5), DISC)
-    soft = spread(small.astype(np.float32), kernel, cv2.BORDER_REPLICATE)
-    soft *= np.float32(1 / (255 * int(kernel.sum())))
+    soft = spread(small.astype(np.float32), kernel, cv2.BORDER_REPLICATE, 1 / (255 * int(kernel.sum())))
     return enlarged(soft, step)[:height, :width]
