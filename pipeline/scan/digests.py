@@ -34,8 +34,8 @@ from patina.pipeline.text import printable
 ASKED_AT_ONCE = 32
 """Requests to servers under way at a time while a scan asks what changed."""
 
-TOGETHER = 4000
-"""Files that the cache is asked of together."""
+TOGETHER = 1000
+"""Files that the cache is asked of together; what it answers takes up to 8 KB each, for as long."""
 
 OWN = np.dtype([("mean", "<f8", 3), ("phash", "<u8")])
 """What an inspection finds that is each image's own, in the 32 bytes that the cache keeps of it."""
@@ -146,7 +146,7 @@ def find_digests(
         store.put(
             [(r.path, r.stat, r.digest) for r in results if r.stat],
             [(r.digest, _inspector_of(r.info), json.dumps(asdict(r.info))) for r in results if r.info and r.fresh],
-            {r.digest: _in_short(r.info) for r in results if r.stat and r.info and not r.info.problem},
+            {r.digest: in_short(r.info) for r in results if r.stat and r.info and not r.info.problem},
             begun_ns=begun_ns,
         )
         tagged = [(r, tags[r.path]) for r in results if r.digest and r.path in tags]
@@ -240,7 +240,7 @@ class _Remembered:
             if info:
                 self._files.put(place, digest, int(self._files.sizes[place]), info)
             if info and not info.problem:
-                text, own = _in_short(info)
+                text, own = in_short(info)
                 texts.add(text)
                 rows["kind"][i], rows["own"][i] = kind_number(text), np.void(own)
         better = [i for i, info in enumerate(found) if info and not info.problem]
@@ -384,7 +384,7 @@ def _stored_info(record: str) -> ImageInfo:
     return ImageInfo(**facts)
 
 
-def _in_short(info: ImageInfo) -> tuple[str, bytes]:
+def in_short(info: ImageInfo) -> tuple[str, bytes]:
     """An inspection as the cache keeps it beside a file's digest: the text of its kind, and what is its own."""
     kind = {name: value for name, value in asdict(info).items() if name not in {"problem", "mean", "phash"}}
     own = np.array((info.mean, int(info.phash, 16)), OWN)
