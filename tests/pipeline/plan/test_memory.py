@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 MOST = 900
-"""Bytes a photograph: its name and path as Python's texts, while folders are listed, are 250; its row of columns is 130;
+"""Bytes a photograph: its name and path as texts of Python, while folders are listed, are 250; its columns are 130;
 and nearly as much goes and comes."""
 
 CHILD = """
