@@ -57,6 +57,12 @@ def _source(i: int, recipe: Recipe) -> Source:
     return Source(digest, digest, (name,), ("/photos",), f"/photos/{name}", 0, side, 200_000, info)
 
 
+def captions_of(sources: Sources) -> ByDigest[AssignedCaption | None]:
+    """One for all, as a template gives them."""
+    words = [AssignedCaption("a photograph of something", "template@2")]
+    return ByDigest(sources.digests, np.zeros(len(sources), np.int32), words)
+
+
 def peak_megabytes() -> float:
     """The most memory that this process ever had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
@@ -66,8 +72,7 @@ def measure(count: int) -> dict[str, float]:
     """Seconds and megabytes for one count."""
     recipe = recipe_of(count)
     sources = sources_of(count, recipe)
-    words = [AssignedCaption("a photograph of something", "template@1")]
-    captions = ByDigest[AssignedCaption | None](sources.digests, np.zeros(count, np.int32), words)
+    captions = captions_of(sources)
     before = peak_megabytes()
     start = time.process_time()
     wanted = Wanted(recipe, "codec", captions, sources)
