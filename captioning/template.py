@@ -75,7 +75,8 @@ class Template(Captioner):
     ) -> NDArray[np.int64] | None:
         """As the protocol says, where `text` tells of looks alone: by the words that its fields have."""
         fields = {field for _, field in _parse(self.text) if field}
-        if not fields <= CLASSES.keys() or not widths.all():  # a size of 0 is one that nobody has looked at
+        is_own = type(self).caption is not Template.caption  # words of a class made of this one
+        if is_own or not fields <= CLASSES.keys() or not widths.all():  # a size of 0: nobody has looked at it
             return None
         found = np.zeros(len(widths), np.int64)
         for field in sorted(fields):
@@ -149,7 +150,7 @@ def _colour(photo: Photo) -> str:
         return "grey"
     # The hue of HSV, in degrees.
     sixths = (g - b) / chroma % 6 if most == r else (b - r) / chroma + 2 if most == g else (r - g) / chroma + 4
-    word = next(word for end, word in HUES if 60 * sixths < end)
+    word = next((word for end, word in HUES if 60 * sixths < end), HUES[-1][1])  # what is nearly 0 may round to 360
     return "brown" if word == "orange" and most < BRIGHT else word
 
 
@@ -179,7 +180,7 @@ def _colours(widths: NDArray[np.int64], heights: NDArray[np.int64], means: NDArr
     chroma = np.where(is_grey, 1.0, chroma)
     reds = np.mod((g - b) / chroma, 6)
     sixths = np.where(most == r, reds, np.where(most == g, (b - r) / chroma + 2, (r - g) / chroma + 4))
-    place = np.searchsorted([end for end, _ in HUES], 60 * sixths, side="right")
+    place = np.searchsorted([end for end, _ in HUES[:-1]], 60 * sixths, side="right")
     is_brown = (place == ORANGE) & (most < BRIGHT)
     return np.where(is_grey, len(HUES), np.where(is_brown, len(HUES) + 1, place))
 

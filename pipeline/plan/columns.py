@@ -136,6 +136,8 @@ class Chosen(Sequence[Source]):
         return len(self.places)
 
     def __iter__(self) -> Iterator[Source]:
+        if isinstance(self._sources, Sources):  # which makes many at once
+            return iter(self._sources.take(self.places.astype(np.intp)))
         return map(self._sources.__getitem__, self.places.tolist())
 
     @overload

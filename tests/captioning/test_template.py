@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,6 +58,7 @@ def test_tone(level: float, word: str) -> None:
         ((0, 0, 255), "blue"),
         ((160, 0, 255), "purple"),
         ((255, 0, 160), "pink"),
+        ((16.0, 0.0, 1e-140), "red"),  # a hue that rounds to 360 degrees
         ((100, 100, 100), "grey"),
         ((0, 0, 0), "grey"),
         ((100, 110, 115), "grey"),
@@ -161,3 +164,9 @@ def test_what_looks_at_more_has_no_classes() -> None:
     assert Template("{tone} {folder}").classes(sizes, sizes, means) is None
     assert Template("{tone}").classes(np.array([3, 0]), sizes, means) is None, "one of them was not looked at"
     assert Model().classes(sizes, sizes, means) is None
+
+    class Own(Template):
+        def caption(self, photos: Sequence[Photo]) -> list[Caption]:
+            return [Caption(photo.name) for photo in photos]
+
+    assert Own("{tone}").classes(sizes, sizes, means) is None
