@@ -194,7 +194,7 @@ class _Remembered:
             local = [i for i, look in enumerate(looks) if isinstance(look, os.stat_result)]
             known[local] = self._fill_local(start + np.array(local), [paths[i] for i in local], stats)
         for i, look in enumerate(looks) if len(stats) < len(looks) else ():
-            if isinstance(look, tuple):
+            if isinstance(look, tuple) and not isinstance(look, os.stat_result):  # which is a tuple, too
                 path, files.sizes[start + i] = paths[i], look[1]
                 digest = None if self._paranoid or path not in alone else self._store.remote_digest(path, *look)
                 info = _known_info(self._store, digest) if digest else None
