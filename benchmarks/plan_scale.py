@@ -17,12 +17,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.photos import machine, publish
 from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.plan.difference import make_plan
 from patina.pipeline.plan.wanted import AssignedCaption, Wanted
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.columns import ByDigest, Sources
 from patina.pipeline.scan.source import ImageInfo, Source
 from patina.synth.degradations import CATALOGUE
 
@@ -41,16 +44,23 @@ def recipe_of(count: int) -> Recipe:
     return parse_recipe(table, Path("/"), "scale")
 
 
-def sources_of(count: int, recipe: Recipe) -> tuple[Source, ...]:
+def sources_of(count: int, recipe: Recipe) -> Sources:
     """Photographs of 768×512 px that nobody took."""
-    sources = []
-    for i in range(count):
-        digest = hashlib.sha256(str(i).encode()).hexdigest()
-        info = ImageInfo("", 768, 512, "jpg", (100.0, 110.0, 120.0), digest[:16])
-        name = f"{i // 10_000:04d}/{i:09d}.jpg"
-        side = recipe.split.side(digest)
-        sources.append(Source(digest, digest, (name,), ("/photos",), f"/photos/{name}", 0, side, 200_000, info))
-    return tuple(sorted(sources, key=lambda source: source.digest))
+    return Sources.of(_source(i, recipe) for i in range(count)).in_order()
+
+
+def _source(i: int, recipe: Recipe) -> Source:
+    digest = hashlib.sha256(str(i).encode()).hexdigest()
+    info = ImageInfo("", 768, 512, "jpg", (100.0, 110.0, 120.0), digest[:16])
+    name = f"{i // 10_000:04d}/{i:09d}.jpg"
+    side = recipe.split.side(digest)
+    return Source(digest, digest, (name,), ("/photos",), f"/photos/{name}", 0, side, 200_000, info)
+
+
+def captions_of(sources: Sources) -> ByDigest[AssignedCaption | None]:
+    """One for all, as a template gives them."""
+    words = [AssignedCaption("a photograph of something", "template@2")]
+    return ByDigest(sources.digests, np.zeros(len(sources), np.int32), words)
 
 
 def peak_megabytes() -> float:
@@ -62,9 +72,7 @@ def measure(count: int) -> dict[str, float]:
     """Seconds and megabytes for one count."""
     recipe = recipe_of(count)
     sources = sources_of(count, recipe)
-    captions: dict[str, AssignedCaption | None] = {
-        s.digest: AssignedCaption("a photograph of something", "blip@1") for s in sources
-    }
+    captions = captions_of(sources)
     before = peak_megabytes()
     start = time.process_time()
     wanted = Wanted(recipe, "codec", captions, sources)

@@ -20,11 +20,12 @@ from pathlib import Path
 import cv2
 
 from benchmarks.photos import lay_out, machine, publish
-from benchmarks.plan_scale import peak_megabytes, recipe_of, sources_of
+from benchmarks.plan_scale import captions_of, peak_megabytes, recipe_of, sources_of
 from benchmarks.tuples import cpu, whole
 from patina.pipeline.format.manifest import SampleRow
-from patina.pipeline.plan.wanted import AssignedCaption, Wanted
+from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.scan.digests import inspect
+from patina.pipeline.scan.source import Source
 from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 SHARD = 512e6
@@ -58,16 +59,15 @@ def planned(count: int) -> dict[str, float]:
 
 
 def hold(count: int) -> float:
-    """KB that a build holds for each sample it makes: what is wanted, and the row of the table that it gives."""
+    """KB that a build holds for each sample it makes: what is wanted, its share of the photograph as an object, and the
+    row of the table that it gives."""
     recipe = recipe_of(count)
     sources = sources_of(count, recipe)
-    captions: dict[str, AssignedCaption | None] = {
-        s.digest: AssignedCaption("a photograph of something", "blip@1") for s in sources
-    }
-    wanted = Wanted(recipe, "codec", captions, sources)
+    wanted = Wanted(recipe, "codec", captions_of(sources), sources)
     before, kept = peak_megabytes(), []
+    photographs: dict[str, Source] = {}
     for shard in wanted.shards:
-        for source in shard.sources:
+        for source in (photographs.setdefault(source.digest, source) for source in shard.sources):
             for sample in wanted.samples(source, shard.degradation):
                 x, y, width, height = sample.tile
                 params = json.dumps({"sigma": 50.0, "seed": sample.seed})  # the shortest that there are

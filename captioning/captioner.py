@@ -114,6 +114,15 @@ class Captioner(Protocol):
         """
         ...
 
+    def classes(
+        self, widths: NDArray[np.int64], heights: NDArray[np.int64], means: NDArray[np.float64]
+    ) -> NDArray[np.int64] | None:
+        """Where a caption follows from a photo's size in pixels and its mean levels (N×3) alone: N numbers, equal only
+        for photos that `caption` has the same words for, so that of a million photos it is asked about a few. None for
+        a captioner that looks at more."""
+        del widths, heights, means
+        return None
+
     def notes(self, photos: Sequence[Photo], others: Iterable[str] = ()) -> list[str]:
         """What there is to know of all photographs of a dataset together, such as rows of a table that fit none; it
         stops nothing. `others`: names of files that were set aside."""

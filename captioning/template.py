@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patina.captioning.captioner import Caption, Captioner, CaptionError, Photo, one_line
 
@@ -32,6 +33,7 @@ HUES = (
     (340, "pink"),
     (360, "red"),
 )
+ORANGE = 1  # its place among them
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,19 @@ class Template(Captioner):
         parts = _parse(self.text)
         filled = lru_cache(ALIKE)(partial(_filled, tuple(literal for literal, _ in parts)))
         return [self._caption(photo, parts, filled) for photo in photos]
+
+    def classes(
+        self, widths: NDArray[np.int64], heights: NDArray[np.int64], means: NDArray[np.float64]
+    ) -> NDArray[np.int64] | None:
+        """As the protocol says, where `text` tells of looks alone: by the words that its fields have."""
+        fields = {field for _, field in _parse(self.text) if field}
+        is_own = type(self).caption is not Template.caption  # words of a class made of this one
+        if is_own or not fields <= CLASSES.keys() or not widths.all():  # a size of 0: nobody has looked at it
+            return None
+        found = np.zeros(len(widths), np.int64)
+        for field in sorted(fields):
+            found = found * (len(HUES) + 2) + CLASSES[field](widths, heights, means)
+        return found
 
     def _caption(
         self, photo: Photo, parts: Sequence[tuple[str, str]], filled: Callable[[tuple[str, ...]], str]
@@ -135,8 +150,46 @@ def _colour(photo: Photo) -> str:
         return "grey"
     # The hue of HSV, in degrees.
     sixths = (g - b) / chroma % 6 if most == r else (b - r) / chroma + 2 if most == g else (r - g) / chroma + 4
-    word = next(word for end, word in HUES if 60 * sixths < end)
+    word = next((word for end, word in HUES if 60 * sixths < end), HUES[-1][1])  # what is nearly 0 may round to 360
     return "brown" if word == "orange" and most < BRIGHT else word
+
+
+# The same for N photos at once, as numbers: in the same operations, so that none is on another side of a bound.
+
+
+def _orientations(
+    widths: NDArray[np.int64], heights: NDArray[np.int64], means: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    del means
+    is_square = np.maximum(widths, heights) < NEARLY_SQUARE * np.minimum(widths, heights)
+    return np.where(is_square, 0, np.where(widths > heights, 1, 2))
+
+
+def _tones(widths: NDArray[np.int64], heights: NDArray[np.int64], means: NDArray[np.float64]) -> NDArray[np.int64]:
+    del widths, heights
+    luminance = 0.299 * means[:, 0] + 0.587 * means[:, 1] + 0.114 * means[:, 2]
+    return np.where(luminance < DARK, 0, np.where(luminance > BRIGHT, 1, 2))
+
+
+def _colours(widths: NDArray[np.int64], heights: NDArray[np.int64], means: NDArray[np.float64]) -> NDArray[np.int64]:
+    del widths, heights
+    r, g, b = means.T
+    most = means.max(axis=1)
+    chroma = most - means.min(axis=1)
+    is_grey = chroma < GREY
+    chroma = np.where(is_grey, 1.0, chroma)
+    reds = np.mod((g - b) / chroma, 6)
+    sixths = np.where(most == r, reds, np.where(most == g, (b - r) / chroma + 2, (r - g) / chroma + 4))
+    place = np.searchsorted([end for end, _ in HUES[:-1]], 60 * sixths, side="right")
+    is_brown = (place == ORANGE) & (most < BRIGHT)
+    return np.where(is_grey, len(HUES), np.where(is_brown, len(HUES) + 1, place))
+
+
+CLASSES: dict[str, Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]], NDArray[np.int64]]] = {
+    "orientation": _orientations,
+    "tone": _tones,
+    "colour": _colours,
+}
 
 
 def _name(photo: Photo) -> str:

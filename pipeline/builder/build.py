@@ -109,7 +109,8 @@ def result_if_idle(recipe: Recipe, out: Path, options: Options, events: Events |
 def _keep_problems(planned: PlannedBuild, made: CaptioningResult, store: ScanStore) -> None:
     """Keep what models could not caption or judge, so that a build with nothing new asks none of them again; but not
     where a photograph could not be read just now."""
-    sources = {source.content: source for source in planned.wanted.sources}
+    contents = {content for _, content in made.problems}
+    sources = {source.content: source for source in planned.wanted.sources if source.content in contents}
     kept = []
     for (model, content), reason in made.problems.items():
         source = sources[content]

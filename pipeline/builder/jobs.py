@@ -31,6 +31,7 @@ from patina.pipeline.plan.planning import PlannedBuild
 from patina.pipeline.plan.wanted import WantedShard
 from patina.pipeline.progress import Events
 from patina.pipeline.scan.reading import SourceChangedError
+from patina.pipeline.scan.source import Source
 from patina.pipeline.stopping import expect_wanted, permitted_by, permitting, stoppable
 
 TOGETHER = 16
@@ -65,7 +66,8 @@ def make_jobs(planned: PlannedBuild, workspace: Workspace, store: ScanStore | No
         same.setdefault((row.key, row.fingerprint), copy)
         same_pixels.setdefault(row.pixels, copy)
     trusted = {str(planned.built_in / SHARDS / name): stamp for name, (stamp, _) in known.items()}
-    jobs = [_job(step.shard, planned, workspace, same, same_pixels, have, trusted) for step in plan.build]
+    photographs: dict[str, Source] = {}
+    jobs = [_job(step.shard, planned, workspace, photographs, same, same_pixels, have, trusted) for step in plan.build]
     return sorted(jobs, key=lambda job: (-len(job.samples), job.name))
 
 
@@ -91,12 +93,14 @@ def _job(
     shard: WantedShard,
     planned: PlannedBuild,
     workspace: Workspace,
+    photographs: dict[str, Source],
     same: Mapping[tuple[str, str], Copy],
     same_pixels: Mapping[str, Copy],
     have: Mapping[str, ShardEntry],
     trusted: Mapping[str, Stamp],
 ) -> ShardJob:
-    every = (s for source in shard.sources for s in planned.wanted.samples(source, shard.degradation))
+    sources = (photographs.setdefault(source.digest, source) for source in shard.sources)  # one object for all shards
+    every = (s for source in sources for s in planned.wanted.samples(source, shard.degradation))
     samples = tuple(sorted(every, key=lambda s: s.key))
     # By key too: a photograph as large as one tile has the same pixels whole, under another key.
     copies = {s.fingerprint: same[s.key, s.fingerprint] for s in samples if (s.key, s.fingerprint) in same}

@@ -136,7 +136,7 @@ def _truth(planned: PlannedBuild) -> dict[str, list[str]]:
     found = {
         entry: {*s.degradation.truth, *step_names(s.degradation)} for entry, s in planned.recipe.degradations.items()
     }
-    for entry in {source.degradation for source in planned.wanted.sources if source.is_pair}:
+    for entry in {source.degradation for source in planned.wanted.columns.examples if source.is_pair}:
         found.setdefault(entry, set()).update(TRUTH.get(entry, ()))
     return {entry: sorted(names) for entry, names in found.items()}
 

@@ -1,24 +1,33 @@
 """What earlier scans found, in one SQLite file: digests by path and stat, inspections by digest. A cache: losing it
 costs time and nothing else. Addresses are kept without secrets: a renewed signature finds what an earlier one left.
+
+A local file is one row of bytes (`FILE`), which a scan of many reads into columns at once. It ends in a sum of itself
+and of the path, for SQLite notices no bit that flipped in one; other tables have theirs in their texts (`seal`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from patina.pipeline.cache.database import open_database, seal, unseal
 from patina.pipeline.redaction import holds_secret, without_secrets
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (
-    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER,
-    seen_ns INTEGER, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS local (path BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kinds (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS remote (path TEXT PRIMARY KEY, tag TEXT, size INTEGER, digest TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS inspections (
     digest TEXT, inspector TEXT, record TEXT NOT NULL, PRIMARY KEY (digest, inspector)) WITHOUT ROWID;
@@ -30,6 +39,16 @@ CREATE TABLE IF NOT EXISTS sums (shard TEXT PRIMARY KEY, record TEXT NOT NULL) W
 CREATE TABLE IF NOT EXISTS problems (
     model TEXT, content TEXT, name TEXT, reason TEXT NOT NULL, PRIMARY KEY (model, content, name)) WITHOUT ROWID;
 """
+
+STAT = np.dtype([("size", "<i8"), ("mtime_ns", "<i8"), ("ctime_ns", "<i8"), ("inode", "<u8")])
+"""What of a file's stat changes when it is written to, or replaced."""
+
+FILE = np.dtype(
+    [("stat", STAT), ("seen_ns", "<i8"), ("digest", "u1", 32), ("kind", "<u8"), ("own", "V32"), ("sum", "<u4")]
+)
+"""A local file: its stat and the time when it had that stat; the SHA-256 of its bytes; and what an inspection found, as
+far as it is as short as that: `kind`, the number of a text that many files share, and 32 bytes of its `own`. A kind of
+0: nothing is said of an inspection here."""
 
 ASKED_AT_ONCE = 500
 """Files or digests in one query; SQLite may be built for 999."""
@@ -47,6 +66,20 @@ class ScanStore:
         self._lock = threading.Lock()
         self._connection = open_database(path, SCHEMA)
         self._forget_secrets()
+        with suppress(sqlite3.OperationalError):  # of a disk that can only be read: its files are read again
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Move the digests that an earlier release kept in a table of its own into today's."""
+        there = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='files'"
+        if not self._connection.execute(there).fetchone():
+            return
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            if self._connection.execute(there).fetchone():  # no other process was faster
+                rows = self._connection.execute("SELECT * FROM files")
+                self._connection.executemany("INSERT OR REPLACE INTO local VALUES (?,?)", _as_now(rows))
+                self._connection.execute("DROP TABLE files")
 
     def _forget_secrets(self) -> None:
         """Take out what an earlier release kept under addresses with secrets, so that no byte of it stays."""
@@ -74,29 +107,27 @@ class ScanStore:
 
     def trusted_digest(self, path: str, stat: os.stat_result) -> str | None:
         """The stored digest of the file, if its stat is as stored and was not too recent then; else None."""
-        key = _key(path, stat)
-        row = self._one(
-            "SELECT digest, seen_ns FROM files WHERE path=? AND size=? AND mtime_ns=? AND ctime_ns=? AND inode=?", key
-        )
-        if row is None or int(str(row[1])) - max(stat.st_mtime_ns, stat.st_ctime_ns) < RECENT_NS:
-            return None
-        return unseal(str(row[0]), *key, row[1])
+        rows, is_trusted = self.trusted([path], stats_of([stat]))
+        return rows["digest"][0].tobytes().hex() if is_trusted[0] else None
 
-    def trusted_digests(self, files: Sequence[tuple[str, os.stat_result]]) -> dict[str, str]:
-        """As `trusted_digest`, of many files at once: by path, of those that are trusted."""
-        keys = {path: _key(path, stat) for path, stat in files}
-        rows = self._many("SELECT * FROM files WHERE path IN", [key[0] for key in keys.values()])
-        known = {bytes(row[0]): row for row in rows}
-        found = {}
-        for path, stat in files:
-            row = known.get(keys[path][0])
-            if row is None or tuple(row[:5]) != keys[path]:
-                continue
-            if row[5] - max(stat.st_mtime_ns, stat.st_ctime_ns) >= RECENT_NS:
-                digest = unseal(str(row[6]), *keys[path], row[5])
-                if digest is not None:
-                    found[path] = digest
-        return found
+    def trusted(self, paths: Sequence[str], stats: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Of many files at once what is stored of each, N of FILE, and which of them are trusted: whose stat, of N of
+        STAT, is as stored and was not too recent then. The rows of others hold anything."""
+        keys = list(map(os.fsencode, paths))
+        known: dict[bytes, bytes] = dict(self._many("SELECT path, row FROM local WHERE path IN", keys))
+        nothing = bytes(FILE.itemsize)
+        found = [row if row and len(row) == len(nothing) else nothing for row in map(known.get, keys)]
+        rows = np.frombuffer(b"".join(found), FILE)
+        sums = [zlib.crc32(row[:-4], zlib.crc32(key)) for key, row in zip(keys, found, strict=True)]
+        last = np.maximum(stats["mtime_ns"], stats["ctime_ns"])
+        is_as_stored = (rows["stat"] == stats) & (rows["sum"] == np.array(sums, np.uint32))
+        return rows, is_as_stored & (rows["seen_ns"] - last >= RECENT_NS)
+
+    def kinds(self) -> dict[int, str]:
+        """The texts of all kinds of files, by number."""
+        with self._lock:
+            rows = self._connection.execute("SELECT id, text FROM kinds").fetchall()
+        return {number % 2**64: text for number, text in rows if kind_number(text) == number % 2**64}
 
     def inspections(self, digests: Iterable[str], inspector: str) -> dict[str, str]:
         """As `inspection`, of many digests at once: their records by digest."""
@@ -147,21 +178,47 @@ class ScanStore:
         self,
         files: Iterable[tuple[str, os.stat_result, str]],
         inspections: Iterable[tuple[str, str, str]] = (),
+        looks: Mapping[str, tuple[str, bytes]] | None = None,
         *,
         begun_ns: int | None = None,
         settled: bool = False,
     ) -> None:
         """Keep digests (path, stat, digest) and inspections (digest, inspector, record), in one transaction.
 
+        `looks`: by digest an inspection in short, the text of its kind and 32 bytes; kept beside the file's digest.
         `begun_ns`: the time before the first of the files was read; they may have been written again since. None: now.
         `settled`: the files are our own and nobody else writes them, so they count as old enough to be trusted.
         """
         now = time.time_ns()  # which is the earlier of the two where a clock was set back
         seen = min(now, now if begun_ns is None else begun_ns) + (RECENT_NS if settled else 0)
-        rows = [(*(key := _key(path, stat)), seen, seal(digest, *key, seen)) for path, stat, digest in files]
+        files, looks = list(files), looks or {}
+        rows = np.zeros(len(files), FILE)
+        rows["seen_ns"] = seen
+        if files:
+            rows["stat"] = stats_of([stat for _, stat, _ in files])
+            digests = bytes.fromhex("".join(digest for *_, digest in files))
+            rows["digest"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+        short = [(i, *looks[digest]) for i, (*_, digest) in enumerate(files) if digest in looks]
+        for i, kind, own in short:
+            rows["kind"][i], rows["own"][i] = kind_number(kind), np.void(own)
+        self.put_rows([path for path, *_ in files], rows, {kind for _, kind, _ in short}, inspections)
+
+    def put_rows(
+        self,
+        paths: Sequence[str],
+        rows: NDArray[Any],
+        kinds: Iterable[str] = (),
+        inspections: Iterable[tuple[str, str, str]] = (),
+    ) -> None:
+        """Keep rows of FILE, whose sums are reckoned here, with the texts of their kinds; and inspections as `put`."""
+        size, data = FILE.itemsize, rows.tobytes()
+        parts = [data[start : start + size - 4] for start in range(0, len(data), size)]
+        sealed = [_sealed(os.fsencode(path), part) for path, part in zip(paths, parts, strict=True)]
         records = [(*names, seal(record, *names)) for *names, record in inspections]
+        texts = [(_signed(kind_number(kind)), kind) for kind in kinds]
         with self._lock, self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO kinds VALUES (?,?)", texts)
+            self._connection.executemany("INSERT OR REPLACE INTO local VALUES (?,?)", sealed)
             self._connection.executemany("INSERT OR REPLACE INTO inspections VALUES (?,?,?)", records)
 
     def put_pairs(self, records: Iterable[tuple[str, str, str, str]]) -> None:
@@ -209,14 +266,38 @@ class ScanStore:
         """Drop the digests of these files, so that they are read again."""
         paths = list(paths)
         with self._lock, self._connection:
-            self._connection.executemany("DELETE FROM files WHERE path=?", [(os.fsencode(p),) for p in paths])
+            self._connection.executemany("DELETE FROM local WHERE path=?", [(os.fsencode(p),) for p in paths])
             self._connection.executemany("DELETE FROM remote WHERE path=?", [(without_secrets(p),) for p in paths])
 
 
-def _key(path: str, stat: os.stat_result) -> tuple[bytes, int, int, int, int]:
-    return os.fsencode(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, _signed(stat.st_ino)
+def stats_of(stats: Sequence[os.stat_result]) -> NDArray[Any]:
+    """N of STAT."""
+    return np.array([(s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in stats], STAT)
 
 
-def _signed(inode: int) -> int:
-    """SQLite's integers are signed; some file systems use all 64 bits."""
-    return inode - 2**64 if inode >= 2**63 else inode
+def kind_number(text: str) -> int:
+    """The number of a kind, which follows from its text: the same in every process, and a sum of it."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
+
+
+def _sealed(path: bytes, row: bytes) -> tuple[bytes, bytes]:
+    """A path and its row of FILE, which ends in a sum of both."""
+    return path, row + zlib.crc32(row, zlib.crc32(path)).to_bytes(4, "little")
+
+
+def _as_now(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[bytes, bytes]]:
+    """Rows of the table `files` of an earlier release, each with a sum in its last text, as those of today."""
+    for path, *numbers, sealed in rows:
+        digest = unseal(str(sealed), bytes(path), *numbers)
+        if digest is None or len(digest) != 64:
+            continue
+        row = np.zeros((), FILE)
+        size, mtime_ns, ctime_ns, inode, row["seen_ns"] = numbers
+        row["stat"] = (size, mtime_ns, ctime_ns, inode % 2**64)
+        row["digest"] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+        yield _sealed(bytes(path), row.tobytes()[:-4])
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers are signed."""
+    return number - 2**64 if number >= 2**63 else number

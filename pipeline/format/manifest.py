@@ -369,9 +369,14 @@ def sources_by_digest(folder: Path) -> SourceRows:
 
 def rows_digest(rows: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 of rows' contents, whatever the file format does."""
+    return texts_digest(map(canonical_json, rows))
+
+
+def texts_digest(texts: Iterable[str]) -> str:
+    """As `rows_digest`, of rows that are canonical JSON already."""
     digest = hashlib.sha256()
-    for row in rows:
-        digest.update(canonical_json(row).encode("utf-8", "backslashreplace"))
+    for text in texts:
+        digest.update(text.encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+import numpy as np
 
 from patina.captioning.captioner import Caption, Captioner, Photo, Run
 from patina.captioning.clip_score import ClipScore
@@ -14,6 +16,7 @@ from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.plan.wanted import AssignedCaption
 from patina.pipeline.progress import Events, Meter
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.columns import ByDigest, Sources, firsts_of, hex_of
 from patina.pipeline.scan.reading import load_clean
 from patina.pipeline.scan.source import Source
 from patina.pipeline.sources.reader import Refusal
@@ -44,7 +47,7 @@ class CaptionState:
     assigned: Mapping[str, AssignedCaption | None] = field(repr=False)
     similarity: Mapping[str, float] = field(repr=False)
     refusals: tuple[Refusal, ...]
-    to_caption: Mapping[int, tuple[Source, ...]] = field(repr=False)
+    to_caption: Mapping[int, Sequence[Source]] = field(repr=False)
     to_score: tuple[tuple[Source, str], ...] = field(repr=False)
     notes: tuple[str, ...] = ()
 
@@ -63,36 +66,41 @@ def resolve_captions(
 ) -> CaptionState:
     """Ask the recipe's captioners in turn for a sentence that passes its filters. Loads no model: what only a model can
     tell, and has not told yet, is left pending. `set_aside`: names of inputs that are no sources."""
+    columns = Sources.of(sources)
+    if assigned := _by_looks(recipe, columns, store):
+        return CaptionState(assigned, {}, (), {}, (), tuple(_notes_of(recipe, columns, set_aside)))
+    contents, names = hex_of(columns.contents), list(columns.names)
     known: dict[str, AssignedCaption] = {}  # by content
     similarity: dict[str, float] = {}
     reasons: dict[str, str] = {}
-    to_caption: dict[int, tuple[Source, ...]] = {}
+    to_caption: dict[int, Sequence[Source]] = {}
     to_score: list[tuple[Source, str]] = []
-    rest = list(sources)
+    rest = list(range(len(columns)))
     problem_of = lru_cache(ALIKE)(recipe.filters.problem)
-    assigned = lru_cache(ALIKE)(AssignedCaption)  # one object for all that are alike
+    of_words = lru_cache(ALIKE)(AssignedCaption)  # one object for all that are alike
     unusable: dict[str, str] = {}  # why the first captioner's sentence cannot be used, by content
     for place, captioner in enumerate(chain_of(recipe)):
-        captions = _captions(captioner, rest, store, problems)
+        captions = _captions(captioner, _some(columns, rest), store, problems)
         scores: dict[str, float | str] = {}
         if recipe.similarity:
-            texts = {s.content: c.text for s in rest if (c := captions.get(s.content)) and not c.problem}
+            asked = (contents[row] for row in rest)
+            texts = {content: c.text for content in asked if (c := captions.get(content)) and not c.problem}
             scores = _scores(recipe.similarity, texts, store, problems)
-        after: list[Source] = []
+        after: list[int] = []
         name, prompt = label(captioner), getattr(captioner, "prompt", "")
-        unseen: list[Source] = []
-        for source in rest:
-            content = source.content
+        unseen: list[int] = []
+        for row in rest:
+            content = contents[row]
             caption = captions.get(content)
             if caption is None:
-                unseen.append(source)
+                unseen.append(row)
                 continue
             caption = _filtered(caption, recipe.filters, prompt)
             reason = caption.problem or problem_of(caption.text, prompt)
             if not reason and recipe.similarity:
                 score = scores.get(content)
                 if score is None:
-                    to_score.append((source, caption.text))
+                    to_score.append((columns[row], caption.text))
                     continue
                 reason = score if isinstance(score, str) else recipe.similarity.problem(score, caption.text)
                 if not isinstance(score, str) and not reason:
@@ -101,25 +109,60 @@ def resolve_captions(
                 reasons.setdefault(content, reason)
                 if not caption.missing and not place:
                     unusable[content] = reason
-                after.append(source)
+                after.append(row)
             else:
-                known[content] = assigned(caption.text, name, caption.more)
+                known[content] = of_words(caption.text, name, caption.more)
         if unseen:
-            to_caption[place] = tuple(unseen)
+            to_caption[place] = _some(columns, unseen)
         rest = after
-    refused = {source.digest for source in rest}
+    refused = set(rest)
+    digests = hex_of(columns.digests)
+    named = dict(zip(reversed(contents), reversed(names), strict=True))  # of several, the first one's name
     return CaptionState(
-        {s.digest: known.get(s.content) for s in sources if s.digest not in refused},
-        {s.digest: similarity[s.content] for s in sources if s.content in similarity},
-        tuple(Refusal(s.names[0], reasons[s.content]) for s in rest),
+        _assigned(columns, [row for row in range(len(columns)) if row not in refused], contents, known),
+        {digests[row]: similarity[content] for row, content in enumerate(contents) if content in similarity},
+        tuple(Refusal(names[row], reasons[contents[row]]) for row in rest),
         to_caption,
         tuple(to_score),
         (
-            *_notes_of(recipe, sources, set_aside),
-            *_replaced(recipe, rest, sources, unusable),
-            *_left_over(recipe, sources, known),
+            *_notes_of(recipe, columns, set_aside),
+            *_replaced(recipe, {contents[row] for row in rest}, named, unusable),
+            *_left_over(recipe, named, known),
         ),
     )
+
+
+def _assigned(
+    sources: Sources, rows: Sequence[int], contents: Sequence[str], known: Mapping[str, AssignedCaption]
+) -> ByDigest[AssignedCaption | None]:
+    """The captions of the sources in these rows; by content `known` ones."""
+    numbers: dict[AssignedCaption | None, int] = {}
+    codes = [numbers.setdefault(known.get(contents[row]), len(numbers)) for row in rows]
+    return ByDigest(_some(sources, rows).digests, np.array(codes, np.int32), list(numbers))
+
+
+def _some(sources: Sources, rows: Sequence[int]) -> Sources:
+    return sources if len(rows) == len(sources) else sources.take(np.array(rows, np.intp))
+
+
+def _by_looks(recipe: Recipe, sources: Sources, store: CaptionStore) -> ByDigest[AssignedCaption | None] | None:
+    """The captions of all, where the first captioner has words for each by its size and mean levels alone, and all of
+    them pass: then a few photographs are asked about, and no other captioner is. None otherwise."""
+    captioner = recipe.captioner
+    if recipe.similarity or not len(sources) or len(firsts_of(sources.contents)) < len(sources):
+        return None
+    classes = captioner.classes(sources.widths, sources.heights, sources.means)
+    if classes is None:
+        return None
+    _, firsts, codes = np.unique(classes, return_index=True, return_inverse=True)
+    photos = [photos_of(sources[row])[0] for row in firsts.tolist()]
+    made = caption_all(captioner, photos, store)
+    captions = [made[photo.digest] for photo in photos]
+    prompt = getattr(captioner, "prompt", "")
+    if any(one.problem or one.more or recipe.filters.problem(one.text, prompt) for one in captions):
+        return None
+    words = [AssignedCaption(caption.text, label(captioner)) for caption in captions]
+    return ByDigest(sources.digests, codes.astype(np.int32), words)
 
 
 def _filtered(caption: Caption, filters: Filters, prompt: str) -> Caption:
@@ -137,10 +180,10 @@ def _notes_of(recipe: Recipe, sources: Sequence[Source], set_aside: Sequence[str
     return [note for captioner in asked for note in captioner.notes(photos, set_aside)]
 
 
-def _left_over(recipe: Recipe, sources: Sequence[Source], known: Mapping[str, AssignedCaption]) -> list[str]:
-    """A sentence on captions that no sample has, as there are more of them than variants."""
+def _left_over(recipe: Recipe, names: Mapping[str, str], known: Mapping[str, AssignedCaption]) -> list[str]:
+    """A sentence on captions that no sample has, as there are more of them than variants. names: by content."""
     most = max((synthesis.variants for synthesis in recipe.degradations.values()), default=1)
-    more = {s.content: s.names[0] for s in sources if s.content in known and len(known[s.content].more) >= most}
+    more = {content: names[content] for content, caption in known.items() if len(caption.more) >= most}
     if not more:
         return []
     return [
@@ -149,12 +192,10 @@ def _left_over(recipe: Recipe, sources: Sequence[Source], known: Mapping[str, As
     ]
 
 
-def _replaced(
-    recipe: Recipe, refused: Sequence[Source], sources: Sequence[Source], unusable: Mapping[str, str]
-) -> list[str]:
-    """A sentence on captions that are there, cannot be used, and had to be replaced by the fallback's."""
-    gone = {source.content for source in refused}
-    named = {s.content: s.names[0] for s in reversed(sources) if s.content in unusable and s.content not in gone}
+def _replaced(recipe: Recipe, refused: Set[str], names: Mapping[str, str], unusable: Mapping[str, str]) -> list[str]:
+    """A sentence on captions that are there, cannot be used, and had to be replaced by the fallback's. refused:
+    contents without any caption. names: by content."""
+    named = {content: names[content] for content in unusable if content not in refused}
     if not recipe.fallback or not named:
         return []
     content, name = min(named.items(), key=lambda item: (item[1], item[0]))
@@ -246,14 +287,12 @@ class _Load:
         return load_clean(self.path, self.content)
 
 
-def _captions(
-    captioner: Captioner, sources: Sequence[Source], store: CaptionStore, problems: Problems
-) -> dict[str, Caption]:
+def _captions(captioner: Captioner, sources: Sources, store: CaptionStore, problems: Problems) -> dict[str, Caption]:
     """What is known of this captioner's sentences, by content."""
     if not captioner.stored:
         return caption_all(captioner, [photo for s in sources for photo in photos_of(s)], store)
     key = fingerprint(captioner)
-    contents = [source.content for source in sources]
+    contents = hex_of(sources.contents)
     made = {c: Caption("", problems[key, c]) for c in contents if (key, c) in problems}
     return made | {content: Caption(text) for content, text in store.get(contents, key).items()}
 

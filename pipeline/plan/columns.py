@@ -1,4 +1,4 @@
-"""Sources as columns, one row each: what decides the samples of a million photographs without an object for each.
+"""What of each source decides its samples, as columns: of a million photographs without an object for each.
 
 A shard's fingerprint is one SHA-256 over the rows of its sources: the digest, the digest of the caption, and the digest
 of all else that decides the samples of such a source under the shard's degradation. Most sources of a dataset are alike
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.pipeline.hashing import canonical_json
+from patina.pipeline.scan.columns import ByDigest, Sources, each_hex
 from patina.pipeline.scan.source import Source
 from patina.synth.figures import VERSION as FIGURING
 from patina.synth.words import VERSION as WORDING
@@ -24,11 +25,7 @@ from patina.synth.words import VERSION as WORDING
 ROW = 16
 """Bytes of a digest of a caption, or of what else decides a source's samples."""
 
-AT_ONCE = 1 << 9
-"""Sources that are looked at together: their objects stay in the processor's cache while one column after another
-is read off them."""
-
-_DIGEST, _LQ, _WORDS = attrgetter("digest"), attrgetter("lq"), attrgetter("text", "captioner", "more")
+_WORDS = attrgetter("text", "captioner", "more")
 _KIND = attrgetter(
     "split", "degradation", "entries", "info.suffix", "info.width", "info.height", "lq_suffix", "border", "info.extra",
     "lq_extra",
@@ -51,16 +48,6 @@ class Worded(Protocol):
 
     @property
     def more(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class _Unsaid:
-    text: str = ""
-    captioner: str = ""
-    more: tuple[str, ...] = ()
-
-
-_UNSAID = _Unsaid()
 
 
 @dataclass(frozen=True)
@@ -91,42 +78,34 @@ class Columns:
 
 def columns_of(sources: Sequence[Source], captions: Mapping[str, Worded | None]) -> Columns:
     """The columns of `sources`, with their captions by digest."""
+    rows = Sources.of(sources)
     kinds = _Numbered()
-    parts: list[tuple[bytes, bytes, NDArray[np.bool_], NDArray[np.int32]]] = []
-    several = set[int]()
-    for start in range(0, len(sources), AT_ONCE):  # loops of this length are all in C, as far as may be
-        some = sources[start : start + AT_ONCE]
-        said = list(map(captions.__getitem__, map(_DIGEST, some)))
-        waiting = [caption is None for caption in said]
-        worded = [caption or _UNSAID for caption in said] if any(waiting) else said
-        numbers = _Numbered()
-        of = list(map(numbers.__getitem__, map(_WORDS, worded)))
-        more = [bool(words[2]) for words in numbers]
-        rows = [_row(*words[:2]) if words[1] and not words[2] else bytes(ROW) for words in numbers]
-        if any(more):
-            several.update(start + i for i, number in enumerate(of) if more[number])
-        parts.append(
-            (
-                bytes.fromhex("".join(map(_DIGEST, some))),
-                b"".join(map(rows.__getitem__, of)),
-                np.array(waiting, np.bool_),
-                np.fromiter(map(kinds.__getitem__, map(_kind if any(map(_LQ, some)) else _KIND, some)), np.int32),
-            )
-        )
-    if not parts:
-        none = np.zeros(0, np.int32)
-        return Columns(np.zeros((0, 32), np.uint8), np.zeros((0, ROW), np.uint8), none > 0, frozenset(), none, ())
-    digests, rows_of_captions, uncaptioned, codes = zip(*parts, strict=True)
-    all_codes = np.concatenate(codes)
-    firsts = np.unique(all_codes, return_index=True)[1].tolist()
+    of_kinds = np.array([kinds[_kind(example)] for example in rows.examples], np.int32)
+    firsts = np.unique(of_kinds, return_index=True)[1].tolist()
+    words, codes = _said(rows, captions)
+    worded = [_row(*said[:2]) if said and said[1] and not said[2] else bytes(ROW) for said in words]
+    is_several = np.array([bool(said and said[2]) for said in words], np.bool_)
     return Columns(
-        np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
-        np.frombuffer(b"".join(rows_of_captions), np.uint8).reshape(-1, ROW),
-        np.concatenate(uncaptioned),
-        frozenset(several),
-        all_codes,
-        tuple(sources[first] for first in firsts),
+        rows.digests,
+        np.frombuffer(b"".join(worded), np.uint8).reshape(-1, ROW)[codes],
+        np.array([said is None for said in words], np.bool_)[codes],
+        frozenset(np.flatnonzero(is_several[codes]).tolist()) if is_several.any() else frozenset(),
+        of_kinds[rows.kinds],
+        tuple(rows.examples[first] for first in firsts),
     )
+
+
+def _said(
+    sources: Sources, captions: Mapping[str, Worded | None]
+) -> tuple[Sequence[tuple[str, str, tuple[str, ...]] | None], NDArray[np.int32]]:
+    """The different captions, each its text, captioner and further texts, or None for one that is still to be made; and
+    of each source the place of its own."""
+    if isinstance(captions, ByDigest) and np.array_equal(captions.digests, sources.digests):
+        return [caption and _WORDS(caption) for caption in captions.distinct], captions.codes
+    numbers = _Numbered()
+    said = map(captions.__getitem__, each_hex(sources.digests))
+    codes = np.fromiter((numbers[caption and _WORDS(caption)] for caption in said), np.int32, len(sources))
+    return list(numbers), codes
 
 
 class _Numbered(dict[Any, int]):
@@ -157,6 +136,8 @@ class Chosen(Sequence[Source]):
         return len(self.places)
 
     def __iter__(self) -> Iterator[Source]:
+        if isinstance(self._sources, Sources):  # which makes many at once
+            return iter(self._sources.take(self.places.astype(np.intp)))
         return map(self._sources.__getitem__, self.places.tolist())
 
     @overload

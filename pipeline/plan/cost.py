@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from patina.pipeline.format.manifest import ShardEntry
 from patina.pipeline.plan.wanted import Wanted, WantedShard
 from patina.pipeline.text import counted, human_bytes
@@ -33,9 +35,8 @@ WORKER_BYTES = 200_000_000
 def memory_warning(wanted: Wanted, shards: Sequence[WantedShard], workers: int, available: int) -> str:
     """What to do where `workers` that make these shards side by side would want more than the `available` bytes, going
     by the largest photographs; empty where they fit, or nothing tells what is there."""
-    infos = {s.digest: s.info for shard in shards for s in shard.sources}.values()
     tiles = wanted.recipe.tiles
-    areas = nlargest(workers, (info.width * info.height for info in infos))
+    areas = nlargest(workers, _areas(wanted, shards))
     degraded = (min(area, tiles.size**2) if tiles else area for area in areas)
     largest = [WORKER_BYTES + area * DECODING + part * SYNTHESIS for area, part in zip(areas, degraded, strict=True)]
     if not available or not largest or sum(largest) <= available:
@@ -50,6 +51,17 @@ def memory_warning(wanted: Wanted, shards: Sequence[WantedShard], workers: int, 
         f"{max(areas) / 1e6:.0f} megapixels, and {there}: build with --workers {max(fit, 1)}, or "
         "cut them into [tiles]"
     )
+
+
+def _areas(wanted: Wanted, shards: Sequence[WantedShard]) -> list[int]:
+    """The pixels of each photograph of which these shards have samples."""
+    columns = wanted.columns
+    of_kinds = [example.info.width * example.info.height for example in columns.examples]
+    if not shards:
+        return []
+    places = np.unique(np.concatenate([shard.sources.places for shard in shards]))
+    found: list[int] = np.array(of_kinds, np.int64)[columns.kinds[places]].tolist()
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from patina.pipeline.format.layout import SPLITS
 from patina.pipeline.format.manifest import Manifest
 from patina.pipeline.plan.wanted import Wanted
+from patina.pipeline.scan.columns import Sources, each_hex
 from patina.pipeline.text import counted
 
 
@@ -38,10 +39,12 @@ def _buckets(wanted: Wanted, built: Manifest) -> Sequence[str]:
 def _split(wanted: Wanted, built: Manifest, sides: Mapping[str, str]) -> str:
     """`split changed: 3 photographs moved from train to val, 1 from val to test`; empty if nothing changed."""
     is_other = built.recipe.get("split") != wanted.recipe.table["split"]
+    sources = Sources.of(wanted.sources)
+    names = [example.split for example in sources.examples]
     moves = Counter(
-        (sides[source.digest], source.split)
-        for source in wanted.sources
-        if sides.get(source.digest, source.split) != source.split
+        (sides[digest], names[kind])
+        for digest, kind in zip(each_hex(sources.digests), sources.kinds.tolist(), strict=True)
+        if sides.get(digest, names[kind]) != names[kind]
     )
     ordered = sorted(moves.items(), key=lambda move: (-move[1], move[0]))
     counts = [f"{count:,}" for _, count in ordered]

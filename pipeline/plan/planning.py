@@ -10,9 +10,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain
+from json.encoder import encode_basestring
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, overload
+
+import numpy as np
 
 from patina.captioning.captioner import Run
 from patina.pipeline.cache.captions import CaptionStore
@@ -23,10 +26,10 @@ from patina.pipeline.errors import BuildError, ManifestError, SourceError
 from patina.pipeline.format.card import CARD
 from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES, why_keys_clash
-from patina.pipeline.format.manifest import Manifest, load_manifest, read_sides, rows_digest
+from patina.pipeline.format.manifest import Manifest, load_manifest, read_sides, texts_digest
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.format.strip import STRIP
-from patina.pipeline.hashing import file_sha256
+from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
 from patina.pipeline.plan.cost import memory_warning
@@ -40,6 +43,7 @@ from patina.pipeline.plan.wanted import Wanted
 from patina.pipeline.progress import Events, Meter, Silent
 from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.redaction import without_secrets
+from patina.pipeline.scan.columns import AT_ONCE, Sources, each_hex, hex_of
 from patina.pipeline.scan.scan import scan
 from patina.pipeline.scan.source import Scan, Source
 from patina.pipeline.sources.reader import Refusal
@@ -166,15 +170,20 @@ def plan_from_stores(
     except ManifestError:
         built = None  # the build makes it again; `check` has named what is wrong with it
     may_lack = any(reads_beside(synthesis.degradation) for synthesis in recipe.degradations.values())
-    lacking = [Refusal(s.names[0], lack) for s in found.sources if may_lack and (lack := _lack(recipe, s))]
-    usable = [s for s in found.sources if not _lack(recipe, s)] if lacking else found.sources
+    usable, lacking = Sources.of(found.sources), list[Refusal]()
+    if may_lack:
+        lacks = [_lack(recipe, source) for source in usable]
+        lacking = [Refusal(usable.names[row], lack) for row, lack in enumerate(lacks) if lack]
+        usable = usable.take(np.flatnonzero([not lack for lack in lacks])) if lacking else usable
     problems = {**({} if options.paranoid else _known_problems(usable, stores.scans)), **(problems or {})}
     aside = [refusal.name.partition(" with ")[0] for refusal in (*found.refusals, *lacking)]
     aside += [found.leaks.names[content] for content in found.leaks.left_out]
     captions = resolve_captions(recipe, usable, stores.captions, problems, aside)
     if captions.pending and recall_captions(recipe, place, built, usable, stores.captions):
         captions = resolve_captions(recipe, usable, stores.captions, problems, aside)
-    sources = tuple(s for s in usable if s.digest in captions.assigned)
+    sources = usable
+    if len(captions.assigned) < len(usable):
+        sources = usable.take(np.flatnonzero([digest in captions.assigned for digest in each_hex(usable.digests)]))
     wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
     if clash := why_keys_clash(wanted.identities):
         raise SourceError(f"degradations of pairs: {clash}")
@@ -188,7 +197,9 @@ def plan_from_stores(
     rows = SourceTable(recipe, sources, captions.similarity)
     refusals = tuple(sorted([*found.refusals, *lacking, *captions.refusals], key=lambda r: (r.name, r.reason)))
     told = {"notes": list(found.notes), "captioners": captioner_fingerprints(recipe), "identities": wanted.identities}
-    facts = rows_digest(chain(rows, map(refusal_record, refusals), [found.leaks.facts(), told]))
+    facts = texts_digest(
+        chain(rows.texts(), map(canonical_json, chain(map(refusal_record, refusals), [found.leaks.facts(), told])))
+    )
     plan = make_plan(wanted, built, damage, partial(known_rows, place, built), sources_digest=facts)
     if built and not _papers_are_there(place, built):
         plan = replace(plan, relabel=True)
@@ -252,22 +263,22 @@ def _lack(recipe: Recipe, source: Source) -> str:
     return next((lack for lack in missing_input if lack), "")
 
 
-def _unused(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
+def _unused(recipe: Recipe, sources: Sources) -> list[str]:
     """Sentences on degradations of the recipe that no photograph undergoes."""
-    clean = [source for source in sources if not source.is_pair]
+    clean = [source for source in sources.examples if not source.is_pair]
     used = {entry for source in clean for entry in source.entries or recipe.degradations}
     why = "every source of clean photographs names others" if clean else "the sources hold no clean photograph"
     return [
         f"[degradations.{entry}] is applied to nothing: {why}; name it in a source's `degradations`, or remove it"
         for entry in recipe.degradations
-        if entry not in used and sources
+        if entry not in used and len(sources)
     ]
 
 
-def _known_problems(sources: Sequence[Source], store: ScanStore) -> Problems:
+def _known_problems(sources: Sources, store: ScanStore) -> Problems:
     """What models could not caption or judge in earlier builds. By name as well, since the reasons tell it."""
     kept = store.problems()
-    names = {(source.content, source.names[0]) for source in sources} if kept else set()
+    names = set(zip(each_hex(sources.contents), sources.names, strict=True)) if kept else set()
     return {(model, content): reason for (model, content, name), reason in kept.items() if (content, name) in names}
 
 
@@ -326,9 +337,37 @@ def refusal_record(refusal: Refusal) -> dict[str, str]:
 class SourceTable(Sequence[Mapping[str, Any]]):
     """The rows of sources.parquet, each made when it is looked at: a million of them would take a gigabyte."""
 
-    def __init__(self, recipe: Recipe, sources: Sequence[Source], similarity: Mapping[str, float]) -> None:
+    def __init__(self, recipe: Recipe, sources: Sources, similarity: Mapping[str, float]) -> None:
         self._sources, self._similarity = sources, similarity
         self._readers = [(reader.title, reader.licence, reader.attribution) for reader in recipe.sources]
+
+    def texts(self) -> Iterator[str]:
+        """The rows as canonical JSON, some at a time: an object for each would take most of the time of a plan."""
+        sources = self._sources
+        forms = [self._form(example) for example in sources.examples]
+        for start in range(0, len(sources), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            digests, contents = hex_of(sources.digests[rows]), hex_of(sources.contents[rows])
+            names, phashes = sources.names[rows], sources.phashes[rows].tolist()
+            kinds, sizes = sources.kinds[rows].tolist(), sources.bytes[rows].tolist()
+            texts = []
+            for i, digest in enumerate(digests):
+                if start + i in sources.whole or digest in self._similarity:
+                    texts.append(canonical_json(self._row(sources[start + i])))
+                else:
+                    own = (sizes[i], contents[i], digest, encode_basestring(names[i]), phashes[i])
+                    texts.append(forms[kinds[i]] % own)
+            yield "".join(texts)
+
+    def _form(self, example: Source) -> str:
+        """The JSON of the rows of a kind, with places for what is each one's own, in the order of its keys."""
+        row = self._row(example) | {"similarity": None}
+        own = {"bytes": "%d", "content": '"%s"', "digest": '"%s"', "names": "[%s]", "phash": '"%016x"'}
+        cells = [
+            f'"{name}":{own[name] if name in own else canonical_json(row[name]).replace("%", "%%")}'
+            for name in sorted(row)
+        ]
+        return f"{{{','.join(cells)}}}"
 
     def __len__(self) -> int:
         return len(self._sources)

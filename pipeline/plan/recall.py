@@ -12,6 +12,7 @@ from patina.pipeline.format.manifest import Manifest, read_sources
 from patina.pipeline.format.rows import is_sound, known_rows
 from patina.pipeline.plan.captions import chain_of, label
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.columns import Sources, hex_of
 from patina.pipeline.scan.source import Source
 
 
@@ -33,7 +34,8 @@ def recall_captions(
     scorer = recipe.similarity if recipe.similarity and label(recipe.similarity) in same else None
     if not mine and not scorer:
         return 0
-    contents = {source.digest: source.content for source in sources}
+    columns = Sources.of(sources)
+    contents = dict(zip(hex_of(columns.digests), hex_of(columns.contents), strict=True))
     rows = [
         row for row in known_rows(out, built, [shard.name for shard in built.shards]) if row.source_sha256 in contents
     ]

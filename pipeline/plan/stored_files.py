@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from patina.pipeline.recipe.recipe import Recipe
+from patina.pipeline.scan.columns import Sources
 from patina.pipeline.scan.recovered import TRUTH
 from patina.pipeline.scan.source import Source
 from patina.pipeline.text import counted
@@ -81,12 +82,13 @@ def mixing_notes(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
     if recipe.storage.uniform:
         return []
     kinds: dict[str, dict[str, int]] = {}
-    for source in sources:
+    columns = Sources.of(sources)
+    for source, count in zip(columns.examples, columns.counts(), strict=True):
         entries = (source.degradation,) if source.is_pair else source.entries or tuple(recipe.degradations)
         for entry in entries:
             kind = " and ".join(_members(recipe, source, entry))
             counts = kinds.setdefault(entry, {})
-            counts[kind] = counts.get(kind, 0) + 1
+            counts[kind] = counts.get(kind, 0) + count
     return [_note(entry, counts) for entry, counts in sorted(kinds.items()) if len(counts) > 1]
 
 

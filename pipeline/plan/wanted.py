@@ -125,7 +125,7 @@ class WantedShard:
     count: int
     pixels: int
     uncaptioned: int
-    sources: Sequence[Source] = field(repr=False, compare=False)
+    sources: Chosen = field(repr=False, compare=False)
     group: str = ""
 
     @property
@@ -146,7 +146,7 @@ class Wanted:
     recipe: Recipe
     codec: str
     captions: Mapping[str, AssignedCaption | None] = field(repr=False)
-    sources: tuple[Source, ...] = field(repr=False)
+    sources: Sequence[Source] = field(repr=False)
 
     @property
     def _shared(self) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 
 from patina.captioning.captioner import Captioner
 from patina.captioning.clip_score import ClipScore
@@ -115,6 +117,11 @@ class Split:
         if place < self.test:
             return "test"
         return "val" if place < self.test + self.val else "train"
+
+    def sides(self, contents: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """As `side`, of N digests of 32 bytes each: the places of their sides in `train`, `val` and `test`."""
+        places = contents[:, 8:16].copy().view(">u8").ravel().astype(np.float64) / 2**64
+        return np.select([places < self.test, places < self.test + self.val], [np.int8(2), np.int8(1)], np.int8(0))
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,34 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import pairwise
-from operator import attrgetter
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from patina.pipeline.format.layout import SPLITS
+from patina.pipeline.scan.columns import Sources, prefixes_of
+from patina.pipeline.scan.source import Source
 from patina.pipeline.sources.reader import Refusal
 
-if TYPE_CHECKING:
-    from patina.pipeline.scan.source import Source
+
+def merged(sources: Sources, title: Callable[[int], str]) -> tuple[Sources, list[Refusal], list[str]]:
+    """As `merge`, which the sources alone go through that may have digests in common with others."""
+    is_shared = _are_repeated(prefixes_of(sources.contents)) | _are_repeated(prefixes_of(sources.digests))
+    if not is_shared.any():
+        return sources.in_order(), [], []
+    alone = sources.take(np.flatnonzero(~is_shared))
+    kept, refusals, notes = merge(sources.take(np.flatnonzero(is_shared)), title)
+    return Sources.joined([alone, Sources.of(kept)]).in_order(), refusals, notes
+
+
+def _are_repeated(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """N: of which numbers there are several."""
+    order = np.argsort(numbers)
+    ordered = numbers[order]
+    same = np.r_[False, ordered[1:] == ordered[:-1]]
+    found = np.zeros(len(numbers), np.bool_)
+    found[order] = same | np.r_[same[1:], False][: len(numbers)]
+    return found
 
 
 def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[Source], list[Refusal], list[str]]:
@@ -29,12 +48,6 @@ def merge(sources: Iterable[Source], title: Callable[[int], str]) -> tuple[list[
     as it was published; where only a draw put it there, what was drawn goes along and sets with a name of their own
     lose it. See `leaks.assign`, which does the same for copies that are not equal byte by byte.
     """
-    sources = list(sources)
-    alone = len({s.content for s in sources}) == len(sources)  # then no two have a digest in common either
-    if alone:
-        ordered = sorted(sources, key=attrgetter("digest"))
-        if all(one.digest[:16] != next_one.digest[:16] for one, next_one in pairwise(ordered)):
-            return ordered, [], []
     groups: dict[str, list[Source]] = defaultdict(list)
     occurrences: dict[str, list[Source]] = defaultdict(list)
     for source in sources:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from patina.pipeline.recipe.recipe import Split
+from patina.pipeline.scan.columns import Sources, firsts_of, hex_of
 from patina.pipeline.scan.source import Source
 
 PLACES = 6
@@ -19,17 +23,22 @@ def share_notes(split: Split, sources: Sequence[Source]) -> list[str]:
 
     Photographs whose source names their split are no part of it.
     """
-    drawn = {source.content: source.split for source in sources if not source.named}
+    asked = [(side, share) for side, share in (("val", split.val), ("test", split.test)) if share]
+    if not asked or not sources:
+        return []
+    columns = Sources.of(sources)
+    is_drawn = columns.by_kind([not example.named for example in columns.examples], np.bool_)
+    columns = columns.take(np.flatnonzero(is_drawn))
+    columns = columns.take(firsts_of(columns.contents))  # of one content all are on one side
+    counts = Counter[str]()
+    for example, count in zip(columns.examples, columns.counts(), strict=True):
+        counts[example.split] += count
     notes = []
-    for side, share in (("val", split.val), ("test", split.test)):
-        if not share or not sources:
-            continue
-        if not drawn:
+    for side, share in asked:
+        if not len(columns):
             notes.append(f"{side} = {share:g} is applied to nothing: every source names the split of its photographs")
-            continue
-        count = sum(1 for found in drawn.values() if found == side)
-        if is_far(count, len(drawn), share):
-            notes.append(_sentence(split, side, share, count, drawn))
+        elif is_far(counts[side], len(columns), share):
+            notes.append(_sentence(split, side, share, counts[side], hex_of(columns.contents)))
     return notes
 
 
@@ -46,7 +55,7 @@ def is_far(count: int, total: int, share: float) -> bool:
     return abs(count - asked) >= 1 and not asked / 2 <= count <= 2 * asked
 
 
-def _sentence(split: Split, side: str, share: float, count: int, drawn: dict[str, str]) -> str:
+def _sentence(split: Split, side: str, share: float, count: int, drawn: Collection[str]) -> str:
     total = len(drawn)
     wanted = max(1, round(total * share))
     got = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from patina.pipeline.redaction import repr_without_secrets
@@ -90,13 +90,14 @@ class Source:
 class Scan:
     """The sources of a recipe as they are now.
 
-    sources   in digest order. refusals: set aside, with reasons. notes: things to know that stop nothing.
+    sources   in digest order, each made when it is looked at.
+    refusals  set aside, with reasons. notes: things to know that stop nothing.
     leaks     photographs that show the same scene, and what was done to keep them on one side of every split.
     seen      how many inputs the readers found, refused ones included; ignored: how many other files. hashed: how many
     had to be read.
     """
 
-    sources: tuple[Source, ...]
+    sources: Sequence[Source]
     refusals: tuple[Refusal, ...]
     notes: tuple[str, ...]
     seen: int

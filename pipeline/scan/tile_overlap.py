@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from patina.pipeline.recipe.recipe import Tiles
+from patina.pipeline.scan.columns import Sources
 from patina.pipeline.scan.source import Source
 from patina.pipeline.text import counted, printable
 
@@ -21,10 +24,13 @@ def overlap_notes(tiles: Tiles | None, sources: Sequence[Source]) -> list[str]:
     if tiles is None:
         return []
     found = {}
-    for source in sources:
-        overlaps = [_overlap(tiles, side) for side in (source.info.width, source.info.height)]
-        if max(overlaps) > max(MUCH, tiles.usual_overlap):
-            found[source.names[0]] = (max(overlaps), f"{source.info.width}×{source.info.height}")
+    columns = Sources.of(sources)
+    sizes = [(example.info.width, example.info.height) for example in columns.examples]
+    overlaps = [max(_overlap(tiles, side) for side in size) for size in sizes]
+    for kind, (overlap, (width, height)) in enumerate(zip(overlaps, sizes, strict=True)):
+        if overlap > max(MUCH, tiles.usual_overlap):
+            names = columns.names.take(np.flatnonzero(columns.kinds == kind))
+            found.update(dict.fromkeys(names, (overlap, f"{width}×{height}")))
     if not found:
         return []
     name = min(found, key=lambda name: (-found[name][0], name))

@@ -14,7 +14,7 @@ from patina.pipeline.redaction import repr_without_secrets
 from patina.pipeline.sources import locations
 from patina.pipeline.sources.pairs import SIDES
 from patina.pipeline.sources.passed_over import passed_over
-from patina.pipeline.sources.reader import Candidate, Found, check_entries, list_images
+from patina.pipeline.sources.reader import Candidate, Found, Listed, check_entries, list_images
 
 _DEGRADED = """
 lq lr degraded input inputs low blur blurred blurry noisy noise hazy haze rain rainy snow snowy shadow
@@ -70,15 +70,16 @@ class Folder:
         listing = list_images(self.path, "path")
         files, ignored = listing.files, listing.ignored
         every = "*" in self.include
-        chosen = [Candidate(n, p) for n, p in files if every or self._includes(n)]
+        chosen = files if every else [(name, path) for name, path in files if self._includes(name)]
         note = passed_over(self.title, {name: kind for name, kind in listing.unread.items() if self._includes(name)})
         if not chosen:
             beside = f" ({ignored} other files, {len(files)} images outside `include`)" if ignored or files else ""
             raise SourceError(
                 f"path: expected photographs below {self.path}, found none{beside}{f'; {note}' if note else ''}"
             )
-        _expect_no_pairs(self.path, [candidate.name for candidate in chosen])
-        return Found(chosen, (), ignored + len(files) - len(chosen), (note,) if note else ())
+        _expect_no_pairs(self.path, [name for name, _ in chosen])
+        candidates = [Candidate(*file) for file in chosen] if locations.is_remote(self.path) else Listed(chosen)
+        return Found(candidates, (), ignored + len(files) - len(chosen), (note,) if note else ())
 
     def _includes(self, name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.include)
@@ -86,6 +87,10 @@ class Folder:
 
 def paired_folders(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Folders of degraded images, each with one of clean images beside it that has half of its files' names or more."""
+    names = list(names)
+    folders = {name.rpartition("/")[0] for name in names}
+    if not any(posixpath.basename(folder).lower() in DEGRADED for folder in folders):
+        return  # as nearly always: a million names need not be taken apart
     stems: dict[str, set[str]] = defaultdict(set)
     for name in names:
         folder, file = posixpath.split(name)

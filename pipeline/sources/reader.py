@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, overload
 from urllib.parse import unquote
 
 from patina.pipeline.codec.decode import SUFFIXES
@@ -53,6 +53,25 @@ class Candidate:
     published: str = ""
     sizes: tuple[tuple[int, int], ...] = ()
     colour: bool = False
+
+
+class Listed(Sequence[Candidate]):
+    """Candidates that are nothing but a name and the path of a local file, each made when it is looked at."""
+
+    def __init__(self, files: Sequence[tuple[str, str]]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Listed: ...
+
+    def __getitem__(self, index: int | slice) -> Candidate | Listed:
+        return Listed(self.files[index]) if isinstance(index, slice) else Candidate(*self.files[index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from patina.captioning.captioner import Caption, CaptionError, Photo
 from patina.captioning.template import FIELDS, Template
-from tests.captioning.doubles import Pixels, photo
+from tests.captioning.doubles import Model, Pixels, photo
 
 
 def seen(red: float, green: float, blue: float, width: int = 300, height: int = 200, name: str = "x.jpg") -> Photo:
@@ -54,6 +58,7 @@ def test_tone(level: float, word: str) -> None:
         ((0, 0, 255), "blue"),
         ((160, 0, 255), "purple"),
         ((255, 0, 160), "pink"),
+        ((16.0, 0.0, 1e-140), "red"),  # a hue that rounds to 360 degrees
         ((100, 100, 100), "grey"),
         ((0, 0, 0), "grey"),
         ((100, 110, 115), "grey"),
@@ -125,3 +130,43 @@ def test_an_unknown_field_is_refused_with_those_there_are(text: str) -> None:
 def test_a_text_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(CaptionError, match="text: expected"):
         Template(text)
+
+
+# Levels about every bound: of grey, of brown, of dark and bright, and hues at the ends of colours.
+LEVELS = st.one_of(
+    st.integers(0, 255).map(float), st.floats(0, 255), st.sampled_from([0.0, 16.0, 85.0, 127.5, 169.999, 170.0, 255.0])
+)
+SIDES = st.sampled_from([1, 20, 21, 22, 100, 105, 106, 768, 512])
+
+
+@given(
+    st.lists(st.tuples(SIDES, SIDES, st.tuples(LEVELS, LEVELS, LEVELS)), min_size=2, max_size=12),
+    st.sampled_from(["{tone}", "{colour}", "a {orientation} one", "{tone} {colour} {orientation} {tone}", "a photo"]),
+)
+def test_photographs_of_one_class_have_the_same_words(
+    looks: list[tuple[int, int, tuple[float, float, float]]], text: str
+) -> None:
+    template = Template(text)
+    widths, heights, means = (np.array(column) for column in zip(*looks, strict=True))
+    classes = template.classes(widths, heights, means)
+    assert classes is not None
+    words = [says(text, seen(*mean, width, height)) for width, height, mean in looks]
+    by_class: dict[int, set[str]] = {}
+    for number, said in zip(classes.tolist(), words, strict=True):
+        by_class.setdefault(number, set()).add(said)
+    assert all(len(said) == 1 for said in by_class.values()), by_class
+    assert len(by_class) <= 13**3, "few are asked for, however many there are"
+
+
+def test_what_looks_at_more_has_no_classes() -> None:
+    sizes, means = np.array([3, 4]), np.zeros((2, 3))
+    assert Template("{name}").classes(sizes, sizes, means) is None
+    assert Template("{tone} {folder}").classes(sizes, sizes, means) is None
+    assert Template("{tone}").classes(np.array([3, 0]), sizes, means) is None, "one of them was not looked at"
+    assert Model().classes(sizes, sizes, means) is None
+
+    class Own(Template):
+        def caption(self, photos: Sequence[Photo]) -> list[Caption]:
+            return [Caption(photo.name) for photo in photos]
+
+    assert Own("{tone}").classes(sizes, sizes, means) is None

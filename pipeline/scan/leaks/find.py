@@ -47,7 +47,7 @@ def find_leaks(
     threads. `progress` is called with (done, total) for the loading of thumbnails and then for the registrations.
     Raises what a scene's `load` raises, and ValueError where two scenes have equal contents.
     """
-    contents = [scene.content for scene in scenes]
+    contents = sorted(scene.content for scene in scenes)
     links = known_links(contents, store)
     if links is None:
         links = links_between(scenes, store, workers=workers, progress=progress)
@@ -57,7 +57,8 @@ def find_leaks(
 
 
 def known_links(contents: Iterable[str], store: ScanStore) -> tuple[Link, ...] | None:
-    """The links of these very contents, if they were looked for before: a plan with nothing new costs nothing then."""
+    """The links of these very contents, which are in their order, if they were looked for before: a plan with nothing
+    new costs nothing then."""
     record = store.inspection(_key(contents), f"links-{matcher_id()}")
     if not record:
         return None
@@ -65,7 +66,10 @@ def known_links(contents: Iterable[str], store: ScanStore) -> tuple[Link, ...] |
 
 
 def _key(contents: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for i, content in enumerate(contents):
+        digest.update(f"\n{content}".encode() if i else content.encode())
+    return digest.hexdigest()
 
 
 def links_between(

@@ -204,16 +204,17 @@ def test_a_flipped_bit_in_a_store_changes_nothing_that_is_built(world: World, na
 
 
 def flip_in_row(path: Path, table: str, column: str, number: int) -> None:
-    """Flip one bit in a text of a row, as a failing disk would, behind SQLite's back."""
+    """Flip one bit in a text or the bytes of a row, as a failing disk would, behind SQLite's back."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         row = connection.execute(f"SELECT * FROM {table}").fetchone()
         names = [d[0] for d in connection.execute(f"SELECT * FROM {table}").description]
-        data = bytearray(row[names.index(column)].encode())
+        found = row[names.index(column)]
+        kind, data = ("BLOB", bytearray(found)) if isinstance(found, bytes) else ("TEXT", bytearray(found.encode()))
         data[number % len(data)] ^= 1 << (number // len(data)) % 8
         keys = [n for n in names if n != column]
         where = " AND ".join(f"{key} IS ?" for key in keys)
         values = (bytes(data), *(row[names.index(key)] for key in keys))
-        connection.execute(f"UPDATE {table} SET {column}=CAST(? AS TEXT) WHERE {where}", values)
+        connection.execute(f"UPDATE {table} SET {column}=CAST(? AS {kind}) WHERE {where}", values)
 
 
 def test_no_flipped_bit_in_a_caption_is_believed(tmp_path: Path) -> None:
@@ -233,10 +234,11 @@ def test_no_flipped_bit_in_a_caption_is_believed(tmp_path: Path) -> None:
 def test_no_flipped_bit_in_a_scans_record_is_believed(tmp_path: Path) -> None:
     file = photo(tmp_path / "a.png")
     path, stat = tmp_path / "scan.sqlite", file.stat()
-    columns = {"files": "digest", "inspections": "record", "pairs": "record", "verdicts": "record"}
+    columns = {"local": "row", "kinds": "text", "inspections": "record", "pairs": "record", "verdicts": "record"}
     with ScanStore(path) as store:
         for number in range(0, 8 * 40, 43):
-            store.put([(str(file), stat, "d" * 64)], [("d" * 64, "1", '{"width": 64}')], settled=True)
+            looks = {"d" * 64: ('["1", {"width": 64}]', bytes(range(32)))}
+            store.put([(str(file), stat, "d" * 64)], [("d" * 64, "1", '{"width": 64}')], looks, settled=True)
             store.put_pairs([("g", "l", "1", "{}")])
             store.put_verdicts([("a", "b", "1", "[1]")])
             store.put_remote([("s3://x", "ETag 1", 5, "e" * 64)])
@@ -244,13 +246,14 @@ def test_no_flipped_bit_in_a_scans_record_is_believed(tmp_path: Path) -> None:
             assert (store.trusted_digest(str(file), stat), store.pair("g", "l", "1")) == ("d" * 64, "{}")
             assert (store.inspection("d" * 64, "1"), store.verdict("a", "b", "1")) == ('{"width": 64}', "[1]")
             assert store.remote_digest("s3://x", "ETag 1", 5) == "e" * 64
+            assert list(store.kinds().values()) == ['["1", {"width": 64}]']
             assert store.problems() == {("model", "content", "name"): "it has no words"}
             for table, column in {**columns, "remote": "digest", "problems": "reason"}.items():
                 flip_in_row(path, table, column, number)
             assert store.trusted_digest(str(file), stat) is store.pair("g", "l", "1") is None
             assert store.inspection("d" * 64, "1") is store.verdict("a", "b", "1") is None
             assert store.remote_digest("s3://x", "ETag 1", 5) is None
-            assert store.problems() == {}
+            assert store.problems() == store.kinds() == {}
 
 
 def test_stores_of_an_earlier_release_are_believed(tmp_path: Path) -> None:
@@ -507,6 +510,6 @@ def test_a_clock_that_was_set_back_before_a_file_was_read_proves_nothing(
     for begun_ns, now, believed in cases:
         monkeypatch.setattr(time, "time_ns", lambda now=now: now)
         with ScanStore(None) as store:
-            store.put([("a.png", stat, "digest")], begun_ns=begun_ns)
+            store.put([("a.png", stat, "d" * 64)], begun_ns=begun_ns)
             monkeypatch.setattr(time, "time_ns", lambda: written + 10**15)
-            assert store.trusted_digest("a.png", stat) == ("digest" if believed else None)
+            assert store.trusted_digest("a.png", stat) == ("d" * 64 if believed else None)

@@ -416,3 +416,30 @@ def test_captions_for_variants_that_are_not_there_are_told(tmp_path: Path) -> No
 def test_captions_for_variants_and_one_similarity_cannot_be_both(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match='judges one caption for each image, and several = "all" gives more'):
         with_five(tmp_path, ["a red barn"], captions={"similarity": {}})
+
+
+@pytest.mark.parametrize("min_words", [1, 5])
+def test_captions_by_looks_are_those_of_each_photograph(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, min_words: int
+) -> None:
+    """Also where the filters refuse some of them, so that a fallback is asked."""
+    photo(folder / "photos" / "tall.png", 40, 90, seed=9)
+    photo(folder / "photos" / "square.png", 64, 64, seed=10)
+    recipe = replace(
+        tiny_recipe(folder),
+        captioner=Template("a {tone} {orientation} photograph"),
+        fallback=Template("{name} stands here for a photograph"),
+        filters=Filters(min_words=min_words),
+    )
+
+    def planned() -> tuple[dict[str, str], Sequence[str]]:
+        with Stores.open(folder / "out") as stores:
+            found = plan_from_stores(recipe, folder / "out", stores, Options())
+        said = found.captions.assigned
+        assert list(said) == [source.digest for source in found.wanted.sources]
+        return {name: caption.text for name, caption in said.items() if caption}, found.notes
+
+    by_looks = planned()
+    monkeypatch.setattr(Template, "classes", lambda *_: None)
+    assert planned() == by_looks
+    assert len(set(by_looks[0].values())) > 1 and len(by_looks[0]) == 6
