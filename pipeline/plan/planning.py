@@ -20,12 +20,9 @@ from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.disk_errors import expect_there, explain_errors
 from patina.pipeline.errors import BuildError, ManifestError, SourceError
-from patina.pipeline.format.card import CARD
-from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES, why_keys_clash
+from patina.pipeline.format.layout import CARD, CROISSANT, PRIVATE, SHARDS, STORES, STRIP, why_keys_clash
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sides, rows_digest
 from patina.pipeline.format.rows import is_sound, known_rows
-from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
