@@ -17,7 +17,7 @@ from typing import Any, overload
 from patina.captioning.captioner import Run
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.scans import ScanStore
-from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.installed import RECORD, confirm, known_fingerprint, recall, record_of
 from patina.pipeline.disk_errors import expect_there, explain_errors
 from patina.pipeline.errors import BuildError, ManifestError, SourceError
 from patina.pipeline.format.layout import CARD, CROISSANT, PRIVATE, SHARDS, STORES, STRIP, why_keys_clash
@@ -144,6 +144,24 @@ def plan_from_stores(
     `problems`: what models could not caption or judge; such images are set aside, unless a fallback has words for them.
     Raises SourceError for a source that is unusable as a whole.
     """
+    recalled = recall("" if options.paranoid else stores.scans.inspection(*RECORD) or "")
+    planned = _planned(recipe, out, stores, options, events, problems)
+    if recalled and not planned.plan.is_empty and not confirm():
+        planned, recalled = _planned(recipe, out, stores, options, events, problems), False
+    if not recalled and (record := record_of(known_fingerprint())):
+        stores.scans.put([], [(*RECORD, record)])
+    return planned
+
+
+def _planned(
+    recipe: Recipe,
+    out: Path,
+    stores: Stores,
+    options: Options,
+    events: Events | None,
+    problems: Problems | None,
+) -> PlannedBuild:
+    """The plan, by what is known of this machine's codecs."""
     expect_home(out)
     place = built_folder(out)
     events = events or Silent()
@@ -172,7 +190,7 @@ def plan_from_stores(
     if captions.pending and recall_captions(recipe, place, built, usable, stores.captions):
         captions = resolve_captions(recipe, usable, stores.captions, problems, aside)
     sources = tuple(s for s in usable if s.digest in captions.assigned)
-    wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
+    wanted = Wanted(recipe, known_fingerprint(), captions.assigned, sources)
     if clash := why_keys_clash(wanted.identities):
         raise SourceError(f"degradations of pairs: {clash}")
     damage = _damage(out, place, built, stores.scans, options.paranoid)
