@@ -30,9 +30,7 @@ from benchmarks.photos import machine, publish
 from patina.pipeline.builder.publish import remember_shards, trusted_shards
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.files import sync, write_atomically
-from patina.pipeline.format.card import CARD
-from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import CARD, CROISSANT, MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import Manifest, ShardEntry, load_manifest
 from patina.pipeline.plan.planning import Stores
 from patina.pipeline.versions.lease import open_dataset

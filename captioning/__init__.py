@@ -6,15 +6,15 @@ one file in this folder, its test, and its line here; recipes and the command li
 
 from __future__ import annotations
 
-from patina.captioning.blip import Blip
 from patina.captioning.captioner import Captioner
-from patina.captioning.sidecar import Sidecar
-from patina.captioning.source import SourceCaption
-from patina.captioning.template import Template
+from patina.later import Table
 
-CAPTIONERS: dict[str, type[Captioner]] = {
-    "sidecar": Sidecar,  # captions that exist: .txt files, a CSV, TSV or JSONL table, COCO's JSON
-    "source": SourceCaption,  # the caption that each source brings itself: a column, an archive's .txt member
-    "blip": Blip,  # made by BLIP, BLIP-2, GIT or another image-to-text model of transformers; needs patina-ir[captions]
-    "template": Template,  # one sentence filled in from tone, shape, colour and file name; no model
-}
+CAPTIONERS: Table[Captioner] = Table(
+    __name__,
+    {
+        "sidecar": "Sidecar",  # captions that exist: .txt files, a CSV, TSV or JSONL table, COCO's JSON
+        "source": "SourceCaption",  # the caption that each source brings itself: a column, an archive's .txt member
+        "blip": "Blip",  # made by BLIP, BLIP-2, GIT or another model of transformers; needs patina-ir[captions]
+        "template": "Template",  # one sentence filled in from tone, shape, colour and file name; no model
+    },
+)

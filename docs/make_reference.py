@@ -20,7 +20,8 @@ import patina
 from patina.captioning import CAPTIONERS
 from patina.captioning.clip_score import ClipScore
 from patina.captioning.filters import Filters
-from patina.flows.cli.main import COMMANDS, app
+from patina.flows.cli.app import app
+from patina.flows.cli.commands import COMMANDS
 from patina.pipeline.recipe.recipe import Split, Tiles
 from patina.pipeline.sources import READERS
 from patina.synth.describe import describe

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LABEL = re.compile(r"\s*(\S+(?: \S+)*\s{2,})?")
 """What stands before a line's text: spaces, and a word or two that are set apart by more than one space."""
@@ -30,15 +32,6 @@ def fitted(console: Console, lines: Sequence[str]) -> list[str]:
             line, console.width, subsequent_indent=under, break_long_words=False, break_on_hyphens=False
         ) or [""]
     return parts
-
-
-class RateColumn(ProgressColumn):
-    """Units a second."""
-
-    def render(self, task: Task) -> Text:
-        """Such as `143.2 samples/s`; empty until it is known."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.1f} {task.fields['unit']}/s" if speed else "")
 
 
 class TerminalEvents:
@@ -73,14 +66,9 @@ class TerminalEvents:
         if not self._live:
             self._console.print(f"{step}: {total} {unit}")
             return
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            RateColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=self._console,
-        )
+        from patina.flows.terminal_bar import bar_on  # what draws it takes longer to import than most steps of a plan
+
+        self._bar = bar_on(self._console)
         self._bar.add_task(step, total=total, unit=unit)
         self._bar.start()
 

@@ -29,15 +29,6 @@ LENGTH, WIDTH, TURN, SEGMENTS = (10.0, 40.0), (4.0, 10.0), 2.5, (4, 12)
 GRID = 16
 """Pixels of a side of a macroblock. Pictures of less than eight of them have smaller ones."""
 
-FONTS = (
-    cv2.FONT_HERSHEY_SIMPLEX,
-    cv2.FONT_HERSHEY_DUPLEX,
-    cv2.FONT_HERSHEY_COMPLEX,
-    cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
-    cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
-)
-"""OpenCV 5 draws all of them with the one outline font that it brings, in different weights and slants."""
-
 AT_ONCE = 16
 """Chains of strokes whose courses are computed together."""
 
@@ -45,6 +36,17 @@ CORNERS = [(cosine_of(2 * math.pi * i / 7), sine_of(2 * math.pi * i / 7)) for i 
 """Of a grain of dust."""
 
 LETTERS, DIGITS = "abcdefghijklmnopqrstuvwxyzaaeeeiioonrst", "0123456789"
+
+
+def fonts() -> tuple[int, ...]:
+    """Of letters: OpenCV 5 draws them all with the one outline font that it brings, in different weights and slants."""
+    return (
+        cv2.FONT_HERSHEY_SIMPLEX,
+        cv2.FONT_HERSHEY_DUPLEX,
+        cv2.FONT_HERSHEY_COMPLEX,
+        cv2.FONT_HERSHEY_SCRIPT_SIMPLEX,
+        cv2.FONT_HERSHEY_SCRIPT_COMPLEX,
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _text(height: int, width: int, rng: Rng) -> Iterator[Mark]:
     while True:
         chance = iter(rng.uniforms(40).tolist())
         x, y = (next(chance) * 1.1 - 0.25) * width, next(chance) * 1.1 * height
-        font = FONTS[int(next(chance) * len(FONTS))]
+        font = fonts()[int(next(chance) * len(fonts()))]
         size = max(0.3, 0.5 * power_of(5, next(chance)) * scale)  # times 22 px of a capital letter
         words = []
         for _ in range(1 + int(next(chance) * 4)):

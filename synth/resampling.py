@@ -45,6 +45,9 @@ MOST_AVERAGED = 128
 IN_PLACE = 128
 """Rows that are blurred in place together: they stay in a cache."""
 
+REFLECT = 2
+"""`cv2.BORDER_REFLECT`, of which a plan must not load OpenCV."""
+
 WIDEST = 60
 """Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""
 
@@ -288,7 +291,7 @@ def _four(count: int, size: int) -> list[tuple[Places, Field]]:
     return found
 
 
-def means(values: Field, side: int, border: int = cv2.BORDER_REFLECT) -> Field:
+def means(values: Field, side: int, border: int = REFLECT) -> Field:
     """Means over side×side pixels around each of H×W, or H×W×c, values: as whole numbers whose sums stay below 2^30, so
     that they are rounded to a part in 2^30/side² of the largest."""
     most = max(float(values.max()), -float(values.min()))
@@ -301,7 +304,7 @@ def means(values: Field, side: int, border: int = cv2.BORDER_REFLECT) -> Field:
     return np.asarray(np.multiply(sums, np.float32(1 / (scale * side * side)), dtype=np.float32), np.float32)
 
 
-def smoothed(field: Field, sigma: float, border: int = cv2.BORDER_REFLECT) -> Field:
+def smoothed(field: Field, sigma: float, border: int = REFLECT) -> Field:
     """A field H×W, or H×W×3, ≥ 0, blurred by a Gaussian of `sigma` pixels, within a part in 4000 of its weights' sum.
 
     By two filters of whole numbers: see `patina.synth.convolution` for why they are exact.
@@ -364,7 +367,7 @@ def gaussian_taps(sigma: float) -> Field:
     return _taps(sigma, max(1, math.ceil(3.2 * sigma - 0.25)))
 
 
-def filtered(values: Field, taps: Field, border: int = cv2.BORDER_REFLECT) -> Field:
+def filtered(values: Field, taps: Field, border: int = REFLECT) -> Field:
     """Shortened values filtered along both axes by 1×N whole numbers that add up to WEIGHT. A new array."""
     along = np.asarray(cv2.filter2D(values, -1, taps, borderType=border), np.float32)
     across = np.asarray(cv2.filter2D(shortened(along), -1, taps.T, borderType=border), np.float32)

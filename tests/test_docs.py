@@ -17,7 +17,7 @@ import pytest
 import typer
 
 import patina
-from patina.flows.cli.main import app
+from patina.flows.cli.app import app
 from patina.pipeline.recipe.parse import parse_recipe
 
 ROOT = Path(__file__).parents[1]

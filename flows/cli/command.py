@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from patina.flows.cli import output
+from patina.later import with_collection
 
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Begin": ("init", "demo"),
@@ -36,7 +39,53 @@ def first_sentence(text: str) -> str:
     return " ".join((found.group() if found else text).split()).removesuffix(".")
 
 
-class Group(TyperGroup):
+class _Looking:
+    """A command whose parameters import pydantic only where there is something to check.
+
+    Typer has pydantic check all values, also texts, paths and its own defaults, and importing it takes as long as a
+    plan of a small dataset.
+    """
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, `--help` too, each with a check that looks first."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for one in found:
+            if not isinstance(one.process_value, functools.partial):
+                one.process_value = functools.partial(_checked, one, one.process_value)
+        return found
+
+
+class Command(_Looking, TyperCommand):
+    """One of its commands."""
+
+
+def _checked(parameter: Any, check: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """A parameter's value, by Typer's own `check` if there is something to check."""
+    if not is_as_wanted(parameter, value):
+        return check(context, value)
+    if isinstance(value, str) and parameter.type_descriptor.annotation is Path:
+        value = Path(value)
+    return parameter.callback(context, parameter, value) if parameter.callback else value
+
+
+def is_as_wanted(parameter: Any, value: Any) -> bool:
+    """Whether Typer's check would let the value pass as it is, a path's text as the path."""
+    wanted = getattr(parameter, "type_descriptor", None)  # earlier Typers have none, and no pydantic
+    if wanted is None or parameter.nargs != 1 or getattr(parameter, "multiple", False):
+        return False
+    if value is None:
+        return not parameter.required
+    if wanted.annotation is str:
+        return type(value) is str
+    if wanted.annotation is Path and isinstance(value, str):
+        told = wanted.parameter_info
+        plain = told.file_okay and told.dir_okay and told.readable and not told.writable and not told.exists
+        plain = plain and not told.resolve_path and not told.allow_dash and told.path_type is None
+        return plain and told.parser is None and (os.access(value, os.R_OK) or not os.path.lexists(value))
+    return value is parameter.default and type(value) is wanted.annotation
+
+
+class Group(_Looking, TyperGroup):
     """The command `patina`, whose help lists its commands by what they are for, with each one's first sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -63,7 +112,8 @@ def with_voice(command: Callable[..., None]) -> Callable[..., None]:
         output.status.quiet, output.told_in_full = hushed, talkative
         if talkative:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-        command(**given)
+        with with_collection():
+            command(**given)
 
     hush = typer.Option(
         *spellings, help="Print no progress, no notes and no summary: only errors, and what was asked for."

@@ -40,6 +40,7 @@ from patina.flows.cli.output import (
 )
 from patina.flows.cli.prefect_env import prepare_prefect, server_there, tell_of_start
 from patina.flows.cli.user_errors import is_for_the_user
+from patina.later import without_collection
 from patina.output import outlive_readers
 from patina.pipeline.versions import KEEP
 
@@ -65,12 +66,13 @@ def plan(
 
     It also estimates time and bytes, and changes nothing. The exit code is 1 if a build would refuse.
     """
-    from patina.pipeline.builder.dry_run import dry_run
-    from patina.pipeline.errors import BuildError
-    from patina.pipeline.machine import usable_cores
-    from patina.pipeline.plan.planning import Options
-    from patina.pipeline.recipe.parse import find_recipe
-    from patina.pipeline.sources.expect import expect_sources
+    with without_collection():
+        from patina.pipeline.builder.dry_run import dry_run
+        from patina.pipeline.errors import BuildError
+        from patina.pipeline.machine import usable_cores
+        from patina.pipeline.plan.planning import Options
+        from patina.pipeline.recipe.parse import find_recipe
+        from patina.pipeline.sources.expect import expect_sources
 
     loaded = find_recipe(recipe, blip=not no_blip)
     if show_recipe:

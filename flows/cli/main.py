@@ -1,89 +1,42 @@
-"""The command `patina`: parses, then calls a flow or a function. Heavy libraries are imported where they are used."""
+"""The command `patina`: parses, then calls a flow or a function. Heavy libraries are imported where they are used.
+
+What a command imports is most of what a short one takes. So nothing is imported here before it is known to be needed,
+and nothing that a plan does without.
+"""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from patina.later import put_off, without_collection
 
-from patina import __version__
-from patina.flows.cli import dataset, demo, init, restore, serve, share, sources, training, versions, watch
-from patina.flows.cli.command import Group, with_voice
-from patina.flows.cli.output import console, errors, escape
-from patina.flows.cli.signals import Signals
-from patina.flows.cli.user_errors import is_for_the_user
+if TYPE_CHECKING:
+    import typer
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "init": init.init,
-    "demo": demo.demo,
-    "plan": dataset.plan,
-    "build": dataset.build,
-    "check": dataset.check,
-    "gallery": dataset.gallery,
-    "show": dataset.show,
-    "diff": dataset.diff,
-    "versions": versions.versions,
-    "rollback": versions.rollback,
-    "gc": versions.gc,
-    "export": share.export,
-    "push": share.push,
-    "recipes": sources.recipes,
-    "degradations": sources.degradations,
-    "calibrate": dataset.calibrate,
-    "sources": sources.sources,
-    "depth": sources.depth,
-    "stages": training.stages,
-    "train": training.train,
-    "evaluate": training.evaluate,
-    "report": training.report,
-    "lineage": training.lineage,
-    "models": training.models,
-    "restore": restore.restore,
-    "app": restore.web_page,
-    "deploy": serve.deploy,
-    "serve": serve.serve,
-    "run": serve.run,
-}
-"""Every command but the group `watch`, in the order of `patina --help`; each one's text is its function's docstring."""
-
-app = typer.Typer(
-    cls=Group,
-    help="patina builds image-text-degradation datasets for image restoration, rebuilds only what changed, and trains "
-    "models on them. `patina COMMAND --help` tells all about a command.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        console.print(f"patina {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def about(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, and end.")
-    ] = False,
-) -> None:
-    """What stands before any command."""
-    del version
-
-
-for name, command in COMMANDS.items():
-    app.command(name)(with_voice(command))
-app.add_typer(watch.app, name="watch")
+    from patina.flows.cli.signals import Signals
 
 
 def main() -> None:
     """The console command. Errors that a user can mend are printed in words and exit with 1; others raise. A signal to
     end is told in one line, and its exit code is 128 and its number."""
-    signals = Signals()
+    if sys.argv[1:] == ["--version"]:
+        from patina.flows.cli.version import LINE
+
+        print(LINE)
+        return
+    put_off("cv2", "PIL.Image", "PIL.ImageOps", "pyarrow")
+    atexit.register(gc.freeze)  # Python ends: it would look for garbage three times in all that is there, and drop it
+    with without_collection():  # until the command is found and begins
+        from patina.flows.cli.signals import Signals
+
+        _heeded(Signals())
+
+
+def _heeded(signals: Signals) -> None:
     with signals.heeded():
         try:
             _run()
@@ -94,11 +47,13 @@ def main() -> None:
 
 
 def _run() -> None:
-    from patina.flows.errors import ServerAwayError
-
     try:
-        app()
+        asked_for(sys.argv[1:])()
     except Exception as error:
+        from patina.flows.cli.output import errors, escape
+        from patina.flows.cli.user_errors import is_for_the_user
+        from patina.flows.errors import ServerAwayError
+
         if not is_for_the_user(error):
             raise
         errors.print(f"[red]error[/]  {escape(str(error))}")
@@ -107,3 +62,14 @@ def _run() -> None:
             sys.stderr.flush()
             os._exit(1)
         sys.exit(1)
+
+
+def asked_for(words: list[str]) -> typer.Typer:
+    """The application with the one command that these words begin with, or with all where they begin with none."""
+    from patina.flows.cli.commands import COMMANDS, app_of
+
+    if words and words[0] in COMMANDS:
+        return app_of(words[:1])
+    from patina.flows.cli.app import app
+
+    return app

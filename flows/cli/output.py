@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from patina.pipeline.report.check import Checked
     from patina.training.restore.files import Restored
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, emoji=False, soft_wrap=True)
 """For what a command was asked to print."""
 
-status = Console(highlight=False, soft_wrap=True)
+status = Console(highlight=False, emoji=False, soft_wrap=True)
 """For what is told on the way and after: progress, notes, summaries. `--quiet` silences it."""
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 told_in_full = False
 """Whether lists are printed whole and steps are told with their times, as `--verbose` asks."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from patina.pipeline.builder.estimate import estimated
 from patina.pipeline.builder.workspace import expect_place, expect_writable
 from patina.pipeline.disk_errors import OutputError
 from patina.pipeline.errors import BuildError
@@ -30,4 +29,8 @@ def dry_run(recipe: Recipe, out: Path, options: Options, events: Events | None =
             expect_writable(out)
     except (BuildError, OutputError) as error:
         return replace(planned, blocked=str(error))
+    if planned.plan.is_empty:
+        return planned
+    from patina.pipeline.builder.estimate import estimated  # it brings all that makes samples
+
     return estimated(planned)

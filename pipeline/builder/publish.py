@@ -14,15 +14,15 @@ import pyarrow as pa
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import DamagedShardError, ManifestError
-from patina.pipeline.format.card import CARD, card
-from patina.pipeline.format.croissant import CROISSANT, croissant
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.card import card
+from patina.pipeline.format.croissant import croissant
+from patina.pipeline.format.layout import CARD, CROISSANT, MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES, STRIP
 from patina.pipeline.format.manifest import (
-    SOURCE_SCHEMA,
     Manifest,
     SampleRow,
     ShardEntry,
     read_table,
+    sources_schema,
     versions,
     write_samples,
     write_sources,
@@ -30,7 +30,7 @@ from patina.pipeline.format.manifest import (
 from patina.pipeline.format.rows import is_sound, rows_of_shard
 from patina.pipeline.format.shard import read_span, unpack
 from patina.pipeline.format.statistics import read_samples_table, statistics
-from patina.pipeline.format.strip import STRIP, Strip, draw_strip
+from patina.pipeline.format.strip import Strip, draw_strip
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.machine import is_out_of_memory
 from patina.pipeline.plan.captions import label
@@ -114,7 +114,7 @@ def _strip(table: pa.Table, sources: Path, places: Mapping[str, Path], before: P
         return unpack(read_span(places[row.shard], row.span), row.shard)[1]
 
     try:
-        return draw_strip(table, read_table(sources, SOURCE_SCHEMA), read, before)
+        return draw_strip(table, read_table(sources, sources_schema()), read, before)
     except Exception as error:
         if not isinstance(error, DamagedShardError | OSError) and not is_out_of_memory(error):
             raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -12,6 +14,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from patina.later import when_run
 from patina.pipeline.codec.extra_formats import INSTALLED, is_jxl, jxl_header, wide_heif
 from patina.pipeline.codec.file_kinds import EXTRA_SUFFIXES, HEAD, kind_of, remedy_of
 from patina.pipeline.codec.lost import bits_of, lost_of
@@ -35,9 +38,7 @@ PROCESS_BYTES = 80_000_000
 BLOCK_PIXELS = 1 << 20
 """Pixels that are converted at a time, so that a photograph is held once and not in each of its forms."""
 
-PIL.Image.init()  # else `open` knows only some formats, and refuses the names of the others
 _OWN = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF")
-FORMATS = tuple(f for f in (*_OWN, *sorted(INSTALLED)) if f in PIL.Image.OPEN)
 _SUFFIXES = (
     *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "webp", "tif", "tiff"),
     *("bmp", "dib", "ppm", "pgm", "pnm", "gif", "avif"),
@@ -60,9 +61,21 @@ _ORIENTATION = 0x0112
 _PNG_END = b"IEND\xae\x42\x60\x82"  # without it a PNG was cut, if only by that; Pillow reads it, libpng does not
 _TRANSPARENT = "is partly transparent, and what lies behind is not known; flatten it first"
 
-# Pillow's own guard only warns at the size where we refuse, and its limit is not ours: `decode` checks the size
-# that the header claims before a single pixel is decoded.
-PIL.Image.MAX_IMAGE_PIXELS = None
+
+def _without_guard(pillow: ModuleType) -> None:
+    """Pillow's own guard only warns at the size where we refuse, and its limit is not ours: `decode` checks the size
+    that the header claims before a single pixel is decoded."""
+    pillow.MAX_IMAGE_PIXELS = None  # type: ignore[attr-defined]
+
+
+when_run(PIL.Image, _without_guard)
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read."""
+    PIL.Image.init()  # else `open` knows only some formats, and refuses the names of the others
+    return tuple(f for f in (*_OWN, *sorted(INSTALLED)) if f in PIL.Image.OPEN)
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,7 @@ def decode(data: bytes) -> Decoded:
     if "JXL" in INSTALLED and is_jxl(data):
         _check_jxl(data)
     try:
-        picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = PIL.Image.open(io.BytesIO(data), formats=readable_formats())
     except MemoryError:
         raise
     except PIL.UnidentifiedImageError:
@@ -300,7 +313,7 @@ def _has_16_bits(picture: PIL.Image.Image, data: bytes) -> bool:
 def _decode_16_bits(picture: PIL.Image.Image, data: bytes) -> Image:
     if picture.format == "HEIF":
         return _decode_wide_heif(data)
-    with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as whole:
+    with PIL.Image.open(io.BytesIO(data), formats=readable_formats()) as whole:
         whole.load()  # Pillow says what is wrong with a broken file; OpenCV keeps all 16 bits of a whole one
         turn = _orientation(whole)  # a TIFF's is applied already, and gone
         if whole.format in {"PPM", "JXL"}:

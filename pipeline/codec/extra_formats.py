@@ -10,7 +10,6 @@ import io
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -43,6 +42,8 @@ INSTALLED = _register()
 
 def library_version(format: str) -> str:
     """The versions of what decodes an installed format."""
+    from importlib import metadata  # where it is used: it brings mail and sockets
+
     version = f"{DISTRIBUTIONS[format]} {metadata.version(DISTRIBUTIONS[format])}"
     if format == "HEIF":
         import pillow_heif

@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patina.pipeline.errors import ManifestError, PipelineError
-from patina.pipeline.format.card import CARD, public
+from patina.pipeline.format.card import public
 from patina.pipeline.format.card_head import hub_licence
-from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.earlier import papers
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARD, SHARDS, SOURCES
+from patina.pipeline.format.layout import CARD, CROISSANT, MANIFEST, PRIVATE, SAMPLES, SHARD, SHARDS, SOURCES, STRIP
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sources
-from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.redaction import holds_secret
 from patina.pipeline.sources.presets import PRESETS

@@ -17,11 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from patina.pipeline.format.card import CARD
-from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import CARD, CROISSANT, MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES, STRIP
 from patina.pipeline.format.manifest import Manifest, ShardEntry
-from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import canonical_json
 from patina.pipeline.versions.publication import MAY_LACK
 

@@ -21,7 +21,7 @@ from patina.pipeline.export import EXPORTS
 from patina.pipeline.export.format import ExportError, Format, Sample, View, cells, sample_of
 from patina.pipeline.files import lock, still_names
 from patina.pipeline.format.layout import SOURCES, SPLITS
-from patina.pipeline.format.manifest import SOURCE_SCHEMA, Manifest, ShardEntry, load_manifest, read_table
+from patina.pipeline.format.manifest import Manifest, ShardEntry, load_manifest, read_table, sources_schema
 from patina.pipeline.format.rows import row_of
 from patina.pipeline.format.shard import read_shard
 from patina.pipeline.hashing import canonical_json, file_sha256
@@ -308,7 +308,7 @@ class _Sources:
     """Rows of sources.parquet by digest: kept as columns, since a million of them as objects would take gigabytes."""
 
     def __init__(self, folder: Path) -> None:
-        self._table = read_table(folder / SOURCES, SOURCE_SCHEMA).combine_chunks()
+        self._table = read_table(folder / SOURCES, sources_schema()).combine_chunks()
         self._digests = self._table["digest"]
 
     def row(self, digest: str) -> dict[str, Any]:

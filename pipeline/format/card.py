@@ -16,18 +16,15 @@ from urllib.parse import urlsplit, urlunsplit
 import tomli_w
 
 from patina.pipeline.format.card_head import head
-from patina.pipeline.format.layout import SHARDS, SPLITS
+from patina.pipeline.format.layout import SHARDS, SPLITS, STRIP
 from patina.pipeline.format.manifest import Manifest, ShardEntry
 from patina.pipeline.format.sample_schema import FIELDS
 from patina.pipeline.format.statistics import BATCHES, Statistics
-from patina.pipeline.format.strip import STRIP
 from patina.pipeline.markdown import fenced, markdown_table, markdown_text
 from patina.pipeline.redaction import without_secrets
 from patina.pipeline.text import counted, human_bytes
 from patina.synth.compose import JOINT
 from patina.synth.degradations import DACLIP_DEGRADATIONS, EVERY
-
-CARD = "README.md"
 
 TRUTH: Mapping[str, tuple[str, str]] = {
     **{name: told for kind in EVERY.values() for name, told in kind.maps.items()},

@@ -18,12 +18,10 @@ import pyarrow as pa
 from patina.pipeline.format.card import TRUTH, public
 from patina.pipeline.format.card_head import hub_licence
 from patina.pipeline.format.layout import MANIFEST, ROLES, SAMPLES, SHARDS, SOURCES, SPLITS, key_part
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, ShardEntry
+from patina.pipeline.format.manifest import Manifest, ShardEntry, samples_schema, sources_schema
 from patina.pipeline.format.sample_schema import MEANINGS
 from patina.pipeline.format.statistics import Statistics
 from patina.pipeline.text import counted
-
-CROISSANT = "croissant.json"
 
 Json: TypeAlias = dict[str, Any]
 Member: TypeAlias = tuple[str, str, Sequence[str]]
@@ -154,8 +152,10 @@ def croissant(
         **({"datePublished": manifest.recipe["published"]} if manifest.recipe.get("published") else {}),
         "distribution": [*_files(manifest, sizes), *_file_sets(manifest, members, _digits(manifest, numbers))],
         "recordSet": [
-            _table("samples", "One record a sample.", SAMPLES, SAMPLE_SCHEMA, COLUMNS, ("shard", "key")),
-            _table("sources", "One record a photograph or pair.", SOURCES, SOURCE_SCHEMA, SOURCE_COLUMNS, ("digest",)),
+            _table("samples", "One record a sample.", SAMPLES, samples_schema(), COLUMNS, ("shard", "key")),
+            _table(
+                "sources", "One record a photograph or pair.", SOURCES, sources_schema(), SOURCE_COLUMNS, ("digest",)
+            ),
             _list("splits", "cr:Split", "Parts of the dataset.", [s for s in SPLITS if s in numbers.counts]),
             _list("labels", "sc:Enumeration", "Labels of degradations.", sorted(numbers.labels.counts)),
             *(_images(entry, *member) for entry in entries for member in members[entry]),

@@ -14,6 +14,7 @@ MANIFEST = "manifest.json"
 SAMPLES = "samples.parquet"
 SOURCES = "sources.parquet"
 SHARDS = "shards"
+CARD, CROISSANT, STRIP = "README.md", "croissant.json", "strip.jpg"
 
 ROLES = {"lq": ("png", "jpg"), "gt": ("gt.png", "gt.jpg")}
 """Extensions of a sample's two images; it has one of each role."""

@@ -13,7 +13,7 @@ import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,27 +95,34 @@ class SampleRow:
         return Span(self.offset, self.size)
 
 
-SAMPLE_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("key", "shard")),
-        *((name, pa.int64()) for name in ("offset", "size")),
-        *((name, pa.string()) for name in ("split", "entry", "degradation")),
-        *((name, pa.int64()) for name in ("variant", "x", "y", "width", "height")),
-        *((name, pa.string()) for name in ("source_sha256", "params", "seed")),
-        *((name, pa.float64()) for name in ("psnr", "psnr_y", "ssim", "ssim_y", "severity", "clip_severity")),
-        *((name, pa.string()) for name in ("caption", "captioner", "sentence", "fingerprint", "pixels")),
-    ]
-)
+@cache  # and no constant: most plans read no table, and need no Arrow
+def samples_schema() -> pa.Schema:
+    """The columns of samples.parquet."""
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in ("key", "shard")),
+            *((name, pa.int64()) for name in ("offset", "size")),
+            *((name, pa.string()) for name in ("split", "entry", "degradation")),
+            *((name, pa.int64()) for name in ("variant", "x", "y", "width", "height")),
+            *((name, pa.string()) for name in ("source_sha256", "params", "seed")),
+            *((name, pa.float64()) for name in ("psnr", "psnr_y", "ssim", "ssim_y", "severity", "clip_severity")),
+            *((name, pa.string()) for name in ("caption", "captioner", "sentence", "fingerprint", "pixels")),
+        ]
+    )
 
-SOURCE_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("digest", "content", "lq_digest", "lq_name")),
-        ("names", pa.list_(pa.string())),
-        *((name, pa.string()) for name in ("split", "degradation", "set", "licence", "attribution", "phash")),
-        *((name, pa.int64()) for name in ("bytes", "width", "height")),
-        ("similarity", pa.float64()),
-    ]
-)
+
+@cache
+def sources_schema() -> pa.Schema:
+    """The columns of sources.parquet."""
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in ("digest", "content", "lq_digest", "lq_name")),
+            ("names", pa.list_(pa.string())),
+            *((name, pa.string()) for name in ("split", "degradation", "set", "licence", "attribution", "phash")),
+            *((name, pa.int64()) for name in ("bytes", "width", "height")),
+            ("similarity", pa.float64()),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -266,6 +273,8 @@ def parse_manifest(text: str, path: str) -> Manifest:
 
 def versions() -> dict[str, str]:
     """Versions of all that can change a dataset's bytes, for the manifest."""
+    from importlib.metadata import PackageNotFoundError, version  # where it is used: it brings mail and sockets
+
     found = {"python": platform.python_version()}
     packages = ("numpy", "opencv-python-headless", "pillow", "isal", "pyarrow")
     for name, package in {"patina": "patina-ir", **{package: package for package in packages}}.items():
@@ -277,9 +286,9 @@ def versions() -> dict[str, str]:
 
 
 def samples_table(rows: Iterable[SampleRow]) -> pa.Table:
-    """Rows as a table of SAMPLE_SCHEMA."""
+    """Rows as a table of samples_schema()."""
     rows = list(rows)
-    return pa.table({name: [getattr(row, name) for row in rows] for name in SAMPLE_SCHEMA.names}, SAMPLE_SCHEMA)
+    return pa.table({name: [getattr(row, name) for row in rows] for name in samples_schema().names}, samples_schema())
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
@@ -310,11 +319,11 @@ def read_members(folder: Path, row: SampleRow) -> dict[str, bytes]:
 
 
 def read_samples_table(folder: Path, shards: Sequence[str] | None = None) -> pa.Table:
-    """As `read_samples`, as a table of SAMPLE_SCHEMA. Raises ManifestError."""
+    """As `read_samples`, as a table of samples_schema(). Raises ManifestError."""
     path = folder / SAMPLES
     if not path.exists():
         return samples_table(())
-    table = read_table(path, SAMPLE_SCHEMA)
+    table = read_table(path, samples_schema())
     import pyarrow.compute as pc  # where it is used: it takes longer than a plan of a few photographs
 
     for column, rule in (("key", KEY), ("shard", f"^{SHARD.pattern}$")):  # they become paths, as a stranger wrote them
@@ -336,20 +345,20 @@ def write_sources(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet as pq  # where it is used: it brings all file systems
 
     rows = list(rows)  # they may be made anew whenever they are looked at
-    columns = {name: [row[name] for row in rows] for name in SOURCE_SCHEMA.names}
-    pq.write_table(pa.table(columns, SOURCE_SCHEMA), path, compression="zstd")
+    columns = {name: [row[name] for row in rows] for name in sources_schema().names}
+    pq.write_table(pa.table(columns, sources_schema()), path, compression="zstd")
 
 
 def read_sources(folder: Path) -> list[dict[str, Any]]:
     """Rows of sources.parquet, in digest order. Raises ManifestError."""
-    rows: list[dict[str, Any]] = read_table(folder / SOURCES, SOURCE_SCHEMA).to_pylist()
+    rows: list[dict[str, Any]] = read_table(folder / SOURCES, sources_schema()).to_pylist()
     return rows
 
 
 def read_sides(folder: Path) -> dict[str, str]:
     """The split of each source by its digest; nothing where the table is not there or damaged."""
     try:
-        table = read_table(folder / SOURCES, SOURCE_SCHEMA)
+        table = read_table(folder / SOURCES, sources_schema())
     except ManifestError:
         return {}
     return dict(zip(table["digest"].to_pylist(), table["split"].to_pylist(), strict=True))

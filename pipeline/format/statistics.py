@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from patina.pipeline.format.layout import SAMPLES, SPLITS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_sources, read_table
+from patina.pipeline.format.manifest import read_sources, read_table, samples_schema
 from patina.synth.severity import LEVELS
 
 BATCHES = (784, 3136)
@@ -241,7 +241,7 @@ def read_statistics(folder: Path) -> Statistics:
 
 def read_samples_table(folder: Path) -> pa.Table:
     """samples.parquet as columns: a million rows as objects would take gigabytes. Raises ManifestError."""
-    return read_table(folder / SAMPLES, SAMPLE_SCHEMA)
+    return read_table(folder / SAMPLES, samples_schema())
 
 
 def floor(batch: int, entropy: float) -> float:

@@ -21,8 +21,6 @@ from patina.pipeline.format.pictures import Box, broken, busiest, cut_out, lines
 from patina.pipeline.format.statistics import numbered
 from patina.synth.image import Image
 
-STRIP = "strip.jpg"
-
 SIDE = 160
 """Side of what is shown of an image, px; less where an image is smaller."""
 

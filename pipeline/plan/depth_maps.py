@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from patina.pipeline.cache.scans import ScanStore
-from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.installed import known_fingerprint
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.plan.side_folders import parts_of
 from patina.pipeline.recipe.recipe import Recipe
@@ -65,7 +65,7 @@ def _users(recipe: Recipe, sources: Sequence[Source]) -> Mapping[Depths, list[So
 def _fits(
     photographs: Sequence[Source], depths: Depths, store: ScanStore, workers: int
 ) -> list[tuple[Source, DepthFit]]:
-    inspector = f"depth-{VERSION}-{codec_fingerprint()}"
+    inspector = f"depth-{VERSION}-{known_fingerprint()}"
     maps = [(source, path) for source in photographs if (path := depths.path_for(source.names[0]))]
     keys = [(source.content, depths.digest_for(source.names[0]), inspector) for source, _ in maps]
     new = [i for i, key in enumerate(keys) if store.pair(*key) is None]

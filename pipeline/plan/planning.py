@@ -20,15 +20,12 @@ import numpy as np
 from patina.captioning.captioner import Run
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.scans import ScanStore
-from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.installed import RECORD, confirm, known_fingerprint, recall, record_of
 from patina.pipeline.disk_errors import expect_there, explain_errors
 from patina.pipeline.errors import BuildError, ManifestError, SourceError
-from patina.pipeline.format.card import CARD
-from patina.pipeline.format.croissant import CROISSANT
-from patina.pipeline.format.layout import PRIVATE, SHARDS, STORES, why_keys_clash
+from patina.pipeline.format.layout import CARD, CROISSANT, PRIVATE, SHARDS, STORES, STRIP, why_keys_clash
 from patina.pipeline.format.manifest import Manifest, load_manifest, read_sides, texts_digest
 from patina.pipeline.format.rows import is_sound, known_rows
-from patina.pipeline.format.strip import STRIP
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.machine import available_memory
 from patina.pipeline.plan.captions import CaptionState, Problems, resolve_captions
@@ -151,6 +148,24 @@ def plan_from_stores(
     `problems`: what models could not caption or judge; such images are set aside, unless a fallback has words for them.
     Raises SourceError for a source that is unusable as a whole.
     """
+    recalled = recall("" if options.paranoid else stores.scans.inspection(*RECORD) or "")
+    planned = _planned(recipe, out, stores, options, events, problems)
+    if recalled and not planned.plan.is_empty and not confirm():
+        planned, recalled = _planned(recipe, out, stores, options, events, problems), False
+    if not recalled and (record := record_of(known_fingerprint())):
+        stores.scans.put([], [(*RECORD, record)])
+    return planned
+
+
+def _planned(
+    recipe: Recipe,
+    out: Path,
+    stores: Stores,
+    options: Options,
+    events: Events | None,
+    problems: Problems | None,
+) -> PlannedBuild:
+    """The plan, by what is known of this machine's codecs."""
     expect_home(out)
     place = built_folder(out)
     events = events or Silent()
@@ -184,7 +199,7 @@ def plan_from_stores(
     sources = usable
     if len(captions.assigned) < len(usable):
         sources = usable.take(np.flatnonzero([digest in captions.assigned for digest in each_hex(usable.digests)]))
-    wanted = Wanted(recipe, codec_fingerprint(), captions.assigned, sources)
+    wanted = Wanted(recipe, known_fingerprint(), captions.assigned, sources)
     if clash := why_keys_clash(wanted.identities):
         raise SourceError(f"degradations of pairs: {clash}")
     damage = _damage(out, place, built, stores.scans, options.paranoid)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.pipeline.codec.fingerprint import extra_fingerprint
+from patina.pipeline.codec.installed import extra_fingerprint
 from patina.pipeline.format.earlier import stored_as
 from patina.pipeline.format.layout import sample_key, shard_name
 from patina.pipeline.hashing import canonical_json

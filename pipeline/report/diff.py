@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SOURCES
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, Manifest, load_manifest, read_table
+from patina.pipeline.format.manifest import Manifest, load_manifest, read_table, samples_schema, sources_schema
 from patina.pipeline.format.rows import name_now, table_now
 from patina.pipeline.format.statistics import numbered
 from patina.pipeline.hashing import file_sha256
@@ -193,9 +193,9 @@ def read_snapshot(path: Path) -> Snapshot:
             raise ManifestError(f"{folder / name} is missing: a comparison needs {MANIFEST}, {SAMPLES} and {SOURCES}")
         if file_sha256(folder / name) != digest:
             raise ManifestError(f"{folder / name} is not the table that its {MANIFEST} was written with; copy both")
-    columns = pa.schema([SAMPLE_SCHEMA.field(name) for name in COLUMNS])
+    columns = pa.schema([samples_schema().field(name) for name in COLUMNS])
     samples = table_now(read_table(folder / SAMPLES, columns))
-    return Snapshot(folder, manifest, samples, read_table(folder / SOURCES, SOURCE_SCHEMA), opened)
+    return Snapshot(folder, manifest, samples, read_table(folder / SOURCES, sources_schema()), opened)
 
 
 def diff(old: Snapshot, new: Snapshot) -> Diff:
@@ -382,12 +382,12 @@ def _captions(old: Snapshot, new: Snapshot, both: tuple[Rows, Rows], differ: NDA
 
 def _sources(old: pa.Table, new: pa.Table) -> dict[str, Listed]:
     both, dropped, added = _match(old, new, ("digest",))
-    differ = {name: _differ(old, new, name, both) for name in SOURCE_SCHEMA.names if name != "digest"}
+    differ = {name: _differ(old, new, name, both) for name in sources_schema().names if name != "digest"}
     gone, come = (
         Counter(_name(row) for row in table.select(["names", "lq_name"]).take(rows).to_pylist())
         for table, rows in ((old, dropped), (new, added))
     )
-    facts = [name for name in SOURCE_SCHEMA.names if name not in {"digest", "names", "split"}]
+    facts = [name for name in sources_schema().names if name not in {"digest", "names", "split"}]
     other = np.zeros(len(both[0]), np.bool_)
     for name in facts:
         other |= differ[name]

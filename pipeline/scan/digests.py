@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from patina.pipeline.cache.scans import ScanStore, kind_number, stats_of
 from patina.pipeline.codec.decode import MAX_BYTES, decode
 from patina.pipeline.codec.extra_formats import INSTALLED
-from patina.pipeline.codec.fingerprint import codec_fingerprint, extra_fingerprint
+from patina.pipeline.codec.installed import extra_fingerprint, known_fingerprint
 from patina.pipeline.codec.jpeg_truncation import expect_whole
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.machine import keep_freed_memory
@@ -347,7 +347,7 @@ def inspect(data: bytes) -> ImageInfo:
 
 def inspector_id() -> str:
     """What decides what an inspection finds: its version and the codecs."""
-    return f"{INSPECTION}-{codec_fingerprint()}"
+    return f"{INSPECTION}-{known_fingerprint()}"
 
 
 def _inspector_of(info: ImageInfo) -> str:

@@ -14,7 +14,6 @@ from patina.pipeline.tables import read_columns
 from patina.pipeline.text import printable
 
 TABLE = "sources.parquet"
-COLUMNS = pa.schema([(name, pa.string()) for name in ("digest", "licence", "attribution")])
 DIGITS = 16
 """Hex digits of a source's digest, with which the keys of all its samples begin."""
 
@@ -42,7 +41,8 @@ def rights_in(folder: str) -> Rights:
     try:
         path = locations.local_copy(place)
         data = path.read_bytes()
-        columns = [column.to_pylist() for column in read_columns(data, COLUMNS)]
+        wanted = pa.schema([(name, pa.string()) for name in ("digest", "licence", "attribution")])
+        columns = [column.to_pylist() for column in read_columns(data, wanted)]
     except FileNotFoundError:
         return Rights()
     except MemoryError:  # pyarrow's own is also an ArrowException

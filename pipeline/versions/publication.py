@@ -21,12 +21,20 @@ from pathlib import Path
 from patina.pipeline.disk_errors import OutputError
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.files import sync, write_atomically
-from patina.pipeline.format.card import CARD
-from patina.pipeline.format.croissant import CROISSANT
 from patina.pipeline.format.earlier import papers
-from patina.pipeline.format.layout import CURRENT, MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES, VERSIONS
+from patina.pipeline.format.layout import (
+    CARD,
+    CROISSANT,
+    CURRENT,
+    MANIFEST,
+    PRIVATE,
+    SAMPLES,
+    SHARDS,
+    SOURCES,
+    STRIP,
+    VERSIONS,
+)
 from patina.pipeline.format.manifest import load_manifest, versions
-from patina.pipeline.format.strip import STRIP
 from patina.pipeline.versions.version import Record, Version, all_versions, current_or_none, current_version
 
 PUBLIC = (SHARDS, SAMPLES, SOURCES, CARD, STRIP, CROISSANT, MANIFEST)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from patina.flows.cli.main import COMMANDS
+from patina.flows.cli.commands import COMMANDS
 from patina.flows.deployments import OFFERS
 
 FLOWS = Path(__file__).parents[2] / "flows"

@@ -15,8 +15,8 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from patina.flows.cli import main as cli
 from patina.flows.cli import prefect_env
+from patina.flows.cli.app import app
 from patina.flows.cli.options import ProtocolChoice, SamplerChoice, SplitChoice
 from patina.training.checkpoints import model as checkpoint
 from patina.training.checkpoints.files import DONE, MODEL, model_digest
@@ -592,7 +592,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(*words: object) -> str:
     """What the command says, in this process; it must succeed."""
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, (done.output, done.exception)
     return done.output
 
@@ -606,10 +606,10 @@ def test_stages_are_listed_and_copied_and_no_file_is_overwritten(tmp_path: Path)
     said("stages", "tiny", "--out", tmp_path / "mine")
     assert load_plan(tmp_path / "mine") == load_plan("tiny")
     (tmp_path / "mine" / "irsde.toml").write_text("changed")
-    failed = CliRunner().invoke(cli.app, ["stages", "tiny", "--out", str(tmp_path / "mine")])
+    failed = CliRunner().invoke(app, ["stages", "tiny", "--out", str(tmp_path / "mine")])
     assert "irsde.toml, nafnet.toml, vlunet.toml would be overwritten" in str(failed.exception)
     assert (tmp_path / "mine" / "irsde.toml").read_text() == "changed"
-    unknown = CliRunner().invoke(cli.app, ["stages", "tine", "--out", str(tmp_path / "x")])
+    unknown = CliRunner().invoke(app, ["stages", "tine", "--out", str(tmp_path / "x")])
     assert "no plan 'tine' to copy; expected tiny" in str(unknown.exception)
 
 

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import DeploymentFilter
 from typer.testing import CliRunner
 
 from patina.flows import watches
-from patina.flows.cli.main import app
+from patina.flows.cli.app import app
 from patina.flows.deployments import OFFERS
 from patina.flows.registering import PAUSED_BY_SERVE, register
 from patina.flows.server import read_variable

@@ -31,7 +31,7 @@ from patina.pipeline.builder.runner import Threads
 from patina.pipeline.builder.samples import SampleMaker
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.format.layout import PRIVATE, VERSIONS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA
+from patina.pipeline.format.manifest import samples_schema
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import parse_recipe
@@ -239,7 +239,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     CAPTIONERS["slow"] = Slow
     codec_fingerprint()
-    SAMPLE_SCHEMA.empty_table()  # imports what every child would have to import
+    samples_schema().empty_table()  # imports what every child would have to import
     for answer in _answers():
         print(json.dumps(answer), flush=True)
 

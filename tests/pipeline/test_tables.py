@@ -50,10 +50,10 @@ def test_what_cannot_be_read_is_an_error_of_pyarrow_or_the_system(path: Path) ->
 COUNT = """
 import os, sys
 from pathlib import Path
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA
+from patina.pipeline.format.manifest import samples_schema
 from patina.pipeline.tables import read_columns
 before = len(os.listdir("/proc/self/task"))
-read_columns(Path(sys.argv[1]), SAMPLE_SCHEMA)
+read_columns(Path(sys.argv[1]), samples_schema())
 print(len(os.listdir("/proc/self/task")) - before, "pyarrow.dataset" in sys.modules)
 """
 

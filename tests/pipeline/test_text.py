@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from patina.flows.cli.output import escape
+from patina.flows.cli.output import console, errors, escape, status
 from patina.pipeline.text import plain, printable
 
 
@@ -34,6 +34,14 @@ def test_a_line_feed_may_stay_and_bytes_that_are_no_text_are_shown() -> None:
 
 def test_the_terminal_gets_lines_without_markup() -> None:
     assert escape("[red]a\n\x1b[0m") == "\\[red]a\n\\x1b[0m"
+
+
+def test_names_between_colons_are_no_pictures() -> None:
+    """`:car:` of a file's name is not to come out as 🚗."""
+    for shown_on in (console, status, errors):
+        with shown_on.capture() as shown:
+            shown_on.print(escape("a:car:b.png"))
+        assert shown.get() == "a:car:b.png\n"
 
 
 def test_printing_needs_no_opencv() -> None:

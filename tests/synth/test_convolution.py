@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from patina.synth.convolution import convolve, disc, reflected, spread
-from patina.synth.resampling import BITS, shortened
+from patina.synth.resampling import BITS, REFLECT, shortened
 
 
 @pytest.mark.parametrize(("k", "height", "width"), [(1, 16, 17), (3, 40, 33), (25, 17, 90), (45, 64, 16)])
@@ -47,3 +47,7 @@ def test_sums_of_whole_numbers_are_exact() -> None:
         kernel[i, j] * framed[i : i + 40, j : j + 50] for i in range(len(kernel)) for j in range(len(kernel))
     )  # a disc is its own mirror image
     assert np.array_equal(spread(levels, kernel, cv2.BORDER_REPLICATE), exact)
+
+
+def test_the_border_of_blurs_is_opencvs_reflection() -> None:
+    assert REFLECT == cv2.BORDER_REFLECT

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.layout import IMAGES, ROLES, SAMPLES, SHARDS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_table
+from patina.pipeline.format.manifest import read_table, samples_schema
 from patina.pipeline.format.shard import Span, read_first, read_span, unpack
 from patina.pipeline.versions.lease import OpenDataset
 from patina.training.data.dataset import open_dataset
@@ -122,7 +122,7 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
     Raises StageError for a split without samples and for entries that the dataset does not have.
     """
     opened = open_dataset(folder)
-    table = read_table(opened.folder / SAMPLES, SAMPLE_SCHEMA).select(_COLUMNS)
+    table = read_table(opened.folder / SAMPLES, samples_schema()).select(_COLUMNS)
     table = table.filter(pc.equal(table["split"], split))
     found = sorted(set(table["entry"].to_pylist()))
     if not found:

@@ -19,7 +19,7 @@ import torch
 
 from patina.pipeline.format.layout import SAMPLES as SAMPLES_TABLE
 from patina.pipeline.format.layout import SHARDS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_table
+from patina.pipeline.format.manifest import read_table, samples_schema
 from patina.pipeline.text import counted
 from patina.pipeline.versions.version import home_of
 from patina.training.checkpoints import model as checkpoint
@@ -93,7 +93,7 @@ def smaller_than_crop(stage: Stage, index: Index) -> str:
     crop = stage.data.crop
     if not crop:
         return ""
-    table = read_table(index.folder / SAMPLES_TABLE, SAMPLE_SCHEMA).select(["split", "entry", "width", "height"])
+    table = read_table(index.folder / SAMPLES_TABLE, samples_schema()).select(["split", "entry", "width", "height"])
     table = table.filter(pc.and_(pc.equal(table["split"], "train"), pc.is_in(table["entry"], pa.array(index.names))))
     small = pc.sum(pc.less(pc.min_element_wise(table["width"], table["height"]), crop)).as_py() or 0
     if not small:

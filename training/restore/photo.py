@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 
 from patina.pipeline.codec import lost
-from patina.pipeline.codec.decode import FORMATS, Decoded, decode
+from patina.pipeline.codec.decode import Decoded, decode, readable_formats
 from patina.training.images import Pixels
 
 PROFILES = {"RGB": b"RGB ", "L": b"GRAY"}
@@ -63,7 +63,7 @@ class Photo:
 def read_photo(data: bytes) -> Photo:
     """The photograph in an image file, and what of the file goes into the restored one. Raises BadImageError."""
     decoded = decode(data)
-    with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+    with PIL.Image.open(io.BytesIO(data), formats=readable_formats()) as picture:
         picture.load()  # a PNG's EXIF data may come last
         written = writable(decoded.format)
         notes = _lost_notes(decoded, bool(picture.info.get("icc_profile")))

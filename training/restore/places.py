@@ -22,7 +22,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from patina.pipeline.codec.decode import FORMATS, SUFFIXES
+from patina.pipeline.codec.decode import SUFFIXES, readable_formats
 from patina.pipeline.errors import SourceError
 from patina.pipeline.hashing import file_sha256
 from patina.pipeline.sources.locations import cache_folder
@@ -160,7 +160,7 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 def _restore_job(source: Path, out: Path) -> RestoreJob:
     try:
-        with PIL.Image.open(source, formats=FORMATS) as picture:
+        with PIL.Image.open(source, formats=readable_formats()) as picture:
             found, (width, height) = picture.format or "", picture.size
     except Exception:  # codecs raise all kinds; reading the file will tell the reason
         return RestoreJob(source, out)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patina.pipeline.cache.scans import ScanStore
-from patina.pipeline.codec.fingerprint import codec_fingerprint
+from patina.pipeline.codec.installed import known_fingerprint
 from patina.pipeline.scan.leaks.thumbnails import NEAR_THUMBS, THUMB, normalised, thumbnail
 from patina.pipeline.scan.leaks.types import MATCHER, Scene
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
@@ -124,4 +124,4 @@ def like_pairs(
 
 def matcher_id() -> str:
     """What decides whether two photographs match: the version of the method and the codecs."""
-    return f"{MATCHER}-{codec_fingerprint()}"
+    return f"{MATCHER}-{known_fingerprint()}"

@@ -96,11 +96,12 @@ def coarse_agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> flo
     one, other = _evened(a, COARSE_EVENED), _evened(b, COARSE_EVENED)
     (dx, dy), _ = cv2.phaseCorrelate(one, other, cv2.createHanningWindow((COARSE, COARSE), cv2.CV_32F))
     seen, over = (cv2.GaussianBlur(v, (0, 0), 0.8) for v in (one, other))
+    soon = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
     for start in (np.array([[1, 0, dx], [0, 1, dy]], np.float32), _IDENTITY):
         best = max(best, _coarsely(a, b, start))
         if best < HOPE:
             with suppress(cv2.error):  # no correlation to climb on, or it ran out of the picture
-                _, found = cv2.findTransformECC(seen, over, start.copy(), cv2.MOTION_AFFINE, _SOON, _ALL_COARSE, 3)
+                _, found = cv2.findTransformECC(seen, over, start.copy(), cv2.MOTION_AFFINE, soon, _ALL_COARSE, 3)
                 best = max(best, _coarsely(a, b, np.asarray(found, np.float32)))
         if best >= HOPE:
             break
@@ -117,18 +118,17 @@ def _coarsely(a: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.f
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
 _ALL = np.full((SIDE, SIDE), 255, np.uint8)
 _ALL_COARSE = np.full((COARSE, COARSE), 255, np.uint8)
-_SOON = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
-_ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
 
 
 def _steps(a: NDArray[np.float32], b: NDArray[np.float32], start: NDArray[np.float32]) -> Iterable[NDArray[np.float32]]:
     """Better and better maps (2×3) from places in `a` to places in `b`, from `start` on; fewer where ECC gives up."""
     yield start
     warp = start
+    enough = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
     for blur in (2.0, 0.0):  # coarse first: ECC climbs only where the slopes overlap
         seen = [cv2.GaussianBlur(v, (0, 0), blur) if blur else v for v in (a, b)]
         try:
-            _, found = cv2.findTransformECC(seen[0], seen[1], warp.copy(), cv2.MOTION_AFFINE, _ENOUGH, _ALL, 5)
+            _, found = cv2.findTransformECC(seen[0], seen[1], warp.copy(), cv2.MOTION_AFFINE, enough, _ALL, 5)
         except cv2.error:  # no correlation to climb on, or it ran out of the picture
             return
         warp = np.asarray(found, np.float32)

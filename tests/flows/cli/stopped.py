@@ -73,7 +73,7 @@ def main() -> None:
     sys.argv = ["patina", *words]
     if what != "command":
         own: Any = {"build": build, "restore": restore}[what]
-        cli.app = lambda: own(*words)  # type: ignore[assignment]
+        cli.asked_for = lambda _: lambda: own(*words)  # type: ignore
     cli.main()
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from patina.captioning.captioner import Run
 from patina.flows.cli import dataset as commands
-from patina.flows.cli import main as cli
+from patina.flows.cli.app import app
 from patina.flows.terminal import fitted
 from patina.pipeline.builder.build import build
 from patina.pipeline.format.layout import SHARDS
@@ -78,10 +78,10 @@ def test_a_build_is_a_flow_run_where_it_must_be(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     out = tmp_path / "out"
-    done = CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(out), *words])
+    done = CliRunner().invoke(app, ["build", str(recipe), "--out", str(out), *words])
     assert isinstance(done.exception, FlowRunError)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    assert CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(out)]).exit_code == 0
+    assert CliRunner().invoke(app, ["build", str(recipe), "--out", str(out)]).exit_code == 0
 
 
 def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +89,10 @@ def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkey
     monkeypatch.setattr(commands, "run_build", lambda *given, **named: asked.extend([*given, *named.values()]))
     monkeypatch.setattr(commands, "print_report", lambda report: None)
     how = ["--caption-batch", "3", "--caption-threads", "5", "--device", "cuda:0", "--device", "cpu"]
-    done = CliRunner().invoke(cli.app, ["build", str(recipe), "--out", str(tmp_path / "out"), *how])
+    done = CliRunner().invoke(app, ["build", str(recipe), "--out", str(tmp_path / "out"), *how])
     assert done.exit_code == 0, done.output
     assert Run(3, ("cuda:0", "cpu"), 5) in asked
-    assert CliRunner().invoke(cli.app, ["build", "r.toml", "--out", "o", "--caption-threads", "-1"]).exit_code == 2
+    assert CliRunner().invoke(app, ["build", "r.toml", "--out", "o", "--caption-threads", "-1"]).exit_code == 2
 
 
 def test_check_says_ok_or_lists_findings_with_exit_code_1(dataset: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import patina
-from patina.flows.cli.main import app
+from patina.flows.cli.app import app
 from patina.synth.degradation import SettingError
 from patina.synth.degradations import CATALOGUE
 from patina.synth.describe import DegradationInfo, describe, setting_texts

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from patina.flows import demo
 from patina.flows.cli import demo as demo_command
-from patina.flows.cli import main as cli
+from patina.flows.cli.app import app
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import load_recipe
 from patina.training.models.daclip import DEGRADATIONS
@@ -112,5 +112,5 @@ def test_the_second_half_is_refused_before_work_where_its_libraries_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    result = CliRunner().invoke(cli.app, ["demo", "--out", str(tmp_path / "demo")])
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code != 0 and not (tmp_path / "demo").exists()

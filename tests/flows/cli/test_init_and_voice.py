@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from patina.flows.cli import command, output
-from patina.flows.cli.main import COMMANDS, app
+from patina.flows.cli.app import app
+from patina.flows.cli.commands import COMMANDS
 from patina.pipeline.errors import RecipeError, SourceError
 from patina.pipeline.recipe import first
 from patina.pipeline.recipe.first import first_recipe, look

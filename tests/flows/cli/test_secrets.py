@@ -18,7 +18,7 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from patina.flows.cli import main as cli
+from patina.flows.cli.app import app
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.builder.build import build
 from patina.pipeline.export.push import check_folder
@@ -156,7 +156,7 @@ def texts_in(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def said(*words: object) -> str:
     """What a command prints, and the error that `main` would print."""
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    done = CliRunner().invoke(app, [str(word) for word in words])
     error = "" if done.exception is None or isinstance(done.exception, SystemExit) else str(done.exception)
     assert not error or (isinstance(done.exception, Exception) and is_for_the_user(done.exception)), error
     return done.output + error

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from patina.flows.cli.main import app
+from patina.flows.cli.app import app
 from patina.flows.cli.output import print_table
 
 COMMANDS = Path(__file__).parents[3] / "flows" / "cli"

@@ -16,8 +16,8 @@ import torch
 from typer.testing import CliRunner
 
 from patina.flows import training_steps
-from patina.flows.cli import main as cli
 from patina.flows.cli import prefect_env, training
+from patina.flows.cli.app import app
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.builder.build import build
 from patina.pipeline.format.layout import SHARDS
@@ -190,7 +190,7 @@ def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal(*words: object) -> str:
     """What the command says as it refuses."""
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    done = CliRunner().invoke(app, [str(word) for word in words])
     assert isinstance(done.exception, Exception), done.output
     assert is_for_the_user(done.exception), done.exception
     return str(done.exception)
@@ -231,7 +231,7 @@ def test_a_dry_run_refuses_what_the_run_refuses_and_nothing_is_written(
 def test_a_sound_run_is_only_told_of(sound: Path, tmp_path: Path, changes: dict[str, Any], named: str) -> None:
     case = Case(sound, tmp_path / "deep" / "run", {"adapter": changes, "vlunet": {}, "controller": {}, "irsde": {}})
     words = ["train", sound, "--run", case.run, "--plan", case.write_plan(tmp_path / "plan"), "--cpu", "--dry-run"]
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.exception
     assert [row.split()[:2] for row in done.output.splitlines()[1:]] == [
         ["adapter", "train"],
@@ -245,7 +245,7 @@ def test_a_sound_run_is_only_told_of(sound: Path, tmp_path: Path, changes: dict[
 def test_samples_smaller_than_the_crops_are_counted_and_no_others(sound: Path, tmp_path: Path) -> None:
     case = Case(sound, tmp_path / "run", {"adapter": {"data": {"crop": 72}}, "vlunet": {"data": {"crop": 73}}})
     words = ["train", sound, "--run", case.run, "--plan", case.write_plan(tmp_path / "plan"), "--cpu", "--dry-run"]
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    done = CliRunner().invoke(app, [str(word) for word in words])
     (note,) = (line for line in done.output.splitlines() if line.startswith("note "))
     assert note.startswith("note stage vlunet: 15 of 15 samples are smaller than data.crop = 73 px on a side")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from patina.flows.cli.main import app
+from patina.flows.cli.app import app
 
 ROOT = Path(__file__).parents[3]
 

@@ -18,7 +18,7 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from patina.pipeline.codec.decode import FORMATS, decode
+from patina.pipeline.codec.decode import decode, readable_formats
 from patina.pipeline.codec.jpeg_truncation import expect_whole
 from patina.pipeline.errors import BadImageError
 from patina.pipeline.scan.digests import inspect
@@ -100,7 +100,7 @@ MUTATIONS = (flip_bits, flip_bits, edit_the_header, swap_chunks, drop_some, add_
 
 def strictly(data: bytes) -> Image:
     """What Pillow makes of a file: 8 bits, upright, RGB."""
-    with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    with PIL.Image.open(io.BytesIO(data), formats=readable_formats()) as opened:
         opened.load()
         upright = PIL.ImageOps.exif_transpose(opened)
     if upright.mode.startswith("I"):

@@ -20,7 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, Reposit
 from huggingface_hub.hf_api import RepoFile
 
 import patina.pipeline.export.push
-from patina.flows.cli import main as cli
+from patina.flows.cli.app import app
 from patina.flows.cli.user_errors import is_for_the_user
 from patina.pipeline.builder.build import build
 from patina.pipeline.export.push import FACTS, PushError, check_licences, plan_push, push, read_contents
@@ -496,18 +496,18 @@ def test_the_command(
     out = dataset(tmp_path)
     monkeypatch.setattr(patina.pipeline.export.push, "_api", lambda token: hub)
     run = CliRunner()
-    said = run.invoke(cli.app, ["push", str(out), REPO, "--dry-run"])
+    said = run.invoke(app, ["push", str(out), REPO, "--dry-run"])
     assert said.exit_code == 0, said.output
     assert f"upload {shards(out)[0]}" in said.output
     assert "a new repository" in said.output
     assert not hub.repos
-    said = run.invoke(cli.app, ["push", str(out), REPO, "--private"])
+    said = run.invoke(app, ["push", str(out), REPO, "--private"])
     assert said.exit_code == 0, said.output
     assert f"https://hub.example/datasets/{REPO}" in said.output
     assert hub.private == {REPO: True}
     expect_whole(hub, out)
     other = dataset(tmp_path / "other", ["noisy"], "")
-    said = run.invoke(cli.app, ["push", str(other), REPO])
+    said = run.invoke(app, ["push", str(other), REPO])
     assert isinstance(said.exception, PushError)
     assert is_for_the_user(said.exception)
 
@@ -521,7 +521,7 @@ def test_a_dry_run_without_the_hub_tells_of_bytes_and_licences(
     size = sum((out / path).stat().st_size for path in shards(out))
     hub.fails["repo_info"] = OfflineModeIsEnabled("offline")
     monkeypatch.setattr(patina.pipeline.export.push, "_api", lambda token: hub)
-    said = CliRunner().invoke(cli.app, ["push", str(out), REPO, "--dry-run"])
+    said = CliRunner().invoke(app, ["push", str(out), REPO, "--dry-run"])
     assert f"dataset {len(shards(out))} shards, {human_bytes(size)}, {len(FACTS)} other files" in said.output
     assert f"licence {CC0}: 4 photographs" in said.output
     assert isinstance(said.exception, PushError), "as the push itself"

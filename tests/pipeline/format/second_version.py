@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, load_manifest
+from patina.pipeline.format.manifest import load_manifest, samples_schema
 from patina.pipeline.format.shard import pack, read_shard, write_shard
 from patina.pipeline.hashing import canonical_json, file_sha256
 from patina.pipeline.plan.planning import PlannedBuild
@@ -94,7 +94,7 @@ def _row(fact: dict[str, Any], shard: str, split: str, offset: int, size: int) -
 def _write_samples(path: Path, rows: list[dict[str, Any]]) -> None:
     fields = [
         (("source" if f.name == "source_sha256" else f.name), pa.int32() if f.name in INT32 else f.type)
-        for f in SAMPLE_SCHEMA
+        for f in samples_schema()
         if f.name not in {"psnr_y", "ssim_y"}
     ]
     schema = pa.schema(fields)

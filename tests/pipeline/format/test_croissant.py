@@ -15,15 +15,15 @@ import PIL.Image
 import pytest
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.format.croissant import COLUMNS, CROISSANT, SOURCE_COLUMNS, key_globs
-from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES, sample_key
+from patina.pipeline.format.croissant import COLUMNS, SOURCE_COLUMNS, key_globs
+from patina.pipeline.format.layout import CROISSANT, MANIFEST, SAMPLES, SHARDS, SOURCES, sample_key
 from patina.pipeline.format.manifest import (
-    SAMPLE_SCHEMA,
-    SOURCE_SCHEMA,
     load_manifest,
     read_members,
     read_samples,
     read_sources,
+    samples_schema,
+    sources_schema,
 )
 from patina.pipeline.plan.planning import Options
 from tests.pipeline.making import photo, photos, picture, save, tiny_recipe
@@ -106,7 +106,7 @@ def test_with_a_date_in_the_recipe_it_lacks_nothing(published: str, tmp_path: Pa
 
 
 def test_the_tables_are_read_through_it(described: Any, dataset: Path) -> None:
-    rows = [{name: getattr(row, name) for name in SAMPLE_SCHEMA.names} for row in read_samples(dataset)]
+    rows = [{name: getattr(row, name) for name in samples_schema().names} for row in read_samples(dataset)]
     assert [plain(record) for record in described.records("samples")] == rows
     assert [plain(record) for record in described.records("sources")] == read_sources(dataset)
 
@@ -151,8 +151,8 @@ def test_its_files_are_those_that_are_there(dataset: Path) -> None:
 
 
 def test_every_column_is_described() -> None:
-    assert set(SAMPLE_SCHEMA.names) <= COLUMNS.keys()
-    assert set(SOURCE_SCHEMA.names) <= SOURCE_COLUMNS.keys()
+    assert set(samples_schema().names) <= COLUMNS.keys()
+    assert set(sources_schema().names) <= SOURCE_COLUMNS.keys()
 
 
 def test_keys_match_their_globs_and_truth_maps_do_not(tmp_path: Path) -> None:

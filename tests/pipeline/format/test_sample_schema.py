@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from patina.pipeline.builder.build import build
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, load_manifest, read_members, read_samples
+from patina.pipeline.format.manifest import load_manifest, read_members, read_samples, samples_schema
 from patina.pipeline.format.rows import row_of
 from patina.pipeline.format.sample_schema import COLUMNS, FIELDS, MEANINGS, checked, leaves, value_at
 from patina.pipeline.plan.planning import Options
@@ -62,10 +62,10 @@ def test_a_field_that_is_missing_unknown_or_of_another_type_is_refused(fact: dic
 
 
 def test_the_columns_are_those_of_the_table() -> None:
-    assert sorted(SAMPLE_SCHEMA.names) == sorted([*PLACES, *COLUMNS])
+    assert sorted(samples_schema().names) == sorted([*PLACES, *COLUMNS])
     kinds = {field.column: field.kind for _, field in leaves() if field.column}
     for column, kind in kinds.items():
-        found = SAMPLE_SCHEMA.field(column).type
+        found = samples_schema().field(column).type
         test = {"string": pa.types.is_string, "int64": pa.types.is_integer, "float64": pa.types.is_floating}[kind]
         assert test(found), column
 

@@ -15,7 +15,7 @@ import pytest
 
 from patina.pipeline.builder.build import build
 from patina.pipeline.errors import ManifestError
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, read_samples
+from patina.pipeline.format.manifest import read_samples, samples_schema
 from patina.pipeline.format.statistics import (
     BATCHES,
     STOP_WORDS,
@@ -36,11 +36,11 @@ PUBLISHED = (2103, 6000, 3550, 485, 3550, 861, 1800, 2680, 1872, 29900)
 def table(count: int, **columns: Any) -> pa.Table:
     """`count` rows of samples.parquet; every column that is not given is the same in all of them."""
     filled: dict[str, Any] = {}
-    for field in SAMPLE_SCHEMA:
+    for field in samples_schema():
         default = "x" if field.type == pa.string() else 1
         filled[field.name] = columns.get(field.name, [default] * count)
     split = columns.get("split", ["train"] * count)
-    return pa.table({**filled, "split": split}, SAMPLE_SCHEMA)
+    return pa.table({**filled, "split": split}, samples_schema())
 
 
 def source(digest: str, **facts: Any) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def test_a_dataset_in_another_order_has_the_same_numbers() -> None:
 
 
 def test_nothing_at_all() -> None:
-    found = statistics(SAMPLE_SCHEMA.empty_table(), [])
+    found = statistics(samples_schema().empty_table(), [])
     assert found.captions.words is None
     assert found.samples.megapixels is None
     assert found.measures == ()

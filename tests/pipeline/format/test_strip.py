@@ -17,10 +17,10 @@ import pytest
 from patina.pipeline.builder.build import build, result_if_idle
 from patina.pipeline.builder.history import rollback
 from patina.pipeline.export.push import check_folder, read_contents
-from patina.pipeline.format.layout import SHARDS
-from patina.pipeline.format.manifest import SAMPLE_SCHEMA, SOURCE_SCHEMA, load_manifest
+from patina.pipeline.format.layout import SHARDS, STRIP
+from patina.pipeline.format.manifest import load_manifest, samples_schema, sources_schema
 from patina.pipeline.format.pictures import GUTTER, HEADING, sheet
-from patina.pipeline.format.strip import MOST, SIDE, STRIP, _worth_showing, chosen
+from patina.pipeline.format.strip import MOST, SIDE, _worth_showing, chosen
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.report.check import check
 from patina.pipeline.versions.version import built_folder
@@ -198,14 +198,14 @@ def table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 def test_pairs_of_one_label_each_are_shown_together_and_no_more_than_there_is_room_for() -> None:
     entries = [f"word{i:02d}" for i in range(30)]
     digests = [f"{i:064x}" for i in range(30)]
-    sources = table([{"digest": digest, "split": "train"} for digest in digests], SOURCE_SCHEMA)
+    sources = table([{"digest": digest, "split": "train"} for digest in digests], sources_schema())
     rows = [{"entry": e, "source_sha256": d, "key": e} for e, d in zip(entries, digests, strict=True)]
-    shown = chosen(table(rows, SAMPLE_SCHEMA), sources)
+    shown = chosen(table(rows, samples_schema()), sources)
     assert [[row.entry for row in group] for group in shown] == [[entry] for entry in entries[:MOST]]
 
 
 def test_of_tiles_and_variants_the_middle_one_and_the_first_are_shown() -> None:
-    sources = table([{"digest": "a", "split": "val"}, {"digest": "b", "split": "train"}], SOURCE_SCHEMA)
+    sources = table([{"digest": "a", "split": "val"}, {"digest": "b", "split": "train"}], sources_schema())
     rows = [
         {"entry": entry, "source_sha256": digest, "x": x, "variant": variant, "key": f"{digest}{entry}{x}{variant}"}
         for digest in ("a", "b")
@@ -213,7 +213,7 @@ def test_of_tiles_and_variants_the_middle_one_and_the_first_are_shown() -> None:
         for x in (0, 64, 128)
         for entry in ("noisy", "hazy")
     ]
-    ((one, two),) = chosen(table(rows, SAMPLE_SCHEMA), sources)
+    ((one, two),) = chosen(table(rows, samples_schema()), sources)
     assert (one.key, two.key) == ("bhazy640", "bnoisy640"), "of the split that is learnt from"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from patina.flows.cli.main import app
+from patina.flows.cli.app import app
 from patina.pipeline.builder.build import build
 from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import MANIFEST, SAMPLES, SHARDS, SOURCES
