@@ -77,7 +77,8 @@ def links_between(
 ) -> tuple[Link, ...]:
     """The pairs of scenes that show the same photograph, as far as they are needed to join all that belong together."""
     scenes = sorted(scenes, key=lambda s: s.content)
-    pairs = like_pairs(scenes, store, workers, progress)
+    like = like_pairs(scenes, store, workers, progress)
+    pairs = like.pairs
     if not len(pairs):
         return ()
     hashes = as_numbers([scene.phash for scene in scenes])
@@ -99,8 +100,9 @@ def links_between(
     links: list[Link] = []
     with stoppable_threads(workers) as pool:
         for start in range(0, len(pairs), 64):  # of fixed size, or the links would depend on the workers
-            batch = [(int(i), int(j)) for i, j in pairs[start : start + 64]]
-            open_pairs = [(i, j) for i, j in batch if joined.root(i) != joined.root(j)]
+            batch = pairs[start : start + 64]
+            apart = [joined.root(i) != joined.root(j) for i, j in batch.tolist()]
+            open_pairs = [(i, j) for i, j in like.fitting(batch[apart]).tolist()]
             known = {(i, j): store.verdict(scenes[i].content, scenes[j].content, matcher_id()) for i, j in open_pairs}
             new = [pair for pair, record in known.items() if record is None]
             made = dict(zip(new, pool.map(compare, new), strict=True))
