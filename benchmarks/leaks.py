@@ -216,8 +216,9 @@ def _between(images: list[Image], paths: list[str]) -> tuple[list[str], dict[str
         f"Of {len(everything)} pairs of different photographs {len(near)} have near hashes, {len(alike)} of these like "
         f"thumbnails, and {len(links)} are linked; {len(before)} by matcher 1.",
         *(f"linked: {scenes[int(x.first, 16)].name} and {scenes[int(x.second, 16)].name}" for x in links),
-        f"Of the {len(likest)} pairs with the likest thumbnails {fits.sum()} fit by {FITS} or more, {(fits & hopeful).sum()} of "
-        f"these agree by {HOPE} or more at 40 px, and the highest score of all at 160 px is {scores.max():.2f}.",
+        f"Of the {len(likest)} pairs with the likest thumbnails {fits.sum()} fit by {FITS} or more, "
+        f"{(fits & hopeful).sum()} of these agree by {HOPE} or more at 40 px, and the highest score of all at 160 px "
+        f"is {scores.max():.2f}.",
     ]
     shares = {
         "near": len(near) / len(everything),

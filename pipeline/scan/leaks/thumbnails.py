@@ -53,7 +53,7 @@ def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.
 
 def fit(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float64]:
     """How well the details of each thumbnail of `first`, K×256, agree with those of `second` in the same row, once one
-    is laid over the other: K numbers, -1..1.
+    is laid over the other: K numbers, 1 or a little more for equal ones and 0 where one has no detail.
 
     Details are what a blur takes away. All are moved to where they correlate best, and from there each quarter may move
     by 1 px on its own, since a copy that was cut is larger too. What is moved out of the picture agrees with nothing.
