@@ -18,9 +18,9 @@ NEAR_THUMBS = 0.8
 unrelated candidates one in thirty."""
 
 FITS = 0.5
-"""Fit of two thumbnails from which a pair is worth a registration. Of 9,800 copies of photographs of BSDS500 by cuts,
-noise, curves and compression at once, those that registration finds have 0.64 or more; of the pairs of different
-photographs there whose thumbnails correlate by 0.8, one in nine has 0.5: `benchmarks.leaks` counts both."""
+"""Fit of two thumbnails from which a pair is worth a registration. Of 7,200 copies of photographs of BSDS500, those that
+are found have 0.64 or more; of pairs of different photographs whose thumbnails correlate by 0.8, one in seven has 0.5.
+`benchmarks.leaks` counts both."""
 
 THUMBNAIL = 2
 """Raised when thumbnails are made in another way, so that all are made anew."""
