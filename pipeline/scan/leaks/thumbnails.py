@@ -18,8 +18,8 @@ NEAR_THUMBS = 0.8
 unrelated candidates one in thirty."""
 
 FITS = 0.5
-"""Fit of two thumbnails from which a pair is worth a registration. Of 7,200 copies of photographs of BSDS500, those that
-are found have 0.64 or more; of pairs of different photographs whose thumbnails correlate by 0.8, one in seven has 0.5.
+"""Fit of two thumbnails from which a pair is worth a registration. Of 7,200 copies of photographs of BSDS500 those that
+are found have 0.64 or more; of pairs of different photographs whose thumbnails correlate by 0.8 one in seven has 0.5.
 `benchmarks.leaks` counts both."""
 
 THUMBNAIL = 2
