@@ -48,7 +48,7 @@ def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.
         means = p.sum(1).astype(np.float64) * q.sum(1).astype(np.float64) / p.shape[1]
         return np.einsum("ij,ij->i", p, q).astype(np.float64) - means
 
-    return covariance(a, b) / np.sqrt((covariance(a, a) + 1e-6) * (covariance(b, b) + 1e-6))
+    return np.asarray(covariance(a, b) / np.sqrt((covariance(a, a) + 1e-6) * (covariance(b, b) + 1e-6)), np.float64)
 
 
 def fit(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -78,6 +78,9 @@ def _details(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
     """K×16×16 whole numbers: 256 times the thumbnails, K×256, less what a binomial blur leaves of them."""
     levels = thumbs.reshape(-1, THUMB, THUMB).astype(np.float64)
     wide = np.pad(levels, ((0, 0), (2, 2), (2, 2)), mode="reflect")
-    rows = sum(weight * wide[:, i : i + THUMB] for i, weight in enumerate(_BLUR))
-    blurred = sum(weight * rows[:, :, i : i + THUMB] for i, weight in enumerate(_BLUR))
-    return np.asarray(256 * levels - blurred, np.float64)
+    rows, details = np.zeros((len(levels), THUMB, THUMB + 4)), 256 * levels
+    for i, weight in enumerate(_BLUR):
+        rows += weight * wide[:, i : i + THUMB]
+    for i, weight in enumerate(_BLUR):
+        details -= weight * rows[:, :, i : i + THUMB]
+    return details
