@@ -1,24 +1,28 @@
-"""How well `patina.pipeline.scan.leaks` finds copies of photographs, what it links by mistake, and how long
-candidates take.
+"""How well `patina.pipeline.scan.leaks` finds copies of photographs, what it links by mistake, and what it takes.
 
     python -m benchmarks.leaks PHOTOS [--limit 400] [--hashes 10000 30000 100000] [--save]
 
 Each photograph is copied in every way of `COPIES`, and the copy is compared with its original: recall counts those that
-all three steps keep (hash, thumbnail, registration). False links are pairs of different photographs in the folder that
-are linked, except for true duplicates, which one has to look for by eye: their names are printed.
+all steps keep (hash, thumbnail, registration). False links are pairs of different photographs in the folder that are
+linked, except for true duplicates, which one has to look for by eye: their names are printed.
 
-Before two pictures are registered at 160 px they are at 40 px, which turns away what is unrelated. Every copy and each
-of the 2000 likest pairs is registered at 160 px without that as well, as matcher 1 did: no verdict may differ.
+Matcher 1, at commit b0245d9, registered all pairs with like thumbnails at 160 px. Since then details of the thumbnails
+and a registration at 40 px turn away what is unrelated. `as_matcher_1` leaves these two out, and no verdict may differ:
+of a copy, of the 2000 likest pairs, and of the links among some photographs and all their copies. Times beside each
+other are CPU time of one thread, in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -26,15 +30,22 @@ import numpy as np
 from benchmarks.photos import machine, publish
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import decode
+from patina.pipeline.scan.leaks import candidates as steps
 from patina.pipeline.scan.leaks import registration
-from patina.pipeline.scan.leaks.candidates import NEAR_BITS, candidates
+from patina.pipeline.scan.leaks.candidates import NEAR_BITS, LikePairs, candidates
 from patina.pipeline.scan.leaks.find import links_between
 from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
-from patina.pipeline.scan.leaks.registration import HOPE, coarse_agreement, match, reduced, register
-from patina.pipeline.scan.leaks.thumbnails import NEAR_THUMBS, thumbnail
+from patina.pipeline.scan.leaks.registration import HOPE, coarse_agreement, match, reduced, registered
+from patina.pipeline.scan.leaks.thumbnails import FITS, NEAR_THUMBS, fit, likeness, thumbnail
 from patina.pipeline.scan.leaks.types import Scene
 from patina.pipeline.sources.reader import image_files
 from patina.synth.image import Image
+
+WITH_COPIES = 100
+"""Photographs that are linked together with all their copies, twice."""
+
+MANY = 100_000
+"""Photographs that the estimate is for."""
 
 
 def _jpeg(image: Image, quality: int) -> Image:
@@ -63,6 +74,16 @@ def _cut(image: Image, left: float, top: float, right: float, bottom: float) -> 
     return image[rows, columns][:, : round(width * (1 - left - right))].copy()
 
 
+def _drawn(image: Image, number: int) -> Image:
+    """A copy by several changes at once, drawn from the photograph and the number; some go beyond what is found."""
+    rng = np.random.Generator(np.random.PCG64([crc32(image.tobytes()), number]))
+    shares = rng.uniform(0, 0.13, 4) * rng.integers(0, 2, 4)
+    small = _resized(_cut(image, *shares), rng.uniform(0.3, 1.3))
+    curved = 255 * (small / 255) ** rng.uniform(0.6, 1.6) * rng.uniform(0.6, 1.5)
+    noisy = _levels(curved + rng.normal(0, rng.uniform(0, 30) * rng.integers(0, 2), curved.shape))
+    return _jpeg(noisy, int(rng.integers(10, 95)))
+
+
 COPIES: Mapping[str, Callable[[Image], Image]] = {
     "JPEG, quality 30": lambda i: _jpeg(i, 30),
     "resize ×0.5": lambda i: _resized(i, 0.5),
@@ -80,6 +101,7 @@ COPIES: Mapping[str, Callable[[Image], Image]] = {
     "all: cut by 8 px, ×0.8, +20 %, σ = 5, quality 60": lambda i: _jpeg(
         _noisy(_levels(_resized(i[8:-8, 8:-8].copy(), 0.8) * 1.2), 5), 60
     ),
+    **{f"drawn: cut, ×0.3 to ×1.3, curve, noise, JPEG; {n}": partial(_drawn, number=n) for n in range(1, 5)},
 }
 
 
@@ -87,80 +109,184 @@ def _bits(first: Image, second: Image) -> int:
     return (int(perceptual_hash(first), 16) ^ int(perceptual_hash(second), 16)).bit_count()
 
 
-def _alike(first: Image, second: Image) -> float:
-    return float(np.corrcoef(thumbnail(first), thumbnail(second))[0, 1])
-
-
 @contextmanager
-def at_160_px_alone() -> Iterator[None]:
-    """Within it nothing is turned away at 40 px."""
-    hope, registration.HOPE = registration.HOPE, -2.0
+def as_matcher_1() -> Iterator[None]:
+    """Within it all pairs with like thumbnails are registered at 160 px."""
+    kept = registration.HOPE, registration.FITS, steps.FITS
+    registration.HOPE = registration.FITS = steps.FITS = -2.0
     try:
         yield
     finally:
-        registration.HOPE = hope
+        registration.HOPE, registration.FITS, steps.FITS = kept
 
 
-def recall(images: list[Image], copy: Callable[[Image], Image]) -> tuple[float, int, float, float, float, int]:
-    """Share of copies found, the largest distance of hashes, the least likeness of thumbnails, the least score of those
-    compared, ms a comparison, and how many verdicts are other ones at 160 px alone."""
+@dataclass(frozen=True)
+class _Compared:
+    """What the comparison of a copy with its original gave."""
 
-    def one(image: Image) -> tuple[bool, int, float, float, float, bool]:
+    found: bool
+    bits: int
+    like: float
+    fit: float
+    score: float
+    took: float
+
+
+def _row(name: str, images: list[Image], copy: Callable[[Image], Image]) -> str:
+    """A line of the table of copies."""
+
+    def one(image: Image) -> _Compared:
         cv2.setNumThreads(1)
         other = copy(image)
-        bits, alike = _bits(image, other), _alike(image, other)
-        start = time.thread_time()
+        a, b = thumbnail(image)[None], thumbnail(other)[None]
+        bits, start = _bits(image, other), time.thread_time()
         found = match(image, other)
         took = time.thread_time() - start
-        return bits <= NEAR_BITS and found.same, bits, alike, found.score, took * 1000, found.same
+        hit = bits <= NEAR_BITS and found.same
+        return _Compared(hit, bits, likeness(a, b)[0], fit(a, b)[0], found.score, took)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        hits, bits, alike, scores, took, same = zip(*pool.map(one, images), strict=True)
-        with at_160_px_alone():
-            fine = list(pool.map(lambda image: match(image, copy(image)).same, images))
-    other = sum(a != b for a, b in zip(same, fine, strict=True))
-    return float(np.mean(hits)), max(bits), min(alike), min(scores), float(np.mean(took)), other
+        here = list(pool.map(one, images))
+        with as_matcher_1():
+            before = list(pool.map(one, images))
+    other = sum(a.found != b.found for a, b in zip(here, before, strict=True))
+    fits = min((copied.fit for copied in here if copied.found), default=0.0)
+    return (
+        f"| {name} | {np.mean([c.found for c in here]):.2%} | {max(c.bits for c in here)} | "
+        f"{min(c.like for c in here):.2f} | {fits:.2f} | {min(c.score for c in here):.2f} | "
+        f"{1e3 * np.mean([c.took for c in here]):.1f} | {1e3 * np.mean([c.took for c in before]):.1f} | {other} |"
+    )
 
 
-def between(images: list[Image], paths: list[str]) -> list[str]:
-    """What is linked among different photographs, and how many pairs each step let through."""
-    hashes = [perceptual_hash(image) for image in images]
-    scenes = [
-        Scene(
-            f"{i:064x}", Path(path).name, digits, image.shape[1], image.shape[0], "train", False, "", lambda x=image: x
-        )
-        for i, (path, digits, image) in enumerate(zip(paths, hashes, images, strict=True))
+def _scene(number: int, name: str, image: Image, load: Callable[[], Image]) -> Scene:
+    height, width = image.shape[:2]
+    return Scene(f"{number:064x}", name, perceptual_hash(image), width, height, "train", False, "", load)
+
+
+def _copied(images: list[Image]) -> list[str]:
+    """Whether the links among photographs and all their copies are those of matcher 1."""
+    scenes = []
+    for image in images:
+        for copy in (lambda same: same, *COPIES.values()):
+            scenes.append(_scene(len(scenes), str(len(scenes)), copy(image), partial(copy, image)))
+    with ScanStore(None) as store:
+        here = links_between(scenes, store, workers=2)
+    with as_matcher_1(), ScanStore(None) as store:
+        before = links_between(scenes, store, workers=2)
+    same = "the same pairs with the same scores" if here == before else "NOT the same"
+    return [
+        f"{len(images)} photographs and all their copies, {len(scenes)} pictures, are joined by {len(here)} links; "
+        f"by matcher 1 by {len(before)}: {same}."
     ]
-    pairs = candidates(hashes)
-    alike = sum(_alike(images[i], images[j]) >= NEAR_THUMBS for i, j in pairs)
+
+
+def _between(images: list[Image], paths: list[str]) -> tuple[list[str], dict[str, float]]:
+    """What is linked among different photographs, and how many pairs each step lets through; and shares of pairs: near
+    ones of all, like ones of near ones, fitting ones of like ones."""
+    scenes = [
+        _scene(i, Path(path).name, image, lambda x=image: x)
+        for i, (path, image) in enumerate(zip(paths, images, strict=True))
+    ]
+    near = candidates([scene.phash for scene in scenes])
+    thumbs = np.array([thumbnail(image) for image in images])
+    alike = near[likeness(thumbs[near[:, 0]], thumbs[near[:, 1]]) >= NEAR_THUMBS]
     with ScanStore(None) as store:
         links = links_between(scenes, store, workers=2)
-    everything = len(images) * (len(images) - 1) // 2
-    lines = [
-        f"Of {everything} pairs of different photographs {len(pairs)} have near hashes, {alike} of these like "
-        f"thumbnails, and {len(links)} are linked."
-    ]
-    lines += [
-        f"linked: {scenes[int(x.first, 16)].name} and {scenes[int(x.second, 16)].name}, {x.match.score}" for x in links
-    ]
+    with as_matcher_1(), ScanStore(None) as store:
+        before = links_between(scenes, store, workers=2)
+    everything = np.stack(np.triu_indices(len(images), 1), axis=1).astype(np.int32)
+    like = likeness(thumbs[everything[:, 0]], thumbs[everything[:, 1]])
+    order = np.argsort(-like, kind="stable")
+    alike_ones = everything[order[: int((like >= NEAR_THUMBS).sum())]]
+    fitting = LikePairs(alike_ones, thumbs).fitting(alike_ones)
     # Beside the thresholds: what registration says of the likeliest, had hash and thumbnail let them through.
-    thumbs = np.array([thumbnail(image) for image in images], np.float64)
-    likeness = np.corrcoef(thumbs)[np.triu_indices(len(images), 1)]
-    first, second = np.triu_indices(len(images), 1)
-    order = np.argsort(-likeness, kind="stable")[:2000]
-    small = [reduced(image) for image in images]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        found = list(pool.map(lambda k: register(images[first[k]], images[second[k]]), order))
-        coarse = list(pool.map(lambda k: coarse_agreement(small[first[k]], small[second[k]]), order))
-        with at_160_px_alone():
-            fine = list(pool.map(lambda k: register(images[first[k]], images[second[k]]), order))
-    other = sum(a.same != b.same for a, b in zip(found, fine, strict=True))
-    hopeful = sum(agreement >= HOPE for agreement in coarse)
+    likest, small = everything[order[:2000]], [reduced(image) for image in images]
+    sizes = [(image.shape[1], image.shape[0]) for image in images]
+
+    def compare(pair: tuple[int, int]) -> float:
+        cv2.setNumThreads(1)
+        i, j = pair
+        return registered(small[i], small[j], sizes[i], sizes[j]).score
+
+    fits = fit(thumbs[likest[:, 0]], thumbs[likest[:, 1]]) >= FITS
+    hopeful = np.array([coarse_agreement(small[i], small[j]) >= HOPE for i, j in likest.tolist()])
+    with ThreadPoolExecutor(max_workers=2) as pool, as_matcher_1():
+        scores = np.array(list(pool.map(compare, likest.tolist())))
+    lines = [
+        f"Of {len(everything)} pairs of different photographs {len(near)} have near hashes, {len(alike)} of these like "
+        f"thumbnails, and {len(links)} are linked; {len(before)} by matcher 1.",
+        *(f"linked: {scenes[int(x.first, 16)].name} and {scenes[int(x.second, 16)].name}" for x in links),
+        f"Of the {len(likest)} pairs with the likest thumbnails {fits.sum()} fit by {FITS} or more, "
+        f"{(fits & hopeful).sum()} of these agree by {HOPE} or more at 40 px, and the highest score of all at 160 px "
+        f"is {scores.max():.2f}.",
+    ]
+    shares = {
+        "near": len(near) / len(everything),
+        "like": len(alike) / max(len(near), 1),
+        "fit": len(fitting) / max(len(alike_ones), 1),
+        **_taken(alike_ones, thumbs, small, sizes),
+    }
+    lines += [
+        f"Of {len(alike_ones)} pairs of different photographs whose thumbnails are alike {len(fitting)} fit. One of "
+        f"them takes {shares['here']:.2f} ms from its thumbnails to its verdict, and {shares['before']:.1f} ms by "
+        f"matcher 1: {shares['before'] / shares['here']:.0f} times as long.",
+    ]
+    return lines, shares
+
+
+def _taken(
+    pairs: np.ndarray, thumbs: np.ndarray, small: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+) -> dict[str, float]:
+    """CPU ms of one thread that a pair takes from its thumbnails to its verdict: here, and by matcher 1."""
+    cv2.setNumThreads(1)
+
+    def once() -> float:
+        like, start = LikePairs(pairs, thumbs), time.thread_time()
+        for at in range(0, len(pairs), 64):  # as a scan does
+            for i, j in like.fitting(pairs[at : at + 64]).tolist():
+                registered(small[i], small[j], sizes[i], sizes[j])
+        return 1e3 * (time.thread_time() - start) / max(len(pairs), 1)
+
+    here, before = [], []
+    for _ in range(2):
+        with as_matcher_1():
+            before.append(once())
+        here.append(once())
+    return {"here": float(np.mean(here)), "before": float(np.mean(before))}
+
+
+def _estimate(paths: list[str], shares: Mapping[str, float], hashing: float) -> list[str]:
+    """CPU seconds that leaks among `MANY` photographs take, at the rates of these; `hashing`: for their hashes."""
+    some = [Path(path).read_bytes() for path in paths[:100]]
+    start = time.thread_time()
+    images = [decode(data).image for data in some]
+    loading = (time.thread_time() - start) / len(some)
+    start = time.thread_time()
+    thumbs = np.array([thumbnail(image) for image in images])
+    reducing = (time.thread_time() - start) / len(some)
+    many = np.resize(thumbs, (4096, thumbs.shape[1]))
+    start = time.thread_time()
+    likeness(many, many[::-1].copy())
+    liking = (time.thread_time() - start) / len(many)
+    near = shares["near"] * MANY * (MANY - 1) / 2
+    like = near * shares["like"]
+    fitting = like * shares["fit"]
+    rows = [
+        ("hashes, compared", hashing, hashing),
+        ("each photograph, decoded for its thumbnail", *[MANY * (loading + reducing)] * 2),
+        ("thumbnails, compared", near * liking, near * liking),
+        ("two photographs of each pair to register, decoded", 2 * like * loading, 2 * fitting * loading),
+        ("from like thumbnails to verdicts", like * shares["before"] / 1e3, like * shares["here"] / 1e3),
+    ]
+    rows.append(("all", *(sum(values) for values in zip(*(row[1:] for row in rows), strict=True))))
     return [
-        *lines,
-        f"Of the 2000 pairs with the likest thumbnails {hopeful} agree by {HOPE} or more at 40 px, and the highest "
-        f"score at 160 px is {max(one.score for one in fine):.2f}; {other} verdicts are other ones without the "
-        "registration at 40 px.",
+        f"{MANY:,} photographs like these would have {near:.2g} pairs of near hashes, {like:.2g} of these with like "
+        f"thumbnails, and {fitting:.2g} that fit. CPU seconds, by these rates:",
+        "",
+        "| step | by matcher 1 | here |",
+        "|---|---|---|",
+        *(f"| {step} | {before:.0f} | {here:.0f} |" for step, before, here in rows),
+        "",
     ]
 
 
@@ -175,24 +301,26 @@ def main() -> None:
     paths = [path for _, path in image_files(options.photos, "photos")[0]][: options.limit]
     images = [decode(Path(path).read_bytes()).image for path in paths]
     lines = [
-        "| copy | found | hash bits, at most | thumbnails, at least | score, at least | ms | other verdicts at 160 px "
-        "alone |",
-        "|---|---|---|---|---|---|---|",
+        "| copy | found | hash bits, at most | thumbnails, at least | fit of those found, at least | score, at least | "
+        "ms | ms by matcher 1 | other verdicts by matcher 1 |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, copy in COPIES.items():
-        share, bits, alike, score, took, other = recall(images, copy)
-        lines.append(f"| {name} | {share:.2%} | {bits} | {alike:.2f} | {score:.2f} | {took:.1f} | {other} |")
-    lines += ["", *between(images, paths), ""]
+        lines.append(_row(name, images, copy))
+    told, shares = _between(images, paths)
+    lines += ["", *_copied(images[:WITH_COPIES]), *told, ""]
+    hashing = 0.0
     for count in options.hashes:
         numbers = np.random.Generator(np.random.PCG64(1)).integers(0, 2**64, count, np.uint64)
         hashes = [f"{int(n):016x}" for n in numbers]
-        start = time.perf_counter()
+        start = time.process_time()
         pairs = candidates(hashes, workers=2)
-        lines.append(
-            f"Candidates among {count} random hashes: {time.perf_counter() - start:.1f} s, {len(pairs)} found."
-        )
+        spent = time.process_time() - start
+        hashing = spent * (MANY / count) ** 2
+        lines.append(f"Candidates among {count} random hashes: {spent:.1f} s of CPU, {len(pairs)} found.")
     lines += [
         "",
+        *_estimate(paths, shares, hashing),
         f"Measured by `python -m benchmarks.leaks PHOTOS --limit {options.limit}` on {len(images)} photographs,",
         f"on {machine()}.",
     ]

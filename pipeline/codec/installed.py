@@ -29,11 +29,14 @@ LIBRARIES = ("cv2", "numpy", "PIL", "isal")
 OURS = ("patina.synth", "patina.pipeline.codec")
 """What of patina the fingerprint depends on; there may be several checkouts too."""
 
+MAYBE_THERE = ("/etc/ld.so.cache", "/etc/ld.so.preload", str(Path(__file__).parents[2] / "loops.so"))
+"""Files that count, whether they are there or not; the last one is `patina.synth.compiled`'s."""
+
 AT_START = (b"LD_", b"GLIBC_")
 """How the variables begin that the system reads when a process begins, and never again. OpenCV sets one of them."""
 
-SETTINGS = ("OPENCV_", "NPY_", "NUMPY_", "OPENBLAS_", "MKL_", "JSIMD_", "IPP_", "OMP_", "KMP_")
-"""How the variables begin by which libraries choose between code for one processor and another."""
+SETTINGS = ("OPENCV_", "NPY_", "NUMPY_", "OPENBLAS_", "MKL_", "JSIMD_", "IPP_", "OMP_", "KMP_", "PATINA_COMPILED")
+"""How the variables begin by which libraries, and `patina.synth.compiled`, choose between code for one processor and another."""
 
 PROCESSOR = (
     *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"),
@@ -100,7 +103,7 @@ def state_of(stats: Stats) -> str:
             sorted(os.fsdecode(one) for one in _first_environment() if one.startswith(AT_START)),
             {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
             {name: spec.origin if (spec := find_spec(name)) else None for name in (*LIBRARIES, *OURS)},
-            [_stats([path]) for path in ("/etc/ld.so.cache", "/etc/ld.so.preload")],
+            [_stats([path]) for path in MAYBE_THERE],
             stats,
         ]
     except (OSError, ValueError, AttributeError):

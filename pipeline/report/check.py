@@ -405,7 +405,8 @@ def _copies(out: Path, sources: list[dict[str, Any]], rows: list[SampleRow], wor
     scenes = [_scene(out, source, pieces[source["digest"]]) for source in known]
     # Of ten thousand frames of one film all are near all others: pairs of one side are left out before they are kept.
     with ScanStore(None) as store:
-        pairs = like_pairs(scenes, store, workers, sides=[s.split for s in scenes])
+        like = like_pairs(scenes, store, workers, sides=[s.split for s in scenes])
+    pairs = like.fitting(like.pairs)
     contents = np.array([scene.content for scene in scenes])
     pairs = pairs[contents[pairs[:, 0]] != contents[pairs[:, 1]]]
 

@@ -1,15 +1,16 @@
-"""Pairs of photographs that might show one scene, by their hashes."""
+"""Pairs of photographs that might show one scene, by their hashes and thumbnails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.installed import known_fingerprint
-from patina.pipeline.scan.leaks.thumbnails import NEAR_THUMBS, THUMB, normalised, thumbnail
+from patina.pipeline.scan.leaks.thumbnails import FITS, NEAR_THUMBS, THUMB, THUMBNAIL, fit, likeness, thumbnail
 from patina.pipeline.scan.leaks.types import MATCHER, Scene
 from patina.pipeline.stopping import expect_wanted, stoppable_threads
 
@@ -27,6 +28,9 @@ ROWS, COLUMNS = 256, 8192
 
 TOGETHER = 16
 """Blocks whose near pairs are held at a time."""
+
+AT_A_TIME = 4096
+"""Pairs whose thumbnails are compared in one call: they stay in the cache."""
 
 
 def candidates(hashes: Sequence[str], *, sides: Sequence[str] | None = None, workers: int = 1) -> NDArray[np.int32]:
@@ -73,6 +77,27 @@ def as_numbers(hashes: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int(digits, 16) for digits in hashes], np.uint64)
 
 
+@dataclass(frozen=True)
+class LikePairs:
+    """Pairs of scenes whose hashes are near and whose thumbnails are alike.
+
+    pairs   their places, K×2 int32, first < second, in order.
+    thumbs  of all scenes, N×256 uint8; zeros for one that is near to no other.
+    """
+
+    pairs: NDArray[np.int32]
+    thumbs: NDArray[np.uint8]
+
+    def fitting(self, pairs: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Those of these pairs, K×2, whose thumbnails fit: worth a registration."""
+        kept = [np.zeros((0, 2), np.int32)]
+        for start in range(0, len(pairs), AT_A_TIME):
+            expect_wanted()
+            some = pairs[start : start + AT_A_TIME]
+            kept.append(some[fit(self.thumbs[some[:, 0]], self.thumbs[some[:, 1]]) >= FITS])
+        return np.concatenate(kept)
+
+
 def like_pairs(
     scenes: Sequence[Scene],
     store: ScanStore,
@@ -80,24 +105,25 @@ def like_pairs(
     progress: Callable[[int, int], None] | None = None,
     *,
     sides: Sequence[str] | None = None,
-) -> NDArray[np.int32]:
-    """The pairs of places in `scenes` whose hashes are near and whose thumbnails are alike, K×2 in order: worth a
-    registration. With `sides`, one for each scene, only those whose sides differ.
+) -> LikePairs:
+    """The pairs of places in `scenes` whose hashes are near and whose thumbnails are alike. With `sides`, one for each
+    scene, only those whose sides differ.
 
     Thumbnails are compared the moment that hashes are near, some thousand rows at a time: a million photographs have a
     hundred times as many near hashes as like thumbnails, which are never held together. `progress` counts
     scenes: one that is near to no other is done without being loaded.
     """
-    thumbs = np.zeros((len(scenes), THUMB * THUMB), np.float32)
+    thumbs = np.zeros((len(scenes), THUMB * THUMB), np.uint8)
+    inspector = f"thumb-{THUMBNAIL}-{known_fingerprint()}"
     there = np.zeros(len(scenes), np.bool_)
 
     def thumbnail_record(place: int) -> tuple[str, str, str] | None:
         expect_wanted()
         scene = scenes[place]
-        record = store.inspection(scene.content, f"thumb-{matcher_id()}")
+        record = store.inspection(scene.content, inspector)
         body = bytes.fromhex(record) if record else thumbnail(scene.load()).tobytes()
-        thumbs[place] = normalised(np.frombuffer(body, np.uint8))
-        return None if record else (scene.content, f"thumb-{matcher_id()}", body.hex())
+        thumbs[place] = np.frombuffer(body, np.uint8)
+        return None if record else (scene.content, inspector, body.hex())
 
     near, kept = _Near([scene.phash for scene in scenes], sides), [np.zeros((0, 2), np.int32)]
     with stoppable_threads(workers) as pool:
@@ -112,14 +138,13 @@ def like_pairs(
                 there[new[start : start + 256]] = True
                 if progress:
                     progress(int(there.sum()), len(scenes))
-            for start in range(0, len(pairs), 1 << 14):
-                some = pairs[start : start + (1 << 14)]
-                alike = np.einsum("ij,ij->i", thumbs[some[:, 0]], thumbs[some[:, 1]]) >= NEAR_THUMBS
-                kept.append(some[alike])
+            for start in range(0, len(pairs), AT_A_TIME):
+                some = pairs[start : start + AT_A_TIME]
+                kept.append(some[likeness(thumbs[some[:, 0]], thumbs[some[:, 1]]) >= NEAR_THUMBS])
     if progress and there.any():
         progress(len(scenes), len(scenes))
     found = np.concatenate(kept)
-    return found[np.lexsort((found[:, 1], found[:, 0]))]
+    return LikePairs(found[np.lexsort((found[:, 1], found[:, 0]))], thumbs)
 
 
 def matcher_id() -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.pipeline.scan.leaks.thumbnails import NEAR_THUMBS, normalised, thumbnail
+from patina.pipeline.scan.leaks.thumbnails import FITS, NEAR_THUMBS, fit, likeness, thumbnail
 from patina.pipeline.scan.leaks.types import SAME, Match
 from patina.synth.image import Image
 
@@ -35,7 +35,8 @@ MIN_DETAIL = 0.5
 
 def match(first: Image, second: Image) -> Match:
     """Whether two RGB uint8 images show the same photograph; score 0 where the thumbnails deny it."""
-    if float(normalised(thumbnail(first)) @ normalised(thumbnail(second))) < NEAR_THUMBS:
+    one, other = (thumbnail(image)[None] for image in (first, second))
+    if likeness(one, other)[0] < NEAR_THUMBS or fit(one, other)[0] < FITS:
         return Match(0.0)
     return register(first, second)
 
@@ -65,14 +66,15 @@ def registered(
     if (hope := coarse_agreement(first, second)) < HOPE:
         return Match(round(hope, 4))
     one, other = first.astype(np.float32), second.astype(np.float32)
-    best, where = _agreement(one, other, _IDENTITY), _IDENTITY
+    details = _details(one, *DETAILS)
+    best, where = _agreement(details, other, _IDENTITY), _IDENTITY
     if best < AT_ONCE:
         a, b = _evened(one), _evened(other)
         (dx, dy), _ = cv2.phaseCorrelate(a, b, cv2.createHanningWindow((SIDE, SIDE), cv2.CV_32F))
         start = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
         for begin in (start, _IDENTITY):  # a chance peak of the phase leads far away; then the place itself is better
             for warp in _steps(a, b, begin):
-                score = _agreement(one, other, warp)
+                score = _agreement(details, other, warp)
                 if score > best:
                     best, where = score, warp
             if best >= SAME:
@@ -90,7 +92,8 @@ def coarse_agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> flo
         np.asarray(cv2.resize(grey, (COARSE, COARSE), interpolation=cv2.INTER_AREA), np.float32)
         for grey in (first, second)
     )
-    best = _coarsely(a, b, _IDENTITY)
+    details = _details(a, *COARSE_DETAILS)
+    best = _coarsely(details, b, _IDENTITY)
     if best >= HOPE:
         return best
     one, other = _evened(a, COARSE_EVENED), _evened(b, COARSE_EVENED)
@@ -98,21 +101,21 @@ def coarse_agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> flo
     seen, over = (cv2.GaussianBlur(v, (0, 0), 0.8) for v in (one, other))
     soon = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
     for start in (np.array([[1, 0, dx], [0, 1, dy]], np.float32), _IDENTITY):
-        best = max(best, _coarsely(a, b, start))
+        best = max(best, _coarsely(details, b, start))
         if best < HOPE:
             with suppress(cv2.error):  # no correlation to climb on, or it ran out of the picture
                 _, found = cv2.findTransformECC(seen, over, start.copy(), cv2.MOTION_AFFINE, soon, _ALL_COARSE, 3)
-                best = max(best, _coarsely(a, b, np.asarray(found, np.float32)))
+                best = max(best, _coarsely(details, b, np.asarray(found, np.float32)))
         if best >= HOPE:
             break
     return best
 
 
-def _coarsely(a: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.float32]) -> float:
+def _coarsely(details: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.float32]) -> float:
     """As `_agreement`, at 40×40 px and less strict about the map, which is rougher."""
     if np.abs(np.diag(warp[:, :2]) - 1).max() > 0.3 or max(abs(warp[0, 1]), abs(warp[1, 0])) > 0.15:
         return 0.0
-    return _correlation(a, b, warp, 0.6, COARSE_DETAILS)
+    return _correlation(details, b, warp, 0.6, COARSE_DETAILS)
 
 
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
@@ -135,33 +138,36 @@ def _steps(a: NDArray[np.float32], b: NDArray[np.float32], start: NDArray[np.flo
         yield warp
 
 
-def _agreement(a: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.float32]) -> float:
-    """Correlation of the details of `a` with those of `b` under `warp`, over their overlap; 0 for maps that no copy
+def _agreement(details: NDArray[np.float32], b: NDArray[np.float32], warp: NDArray[np.float32]) -> float:
+    """Correlation of a picture's details with those of `b` under `warp`, over their overlap; 0 for maps that no copy
     needs (scaled by over a quarter, turned, an overlap under two thirds) and where there is no detail."""
     straight = np.abs(np.diag(warp[:, :2]) - 1).max() <= 0.25 and max(abs(warp[0, 1]), abs(warp[1, 0])) <= 0.1
     if not straight:
         return 0.0
-    return _correlation(a, b, warp, 2 / 3, DETAILS)
+    return _correlation(details, b, warp, 2 / 3, DETAILS)
 
 
 def _correlation(
-    a: NDArray[np.float32],
+    details: NDArray[np.float32],
     b: NDArray[np.float32],
     warp: NDArray[np.float32],
     least: float,
     scales: tuple[float, float],
 ) -> float:
-    """Correlation of details over the overlap; 0 where that is less than `least` of the picture, or has no detail."""
-    how, size = cv2.WARP_INVERSE_MAP, (a.shape[1], a.shape[0])
+    """Correlation of details, between these scales, over the overlap; 0 where that is less than `least` of the picture,
+    or has no detail."""
+    how, size = cv2.WARP_INVERSE_MAP, (b.shape[1], b.shape[0])
     inside = cv2.warpAffine(np.ones_like(b), warp, size, flags=cv2.INTER_NEAREST | how) > 0
     if inside.mean() < least:
         return 0.0
     over = cv2.warpAffine(b, warp, size, flags=cv2.INTER_LINEAR | how, borderMode=cv2.BORDER_REPLICATE)
-    p, q = (_details(np.asarray(values, np.float32), *scales)[inside].astype(np.float64) for values in (a, over))
+    over_details = _details(np.asarray(over, np.float32), *scales)
+    p, q = (values[inside].astype(np.float64) for values in (details, over_details))
     p, q = p - p.mean(), q - q.mean()
-    if min(p.std(), q.std()) < MIN_DETAIL:
+    spreads = float(p.std()), float(q.std())
+    if min(spreads) < MIN_DETAIL:
         return 0.0
-    return float((p * q).mean() / (p.std() * q.std()))
+    return float((p * q).mean() / (spreads[0] * spreads[1]))
 
 
 def _details(grey: NDArray[np.float32], finest: float, coarsest: float) -> NDArray[np.float32]:

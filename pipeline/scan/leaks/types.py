@@ -9,7 +9,7 @@ from typing import Any
 
 from patina.synth.image import Image
 
-MATCHER = 2
+MATCHER = 3
 """Raised when pictures are compared in another way, so that all verdicts are made anew."""
 
 SAME = 0.7

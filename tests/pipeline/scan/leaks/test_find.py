@@ -490,7 +490,8 @@ def test_thumbnails_are_compared_block_by_block_as_all_at_once(monkeypatch: pyte
         scenes.append(Scene(f"{n:064x}", str(n), perceptual_hash(image), 48, 32, split, False, "", load))
     sides = [scene.split for scene in scenes]
     with ScanStore(None) as store:
-        whole, across = like_pairs(scenes, store), like_pairs(scenes, store, sides=sides)
+        like = like_pairs(scenes, store)
+        whole, across = like.pairs, like_pairs(scenes, store, sides=sides).pairs
     assert set(loads.values()) == {1}
     assert {(int(i) % 4, int(j) % 4) for i, j in whole} == {(k, k) for k in range(4)} and len(whole) == 4 * 45
     assert across.tolist() == [[i, j] for i, j in whole.tolist() if sides[i] != sides[j]]
@@ -498,4 +499,5 @@ def test_thumbnails_are_compared_block_by_block_as_all_at_once(monkeypatch: pyte
     monkeypatch.setattr("patina.pipeline.scan.leaks.candidates.COLUMNS", 7)
     monkeypatch.setattr("patina.pipeline.scan.leaks.candidates.TOGETHER", 2)
     with ScanStore(None) as store:
-        assert like_pairs(scenes, store, workers=2).tolist() == whole.tolist()
+        again = like_pairs(scenes, store, workers=2)
+    assert again.pairs.tolist() == whole.tolist() and np.array_equal(again.thumbs, like.thumbs)
