@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := patina-demo
-# Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+# Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another. Modules are
+# compiled once, wherever PYTHONDONTWRITEBYTECODE is set too: pytest rewrites 260 files, and a few hundred tests start a process.
+TEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 PHOTOS ?= photos
 
