@@ -148,7 +148,7 @@ def signals(*quick: signal.Signals) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("number", each)
 
 
-@signals(signal.SIGINT, signal.SIGKILL)
+@signals(signal.SIGINT)
 def test_a_build_ends_between_two_samples_and_goes_on_from_there(
     dataset: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -168,7 +168,7 @@ def test_a_build_ends_between_two_samples_and_goes_on_from_there(
     assert list((out / PRIVATE / "staging").iterdir()) == []
 
 
-@signals(signal.SIGTERM)
+@signals()
 def test_a_check_ends_between_two_samples(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
     words = ("command", "check", dataset, "--replay", "all", "--workers", "2")
     before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*") if "sqlite" not in path.name}
@@ -180,7 +180,7 @@ def test_a_check_ends_between_two_samples(dataset: Path, tmp_path: Path, number:
 
 
 @pytest.mark.parametrize("to", ["folders", pytest.param("parquet", marks=pytest.mark.slow)])
-@signals(signal.SIGINT, signal.SIGKILL)
+@signals(signal.SIGKILL)
 def test_an_export_ends_between_two_samples(dataset: Path, tmp_path: Path, number: signal.Signals, to: str) -> None:
     words = ("command", "export", dataset, "--to", to, "--out", tmp_path / "export", "--workers", "2")
     expect_stopped(stopped(tmp_path, number, 20, *words), number)
