@@ -74,7 +74,7 @@ docs: $(VENV)/.dev
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
-	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
+	@$(TEST) -n auto --dist loadgroup -m "not slow and not gpu and not network"
 
 slow: $(VENV)/.readers
 	@echo "test: the slow ones"
