@@ -44,7 +44,8 @@ for line in sys.stdin:
             print(peak(), end=" ")
         print(flush=True)
         os._exit(0)
-    os.waitpid(child, 0)
+    if os.waitpid(child, 0)[1]:
+        print("failed", flush=True)
 """
 
 Peaks = Callable[..., list[int]]
