@@ -76,9 +76,10 @@ fast: $(VENV)/.dev
 	@echo "test: the fast ones"
 	@$(TEST) -n auto --dist loadgroup -m "not slow and not gpu and not network"
 
+# Three at a time even on two cores: a third of the time these wait, for servers, heartbeats and what was killed.
 slow: $(VENV)/.readers
 	@echo "test: the slow ones"
-	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
+	@$(TEST) -n 3 --dist worksteal -m "slow and not kills and not gpu and not network"
 	@$(MAKE) --no-print-directory kills
 
 kills: $(VENV)/.dev
