@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 # What pip reads, and compiles where a C compiler is.
 SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard synth/compiled/*.[ch])
 DEMO := patina-demo
-# Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+# Tests run side by side: one thread each for what would otherwise take all cores, and wait for one another. Modules are
+# compiled once, wherever PYTHONDONTWRITEBYTECODE is set too: pytest rewrites 260 files, and a few hundred tests start a process.
+TEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 PHOTOS ?= photos
 
@@ -75,11 +76,12 @@ docs: $(VENV)/.dev
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
-	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
+	@$(TEST) -n auto --dist loadgroup -m "not slow and not gpu and not network"
 
+# Three at a time even on two cores: a third of the time these wait, for servers, heartbeats and what was killed.
 slow: $(VENV)/.readers
 	@echo "test: the slow ones"
-	@$(TEST) -n 2 --dist worksteal -m "slow and not kills and not gpu and not network"
+	@$(TEST) -n 3 --dist worksteal -m "slow and not kills and not gpu and not network"
 	@$(MAKE) --no-print-directory kills
 
 kills: $(VENV)/.dev

@@ -49,6 +49,9 @@ SSE = {
 }
 LIBM = "glibc.cpu.hwcaps=-AVX512F,-AVX2,-AVX2_Usable,-FMA,-FMA_Usable,-FMA4,-AVX,-AVX_Usable"
 
+WITHOUT_LOOPS = {"PATINA_COMPILED": "0"}
+"""Compiled loops obey no switch: where all else is held to an instruction set, NumPy's way takes their place."""
+
 SWITCHES: dict[str, dict[str, str]] = {
     "all of it": {},
     "IPP avx2": {"OPENCV_IPP": "avx2"},
@@ -62,15 +65,16 @@ SWITCHES: dict[str, dict[str, str]] = {
     "libm without FMA": {"GLIBC_TUNABLES": LIBM},
     "libjpeg SSE2": {"JSIMD_FORCESSE2": "1"},
     "libjpeg plain": {"JSIMD_FORCENONE": "1"},
-    "AVX2 all over": {**NO_AVX512, "OPENCV_IPP": "avx2", "OPENBLAS_CORETYPE": "Haswell"},
+    "AVX2 all over": {**NO_AVX512, **WITHOUT_LOOPS, "OPENCV_IPP": "avx2", "OPENBLAS_CORETYPE": "Haswell"},
     "SSE all over": {
         **SSE,
         "OPENCV_IPP": "sse42",
         "OPENBLAS_CORETYPE": "Prescott",
         "GLIBC_TUNABLES": LIBM,
         "JSIMD_FORCESSE2": "1",
+        **WITHOUT_LOOPS,
     },
-    "NumPy alone": {"PATINA_COMPILED": "0"},
+    "no compiled loops": WITHOUT_LOOPS,
 }
 """Name and environment of each child. The first is held to nothing."""
 

@@ -22,6 +22,7 @@ FOLDERS = (*BARE, "patina", "tests", "benchmarks", "docs", "examples", ".github"
 TEXTS = frozenset((".py", ".md", ".toml", ".yaml", ".yml", ".html", ".txt", ".cfg", ".css", ".js", ".sh", ".json"))
 
 _ANY = "|".join(BARE)
+_WORD = re.compile(_ANY)
 _BEFORE = r"(?<![\w./\\-])"
 PATTERNS = {
     "an import": re.compile(
@@ -35,6 +36,8 @@ _DOTTED = re.compile(rf"{_BEFORE}({_ANY})\.([a-z_]+)\b(?!\()")
 
 def in_text(text: str) -> Iterator[str]:
     """Where a text names a module of the five folders without the package."""
+    if not _WORD.search(text):
+        return  # as most texts
     for what, pattern in PATTERNS.items():
         for match in pattern.finditer(text):
             yield f"{what}: {match.group().strip()}"

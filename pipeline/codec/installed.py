@@ -36,7 +36,7 @@ AT_START = (b"LD_", b"GLIBC_")
 """How the variables begin that the system reads when a process begins, and never again. OpenCV sets one of them."""
 
 SETTINGS = ("OPENCV_", "NPY_", "NUMPY_", "OPENBLAS_", "MKL_", "JSIMD_", "IPP_", "OMP_", "KMP_", "PATINA_COMPILED")
-"""How the variables begin by which libraries, and `patina.synth.compiled`, choose between code for one processor and another."""
+"""How the variables begin by which libraries, and `patina.synth.compiled`, choose between ways to compute the same."""
 
 PROCESSOR = (
     *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,11 +110,6 @@ def test_findings_of_the_check_are_an_error(tmp_path: Path, monkeypatch: pytest.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
 PROFILE = 'active = "own"\n[profiles.own]\n{}\n[profiles.other]\n{}\n'
 URL = 'PREFECT_API_URL = "http://10.0.0.5:4200/api"'
 
@@ -127,32 +123,50 @@ def test_a_server_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_server_configured()
 
 
-@pytest.mark.parametrize(("own", "other", "expected"), [(URL, "", "True"), ("", URL, "False"), ("", "", "False")])
-def test_a_server_in_the_active_profile(tmp_path: Path, own: str, other: str, expected: str) -> None:
-    write(tmp_path / "prefect" / "profiles.toml", PROFILE.format(own, other))
-    assert asked_anew() == expected
+SETTINGS: dict[str, tuple[str, str, bool]] = {
+    "the active profile": ("prefect/profiles.toml", PROFILE.format(URL, ""), True),
+    "another profile": ("prefect/profiles.toml", PROFILE.format("", URL), False),
+    "profiles without one": ("prefect/profiles.toml", PROFILE.format("", ""), False),
+    "prefect.toml": ("here/prefect.toml", '[api]\nurl = "http://10.0.0.5:4200/api"\n', True),
+    "pyproject.toml": ("here/pyproject.toml", '[tool.prefect.api]\nurl = "http://10.0.0.5:4200/api"\n', True),
+    ".env": ("here/.env", "PREFECT_API_URL=http://10.0.0.5:4200/api\n", True),
+    "a project of another kind": (
+        "here/pyproject.toml",
+        '[project]\nname = "x"\ndependencies = ["prefect"]\nurls = {home = "https://x"}\n',
+        False,
+    ),
+}
+"""A file in a folder, its text, and whether a process of that folder has a server."""
+
+ASK = """
+import os, sys
+import httpx, pydantic_settings, rich.console, typer  # most of what Prefect imports, once for all of them
+from patina.flows.building import is_server_configured
+for folder in sys.argv[1:]:
+    if not (child := os.fork()):
+        os.chdir(f"{folder}/here")
+        os.environ["PREFECT_HOME"] = f"{folder}/prefect"
+        print(is_server_configured(), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("prefect.toml", '[api]\nurl = "http://10.0.0.5:4200/api"\n'),
-        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://10.0.0.5:4200/api"\n'),
-        (".env", "PREFECT_API_URL=http://10.0.0.5:4200/api\n"),
-    ],
-)
-def test_a_server_in_a_file_of_the_folder(name: str, text: str) -> None:
-    write(Path(name), text)
-    assert asked_anew() == "True"
+@pytest.fixture(scope="module")
+def asked_anew(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a process of its own finds of each, since Prefect reads its settings when it is imported."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    folders = []
+    for name, text, _ in SETTINGS.values():
+        folders.append(tmp_path_factory.mktemp("settings"))
+        (folders[-1] / "here").mkdir()
+        (folders[-1] / "prefect").mkdir()
+        (folders[-1] / name).write_text(text)
+    command = [sys.executable, "-c", ASK, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return dict(zip(SETTINGS, done.stdout.split(), strict=True))
 
 
-def test_a_project_of_another_kind_names_none() -> None:
-    write(Path("pyproject.toml"), '[project]\nname = "x"\ndependencies = ["prefect"]\nurls = {home = "https://x"}\n')
-    assert asked_anew() == "False"
-
-
-def asked_anew() -> str:
-    """What a process of its own finds, since Prefect reads its settings when it is imported."""
-    code = "from patina.flows.building import is_server_configured; print(is_server_configured())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+@pytest.mark.parametrize("where", SETTINGS)
+def test_a_server_in_a_file(where: str, asked_anew: dict[str, str]) -> None:
+    assert asked_anew[where] == str(SETTINGS[where][2])

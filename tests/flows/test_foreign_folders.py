@@ -37,11 +37,11 @@ def foreign(tmp_path: Path) -> Path:
     return folder
 
 
-def patina(folder: Path, *words: object) -> None:
+def patina(folder: Path, *words: object, server: dict[str, str] | None = None) -> None:
     """Run the installed command, or what does as it does where there is none, in a folder; it must succeed."""
     script = Path(sys.executable).parent / "patina"
     begin = [str(script)] if script.is_file() else [sys.executable, "-P", "-m", "patina"]
-    environment = {**os.environ, "PYTHONPATH": str(children.ROOT)}
+    environment = {**(server or os.environ), "PYTHONPATH": str(children.ROOT)}
     environment.pop("PYTHONSAFEPATH", None)
     done = subprocess.run(
         [*begin, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -136,9 +136,13 @@ def recipe_in(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["threads", "processes", "dask", "ray"])
-def test_a_dataset_is_built_from_there(runner: str, foreign: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_built_from_there(
+    runner: str, foreign: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """By `processes`, with an API of its own, which that one starts; by others, with a server: it saves ten seconds."""
+    server = request.getfixturevalue("prefect_server") if runner in ("dask", "ray") else None
     out = tmp_path / "dataset"
-    patina(foreign, "build", recipe_in(foreign), "--out", out, "--runner", runner, "--workers", 2)
+    patina(foreign, "build", recipe_in(foreign), "--out", out, "--runner", runner, "--workers", 2, server=server)
     built = load_manifest(out)
     assert built is not None and sum(shard.count for shard in built.shards) == 4
 

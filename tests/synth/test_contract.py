@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patina.synth.degradation import Degradation, Degraded, Params, Place, SettingError
@@ -94,6 +94,7 @@ def test_any_image_works(name: str, kind: str) -> None:
 
 
 @every
+@settings(max_examples=40)
 @given(height=st.integers(16, 80), width=st.integers(16, 80), variant=st.integers(0, 10**6))
 def test_any_size_works(name: str, height: int, width: int, variant: int) -> None:
     check(TESTS[name].WIDE, cut(height, width), seed_of(name, variant))

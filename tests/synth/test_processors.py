@@ -18,8 +18,7 @@ from patina.synth.resampling import curved, enlarged, means, shortened, smoothed
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut
 
-BROADEST = ("AVX2 all over", "SSE all over", "NumPy alone")
-NARROW = tuple(name for name in list(SWITCHES)[1:] if name not in BROADEST)
+OTHERS = list(SWITCHES)[1:]
 
 
 @cache
@@ -28,7 +27,8 @@ def found(switches: str) -> dict[str, str]:
     return child(SWITCHES[switches], True, json.dumps(files_to_decode()))
 
 
-@pytest.mark.parametrize("switches", [*BROADEST, *(pytest.param(name, marks=pytest.mark.slow) for name in NARROW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("switches", OTHERS)
 def test_the_bytes_are_the_same_under_every_instruction_set(switches: str) -> None:
     here, there = found(next(iter(SWITCHES))), found(switches)
     assert set(CATALOGUE) <= set(here)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,28 @@ from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.recipe.shipped import FOLDER
 from patina.pipeline.report.show import _parameter_lines
 
+Patina = Callable[..., subprocess.CompletedProcess[str]]
 
-def patina(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "patina", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+@pytest.fixture
+def patina(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Patina:
+    """The whole command, from the words of its line to its exit code, in this process: one of its own takes a second,
+    and most commands are run in one by other tests."""
+
+    def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        line = ["patina", *map(str, words)]
+        capsys.readouterr()
+        with monkeypatch.context() as changed, pytest.raises(SystemExit) as ended:
+            changed.setattr(sys, "argv", line)
+            if cwd is not None:
+                changed.chdir(cwd)
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int), code
+        return subprocess.CompletedProcess(line, code or 0, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture
@@ -37,7 +55,7 @@ def dataset(recipe: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_plan_says_what_why_and_what_it_costs_and_writes_nothing(recipe: Path, tmp_path: Path) -> None:
+def test_plan_says_what_why_and_what_it_costs_and_writes_nothing(patina: Patina, recipe: Path, tmp_path: Path) -> None:
     done = patina("plan", recipe, "--out", tmp_path / "new", "--recipe")
     assert done.returncode == 0, done.stderr
     assert 'subsampling = "4:2:0"' in done.stdout
@@ -46,7 +64,7 @@ def test_plan_says_what_why_and_what_it_costs_and_writes_nothing(recipe: Path, t
     assert not (tmp_path / "new").exists()
 
 
-def test_plan_after_a_build_has_nothing_to_do(recipe: Path, dataset: Path) -> None:
+def test_plan_after_a_build_has_nothing_to_do(patina: Patina, recipe: Path, dataset: Path) -> None:
     assert "nothing to do: 4 shards are up to date" in patina("plan", recipe, "--out", dataset).stdout
 
 
@@ -95,7 +113,7 @@ def test_how_captions_are_made_is_handed_on(recipe: Path, tmp_path: Path, monkey
     assert CliRunner().invoke(app, ["build", "r.toml", "--out", "o", "--caption-threads", "-1"]).exit_code == 2
 
 
-def test_check_says_ok_or_lists_findings_with_exit_code_1(dataset: Path) -> None:
+def test_check_says_ok_or_lists_findings_with_exit_code_1(patina: Patina, dataset: Path) -> None:
     done = patina("check", dataset, "--replay", "all")
     assert done.returncode == 0
     assert "ok: 4 shards, 8 samples, 8 replayed" in done.stdout
@@ -105,7 +123,7 @@ def test_check_says_ok_or_lists_findings_with_exit_code_1(dataset: Path) -> None
     assert "train-0000-noisy.tar: is missing" in done.stdout
 
 
-def test_show_tells_a_samples_story_by_key_or_photograph(dataset: Path, tmp_path: Path) -> None:
+def test_show_tells_a_samples_story_by_key_or_photograph(patina: Patina, dataset: Path, tmp_path: Path) -> None:
     key = next(row.key for row in read_samples(dataset) if row.entry == "noisy")
     done = patina("show", key, "--out", dataset, "--extract", tmp_path / "files")
     assert done.returncode == 0, done.stderr
@@ -116,7 +134,7 @@ def test_show_tells_a_samples_story_by_key_or_photograph(dataset: Path, tmp_path
     assert "no sample's key begins with" in patina("show", "nothing", "--out", dataset).stderr
 
 
-def test_gallery_writes_a_page(dataset: Path) -> None:
+def test_gallery_writes_a_page(patina: Patina, dataset: Path) -> None:
     done = patina("gallery", dataset)
     assert done.returncode == 0, done.stderr
     assert (dataset / "gallery.html").exists()
@@ -130,7 +148,9 @@ def test_gallery_writes_a_page(dataset: Path) -> None:
         (["build", "typo.toml", "--out", "x"], "did you mean 'degradations'?"),
     ],
 )
-def test_errors_are_one_clear_line_and_exit_code_1(words: list[str], expected: str, tmp_path: Path) -> None:
+def test_errors_are_one_clear_line_and_exit_code_1(
+    patina: Patina, words: list[str], expected: str, tmp_path: Path
+) -> None:
     (tmp_path / "typo.toml").write_text("[[sources]]\npath = '.'\n[degradation.noisy]\n")
     done = patina(*words, cwd=tmp_path)
     assert done.returncode == 1
@@ -138,7 +158,7 @@ def test_errors_are_one_clear_line_and_exit_code_1(words: list[str], expected: s
     assert "Traceback" not in done.stderr
 
 
-def test_sources_lists_the_public_sets_and_tells_all_about_one() -> None:
+def test_sources_lists_the_public_sets_and_tells_all_about_one(patina: Patina) -> None:
     done = patina("sources")
     assert done.returncode == 0, done.stderr
     for word in ("gopro", "reside-6k", "cdd-11", "repaint-masks", "licence"):
@@ -149,7 +169,7 @@ def test_sources_lists_the_public_sets_and_tells_all_about_one() -> None:
     assert "[[sources]]" in done.stdout  # and is not taken for markup
 
 
-def test_recipes_are_listed_and_printed_as_they_are_written(tmp_path: Path) -> None:
+def test_recipes_are_listed_and_printed_as_they_are_written(patina: Patina, tmp_path: Path) -> None:
     done = patina("recipes")
     assert done.returncode == 0, done.stderr
     for path in FOLDER.glob("*.toml"):
@@ -163,7 +183,9 @@ def test_recipes_are_listed_and_printed_as_they_are_written(tmp_path: Path) -> N
     assert "no recipe of this name; did you mean 'daclip'?" in patina("plan", "daclp", "--out", "x").stderr
 
 
-def test_missing_sources_are_all_told_before_prefect_starts_or_anything_is_written(tmp_path: Path) -> None:
+def test_missing_sources_are_all_told_before_prefect_starts_or_anything_is_written(
+    patina: Patina, tmp_path: Path
+) -> None:
     done = patina("build", "daclip", "--out", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error  12 of 12 sources cannot be used:\n  [[sources]] 1: path: expected GoPro at ")
@@ -190,7 +212,7 @@ def test_a_composites_parameters_are_told_part_by_part_in_six_digits() -> None:
     assert _parameter_lines(params) == ["hazy: beta 0.0186482, airlight [1 0.5], depth –", "noisy: none are known"]
 
 
-def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:
+def test_sources_looks_what_a_folder_holds_of_a_set(patina: Patina, tmp_path: Path) -> None:
     for name in ("our485/low/2.png", "our485/high/2.png"):
         (tmp_path / "LOL" / name).parent.mkdir(parents=True)
         (tmp_path / "LOL" / name).touch()
@@ -205,7 +227,7 @@ def test_sources_looks_what_a_folder_holds_of_a_set(tmp_path: Path) -> None:
     assert "no set is called 'lool'; did you mean 'lol'?" in patina("sources", "lool").stderr
 
 
-def test_models_by_their_words_and_what_a_file_is(tmp_path: Path) -> None:
+def test_models_by_their_words_and_what_a_file_is(patina: Patina, tmp_path: Path) -> None:
     done = patina("models", "unet-daclip")
     assert done.returncode == 0 and "48 975 747" in done.stdout, done.stderr
     assert "vlunet" not in done.stdout

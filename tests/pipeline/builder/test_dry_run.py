@@ -40,7 +40,7 @@ def on_small_photographs(text: str, folder: Path) -> Recipe:
     """A shipped recipe on photographs and pairs that are made here, in place of its sets; on one photograph where it
     has many degradations."""
     table = tomllib.loads(text)
-    few = {"include": ["0.png"]} if len(table.get("degradations", {})) > 20 else {}
+    few = {"include": ["0.png"]} if len(table.get("degradations", {})) > 6 else {}
     table |= {"captions": {"kind": "template"}, "split": {"val": 0.0}, "buckets": 1}
     table |= {"tiles": {"size": 96}} if "tiles" in table else {}
     pairs = {"kind": "pairs", "lq": "lq", "gt": "gt", "degradation": "rainy"}

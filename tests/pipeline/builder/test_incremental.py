@@ -109,13 +109,20 @@ def public_files(folder: Path) -> dict[str, str]:
     return {name: file_sha256(path) for name, path in making.public_files(folder).items()}
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
+@pytest.fixture(scope="module")
+def first_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(tmp_path_factory.mktemp("first"))
     for i in range(12):
         world.photo(f"p{i:02d}.png", i)
     world.build()
     return world
+
+
+@pytest.fixture
+def world(first_world: World, tmp_path: Path) -> World:
+    """A copy for each test to change."""
+    shutil.copytree(first_world.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return World(tmp_path, captions=dict(first_world.captions))
 
 
 def changed(before: dict[str, tuple[str, int, int]], after: dict[str, tuple[str, int, int]]) -> set[str]:

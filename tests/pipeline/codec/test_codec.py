@@ -153,6 +153,7 @@ for _ in range(800):
 """
 
 
+@pytest.mark.slow
 def test_the_same_pixels_give_the_same_bytes_wherever_memory_lies() -> None:
     """ISA-L's first match in a stream depends on an address, by the 64 KiB: without precaution about five of these
     come out otherwise."""

@@ -7,7 +7,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -28,7 +29,7 @@ SLACK = 30_000_000
 """Bytes of the blocks in which pixels are converted, and of what an allocator keeps."""
 
 CHILD = """
-import sys
+import os, sys
 from pathlib import Path
 from patina.pipeline.codec.decode import decode
 
@@ -36,13 +37,38 @@ def peak():  # of this program alone: ru_maxrss begins with what its parent had
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-decode(Path(sys.argv[1]).read_bytes())
-before = peak()
-decode(Path(sys.argv[2]).read_bytes())
-print(before, peak())
+for line in sys.stdin:
+    if not (child := os.fork()):  # has decoded nothing yet, and its peak begins with what it holds
+        for path in line.rstrip().split("|"):
+            decode(Path(path).read_bytes())
+            print(peak(), end=" ")
+        print(flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print("failed", flush=True)
 """
 
+Peaks = Callable[..., list[int]]
 
+
+@pytest.fixture(scope="module")
+def peaks() -> Iterator[Peaks]:
+    """Decodes files one after another in a process of its own, and gives its peak after each, in bytes."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdin is not None and one.stdout is not None
+        to, answers = one.stdin, one.stdout
+
+        def decoded(*paths: Path) -> list[int]:
+            to.write("|".join(map(str, paths)) + "\n")
+            to.flush()
+            return [int(word) for word in answers.readline().split()]
+
+        yield decoded
+
+
+@cache
 def large() -> np.ndarray:
     """Six megapixels, neither flat nor noise."""
     return cv2.resize(picture(300, 200), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -95,21 +121,20 @@ KINDS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a program's own peak")
 @pytest.mark.parametrize("name", KINDS)
-def test_decoding_takes_no_more_than_is_said_beforehand(name: str, tmp_path: Path) -> None:
+def test_decoding_takes_no_more_than_is_said_beforehand(name: str, peaks: Peaks, tmp_path: Path) -> None:
     data = KINDS[name]()
     (tmp_path / name).write_bytes(data)
     with PIL.Image.open(io.BytesIO(data)) as opened:
         said = codec._bytes_per_pixel(opened, data, codec._has_16_bits(opened, data)) * HEIGHT * WIDTH
     (tmp_path / "tiny").write_bytes(encoded(picture(), {".jpg": "JPEG"}.get(Path(name).suffix, "PNG")))
-    command = [sys.executable, "-c", CHILD, str(tmp_path / "tiny"), str(tmp_path / name)]
-    before, peak = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    before, peak = peaks(tmp_path / "tiny", tmp_path / name)
     assert peak - before - len(data) <= said + SLACK
     assert before <= codec.PROCESS_BYTES
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a program's own peak")
-def test_a_hundred_megapixels_of_16_bits_are_decoded_within_1200_mb(tmp_path: Path) -> None:
+def test_a_hundred_megapixels_of_16_bits_are_decoded_within_1200_mb(peaks: Peaks, tmp_path: Path) -> None:
     """Of noise in the low byte, which no PNG makes small: the file is read into memory, too."""
     rng = np.random.Generator(np.random.PCG64(1))
     rows = np.zeros((100, 1 + 6 * 10_000), np.uint8)  # the filter None, then RGB, the high bytes first
@@ -127,8 +152,7 @@ def test_a_hundred_megapixels_of_16_bits_are_decoded_within_1200_mb(tmp_path: Pa
         file.write(chunk(b"IDAT", packer.flush()) + chunk(b"IEND", b""))
     assert (tmp_path / "wide.png").stat().st_size > 250e6
     (tmp_path / "tiny").write_bytes(encoded(picture(), "PNG"))
-    command = [sys.executable, "-c", CHILD, str(tmp_path / "tiny"), str(tmp_path / "wide.png")]
-    _, peak = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    _, peak = peaks(tmp_path / "tiny", tmp_path / "wide.png")
     assert 300e6 < peak <= MAX_MEMORY
 
 

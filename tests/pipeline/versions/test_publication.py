@@ -28,6 +28,9 @@ from tests.pipeline.making import make_plain, photos, tiny_recipe
 from tests.pipeline.processes import Processes
 from tests.pipeline.versions.disk import NEW, OLD, Disk, PowerCutError, public, publish
 
+STEPS = [11, pytest.param(3, marks=pytest.mark.slow)]
+"""After how many more operations of the disk a whole build is cut short each time."""
+
 # ---------------------------------------------------------------------------------------------------------------------
 # One step
 
@@ -120,7 +123,10 @@ def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
         yield processes
 
 
-def test_a_whole_build_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Runner) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_a_whole_build_cut_short_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Runner, step: int
+) -> None:
     """Through `build`: whole at once, and the next run ends with the bytes of a run that nothing interrupted."""
     photos(tmp_path / "photos", 4, 24, 16)
     before = tiny_recipe(tmp_path, degradations={"noisy": {}})
@@ -130,7 +136,7 @@ def test_a_whole_build_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     build(after, tmp_path / "expected")
     expected = public(tmp_path / "expected")
     disk = Disk(monkeypatch)
-    for operations in range(0, 300, 3):
+    for operations in range(0, 300, step):
         out = tmp_path / f"out-{operations}"
         build(before, out)
         with contextlib.suppress(PowerCutError), disk.cut_after(operations):
@@ -156,9 +162,10 @@ def a_dataset(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
     return tmp_path / "out", public(tmp_path / "out")
 
 
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
 def test_an_older_dataset_is_taken_over_wherever_that_is_cut_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, step: int
 ) -> None:
     plain, old = a_dataset(tmp_path)
     photos(tmp_path / "photos", 5, 24, 16)
@@ -168,7 +175,7 @@ def test_an_older_dataset_is_taken_over_wherever_that_is_cut_short(
     if not exchange:
         monkeypatch.setattr(publication, "_exchange", lambda *_: False)
     disk = Disk(monkeypatch)
-    for operations in range(0, 400, 3):
+    for operations in range(0, 400, step):
         out = tmp_path / f"out-{operations}"
         shutil.copytree(plain, out)
         try:

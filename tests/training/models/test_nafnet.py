@@ -387,7 +387,7 @@ def rates(learning: torch.optim.Optimizer, steps: int) -> Iterator[int]:
 @pytest.mark.slow
 def test_the_direct_restorer_learns_eight_pairs() -> None:
     torch.manual_seed(0)
-    gt = photographs(8, 40)
+    gt = photographs(8, 24)
     lq = gt + 25 / 255 * torch.randn(gt.shape)
     content, degradation = torch.randn(8, 512), torch.randn(8, 512)
     net = DirectNAFNet(DIRECT_TINY)

@@ -455,7 +455,7 @@ class Pairs(NamedTuple):
 def pairs() -> Pairs:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(8, 3, 5, 5, generator=generator)
-    gt = functional.interpolate(coarse, size=(32, 32), mode="bilinear", align_corners=True)
+    gt = functional.interpolate(coarse, size=(16, 16), mode="bilinear", align_corners=True)
     lq = 0.5 * gt + 0.5 * torch.rand(8, 3, 1, 1, generator=generator)
     image = torch.from_numpy(fill.context("unet.learn.image", (8, 512)))
     degradation = torch.from_numpy(fill.context("unet.learn.degradation", (1, 512))).expand(8, 512)
