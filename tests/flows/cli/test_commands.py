@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from patina.captioning.captioner import Run
 from patina.flows.cli import dataset as commands
+from patina.flows.cli import main as cli
 from patina.flows.cli.app import app
 from patina.flows.terminal import fitted
 from patina.pipeline.builder.build import build
