@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.compiled import functions
 from patina.synth.degradation import Degraded, Params, Rendered, Rendering
 from patina.synth.image import FloatImage, Image, Map, as_floats, to_encoded_levels, to_float, to_uint8
 from patina.synth.resampling import cuts, usual_rows
@@ -63,7 +64,7 @@ class Strips:
                and `floats` how pixels, or one plane, become the floats of a `Rendering`, if they are in another domain
                than its. Both or neither, but for strips of which no rendering is made (`keeps_levels`): `as_levels` and
                `as_floats` where `rows` gives levels of levels, and floats of floats.
-    level_rows the same as `rows`, as 8-bit levels H×W×3, if they can be made sooner than by way of floats.
+    level_rows the same as `rows`, as 8-bit levels H×W×3, if compiled loops make them sooner than by way of floats.
     """
 
     rows: Callable[[int, int], Strip]
@@ -124,10 +125,18 @@ def applied(strips: Strips, shape: tuple[int, ...]) -> Degraded:
     lq = np.empty(shape, np.uint8)
     levels = strips.levels or (to_encoded_levels if strips.is_linear else to_uint8)
 
-    def put(part: Any, top: int, end: int) -> None:
-        lq[top:end] = part if strips.level_rows else levels(part)
+    compiled = functions() is not None
+    at_once = strips.level_rows if compiled else None
 
-    return Degraded(lq, _made(strips, strips.level_rows or strips.rows, shape, put))
+    def put(part: Any, top: int, end: int) -> None:
+        if at_once:
+            lq[top:end] = part
+        elif compiled:
+            lq[top:end] = levels(part)
+        else:
+            _put(lq, levels, part, top, end)
+
+    return Degraded(lq, _made(strips, at_once or strips.rows, shape, put))
 
 
 @contextmanager
