@@ -46,7 +46,7 @@ def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.
 
     def covariance(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float64]:
         means = p.sum(1).astype(np.float64) * q.sum(1).astype(np.float64) / p.shape[1]
-        return np.einsum("ij,ij->i", p, q).astype(np.float64) - means
+        return np.asarray(np.einsum("ij,ij->i", p, q).astype(np.float64) - means, np.float64)
 
     return np.asarray(covariance(a, b) / np.sqrt((covariance(a, a) + 1e-6) * (covariance(b, b) + 1e-6)), np.float64)
 
