@@ -18,7 +18,7 @@ from typing import TypeVar
 from patina.flows.errors import expect_ok
 from patina.flows.retries import BACKOFF, JITTER, RETRIES, STEPS_RUN_ONCE, is_transient
 from patina.pipeline.builder.build import build
-from patina.pipeline.builder.processes import Processes, processes_pay
+from patina.pipeline.builder.processes import PRELOADED, Processes, processes_pay
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.export.remote_output import expect_writable, pull, push
@@ -101,6 +101,9 @@ class RetryingThreads(Threads):
 
 class RetryingProcesses(Processes):
     """Processes of this machine; a batch that met an error which may pass by itself is begun again."""
+
+    preloaded = (PRELOADED, __name__)
+    needs_main = False  # that is the command's
 
     def map(
         self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None

@@ -89,7 +89,7 @@ def store_batches(
     """
     for old in staging.glob("batch-*.jobs"):  # of runs that were cut short
         old.unlink(missing_ok=True)
-    here = tuple(versions().items())
+    here = tuple(versions_here().items())
     stored = []
     for jobs in batches:
         data = pickle.dumps(list(jobs), protocol=5)
@@ -139,7 +139,7 @@ def load_batch(batch: StoredBatch) -> list[ShardJob]:
 
 def expect_same_tools(batch: StoredBatch) -> None:
     """Raise BuildError if other versions are installed here than where the batch was planned: same bytes need them."""
-    here = versions()
+    here = versions_here()
     other = [f"{name} {here.get(name)} (planned with {found})" for name, found in batch.versions if here[name] != found]
     if other:
         raise BuildError(
@@ -151,6 +151,12 @@ def expect_same_tools(batch: StoredBatch) -> None:
             f"the worker {_here()} runs another state of patina's code ({code_digest()}) than the one that planned "
             f"({batch.code}); install the same patina on every machine, and start running workers anew"
         )
+
+
+@cache
+def versions_here() -> dict[str, str]:
+    """What `versions` finds, which reads the packages' own files: once in a worker's life, as it imports them once."""
+    return versions()
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 from patina.pipeline.builder.batches import expect_sources_seen
 from patina.pipeline.builder.job import ShardResult
 from patina.pipeline.builder.jobs import build_shards, make_jobs
+from patina.pipeline.builder.processes import Processes
 from patina.pipeline.builder.publish import publish
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.builder.runner import Runner, Threads
@@ -44,6 +45,8 @@ def build(
     options, runner, events = options or Options(), runner or Threads(), events or Silent()
     expect_home(out)
     start = time.monotonic()
+    if isinstance(runner, Processes):
+        runner.prepare()  # imports take as long as scanning some hundred photographs
     with explain_disk_errors(out):
         _adopt(out)
     workplace = Workspace(out, without_links=options.without_links)
@@ -72,9 +75,12 @@ def build(
             if planned.plan.is_empty and planned.built:
                 workspace.sweep(())
                 return BuildResult(planned.built, planned, (), time.monotonic() - start, made)
+            suited = runner.suited(planned.plan.seconds) if isinstance(runner, Threads) else runner
+            if isinstance(suited, Processes) and planned.plan.build:
+                suited.prepare()
             jobs = make_jobs(planned, workspace, stores.scans)
             events.begin("building shards", sum(len(job.samples) for job in jobs), "samples")
-            batches = build_shards(jobs, planned.plan.seconds, runner, workspace.staging, events)
+            batches = build_shards(jobs, planned.plan.seconds, suited, workspace.staging, events)
             events.end()
             results = [r for batch in batches for r in batch if isinstance(r, ShardResult)]
             changed = [r for batch in batches for r in batch if isinstance(r, SourceChangedError)]

@@ -190,7 +190,7 @@ def _probe(maker: SampleMaker, wanted: Wanted, entry: str, source: Source, decod
     samples = list(wanted.samples(source, entry))
     sample = _trimmed(samples[len(samples) // 2])
     before = maker.seconds
-    data = b"".join(maker.sample(sample)[0])
+    data = b"".join(maker.sample(sample).pieces)
     width, height = sample.tile[2:]
     sizes = {"text": len(data), "lq": 0, "gt": 0, "maps": 0}
     for name, body in unpack(data, entry)[1].items():

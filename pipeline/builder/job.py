@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 from patina.pipeline.format.layout import shard_name
@@ -46,6 +47,8 @@ class ShardJob:
     same_pixels  copies of samples that lack only their present caption, by the digest of what decides their images.
     old_shards   SHA-256 of every shard that is copied from, by path. trusted: stamps of those whose bytes the plan knew
                  to have it, by path: as long as such a file has its stamp, it is not hashed again.
+    part         empty: it is the whole shard. Else the samples are a run of the shard's, which this names; it lies in
+                 the staging folder until it is joined with the others.
     """
 
     split: str
@@ -62,11 +65,17 @@ class ShardJob:
     codec: str
     storage: Storage
     trusted: Mapping[str, Stamp] = field(default_factory=dict, repr=False)
+    part: str = ""
 
     @property
     def name(self) -> str:
         """File name of the shard."""
         return shard_name(self.split, self.entry, self.bucket, self.group)
+
+    @property
+    def staged(self) -> Path:
+        """Where it is written; beside it, with `.json` behind its name, what is known of it once it is whole."""
+        return Path(self.staging) / f"{self.name}.{self.fingerprint[:16]}{f'.{self.part}' if self.part else ''}"
 
 
 @dataclass(frozen=True)
@@ -82,3 +91,8 @@ class ShardResult:
     copied: int = 0
     seconds: float = 0.0
     sums: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a shard, which nobody publishes."""
+        return not self.shard.sha256

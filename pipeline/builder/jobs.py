@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from patina.pipeline.builder.batches import (
     MAX_BATCHES,
-    ROUNDS,
     StoredBatch,
     batch_count,
     expect_staged,
@@ -18,9 +18,11 @@ from patina.pipeline.builder.batches import (
     remove_batches,
     store_batches,
 )
+from patina.pipeline.builder.groups import Group, divided, runs_of, seconds_of, shortest_run, together
 from patina.pipeline.builder.job import Copy, ShardJob, ShardResult, Stamp, stamp_of
+from patina.pipeline.builder.processes import Processes
 from patina.pipeline.builder.runner import Runner, Threads
-from patina.pipeline.builder.shards import build_together
+from patina.pipeline.builder.shards import build_together, counted, index_of, join, join_batch
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.format.layout import SCHEMA, SHARDS
@@ -33,12 +35,6 @@ from patina.pipeline.progress import Events
 from patina.pipeline.scan.reading import SourceChangedError
 from patina.pipeline.scan.source import Source
 from patina.pipeline.stopping import expect_wanted, permitted_by, permitting, stoppable
-
-TOGETHER = 16
-"""Shards at the most that are made together, and are open at a time."""
-
-OPEN_SAMPLES = 8192
-"""Samples at the most of shards that are made together: some minutes of work."""
 
 
 def make_jobs(planned: PlannedBuild, workspace: Workspace, store: ScanStore | None = None) -> list[ShardJob]:
@@ -135,42 +131,88 @@ def build_shards(
     """
     if not jobs:  # something is dropped or told anew: no reason to start workers
         return []
-    if isinstance(runner, Threads):
-        runner = runner.suited(seconds)
+    if not isinstance(runner, Threads | Processes):
+        return _made(together(jobs, runner.workers), [], seconds, runner, staging, events)
+    whole, shared = divided(together(jobs), runner.workers)
+    return _made(whole, shared, seconds, runner, staging, events)
+
+
+Made: TypeAlias = list[list[ShardResult | SourceChangedError]]
+"""What the batches of a step gave."""
+
+
+def _made(
+    whole: Sequence[Group], shared: Sequence[Group], seconds: float, runner: Runner, staging: Path, events: Events
+) -> Made:
+    """The shards of the groups in `whole`, and those of `shared` by runs of photographs that are joined at the end."""
+    begun = {job.name for group in shared for job in group if index_of(job.staged).exists()}  # by an earlier run
+    whole = [*whole, *([job] for group in shared for job in group if job.name in begun)]
+    shared = [[job for job in group if job.name not in begun] for group in shared]
+    shortest = shortest_run(sum(seconds_of(group, {}) for group in (*whole, *shared)), runner.workers)
+    runs = [run for group in shared if group for run in runs_of(group, shortest)]
+    jobs = [job for group in shared for job in group]
     permit = new_permit(staging)
     if runner.shares_memory:
         with stoppable():
-            batches = make_batches(together(jobs, runner.workers))
-            return runner.map("build shards", partial(build_batch, progress=events.advance), batches)
+            build = partial(build_batch, progress=events.advance)
+            made = runner.map("build shards", build, [*make_batches(whole), *runs])
+            joined = runner.map("join shards", join_batch, [[job] for job in _joins(jobs, made)]) if jobs else []
+        return _with_joined(made, joined)
     with permitting(permit):
-        batches = make_batches(together(jobs, runner.workers), batch_count(runner.workers, seconds))
-        stored = store_batches(batches, staging, permit)
-        try:
-            made = runner.map("build shards", build_stored, stored, lambda batch: events.advance(batch.samples))
-        finally:
-            remove_batches(stored)
-    expect_staged(result for batch in made for result in batch if isinstance(result, ShardResult))
-    return made
+        batches = [*make_batches(whole, batch_count(runner.workers, seconds)), *runs]
+        made = _stored_map("build shards", build_stored, batches, runner, staging, permit, events.advance)
+        joins = [[job] for job in _joins(jobs, made)]
+        joined = _stored_map("join shards", join_stored, joins, runner, staging, permit, lambda samples: None)
+    results = _with_joined(made, joined)
+    expect_staged(result for batch in results for result in batch if isinstance(result, ShardResult))
+    return results
 
 
-def together(jobs: Sequence[ShardJob], workers: int = 1) -> list[list[ShardJob]]:
-    """Jobs of the same photographs in groups, so that each photograph is decoded once for a group.
+def _stored_map(
+    step: str,
+    function: Callable[[StoredBatch], list[ShardResult | SourceChangedError]],
+    batches: Sequence[Group],
+    runner: Runner,
+    staging: Path,
+    permit: Path,
+    advance: Callable[[int], None],
+) -> Made:
+    """Run it on batches that are left in the staging folder for workers."""
+    if not batches:
+        return []
+    stored = store_batches(batches, staging, permit)
+    try:
+        return runner.map(step, function, stored, lambda batch: advance(batch.samples))
+    finally:
+        remove_batches(stored)
 
-    A group has `TOGETHER` shards at the most, and no more than leave some groups for each of `workers`, if they are
-    several; and so few samples that an interruption, which costs the shards that are open, costs minutes at the most.
-    """
-    most = min(TOGETHER, max(1, len(jobs) // (ROUNDS * workers))) if workers > 1 else TOGETHER
-    groups: list[list[ShardJob]] = []
-    open_groups: dict[tuple[str, int, bool], list[ShardJob]] = {}
-    for job in jobs:
-        place = job.split, job.bucket, job.degradation is None
-        group = open_groups.get(place)
-        full = group and (len(group) == most or sum(len(one.samples) for one in [*group, job]) > OPEN_SAMPLES)
-        if group is None or full:
-            group = open_groups[place] = []
-            groups.append(group)
-        group.append(job)
-    return sorted(groups, key=lambda group: -sum(len(job.samples) for job in group))
+
+def _parts(made: Made) -> dict[str, list[ShardResult]]:
+    """The parts that were made, by their shard's name."""
+    parts: dict[str, list[ShardResult]] = {}
+    for result in (result for batch in made for result in batch):
+        if isinstance(result, ShardResult) and result.is_part:
+            parts.setdefault(result.shard.name, []).append(result)
+    return parts
+
+
+def _joins(jobs: Iterable[ShardJob], made: Made) -> list[ShardJob]:
+    """The jobs of joining parts to shards, the largest first; not of a shard that lacks one, whose source changed."""
+    parts = _parts(made)
+    found = [(job, parts.get(job.name, [])) for job in jobs]
+    whole = [pair for pair in found if sum(len(part.rows) for part in pair[1]) == len(pair[0].samples)]
+    whole.sort(key=lambda pair: -sum(part.shard.bytes for part in pair[1]))
+    return [join(job, own) for job, own in whole]
+
+
+def _with_joined(made: Made, joined: Made) -> Made:
+    """The shards in the place of their parts, which know what was made and what was copied from an earlier dataset."""
+    parts = _parts(made)
+    whole = [[one for one in batch if not (isinstance(one, ShardResult) and one.is_part)] for batch in made]
+    return whole + [
+        [counted(one, parts[one.shard.name]) if isinstance(one, ShardResult) else one for one in batch]
+        for batch in joined
+    ]
 
 
 def make_batches(groups: Sequence[Sequence[ShardJob]], most: int = MAX_BATCHES) -> list[list[ShardJob]]:
@@ -189,6 +231,13 @@ def build_stored(batch: StoredBatch) -> list[ShardResult | SourceChangedError]:
     with permitted_by(batch.permit):
         expect_wanted()
         return build_batch(load_batch(batch))
+
+
+def join_stored(batch: StoredBatch) -> list[ShardResult | SourceChangedError]:
+    """As `build_stored`, of a batch of shards whose parts are there."""
+    with permitted_by(batch.permit):
+        expect_wanted()
+        return join_batch(load_batch(batch))
 
 
 def build_batch(

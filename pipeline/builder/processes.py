@@ -1,21 +1,25 @@
-"""Shards on processes of this machine, without any engine: forked from one that has imported what makes samples.
+"""Shards on processes of this machine, without any engine: this one, and others that are forked from one that has
+imported what makes samples.
 
 Threads hold the interpreter's lock for a quarter of the work, so that two gain 1.6 and no number of them more than 4.
 Processes have a lock each. They read their jobs from the dataset's folder and photographs from where they lie; nothing
-that was decoded goes from one to another.
+that was decoded goes from one to another. This process makes shards, too: it has all imports already and begins at
+once, while the others start.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, parent_process
+from multiprocessing import active_children, forkserver, parent_process
 from multiprocessing.process import BaseProcess
 from threading import Thread, Timer
+from types import ModuleType
 from typing import TypeVar
 
 from patina.children import inherited, uninterrupted
@@ -27,11 +31,11 @@ from patina.pipeline.stopping import stoppable
 A = TypeVar("A")
 R = TypeVar("R")
 
-PRELOADED = "patina.pipeline.builder.jobs"
+PRELOADED = "patina.pipeline.builder.preloaded"
 """What the process that all others are forked from imports: all that a worker needs, and no command line or engine."""
 
-START_SECONDS = 1.5
-"""What starting them takes at the most, imports and the first reading of jobs included."""
+START_SECONDS = 0.6
+"""What starting them takes of one core at the most, imports and the first reading of jobs included."""
 
 GRACE = 1.2
 """Seconds that workers have to end the sample that they are at, once the build is asked to stop."""
@@ -46,13 +50,26 @@ def processes_pay(seconds: float, workers: int) -> bool:
 
 
 class Processes:
-    """Steps in this process, batches of shards on `workers` others. A program that uses it must keep what it starts
-    below `if __name__ == "__main__":`, as always where processes are started."""
+    """Steps in this process, batches of shards in it and in others, `workers` together. A program that uses it must
+    keep what it starts below `if __name__ == "__main__":`, as always where processes are started.
+
+    preloaded   modules that the others need, imported once for all of them.
+    needs_main  whether they shall also import the program's main module, where something that they get may be from.
+    """
 
     shares_memory = False
+    preloaded: tuple[str, ...] = (PRELOADED,)
+    needs_main = True
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+
+    def prepare(self) -> None:
+        """Start the process that others are forked from, if `map` will need it. It imports what they need meanwhile."""
+        if self.workers > 1 and _has_forkserver():
+            multiprocessing.set_forkserver_preload(list(self.preloaded))
+            with inherited(), uninterrupted():
+                forkserver.ensure_running()
 
     def call(self, step: str, function: Callable[[], R]) -> R:
         """Run it here."""
@@ -65,28 +82,63 @@ class Processes:
         """Run it on processes. Raises BuildError where one of them is killed."""
         if not items:
             return []
+        self.prepare()
         context = multiprocessing.get_context("forkserver" if _has_forkserver() else "spawn")
-        if _has_forkserver():
-            context.set_forkserver_preload([PRELOADED])
         count = min(self.workers, len(items))
-        with ProcessPoolExecutor(count, context, initializer=end_with_parent) as pool, _ended_soon(pool):
+        results: dict[int, R] = {}
+        errors: dict[int, BaseException] = {}
+        with (
+            stoppable(),  # until all have ended
+            ThreadPoolExecutor(1) as here,
+            ProcessPoolExecutor(max(1, count - 1), context, initializer=end_with_parent) as others,
+            _ended_soon(others),
+        ):
             try:
-                with inherited(), uninterrupted():  # workers begin as items are handed over
-                    places = {pool.submit(function, item): i for i, item in enumerate(items)}
-                errors: dict[int, BaseException] = {}
-                for future in as_completed(places):
+                for place, future in self._ended(function, items, [here, *[others] * (count - 1)]):
                     if failed := future.exception():
-                        errors[places[future]] = failed
-                    elif finished:
-                        finished(items[places[future]])
+                        errors[place] = failed
+                        continue
+                    results[place] = future.result()
+                    if finished:
+                        finished(items[place])
             except BrokenProcessPool as broken:
-                errors = {0: broken}
+                hint = f"{step}: a process that makes shards ended in the middle. {KILLED_HINT}"
+                raise BuildError(hint) from broken
         if errors:
-            first = errors[min(errors)]
-            if isinstance(first, BrokenProcessPool):
-                raise BuildError(f"{step}: a process that makes shards ended in the middle. {KILLED_HINT}") from first
-            raise first
-        return [future.result() for future in places]
+            raise errors[min(errors)]
+        return [results[place] for place in range(len(items))]
+
+    def _ended(
+        self, function: Callable[[A], R], items: Sequence[A], executors: Sequence[Executor]
+    ) -> Iterator[tuple[int, Future[R]]]:
+        """The items' places and futures as they end; each executor has one of them at a time."""
+        places, idle = iter(range(len(items))), list(executors)
+        running: dict[Future[R], tuple[Executor, int]] = {}
+        while True:
+            for executor, place in zip(idle, places):  # noqa: B905 - as long as there are both
+                with inherited(), uninterrupted(), _main_module(self.needs_main):  # a process may begin now
+                    running[executor.submit(function, items[place])] = executor, place
+            if not running:
+                return
+            idle = []
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                executor, place = running.pop(future)
+                if isinstance(failed := future.exception(), BrokenProcessPool):
+                    raise failed
+                idle.append(executor)
+                yield place, future
+
+
+@contextmanager
+def _main_module(needed: bool) -> Iterator[None]:
+    """Within it a process that is started imports the main module if it is `needed`, as multiprocessing wants it."""
+    main = sys.modules["__main__"]
+    if not needed:
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _has_forkserver() -> bool:

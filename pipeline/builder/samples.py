@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -107,12 +107,21 @@ class CleanTile:
         full = self._severity.measure(degraded)
         small = self._severity.at_clip_size.measure(severity.at_clip_size(degraded))
         return {
-            **asdict(full),
+            **vars(full),
             **_papers(self._figures.figures(degraded)),
             "word": full.level,
-            **{f"clip_{name}": value for name, value in asdict(small).items()},
+            **{f"clip_{name}": value for name, value in vars(small).items()},
             "clip_word": small.level,
         }
+
+
+class MadeSample(NamedTuple):
+    """One packed sample, in pieces, and the contents of its KEY.json; for the contents of one that is copied as it is
+    stands its row. sum: CRC-32 of its bytes, where it was looked at already."""
+
+    pieces: Iterable[bytes]
+    fact: dict[str, Any] | SampleRow
+    sum: int | None = None
 
 
 class SampleMaker:
@@ -123,25 +132,25 @@ class SampleMaker:
         self._files = files or SourceFiles()
         self._sound: dict[str, bool] = {}
         self._rotten: list[Copy] = []
+        self._paths: dict[str, Path] = {}
         self.synthesised = self.captioned = self.copied = 0
         self.seconds = 0.0
 
-    def sample(self, sample: WantedSample) -> tuple[Iterable[bytes], dict[str, Any] | SampleRow]:
-        """One packed sample, in pieces, and the contents of its KEY.json: copied, newly captioned, or made. For the
-        contents of one that is copied as it is stands its row.
+    def sample(self, sample: WantedSample) -> MadeSample:
+        """One sample: copied, newly captioned, or made.
 
         Images are encoded as their pieces are taken, before the next sample is asked for.
         """
         copy = self._job.same.get(sample.fingerprint)
         if copy and copy.row and (whole := self._bytes(copy)) is not None:
             self.copied += 1
-            return [whole], copy.row
+            return MadeSample([whole], copy.row, copy.sum if copy.path not in self._sound else None)
         found = self._copy(copy)
         if found:
             data, members = found
             fact = facts_now(json.loads(members["json"]))
             self.copied += 1
-            return ([data], fact) if fact["schema"] == SCHEMA else _told_anew(sample, members, fact)
+            return MadeSample([data], fact) if fact["schema"] == SCHEMA else _told_anew(sample, members, fact)
         found = self._copy(self._job.same_pixels.get(sample.pixels))
         if found:
             _, members = found
@@ -152,7 +161,7 @@ class SampleMaker:
         ordered = _ordered(_with_maps(sample, images), sample.caption, fact)
         self.seconds += time.thread_time() - start
         self.synthesised += 1
-        return packed(sample.key, self._timed(_encoded(ordered))), fact
+        return MadeSample(packed(sample.key, self._timed(_encoded(ordered))), fact)
 
     def _timed(self, members: Iterator[Member]) -> Iterator[Member]:
         """The same; the time that making them takes is counted."""
@@ -178,10 +187,10 @@ class SampleMaker:
         Either the shard's digest says so, or, while its stat is as it was when that was known, the sample's own sum: so
         nothing that rotted on the disk is copied, and nothing is hashed twice.
         """
-        path = Path(copy.path)
-        if copy in self._rotten:
+        if self._rotten and copy in self._rotten:
             return None
-        if copy.sum is not None and self._is_trusted(path):
+        path = self._paths.get(copy.path) or self._paths.setdefault(copy.path, Path(copy.path))
+        if copy.sum is not None and self._is_trusted(copy.path):
             with suppress(DamagedShardError, OSError):
                 data = read_span(path, copy.span)
                 if crc32(data) == copy.sum:
@@ -197,9 +206,9 @@ class SampleMaker:
                 self._sound[copy.path] = False
         return read_span(path, copy.span) if self._sound[copy.path] else None
 
-    def _is_trusted(self, path: Path) -> bool:
+    def _is_trusted(self, path: str) -> bool:
         try:
-            return stamp_of(path.stat()) == self._job.trusted.get(str(path))
+            return stamp_of(os.stat(path)) == self._job.trusted.get(path)  # noqa: PTH116 - for every sample
         except OSError:
             return False
 
@@ -271,11 +280,8 @@ def _own(decoded: Decoded, data: bytes, is_whole: bool, stored: str) -> tuple[st
     return decoded.suffix, [data]
 
 
-def _told_anew(
-    sample: WantedSample, members: Mapping[str, bytes], fact: Mapping[str, Any]
-) -> tuple[Iterable[bytes], dict[str, Any]]:
-    """A packed sample of images that are there already, and the contents of its KEY.json: its key, its words and their
-    fingerprint are as wanted now."""
+def _told_anew(sample: WantedSample, members: Mapping[str, bytes], fact: Mapping[str, Any]) -> MadeSample:
+    """A sample of images that are there already: its key, its words and their fingerprint are as wanted now."""
     told = {**fact, "schema": SCHEMA, "key": sample.key}
     if is_unmeasured(fact) or not is_told_as_now(fact):
         lq, gt = (decode(next(members[e] for e in ROLES[role] if e in members)).image for role in ("lq", "gt"))
@@ -287,7 +293,7 @@ def _told_anew(
         (extension, [body]) for extension, body in members.items() if extension not in {"txt", "json"}
     ]
     ordered = _ordered(_with_maps(sample, kept), sample.caption, told)
-    return packed(sample.key, _encoded(ordered)), told
+    return MadeSample(packed(sample.key, _encoded(ordered)), told)
 
 
 def _with_maps(sample: WantedSample, images: list[tuple[str, Body]]) -> list[tuple[str, Body]]:

@@ -10,13 +10,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
 
-from patina.pipeline.builder.job import ShardJob, ShardResult
+from patina.pipeline.builder.job import Copy, ShardJob, ShardResult, Stamp, stamp_of
 from patina.pipeline.builder.samples import SampleMaker, SourceFiles
 from patina.pipeline.codec.fingerprint import codec_fingerprint
 from patina.pipeline.errors import BuildError
@@ -72,7 +73,7 @@ def build_together(
         for i in range(len(shards)):
             go_on(i)
         while waiting:
-            here = _cut_from(waiting[min(waiting, key=lambda i: waiting[i].key)])
+            here = _cut_from(min(waiting.values(), key=lambda sample: sample.key))
             for i in range(len(shards)):
                 while i in waiting and _cut_from(waiting[i]) == here:
                     go_on(i)
@@ -88,7 +89,7 @@ def _cut_from(sample: WantedSample) -> tuple[str, tuple[int, int, int, int]]:
 
 def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Steps:
     """Make a shard, waiting before each of its samples."""
-    staged = Path(job.staging) / f"{job.name}.{job.fingerprint[:16]}"
+    staged = job.staged
     earlier = _finished(staged, job)
     if earlier:
         if progress:
@@ -104,20 +105,20 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
     maker = SampleMaker(job, files)
     facts: list[dict[str, Any] | SampleRow] = []
     sums: list[int] = []
-    index = staged.with_name(staged.name + ".json")
+    index = index_of(staged)
     try:
         for path in (staged, index):
             if path.is_dir():  # nothing replaces a folder, and none of ours is called so
                 shutil.rmtree(path)
-        with replacing(staged) as half, ShardWriter(half) as writer:  # `finish` forces it to the disk
+        with replacing(staged) as half, ShardWriter(half, lasting=not job.part) as writer:  # forced to the disk
             for sample in job.samples:
                 yield sample
                 expect_wanted()
                 with watched(lambda done: expect_wanted()):  # a large photograph takes seconds
-                    pieces, fact = maker.sample(sample)
-                    sums.append(writer.add(pieces))
-                    del pieces  # of a copy: others are made before this shard's next
-                facts.append(fact)
+                    made = maker.sample(sample)
+                    sums.append(writer.add(made.pieces, made.sum))
+                    facts.append(made.fact)
+                    del made  # of a copy: others are made before this shard's next
                 if progress:
                     progress(1)
             written = writer.finish()
@@ -128,7 +129,7 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
             _row(sample.key, fact, span, job)
             for sample, fact, span in zip(job.samples, facts, written.spans, strict=True)
         )
-        body = json.dumps({"entry": asdict(shard), "rows": [asdict(row) for row in rows], "sums": sums})
+        body = json.dumps({"entry": vars(shard), "rows": [vars(row) for row in rows], "sums": sums})
         text = f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
         write_atomically(index, text, durable=False)  # last: an index stands for a shard that is whole
     except Exception as error:
@@ -141,6 +142,49 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
     return ShardResult(shard, rows, str(staged), *counts, maker.seconds, tuple(sums))
 
 
+def join(job: ShardJob, parts: Sequence[ShardResult]) -> ShardJob:
+    """The job of making a whole shard of its parts: their samples are there to be copied, if they are what was written.
+
+    What is not there any more, or rotted since, is made anew.
+    """
+    copies: dict[str, Copy] = {}
+    stamps: dict[str, Stamp] = {}
+    for part in parts:
+        with suppress(OSError):
+            stamps[part.staged] = stamp_of(Path(part.staged).stat())
+        for row, total in zip(part.rows, part.sums, strict=True):
+            copies[row.fingerprint] = Copy(part.staged, Span(row.offset, row.size), row, total)
+    untrusted = {part.staged: "" for part in parts}
+    return replace(job, same=copies, same_pixels={}, old_shards=untrusted, trusted=stamps)
+
+
+def counted(whole: ShardResult, parts: Sequence[ShardResult]) -> ShardResult:
+    """A shard that was joined, with what making its parts took."""
+    return replace(
+        whole,
+        synthesised=whole.synthesised + sum(part.synthesised for part in parts),
+        captioned=sum(part.captioned for part in parts),
+        copied=sum(part.copied for part in parts),
+        seconds=whole.seconds + sum(part.seconds for part in parts),
+    )
+
+
+def join_batch(jobs: Sequence[ShardJob]) -> list[ShardResult | SourceChangedError]:
+    """Make shards of their parts, each a job that `join` gave; the parts go as soon as their shard is there."""
+    results: list[ShardResult | SourceChangedError] = []
+    for job in jobs:
+        results += build_together([job])
+        for path in map(Path, job.old_shards):
+            path.unlink(missing_ok=True)
+            index_of(path).unlink(missing_ok=True)
+    return results
+
+
+def index_of(staged: Path) -> Path:
+    """What is known of a shard in the staging folder; it is there once the shard is whole."""
+    return staged.with_name(staged.name + ".json")
+
+
 def _row(key: str, fact: dict[str, Any] | SampleRow, span: Span, job: ShardJob) -> SampleRow:
     """The row of a sample, from its KEY.json or from the row that it had where it was copied from."""
     if isinstance(fact, SampleRow):
@@ -150,16 +194,23 @@ def _row(key: str, fact: dict[str, Any] | SampleRow, span: Span, job: ShardJob) 
 
 def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
     """The shard, if an earlier run left it whole in the staging folder."""
-    index = staged.with_name(staged.name + ".json")
+    index = index_of(staged)
     try:
         digest, _, text = index.read_text("utf-8").partition("\n")
         if hashlib.sha256(text.encode()).hexdigest() != digest:
             return None
         body = json.loads(text)
         shard = ShardEntry(**body["entry"])
-        if shard.fingerprint != job.fingerprint or file_sha256(staged) != shard.sha256:
+        if shard.fingerprint != job.fingerprint or not _is_whole(staged, shard, job):
             return None
         rows, sums = tuple(SampleRow(**row) for row in body["rows"]), tuple(body.get("sums", ()))
         return ShardResult(shard, rows, str(staged), copied=shard.count, sums=sums)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_whole(staged: Path, shard: ShardEntry, job: ShardJob) -> bool:
+    """Whether it is what was written. Of a part every sample's sum is looked at when it is joined."""
+    if job.part:
+        return staged.stat().st_size == shard.bytes
+    return file_sha256(staged) == shard.sha256

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from patina.pipeline.format.earlier import FIGURES, is_unmeasured
@@ -40,6 +41,11 @@ class Field:
     column: str = ""
     markdown: str = ""
     fields: tuple[Field, ...] = ()
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of its fields."""
+        return frozenset(field.name for field in self.fields)
 
 
 FIELDS = (
@@ -143,6 +149,9 @@ FIELDS = (
 )
 """All of them, in the order in which the card declares them. KEY.json itself has its keys sorted."""
 
+KEY_JSON = Field("KEY.json", "struct", "what there is to know of a sample", fields=FIELDS)
+"""The file itself."""
+
 
 def leaves(fields: Sequence[Field] = FIELDS, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field]]:
     """Every field that holds a value, with its path such as ("severity", "psnr")."""
@@ -190,19 +199,22 @@ def fitting_value(fact: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 def checked(fact: Mapping[str, Any]) -> Mapping[str, Any]:
     """The contents of a KEY.json as they are. Raises TypeError unless they have exactly these fields and types."""
-    _check(fact, FIELDS, "")
+    _check(fact, KEY_JSON, "")
     return fact
 
 
-def _check(fact: Mapping[str, Any], fields: Sequence[Field], above: str) -> None:
-    names = {field.name for field in fields}
-    if fact.keys() != names:
-        lacking, unknown = sorted(names - fact.keys()), sorted(fact.keys() - names)
+def _check(fact: Mapping[str, Any], struct: Field, above: str) -> None:
+    if fact.keys() != struct.names:
+        lacking, unknown = sorted(struct.names - fact.keys()), sorted(fact.keys() - struct.names)
         raise TypeError(f"KEY.json: {above or 'it'} lacks the fields {lacking} and has the unknown ones {unknown}")
-    for field in fields:
-        value, place = fact[field.name], f"{above}.{field.name}".lstrip(".")
+    for field in struct.fields:
+        value = fact[field.name]
         fits = isinstance(value, _PYTHON[field.kind]) and not isinstance(value, bool)
         if not fits or (field.kind == "strings" and not all(isinstance(one, str) for one in value)):
-            raise TypeError(f"KEY.json: {place} is of the type {field.kind}, found {value!r}")
+            raise TypeError(f"KEY.json: {_place(above, field)} is of the type {field.kind}, found {value!r}")
         if field.kind == "struct":
-            _check(value, field.fields, place)
+            _check(value, field, _place(above, field))
+
+
+def _place(above: str, field: Field) -> str:
+    return f"{above}.{field.name}" if above else field.name

@@ -28,8 +28,11 @@ MEMBER = re.compile(r"([\w-]+)\.([\w.-]+)", re.ASCII)
 Members: TypeAlias = Sequence[tuple[str, bytes]]
 """One sample's members: extension without the leading dot (`gt.png`), and bytes."""
 
-SMALL = 1 << 16
-"""Bytes of a piece below which it is written with its neighbours."""
+AT_ONCE = 1 << 18
+"""Bytes of pieces that are written together: few calls, and still in a cache when they are hashed."""
+
+PIECES = 512
+"""Pieces that are written together; every system takes 1,024."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,21 @@ class Written:
     spans: tuple[Span, ...]
 
 
+_MODE_AND_OWNER = b"0000644\x000000000\x000000000\x00"
+_TIME = b"\x0000000000000\x00"
+_TAIL = b"0" + b"\0" * 100 + b"ustar\x0000" + b"\0" * 247
+_REST = sum(_MODE_AND_OWNER) + sum(_TIME) + sum(_TAIL) + 8 * ord(" ")
+"""What all headers add to their checksums, which count the checksum's own place as blanks."""
+
+
 def tar_header(name: str, size: int) -> bytes:
     """One 512-byte ustar header (POSIX.1-1988) of a plain file with fixed owner, mode and time."""
     encoded = name.encode("ascii")
     if len(encoded) > 100 or not 0 <= size < 8**11:
         raise ValueError(f"a member may have 8 GiB and a name of 100 bytes; {name!r} has {size} and {len(encoded)}")
-    head = b"%-100s0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % (encoded.ljust(100, b"\0"), size)
-    tail = b"0" + b"\0" * 100 + b"ustar\x0000" + b"\0" * 247
-    checksum = sum(head) + sum(tail) + 8 * ord(" ")
-    return head + b"%06o\0 " % checksum + tail
+    digits = b"%011o" % size
+    checksum = sum(encoded) + sum(digits) + _REST
+    return b"".join((encoded.ljust(100, b"\0"), _MODE_AND_OWNER, digits, _TIME, b"%06o\0 " % checksum, _TAIL))
 
 
 def pack(key: str, members: Members) -> bytes:
@@ -88,15 +97,17 @@ def unpack(data: bytes, where: str) -> tuple[str, dict[str, bytes]]:
 class ShardWriter:
     """Writes packed samples to `path` in the order given. As a context manager; without `finish` nothing is whole.
 
-    `path` is a temporary name: the caller renames it once `finish` has returned.
+    `path` is a temporary name: the caller renames it once `finish` has returned. lasting: False for what is read again
+    soon and sample by sample: it has no digest, and nothing waits until it lies on the disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lasting: bool = True) -> None:
         self._file = path.open("wb", buffering=0)
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if lasting else None
         self._spans: list[Span] = []
         self._size = 0
         self._waiting: list[bytes] = []
+        self._held = 0
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -104,34 +115,39 @@ class ShardWriter:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, sample: Iterable[bytes]) -> int:
-        """Write one packed sample, which comes in pieces; gives the CRC-32 of its bytes."""
+    def add(self, sample: Iterable[bytes], known: int | None = None) -> int:
+        """Write one packed sample, which comes in pieces; gives the CRC-32 of its bytes, or what is `known` of it."""
         start, total = self._size, 0
         for piece in sample:
-            total = crc32(piece, total)
+            if known is None:
+                total = crc32(piece, total)
             self._waiting.append(piece)
-            if len(piece) >= SMALL:
+            self._size += len(piece)
+            self._held += len(piece)
+            if self._held >= AT_ONCE or len(self._waiting) >= PIECES:
                 self._write()
             del piece  # before the next one is made
-        self._write()
         self._spans.append(Span(start, self._size - start))
-        return total
+        return total if known is None else known
 
     def finish(self) -> Written:
         """End the shard, and flush it to the disk before returning."""
         self._waiting.append(END)
+        self._size += len(END)
         self._write()
+        if self._digest is None:
+            return Written("", self._size, tuple(self._spans))
         os.fsync(self._file.fileno())
         return Written(self._digest.hexdigest(), self._size, tuple(self._spans))
 
     def _write(self) -> None:
-        """Write the pieces that wait: the large one, if there is one, as it is."""
-        large = self._waiting.pop() if self._waiting and len(self._waiting[-1]) >= SMALL else b""
-        for data in (b"".join(self._waiting), large):
-            _write_all(self._file.fileno(), data)
-            self._digest.update(data)
-            self._size += len(data)
+        """Write the pieces that wait."""
+        _write_all(self._file.fileno(), self._waiting)
+        if self._digest is not None:
+            for piece in self._waiting:
+                self._digest.update(piece)
         self._waiting.clear()
+        self._held = 0
 
 
 def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
@@ -142,20 +158,23 @@ def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
         return writer.finish()
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:  # one write may take less than it was given: a full disk, a signal
-        view = view[os.write(descriptor, view) :]
+def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    written = os.writev(descriptor, pieces)
+    for piece in pieces:  # one call may take less than it was given: a full disk, a signal
+        if written < len(piece):
+            view = memoryview(piece)[written:]
+            while view:
+                view = view[os.write(descriptor, view) :]
+        written = max(0, written - len(piece))
 
 
 def read_span(path: Path, span: Span) -> bytes:
     """A sample's packed bytes. Raises DamagedShardError if the file ends before them."""
-    with path.open("rb") as file:
-        file.seek(span.offset)
-        data = file.read(span.size)
-    if len(data) != span.size:
-        raise DamagedShardError(f"{path.name}: expected {span.size} bytes at {span.offset}, found {len(data)}")
-    return data
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return _pread(descriptor, span.size, span.offset, path.name)
+    finally:
+        os.close(descriptor)
 
 
 def read_first(path: Path, span: Span, wanted: Collection[str], count: int) -> tuple[str, dict[str, bytes]]:
@@ -184,6 +203,8 @@ def read_first(path: Path, span: Span, wanted: Collection[str], count: int) -> t
 
 def _pread(descriptor: int, size: int, offset: int, where: str) -> bytes:
     data = os.pread(descriptor, size, offset)
+    while 0 < len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
+        data += more  # one read gives 2 GiB at the most
     if len(data) != size:
         raise DamagedShardError(f"{where}: expected {size} bytes at {offset}, found {len(data)}")
     return data

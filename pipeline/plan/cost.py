@@ -17,6 +17,9 @@ from patina.pipeline.text import counted, human_bytes
 SECONDS_PER_MEGAPIXEL, BYTES_PER_MEGAPIXEL = 0.06, 4.0e6
 """Of one core, and of a sample, where nothing was made on trial: the middle of the ten degradations."""
 
+SHARED_SECONDS_PER_MEGAPIXEL = 0.03
+"""Of a photograph, once for all of its samples that are made together: decoding it, measuring and storing its tiles."""
+
 COPY_SECONDS_PER_BYTE = 2.5e-9
 HELD = 0.25
 """Share of the work that holds the interpreter's lock, so that threads do it one after another: two gain 1.6."""

@@ -151,7 +151,7 @@ def _before(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _instrument() -> None:
-    for name in ("write", "replace", "unlink", "fsync", "mkdir", "link", "symlink", "rename", "rmdir"):
+    for name in ("writev", "replace", "unlink", "fsync", "mkdir", "link", "symlink", "rename", "rmdir"):
         setattr(os, name, _before(getattr(os, name), name))
     SampleMaker.sample = _before(SampleMaker.sample, "sample")  # type: ignore[method-assign]
     import patina.pipeline.cache.database as stores

@@ -15,7 +15,6 @@ import pytest
 import patina.pipeline.builder.batches as module
 from patina.pipeline.builder.batches import (
     MAX_BATCHES,
-    ROUNDS,
     StoredBatch,
     batch_count,
     expect_staged,
@@ -24,14 +23,14 @@ from patina.pipeline.builder.batches import (
     store_batches,
 )
 from patina.pipeline.builder.build import build
+from patina.pipeline.builder.groups import together
 from patina.pipeline.builder.job import ShardJob
-from patina.pipeline.builder.jobs import OPEN_SAMPLES, build_stored, make_batches, make_jobs, together
+from patina.pipeline.builder.jobs import build_stored, make_batches, make_jobs
 from patina.pipeline.builder.runner import Runner
 from patina.pipeline.builder.workspace import Workspace
 from patina.pipeline.errors import BuildError
 from patina.pipeline.plan.planning import Options, Stores, plan_from_stores
 from patina.pipeline.recipe.recipe import Recipe, Storage
-from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.builder.test_incremental import public_files
 from tests.pipeline.making import photo, photos, tiny_recipe
 
@@ -165,25 +164,6 @@ def test_a_batch_mixes_degradations() -> None:
     jobs = [ShardJob("train", entry, b, *empty) for b in range(8) for entry in "abcdefghij"]
     for batch in make_batches([[job] for job in jobs], 20):
         assert len({job.entry for job in batch}) == 2
-
-
-@pytest.mark.parametrize(("workers", "size"), [(1, 10), (2, 10), (5, 4), (20, 1), (1000, 1)])
-def test_shards_of_the_same_photographs_are_made_together_where_there_are_enough_for_all(
-    workers: int, size: int
-) -> None:
-    empty: tuple[Any, ...] = ("", "", (), Noisy(), {}, {}, {}, "", "", Storage())
-    jobs = [ShardJob("train", entry, b, *empty) for b in range(8) for entry in "abcdefghij"]
-    groups = together(jobs, workers)
-    assert sorted(job.name for group in groups for job in group) == sorted(job.name for job in jobs)
-    assert max(map(len, groups)) == size
-    assert all(len({job.bucket for job in group}) == 1 for group in groups)
-    assert len(groups) >= min(len(jobs), ROUNDS * workers) or size == 10
-
-
-def test_no_more_samples_are_made_together_than_minutes_take(jobs: list[ShardJob]) -> None:
-    many = jobs[0].samples * (OPEN_SAMPLES // (2 * len(jobs[0].samples)))
-    large = [dataclasses.replace(jobs[0], entry=entry, samples=many) for entry in "abcdef"]
-    assert [len(group) for group in together(large, 0)] == [2, 2, 2]
 
 
 def test_a_batch_comes_back_as_it_went(jobs: list[ShardJob], tmp_path: Path) -> None:

@@ -303,10 +303,14 @@ def test_a_photograph_is_decoded_once_for_all_degradations(world: World, monkeyp
     world.table["buckets"] = 1
     world.table["split"] = {}
     photographs = [path.read_bytes() for path in (world.folder / "photos").iterdir()]
-    monkeypatch.setattr("patina.pipeline.builder.jobs.ROUNDS", 0.5)  # else each worker has more shards than there are
-    world.build(world.folder / "once", 1)
-    assert sorted(read) == sorted(photographs)
-    monkeypatch.setattr("patina.pipeline.builder.jobs.TOGETHER", 1)
+    monkeypatch.setattr("patina.pipeline.builder.groups.SHORTEST", 1e-9)
+    for workers in (1, 4):
+        read.clear()
+        world.build(world.folder / "once", workers)
+        assert sorted(read) == sorted(photographs), workers
+        shutil.rmtree(world.folder / "once")
+    world.build(world.folder / "once", 4)
+    monkeypatch.setattr("patina.pipeline.builder.groups.TOGETHER", 1)
     read.clear()
     world.build(world.folder / "each", 1)
     assert sorted(read) == sorted(photographs * len(DEGRADATIONS))

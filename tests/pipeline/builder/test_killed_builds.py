@@ -17,7 +17,7 @@ from patina.pipeline.format.layout import PRIVATE
 from tests.pipeline.forking import BATCH, Ended, Forks, asked
 from tests.pipeline.making import make_plain, photo, photos
 
-POINTS = ("write", "sample", "replace", "unlink", "fsync", "mkdir", "link", "symlink", "caption", "store")
+POINTS = ("writev", "sample", "replace", "unlink", "fsync", "mkdir", "link", "symlink", "caption", "store")
 """In a shard, between samples, between two renames of any kind, while publishing, captioning, or storing."""
 
 

@@ -94,7 +94,7 @@ def test_a_picture_and_its_file_are_gone_before_the_next_is_encoded(
 
     monkeypatch.setattr(samples, "png_pieces", encoded)
     names = ["png", "gt.png", "depth.png", "mask.png"]
-    images = [np.full((200, 150, 3), level, np.uint8) for level in range(len(names))]
+    images = [np.full((400, 300, 3), level, np.uint8) for level in range(len(names))]
     expected = pack("key", [(name, image.tobytes()) for name, image in zip(names, images, strict=True)])
     members: list[tuple[str, samples.Body]] = list(zip(names, images, strict=True))
     del images

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from multiprocessing import parent_process
 from pathlib import Path
 
 import pytest
 
+from patina.children import ROOT
 from patina.pipeline.builder.build import build
 from patina.pipeline.builder.jobs import build_shards
-from patina.pipeline.builder.processes import START_SECONDS, Processes, processes_pay
+from patina.pipeline.builder.processes import PRELOADED, START_SECONDS, Processes, processes_pay
 from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.errors import BuildError
 from patina.pipeline.progress import Silent
+from patina.pipeline.stopping import expect_wanted
 from tests.pipeline.making import photos, public_files, tiny_recipe
 
 
@@ -28,16 +33,28 @@ def fail_at_two(number: int) -> int:
     return number
 
 
-def die_at_one(number: int) -> int:
-    if number == 1:
+def die_elsewhere(number: int) -> int:
+    if parent_process():
         os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.01)
     return number
 
 
-def wait_at_first(path: str) -> str:
+def wait_long(path: str) -> str:
+    """What Python alone cannot end, in a process of its own; a thread asks whether it is wanted, as samples do."""
     Path(path).touch()
-    time.sleep(60)
+    if parent_process():
+        time.sleep(60)
+    for _ in range(600):
+        expect_wanted()
+        time.sleep(0.1)
     return path
+
+
+def where(number: int) -> tuple[int, str, bool]:
+    time.sleep(0.3)
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    return os.getpid(), str(main), PRELOADED in sys.modules
 
 
 @pytest.mark.parametrize(
@@ -70,7 +87,44 @@ def test_results_come_in_order_and_the_first_error_is_raised_after_all_have_ende
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_told_in_words() -> None:
     with pytest.raises(BuildError, match="ended in the middle"):
-        Processes(2).map("build shards", die_at_one, [0, 1, 2])
+        Processes(2).map("build shards", die_elsewhere, range(1000))
+
+
+@pytest.mark.slow
+def test_this_process_works_too_and_the_others_are_forked_from_one_that_has_all_imports() -> None:
+    found = Processes(2).map("where", where, range(8))
+    assert len({process for process, _, _ in found}) == 2
+    assert os.getpid() in {process for process, _, _ in found}
+    assert all(preloaded for process, _, preloaded in found if process != os.getpid())
+
+
+@pytest.mark.slow
+def test_the_main_module_is_imported_by_others_only_where_it_is_needed(tmp_path: Path) -> None:
+    """As a program with its own degradations needs it, and the command does not."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import sys\n"
+        "from patina.pipeline.builder.processes import Processes\n"
+        "from tests.pipeline.builder.test_processes import where\n"
+        "if __name__ == '__main__':\n"
+        "    runner = Processes(2)\n"
+        "    runner.needs_main = sys.argv[1] == 'needed'\n"
+        "    here = where(0)[0]\n"
+        "    print({main for process, main, _ in runner.map('where', where, range(8)) if process != here})\n",
+        "utf-8",
+    )
+    for needed, main in (("needed", str(script)), ("not", "None")):
+        command = [sys.executable, str(script), needed]
+        ended = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+        )
+        assert ended.stdout == f"{ {main} }\n"
+
+
+@pytest.mark.slow
+def test_work_that_one_process_can_do_starts_no_other() -> None:
+    assert {process for process, _, _ in Processes(1).map("where", where, [0, 1])} == {os.getpid()}
+    assert {process for process, _, _ in Processes(8).map("where", where, [0])} == {os.getpid()}
 
 
 @pytest.mark.slow
@@ -86,7 +140,7 @@ def test_an_interruption_ends_the_processes_soon(tmp_path: Path) -> None:
     start = time.monotonic()
     try:
         with pytest.raises(Interrupted):
-            Processes(2).map("wait", wait_at_first, [str(tmp_path / "a"), str(tmp_path / "b")])
+            Processes(2).map("wait", wait_long, [str(tmp_path / "a"), str(tmp_path / "b")])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.shard import (
+    AT_ONCE,
     BLOCK,
     END,
-    SMALL,
     ShardWriter,
     Span,
     pack,
@@ -286,10 +286,10 @@ def test_what_is_not_one_sample_is_refused(data: bytes) -> None:
         unpack(data, "here")
 
 
-@pytest.mark.parametrize("cut", [1, 511, 512, SMALL - 1, SMALL, SMALL + 1, 10**6])
+@pytest.mark.parametrize("cut", [1, 511, 512, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 10**6])
 def test_a_sample_in_pieces_is_written_as_the_whole(cut: int, tmp_path: Path) -> None:
     """Digest, places and sums do not depend on where pieces end, nor on which of them are large."""
-    body = bytes(range(256)) * (SMALL // 100)
+    body = bytes(range(256)) * (AT_ONCE // 100)
     samples = [pack("a", [("png", body), ("txt", b"one")]), pack("b", [("txt", b"two"), ("gt.png", body[7:])])]
     whole = write_shard(tmp_path / "whole.tar", samples)
     step = max(cut, 100)
