@@ -160,10 +160,10 @@ def drops(rows: int, cols: int, params: Params, rng: Rng) -> Floats:
     found: list[Floats] = [np.zeros((0, 4))]
     for _ in range(params["runs"]):
         if missing > 0:
-            run = [(x, y, radius, radius) for x, y, radius in _run(rows, cols, largest, rng)]
-            for *_, radius in run:
+            run = list(_run(rows, cols, largest, rng))
+            for _, _, radius in run:
                 missing -= radius * radius
-            found.append(np.array(run))
+            found.append(np.array(run)[:, [0, 1, 2, 2]])
     while missing > 0:
         some, covered = _some_drops(rows, cols, largest, scale, rng)
         left = np.subtract.accumulate(np.concatenate([[missing], covered.ravel()]))[

@@ -355,7 +355,7 @@ def _around(image: FloatImage | Image, is_linear: bool) -> Rows:
     side = min(height, width) // 16 * 2 + 1
     step = max(1, side // 16)
     rows, columns = (np.arange(step // 2, length + step // 2, step).clip(0, length - 1) for length in (height, width))
-    few = np.ascontiguousarray(image[rows[:, None], columns])
+    few = image[rows].take(columns, axis=1)
     coarse = means(_luminance(few, is_linear), max(1, side // step // 2 * 2 + 1))
     stretch = stretched_rows(coarse, len(rows) * step, len(columns) * step)
     return lambda top, bottom: stretch(top, bottom)[:, :width]
