@@ -76,7 +76,7 @@ docs: $(VENV)/.dev
 
 fast: $(VENV)/.dev
 	@echo "test: the fast ones"
-	@$(TEST) -n auto --dist loadgroup -m "not slow and not gpu and not network"
+	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
 
 # Three at a time even on two cores: a third of the time these wait, for servers, heartbeats and what was killed.
 slow: $(VENV)/.readers

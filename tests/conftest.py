@@ -25,15 +25,6 @@ os.environ.pop("PREFECT_API_URL", None)
 os.register_at_fork(after_in_child=threading._threading_atexits.clear)  # type: ignore[attr-defined]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (`--dist loadgroup`), the tests of a file stay together for what they share, and so do all that want
-    Prefect's API: each process that has one of them starts a server, which takes the CPU time of a hundred tests."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for item in items:
-            wants_api = "prefect_api" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("prefect" if wants_api else item.path.stem))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Caches and databases of libraries go into the session's own folder."""

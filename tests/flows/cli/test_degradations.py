@@ -14,7 +14,8 @@ from patina.flows.cli.app import app
 from patina.synth.degradation import SettingError
 from patina.synth.degradations import CATALOGUE
 from patina.synth.describe import DegradationInfo, describe, setting_texts
-from tests.flows.cli.test_commands import patina as command
+from tests.flows.cli.test_commands import Patina
+from tests.flows.cli.test_commands import patina as command  # noqa: F401 - a fixture
 
 every = pytest.mark.parametrize("one", describe(), ids=lambda one: one.name)
 
@@ -90,14 +91,14 @@ def test_ranges_are_those_that_are_refused() -> None:
         CATALOGUE["rainy"](rate=301)  # type: ignore[call-arg]
 
 
-def test_an_unknown_word_is_told_with_the_nearest_and_exit_code_1() -> None:
+def test_an_unknown_word_is_told_with_the_nearest_and_exit_code_1(command: Patina) -> None:  # noqa: F811
     done = command("degradations", "rany")
     assert done.returncode == 1
     assert done.stderr.startswith("error  no degradation is called 'rany'; did you mean 'rainy'? known: ")
     assert done.stdout == "" and "Traceback" not in done.stderr
 
 
-def test_the_version_is_the_packages() -> None:
+def test_the_version_is_the_packages(command: Patina) -> None:  # noqa: F811
     assert printed("--version") == f"patina {patina.__version__}\n"
     assert command("--version").stdout == f"patina {patina.__version__}\n"
 
@@ -121,6 +122,6 @@ def test_a_ladder_tells_the_words_over_the_knobs_range() -> None:
     assert len(rows) == 39
 
 
-def test_a_ladder_of_an_unknown_word_is_refused() -> None:
+def test_a_ladder_of_an_unknown_word_is_refused(command: Patina) -> None:  # noqa: F811
     done = command("degradations", "rany", "--ladder")
     assert done.returncode == 1 and "did you mean 'rainy'?" in done.stderr
