@@ -37,13 +37,16 @@ def patina(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         line = ["patina", *map(str, words)]
         capsys.readouterr()
-        with monkeypatch.context() as changed, pytest.raises(SystemExit) as ended:
+        code: str | int | None = 0
+        with monkeypatch.context() as changed:
             changed.setattr(sys, "argv", line)
             if cwd is not None:
                 changed.chdir(cwd)
-            cli.main()
+            try:
+                cli.main()
+            except SystemExit as ended:
+                code = ended.code
         said = capsys.readouterr()
-        code = ended.value.code
         assert code is None or isinstance(code, int), code
         return subprocess.CompletedProcess(line, code or 0, said.out, said.err)
 

@@ -33,7 +33,7 @@ PATIENCE = 60.0
 SOON = 20.0
 """Seconds in which a command that was asked to stop has ended, likewise: alone on a machine it is one or two."""
 
-RECIPE = "buckets = 2\n[[sources]]\npath = 'photos'\n[degradations.noisy]\n[degradations.jpeg-compressed]\n"
+RECIPE = "buckets = 6\n[[sources]]\npath = 'photos'\n[degradations.noisy]\n[degradations.jpeg-compressed]\n"
 
 TEMPORARY = re.compile(r"\.half-.*|.*\.tmp|batch-.*\.jobs|.*\.permit|\..*\.patina-(half|old)|\.tmp.*")
 
