@@ -222,7 +222,9 @@ class _Layer:
         assert compiled
         names = "first", "counts", "start", "end", "middle", "density", "per_length", "slope", "across"
         of_each = [getattr(ways, name)[part] for name in names]
-        swinging = [values[numbers] for values in (profile.swings, profile.turns) if values is not None]
+        swinging = []
+        if profile.swings is not None and profile.turns is not None:
+            swinging = [profile.swings[numbers], profile.turns[numbers]]
         points = int(ways.counts[part].sum())
         places, far = np.empty(points, np.int32), np.empty(points, np.float32)
         apart = (self._stride, 1) if is_steep else (1, self._stride)

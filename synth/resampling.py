@@ -80,7 +80,7 @@ def averaged(levels: Image, step: int) -> Image:
     part = levels[: height * step, : width * step]
     compiled = functions()
     close = levels.strides[1:] == (levels[0, 0].size, 1)[: levels.ndim - 1]  # pixels that follow one another
-    if compiled and levels.dtype == np.uint8 and 1 < step <= MOST_AVERAGED and close:
+    if compiled and levels.dtype == np.uint8 and 2 < step <= MOST_AVERAGED and close:
         result = np.empty((height, width, *levels.shape[2:]), np.uint8)
         sums, channels = np.empty(part[0].size, np.uint16), levels[0, 0].size
         size = levels.strides[0], height, width, channels, step
@@ -202,12 +202,11 @@ def _enlarged_rows(
         first, end = _source_rows(len(whole), step, top, bottom)
         whole = whole[first:end]
     top, bottom = top - first * step, bottom - first * step
-    if compiled := functions():
+    if (compiled := functions()) and whole.ndim == 2:  # of three channels OpenCV's way is the faster one
         whole = np.ascontiguousarray(whole)
-        result = np.empty((bottom - top, width, *whole.shape[2:]), np.float32)
-        scratch, channels = np.empty(whole[0].size, np.float32), whole[0, 0].size
+        result, scratch = np.empty((bottom - top, width), np.float32), np.empty(whole.shape[1], np.float32)
         how = step, top, bottom, width, 1 / scale, pointer(scratch)
-        compiled.patina_enlarged(pointer(whole), *whole.shape[:2], channels, *how, pointer(result))
+        compiled.patina_enlarged(pointer(whole), *whole.shape, *how, pointer(result))
         return result
     size = whole.shape[1] * step, len(whole) * step
     large = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR), np.float32)
@@ -380,6 +379,8 @@ def filtered_rows(values: Field, top: int, bottom: int, taps: Field) -> Field:
     ends. A new array."""
     if functions():
         values, result = np.asarray(values, np.float32), np.empty((bottom - top, values.shape[1]), np.float32)
+        if values.strides[1] != values.itemsize:
+            values = np.ascontiguousarray(values)
         _filter_rows(values, top, bottom, taps, result)
         return result
     reach = taps.size // 2

@@ -90,12 +90,9 @@ CLONED void patina_convolve(const float *framed, ptrdiff_t stride, ptrdiff_t cha
 
 /* A place beyond 0..size - 1, brought back: mirrored, end pixels repeated, or to the end. */
 INLINE ptrdiff_t within(ptrdiff_t place, ptrdiff_t size, int32_t to_end) {
-    while (place < 0 || place >= size) {
-        if (to_end)
-            return place < 0 ? 0 : size - 1;
-        place = place < 0 ? -1 - place : 2 * size - 1 - place;
-    }
-    return place;
+    if (to_end && (place < 0 || place >= size))
+        return place < 0 ? 0 : size - 1;
+    return mirrored(place, size);
 }
 
 /* A picture of whole numbers, rows × columns × channels, convolved with a kernel of whole numbers that is its own

@@ -7,17 +7,12 @@
 
 /* The level of linear light, by a table of 65536 for 0..1: `look_up_levels`. */
 INLINE uint8_t level_of(float light, const uint8_t *table) {
-    float place = light * 65535.0f + 0.5f;
-    place = place > 0.0f ? place : 0.0f;
-    place = place < 65535.0f ? place : 65535.0f;
-    return table[(int32_t)place];
+    return table[(int32_t)between(light * 65535.0f + 0.5f, 0.0f, 65535.0f)];
 }
 
 /* A share of 0..1 as 16 bits: `to_uint16`. */
 INLINE uint16_t stored_share(float share) {
-    float whole = nearest(share * 65535.0f);
-    whole = whole > 0.0f ? whole : 0.0f;
-    return (uint16_t)(int32_t)(whole < 65535.0f ? whole : 65535.0f);
+    return (uint16_t)(int32_t)between(nearest(share * 65535.0f), 0.0f, 65535.0f);
 }
 
 #endif

@@ -89,7 +89,7 @@ CLONED void patina_draw(float *values, ptrdiff_t line, ptrdiff_t pixel, float mo
 }
 
 /* The nearest of 0 to 255 to x/257, x ≤ 65535: 65281/2^24 is 1/257 and a part in 2^24 more. */
-INLINE uint8_t level_of(uint32_t x) {
+INLINE uint8_t level_of_word(uint32_t x) {
     return (uint8_t)((x + 128u) * 65281u >> 24);
 }
 
@@ -102,13 +102,13 @@ CLONED void patina_rain(const uint8_t *rgb, const float *rain, ptrdiff_t n, uint
         for (ptrdiff_t i = 0; i < count; i++) {
             const double exact = (double)rain[start + i] * 65535.0, held = exact < 65535.0 ? exact : 65535.0;
             added[i] = (uint32_t)(int32_t)((held + WHOLE_DOUBLE) - WHOLE_DOUBLE);
-            layer[start + i] = level_of(added[i]);
+            layer[start + i] = level_of_word(added[i]);
         }
         for (ptrdiff_t i = 0; i < count; i++)
             for (int c = 0; c < 3; c++) {
                 const ptrdiff_t place = 3 * (start + i) + c;
                 const uint32_t sum = rgb[place] * 257u + added[i];
-                out[place] = level_of(sum < 65535u ? sum : 65535u);
+                out[place] = level_of_word(sum < 65535u ? sum : 65535u);
             }
     }
 }

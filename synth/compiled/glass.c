@@ -82,9 +82,7 @@ CLONED void patina_surface(const float *total, const float *right, const float *
                            float *slope_down, int64_t *count) {
     ptrdiff_t found = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        float share = (cover[i] + wander[i]) * steep + 0.5f;
-        share = share > 0.0f ? share : 0.0f;
-        cover[i] = share < 1.0f ? share : 1.0f;
+        cover[i] = between((cover[i] + wander[i]) * steep + 0.5f, 0.0f, 1.0f);
     }
     for (ptrdiff_t i = 0; i < n; i++) {
         if (!(cover[i] > 0.0f))
@@ -98,13 +96,6 @@ CLONED void patina_surface(const float *total, const float *right, const float *
         slope_down[found++] = along * lean - half_sag * bulge;
     }
     *count = found;
-}
-
-/* A place mirrored into 0..size - 1, end pixels repeated. */
-INLINE ptrdiff_t mirrored(ptrdiff_t place, ptrdiff_t size) {
-    while (place < 0 || place >= size)
-        place = place < 0 ? -1 - place : 2 * size - 1 - place;
-    return place;
 }
 
 /* What is seen through the water at n places of a field of `cols` columns, in linear light: `scene`, high × wide pixels

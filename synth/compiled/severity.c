@@ -9,8 +9,8 @@
 
 DEFINE_SUM(sum_of_floats, float, double)
 
-/* Place i of n, mirrored at the ends: the last one stands there once. */
-INLINE ptrdiff_t mirrored(ptrdiff_t i, ptrdiff_t n) {
+/* Place i of n, mirrored at the ends, which are not repeated. */
+INLINE ptrdiff_t reflected(ptrdiff_t i, ptrdiff_t n) {
     i = i < 0 ? -i : i;
     return i < n ? i : 2 * (n - 1) - i;
 }
@@ -55,7 +55,7 @@ CLONED void patina_structure(const uint8_t *x, const uint8_t *y, ptrdiff_t heigh
             parts[i][c] = 0;
     *total = 0;
     for (ptrdiff_t r = -BEFORE - SIDE + 1; r < height - BEFORE; r++) {
-        const ptrdiff_t in = mirrored(r + SIDE - 1, height) * width;
+        const ptrdiff_t in = reflected(r + SIDE - 1, height) * width;
         count_row(x + in, y + in, width, 1, own, products, squares);
         if (r < -BEFORE)
             continue;
@@ -80,7 +80,7 @@ CLONED void patina_structure(const uint8_t *x, const uint8_t *y, ptrdiff_t heigh
                 filled = 0;
             }
         }
-        const ptrdiff_t out = mirrored(r, height) * width;
+        const ptrdiff_t out = reflected(r, height) * width;
         count_row(x + out, y + out, width, -1, own, products, squares);
     }
     if (filled)

@@ -80,9 +80,7 @@ CLONED void patina_softened(float *lit, const float *near, const float *middle, 
         const ptrdiff_t start = r * width;
         for (ptrdiff_t c = 0; c < width; c++) {
             const ptrdiff_t i = start + c;
-            float place = (float)(right * ((double)(int32_t)c - x) + above) * steep;
-            place = place > 0.0f ? place : 0.0f;
-            place = place < 2.0f ? place : 2.0f;
+            const float place = between((float)(right * ((double)(int32_t)c - x) + above) * steep, 0.0f, 2.0f);
             const float lower = near[i] + (middle[i] - near[i]) * place;
             const float upper = middle[i] + (far[i] - middle[i]) * (place - 1.0f);
             lit[i] *= 1.0f - (place < 1.0f ? lower : upper);

@@ -11,12 +11,6 @@ INLINE ptrdiff_t block_of(ptrdiff_t n, ptrdiff_t start) {
     return n - start < BLOCK ? n - start : BLOCK;
 }
 
-/* x held to low..high; low if x is no number. */
-INLINE float between(float x, float low, float high) {
-    x = x > low ? x : low;
-    return x < high ? x : high;
-}
-
 /* Where in a table of 65,536 entries for 0 to 1 the values of a block stand. */
 INLINE void places_of(const float *x, ptrdiff_t n, int32_t *places) {
     for (ptrdiff_t i = 0; i < n; i++)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from patina.synth import figures, severity
+from patina.synth import figures, resampling, severity
 from patina.synth.compiled import library
 from patina.synth.image import Image
 from patina.synth.rng import Rng
@@ -72,9 +74,10 @@ def test_luma_has_the_same_bits_for_every_colour(both: Callable[..., tuple[Image
     assert np.array_equal(one, other), "rows that do not follow one another"
 
 
-def compiler() -> Callable[..., Path | None]:
-    compile: Callable[..., Path | None] = runpy.run_path(str(ROOT / "hatch_build.py"))["compiled"]
-    return compile
+def compiled(sources: Path) -> str:
+    """What hatch_build.py says of compiling a folder in place: "" if it could."""
+    said: str = runpy.run_path(str(ROOT / "hatch_build.py"))["compile_in_place"](sources)
+    return said
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def loaded(folder: Path) -> tuple[bool, str]:
 @needs_compiler
 def test_a_library_of_other_sources_is_left_aside(sources: Path) -> None:
     assert loaded(sources)[0] is False and "not compiled" in loaded(sources)[1]
-    assert compiler()(sources) == library_of(sources)
+    assert compiled(sources) == ""
     assert loaded(sources) == (True, f"used: {library_of(sources)}")
     with (sources / "figures.c").open("a", encoding="utf-8") as file:
         file.write("/* one word more */\n")
@@ -106,18 +109,61 @@ def test_a_library_of_other_sources_is_left_aside(sources: Path) -> None:
 
 
 @needs_compiler
-def test_what_cannot_be_compiled_leaves_no_library(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compile = compiler()
-    assert compile(sources) is not None
-    monkeypatch.setenv("CC", "a-compiler-that-is-not-there")
-    assert compile(sources) is None
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CC", "a-compiler-that-is-not-there", "a-compiler-that-is-not-there"),
+        ("CC", "cc '", "cc '"),
+        ("CC", "/dev/null", "/dev/null"),
+        ("CC", "true", "true"),  # which makes nothing that could be loaded
+        (library.SWITCH, "0", f"{library.SWITCH} is 0"),
+    ],
+)
+def test_what_cannot_be_compiled_leaves_no_library_and_says_why(
+    variable: str, value: str, said: str, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library_of(sources).write_bytes(b"an older one")
+    monkeypatch.setenv(variable, value)
+    assert said in compiled(sources)
     assert [path.name for path in library_of(sources).parent.iterdir()] == ["synth"]
-    monkeypatch.delenv("CC")
-    monkeypatch.setenv(library.SWITCH, "0")
-    assert compile(sources) is None
-    monkeypatch.delenv(library.SWITCH)
+
+
+@needs_compiler
+def test_what_is_no_c_is_told_with_the_compilers_words(sources: Path) -> None:
     (sources / "figures.c").write_text("no C\n", "utf-8")
-    assert compile(sources) is None
+    assert "figures.c" in compiled(sources)
+
+
+@needs_compiler
+def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "cc -Ofast -ffast-math -ffp-contract=fast")
+    assert compiled(sources) == ""
+    code = (
+        "import sys; from pathlib import Path; from patina.synth.compiled import library\n"
+        "if len(sys.argv) > 1: library.LIBRARY = Path(sys.argv[1])\n"
+        "import numpy as np; from patina.synth.figures import Reference\n"
+        "from patina.synth.image import to_encoded_levels\n"
+        "assert library.functions() is not None\n"
+        "levels = (np.arange(97 * 85 * 3, dtype=np.uint32) * 2654435761 >> 24).astype(np.uint8).reshape(97, 85, 3)\n"
+        "other = np.ascontiguousarray(levels[::-1] // 2 + 60)\n"
+        "light = np.linspace(-0.1, 1.3, 99999, dtype=np.float32)\n"
+        "reference = Reference(levels)\n"
+        "print(reference._ssim(0, np.ascontiguousarray(other[..., 0]), 1, 0))\n"
+        "print(to_encoded_levels(light).tobytes().hex())\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for words in ([], [str(library_of(sources))])
+    ]
+    assert said[0] == said[1]
+
+
+def test_sizes_are_those_that_the_loops_have_room_for() -> None:
+    texts = {name: (library.FOLDER / name).read_text("utf-8") for name in ("figures.c", "resampling.c")}
+    assert f"#define WIDEST {figures.WIDEST}\n" in texts["figures.c"]
+    assert f"#define MOST_TAPS {2 * resampling.WIDEST + 1}\n" in texts["resampling.c"]
 
 
 def test_a_file_that_is_no_library_is_left_aside(sources: Path) -> None:
