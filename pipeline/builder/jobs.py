@@ -125,9 +125,7 @@ def _job(
     )
 
 
-def build_shards(
-    jobs: Sequence[ShardJob], seconds: float, runner: Runner, staging: Path, events: Events
-) -> Made:
+def build_shards(jobs: Sequence[ShardJob], seconds: float, runner: Runner, staging: Path, events: Events) -> Made:
     """Make all shards, batch by batch, where `runner` runs. `seconds`: what they take on one core, as far as is known.
 
     Progress is told after every sample, or, by workers in other processes, after every batch. An interruption, which is
