@@ -15,7 +15,7 @@ Both go by an estimate of when the last worker ends.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from itertools import accumulate, groupby
 from typing import TypeAlias
@@ -216,14 +216,5 @@ def runs_of(group: Sequence[ShardJob], shortest: float) -> list[Group]:
     found: dict[int, Group] = {}
     for job in group:
         for number, samples in groupby(job.samples, key=lambda sample: run[sample.key[:16]]):
-            some = tuple(samples)
-            same, pixels = ({s.fingerprint for s in some}, {s.pixels for s in some})
-            part = replace(
-                job,
-                samples=some,
-                same={name: copy for name, copy in job.same.items() if name in same},
-                same_pixels={name: copy for name, copy in job.same_pixels.items() if name in pixels},
-                part=f"{some[0].key[:16]}-{len(some)}",
-            )
-            found.setdefault(number, []).append(part)
+            found.setdefault(number, []).append(job.part_of(tuple(samples)))
     return [found[number] for number in sorted(found)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +15,9 @@ from patina.pipeline.format.shard import Span
 from patina.pipeline.plan.wanted import WantedSample
 from patina.pipeline.recipe.recipe import Storage
 from patina.synth.degradation import Degradation
+
+PART = ".part"
+"""How the name of a shard's part ends in the staging folder."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class ShardJob:
     same_pixels  copies of samples that lack only their present caption, by the digest of what decides their images.
     old_shards   SHA-256 of every shard that is copied from, by path. trusted: stamps of those whose bytes the plan knew
                  to have it, by path: as long as such a file has its stamp, it is not hashed again.
-    part         empty: it is the whole shard. Else the samples are a run of the shard's, which this names; it lies in
-                 the staging folder until it is joined with the others.
+    part         empty: it is the whole shard. Else the samples are some of the shard's, which this names; they lie in
+                 the staging folder until they are joined with the others.
     """
 
     split: str
@@ -75,7 +79,26 @@ class ShardJob:
     @property
     def staged(self) -> Path:
         """Where it is written; beside it, with `.json` behind its name, what is known of it once it is whole."""
-        return Path(self.staging) / f"{self.name}.{self.fingerprint[:16]}{f'.{self.part}' if self.part else ''}"
+        name = f"{self.parts}.{self.part}{PART}" if self.part else f"{self.name}.{self.fingerprint[:16]}"
+        return Path(self.staging) / name
+
+    @property
+    def parts(self) -> str:
+        """What the names of this shard's parts begin with: a digest, since a shard's name may be as long as a file
+        system takes."""
+        return hashlib.sha256(f"{self.name}\n{self.fingerprint}".encode()).hexdigest()[:24]
+
+    def part_of(self, samples: Sequence[WantedSample]) -> ShardJob:
+        """The job of making some of this shard's samples, in their order. Its name tells which, whoever divided them:
+        a later run finds what is there already."""
+        same, pixels = ({s.fingerprint for s in samples}, {s.pixels for s in samples})
+        return replace(
+            self,
+            samples=tuple(samples),
+            same={name: copy for name, copy in self.same.items() if name in same},
+            same_pixels={name: copy for name, copy in self.same_pixels.items() if name in pixels},
+            part=hashlib.sha256("\n".join(s.key for s in samples).encode()).hexdigest()[:16],
+        )
 
 
 @dataclass(frozen=True)

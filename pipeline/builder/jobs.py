@@ -20,6 +20,7 @@ from patina.pipeline.builder.batches import (
 )
 from patina.pipeline.builder.groups import Group, divided, runs_of, seconds_of, shortest_run, together
 from patina.pipeline.builder.job import Copy, ShardJob, ShardResult, Stamp, stamp_of
+from patina.pipeline.builder.parts import rest_of, staged_parts
 from patina.pipeline.builder.processes import Processes
 from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.builder.shards import build_together, counted, index_of, join, join_batch
@@ -35,6 +36,9 @@ from patina.pipeline.progress import Events
 from patina.pipeline.scan.reading import SourceChangedError
 from patina.pipeline.scan.source import Source
 from patina.pipeline.stopping import expect_wanted, permitted_by, permitting, stoppable
+
+Made: TypeAlias = list[list[ShardResult | SourceChangedError]]
+"""What the batches of a step gave."""
 
 
 def make_jobs(planned: PlannedBuild, workspace: Workspace, store: ScanStore | None = None) -> list[ShardJob]:
@@ -121,47 +125,43 @@ def _job(
     )
 
 
-def build_shards(
-    jobs: Sequence[ShardJob], seconds: float, runner: Runner, staging: Path, events: Events
-) -> list[list[ShardResult | SourceChangedError]]:
+def build_shards(jobs: Sequence[ShardJob], seconds: float, runner: Runner, staging: Path, events: Events) -> Made:
     """Make all shards, batch by batch, where `runner` runs. `seconds`: what they take on one core, as far as is known.
 
     Progress is told after every sample, or, by workers in other processes, after every batch. An interruption, which is
-    no Exception, ends the work between two samples; finished shards stay.
+    no Exception, ends the work between two samples; finished shards stay, and so do finished parts of shards: a later
+    run makes only what no part has, whatever the number of workers.
     """
     if not jobs:  # something is dropped or told anew: no reason to start workers
         return []
-    if not isinstance(runner, Threads | Processes):
-        return _made(together(jobs, runner.workers), [], seconds, runner, staging, events)
-    whole, shared = divided(together(jobs), runner.workers)
-    return _made(whole, shared, seconds, runner, staging, events)
-
-
-Made: TypeAlias = list[list[ShardResult | SourceChangedError]]
-"""What the batches of a step gave."""
-
-
-def _made(
-    whole: Sequence[Group], shared: Sequence[Group], seconds: float, runner: Runner, staging: Path, events: Events
-) -> Made:
-    """The shards of the groups in `whole`, and those of `shared` by runs of photographs that are joined at the end."""
-    begun = {job.name for group in shared for job in group if index_of(job.staged).exists()}  # by an earlier run
-    whole = [*whole, *([job] for group in shared for job in group if job.name in begun)]
-    shared = [[job for job in group if job.name not in begun] for group in shared]
-    shortest = shortest_run(sum(seconds_of(group, {}) for group in (*whole, *shared)), runner.workers)
-    runs = [run for group in shared if group for run in runs_of(group, shortest)]
-    jobs = [job for group in shared for job in group]
     permit = new_permit(staging)
+    done = [job for job in jobs if index_of(job.staged).exists()]  # by an earlier run
+    left = [job for job in jobs if not index_of(job.staged).exists()]
+    parts = staged_parts(left, staging)
+    if parts:
+        events.advance(sum(len(part.rows) for own in parts.values() for part in own))
+    rests = [rest for job in left if (rest := rest_of(job, parts.get(job.name, ())))]
+    if isinstance(runner, Threads | Processes):
+        whole, shared = divided(together(rests), runner.workers)
+    else:
+        whole, shared = together(rests, runner.workers), []
+    whole = [*whole, *([job] for job in done)]
+    apart = parts.keys() | {job.name for group in shared for job in group}
+    joining = [job for job in left if job.name in apart]
+    shortest = shortest_run(sum(seconds_of(group, {}) for group in (*whole, *shared)), runner.workers)
+    runs = [run for group in shared for run in runs_of(group, shortest)]
+    made: Made = [[*own] for own in parts.values()]
     if runner.shares_memory:
         with stoppable():
             build = partial(build_batch, progress=events.advance)
-            made = runner.map("build shards", build, [*make_batches(whole), *runs])
-            joined = runner.map("join shards", join_batch, [[job] for job in _joins(jobs, made)]) if jobs else []
+            made += runner.map("build shards", build, [*make_batches(whole), *runs])
+            joins = [[job] for job in _joins(joining, made)]
+            joined = runner.map("join shards", join_batch, joins) if joins else []
         return _with_joined(made, joined)
     with permitting(permit):
         batches = [*make_batches(whole, batch_count(runner.workers, seconds)), *runs]
-        made = _stored_map("build shards", build_stored, batches, runner, staging, permit, events.advance)
-        joins = [[job] for job in _joins(jobs, made)]
+        made += _stored_map("build shards", build_stored, batches, runner, staging, permit, events.advance)
+        joins = [[job] for job in _joins(joining, made)]
         joined = _stored_map("join shards", join_stored, joins, runner, staging, permit, lambda samples: None)
     results = _with_joined(made, joined)
     expect_staged(result for batch in results for result in batch if isinstance(result, ShardResult))

@@ -90,7 +90,7 @@ def _cut_from(sample: WantedSample) -> tuple[str, tuple[int, int, int, int]]:
 def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Steps:
     """Make a shard, waiting before each of its samples."""
     staged = job.staged
-    earlier = _finished(staged, job)
+    earlier = finished(staged, job)
     if earlier:
         if progress:
             progress(len(job.samples))
@@ -159,12 +159,16 @@ def join(job: ShardJob, parts: Sequence[ShardResult]) -> ShardJob:
 
 
 def counted(whole: ShardResult, parts: Sequence[ShardResult]) -> ShardResult:
-    """A shard that was joined, with what making its parts took."""
+    """A shard that was joined, with what making its parts took. Each sample counts once, though it rotted in its part
+    and was made again."""
+    count = whole.shard.count
+    synthesised = min(count, whole.synthesised + sum(part.synthesised for part in parts))
+    captioned = min(count - synthesised, sum(part.captioned for part in parts))
     return replace(
         whole,
-        synthesised=whole.synthesised + sum(part.synthesised for part in parts),
-        captioned=sum(part.captioned for part in parts),
-        copied=sum(part.copied for part in parts),
+        synthesised=synthesised,
+        captioned=captioned,
+        copied=count - synthesised - captioned,
         seconds=whole.seconds + sum(part.seconds for part in parts),
     )
 
@@ -192,7 +196,7 @@ def _row(key: str, fact: dict[str, Any] | SampleRow, span: Span, job: ShardJob) 
     return sample_row(key, fact, span, job.name, job.split)
 
 
-def _finished(staged: Path, job: ShardJob) -> ShardResult | None:
+def finished(staged: Path, job: ShardJob) -> ShardResult | None:
     """The shard, if an earlier run left it whole in the staging folder."""
     index = index_of(staged)
     try:

@@ -31,6 +31,9 @@ Members: TypeAlias = Sequence[tuple[str, bytes]]
 AT_ONCE = 1 << 18
 """Bytes of pieces that are written together: few calls, and still in a cache when they are hashed."""
 
+MOST = 1 << 30
+"""Bytes that are given to one call of writev: macOS refuses more than 2 GiB, and Python does not divide them."""
+
 PIECES = 512
 """Pieces that are written together; every system takes 1,024."""
 
@@ -159,12 +162,12 @@ def write_shard(path: Path, samples: Iterable[bytes]) -> Written:
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
-    written = os.writev(descriptor, pieces)
+    written = os.writev(descriptor, pieces) if sum(map(len, pieces)) <= MOST else 0
     for piece in pieces:  # one call may take less than it was given: a full disk, a signal
         if written < len(piece):
             view = memoryview(piece)[written:]
             while view:
-                view = view[os.write(descriptor, view) :]
+                view = view[os.write(descriptor, view[:MOST]) :]
         written = max(0, written - len(piece))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -298,3 +299,27 @@ def test_a_sample_in_pieces_is_written_as_the_whole(cut: int, tmp_path: Path) ->
         assert writer.finish() == whole
     assert sums == [zlib.crc32(data) for data in samples]
     assert (tmp_path / "pieces.tar").read_bytes() == (tmp_path / "whole.tar").read_bytes()
+
+
+def test_no_call_is_given_more_bytes_than_every_system_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [b"a" * 700, b"", b"b" * 3_000, b"c" * 10, b"d" * 999]
+    given: list[int] = []
+    write, writev = os.write, os.writev
+
+    def one(descriptor: int, data: memoryview) -> int:
+        given.append(len(data))
+        return write(descriptor, data)
+
+    def several(descriptor: int, data: list[bytes]) -> int:
+        given.append(sum(map(len, data)))
+        return writev(descriptor, data)
+
+    monkeypatch.setattr("patina.pipeline.format.shard.MOST", 1_000)
+    monkeypatch.setattr(os, "write", one)
+    monkeypatch.setattr(os, "writev", several)
+    with ShardWriter(tmp_path / "large.tar") as writer:
+        writer.add(pieces)
+        written = writer.finish()
+    assert (tmp_path / "large.tar").read_bytes() == b"".join(pieces) + END
+    assert written.sha256 == file_sha256(tmp_path / "large.tar")
+    assert max(given) <= 1_000
