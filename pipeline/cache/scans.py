@@ -70,16 +70,18 @@ class ScanStore:
             self._take_over()
 
     def _take_over(self) -> None:
-        """Move the digests that an earlier release kept in a table of its own into today's."""
+        """Move the digests that an earlier release kept in a table of its own into today's. The table stays: a process
+        of that release may be running, and goes on with it."""
         there = "SELECT 1 FROM sqlite_master WHERE type='table' AND name='files'"
         if not self._connection.execute(there).fetchone():
             return
+        if not self._connection.execute("SELECT 1 FROM files LIMIT 1").fetchone():
+            return
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            if self._connection.execute(there).fetchone():  # no other process was faster
-                rows = self._connection.execute("SELECT * FROM files")
-                self._connection.executemany("INSERT OR REPLACE INTO local VALUES (?,?)", _as_now(rows))
-                self._connection.execute("DROP TABLE files")
+            rows = self._connection.execute("SELECT * FROM files").fetchall()
+            self._connection.executemany("INSERT OR REPLACE INTO local VALUES (?,?)", _as_now(rows))
+            self._connection.execute("DELETE FROM files")
 
     def _forget_secrets(self) -> None:
         """Take out what an earlier release kept under addresses with secrets, so that no byte of it stays."""
@@ -286,16 +288,21 @@ def _sealed(path: bytes, row: bytes) -> tuple[bytes, bytes]:
 
 
 def _as_now(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[bytes, bytes]]:
-    """Rows of the table `files` of an earlier release, each with a sum in its last text, as those of today."""
+    """Rows of the table `files` of an earlier release, each with a sum in its last text, as those of today; without
+    those that are damaged: their files are read again."""
     for path, *numbers, sealed in rows:
-        digest = unseal(str(sealed), bytes(path), *numbers)
-        if digest is None or len(digest) != 64:
-            continue
         row = np.zeros((), FILE)
-        size, mtime_ns, ctime_ns, inode, row["seen_ns"] = numbers
-        row["stat"] = (size, mtime_ns, ctime_ns, inode % 2**64)
-        row["digest"] = np.frombuffer(bytes.fromhex(digest), np.uint8)
-        yield _sealed(bytes(path), row.tobytes()[:-4])
+        try:
+            key = bytes(path)
+            digest = unseal(str(sealed), key, *numbers)
+            if digest is None or len(digest) != 64:
+                continue
+            size, mtime_ns, ctime_ns, inode, row["seen_ns"] = numbers
+            row["stat"] = (size, mtime_ns, ctime_ns, inode % 2**64)
+            row["digest"] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+        except (ValueError, TypeError, OverflowError):
+            continue
+        yield _sealed(key, row.tobytes()[:-4])
 
 
 def _signed(number: int) -> int:

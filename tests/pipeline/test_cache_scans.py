@@ -84,12 +84,36 @@ def test_digests_of_an_earlier_release_are_taken_over(tmp_path: Path) -> None:
         with ScanStore(tmp_path / "scan.sqlite") as store:
             found = [store.trusted_digest(str(path), stat) for path, stat in zip(paths, stats, strict=True)]
             assert found == ["a" * 64, "b" * 64, None]
-    with contextlib.closing(sqlite3.connect(tmp_path / "scan.sqlite")) as earlier, earlier:
-        earlier.executescript(EARLIER)
+    with contextlib.closing(sqlite3.connect(tmp_path / "scan.sqlite")) as earlier, earlier:  # or one that still runs
         earlier.execute("INSERT INTO files VALUES (?,?,?,?,?,?,?)", (*keys[0], seen[0], "d" * 64))
     with ScanStore(tmp_path / "scan.sqlite") as store:
         assert store.trusted_digest(str(paths[0]), stats[0]) == "d" * 64
         assert store.trusted_digest(str(paths[1]), stats[1]) == "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("digest", text) for text in ("x" * 64, "a" * 63, "", b"a" * 64)),
+        *(("size", value) for value in (None, "many", 2.5, b"x")),
+        *(("inode", value) for value in (None, "one")),
+        ("path", "text"),
+    ],
+)
+def test_a_damaged_row_of_an_earlier_release_is_left_out(tmp_path: Path, column: str, value: object) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1")
+    stat = path.stat()
+    row = {"path": os.fsencode(path), "size": 1, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
+    row |= {"inode": stat.st_ino, "seen_ns": stat.st_mtime_ns + RECENT_NS, "digest": "a" * 64}
+    sound = {**row, "path": os.fsencode(tmp_path / "b")}
+    with contextlib.closing(sqlite3.connect(tmp_path / "scan.sqlite")) as earlier, earlier:
+        earlier.executescript(EARLIER)
+        for one in ({**row, column: value}, sound):
+            earlier.execute("INSERT INTO files VALUES (?,?,?,?,?,?,?)", tuple(one.values()))
+    with ScanStore(tmp_path / "scan.sqlite") as store:
+        assert store.trusted_digest(str(path), stat) is None
+        assert store.trusted_digest(str(tmp_path / "b"), stat) == "a" * 64
 
 
 def test_a_file_of_any_inode_is_known_again(store: ScanStore) -> None:

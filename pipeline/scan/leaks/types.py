@@ -12,6 +12,10 @@ from patina.synth.image import Image
 MATCHER = 3
 """Raised when pictures are compared in another way, so that all verdicts are made anew."""
 
+LINKS = 2
+"""Raised when other pictures are linked than before: manifests tell it, so that they are told anew then. Matchers 2 and
+3 link the same ones (benchmarks/leaks.md)."""
+
 SAME = 0.7
 """Correlation of two registered pictures' details from which they show the same photograph: copies have 0.9 or more,
 unrelated photographs 0.3 at most."""
@@ -121,7 +125,7 @@ class Leaks:
     def facts(self) -> dict[str, Any]:
         """What the manifest keeps, as JSON gives it back. No scores: their last digits differ between processors."""
         return {
-            "matcher": MATCHER,
+            "matcher": LINKS,
             "scenes": self.scenes,
             "links": len(self.links),
             "clusters": len(self.clusters),
