@@ -7,6 +7,8 @@ Python raises a signal's exception in the main thread alone, and a pool's thread
 loop over samples or photographs calls `expect_wanted`, which costs less than a microsecond. Workers in other processes
 or on other machines look for a file, their permit: the build that they work for removes it when it ends, in whatever
 way it does, and the next build removes it if that one was killed.
+
+An error is no interruption: it asks nobody but those threads that were told to look at an event of their own.
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ class _Permit:
 
 _permit: ContextVar[_Permit | None] = ContextVar("permit", default=None)
 
+_unwanted: ContextVar[threading.Event | None] = ContextVar("unwanted", default=None)
+
 
 def ask(*, for_good: bool = False) -> None:
     """Ask all work of this process, and all workers whose permit it gave, to stop. Safe to call in a signal's handler.
@@ -86,9 +90,20 @@ def expect_wanted() -> None:
     """Raise StoppedError if this work was asked to stop. Called between two samples or photographs."""
     if _asked.event.is_set():
         raise StoppedError("stopped")
+    unwanted = _unwanted.get()
+    if unwanted is not None and unwanted.is_set():
+        raise StoppedError("stopped: the work that this was a part of has failed")
     permit = _permit.get()
     if permit is not None:
         permit.expect()
+
+
+def wanted_until(failed: threading.Event) -> None:
+    """From now on, `expect_wanted` also raises in this thread once `failed` is set: for a pool's initializer.
+
+    What a pool's threads are part of may fail while other work of this process, which `ask` would end, goes on.
+    """
+    _unwanted.set(failed)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import log_of
 from patina.synth.image import Image
+from patina.synth.strips import heed
 
 Plane = NDArray[np.float32]
 Levels = NDArray[np.uint8]
@@ -140,6 +141,7 @@ class Reference:
         counts = _counts(height - SIDE + 1, step, first)
         total = 0.0
         for block in _blocks(len(counts), width, step, first):
+            heed()  # all blocks of a large photograph take more than a second
             windows = self._kept.get((index, block))
             if windows is None:
                 windows = (_CompiledWindows if functions() else _Windows)(block.of(self._own(index)), block)

@@ -20,6 +20,7 @@ from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import log_of
 from patina.synth.image import Image
 from patina.synth.resampling import averaged
+from patina.synth.strips import heed
 
 LEVELS = ("slight", "mild", "moderate", "severe", "extreme")
 """Equal fifths of the scale from 0 to 100."""
@@ -102,6 +103,7 @@ class Reference:
 
     def measure(self, lq: Image) -> Measured:
         """What is measured between the clean image and one of its size, at that size."""
+        heed()
         psnr, mean_square = _psnr(self._gt, lq)
         mean = (sum(cv2.sumElems(lq)) - self._sum) / lq.size
         return _measured(psnr, mean_square, mean, self._structure.of(_luma(lq)))

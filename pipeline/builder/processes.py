@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, forkserver, parent_process
 from multiprocessing.process import BaseProcess
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
 from types import ModuleType
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from patina.children import inherited, uninterrupted
 from patina.output import outlive_readers
 from patina.pipeline.errors import BuildError
 from patina.pipeline.plan.cost import HELD
-from patina.pipeline.stopping import stoppable
+from patina.pipeline.stopping import stoppable, wanted_until
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -79,7 +79,8 @@ class Processes:
     def map(
         self, step: str, function: Callable[[A], R], items: Sequence[A], finished: Callable[[A], None] | None = None
     ) -> list[R]:
-        """Run it on processes. Raises BuildError where one of them is killed."""
+        """Run it on processes. Raises BuildError where one of them is killed, once the item that is at work here has
+        heard of it. An item's own error is raised after all have ended."""
         if not items:
             return []
         self.prepare()
@@ -87,16 +88,17 @@ class Processes:
         count = min(self.workers, len(items))
         results: dict[int, R] = {}
         errors: dict[int, BaseException] = {}
+        failed = Event()
         with (
             stoppable(),  # until all have ended
-            ThreadPoolExecutor(1) as here,
+            ThreadPoolExecutor(1, initializer=wanted_until, initargs=(failed,)) as here,
             ProcessPoolExecutor(max(1, count - 1), context, initializer=end_with_parent) as others,
-            _ended_soon(others),
+            _ended_soon(others, failed),
         ):
             try:
                 for place, future in self._ended(function, items, [here, *[others] * (count - 1)]):
-                    if failed := future.exception():
-                        errors[place] = failed
+                    if error := future.exception():
+                        errors[place] = error
                         continue
                     results[place] = future.result()
                     if finished:
@@ -146,14 +148,15 @@ def _has_forkserver() -> bool:
 
 
 @contextmanager
-def _ended_soon(pool: ProcessPoolExecutor) -> Iterator[None]:
+def _ended_soon(pool: ProcessPoolExecutor, failed: Event) -> Iterator[None]:
     """An interruption within it asks all work to stop, begins nothing more, and kills the processes that have not ended
-    `GRACE` seconds later."""
+    `GRACE` seconds later. An error sets `failed`; a broken pool ends its processes by itself."""
     before = set(active_children())
     try:
         with stoppable():  # within the pool, which waits for its processes
             yield
     except Exception:
+        failed.set()
         raise
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

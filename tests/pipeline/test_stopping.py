@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from patina.pipeline.stopping import (
     permitting,
     stoppable,
     stoppable_threads,
+    wanted_until,
 )
 from patina.synth.degradations import CATALOGUE
 from patina.synth.rng import Rng
@@ -97,6 +99,17 @@ def test_a_process_that_is_to_end_begins_nothing_new(monkeypatch: pytest.MonkeyP
     with stoppable():
         pass
     with pytest.raises(StoppedError), stoppable():
+        expect_wanted()
+
+
+def test_a_pool_whose_work_has_failed_stops_and_no_other_thread_does() -> None:
+    failed = threading.Event()
+    with ThreadPoolExecutor(1, initializer=wanted_until, initargs=(failed,)) as part, ThreadPoolExecutor(1) as other:
+        part.submit(expect_wanted).result(PATIENCE)
+        failed.set()
+        with pytest.raises(StoppedError, match="has failed"):
+            part.submit(expect_wanted).result(PATIENCE)
+        other.submit(expect_wanted).result(PATIENCE)
         expect_wanted()
 
 

@@ -17,6 +17,7 @@ from patina.synth.degradations import CATALOGUE
 from patina.synth.figures import Figures, figures, luma
 from patina.synth.image import Image
 from patina.synth.rng import Rng
+from patina.synth.strips import watched
 from patina.training.evaluation.metrics import ssim_gaussian
 from tests.synth.pictures import cut, flat, photo
 
@@ -100,6 +101,33 @@ def test_a_large_image_is_measured_in_parts_with_the_same_result(monkeypatch: py
         monkeypatch.setattr(module, "AT_ONCE", at_once)
         found = figures(gt, lq)
         assert found == Figures(whole.psnr, whole.psnr_y, pytest.approx(whole.ssim, abs=1.1e-4), whole.ssim_y)
+
+
+class CancelError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_a_stop_is_heard_within_a_plane_of_a_large_image(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 1 << 12)  # as a photograph of 24 megapixels has more blocks
+    gt = cut(230, 250)
+    measured, asked = list[int](), list[float]()
+    index = module.Reference._ssim
+    monkeypatch.setattr(
+        module.Reference, "_ssim", lambda self, i, *more: (measured.append(i), index(self, i, *more))[1]
+    )
+
+    def cancel(done: float) -> None:
+        asked.append(done)
+        if len(asked) == after:
+            raise CancelError
+
+    with watched(cancel), pytest.raises(CancelError):
+        figures(gt, gt)
+    assert measured == [0], "red alone"
+    with watched(asked.append):
+        assert figures(gt, gt) == Figures(100.0, 100.0, 1.0, 1.0)
+    assert measured == [0, *range(4)] and len(asked) > after + 4 * 5
 
 
 def test_small_images_are_measured_in_every_window() -> None:

@@ -11,7 +11,8 @@ import pytest
 from patina.synth.degradations.jpeg_compressed import JpegCompressed
 from patina.synth.degradations.noisy import Noisy
 from patina.synth.rng import Rng
-from patina.synth.severity import LEVELS, at_clip_size, band_of, level_of, measure
+from patina.synth.severity import LEVELS, Reference, at_clip_size, band_of, level_of, measure
+from patina.synth.strips import watched
 from tests.synth.pictures import flat, photo
 
 
@@ -82,3 +83,13 @@ def test_words_are_equal_fifths() -> None:
     for wrong in ("severe..mild", "bad", "mild...severe", ""):
         with pytest.raises(ValueError, match=r"expected one of slight, .*found"):
             band_of(wrong)
+
+
+def test_a_stop_is_heard_between_the_two_sizes() -> None:
+    asked: list[float] = []
+    reference = Reference(photo())
+    with watched(asked.append):
+        reference.measure(photo())
+        assert len(asked) == 1
+        reference.at_clip_size.measure(at_clip_size(photo()))
+    assert len(asked) == 2

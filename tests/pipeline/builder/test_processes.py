@@ -19,7 +19,7 @@ from patina.pipeline.builder.processes import PRELOADED, START_SECONDS, Processe
 from patina.pipeline.builder.runner import Runner, Threads
 from patina.pipeline.errors import BuildError
 from patina.pipeline.progress import Silent
-from patina.pipeline.stopping import expect_wanted
+from patina.pipeline.stopping import StoppedError, expect_wanted, stoppable
 from tests.pipeline.making import photos, public_files, tiny_recipe
 
 
@@ -38,6 +38,25 @@ def die_elsewhere(number: int) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.01)
     return number
+
+
+def die_beside_long_work(folder: str) -> None:
+    """In a process of its own: be killed once this one is at work, which says how that ended."""
+    begun, ended = Path(folder) / "begun", Path(folder) / "ended"
+    deadline = time.monotonic() + 20
+    if parent_process():
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    begun.touch()
+    try:
+        while time.monotonic() < deadline:
+            expect_wanted()
+            time.sleep(0.01)
+    except StoppedError as error:
+        ended.write_text(str(error), "utf-8")
+        raise
+    ended.write_text("came to its end", "utf-8")
 
 
 def wait_long(path: str) -> str:
@@ -88,6 +107,17 @@ def test_results_come_in_order_and_the_first_error_is_raised_after_all_have_ende
 def test_a_process_that_is_killed_is_told_in_words() -> None:
     with pytest.raises(BuildError, match="ended in the middle"):
         Processes(2).map("build shards", die_elsewhere, range(1000))
+
+
+@pytest.mark.slow
+def test_work_of_this_process_stops_where_another_is_killed_and_no_other_work_does(tmp_path: Path) -> None:
+    """A batch of large photographs takes minutes, and the build has failed already."""
+    with stoppable(), pytest.raises(BuildError, match="ended in the middle"):
+        try:
+            Processes(2).map("build shards", die_beside_long_work, [str(tmp_path)] * 2)
+        finally:
+            expect_wanted()  # as another build of this process does meanwhile
+    assert (tmp_path / "ended").read_text("utf-8") == "stopped: the work that this was a part of has failed"
 
 
 @pytest.mark.slow
