@@ -37,7 +37,8 @@ def test_the_flow_gives_the_bytes_of_a_plain_build_and_records_what_it_did(recip
         assert word in str(artifact.data), key
     with get_client(sync_client=True) as client:
         names = {run.name for run in client.read_task_runs()}
-    assert {"scan and plan", "publish", "check", "artifacts", "build shards 1 of 4"} <= names
+    assert {"scan and plan", "publish", "check", "artifacts"} <= names
+    assert any(name.startswith("build shards 1 of ") for name in names)
 
 
 def test_a_second_run_finds_nothing_to_do(recipe: Path, tmp_path: Path) -> None:
