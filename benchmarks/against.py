@@ -631,14 +631,14 @@ def lay_out_cores(folder: Path) -> None:
     from benchmarks.photos import lay_out
     from patina.synth.degradations import CATALOGUE
 
-    lay_out(folder / "photos", 40)
+    lay_out(folder / "photos", 120)
     tables = "".join(f"[degradations.{name}]\n" for name in list(CATALOGUE)[:10])
     (folder / "all.toml").write_text(f"[[sources]]\npath = 'photos'\n{tables}", "utf-8")
 
 
 @row(
     "cores",
-    "400 samples with one worker and with two, start included: only where the machine is idle",
+    "1200 samples, above ten seconds, with one worker and with two, start included: only where the machine is idle",
     goals={"wall, two workers over one": "≤ 0.54 (1.85 times as fast)"},
     prepare=lay_out_cores,
 )

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from patina.synth.compiled import functions, pointer
 from patina.synth.image import FloatImage
-from patina.synth.resampling import BITS
+from patina.synth.resampling import BITS, REFLECT, REPLICATE
 
 BLOCK = 11
 """The largest kernel side that OpenCV filters tap by tap; above it, it takes a transform, which is not exact."""
 
-BORDERS = cv2.BORDER_REFLECT, cv2.BORDER_REPLICATE
+BORDERS = REFLECT, REPLICATE
 
 
 def reflected(image: FloatImage, border: int) -> FloatImage:

@@ -45,8 +45,8 @@ MOST_AVERAGED = 128
 IN_PLACE = 128
 """Rows that are blurred in place together: they stay in a cache."""
 
-REFLECT = 2
-"""`cv2.BORDER_REFLECT`, of which a plan must not load OpenCV."""
+REFLECT, REPLICATE = 2, 1
+"""`cv2.BORDER_REFLECT` and `cv2.BORDER_REPLICATE`, for which a plan must not load OpenCV."""
 
 WIDEST = 60
 """Pixels to either side up to which OpenCV filters tap by tap; beyond, it takes a transform, which is not exact."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from patina.synth.convolution import convolve, disc, reflected, spread
-from patina.synth.resampling import BITS, REFLECT, shortened
+from patina.synth.resampling import BITS, REFLECT, REPLICATE, shortened
 
 
 @pytest.mark.parametrize(("k", "height", "width"), [(1, 16, 17), (3, 40, 33), (25, 17, 90), (45, 64, 16)])
@@ -50,4 +50,4 @@ def test_sums_of_whole_numbers_are_exact() -> None:
 
 
 def test_the_border_of_blurs_is_opencvs_reflection() -> None:
-    assert REFLECT == cv2.BORDER_REFLECT
+    assert (REFLECT, REPLICATE) == (cv2.BORDER_REFLECT, cv2.BORDER_REPLICATE)

@@ -103,7 +103,7 @@ def test_files_that_cannot_grow(world: World, tmp_path: Path) -> None:
 def test_files_that_cannot_grow_again_and_again(world: World, tmp_path: Path) -> None:
     ends = [unlucky(world, tmp_path / "dataset", random.Random(f"many {i}")) for i in range(40)]
     assert sum(ended.status != 0 for ended in ends) > 30
-    assert len({str(ended.passed) for ended in ends}) > 4, "they failed in different places"
+    assert len({str(ended.passed) for ended in ends}) > 2, "they failed in different places"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
