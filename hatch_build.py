@@ -46,7 +46,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             self._tell(compile_in_place(sources))
             return
         self._place = tempfile.TemporaryDirectory()
-        library = Path(self._place.name) / "loops.so"
+        library = Path(self._place.name) / library_of(sources).name
         if self._tell(compile_to(library, sources)):
             build_data["force_include"][str(library)] = f"patina/{library.name}"
             build_data["pure_python"] = False
@@ -64,10 +64,16 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         return not failed
 
 
+def library_of(sources: Path) -> Path:
+    """Where patina looks for the library of the C files of a folder."""
+    library: Path = runpy.run_path(str(sources / "library.py"))["LIBRARY"]
+    return library
+
+
 def compile_in_place(sources: Path) -> str:
     """Compile the C files of a folder to where patina looks for the library. Gives why not, and then none stays there;
     "" if it was done."""
-    library: Path = runpy.run_path(str(sources / "library.py"))["LIBRARY"]
+    library = library_of(sources)
     try:
         with tempfile.TemporaryDirectory(dir=library.parent) as place:  # nobody loads half a file
             made = Path(place) / library.name

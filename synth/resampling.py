@@ -313,7 +313,7 @@ def smoothed(field: Field, sigma: float, border: int = REFLECT) -> Field:
         for _ in range(3):
             field = means(field, int(2 * sigma) // 2 * 2 + 1, border)  # a box of side a has the variance (a² - 1)/12
         return field
-    if border == cv2.BORDER_REFLECT and field.ndim == 2:
+    if border == REFLECT and field.ndim == 2:
         return filtered_rows(np.asarray(field, np.float32), 0, len(field), _taps(sigma, reach))
     return filtered(shortened(np.array(field, np.float32)), _taps(sigma, reach), border)
 

@@ -22,6 +22,7 @@ from typing import TypeAlias
 import numpy as np
 
 from patina.pipeline.hashing import canonical_json
+from patina.synth.compiled.library import LIBRARY, SWITCH
 
 LIBRARIES = ("cv2", "numpy", "PIL", "isal")
 """Whose place decides which of several installed ones is imported."""
@@ -29,13 +30,13 @@ LIBRARIES = ("cv2", "numpy", "PIL", "isal")
 OURS = ("patina.synth", "patina.pipeline.codec")
 """What of patina the fingerprint depends on; there may be several checkouts too."""
 
-MAYBE_THERE = ("/etc/ld.so.cache", "/etc/ld.so.preload", str(Path(__file__).parents[2] / "loops.so"))
+MAYBE_THERE = ("/etc/ld.so.cache", "/etc/ld.so.preload", str(LIBRARY))
 """Files that count, whether they are there or not; the last one is `patina.synth.compiled`'s."""
 
 AT_START = (b"LD_", b"GLIBC_")
 """How the variables begin that the system reads when a process begins, and never again. OpenCV sets one of them."""
 
-SETTINGS = ("OPENCV_", "NPY_", "NUMPY_", "OPENBLAS_", "MKL_", "JSIMD_", "IPP_", "OMP_", "KMP_", "PATINA_COMPILED")
+SETTINGS = ("OPENCV_", "NPY_", "NUMPY_", "OPENBLAS_", "MKL_", "JSIMD_", "IPP_", "OMP_", "KMP_", SWITCH)
 """How the variables begin by which libraries, and `patina.synth.compiled`, choose between ways to compute the same."""
 
 PROCESSOR = (

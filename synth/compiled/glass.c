@@ -1,6 +1,6 @@
 /* Drops of water on a pane, as `patina/synth/droplets.py` adds them up, and what is seen behind it. */
 
-#include "encoded.h"
+#include "tables.h"
 
 #define BAND 16 /* rows whose drops are looked up together */
 
@@ -62,13 +62,13 @@ CLONED void patina_behind_drops(uint8_t *pixels, ptrdiff_t rows, ptrdiff_t width
         uint16_t *stored = drops + r * width;
         const float *cover = covers + r * cover_stride, *view = views + r * view_stride;
         for (ptrdiff_t c = 0; c < width; c++)
-            stored[c] = stored_share(cover[c]);
+            stored[c] = (uint16_t)word_of(cover[c] * 65535.0f);
         for (ptrdiff_t c = 0; c < width; c++) {
             if (!stored[c])
                 continue;
             const float dry = (float)stored[c] * (-1.0f / 65535.0f) + 1.0f;
             for (ptrdiff_t i = 3 * c; i < 3 * c + 3; i++)
-                pixel[i] = level_of(light[pixel[i]] * dry + view[i], encoded);
+                pixel[i] = encoded[place_of(light[pixel[i]] * dry + view[i])];
         }
     }
 }

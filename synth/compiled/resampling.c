@@ -131,7 +131,7 @@ CLONED void patina_blurred(const float *in, ptrdiff_t in_stride, ptrdiff_t heigh
     }
 }
 
-/* Means of step×step levels, rounded as OpenCV does: of two by two by whole numbers, halves up; else halves to even.
+/* Means of step×step levels, step ≥ 3, rounded as OpenCV does, halves to even.
    stride: bytes from a row to the next; h, w: of the result. sums: a row of the picture. */
 CLONED void patina_averaged(const uint8_t *levels, ptrdiff_t stride, ptrdiff_t h, ptrdiff_t w, ptrdiff_t channels,
                             ptrdiff_t step, uint16_t *sums, uint8_t *out) {

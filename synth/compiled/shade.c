@@ -1,6 +1,6 @@
 /* What `patina/synth/degradations/shadowed.py` makes of pixels in the shadow. */
 
-#include "encoded.h"
+#include "tables.h"
 #include "sums.h"
 
 /* The nearest whole number, halves to even, of |x| < 2^51. */
@@ -20,7 +20,7 @@ CLONED void patina_in_shadow(uint8_t *pixels, ptrdiff_t rows, ptrdiff_t width, c
         uint16_t *share = stored + r * width;
         const float *row = hidden + r * stride;
         for (ptrdiff_t c = 0; c < width; c++)
-            share[c] = stored_share(row[c]);
+            share[c] = (uint16_t)word_of(row[c] * 65535.0f);
         for (ptrdiff_t c = 0; c < width; c++) {
             if (!share[c])
                 continue;
@@ -28,7 +28,7 @@ CLONED void patina_in_shadow(uint8_t *pixels, ptrdiff_t rows, ptrdiff_t width, c
             for (int i = 0; i < 3; i++) {
                 const uint8_t level = pixel[3 * c + i];
                 const float shaded = light[level] * (1.0f - matte * suns[i]) - matte * losses[i];
-                const uint8_t found = level_of(shaded, encoded);
+                const uint8_t found = encoded[place_of(shaded)];
                 pixel[3 * c + i] = found < level ? found : level;
             }
         }

@@ -11,10 +11,15 @@ INLINE ptrdiff_t block_of(ptrdiff_t n, ptrdiff_t start) {
     return n - start < BLOCK ? n - start : BLOCK;
 }
 
-/* Where in a table of 65,536 entries for 0 to 1 the values of a block stand. */
+/* Where in a table of 65,536 entries for 0 to 1 a value stands. */
+INLINE int32_t place_of(float x) {
+    return (int32_t)between(x * 65535.0f + 0.5f, 0.0f, 65535.0f);
+}
+
+/* The same of the values of a block. */
 INLINE void places_of(const float *x, ptrdiff_t n, int32_t *places) {
     for (ptrdiff_t i = 0; i < n; i++)
-        places[i] = (int32_t)between(x[i] * 65535.0f + 0.5f, 0.0f, 65535.0f);
+        places[i] = place_of(x[i]);
 }
 
 /* The nearest of 0 to 65,535, as OpenCV rounds products to 16 bits. */

@@ -23,12 +23,13 @@ from patina.synth.image import (
     Image,
     as_floats,
     as_levels,
+    level_light,
+    level_table,
     to_encoded,
     to_encoded_levels,
     to_linear,
     to_uint16,
 )
-from patina.synth.mixing import level_tables
 from patina.synth.resampling import Places, enlarged_rows, halvings, shrunk, smoothed
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
@@ -147,7 +148,7 @@ class Raindrop(InStrips):
 def _behind(compiled: CDLL, pixels: NDArray[Any], covers: Field, views: FloatImage) -> NDArray[np.uint16]:
     """Put rows of levels behind the drops, in place; the drops' cover as 16 bits."""
     drops = np.empty(pixels.shape[:2], np.uint16)
-    light, levels = level_tables()
+    light, levels = level_light(), level_table()
     rows = (part for field in (covers, views) for part in (pointer(field), field.strides[0] // 4))
     compiled.patina_behind_drops(
         pointer(pixels), *pixels.shape[:2], *rows, pointer(light), pointer(levels), pointer(drops)

@@ -32,13 +32,14 @@ from patina.synth.image import (
     Image,
     as_floats,
     as_levels,
+    level_light,
+    level_table,
     planes_of,
     to_encoded,
     to_encoded_levels,
     to_linear,
     to_uint16,
 )
-from patina.synth.mixing import level_tables
 from patina.synth.occluders import KINDS, Occluder, Points
 from patina.synth.resampling import Rows, averaged, enlarged, enlarged_rows, halvings, shrunk
 from patina.synth.rng import Rng
@@ -175,7 +176,7 @@ def _darken(
     """Put rows of levels in the shadow, in place; the matte as 16 bits."""
     matte = np.empty(hidden.shape, np.uint16)
     suns, lost = (np.array(part, np.float32) for part in ([1 - sky for sky in skies], losses))
-    light, levels = level_tables()
+    light, levels = level_light(), level_table()
     rows = pointer(hidden), hidden.strides[0] // 4
     tables = (pointer(part) for part in (suns, lost, light, levels, matte))
     compiled.patina_in_shadow(pointer(pixels), *pixels.shape[:2], *rows, *tables)

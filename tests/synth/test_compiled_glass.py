@@ -12,8 +12,7 @@ from patina.synth import droplets
 from patina.synth.convolution import disc
 from patina.synth.degradations.raindrop import Raindrop
 from patina.synth.droplets import drops, water
-from patina.synth.image import to_float
-from patina.synth.mixing import level_tables
+from patina.synth.image import level_light, level_table, to_float
 from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat
 from tests.synth.test_compiled import needs_compiler
@@ -106,5 +105,5 @@ def test_a_disc_of_too_many_pixels_is_none() -> None:
 
 def test_light_of_a_level_is_that_level_again() -> None:
     """So where a shadow is not, nothing changes, whether it is looked up or not."""
-    light, levels = level_tables()
+    light, levels = level_light(), level_table()[0]
     assert np.array_equal(levels[(light[0] * np.float32(65535) + np.float32(0.5)).astype(int)], np.arange(256))
