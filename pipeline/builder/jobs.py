@@ -135,8 +135,10 @@ def build_shards(jobs: Sequence[ShardJob], seconds: float, runner: Runner, stagi
     if not jobs:  # something is dropped or told anew: no reason to start workers
         return []
     permit = new_permit(staging)
-    done = [job for job in jobs if index_of(job.staged).exists()]  # by an earlier run
-    left = [job for job in jobs if not index_of(job.staged).exists()]
+    done: Group = []  # by an earlier run, one of whose workers may still be at it: each shard is looked for once
+    left: Group = []
+    for job in jobs:
+        (done if index_of(job.staged).exists() else left).append(job)
     parts = staged_parts(left, staging)
     if parts:
         events.advance(sum(len(part.rows) for own in parts.values() for part in own))
