@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,3 +44,33 @@ def _nothing_loaded_twice() -> Iterator[None]:
     assert not bare, (
         f"{', '.join(sorted(bare))} were imported without `patina.` before them: every class is there twice"
     )
+
+
+@pytest.fixture(autouse=True)
+def _process_as_before() -> Iterator[None]:
+    """A test leaves the process as it found it: the next one, whichever it is, may run in the same."""
+    before = _process()
+    yield
+    after = _process()
+    changed = [name for name in before | after if before.get(name) != after.get(name) and name not in SET_BY_LIBRARIES]
+    assert not changed, f"this test leaves {', '.join(changed)} changed for the tests after it"
+
+
+SET_BY_LIBRARIES = {
+    "PYTEST_CURRENT_TEST",
+    *("KMP_DUPLICATE_LIB_OK", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
+    *("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_CLIENT_MODE", "RAY_USAGE_STATS_ENABLED"),
+}
+"""Variables of the environment that libraries set while they are imported."""
+
+
+def _process() -> dict[str, Any]:
+    """What tests that run commands and flows in this process could leave behind, by name."""
+    output = sys.modules.get("patina.flows.cli.output")
+    return {
+        **os.environ,
+        "the folder": os.getcwd(),  # noqa: PTH109 - for every test
+        "signals' handlers": [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
+        "--quiet": output is not None and output.status.quiet,
+        "--verbose": output is not None and output.told_in_full,
+    }

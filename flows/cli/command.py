@@ -109,10 +109,9 @@ def with_voice(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def told(*, hushed: bool, talkative: bool, **given: Any) -> None:
-        output.status.quiet, output.told_in_full = hushed, talkative
         if talkative:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-        with with_collection():
+        with output.voice(hushed=hushed, in_full=talkative), with_collection():
             command(**given)
 
     hush = typer.Option(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,19 @@ errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 told_in_full = False
 """Whether lists are printed whole and steps are told with their times, as `--verbose` asks."""
+
+
+@contextmanager
+def voice(*, hushed: bool, in_full: bool) -> Iterator[None]:
+    """While it runs, `--quiet` and `--verbose` are as a command was asked. Whoever runs commands in one process, one
+    after the other, gives each its own."""
+    global told_in_full
+    before = status.quiet, told_in_full
+    status.quiet, told_in_full = hushed, in_full
+    try:
+        yield
+    finally:
+        status.quiet, told_in_full = before
 
 
 def escape(text: str) -> str:
