@@ -88,6 +88,12 @@ class ShardJob:
         system takes."""
         return hashlib.sha256(f"{self.name}\n{self.fingerprint}".encode()).hexdigest()[:24]
 
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes of the samples that are wholly there already."""
+        copies = (self.same.get(sample.fingerprint) for sample in self.samples)
+        return sum(copy.span.size for copy in copies if copy)
+
     def part_of(self, samples: Sequence[WantedSample]) -> ShardJob:
         """The job of making some of this shard's samples, in their order. Its name tells which, whoever divided them:
         a later run finds what is there already."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,8 +21,8 @@ from patina.pipeline.format.earlier import FIGURES, facts_now, is_unmeasured
 from patina.pipeline.format.layout import ROLES, SCHEMA
 from patina.pipeline.format.manifest import SampleRow
 from patina.pipeline.format.sample_schema import checked
-from patina.pipeline.format.shard import packed, read_span, unpack
-from patina.pipeline.hashing import canonical_json, file_sha256
+from patina.pipeline.format.shard import ShardReader, packed, unpack
+from patina.pipeline.hashing import canonical_json
 from patina.pipeline.plan.wanted import AssignedCaption, WantedSample, is_told_as_now
 from patina.pipeline.scan.reading import read_verified, without_border
 from patina.pipeline.scan.recovered import recover, unknown_maps
@@ -132,9 +131,17 @@ class SampleMaker:
         self._files = files or SourceFiles()
         self._sound: dict[str, bool] = {}
         self._rotten: list[Copy] = []
-        self._paths: dict[str, Path] = {}
+        self._from: tuple[str, ShardReader] | None = None
         self.synthesised = self.captioned = self.copied = 0
         self.seconds = 0.0
+
+    def __enter__(self) -> SampleMaker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._from:
+            self._from[1].__exit__()
+            self._from = None
 
     def sample(self, sample: WantedSample) -> MadeSample:
         """One sample: copied, newly captioned, or made.
@@ -189,28 +196,33 @@ class SampleMaker:
         """
         if self._rotten and copy in self._rotten:
             return None
-        path = self._paths.get(copy.path) or self._paths.setdefault(copy.path, Path(copy.path))
-        if copy.sum is not None and self._is_trusted(copy.path):
+        try:
+            shard = self._old(copy.path)
+            is_trusted = copy.sum is not None and stamp_of(shard.stat()) == self._job.trusted.get(copy.path)
+        except OSError:
+            return None
+        if is_trusted:
             with suppress(DamagedShardError, OSError):
-                data = read_span(path, copy.span)
+                data = shard.read(copy.span)
                 if crc32(data) == copy.sum:
                     return data
             self._rotten.append(copy)
             key = copy.row.key if copy.row else f"the sample at {copy.span.offset}"
-            _log.warning("%s: %s is damaged, and is made anew; run `patina check` on the dataset", path, key)
+            _log.warning("%s: %s is damaged, and is made anew; run `patina check` on the dataset", copy.path, key)
             return None
         if copy.path not in self._sound:
             try:
-                self._sound[copy.path] = file_sha256(path) == self._job.old_shards[copy.path]
+                self._sound[copy.path] = shard.sha256() == self._job.old_shards[copy.path]
             except OSError:
                 self._sound[copy.path] = False
-        return read_span(path, copy.span) if self._sound[copy.path] else None
+        return shard.read(copy.span) if self._sound[copy.path] else None
 
-    def _is_trusted(self, path: str) -> bool:
-        try:
-            return stamp_of(os.stat(path)) == self._job.trusted.get(path)  # noqa: PTH116 - for every sample
-        except OSError:
-            return False
+    def _old(self, path: str) -> ShardReader:
+        """The old shard, open: samples that follow one another lie in the same one, mostly. Raises OSError."""
+        if self._from is None or self._from[0] != path:
+            self.__exit__()
+            self._from = path, ShardReader(Path(path))
+        return self._from[1]
 
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, Body]], dict[str, Any]]:
         """LQ, GT and truth maps by their members' names, and what KEY.json says."""

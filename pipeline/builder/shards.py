@@ -102,7 +102,6 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
         )
     cv2.setNumThreads(1)  # shards are built side by side
     keep_freed_memory()
-    maker = SampleMaker(job, files)
     facts: list[dict[str, Any] | SampleRow] = []
     sums: list[int] = []
     index = index_of(staged)
@@ -110,7 +109,11 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
         for path in (staged, index):
             if path.is_dir():  # nothing replaces a folder, and none of ours is called so
                 shutil.rmtree(path)
-        with replacing(staged) as half, ShardWriter(half, lasting=not job.part) as writer:  # forced to the disk
+        with (
+            SampleMaker(job, files) as maker,
+            replacing(staged) as half,
+            ShardWriter(half, lasting=not job.part, expected=job.copied_bytes) as writer,  # forced to the disk
+        ):
             for sample in job.samples:
                 yield sample
                 expect_wanted()
@@ -192,7 +195,8 @@ def index_of(staged: Path) -> Path:
 def _row(key: str, fact: dict[str, Any] | SampleRow, span: Span, job: ShardJob) -> SampleRow:
     """The row of a sample, from its KEY.json or from the row that it had where it was copied from."""
     if isinstance(fact, SampleRow):
-        return replace(fact, shard=job.name, split=job.split, offset=span.offset, size=span.size)
+        place = {"shard": job.name, "split": job.split, "offset": span.offset, "size": span.size}
+        return SampleRow(**vars(fact) | place)  # as `dataclasses.replace`, in half the time
     return sample_row(key, fact, span, job.name, job.split)
 
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, TypeAlias
 
 from isal.isal_zlib import crc32
 
+from patina.pipeline.disk import begin_writing, reserve
 from patina.pipeline.errors import DamagedShardError
 
 BLOCK = 512
@@ -30,6 +31,9 @@ Members: TypeAlias = Sequence[tuple[str, bytes]]
 
 AT_ONCE = 1 << 18
 """Bytes of pieces that are written together: few calls, and still in a cache when they are hashed."""
+
+BEGUN = 1 << 23
+"""Bytes that the disk is told to begin with together."""
 
 MOST = 1 << 30
 """Bytes that are given to one call of writev: macOS refuses more than 2 GiB, and Python does not divide them."""
@@ -100,13 +104,18 @@ def unpack(data: bytes, where: str) -> tuple[str, dict[str, bytes]]:
 class ShardWriter:
     """Writes packed samples to `path` in the order given. As a context manager; without `finish` nothing is whole.
 
-    `path` is a temporary name: the caller renames it once `finish` has returned. lasting: False for what is read again
-    soon and sample by sample: it has no digest, and nothing waits until it lies on the disk.
+    `path` is a temporary name: the caller renames it once `finish` has returned.
+
+    lasting   False for what is read again soon and sample by sample: it has no digest, and nothing waits until it lies
+              on the disk.
+    expected  bytes that it will have at least, as far as that is known.
     """
 
-    def __init__(self, path: Path, *, lasting: bool = True) -> None:
+    def __init__(self, path: Path, *, lasting: bool = True, expected: int = 0) -> None:
         self._file = path.open("wb", buffering=0)
         self._digest = hashlib.sha256() if lasting else None
+        self._reserved = expected if expected and reserve(self._file.fileno(), expected) else 0
+        self._begun = self._written = 0
         self._spans: list[Span] = []
         self._size = 0
         self._waiting: list[bytes] = []
@@ -138,6 +147,8 @@ class ShardWriter:
         self._waiting.append(END)
         self._size += len(END)
         self._write()
+        if self._reserved > self._size:
+            os.ftruncate(self._file.fileno(), self._size)  # gives back what is too much
         if self._digest is None:
             return Written("", self._size, tuple(self._spans))
         os.fsync(self._file.fileno())
@@ -146,7 +157,11 @@ class ShardWriter:
     def _write(self) -> None:
         """Write the pieces that wait."""
         _write_all(self._file.fileno(), self._waiting)
+        self._written += self._held
         if self._digest is not None:
+            if self._written - self._begun >= BEGUN:
+                begin_writing(self._file.fileno(), self._begun, self._written - self._begun)
+                self._begun = self._written
             for piece in self._waiting:
                 self._digest.update(piece)
         self._waiting.clear()
@@ -171,13 +186,37 @@ def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
         written = max(0, written - len(piece))
 
 
+class ShardReader:
+    """A shard, open for samples to be read from their places in it. Raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("rb", buffering=0)
+
+    def __enter__(self) -> ShardReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def stat(self) -> os.stat_result:
+        """The open file's, which the path may not lead to any more."""
+        return os.fstat(self._file.fileno())
+
+    def sha256(self) -> str:
+        """The digest of all of it, hexadecimal."""
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def read(self, span: Span) -> bytes:
+        """A sample's packed bytes. Raises DamagedShardError if the file ends before them."""
+        return _pread(self._file.fileno(), span.size, span.offset, self.path.name)
+
+
 def read_span(path: Path, span: Span) -> bytes:
     """A sample's packed bytes. Raises DamagedShardError if the file ends before them."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return _pread(descriptor, span.size, span.offset, path.name)
-    finally:
-        os.close(descriptor)
+    with ShardReader(path) as shard:
+        return shard.read(span)
 
 
 def read_first(path: Path, span: Span, wanted: Collection[str], count: int) -> tuple[str, dict[str, bytes]]:

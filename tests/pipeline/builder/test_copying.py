@@ -55,10 +55,10 @@ def trust(out: Path, shard: Path) -> None:
 def test_a_shard_whose_stat_is_as_stored_is_not_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, _ = replaced(tmp_path)
 
-    def refuse(path: Path) -> str:
-        raise AssertionError(f"{path} is hashed")
+    def refuse(shard: samples.ShardReader) -> str:
+        raise AssertionError(f"{shard.path} is hashed")
 
-    monkeypatch.setattr(samples, "file_sha256", refuse)
+    monkeypatch.setattr(samples.ShardReader, "sha256", refuse)
     result = build(tiny_recipe(tmp_path), out)
     assert [(r.copied, r.synthesised) for r in result.results] == [(SAMPLES - 1, 1)]
     monkeypatch.undo()
