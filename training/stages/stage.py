@@ -165,9 +165,9 @@ class Sde:
     eps             the share of x_0 − μ that is left at t = T.
     loss            `likelihood`, as in the papers; `noise`; or `image`, of the images (`IRSDE.image_loss`).
     init            how the network's weights begin: `published`, or `noise` (`UNet.start_as_noise`).
-    terminal_share  the share of the images, beside 1/T, that are trained at the state from which a sampler starts: t = T
-                    with nothing left of x_0. Where eps is not small, a network would otherwise learn to read x_0 from a
-                    trace that is not there when it restores.
+    terminal_share  the share of the images, beside 1/T, that are trained at the state from which a sampler starts:
+                    t = T with nothing left of x_0. Where eps is not small, a network would otherwise learn to read x_0
+                    from a trace that is not there when it restores.
     """
 
     max_sigma: float = 50.0
