@@ -42,14 +42,15 @@ UNFINISHED = re.compile(
 class Filters:
     """Refuses captions that are no use, whoever made them.
 
-    min_words    fewest words, and max_words: most (0: any number). A word stands between spaces and is more than
-                 punctuation; of Chinese and Japanese each character is one.
-    max_repeats  refused is a word, or a run of up to 50 words, that comes this many times in succession: `a a a`, `the
-                 cat the cat the cat` at 3, whatever its capitals and punctuation (0: any number).
-    refuse_words    words, or runs of words, that no caption may have, whatever their capitals; whole ones.
-    refuse_non_words  whether a caption is refused that has a word which the large BLIP makes up, such as "arafed".
-    refuse_pattern  a regular expression that no caption may hold anywhere, whatever its capitals; "" for none.
-    refuse_unfinished  whether a caption is refused that says no more than the captioner's prompt, or than "a photo of".
+    min_words    the fewest words that a caption may have. A word stands between spaces and is more than punctuation; in
+                 Chinese and Japanese each character is a word.
+    max_words    the most words that a caption may have; 0: any number.
+    max_repeats  how often in succession a word, or a run of up to 50 words, makes a caption refused, in any case and
+                 with any punctuation: 3 refuses `a a a` and `the cat the cat the cat`; 0: any number is allowed.
+    refuse_words  words, or runs of words, that no caption may have, in any case. They match whole words.
+    refuse_non_words  whether a caption with a word that the large BLIP makes up, such as "arafed", is refused.
+    refuse_pattern  a regular expression that must match nowhere in a caption, in any case; "" for none.
+    refuse_unfinished  whether a caption that is no more than the captioner's prompt, or "a photo of", is refused.
 
     JSON is never a caption, nor is what tables write for nothing, such as "nan". Raises CaptionError for settings that
     cannot be meant.

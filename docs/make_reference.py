@@ -21,8 +21,8 @@ from patina.captioning import CAPTIONERS
 from patina.captioning.clip_score import ClipScore
 from patina.captioning.filters import Filters
 from patina.flows.cli.app import app
-from patina.flows.cli.commands import COMMANDS
-from patina.pipeline.recipe.recipe import Split, Tiles
+from patina.flows.cli.commands import COMMANDS, WATCH
+from patina.pipeline.recipe.recipe import Split, Storage, Tiles
 from patina.pipeline.sources import READERS
 from patina.synth.describe import describe
 from patina.training.stages.stage import Stage
@@ -54,33 +54,96 @@ SHARED = {
     "size": "the side of a tile, px.",
     "stride": "px from one tile to the next; 0: the size, so that tiles do not overlap.",
     "max_overlap": "the largest share, 0 to 1, by which the last tile, flush with the edge, may overlap another.",
-    "max_words": "the most words that a caption may have; 0: any number.",
     "temperature": "how evenly tokens are drawn where `top_p` is above 0.",
     "seed": "a whole number from which every draw follows.",
     "text": "the sentence, with fields in braces: `{orientation}`, `{tone}`, `{colour}`, `{name}`, `{folder}`.",
     "betas": "Adam's decay rates of its two averages.",
-    "eps": "a small number that the method adds: Adam's to the root of its second average, IR-SDE's as in its paper.",
+    "eps": "the small number that Adam adds to the root of its second average.",
     "weight_decay": "AdamW's weight decay.",
-    "decay": "the share of the average that stays at each update; 0: no average is kept.",
-    "every": "how often: of an average in steps, of a validation in images; 0: never.",
-    "published": "IR-SDE's own way: every tenth step, a copy up to step 100, then a decay that rises to `decay`.",
-    "max_sigma": "the largest standard deviation of the noise, in 8-bit levels.",
-    "steps": "the number of time steps; of a validation 0 stands for all of them.",
-    "schedule": "how the noise grows with time.",
-    "samples": "images of the split `val` that are looked at.",
-    "sampler": "how an `sde` network restores: see `patina.training.diffusion.samplers`.",
 }
 """Meanings of keys that several kinds of sources share, for those that say nothing else."""
 
 MADE = "<!-- Made by docs/make_reference.py; edit the code that it reads. -->\n\n"
 
+READS_AND_WRITES = {
+    "init": ("a folder of photographs", "`recipe.toml`"),
+    "demo": ("photographs of scikit-image and scikit-learn", "`patina-demo/`: recipes, datasets, a run, a page"),
+    "plan": ("recipe, sources, OUT", "nothing but caches in `OUT/.patina`, if OUT is there"),
+    "build": ("recipe, sources, OUT", "a new version of OUT"),
+    "check": ("a dataset", "nothing"),
+    "gallery": ("a dataset", "one HTML page, or one JPEG"),
+    "show": ("a dataset", "nothing; with `--extract` the files of samples"),
+    "diff": ("two datasets, or two versions of one", "nothing; with `--html` one page"),
+    "versions": ("a dataset's folder", "nothing"),
+    "rollback": ("a dataset's folder", "a new version of it"),
+    "gc": ("a dataset's folder", "nothing; it removes versions"),
+    "export": ("a dataset", "a folder in another layout"),
+    "push": ("a dataset", "a repository on the Hugging Face hub"),
+    "recipes": ("nothing", "nothing; a recipe on the standard output"),
+    "degradations": ("nothing", "nothing"),
+    "calibrate": ("a folder of photographs", "nothing"),
+    "sources": ("nothing; with `--at` a folder", "nothing"),
+    "depth": ("a folder of photographs, a depth model", "a folder of depth maps"),
+    "stages": ("a plan", "nothing; with `--out` a copy of the plan"),
+    "train": ("a dataset, a plan", "a run: a folder for each stage"),
+    "evaluate": ("a run or a model, a dataset", "results in the run, or in `MODEL-evaluation`"),
+    "report": ("a run", "one HTML page"),
+    "lineage": ("a model", "nothing"),
+    "models": ("nothing; with `--file` a file of weights", "nothing"),
+    "restore": ("photographs, a model", "restored photographs"),
+    "app": ("a model", "nothing; it serves a page until Ctrl-C"),
+    "deploy": ("a Prefect server", "deployments and automations on it"),
+    "serve": ("a Prefect server", "deployments on it, and what their runs write"),
+    "run": ("a Prefect server", "a flow run on it"),
+    "watch add": ("a Prefect server, a recipe", "a schedule on the server"),
+    "watch ls": ("a Prefect server", "nothing"),
+    "watch on": ("a Prefect server", "the schedule"),
+    "watch off": ("a Prefect server", "the schedule"),
+    "watch rm": ("a Prefect server", "nothing; it removes the schedule"),
+    "watch run": ("recipe, sources, OUT", "a new version of OUT after each change"),
+}
+"""What each command reads and what it writes."""
+
+EXIT_CODES = """## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | the command did what it was asked to do |
+| 1 | an error, in one line on the standard error; `plan`: a build would refuse; `check`: something was found; \
+`restore`: a photograph could not be restored; `diff`: something changed; `watch ls`: a watch is broken; \
+`run --watch`: the run did not complete |
+| 2 | the command line is wrong; `diff`: an error |
+| 129, 130, 143 | the terminal was closed, Ctrl-C, SIGTERM. Run a build or a training again to continue |
+
+## Environment variables
+
+| variable | effect |
+| --- | --- |
+| `PATINA_CACHE` | the folder for what is fetched from addresses and for datasets that are built for an address; by \
+default `~/.cache/patina`. It may be deleted at any time |
+| `PATINA_COMPILED=0` | NumPy computes what compiled loops would: the same bytes, more slowly. While patina is \
+installed, nothing is compiled |
+| `PREFECT_API_URL` | the Prefect server; if it is set, builds and trainings are flow runs |
+| `HF_TOKEN` | a token of the Hugging Face hub, for `push` and for private datasets as sources |
+| `NO_COLOR` | prints no colours |
+"""
+"""What the command gives to a shell, and what it takes from there."""
+
 
 def command_page() -> str:
     """Every command with its arguments and options, from the functions that `patina --help` reads."""
     group: Any = typer.main.get_command(app)
-    lines = ["# The command `patina`", "", "`patina COMMAND --help` prints the same.", ""]
-    for name in COMMANDS:
-        command = group.commands[name]
+    commands = {name: group.commands[name] for name in COMMANDS}
+    commands |= {f"{WATCH} {name}": command for name, command in group.commands[WATCH].commands.items()}
+    lines = ["# The command `patina`", "", "`patina COMMAND --help` prints the same as the tables of the commands.", ""]
+    lines += ["| command | what it does | it reads | it writes |", "| --- | --- | --- | --- |"]
+    for name, command in commands.items():
+        reads, writes = READS_AND_WRITES[name]
+        purpose = (command.help or "").partition("\n\n")[0].rstrip(".")
+        link = f"[`{name}`](#patina-{name.replace(' ', '-')})"
+        lines.append(f"| {link} | {_cell(purpose)} | {reads} | {writes} |")
+    lines += ["", *EXIT_CODES.replace("\\\n", "").splitlines(), ""]
+    for name, command in commands.items():
         lines += [f"## patina {name}", "", *_text(command.help or ""), ""]
         shown = [parameter for parameter in command.params if not parameter.hidden and parameter.name != "help"]
         if shown:
@@ -112,7 +175,9 @@ def recipe_page() -> str:
     lines += ["| `name` | the file's name | what the dataset is called |"]
     lines += ["| `seed` | `0` | a whole number from which every draw follows |"]
     lines += ["| `buckets` | `1` | shards for each degradation: a number, or a table by split |"]
-    lines += ["| `[[sources]]`, `[split]`, `[tiles]`, `[captions]`, `[degradations.NAME]` | | the tables below |", ""]
+    lines += ['| `published` | `""` | the day of publication, such as `2026-11-29`; it goes into croissant.json |']
+    tables = "`[[sources]]`, `[split]`, `[tiles]`, `[captions]`, `[storage]`, `[degradations.NAME]`"
+    lines += [f"| {tables} | | the tables below |", ""]
     for kind, reader in READERS.items():
         lines += _table(f'[[sources]], kind = "{kind}"', reader)
     lines += [*_table("[split]", Split), *_table("[tiles]", Tiles)]
@@ -122,6 +187,7 @@ def recipe_page() -> str:
     for kind, captioner in CAPTIONERS.items():
         lines += _table(f'[captions], kind = "{kind}"', captioner)
     lines += [*_table("[captions.filter]", Filters), *_table("[captions.similarity]", ClipScore)]
+    lines += _table("[storage]", Storage)
     lines += [
         "## [degradations.NAME]",
         "",
@@ -130,10 +196,16 @@ def recipe_page() -> str:
         "| key | default | meaning |",
         "| --- | --- | --- |",
         "| `use` | NAME | the degradation, where NAME is a name of your own |",
-        "| `variants` | `1` | draws for each photograph or tile |",
+        "| `variants` | `1` | draws for each photograph or tile of the split `train` |",
+        "| `held_out_variants` | `1` | the same for `val` and `test` |",
         "| `severity` | | a level or two, such as `mild..severe`: the knob is turned until the severity measures so |",
         "| `parts` | the words of NAME | the degradations of a composite; each has a table of its settings |",
         "| `steps` | `false` | of a composite: keep the image after each part |",
+        "| `chain` | | a chain by name (`wild-ir`, `real-esrgan`, `bsrgan`), or rounds of steps: see \
+[chains](../recipe.md#chains) |",
+        "| `shuffle` | `false` | of a chain: whether the steps of a round come in any order; or a list, one for each \
+round |",
+        "| `words` | all words of the chain | of a chain: what each sample bears, exactly |",
         "| settings of the degradation | | see [degradations](degradations.md) |",
         "",
     ]

@@ -144,7 +144,7 @@ OFFERS = (
     ),
     Offer(
         export_dataset,
-        "Lay a dataset out as a trainer, `datasets` or a library of streams reads it, or as plain folders.",
+        "Write a dataset in the layout of a trainer, of `datasets` or of a streaming library, or as plain folders.",
         ("patina", "dataset"),
         demo={"dataset": DEMO, "to": "daclip", "out": "patina-demo/daclip"},
     ),

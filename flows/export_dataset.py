@@ -39,7 +39,7 @@ def export_dataset(
     absolute: bool = False,
     workers: Annotated[int, Field(ge=0)] = 0,
 ) -> Exported:
-    """Lay a dataset out as others read it, or as plain folders. Images keep their bytes.
+    """Write a dataset in the layout of another tool, or as plain folders. Images keep their bytes.
 
     Args:
         dataset: The dataset's folder, a version of it such as OUT@3, or its address such as s3://bucket/name, which is

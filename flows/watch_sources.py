@@ -50,8 +50,8 @@ def watch_sources(
     Args:
         recipe: A recipe's TOML file, or the name of one that comes with patina.
         out: The dataset's folder, or an address such as s3://bucket/name.
-        quiet: Seconds for which the sources must rest before a change is told.
-        again: Seconds after which the same change is told once more, since the build may have failed.
+        quiet: Seconds for which the sources must rest before a change is reported.
+        again: Seconds after which the same change is reported once more, since the build may have failed.
         workers: Files read side by side; 0 for one on each core.
     """
     outlive_runner()

@@ -145,7 +145,10 @@ def _blocks(
 
 
 def disc(radius: float, most: int) -> NDArray[np.int64]:
-    """A disc of this radius in pixels with soft edges, of whole numbers that add up to `most` or nearly that."""
+    """A disc of this radius in pixels with soft edges, square, of whole numbers that add up to `most` or nearly that.
+
+    Raises ValueError for a disc of `most` pixels or more.
+    """
     reach = math.ceil(radius + 0.5)
     x = np.arange(-reach, reach + 1)
     shares = np.clip(radius + 0.5 - np.sqrt(x * x + (x * x)[:, None]), 0, 1)

@@ -56,7 +56,7 @@ def local_contrast(gt: Image, lq: Image) -> float:
 
 
 def mean_change(gt: Image, lq: Image) -> float:
-    """Mean of LQ − GT over all values, levels."""
+    """The mean of LQ − GT over all values, in levels."""
     return float(lq.mean(dtype=np.float64) - gt.mean(dtype=np.float64))
 
 

@@ -125,7 +125,10 @@ def _mixed(rows: NDArray[np.uint8] | NDArray[np.float32], places: NDArray[np.int
 
 @lru_cache(maxsize=32)
 def taps(count: int, size: int, method: str, antialias: bool) -> Taps:
-    """For each of `size` places along `count` pixels: which pixels, T×size, and their weights, which add up to 1."""
+    """For each of `size` places along `count` pixels: which pixels, T×size, and their weights, which add up to 1.
+
+    Raises ValueError for an unknown method.
+    """
     if method not in METHODS:
         raise ValueError(f"expected a method of {', '.join(METHODS)}, found {method!r}")
     step = count / size

@@ -156,3 +156,15 @@ def test_a_public_docstring_names_every_argument(name: str, one: Any) -> None:
         assert named >= set(arguments), f"{name}: {set(arguments) - named} are not told"
     if "." not in name:
         assert "Examples:\n    >>> " in text, f"{name} has no example"
+
+
+def test_the_troubleshooting_page_quotes_messages_that_the_code_has() -> None:
+    ours = (ROOT / room for room in ("synth", "captioning", "pipeline", "training", "flows"))
+    code = "\n".join(path.read_text("utf-8") for room in ours for path in room.rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a text that goes on in the next line
+    own, _, others = text_of("docs/troubleshooting.md").partition("## Other programs")
+    cells = re.findall(r"^\| `([^|]+)` \|", own, re.M) + re.findall(r"^\| `(no server[^|]+)` \|", others, re.M)
+    assert len(cells) > 10
+    for cell in cells:
+        for part in (part.strip(" '") for part in cell.split("…") if len(part) > 3):
+            assert part in code, f"no message says {part!r}"

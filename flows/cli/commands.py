@@ -54,7 +54,7 @@ def app_of(names: Iterable[str]) -> typer.Typer:
     app = typer.Typer(
         cls=Group,
         help="patina builds image-text-degradation datasets for image restoration, rebuilds only what changed, and "
-        "trains models on them. `patina COMMAND --help` tells all about a command.",
+        "trains models on them. `patina COMMAND --help` describes a command.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

@@ -159,7 +159,7 @@ def check(
     ] = None,
     workers: WorkersOption = 0,
 ) -> None:
-    """Check that a dataset is whole and says the truth.
+    """Check that a dataset is whole, and is what its manifest says.
 
     It compares hashes and counts, decodes every image, looks for duplicates across splits, and makes samples again. The
     exit code is 1 if anything was found.
@@ -240,9 +240,9 @@ def show(
         Path | None, typer.Option(metavar="FOLDER", help="Also write the files of the samples into this folder.")
     ] = None,
 ) -> None:
-    """Print the whole story of a sample.
+    """Print all that is known of a sample.
 
-    It tells which photograph the sample comes from, what was done to it, and where it lies.
+    It says which photograph the sample comes from, what was done to it, and where it lies.
     """
     from patina.flows.terminal import fitted
     from patina.pipeline.errors import ManifestError

@@ -18,7 +18,7 @@ def demo(
     out: OutOption = Path("patina-demo"),
     workers: WorkersOption = 0,
     captions: Annotated[
-        DemoCaptions, typer.Option(help="Written captions that come with patina, or those of BLIP, if it is at hand.")
+        DemoCaptions, typer.Option(help="Written captions that come with patina, or those of BLIP, if it is available.")
     ] = DemoCaptions.csv,
     train: Annotated[
         bool,

@@ -18,7 +18,7 @@ def init(
 ) -> None:
     """Write a first recipe for a folder, with comments.
 
-    The folder is looked at first: how many images there are and how large, whether they are LQ/GT pairs or a public
+    It looks at the folder first: how many images there are and how large, whether they are LQ/GT pairs or a public
     set that patina knows, and whether captions lie beside them.
     """
     from patina.pipeline.disk_errors import explain_disk_errors

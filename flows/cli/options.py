@@ -108,7 +108,10 @@ AsideOption = Annotated[
 ]
 RunnerOption = Annotated[
     RunnerChoice,
-    typer.Option(help="What builds the shards: threads or processes of this computer, or a cluster of Dask or Ray."),
+    typer.Option(
+        help="What builds the shards: threads or processes of this computer, or a cluster of Dask or Ray. Without a "
+        "Prefect server, `threads` also takes processes where they are faster."
+    ),
 ]
 AddressOption = Annotated[
     str,

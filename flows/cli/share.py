@@ -55,7 +55,7 @@ def export(
         int, typer.Option(min=0, metavar="N", help="How many threads write files. 0 stands for one for each core.")
     ] = 0,
 ) -> None:
-    """Lay a dataset out as another tool reads it.
+    """Write a dataset in the layout of another tool.
 
     daclip and vlunet are the layouts of these trainers, parquet is for `datasets`, mds for MosaicML's streaming,
     litdata, energon and webshart for the libraries of these names, and folders for people. energon and webshart link

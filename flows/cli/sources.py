@@ -63,7 +63,7 @@ def sources(
 ) -> None:
     """List the public sets that recipes know by name.
 
-    With NAME, it tells all about one; with --at, it also looks at what a folder holds of that one.
+    With NAME, it prints all about that set; with --at, it also says what a folder has of it.
     """
     from patina.flows.terminal import fitted
     from patina.pipeline.errors import SourceError
@@ -118,7 +118,7 @@ def recipes(
 
 def degradations(
     word: Annotated[
-        str, typer.Argument(metavar="WORD", help="The degradation to tell about. Without it, all are listed.")
+        str, typer.Argument(metavar="WORD", help="The degradation to describe. Without it, all are listed.")
     ] = "",
     *,
     ladder: Annotated[
@@ -128,7 +128,7 @@ def degradations(
         ),
     ] = False,
 ) -> None:
-    """List the degradations, or tell the settings of one.
+    """List the degradations, or print the settings of one.
 
     The settings come with defaults, units and ranges, as a recipe writes them; `patina.degrade` takes the same names.
     The knob is the setting by which a degradation is graded.

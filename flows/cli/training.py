@@ -283,9 +283,9 @@ def evaluate(
         ),
     ] = 0,
     lpips: Annotated[
-        bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS where its weights are at hand.")
+        bool, typer.Option("--lpips/--no-lpips", help="Measure LPIPS, if its weights are available.")
     ] = True,
-    fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID where its weights are at hand.")] = True,
+    fid: Annotated[bool, typer.Option("--fid/--no-fid", help="Measure FID, if its weights are available.")] = True,
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A further metric of pyiqa, such as niqe. The option can be repeated."),
@@ -389,7 +389,7 @@ def lineage(
 ) -> None:
     """Print where a model comes from.
 
-    It tells the dataset, the settings, the model that it starts from, the seed and the code.
+    It prints the dataset, the settings, the model that it starts from, the seed and the code.
     """
     from patina.flows.terminal import fitted
     from patina.training.runs.lineage import lineage as lineage_lines

@@ -22,7 +22,7 @@ def _home(folder: Path) -> Path:
 def versions(folder: KeptFolder) -> None:
     """List a dataset's versions.
 
-    It tells when each was published, what it changed, and what it alone takes on the disk. Wherever a dataset is
+    It prints when each was published, what changed, and what space it alone takes on the disk. Wherever a dataset is
     read, FOLDER@NUMBER, FOLDER@previous and FOLDER@DIGEST name a version of it.
     """
     from patina.pipeline.report.versions import list_versions
@@ -73,7 +73,7 @@ def gc(
 ) -> None:
     """Free the space of earlier versions.
 
-    A version that somebody reads just now stays.
+    A version that is being read stays.
     """
     from patina.pipeline.builder.history import free
     from patina.pipeline.text import counted, human_bytes

@@ -162,7 +162,7 @@ def run(
         typer.Option(
             min=1,
             metavar="SECONDS",
-            help="The time from one look to the next where the operating system tells of no changes, as at addresses.",
+            help="The time from one look to the next where the operating system reports no changes, as at addresses.",
         ),
     ] = 30.0,
     workers: WorkersOption = 0,

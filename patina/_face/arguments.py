@@ -54,7 +54,10 @@ def image_of(given: Any, what: str = "image") -> Image:
 
 
 def photo_of(given: Any, what: str = "photo") -> Image:
-    """The pixels of an array, as `image_of` takes it, or of a Pillow image of mode RGB or L."""
+    """The pixels, H×W×3 uint8 RGB, of an array that `image_of` takes, or of a Pillow image of mode RGB or L.
+
+    Raises ValueError for another mode, and what `image_of` raises.
+    """
     if not isinstance(given, PIL.Image.Image):
         return image_of(given, what)
     if given.mode not in ("RGB", "L"):

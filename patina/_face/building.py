@@ -45,7 +45,7 @@ def plan(
         A plan: `blocked` is what `build` would stop for, in words, or empty; `plan.summary()` is one line in words,
         `plan.is_empty` whether there is nothing to do, `refusals` are the inputs that would be set aside, each with its
         `name` and `reason`, and `notes` what else there is to know. Look at `blocked` and `refusals` first: the summary
-        tells of shards alone.
+        is about shards alone.
 
     Raises:
         RecipeError, SourceError, ManifestError: ValueErrors: the recipe, a source or the dataset there cannot be used.
@@ -83,7 +83,7 @@ def build(
     Args:
         recipe: As `plan` takes it.
         out: The dataset's folder, made if it is not there, or an address such as s3://bucket/name.
-        workers: How many shards are built side by side, on threads of this process; 0: one on each core.
+        workers: How many threads of this process build shards; 0: one on each core.
         strict: Whether an input that must be set aside is an error.
         max_set_aside: The share of unusable inputs, 0 to 1, above which nothing is built; ten are always allowed, but
             never more than half of all, and with `strict` none.

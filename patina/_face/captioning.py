@@ -34,7 +34,7 @@ def caption(
     devices: Iterable[str] = (),
     **settings: Any,
 ) -> list[str]:
-    """A sentence about each photograph, by BLIP or another image-to-text model of transformers.
+    """Caption each photograph by BLIP or another image-to-text model of transformers.
 
     Args:
         images: Files, arrays H×W×3 uint8 RGB, or Pillow images of mode RGB or L.
@@ -48,8 +48,8 @@ def caption(
         One line of text for each, in their order. The model stays in memory for the next call.
 
     Raises:
-        CaptionError: A ValueError: the model cannot be had or cannot run here, or a photograph, which is named, cannot
-            be read.
+        CaptionError: A ValueError: the model cannot be loaded or cannot run here, or a photograph, which is named,
+            cannot be read.
         RecipeError: A ValueError: a setting is unknown.
         TypeError, ValueError: An image is of another kind.
 

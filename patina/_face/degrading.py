@@ -77,11 +77,11 @@ def degrade(
             hexadecimal digits) draws what that sample drew.
         severity: "slight", "mild", "moderate", "severe" or "extreme", or two as in "mild..severe": the degradation's
             knob is turned until the result measures so. Smooth and small images often cannot reach a level, and get the
-            nearest: `patina.severity(image, lq)` tells. The severity of a composite is given by
-            part, as in `hazy={"severity": "mild"}`.
+            nearest, which `patina.severity(image, lq)` measures. The severity of a composite is given by part, as in
+            `hazy={"severity": "mild"}`.
         params: Parameters that an earlier call gave, or a sample's, as a table or as JSON: they are applied to this
-            image, and nothing is drawn. Then seed and severity say nothing, of a composite the parts and their order
-            are those of the parameters, and of settings only folders matter.
+            image, and nothing is drawn. Then seed and severity have no effect, a composite has the parts and the order
+            of the parameters, and of the settings only folders matter.
         truth: Whether to give the truth maps too.
         settings: As in a recipe: a number, a list to choose from, or a range {"min": 5, "max": 55}. Those of a
             composite go by its parts: `hazy={"beta": 0.02}`; `steps=True` adds the image after each part to the truth
@@ -181,7 +181,6 @@ def severity(clean: Image, degraded: Image) -> Measured:
         `score`, 0 (equal) to 100; `level`, one of slight, mild, moderate, severe, extreme, a fifth of the scale each;
         `psnr` in dB, 100 for equal images; `structure`, how alike luma is in small windows, -1 to 1, which is no
         paper's SSIM (that is `patina.figures`); `residual_mean` and `residual_std` of degraded − clean, in levels.
-        Raises TypeError and ValueError.
 
     Raises:
         TypeError, ValueError: The images are of another kind, or of two sizes.
@@ -209,7 +208,7 @@ def figures(clean: Image, other: Image) -> Figures:
         `psnr` and `ssim` over RGB, and `psnr_y` and `ssim_y` over the luma of BT.601, 16 to 235, with a peak of 255 all
         the same: 1.32 dB more than over a luma of 0 to 255. PSNR is in dB, 100 for equal images. SSIM (Wang et al.
         2004) is by Gaussian windows of 11 px, σ 1.5, at full size; of images above 105 px of height, windows of every
-        third (luma) or fifth row are taken. Raises TypeError and ValueError.
+        third (luma) or fifth row are taken.
 
     Raises:
         TypeError, ValueError: The images are of another kind, or of two sizes.
@@ -227,11 +226,12 @@ def figures(clean: Image, other: Image) -> Figures:
 
 
 def degradations() -> list[DegradationInfo]:
-    """Every degradation that patina knows: DA-CLIP's ten in its order, and then the others.
+    """List every degradation that patina knows: DA-CLIP's ten in its order, and then the others.
 
-    Each has its `name`, a `description`, a `version`, the names of its `truth` maps, its `settings` and its `knob`. A
-    setting has a `name`, a `default`, a `text` that says what it means, in what unit and range, and `is_knob`: whether
-    it is what `severity` turns.
+    Returns:
+        A list. Each degradation has a `name`, a `description`, a `version` (a number that rises when its pixels
+        change), the names of its `truth` maps, its `settings`, and its `knob`, the setting that `severity` turns. A
+        setting has a `name`, a `default`, a `text` that says its meaning, unit and range, and `is_knob`.
 
     Examples:
         >>> import patina

@@ -28,6 +28,9 @@ def read_samples(dataset: AnyPath, shards: str | Sequence[str] | None = None) ->
         dataset: The dataset's folder, or a version of it, such as "OUT@3" or "OUT@previous".
         shards: The name of a shard, such as "train-0000-noisy.tar", or several, to read the rows of those alone.
 
+    Returns:
+        A list of rows.
+
     Raises:
         ManifestError: A ValueError: there is no dataset, or a damaged one.
         ValueError: A shard is unknown.
@@ -52,9 +55,12 @@ def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
 
     Args:
         dataset: The dataset, as `read_samples` takes it.
-        row: A row that `read_samples` gave. If the dataset was published anew since, the sample
-            is read from the version that the row is of, as long as that is kept; name one version in both calls to be
-            sure of it.
+        row: A row that `read_samples` gave. If the dataset was published again since, the sample is read from the
+            version of the row, as long as that is kept; to be sure, name one version in both calls.
+
+    Returns:
+        The bytes of each file by its extension, such as "png" (LQ), "gt.png" (GT), "txt" (the caption, UTF-8), "json"
+        and the truth maps.
 
     Raises:
         DamagedShardError: A ValueError: other bytes lie there.
@@ -71,11 +77,11 @@ def read_members(dataset: AnyPath, row: SampleRow) -> dict[str, bytes]:
 
 
 def wds_decoder(key: str, data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
-    """What `webdataset` is to make of a sample's images: `wds.WebDataset(…).decode(patina.wds_decoder)`.
+    """Decode a sample's images for `webdataset`: `wds.WebDataset(…).decode(patina.wds_decoder)`.
 
     LQ, GT and the steps of a composite become H×W×3 uint8 RGB, and every other PNG, which is a truth map, H×W uint8 or
-    uint16 as it was stored; webdataset's own "rgb8", "pil" and "torchrgb" clip 16 bits at 255 without a word. Anything
-    else gives None, so that webdataset decodes it in its way: a text to a str, JSON to a dict.
+    uint16 as it was stored; webdataset's own "rgb8", "pil" and "torchrgb" clip 16 bits at 255 without a warning.
+    Anything else gives None, so that webdataset decodes it in its way: a text to a str, JSON to a dict.
 
     Args:
         key: A member's extension, with or without a dot before it, such as ".gt.png".

@@ -54,7 +54,7 @@ def library_version(format: str) -> str:
 
 def wide_heif(data: bytes) -> tuple[NDArray[np.uint16], int]:
     """The first picture of a HEIC or HEIF file with all its bits, upright: H×W grey, H×W×3 RGB or H×W×4 RGBA, and the
-    number of bits."""
+    number of bits. Raises BadImageError for a picture of another kind."""
     import pillow_heif
 
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)

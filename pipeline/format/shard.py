@@ -67,7 +67,10 @@ _REST = sum(_MODE_AND_OWNER) + sum(_TIME) + sum(_TAIL) + 8 * ord(" ")
 
 
 def tar_header(name: str, size: int) -> bytes:
-    """One 512-byte ustar header (POSIX.1-1988) of a plain file with fixed owner, mode and time."""
+    """One 512-byte ustar header (POSIX.1-1988) of a plain file with fixed owner, mode and time.
+
+    Raises ValueError for a file of 8 GiB or more, or a name of more than 100 bytes.
+    """
     encoded = name.encode("ascii")
     if len(encoded) > 100 or not 0 <= size < 8**11:
         raise ValueError(f"a member may have 8 GiB and a name of 100 bytes; {name!r} has {size} and {len(encoded)}")

@@ -17,7 +17,8 @@ from patina.synth.graded import Graded
 def degradation_of(
     what: str, name: str, settings: dict[str, Any], folder: Path, also: Iterable[str] = ()
 ) -> tuple[Degradation, dict[str, Any]]:
-    """One degradation of the catalogue; with `severity`, one whose knob is turned until it measures as asked."""
+    """One degradation of the catalogue, and its table with the defaults filled in. With `severity` its knob is turned
+    until it measures as asked. Raises RecipeError."""
     if name in MISSING:
         raise RecipeError(f"{what}: {name} takes a library that is not installed; {MISSING[name]}")
     if name not in CATALOGUE:

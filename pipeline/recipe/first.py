@@ -126,7 +126,7 @@ def first_recipe(folder: Path, found: Look, recipe: Path) -> str:
     lines = [
         f"# A dataset from {place}, where {counted(len(found.names), 'image')} lie"
         f"{'s' if len(found.names) == 1 else ''}.",
-        "# `patina plan` says what a build makes of this file; docs/recipe.md tells of every key.",
+        "# `patina plan` says what a build would make of this file; docs/recipe.md explains it.",
         f"name = {json.dumps(_name(folder))}",
         "seed = 1 # another seed draws every degradation anew",
         f"buckets = {_buckets(place, found)} # shards for each degradation; about {SAMPLES_A_SHARD} samples in each "

@@ -25,7 +25,7 @@ def construct(
     """A dataclass from a recipe's table, and the table with its defaults filled in.
 
     Unknown keys are refused with the nearest known one (`also` names further keys that the caller has taken out).
-    Fields marked `folder` in their metadata hold paths: relative ones start at `folder`.
+    Fields marked `folder` in their metadata hold paths: relative ones start at `folder`. Raises RecipeError.
     """
     fields = {f.name: f for f in dataclasses.fields(kind) if f.init}  # type: ignore[arg-type]
     refuse_unknown(what, settings, [*fields, *also])
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 def kind_of(
     what: str, table: Any, kinds: Mapping[str, type[T]], folder: Path, default: str
 ) -> tuple[T, dict[str, Any]]:
-    """A member of a family by its `kind`."""
+    """A member of a family by its `kind`, and its table with the defaults filled in. Raises RecipeError."""
     settings = dict(expect_type(what, table, dict, "a table"))
     kind = expect_type(f"{what} kind", settings.pop("kind", default), str, "a word")
     if kind not in kinds:
@@ -89,7 +89,7 @@ def kind_of(
 
 
 def refuse_unknown(what: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise RecipeError for a key that nobody knows, and name the nearest one."""
+    """Raise RecipeError for an unknown key, and name the nearest known one."""
     for key in table:
         if key not in known:
             raise RecipeError(f"{what} has no key {key!r}; {nearest(key, known)}")

@@ -63,13 +63,13 @@ def _sentence(split: Split, side: str, share: float, count: int, drawn: Collecti
         if count
         else f"none of {total:,} photographs"
     )
-    told = f"{side} = {share:g} gives {got}, and not about {wanted:,}"
+    told = f"{side} = {share:g} gives {got} instead of about {wanted:,}"
     if count != _count(split, side, drawn):
-        return f"{told}: photographs of one scene were put on one side; more scenes bring it nearer"
+        return f"{told}: photographs of one scene were put into one split; more scenes bring the share nearer"
     advised = advised_share(split, side, drawn, wanted)
     ways = [f"{side} = {advised} gives {wanted:,} of these"] if advised else []
-    ways += [f'a source with split = "{side}" says which they are', "more photographs bring it nearer"]
-    return f"{told}: sides follow from the photographs' digests; {', '.join(ways)}"
+    ways += [f'split = "{side}" in a source chooses them', "more photographs bring the share nearer"]
+    return f"{told}: splits follow from the photographs' digests; {', '.join(ways)}"
 
 
 def _count(split: Split, side: str, contents: Collection[str]) -> int:

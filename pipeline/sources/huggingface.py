@@ -70,11 +70,14 @@ class HuggingFace:
 
     split_name         rows of a validation or test split, and those of which a column `split` says so, stay on that
                        side, unless `split` says otherwise.
-    name, revision     the dataset's configuration, and its branch, tag or commit on the hub; "" for its own defaults.
-    image, lq          columns with the clean and the degraded image, as such, as a file's bytes, or as paths below the
-                       folder; of several, "gt.png,gt.jpg", the one that a row has. "": pairs if the columns' names tell
-                       (gt or hq beside lq, or beside png and jpg as in patina's own datasets), else clean images from
-                       the only column of images. Of several whose names do not tell, the recipe must name one.
+    name               the dataset's configuration; "" for its default.
+    revision           its branch, tag or commit on the hub; "" for its default.
+    image              the column with the clean image: as such, as a file's bytes, or as a path below the folder. Of
+                       several columns, "gt.png,gt.jpg", the one that a row has is read. "": the rows are pairs if the
+                       columns' names say so (gt or hq beside lq, or beside png and jpg as in patina's own datasets),
+                       else clean images of the only column of images; if there are several columns and their names do
+                       not decide, the recipe must name one.
+    lq                 the column with the degraded image, likewise.
     caption            the column with captions, json.caption for one within a column of objects; "": the first of
                        caption, text, title, txt. The first of a list counts.
     degradation        the label of all pairs; else `degradation_column`; else the column degradation, label, or

@@ -61,12 +61,15 @@ class WebDataset:
     """The samples in the tars that `path` names: one tar, a pattern such as train-{0000..0009}.tar or train-*.tar, or a
     folder; .tar.gz, .tgz, .tar.bz2 and .tar.xz are uncompressed into the cache.
 
-    lq, gt             extensions of the members with the degraded and the clean image, the one of them that a sample
-                       has: "png,jpg" and "gt.png,gt.jpg". gt alone: clean images. Neither: pairs, if any sample has a
-                       member gt.png, hq.jpg or the like beside a plain image or an lq.png; else the one plain image.
+    lq                 extensions of the member with the degraded image, such as "png,jpg": the one that a sample has is
+                       read.
+    gt                 extensions of the member with the clean image, such as "gt.png,gt.jpg", likewise. `gt` alone: the
+                       samples are clean images. Neither: they are pairs if any sample has a member gt.png, hq.jpg or
+                       the like beside a plain image or an lq.png, and else clean images, of the one plain image.
     caption            extensions of the member with the caption, likewise. json:caption is the text, or the first of
                        the texts, under the key `caption` of the member json, where img2dataset and others write it;
-                       json:meta.caption a key within a key. "txt,json:caption": the first of both that a sample has.
+                       json:meta.caption is a key within a key. "txt,json:caption" takes the first of the two that a
+                       sample has.
     degradation        the label of all pairs; "" to take each one's from the text of its member json under the key
                        `degradation_field`, or from a member of that name such as degradation.txt. patina's own
                        parameters are taken over from the same json.

@@ -210,7 +210,8 @@ def encoded(frames: list[Planes], qp: int, more: str = "") -> bytes:
 
 
 def decoded(stream: bytes, count: int) -> Planes:
-    """The last of `count` frames of an H.264 stream; every decoder gives the same, by the standard."""
+    """The last of `count` frames of an H.264 stream; every decoder gives the same, by the standard. Raises ValueError
+    if the stream has another number of frames."""
     av = _av()
     coder = av.CodecContext.create("h264", "r")
     coder.thread_count = 1

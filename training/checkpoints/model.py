@@ -215,7 +215,8 @@ def network_of(checkpoint: Checkpoint) -> nn.Module:
 
 
 def settings_to_json(settings: object) -> dict[str, Any]:
-    """The fields of a dataclass of numbers, strings, booleans, tuples and dataclasses, as JSON values."""
+    """The fields of a dataclass of numbers, strings, booleans, tuples and dataclasses, as JSON values. Raises
+    CheckpointError for anything else."""
     if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
         raise CheckpointError(f"settings are a dataclass that says all that decides shapes; found {settings!r}")
     fields: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))

@@ -126,7 +126,7 @@ def read_squares(
 ) -> Iterator[tuple[list[Pixels], dict[str, Any]]]:
     """As `read_square`, a square for each generator out of one decoding; and with `maps` the truth maps by name, as
     they are stored: H×W uint8 or uint16, or H×W×3 of a composite's steps. They are cut as the images are; a blur kernel
-    stays whole."""
+    stays whole. Raises DamagedShardError."""
     pictures, found = _opened(index, row, roles, maps)
     alike = {name: picture for name, picture in found.items() if not name.endswith("kernel")}
     named = dict(zip((role.upper() for role in roles), pictures, strict=True)) | alike

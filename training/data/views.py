@@ -49,7 +49,7 @@ def clip_view(image: Photo, size: int = 224) -> Tensor:
 
 
 def clip_views(images: Sequence[Photo], size: int = 224) -> Tensor:
-    """`clip_view` of B images of any sizes: B x 3 x `size` x `size`."""
+    """`clip_view` of B images of any sizes: B x 3 x `size` x `size`. Raises ModelInputError if there are none."""
     if not len(images):
         raise ModelInputError("no images; expected one or more")
     return torch.stack([clip_view(image, size) for image in images])
@@ -99,7 +99,10 @@ def training_view(image: Photo, rng: np.random.Generator, size: int = 224, squar
 
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
-    """CLIP's tokens of texts: B x `context_length` int64, start 49406, end 49407, then zeros; long texts are cut."""
+    """CLIP's tokens of texts: B x `context_length` int64, start 49406, end 49407, then zeros; long texts are cut.
+
+    Raises ModelInputError for a single text in place of a list.
+    """
     if isinstance(texts, str):
         raise ModelInputError("one text; expected a list of them")
     return _tokenizer()(list(texts), context_length)  # type: ignore[no-any-return]

@@ -495,7 +495,8 @@ class DaClip(nn.Module):
         return functional.normalize(features, dim=-1) if normalize else features
 
     def forward(self, images: Tensor, captions: Tensor, degradations: Tensor) -> Features:
-        """Features of B views, their captions' tokens and their degradations' tokens, for `joint_loss`."""
+        """Features, B x E each, of B x 3 x S x S views, their captions' tokens and their degradations' tokens (B x up
+        to 77 integers each), for `joint_loss`. Raises ModelInputError."""
         if not len(images) == len(captions) == len(degradations):
             raise ModelInputError(
                 f"{len(images)} images, {len(captions)} captions, {len(degradations)} degradations; expected as many"

@@ -110,7 +110,10 @@ class KeyMap:
         return state
 
     def to_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our state dict under the published names, repeated tensors included; parts of a joined tensor are equal."""
+        """Our state dict under the published names, repeated tensors included; parts of a joined tensor are equal.
+
+        Raises KeyMapError for a tensor that cannot be divided so.
+        """
         published: dict[str, Tensor] = {}
         for ours, theirs in self.names(state).items():
             tensor, parts = state[ours], len(theirs)

@@ -60,7 +60,10 @@ def class_names(stage: Stage, index: Index) -> tuple[str, ...]:
 
 
 def class_texts(stage: Stage, index: Index) -> list[str]:
-    """The text of each of `class_names`: the stage's, or the degradation's name, or for prompts a sentence of it."""
+    """The text of each of `class_names`: the stage's, or the degradation's name, or for prompts a sentence of it.
+
+    Raises StageError for prompts of entries that the dataset lacks.
+    """
     if unknown := sorted(set(stage.prompts) - set(class_names(stage, index))):
         raise StageError(
             f"stage {stage.name}: prompts of {', '.join(unknown)}; the dataset has {', '.join(index.names)}: remove "

@@ -149,7 +149,10 @@ class _UnfitError(Exception):
 
 
 def follow(file: IO[bytes], path: Path) -> tuple[object, set[str]]:
-    """What the pickle at the file's place would make, in symbols, and every name in it; the file is then behind it."""
+    """What the pickle at the file's place would make, in symbols, and every name in it; the file is then behind it.
+
+    Raises CheckpointError.
+    """
     machine = _Machine(file, path)
     try:
         return machine.run(), machine.names

@@ -212,7 +212,7 @@ class Restorer:
 
 
 def calls_of(stage: Stage, sampler: str = "", steps: int = 0) -> int:
-    """Network calls that a stage's restorer makes: see `Restorer.calls`."""
+    """Network calls that a stage's restorer makes: see `Restorer.calls`. Raises ModelInputError."""
     if stage.objective != "sde":
         return 1
     chosen, most = sampler or stage.validation.sampler, stage.sde.steps

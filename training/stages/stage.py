@@ -142,9 +142,12 @@ def _epoch_share(epoch: int) -> float:
 
 @dataclass(config=_STRICT, frozen=True)
 class Ema:
-    """An exponential moving average of the weights, beside them. decay 0: none. every: steps between two updates.
+    """An exponential moving average of the weights, kept beside them.
 
-    published  IR-SDE's: nothing but every tenth step, a copy up to step 100, then a decay that rises to `decay`.
+    decay      the share of the average that stays at each update, 0 to 1; 0: no average is kept.
+    every      steps of the optimiser from one update to the next.
+    published  whether it is updated as IR-SDE's code does: at every tenth step, by a copy up to step 100, and from
+               there on by a decay that rises to `decay`.
     """
 
     decay: float = 0.0
@@ -154,13 +157,17 @@ class Ema:
 
 @dataclass(config=_STRICT, frozen=True)
 class Sde:
-    """The equation, what is held against what, and how a U-Net starts.
+    """IR-SDE's equation, the loss, and how a U-Net's weights begin.
 
-    loss            `likelihood` (the papers'); `noise`; `image`: of the images, see `IRSDE.image_loss`.
-    init            of the network's weights: `published`; `noise`, see `UNet.start_as_noise`.
-    terminal_share  share of the images, beside 1/T, whose state is what a sampler starts from: t = T and nothing left
-                    of x_0. Where eps is not small a network would else read x_0 from a trace that is not there when it
-                    restores.
+    max_sigma       the largest standard deviation of the noise, in 8-bit levels.
+    steps           the number T of time steps.
+    schedule        how the noise grows with time.
+    eps             the share of x_0 − μ that is left at t = T.
+    loss            `likelihood`, as in the papers; `noise`; or `image`, of the images (`IRSDE.image_loss`).
+    init            how the network's weights begin: `published`, or `noise` (`UNet.start_as_noise`).
+    terminal_share  the share of the images, beside 1/T, that are trained at the state from which a sampler starts:
+                    t = T with nothing left of x_0. Where eps is not small, a network would otherwise learn to read x_0
+                    from a trace that is not there when it restores.
     """
 
     max_sigma: float = 50.0
@@ -174,10 +181,13 @@ class Sde:
 
 @dataclass(config=_STRICT, frozen=True)
 class Validation:
-    """How a network in training is looked at: every so many images, on so many samples of the split `val`.
+    """How often a network is validated in training, and on what of the split `val`.
 
-    sampler, steps  for `sde`: how it restores (`patina.training.diffusion.samplers`); 0: all of the schedule's steps.
-    side            of the centre that is restored, px; 0: whole images.
+    every    images from one validation to the next; 0: never.
+    samples  how many samples of the split `val` are restored.
+    sampler  for the objective `sde`: the sampler that restores (`patina.training.diffusion.samplers`).
+    steps    for the objective `sde`: how often that sampler calls the network; 0: once for each time step.
+    side     the side of the square in the middle that is restored, px; 0: whole images.
     """
 
     every: int = 0
@@ -191,25 +201,29 @@ class Validation:
 class Stage:
     """One stage.
 
-    name        of the file.
-    objective   what it learns.
-    network     a name of `patina models`; `size` names its settings: `paper`, those of that name, or `tiny`.
+    name        the name of its file, without the suffix.
+    objective   what it learns: `contrastive` (DA-CLIP's controller), `prompts` (VLU-Net's adapters), `sde` (a network
+                that estimates noise, by IR-SDE's losses), `direct` (a network that restores in one pass, steered by
+                DA-CLIP's embeddings) or `described` (the same, steered by the adapters).
+    network     the network's name in `patina models`.
+    size        which of the network's settings are taken: `paper`, those of the papers, or `tiny`.
     settings    fields of the network's settings that differ from these.
-    after       what steers the network: a stage of the plan, or a published file such as `daclip_ViT-B-32.pt`; or
+    after       what steers the network: a stage of the plan, or a published file such as `daclip_ViT-B-32.pt`; empty:
                 nothing.
-    start       the file of weights that the network begins with: a published one, or a model.safetensors of a run; or
-                nothing. Files are found beside the stage's own.
+    start       the file of weights that the network begins with: a published one, or a model.safetensors of a run;
+                empty: none. A relative path starts at the stage's own folder.
     pretrained  for a CLIP: open_clip's tag or a file of pretrained weights; empty: random ones.
     controller_start  of DA-CLIP's controller: `zero`, all of its dense layers at zero; `published`, the start of the
                 released models, see `DaClip.start`; `random`, dense layers as PyTorch has them (Table 4, "w/o Zero").
     prompts     the text of each entry. Entries that are not named have their degradation, or for the objective
                 `prompts` `image with {degradation}`.
-    distance    of restored and clean image, or of noise: l1 or l2.
-    max_images  to see in all.
-    precision   `fp32`, `bf16` or `fp16` autocast of the trained network; what is frozen runs in the same.
-    seed        of weights, order, crops and noise.
-    save_every  images between two checkpoints.
-    keep        how many of those stay, beside the best.
+    distance    the distance between restored and clean image, or between estimated and true noise: `l1` or `l2`.
+    max_images  the number of images that the training sees in all.
+    precision   the precision of the trained network: `fp32`, or autocast to `bf16` or `fp16`; frozen networks have it
+                too.
+    seed        a whole number from which weights, order, crops and noise follow.
+    save_every  images from one checkpoint to the next; 0: one only where the training is stopped.
+    keep        how many of these checkpoints stay, beside the best.
     """
 
     name: str

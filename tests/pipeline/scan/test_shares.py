@@ -67,8 +67,8 @@ def test_the_note_names_a_share_that_gives_what_was_meant(side: str, found: int)
     salt = salt_with(split, 30, side, found)
     (note,) = share_notes(split, sources(split, 30, salt=salt))
     got = f"{found} of 30 photographs ({round(100 * found / 30)} %)" if found else "none of 30 photographs"
-    assert note.startswith(f"{side} = 0.1 gives {got}, and not about 3: ")
-    assert f'a source with split = "{side}" says which they are' in note
+    assert note.startswith(f"{side} = 0.1 gives {got} instead of about 3: ")
+    assert f'split = "{side}" in a source chooses them' in note
     advised = re.search(rf"{side} = ([0-9.]+) gives 3 of these", note)
     assert advised
     other = Split(**{side: float(advised.group(1))})
@@ -100,11 +100,11 @@ def test_scenes_on_one_side_are_named_as_the_reason() -> None:
 
     moved = [replace(s, split="train") for s in sources(split, 30)]
     (note,) = share_notes(split, moved)
-    assert "photographs of one scene were put on one side" in note
+    assert "photographs of one scene were put into one split" in note
 
 
 def test_plan_tells_of_an_empty_val(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     (note,) = plan_build(tiny_recipe(tmp_path, split={"val": 0.0001}), tmp_path / "out", Options()).notes
-    assert note.startswith("val = 0.0001 gives none of 3 photographs, and not about 1: sides follow from")
+    assert note.startswith("val = 0.0001 gives none of 3 photographs instead of about 1: splits follow from")
     assert not plan_build(tiny_recipe(tmp_path), tmp_path / "out", Options()).notes
