@@ -30,7 +30,7 @@ FROZEN: dict[str, tuple[int, str]] = {
     "flared": (2, "20b7bb9c37e730ec"),
     "over-exposed": (2, "ecee70e1f973e3b9"),
     "underwater": (2, "b76df3c73b1d2b60"),
-    "dusty": (2, "b9e8f7a09b144d43"),
+    "dusty": (3, "0c987f27b026c58d"),
     "impulse-noisy": (1, "a299a527d2d7df79"),
     "banded": (1, "0c72e994e6ea9f8c"),
     "aged": (1, "641a65494e199dc9"),
