@@ -27,7 +27,7 @@ FROZEN: dict[str, tuple[int, str]] = {
     "defocus-blurry": (2, "0f201a523d1d6c22"),
     "downsampled": (1, "480815eebaef68ab"),
     "moire": (1, "16fd72b964f5c92e"),
-    "flared": (2, "20b7bb9c37e730ec"),
+    "flared": (3, "9e124395d069bb32"),
     "over-exposed": (2, "ecee70e1f973e3b9"),
     "underwater": (2, "b76df3c73b1d2b60"),
     "dusty": (3, "0c987f27b026c58d"),
