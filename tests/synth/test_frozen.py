@@ -28,7 +28,7 @@ FROZEN: dict[str, tuple[int, str]] = {
     "downsampled": (1, "480815eebaef68ab"),
     "moire": (1, "16fd72b964f5c92e"),
     "flared": (3, "9e124395d069bb32"),
-    "over-exposed": (2, "ecee70e1f973e3b9"),
+    "over-exposed": (3, "ed59736e3210b5e6"),
     "underwater": (2, "b76df3c73b1d2b60"),
     "dusty": (3, "0c987f27b026c58d"),
     "impulse-noisy": (1, "a299a527d2d7df79"),
