@@ -33,7 +33,7 @@ FROZEN: dict[str, tuple[int, str]] = {
     "dusty": (3, "0c987f27b026c58d"),
     "impulse-noisy": (1, "a299a527d2d7df79"),
     "banded": (1, "0c72e994e6ea9f8c"),
-    "aged": (1, "641a65494e199dc9"),
+    "aged": (2, "ac7998e10cc187cb"),
     "blurred": (1, "aab56d0e43e2c049"),
 }
 """By word: the version, and a digest of LQ and all truth maps in all of the degradation's ways."""
