@@ -71,7 +71,6 @@ PROTOCOLS: dict[str, Callable[[Image], Image]] = {
 }
 
 NEARER: dict[str, tuple[str, dict[str, Any]]] = {
-    "flared, glare 0.01 to 0.07": ("flared", {"glare": {"min": 0.01, "max": 0.07}}),
     "moire, contrast 0.2 to 0.6": ("moire", {"contrast": {"min": 0.2, "max": 0.6}}),
     "defocus-blurry, radius 4 to 16": ("defocus-blurry", {"radius": {"min": 4, "max": 16}}),
     "aged, fading 0.4 to 0.8": ("aged", {"fading": {"min": 0.4, "max": 0.8}}),

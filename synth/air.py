@@ -19,6 +19,7 @@ from patina.synth.elementary import (
     ROUGH_STEPS,
     decay_table,
     exp,
+    fast_log,
     rough_decay,
     rough_exp,
     rough_share,
@@ -35,7 +36,7 @@ from patina.synth.image import (
     to_float,
     to_linear,
 )
-from patina.synth.resampling import curved, stretched_rows
+from patina.synth.resampling import Rows, curved, means, stretched_rows, strided_rows
 from patina.synth.rng import Rng
 
 CONTRAST = 3.912
@@ -176,6 +177,22 @@ def way_through(height: int, width: int, params: Params) -> Callable[[Depth, int
         return way
 
     return rows
+
+
+def relative_depth(depth: Rows, height: int, width: int, relief: float) -> Rows:
+    """Relative depth, any rows: 2/(1 + relief) for the nearest twentieth, `relief` times that for the farthest, between
+    them by the logarithm of metres. Without fine edges, as the depth is that a network finds in one picture."""
+    step = max(1, min(height, width) // 96)
+    coarse = fast_log(strided_rows(depth, height, step)[:, step // 2 :: step])
+    ordered = np.sort(coarse, axis=None)
+    first, last = (float(ordered[int(share * (ordered.size - 1))]) for share in (0.05, 0.95))
+    coarse -= np.float32(first)
+    coarse *= np.float32(1 / max(last - first, 2.0))  # a close-up has less of it
+    place = means(np.clip(coarse, 0, 1), 5)
+    near = 2 / (1 + relief)
+    place *= np.float32(near * (relief - 1))
+    place += np.float32(near)
+    return stretched_rows(place, height, width)
 
 
 def _banks(height: int, width: int, rng: Rng, patches: float) -> NDArray[np.float32]:

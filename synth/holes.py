@@ -77,9 +77,14 @@ class Shape:
 
 def hole(shape: str, height: int, width: int, hole_ratio: float, rng: Rng) -> Mask:
     """A height×width mask whose hole covers `hole_ratio` (0..1) of it; `shape` is one of SHAPES."""
+    return filled(SHAPES[shape].marks(height, width, rng), height, width, hole_ratio)
+
+
+def filled(marks: Iterator[Mark], height: int, width: int, hole_ratio: float) -> Mask:
+    """The same of any endless marks."""
     mask = np.full((height, width), KEEP, np.uint8)
     kept, most_kept = mask.size, (1 - hole_ratio) * mask.size
-    for mark in SHAPES[shape].marks(height, width, rng):
+    for mark in marks:
         part = mark.of(mask)
         before = part.copy()
         others = kept - _kept(part)  # outside of the mark's box

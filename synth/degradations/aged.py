@@ -1,4 +1,4 @@
-"""`aged`: a scanned old print: faded dyes, yellowed paper, stains, folds, tears, scratches, dust and grain."""
+"""`aged`: a scanned old print: faded dyes, yellowed paper, softness, stains, folds, tears, scratches, dust, grain."""
 
 from __future__ import annotations
 
@@ -7,34 +7,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.air import Lights
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.droplets import smooth
 from patina.synth.elementary import cosine_of, fast_exp, log, power, sine_of
-from patina.synth.holes import HOLE, KEEP, hole
-from patina.synth.image import FloatImage, Image, linear_of, look_up, to_linear
-from patina.synth.resampling import halvings, stretched_rows
+from patina.synth.holes import HOLE, KEEP
+from patina.synth.image import FloatImage, Image, linear_of, look_up
+from patina.synth.resampling import around, filtered_rows, gaussian_taps, halvings, stretched_rows, usual_rows
 from patina.synth.rng import Rng, normal_table
 from patina.synth.scales import Scale, about
 from patina.synth.strips import InStrips, Strip, Strips
+from patina.synth.wear import dirt, worn
 from patina.synth.wording import Known, Said, Wording, nothing, on_scale
 
 Field = NDArray[np.float32]
 Plate = NDArray[np.uint8]
+Cover: TypeAlias = tuple[Plate, Sequence[float], Field | None]
+"""A plate, H×W uint8, 255 where something is; what shows there, red, green and blue, linear; and how much of it shows
+at each place, small; None for all of it."""
+
 Fold = tuple[tuple[float, float], tuple[float, float], float]
 
 FADES: Mapping[str, tuple[float, float, float]] = {
-    "dark": (1.0, 0.5, 0.7),
-    "light": (0.4, 1.0, 0.9),
+    "dark": (1.0, 0.72, 0.75),
+    "light": (0.75, 1.0, 0.9),
     "silver": (1.0, 1.0, 1.0),
+    "sepia": (1.0, 1.0, 1.0),
 }
 """How much of their density cyan, magenta and yellow dyes lose, over the one that loses most: of a colour print kept in
 the dark, whose cyan goes first (it turns red), of one that hung in the light, whose magenta does, and of silver."""
+
+BROWNS: Mapping[str, tuple[float, float]] = {"silver": (0.0, 0.25), "sepia": (0.5, 1.0)}
+"""Least and most of the brown of prints in one colour: of silver as it was made, and toned or turned by sulphur."""
+
+TONE = (-0.3, -0.04, 0.28)
+"""By what share more density brown silver has in red, green and blue."""
 
 DEEPEST = 2.2
 """Density of a glossy print's black (10^-2.2 of the light is sent back)."""
@@ -48,13 +61,17 @@ BROWN = (0.3, 0.7, 1.4)
 PAPER = (0.80, 0.76, 0.68)
 """What shows where the picture's layer is gone, linear: the paper's core."""
 
-DIRT = 0.03
+DIRT = (0.03, 0.03, 0.03)
 """What shows where dust or a hair lies on it, linear."""
 
 LUMA = (0.2126, 0.7152, 0.0722)
 
 FINE = 128
 """Pixels of the short side, at least, at which stains and folds' shading are computed."""
+
+SHARP, SOFTEST = 0.25, 18.0
+"""Pixels of the standard deviation of softness, up to which it is none, and at the most, where its filter's reach is
+still one that compiled loops take."""
 
 NOISE = 1 << 8
 """Steps to a standard deviation of grain, of which clumps of 3×3 pixels, weighted by 1 2 1, have 16 bits."""
@@ -94,14 +111,16 @@ class Aged(InStrips):
 
     fading     share of its density that the dye that fades most has lost, 0..0.95.
     kinds      of fading, one or a list to choose from: "dark" (cyan goes first, the print turns red), "light" (magenta
-               goes first), "silver": a black-and-white print, so the picture's colours are gone, too.
+               goes first), "silver": a black-and-white print, so the picture's colours are gone, too, "sepia": the
+               same, and brown.
     yellowing  of the paper when half of the density is lost, and less before, in proportion, 0..1; at 1 half of the
                blue light is lost.
     uneven     by what share of f fading is less in the middle and more at the edges, 0..1.
+    softness   of an old lens: standard deviation in thousandths of the short side, 0..8; 18 pixels at the most.
     stains     blots, 0..12, whole, each with some spots of foxing.
     folds      across the whole print, 0..6, whole.
     tears      from the edge inwards, or lost corners, 0..6, whole.
-    damage     share of the print that scratches, dust and hairs cover, 0..0.12.
+    damage     share of the print that scratches, rubbed places, flakes, dust and hairs cover, 0..0.12.
     grain      standard deviation in density, 0..0.15.
 
     Truth: `mask`, H×W uint8: 0 where the picture's layer is gone or covered, also in part, 255 elsewhere. Raises
@@ -109,33 +128,36 @@ class Aged(InStrips):
     """
 
     name: ClassVar[str] = "aged"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "loss"
     truth: ClassVar[tuple[str, ...]] = ("mask",)
-    knob: ClassVar[Knob | None] = Knob("fading", 0.03, 0.9)
+    knob: ClassVar[Knob | None] = Knob("fading", 0.03, 0.85)
     ways: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {"kinds": "silver", "stains": 6, "folds": 3, "tears": 4},
-        {"kinds": "light", "stains": 0, "folds": 0, "tears": 0, "damage": 0, "grain": 0},
+        {"kinds": "light", "softness": 0, "stains": 0, "folds": 0, "tears": 0, "damage": 0, "grain": 0},
+        {"kinds": "sepia", "softness": 6, "damage": 0.06, "grain": 0.08},
     )
     wording: ClassVar[Wording | None] = Wording(
         _say, ("restore the old print", "remove the {}", "repair the old photograph")
     )
 
-    fading: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.55})
-    kinds: str | Sequence[str] = ("dark", "light")
+    fading: Values = field(default_factory=lambda: {"min": 0.15, "max": 0.6})
+    kinds: str | Sequence[str] = ("dark", "light", "sepia")
     yellowing: Values = field(default_factory=lambda: {"min": 0.1, "max": 0.7})
     uneven: Values = field(default_factory=lambda: {"min": 0, "max": 0.5})
-    stains: Values = field(default_factory=lambda: {"min": 0, "max": 3})
+    softness: Values = field(default_factory=lambda: {"min": 0, "max": 3.5})
+    stains: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     folds: Values = field(default_factory=lambda: {"min": 0, "max": 2})
     tears: Values = field(default_factory=lambda: {"min": 0, "max": 2})
-    damage: Values = field(default_factory=lambda: {"min": 0.0005, "max": 0.008})
-    grain: Values = field(default_factory=lambda: {"min": 0.008, "max": 0.03})
+    damage: Values = field(default_factory=lambda: {"min": 0.001, "max": 0.009})
+    grain: Values = field(default_factory=lambda: {"min": 0.01, "max": 0.045})
 
     def __post_init__(self) -> None:
         check_values("fading", self.fading, 0, 0.95)
         check_values("yellowing", self.yellowing, 0, 1)
         check_values("uneven", self.uneven, 0, 1)
+        check_values("softness", self.softness, 0, 8)
         check_values("stains", self.stains, 0, 12, whole=True)
         check_values("folds", self.folds, 0, 6, whole=True)
         check_values("tears", self.tears, 0, 6, whole=True)
@@ -155,15 +177,18 @@ class Aged(InStrips):
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
         """All settings as above, with `kind` for one of the kinds; `rates`, by which `fading` is multiplied for red,
-        green and blue; and the `seed` of all marks and of the grain."""
+        green and blue, and `tone`, by which their density is; and the `seed` of all marks and of the grain."""
         kind = rng.choice(self._kinds)
         rates = [min(1.0, rate * rng.uniform(0.85, 1.15)) if rate < 1 else rate for rate in FADES[kind]]
+        brown = rng.uniform(*BROWNS.get(kind, (0.0, 0.0)))
         return {
             "fading": draw_value(rng, self.fading),
             "kind": kind,
             "rates": [round(rate, 6) for rate in rates],
+            "tone": [round(1 + brown * more, 6) for more in TONE],
             "yellowing": draw_value(rng, self.yellowing),
             "uneven": draw_value(rng, self.uneven),
+            "softness": draw_value(rng, self.softness),
             "stains": int(draw_value(rng, self.stains, whole=True)),
             "folds": int(draw_value(rng, self.folds, whole=True)),
             "tears": int(draw_value(rng, self.tears, whole=True)),
@@ -176,51 +201,58 @@ class Aged(InStrips):
         """H×W×3 float32 sRGB in [0, 1] or levels in, linear light out; truth `mask`."""
         height, width = image.shape[:2]
         marks, fields, grain = (Rng(f"{int(params['seed'], 16) ^ part:x}") for part in (1, 2, 3))
-        torn, dirty = _marks(height, width, marks, params)
         step = halvings(min(height, width) / FINE)
         small = -(-height // step), -(-width // step)
         dark = _stains(*small, fields, params)
-        stains = stretched_rows(dark, height, width) if dark is not None else None
+        browned = [fast_exp(dark * np.float32(-brown)) for brown in BROWN] if dark is not None else []
+        stains = [stretched_rows(factor, height, width) for factor in browned]
         edges = stretched_rows(_edges(*small, fields), height, width) if params["uneven"] else None
-        silver = params["kind"] == "silver"
+        opaque = _opaque(*small, fields) if params["damage"] else None
+        plates = _marks(height, width, marks, params, opaque)
+        one_colour, sigma = params["kind"] in BROWNS, min(params["softness"] * min(height, width) / 1000, SOFTEST)
+        taps = gaussian_taps(sigma) if sigma > SHARP else None
+        reach = taps.size // 2 if taps is not None else 0
+        in_light, lights = one_colour or taps is not None, Lights()
         least, most = (params["fading"] * (1 + part * params["uneven"]) for part in (-1, 1))
-        finest = 1 if silver or image.dtype != np.uint8 else 257  # levels stand at every 257th entry
-        depths = np.ascontiguousarray(_depths(silver)[:, ::finest])
+        finest = 1 if in_light or image.dtype != np.uint8 else 257  # levels stand at every 257th entry
+        depths = np.ascontiguousarray(_depths(in_light)[:, ::finest])
         tables = _faded(params, least, depths)
         more = [b - a for a, b in zip(tables, _faded(params, most, depths), strict=True)] if edges else []
         seed = grain.seed()
         factors = _factors(params["grain"]) if params["grain"] else None
 
         def rows(top: int, bottom: int) -> Strip:
-            part = image[top:bottom]
-            planes: Any = [_luminance(part)] * 3 if silver else cv2.split(part)
+            part = around(image, top, bottom, reach)
+            planes: Any = lights.of(part) if in_light else cv2.split(part)
+            if one_colour:
+                planes = [_luminance(planes)]
+            if taps is not None:
+                planes = [filtered_rows(plane, reach, reach + bottom - top, taps) for plane in planes]
+            if one_colour:
+                planes *= 3
             channels = [_found(plane, table) for plane, table in zip(planes, tables, strict=True)]
             if edges:
                 share = edges(top, bottom)
                 for channel, plane, table in zip(channels, planes, more, strict=True):
-                    np.add(channel, _found(plane, table) * share, out=channel)
-            lost = stains(top, bottom) if stains else None
+                    extra = _found(plane, table)
+                    np.multiply(extra, share, out=extra)
+                    np.add(channel, extra, out=channel)
             grey = _grain(top, bottom, width, Rng(seed), factors) if factors is not None else None
-            for i, brown in enumerate(BROWN):
-                if lost is not None:
-                    channels[i] *= fast_exp(lost * np.float32(-brown))
+            for i, channel in enumerate(channels):
+                if stains:
+                    np.multiply(channel, stains[i](top, bottom), out=channel)
                 if grey is not None:
-                    channels[i] *= grey
-            kept = np.full(part.shape[:2], KEEP, np.uint8)
-            for plate, shows in ((torn, PAPER), (dirty, (DIRT,) * 3)):
-                places, shares = _softened(plate, top, bottom)
-                kept.reshape(-1)[places] = HOLE
-                for channel, shown in zip(channels, shows, strict=True):
-                    values = channel.reshape(-1)
-                    own = values[places]
-                    values[places] = own + shares * (np.float32(shown) - own)
+                    np.multiply(channel, grey, out=channel)
+            kept = np.full((bottom - top, width), KEEP, np.uint8)
+            for plate, shows, thin in plates:
+                _cover(channels, kept, plate, shows, thin, top, height)
             return Strip(channels, {"mask": kept})
 
-        return Strips(rows, is_linear=True)
+        return Strips(rows, is_linear=True, count=max(usual_rows(width), 2 * reach))
 
 
-def _luminance(part: FloatImage | Image) -> Field:
-    red, green, blue = cv2.split(to_linear(part))
+def _luminance(planes: Sequence[FloatImage]) -> Field:
+    red, green, blue = planes
     grey: Any = red * np.float32(LUMA[0])
     grey += green * np.float32(LUMA[1])
     grey += blue * np.float32(LUMA[2])
@@ -237,8 +269,8 @@ def _faded(params: Params, fading: float, depth: Field) -> list[Field]:
     yellow = params["yellowing"] * min(1.0, 2 * params["fading"])
     darkest = float(power(10.0, -DEEPEST))
     tables = []
-    for rate, stain in zip(params["rates"], STAIN, strict=True):
-        kept = 1 - min(fading * rate, 0.97)
+    for rate, tone, stain in zip(params["rates"], params["tone"], STAIN, strict=True):
+        kept = tone * (1 - min(fading * rate, 0.97))
         faded = fast_exp(depth * np.float32(kept))
         faded -= np.float32(darkest * kept)  # the scanner's black is where an unfaded print has its own
         faded *= np.float32(float(power(10.0, -stain * yellow)) / (1 - darkest * kept))
@@ -247,11 +279,11 @@ def _faded(params: Params, fading: float, depth: Field) -> list[Field]:
 
 
 @cache
-def _depths(silver: bool) -> Field:
+def _depths(in_light: bool) -> Field:
     """Natural logarithms of the light that a fresh print sends back, 1×65536: of sRGB values, or of linear ones."""
     places = np.arange(65536) / 65535
     darkest = float(power(10.0, -DEEPEST))
-    depths = log(darkest + (1 - darkest) * (places if silver else linear_of(places))).astype(np.float32)[None]
+    depths = log(darkest + (1 - darkest) * (places if in_light else linear_of(places))).astype(np.float32)[None]
     depths.setflags(write=False)
     return depths
 
@@ -314,32 +346,28 @@ def _folds(wide: float, high: float, rng: Rng, count: int) -> list[Fold]:
     return found
 
 
-def _marks(height: int, width: int, rng: Rng, params: Params) -> tuple[Plate | None, Plate | None]:
-    """Where the layer is gone, and where dirt lies: H×W uint8, 255 there; None for nothing at all."""
-    seeds = rng.seed(), rng.seed()
-    torn = dirty = None
+def _opaque(rows: int, cols: int, rng: Rng) -> Field:
+    """How much of the layer a scratch takes away, and dust hides, at each place, 0.3..1: scratches come and go."""
+    short = min(rows, cols)
+    return np.asarray(np.clip(0.68 + 0.28 * smooth(rng, rows, cols, short / 9), 0.3, 1), np.float32)
+
+
+def _marks(height: int, width: int, rng: Rng, params: Params, opaque: Field | None) -> list[Cover]:
+    """What lies over the picture, or is gone of it."""
+    seeds, found = (rng.seed(), rng.seed()), list[Cover]()
     if params["damage"]:
-        torn, dirty = (
-            _scratches(height, width, share * params["damage"], seed)
-            for share, seed in zip((0.8, 0.2), seeds, strict=True)
-        )
+        for make, share, shows, seed in zip((worn, dirt), (0.85, 0.15), (PAPER, DIRT), seeds, strict=True):
+            marks = make(height, width, share * params["damage"], Rng(seed))
+            found.append((np.subtract(KEEP, marks, out=marks), shows, opaque))
     if params["folds"] or params["tears"]:
-        torn = np.zeros((height, width), np.uint8) if torn is None else torn
-        short = min(height, width)
+        torn, short = np.zeros((height, width), np.uint8), min(height, width)
         folds = _folds(width / short, height / short, Rng(f"{int(params['seed'], 16) ^ 4:x}"), params["folds"])
-        for start, end, worn in folds:
-            _crack(torn, start, end, worn, Rng(rng.seed()))
+        for start, end, how in folds:
+            _crack(torn, start, end, how, Rng(rng.seed()))
         for _ in range(params["tears"]):
             _tear(torn, Rng(rng.seed()))
-    return torn, dirty
-
-
-def _scratches(height: int, width: int, share: float, seed: str) -> Plate:
-    """Scratches, dust and hairs; along the print or across it, as it went through machines."""
-    rng = Rng(seed)
-    upright = rng.uniform() < 0.5
-    marks = hole("scratches", height, width, share, rng) if upright else hole("scratches", width, height, share, rng).T
-    return np.ascontiguousarray(KEEP - marks)
+        found.append((torn, PAPER, None))
+    return found
 
 
 def _crack(plate: Plate, start: tuple[float, float], end: tuple[float, float], worn: float, rng: Rng) -> None:
@@ -387,11 +415,31 @@ def _tear(plate: Plate, rng: Rng) -> None:
         x, y = other
 
 
-def _softened(plate: Plate | None, top: int, bottom: int) -> tuple[NDArray[np.intp], Field]:
+def _cover(
+    channels: Sequence[Field],
+    kept: Plate,
+    plate: Plate,
+    shows: Sequence[float],
+    opaque: Field | None,
+    top: int,
+    height: int,
+) -> None:
+    """Put what `plate` has in the rows of three channels from `top` on over them, in place, and tell `kept` where."""
+    count, width = kept.shape
+    places, shares = _softened(plate, top, top + count)
+    kept.reshape(-1)[places] = HOLE
+    if opaque is not None:
+        lines, columns = np.divmod(places, width)
+        shares = shares * opaque[(lines + top) * len(opaque) // height, columns * opaque.shape[1] // width]
+    for channel, shown in zip(channels, shows, strict=True):
+        values = channel.reshape(-1)
+        own = values[places]
+        values[places] = own + shares * (np.float32(shown) - own)
+
+
+def _softened(plate: Plate, top: int, bottom: int) -> tuple[NDArray[np.intp], Field]:
     """Where in rows of a plate, counted row by row, something is, and its share there, 0..1, with edges that the
     scanner made soft: means of 3×3 pixels."""
-    if plate is None:
-        return np.zeros(0, np.intp), np.zeros(0, np.float32)
     first, end = max(0, top - 1), min(len(plate), bottom + 1)
     sums: Any = cv2.boxFilter(plate[first:end], cv2.CV_16U, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
     own = sums[top - first : top - first + bottom - top].reshape(-1)

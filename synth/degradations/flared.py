@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.synth.air import Lights
 from patina.synth.degradation import Knob, Params, Place, SettingError, Stage, Values, check_values, draw_value
 from patina.synth.elementary import cosine_of, power_of, sine_of
-from patina.synth.image import FloatImage, Image, planes_of, to_linear, to_uint16
+from patina.synth.image import FloatImage, Image, to_uint16
 from patina.synth.resampling import averaged, enlarged_rows, halvings
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
@@ -30,14 +31,23 @@ FINE = 128
 FAINTEST, LARGEST, MOST = 243, 0.015, 3
 """Luma from which on something in the picture is a light, its largest share of the picture, and how many are taken."""
 
+DIM, AROUND = 100, 110
+"""Mean luma up to which a picture shows lights, and of what surrounds one: brighter ones show white things by day."""
+
+TRIES, PATCH = 16, 12
+"""Places of which a light is put on the brightest, and parts of the short side over which they are bright."""
+
+DAZZLED = 0.1
+"""Glare from which on ghosts get no brighter, and the widest halo takes what is more: the light itself is white."""
+
 LONGER = (1.12, 1.0, 0.85)
 """Diffraction spreads red, green and blue in proportion to their wavelengths."""
 
 COATINGS = ((1.0, 0.5, 0.3), (0.5, 1.0, 0.45), (0.35, 0.6, 1.0), (1.0, 0.45, 0.9), (0.9, 0.85, 0.6), (0.3, 0.95, 0.9))
 """Colours of ghosts, red, green and blue: what a coating reflects is what it was not made for."""
 
-HALOS = ((0.012, 0.25), (0.06, 0.35), (0.35, 0.4))
-"""Radii of a light's halo over the short side, and the share of it that each has."""
+HALOS = ((0.012, 0.25), (0.06, 0.35), (0.35, 0.4), (1.2, 0.0))
+"""Radii of a light's halo over the short side, and the share of it that each has; of the last, what `DAZZLED` adds."""
 
 STAR, SMEAR, GHOST = 45.0, 12.0, 2.0
 """How bright a ray and a smear are over a halo of the same light, per unit of width, and a ghost over the mean of the
@@ -78,7 +88,8 @@ class Flared(InStrips):
 
     glare    mean luminance of F over the picture's white, 0..0.6.
     lights   where they are, one or a list to choose from. "picture": the brightest small spots, at most three; where
-             there are none, "outside": beside the picture, out of view. "placed": within it; the light is part of F.
+             there are none, or where the picture is too bright for them to be lights, "outside": beside the picture,
+             out of view. "placed": within it, where it is bright, such as in the sky; the light is part of F.
     blades   of the aperture, whole, 0..12: 0 and below 4 are none, a round hole, without a star.
     ghosts   whole, 0..20, of the brightest light.
     smears   of grease, whole, 0..4.
@@ -90,7 +101,7 @@ class Flared(InStrips):
     """
 
     name: ClassVar[str] = "flared"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "optics"
     truth: ClassVar[tuple[str, ...]] = ("flare",)
@@ -105,7 +116,7 @@ class Flared(InStrips):
         "flare": ("luminance of the stray light that was added, linear", "16 bits, 65535 = white"),
     }
 
-    glare: Values = field(default_factory=lambda: {"min": 0.015, "max": 0.12})
+    glare: Values = field(default_factory=lambda: {"min": 0.01, "max": 0.08})
     lights: str | Sequence[str] = LIGHTS
     blades: Values = (0, 5, 6, 7, 8, 9)
     ghosts: Values = field(default_factory=lambda: {"min": 2, "max": 9})
@@ -147,7 +158,7 @@ class Flared(InStrips):
         blades, turn = blades if blades >= 4 else 0, rng.uniform(0, math.pi)
         lines = blades // 2 if blades % 2 == 0 else blades
         long = rng.uniform(0.05, 0.16)
-        rays = [[turn + math.pi * (i + 0.5) / lines, rng.uniform(0.003, 0.005), long * rng.uniform(0.7, 1.3)]
+        rays = [[turn + math.pi * (i + 0.5) / lines, rng.uniform(0.003, 0.005), long * rng.uniform(0.5, 1.5)]
                 for i in range(lines)]  # fmt: skip
         smears = [[rng.uniform(0, math.pi), rng.uniform(0.006, 0.03), rng.uniform(0.25, 0.8)]
                   for _ in range(int(draw_value(rng, self.smears, whole=True)))]  # fmt: skip
@@ -176,7 +187,7 @@ class Flared(InStrips):
         if where == "picture" and (found := _in_picture(image)):
             return found
         if where == "placed":
-            return [[0.08 + 0.84 * along, 0.05 + 1.1 * away, *colour]]
+            return [[*_brightest(rng, image), *colour]]
         if side < 0.6:
             return [[1.2 * along - 0.1, -away, *colour]]
         return [[-away if side < 0.8 else 1 + away, 0.7 * along, *colour]]
@@ -185,20 +196,16 @@ class Flared(InStrips):
         """H×W×3 float32 sRGB in [0, 1] or levels in, linear light out; truth `flare`."""
         height, width = image.shape[:2]
         step = halvings(min(height, width) / FINE)
-        small = cv2.merge([*_stray(-(-height // step), -(-width // step), params)])
-        stray = enlarged_rows(np.asarray(small, np.float32), step, height, width)
+        small = _stray(-(-height // step), -(-width // step), params)
+        brightness = np.float32(LUMA[0]) * small[0] + np.float32(LUMA[1]) * small[1] + np.float32(LUMA[2]) * small[2]
+        stray = [enlarged_rows(plane, step, height, width) for plane in (*small, brightness)]
+        lights = Lights()
 
         def rows(top: int, bottom: int) -> Strip:
-            light = to_linear(image[top:bottom])
-            more = stray(top, bottom)
-            light += more
-            red, green, blue = planes_of(more)
-            red *= np.float32(65535 * LUMA[0])
-            green *= np.float32(65535 * LUMA[1])
-            red += green
-            blue *= np.float32(65535 * LUMA[2])
-            red += blue
-            return Strip(light, {"flare": to_uint16(red, 1)})
+            light = lights.of(image[top:bottom])
+            for plane, more in zip(light, stray[:3], strict=True):
+                np.add(plane, more(top, bottom), out=plane)
+            return Strip(light, {"flare": to_uint16(stray[3](top, bottom), 65535)})
 
         return Strips(rows, is_linear=True)
 
@@ -207,12 +214,31 @@ def _rounded(table: list[list[float]]) -> list[list[float]]:
     return [[round(number, 6) for number in row] for row in table]
 
 
+def _brightest(rng: Rng, image: Image) -> tuple[float, float]:
+    """A place, 0..1 right and down, in the upper two thirds: of some by chance the one where most light comes from,
+    since a sun is in the sky and a lamp is brighter than what it lights. At night they differ by little."""
+    height, width = image.shape[:2]
+    step = max(1, min(height, width) // PATCH)
+    patches = averaged(np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), np.uint8), step)
+    rows, columns = patches.shape
+    found, most = (0.5, 0.5), -1.0
+    for _ in range(TRIES):
+        x, y, chance = rng.uniform(0.06, 0.94), rng.uniform(0.05, 0.65), rng.uniform()
+        light = int(patches[min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)]) + 20 * chance - 40 * y
+        if light > most:
+            found, most = (x, y), light
+    return found
+
+
 def _in_picture(image: Image) -> list[list[float]]:
-    """The largest small spots that are next to white with darker surroundings: place, 0..1, and colour of each, that of
-    their surroundings in part, since the spot itself is clipped."""
+    """The largest small spots that are next to white with darker surroundings, in a picture that is dark enough for
+    them to be lights: place, 0..1, and colour of each, that of their surroundings in part, since the spot itself is
+    clipped."""
     height, width = image.shape[:2]
     step = max(1, min(height, width) // FINE)
     grey: Any = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if int(np.sum(grey, dtype=np.int64)) > DIM * grey.size:
+        return []
     bright = averaged(np.asarray(cv2.inRange(grey, FAINTEST, 255), np.uint8), step)
     small = averaged(np.ascontiguousarray(image), step)
     count, parts, stats, middles = cv2.connectedComponentsWithStats((bright > 96).astype(np.uint8), connectivity=8)
@@ -224,7 +250,7 @@ def _in_picture(image: Image) -> list[list[float]]:
             continue
         frame = slice(max(0, top - high - 2), top + 2 * high + 2), slice(max(0, left - wide - 2), left + 2 * wide + 2)
         around = parts[frame] == 0
-        if not around.any() or float(dim[frame][around].mean(dtype=np.float64)) > 150:
+        if not around.any() or float(dim[frame][around].mean(dtype=np.float64)) > AROUND:
             continue
         near = small[frame][around].mean(axis=0, dtype=np.float64) + 60
         colour = near / near.max()
@@ -239,12 +265,13 @@ def _stray(rows: int, cols: int, params: Params) -> Field:
     x = ((np.arange(cols) + 0.5) / short).astype(np.float32)
     y = ((np.arange(rows) + 0.5) / short).astype(np.float32)[:, None]
     total = np.zeros((3, rows, cols), np.float32)
+    dazzling = 4 * max(0.0, params["glare"] / DAZZLED - 1)
     for light in params["lights"]:
         across, down = x - np.float32(light[0] * cols / short), y - np.float32(light[1] * rows / short)
         colour = np.array(light[2:], np.float32)
         square = across * across + down * down
         halo = np.zeros_like(square)
-        for radius, share in HALOS:
+        for radius, share in (*HALOS[:-1], (HALOS[-1][0], dazzling)):
             fall = square * np.float32(1 / (radius * radius)) + np.float32(1)
             fall *= np.sqrt(fall)
             halo += np.divide(np.float32(share / radius), fall, out=fall)
@@ -254,7 +281,7 @@ def _stray(rows: int, cols: int, params: Params) -> Field:
                 _add_line(total, across, down, colour * np.float32(strength), *line)
     if params["lights"]:
         brightest = max(params["lights"], key=lambda light: max(light[2:]))
-        strength = GHOST * _luminance(total)
+        strength = GHOST * _luminance(total) * min(1.0, DAZZLED / max(params["glare"], DAZZLED))
         middle = cols / short / 2, rows / short / 2
         for place, radius, *reflected in params["ghosts"]:
             at = [half * (1 + place * (2 * there - 1)) for half, there in zip(middle, brightest, strict=False)]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from patina.synth.air import CONTRAST, WAVELENGTHS, Lights, airlight_of, through_air, way_through
+from patina.synth.air import CONTRAST, WAVELENGTHS, Lights, airlight_of, relative_depth, through_air, way_through
 from patina.synth.degradation import (
     Knob,
     Params,
@@ -21,9 +21,8 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.depth import FromDepth, as_truth, brightness
-from patina.synth.elementary import cosine_of, fast_log, log_of, power_of, sine_of
+from patina.synth.elementary import cosine_of, log_of, power_of, sine_of
 from patina.synth.image import FloatImage, Image, to_linear
-from patina.synth.resampling import Rows, means, stretched_rows, strided_rows
 from patina.synth.rng import Rng
 from patina.synth.strips import InStrips, Strip, Strips
 
@@ -147,7 +146,7 @@ class Hazy(FromDepth, InStrips):
         height, width = image.shape[:2]
         metres = self.depths.rows_of(image, params)
         relative = params["model"] == "reside"
-        depths = _relative(metres, height, width, params["relief"]) if relative else metres
+        depths = relative_depth(metres, height, width, params["relief"]) if relative else metres
         way = None if relative else way_through(height, width, params)
         factor = log_of(params["transmission"]) if relative else -params["beta"]
         factors = [factor * extinction for extinction in params["extinction"]]
@@ -163,20 +162,3 @@ class Hazy(FromDepth, InStrips):
             return Strip(channels if linear else [np.clip(plane, 0, 1, out=plane) for plane in channels], maps)
 
         return Strips(rows, is_linear=linear, level_rows=partial(rows, encoded=True) if linear else None)
-
-
-def _relative(depth: Rows, height: int, width: int, relief: float) -> Rows:
-    """Relative depth, any rows: 2/(1 + relief) for the nearest twentieth, `relief` times that for the farthest, between
-    them by the logarithm of metres. Without fine edges, since the depth that RESIDE has is a network's from one
-    picture."""
-    step = max(1, min(height, width) // 96)
-    coarse = fast_log(strided_rows(depth, height, step)[:, step // 2 :: step])
-    ordered = np.sort(coarse, axis=None)
-    first, last = (float(ordered[int(share * (ordered.size - 1))]) for share in (0.05, 0.95))
-    coarse -= np.float32(first)
-    coarse *= np.float32(1 / max(last - first, 2.0))  # a close-up has less of it
-    place = means(np.clip(coarse, 0, 1), 5)
-    near = 2 / (1 + relief)
-    place *= np.float32(near * (relief - 1))
-    place += np.float32(near)
-    return stretched_rows(place, height, width)

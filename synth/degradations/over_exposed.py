@@ -57,17 +57,18 @@ class OverExposed(InStrips):
               stop of what is brighter than white is still told apart.
 
     Truth: `burnt`, H×W uint8: 0, 85, 170 or 255 where none, one, two or all three colours of `lq` are at 255.
-    The default runs from +0.75 to +3 stops; the set of exposure errors that was rendered from raw files (Afifi et al.,
+    The default runs from +0.5 to +2.25 stops, since more leaves nothing of a bright photograph, and has the shoulder
+    that cameras' own files show; the set of exposure errors that was rendered from raw files (Afifi et al.,
     CVPR 2021) has +1 and +1.5. What is white in `gt` was cut off before and stays white. Raises SettingError for a
     setting out of its range.
     """
 
     name: ClassVar[str] = "over-exposed"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_levels: ClassVar[bool] = True
     stage: ClassVar[Stage] = "sensor"
     truth: ClassVar[tuple[str, ...]] = ("burnt",)
-    knob: ClassVar[Knob | None] = Knob("stops", 0.125, 6)
+    knob: ClassVar[Knob | None] = Knob("stops", 0.125, 5)
     ways: ClassVar[tuple[Mapping[str, Any], ...]] = ({"shoulder": 0}, {"shoulder": 1})
     maps: ClassVar[Mapping[str, tuple[str, str]]] = {
         "burnt": ("how many of a pixel's three colours are at white", "8 bits, 85 for each, 255 = all three"),
@@ -76,8 +77,8 @@ class OverExposed(InStrips):
         _said, ("darken the picture", "restore the highlights", "correct the {}", "bring the burnt parts back")
     )
 
-    stops: Values = field(default_factory=lambda: {"min": 0.75, "max": 3})
-    shoulder: Values = field(default_factory=lambda: {"min": 0, "max": 0.7})
+    stops: Values = field(default_factory=lambda: {"min": 0.5, "max": 2.25})
+    shoulder: Values = field(default_factory=lambda: {"min": 0.2, "max": 1})
 
     def __post_init__(self) -> None:
         check_values("stops", self.stops, 0, 6)

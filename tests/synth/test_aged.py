@@ -20,6 +20,7 @@ WIDE = Aged(
     kinds=list(FADES),
     yellowing={"min": 0, "max": 1},
     uneven={"min": 0, "max": 1},
+    softness={"min": 0, "max": 8},
     stains={"min": 0, "max": 12},
     folds={"min": 0, "max": 6},
     tears={"min": 0, "max": 6},
@@ -28,10 +29,11 @@ WIDE = Aged(
 )
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"fading": 1}, "fading: expected 0 to 0.95, found 1"),
-    ({"kinds": "gold"}, "kinds: expected one or a list of dark, light, silver, found 'gold'"),
-    ({"kinds": []}, "kinds: expected one or a list of dark, light, silver, found []"),
+    ({"kinds": "gold"}, "kinds: expected one or a list of dark, light, silver, sepia, found 'gold'"),
+    ({"kinds": []}, "kinds: expected one or a list of dark, light, silver, sepia, found []"),
     ({"yellowing": 2}, "yellowing: expected 0 to 1, found 2"),
     ({"uneven": -1}, "uneven: expected 0 to 1, found -1"),
+    ({"softness": 9}, "softness: expected 0 to 8, found 9"),
     ({"stains": 1.5}, "stains: expected a whole number, found 1.5"),
     ({"folds": 7}, "folds: expected 0 to 6, found 7"),
     ({"tears": 9}, "tears: expected 0 to 6, found 9"),
@@ -43,8 +45,10 @@ FRESH: dict[str, Any] = {
     "fading": 0.0,
     "kind": "dark",
     "rates": list(FADES["dark"]),
+    "tone": [1.0, 1.0, 1.0],
     "yellowing": 0.0,
     "uneven": 0.0,
+    "softness": 0.0,
     "stains": 0,
     "folds": 0,
     "tears": 0,
@@ -81,12 +85,12 @@ def test_density_fades_in_proportion(fading: float) -> None:
     assert (aged(flat(32, 32, 0), fading=fading).image > 5).all(), "a faded black is grey"
 
 
-def test_prints_kept_in_the_dark_turn_red_and_those_in_the_light_turn_blue() -> None:
+def test_prints_kept_in_the_dark_turn_red_and_those_in_the_light_turn_green() -> None:
     grey = flat(32, 32, 110)
     red, _, blue = linear(aged(grey, fading=0.5).image).mean(axis=(0, 1))
-    assert red > 1.2 * blue
+    assert red > 1.15 * blue
     lit = linear(aged(grey, fading=0.5, kind="light", rates=list(FADES["light"])).image).mean(axis=(0, 1))
-    assert lit[0] < 0.8 * min(lit[1:])
+    assert lit[0] < 0.87 * min(lit[1:]) and lit[1] == max(lit)
 
 
 def test_silver_prints_have_no_colours() -> None:
@@ -95,6 +99,26 @@ def test_silver_prints_have_no_colours() -> None:
     luminance = linear(photo()) @ (0.2126, 0.7152, 0.0722)
     order = np.argsort(luminance.ravel())[::5000]
     assert (np.diff(shown[..., 1].ravel()[order].astype(int)) >= 0).all()
+
+
+def test_sepia_is_brown_and_of_one_colour() -> None:
+    """Greys of the same luminance look the same whatever their colour was; density is greatest in blue."""
+    params = Aged(kinds="sepia").draw(Rng("3"), photo())
+    assert params["tone"][0] < params["tone"][1] < 1 < params["tone"][2]
+    shown = linear(aged(flat(32, 32, 120), kind="sepia", rates=[1.0] * 3, tone=params["tone"]).image)[5, 5]
+    assert shown[0] > 1.1 * shown[1] > 1.2 * shown[2]
+    assert Aged(kinds="dark").draw(Rng("3"), photo())["tone"] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["dark", "sepia"])
+def test_softness_is_a_gaussian_in_light(kind: str) -> None:
+    """A white line on black keeps its light, and is as wide as was asked for: 2 px at 8 thousandths of 256."""
+    line = np.zeros((256, 256, 3), np.uint8)
+    line[:, 128] = 255
+    shown = linear(aged(line, kind=kind, rates=[1.0] * 3, softness=8.0).image)[100, :, 1]
+    x = np.arange(256) - 128
+    assert shown.sum() == pytest.approx(1, abs=0.02)
+    assert np.sqrt((shown * x * x).sum() / shown.sum()) == pytest.approx(2.048, rel=0.05)
 
 
 def test_yellowed_paper_is_what_its_density_says() -> None:
@@ -161,9 +185,11 @@ def test_grain_is_of_the_density_that_was_asked_for_and_clumped(deviation: float
     assert beside == pytest.approx(2 / 3, abs=0.06) and abs(apart) < 0.03
 
 
+@pytest.mark.parametrize("softness", [0.0, 8.0])
 @pytest.mark.parametrize(("top", "bottom"), [(0, 5), (17, 44), (60, 61)])
-def test_rows_do_not_depend_on_those_that_are_made_with_them(top: int, bottom: int) -> None:
-    params = WIDE.draw(Rng("7"), cut(61, 83)) | {"grain": 0.1, "damage": 0.05, "uneven": 0.3, "stains": 2}
+def test_rows_do_not_depend_on_those_that_are_made_with_them(top: int, bottom: int, softness: float) -> None:
+    drawn = {"grain": 0.1, "damage": 0.05, "uneven": 0.3, "stains": 2, "softness": softness}
+    params = WIDE.draw(Rng("7"), cut(61, 83)) | drawn
     strips = Aged().strips(cut(61, 83), params)
     whole, part = strips.rows(0, 61), strips.rows(top, bottom)
     assert all(np.array_equal(own, plane[top:bottom]) for own, plane in zip(part.pixels, whole.pixels, strict=True))

@@ -74,10 +74,17 @@ def test_rain_has_the_same_bits(size: tuple[int, int], both: Both, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "name", ["rainy", "snowy", "hazy", "dusty", "underwater", "low-light", "over-exposed", "flared"]
+    ("name", "settings"),
+    [
+        *(
+            (name, {})
+            for name in ("rainy", "snowy", "hazy", "dusty", "underwater", "low-light", "over-exposed", "flared")
+        ),
+        *(("aged", {"softness": softness, "kinds": kind}) for softness in (0, 8) for kind in ("dark", "sepia")),
+    ],
 )
-def test_whole_degradations_have_the_same_bits(name: str, both: Both) -> None:
-    degradation = CATALOGUE[name]()
+def test_whole_degradations_have_the_same_bits(name: str, settings: dict[str, Any], both: Both) -> None:
+    degradation = CATALOGUE[name](**settings)
     for gt in pictures(71, 133):
         params = degradation.draw(Rng("5"), gt)
 

@@ -1,10 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patina.synth.degradation import Degraded
+from patina.synth.degradation import Degraded, Place
 from patina.synth.degradations.dusty import ABSORBED, DUST, Dusty, colour_of
 from patina.synth.degradations.hazy import Hazy
 from patina.synth.image import Image, to_float, to_linear
@@ -17,7 +18,10 @@ from tests.synth.pictures import cut, flat, photo
 STRENGTHS = [{"beta": 3.912 / visibility} for visibility in (20000, 2000, 500, 150, 50, 20, 10)]
 WIDE = Dusty(
     visibility={"min": 10, "max": 50000},
+    scene={"min": 0, "max": 2000},
+    relief={"min": 1, "max": 10},
     tint={"min": 0, "max": 3},
+    iron={"min": 0, "max": 1},
     airlight={"min": 0, "max": 1},
     spectrum={"min": -0.5, "max": 1.5},
     gradient={"min": 0, "max": 1},
@@ -26,6 +30,9 @@ WIDE = Dusty(
 )
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"visibility": 5}, "visibility: expected 10 to 50000, found 5"),
+    ({"scene": -1}, "scene: expected 0 to 2000, found -1"),
+    ({"relief": 0}, "relief: expected 1 to 10, found 0"),
+    ({"iron": 2}, "iron: expected 0 to 1, found 2"),
     ({"tint": 4}, "tint: expected 0 to 3, found 4"),
     ({"airlight": 2}, "airlight: expected 0 to 1, found 2"),
     ({"spectrum": 2}, "spectrum: expected -0.5 to 1.5, found 2"),
@@ -52,6 +59,31 @@ def test_a_grain_that_absorbs_nothing_is_white_and_blue_is_lost_first() -> None:
         red, green, blue = colour_of(tint)
         assert red == 1 > green > blue > 0
     assert colour_of(2)[2] < colour_of(1)[2] < colour_of(0.5)[2]
+
+
+def test_iron_makes_dust_red() -> None:
+    """It takes green before it takes much more of the blue, and no red."""
+    for tint in (0.5, 1.5, 3.0):
+        ochre, red = colour_of(tint), colour_of(tint, 1)
+        assert red[0] == 1 and red[1] < 0.93 * ochre[1] and red[2] < ochre[2]
+
+
+@pytest.mark.parametrize("scene", [20.0, 300.0])
+def test_all_of_a_picture_lies_in_dust_and_what_is_far_more_so(scene: float) -> None:
+    """Where distances are a guess, they lie between 2/(1 + relief) and relief times that of the scene's metres."""
+    params, degraded = blown(photo(), Dusty(), scene=scene, relief=4.0, visibility=200, patches=0)
+    metres = degraded.truth["depth"] * params["depth_step"]
+    assert metres.min() >= 0.4 * scene - 0.04 and metres.max() <= 1.6 * scene + 0.04
+    assert np.percentile(metres, 90) > 1.5 * np.percentile(metres, 10)
+    assert np.abs(np.diff(metres, axis=0)).max() < 0.05 * scene, "no fine edges"
+
+
+def test_depth_maps_keep_their_metres(tmp_path: Path) -> None:
+    np.save(tmp_path / "here.npy", np.full((64, 64), 33.0, np.float32))
+    dust, place = Dusty(scene=500, depth=str(tmp_path)), Place("here.jpg", 0, 0, 64, 64, 64, 64)
+    params = dust.draw(Rng("2"), cut(64, 64), place)
+    metres = dust.apply(cut(64, 64), params).truth["depth"] * params["depth_step"]
+    assert params["scene"] == 0 and metres == pytest.approx(np.full((64, 64), 33.0), abs=0.01)
 
 
 def test_reflectance_is_that_of_a_thick_layer() -> None:
@@ -84,7 +116,7 @@ def test_at_the_visibility_a_black_thing_has_two_percent_of_contrast() -> None:
 
 def test_white_dust_is_the_haze_of_the_same_parameters() -> None:
     """Of one law there is one result: `hazy` with a grey air gives the same bits."""
-    params = Dusty(tint=0, spectrum=0, visibility=150).draw(Rng("7"), photo())
+    params = Dusty(tint=0, spectrum=0, visibility=150, scene=0).draw(Rng("7"), photo())
     assert params["sunlight"] == [1, 1, 1] and len(set(params["airlight"])) == 1
     haze = {**params, "model": "physical", "light": "linear"}
     assert np.array_equal(Dusty().apply(photo(), params).image, Hazy().apply(photo(), haze).image)

@@ -137,11 +137,42 @@ def test_lights_of_the_picture_are_found_and_a_bright_sky_is_none() -> None:
         pytest.approx([83 / 300, 53 / 200], abs=0.01),
         pytest.approx([222 / 300, 122 / 200], abs=0.01),
     ]
-    day = night.copy()
-    day[:90] = 255
+    dusk = night.copy()
+    dusk[:40] = 255
     outside = Flared(lights="picture").draw(Rng("1"), flat(200, 300, 255))["lights"]
     assert len(outside) == 1 and not all(0 <= place <= 1 for place in outside[0][:2])
-    assert all(light[1] > 0.5 for light in Flared(lights="picture").draw(Rng("1"), day)["lights"])
+    assert all(light[1] > 0.2 for light in Flared(lights="picture").draw(Rng("1"), dusk)["lights"])
+
+
+def test_what_is_white_by_day_is_no_light() -> None:
+    """A white shirt in a bright room: lights are then looked for beside the picture."""
+    room = np.full((200, 300, 3), 140, np.uint8)
+    room[90:110, 140:160] = 40
+    room[97:103, 147:153] = 255
+    (found,) = Flared(lights="picture").draw(Rng("1"), room)["lights"]
+    assert not all(0 <= place <= 1 for place in found[:2])
+
+
+def test_a_light_is_put_where_it_is_bright() -> None:
+    """In the sky between the trees, and not on them."""
+    street = np.full((200, 300, 3), 60, np.uint8)
+    street[:80, 120:180] = 235
+    inside = 0
+    for i in range(20):
+        (light,) = Flared(lights="placed").draw(Rng(f"{i:x}"), street)["lights"]
+        inside += light[1] < 0.45 and 0.36 < light[0] < 0.64
+    assert inside > 16
+
+
+def test_ghosts_stay_faint_where_the_light_dazzles() -> None:
+    """Of ten times the glare, a ghost is at most twice as bright."""
+    light, ghost = [[0.2, 0.3, 1.0, 1.0, 1.0]], [[-0.8, 0.06, 1.0, 1.0, 1.0]]
+    more = []
+    for glare in (0.05, 0.5):
+        one, other = (lit(lights=light, ghosts=g, glare=glare).truth["flare"].astype(float) for g in (ghost, []))
+        at = slice(180, 190), slice(184, 194)
+        more.append(one[at].mean() - other[at].mean())
+    assert 0 < more[1] < 2 * more[0]
 
 
 def test_lights_are_where_they_were_asked_for() -> None:

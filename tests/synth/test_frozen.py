@@ -27,13 +27,13 @@ FROZEN: dict[str, tuple[int, str]] = {
     "defocus-blurry": (2, "0f201a523d1d6c22"),
     "downsampled": (1, "480815eebaef68ab"),
     "moire": (1, "16fd72b964f5c92e"),
-    "flared": (2, "20b7bb9c37e730ec"),
-    "over-exposed": (2, "ecee70e1f973e3b9"),
+    "flared": (3, "9e124395d069bb32"),
+    "over-exposed": (3, "ed59736e3210b5e6"),
     "underwater": (2, "b76df3c73b1d2b60"),
-    "dusty": (2, "b9e8f7a09b144d43"),
+    "dusty": (3, "0c987f27b026c58d"),
     "impulse-noisy": (1, "a299a527d2d7df79"),
     "banded": (1, "0c72e994e6ea9f8c"),
-    "aged": (1, "641a65494e199dc9"),
+    "aged": (2, "ac7998e10cc187cb"),
     "blurred": (1, "aab56d0e43e2c049"),
 }
 """By word: the version, and a digest of LQ and all truth maps in all of the degradation's ways."""
