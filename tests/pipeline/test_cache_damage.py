@@ -1,4 +1,4 @@
-"""A cache in which a bit flipped, or that another release wrote, costs time: nothing of it is believed, and nothing stops.
+"""A cache in which a bit flipped, or that another release wrote, costs time: it is not believed, and stops nothing.
 
 SQLite notices neither a row's value that became one of another type nor a column that is called otherwise."""
 
