@@ -105,9 +105,9 @@ def _open(path: Path | None, schema: str) -> sqlite3.Connection:
             connection.executescript(schema)
             found = _unlike(connection, schema)
         if found != "ok":
-            error = sqlite3.DatabaseError(found)
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
+            damaged = sqlite3.DatabaseError(found)
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged
         if path and path.with_name(f"{path.name}-journal").exists():
             # A kill left a journal with nothing in it, which SQLite keeps until something is written.
             with suppress(sqlite3.OperationalError):  # a disk that can only be read

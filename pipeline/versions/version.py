@@ -184,8 +184,9 @@ def read_record(version: Version) -> Record:
     """What a version's record says; an empty one where it is lost or damaged."""
     try:
         body = json.loads(version.record.read_text("utf-8"))
-        words = [str(body[name]) for name in ("published", "change", "patina")]
-        return Record(*words, {str(name): str(digest) for name, digest in body.get("papers", {}).items()})
+        published, change, patina = (str(body[name]) for name in ("published", "change", "patina"))
+        papers = {str(name): str(digest) for name, digest in body.get("papers", {}).items()}
+        return Record(published, change, patina, papers)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Record()
 
