@@ -45,6 +45,10 @@ GONE = {
     errno.ESTALE: "the disk on the network is gone",
     errno.ENOTCONN: "the disk on the network is gone",
 }
+OPEN = {
+    errno.EMFILE: "this process may open no more files",
+    errno.ENFILE: "this machine may open no more files",
+}
 VANISHED = "the folder was there and is gone; see that its disk is connected, and run it again"
 DATABASE_FULL = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk is full, or fails"}
 DATABASE_CLOSED = {sqlite3.SQLITE_READONLY: "writing is forbidden", sqlite3.SQLITE_CANTOPEN: "a file cannot be opened"}
@@ -92,6 +96,8 @@ def _advice(code: int, full: Mapping[int, str], closed: Mapping[int, str], build
     if code in closed:
         found = closed[code] if building or code == errno.EROFS else "access is forbidden"
         return f"{found}; make it writable, or name another folder with --out"
+    if code in OPEN:
+        return f"{OPEN[code]}; allow more (ulimit -n 4096), or use fewer --workers, and run it again"
     return ""
 
 

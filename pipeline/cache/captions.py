@@ -75,7 +75,7 @@ class CaptionStore:
             with self._lock:
                 rows = self._connection.execute(query, (fingerprint, *values)).fetchall()
             for digest, text, sealed in rows:  # a plain number is of an earlier release
-                score = unseal(str(sealed), fingerprint, digest, text)
+                score = repr(sealed) if isinstance(sealed, float) else unseal(sealed, fingerprint, digest, text)
                 found |= {} if score is None else {(digest, text): float(score)}
         return found
 

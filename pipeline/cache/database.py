@@ -53,7 +53,7 @@ def damage_of(path: Path) -> str:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.OperationalError:  # in use or forbidden, which is no damage
         return ""
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return f"is damaged ({error})"
     return "" if found == "ok" else f"is damaged ({found})"
 
@@ -64,7 +64,7 @@ def is_blank(path: Path) -> bool:
         with closing(_read_only(path)) as connection:
             names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
             return not any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in names)
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
 
 
@@ -77,8 +77,11 @@ def seal(text: str, *names: object) -> str:
     return f"{text}{SEAL}{zlib.crc32(repr((names, text)).encode('utf-8', 'surrogatepass')):08x}"
 
 
-def unseal(sealed: str, *names: object) -> str | None:
-    """The text that was sealed; None if it, or what it belongs to, is not what it was."""
+def unseal(sealed: object, *names: object) -> str | None:
+    """The text that was sealed; None if it, or what it belongs to, is not what it was: one flipped bit makes a value of
+    another type of it, too."""
+    if not isinstance(sealed, str):
+        return None
     text, found, _ = sealed.rpartition(SEAL)
     if not found:
         return None if SEAL[0] in sealed else sealed
@@ -93,20 +96,38 @@ def _open(path: Path | None, schema: str) -> sqlite3.Connection:
         trouble.args = (f"{path}: {trouble}",)  # SQLite names no file
         raise
     try:
-        if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            error = sqlite3.DatabaseError(found)
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
-        connection.executescript(schema)
+        connection.text_factory = _text
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except UnicodeDecodeError as error:  # of SQLite's own words, which name what it cannot read
+            found = f"a name in it is no text: {error}"
+        if found == "ok":
+            connection.executescript(schema)
+            found = _unlike(connection, schema)
+        if found != "ok":
+            damaged = sqlite3.DatabaseError(found)
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged
         if path and path.with_name(f"{path.name}-journal").exists():
             # A kill left a journal with nothing in it, which SQLite keeps until something is written.
             with suppress(sqlite3.OperationalError):  # a disk that can only be read
                 connection.execute("PRAGMA user_version = 0")
-        connection.text_factory = _text
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _unlike(connection: sqlite3.Connection, schema: str) -> str:
+    """Which table has other columns than `schema` says: a bit flipped in its definition, or another release made it.
+    "ok" if none has."""
+    with closing(sqlite3.connect(":memory:")) as blank:
+        blank.executescript(schema)
+        for (name,) in blank.execute("SELECT name FROM sqlite_master WHERE type='table'"):
+            columns = f'PRAGMA table_info("{name}")'
+            if connection.execute(columns).fetchall() != blank.execute(columns).fetchall():
+                return f"its table {name} has other columns than expected"
+    return "ok"
 
 
 def _text(data: bytes) -> str:

@@ -118,7 +118,7 @@ class ScanStore:
         keys = list(map(os.fsencode, paths))
         known: dict[bytes, bytes] = dict(self._many("SELECT path, row FROM local WHERE path IN", keys))
         nothing = bytes(FILE.itemsize)
-        found = [row if row and len(row) == len(nothing) else nothing for row in map(known.get, keys)]
+        found = [r if isinstance(r, bytes) and len(r) == len(nothing) else nothing for r in map(known.get, keys)]
         rows = np.frombuffer(b"".join(found), FILE)
         sums = [zlib.crc32(row[:-4], zlib.crc32(key)) for key, row in zip(keys, found, strict=True)]
         last = np.maximum(stats["mtime_ns"], stats["ctime_ns"])
@@ -129,7 +129,8 @@ class ScanStore:
         """The texts of all kinds of files, by number."""
         with self._lock:
             rows = self._connection.execute("SELECT id, text FROM kinds").fetchall()
-        return {number % 2**64: text for number, text in rows if kind_number(text) == number % 2**64}
+        texts = [(number, text) for number, text in rows if isinstance(number, int) and isinstance(text, str)]
+        return {number % 2**64: text for number, text in texts if kind_number(text) == number % 2**64}
 
     def inspections(self, digests: Iterable[str], inspector: str) -> dict[str, str]:
         """As `inspection`, of many digests at once: their records by digest."""
@@ -151,7 +152,7 @@ class ScanStore:
         """The stored digest of a remote file, if its tag and size are as stored; never without a tag."""
         query, path = "SELECT digest FROM remote WHERE path=? AND tag=? AND size=?", without_secrets(path)
         row = self._one(query, (path, tag, size)) if tag else None
-        return None if row is None else unseal(str(row[0]), path, tag, size)
+        return None if row is None else unseal(row[0], path, tag, size)
 
     def put_remote(self, files: Iterable[tuple[str, str, int, str]]) -> None:
         """Keep digests of remote files: (path, tag, size, digest)."""
@@ -163,18 +164,18 @@ class ScanStore:
     def inspection(self, digest: str, inspector: str) -> str | None:
         """The record of an inspection, if this inspector has looked at these bytes before."""
         row = self._one("SELECT record FROM inspections WHERE digest=? AND inspector=?", (digest, inspector))
-        return None if row is None else unseal(str(row[0]), digest, inspector)
+        return None if row is None else unseal(row[0], digest, inspector)
 
     def pair(self, gt: str, lq: str, inspector: str) -> str | None:
         """The record of a pair's check, by the digests of both files."""
         row = self._one("SELECT record FROM pairs WHERE gt=? AND lq=? AND inspector=?", (gt, lq, inspector))
-        return None if row is None else unseal(str(row[0]), gt, lq, inspector)
+        return None if row is None else unseal(row[0], gt, lq, inspector)
 
     def verdict(self, first: str, second: str, matcher: str) -> str | None:
         """The record of two clean images' comparison, by their digests, the lesser one first."""
         query = "SELECT record FROM verdicts WHERE first=? AND second=? AND matcher=?"
         row = self._one(query, (first, second, matcher))
-        return None if row is None else unseal(str(row[0]), first, second, matcher)
+        return None if row is None else unseal(row[0], first, second, matcher)
 
     def put(
         self,
@@ -238,7 +239,7 @@ class ScanStore:
     def sums(self, shard: str) -> Sequence[int]:
         """CRC-32 of each sample's bytes in the shard of that SHA-256, in their order; empty if nobody remembers."""
         row = self._one("SELECT record FROM sums WHERE shard=?", (shard,))
-        record = None if row is None else unseal(str(row[0]), shard)
+        record = None if row is None else unseal(row[0], shard)
         return [int(record[i : i + 8], 16) for i in range(0, len(record), 8)] if record else []
 
     def put_sums(self, sums: Mapping[str, Iterable[int]], keep: Collection[str]) -> None:

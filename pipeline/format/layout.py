@@ -15,6 +15,8 @@ SAMPLES = "samples.parquet"
 SOURCES = "sources.parquet"
 SHARDS = "shards"
 CARD, CROISSANT, STRIP = "README.md", "croissant.json", "strip.jpg"
+PAPERS = (CARD, CROISSANT, STRIP)
+"""What is told of the dataset, of no shard and no table."""
 
 ROLES = {"lq": ("png", "jpg"), "gt": ("gt.png", "gt.jpg")}
 """Extensions of a sample's two images; it has one of each role."""

@@ -46,7 +46,7 @@ from patina.pipeline.scan.source import Scan, Source
 from patina.pipeline.sources.reader import Refusal
 from patina.pipeline.versions import KEEP
 from patina.pipeline.versions.lease import open_dataset
-from patina.pipeline.versions.version import VersionError, built_folder, expect_home
+from patina.pipeline.versions.version import VersionError, built_folder, changed_papers, expect_home
 
 ALWAYS_ALLOWED = 10
 """Inputs that may be set aside whatever share they are, as long as they are no more than half: a handful of bad files
@@ -298,13 +298,13 @@ def _known_problems(sources: Sources, store: ScanStore) -> Problems:
 
 
 def _papers_are_there(out: Path, built: Manifest) -> bool:
-    """Whether tables, card and Croissant file lie beside the manifest, the tables as they were written; and the card's
-    picture, if the card has one: nothing is written for the picture alone that an earlier release did not draw."""
+    """Whether tables, card and Croissant file lie beside the manifest, as they were written; and the card's picture,
+    if the card has one: nothing is written for the picture alone that an earlier release did not draw."""
     if not (out / CARD).is_file() or not (out / CROISSANT).is_file():
         return False
     if not (out / STRIP).is_file() and f"({STRIP})" in (out / CARD).read_text("utf-8", "replace"):
         return False
-    return all(is_sound(out, built, name) for name in built.tables)
+    return not changed_papers(out) and all(is_sound(out, built, name) for name in built.tables)
 
 
 def _damage(out: Path, place: Path, built: Manifest | None, store: ScanStore, paranoid: bool) -> dict[str, str]:

@@ -43,7 +43,7 @@ from patina.pipeline.stopping import expect_wanted, stoppable_threads
 from patina.pipeline.text import counted
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
 from patina.pipeline.versions.publication import has_names, lost_names
-from patina.pipeline.versions.version import current_or_none
+from patina.pipeline.versions.version import changed_papers, current_or_none
 from patina.synth.degradation import Degradation
 from patina.synth.image import Image, Map
 from patina.synth.severity import psnr_of
@@ -197,6 +197,9 @@ def _tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
             yield Finding(name, "is missing; `patina build` makes it again")
         elif not is_intact(path, digest):
             yield Finding(name, "its bytes are not those that were written; `patina build` makes it again")
+    for name in changed_papers(out):
+        found = "its bytes are not those that were written" if (out / name).exists() else "is missing"
+        yield Finding(name, f"{found}; `patina build` makes it again")
 
 
 def _bytes(out: Path, shard: ShardEntry, rows: list[SampleRow] | None, depth: Depth = "digests") -> Iterator[Finding]:

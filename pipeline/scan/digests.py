@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from stat import S_ISREG
@@ -363,7 +363,7 @@ def _known_infos(store: ScanStore, digests: Iterable[str]) -> dict[str, ImageInf
     part."""
     inspector = inspector_id()
     infos = {digest: _stored_info(record) for digest, record in store.inspections(digests, inspector).items()}
-    return {digest: info for digest, info in infos.items() if not info.problem and not info.extra}
+    return {digest: info for digest, info in infos.items() if info and not info.problem and not info.extra}
 
 
 def _known_info(store: ScanStore, digest: str) -> ImageInfo | None:
@@ -376,12 +376,17 @@ def _known_info(store: ScanStore, digest: str) -> ImageInfo | None:
     return None
 
 
-def _stored_info(record: str) -> ImageInfo:
-    """What an inspection stored."""
-    facts = json.loads(record)
-    facts["mean"], facts["lost"] = tuple(facts["mean"]), tuple(facts["lost"])
-    facts["suffix"] = intern(facts["suffix"])  # one object for a million of them
-    return ImageInfo(**facts)
+def _stored_info(record: str) -> ImageInfo | None:
+    """What an inspection stored; None where another release asked for other facts."""
+    try:
+        return _info_of(json.loads(record))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _info_of(facts: Mapping[str, Any]) -> ImageInfo:
+    told = {**facts, "lost": tuple(facts["lost"]), "suffix": intern(facts["suffix"])}  # one text for a million of them
+    return ImageInfo(**told | {"mean": tuple(facts["mean"])} if "mean" in facts else told)
 
 
 def in_short(info: ImageInfo) -> tuple[str, bytes]:
@@ -392,7 +397,11 @@ def in_short(info: ImageInfo) -> tuple[str, bytes]:
 
 
 def _kind_of(text: str) -> ImageInfo | None:
-    """The kind of inspections that has this text; None if it is of other libraries than those that are installed."""
-    inspector, facts = json.loads(text)
-    info = ImageInfo(**{**facts, "lost": tuple(facts["lost"]), "suffix": intern(facts["suffix"])})
+    """The kind of inspections that has this text; None if it is of other libraries than those that are installed, or of
+    another release that asked for other facts."""
+    try:
+        inspector, facts = json.loads(text)
+        info = _info_of(facts)
+    except (ValueError, TypeError, KeyError):
+        return None
     return info if _inspector_of(info) == inspector else None

@@ -27,6 +27,7 @@ from patina.pipeline.format.layout import (
     CROISSANT,
     CURRENT,
     MANIFEST,
+    PAPERS,
     PRIVATE,
     SAMPLES,
     SHARDS,
@@ -35,6 +36,7 @@ from patina.pipeline.format.layout import (
     VERSIONS,
 )
 from patina.pipeline.format.manifest import load_manifest, versions
+from patina.pipeline.hashing import file_sha256
 from patina.pipeline.versions.version import Record, Version, all_versions, current_or_none, current_version
 
 PUBLIC = (SHARDS, SAMPLES, SOURCES, CARD, STRIP, CROISSANT, MANIFEST)
@@ -138,7 +140,8 @@ def add_version(home: Path, assembled: Path, digest: str, change: str) -> Versio
     place.mkdir(exist_ok=True)
     number = max((version.number for version in all_versions(home)), default=0) + 1
     version = Version(number, digest[:16], place / f"{number}-{digest[:16]}")
-    record = Record(datetime.now(UTC).isoformat(timespec="seconds"), change, versions()["patina"])
+    digests = {name: file_sha256(assembled / name) for name in PAPERS if (assembled / name).is_file()}
+    record = Record(datetime.now(UTC).isoformat(timespec="seconds"), change, versions()["patina"], digests)
     half = home / PRIVATE / "record.tmp"  # by its name it is swept
     write_atomically(version.record, json.dumps(asdict(record), indent=2) + "\n", durable=False, temporary=half)
     sync(version.record)

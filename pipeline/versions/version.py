@@ -15,12 +15,13 @@ import errno
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from patina.pipeline.errors import ManifestError
-from patina.pipeline.format.layout import CURRENT, PRIVATE, VERSIONS
+from patina.pipeline.format.layout import CURRENT, PAPERS, PRIVATE, VERSIONS
+from patina.pipeline.hashing import is_intact
 
 NAME = re.compile(r"([1-9][0-9]{0,8})-([0-9a-f]{16})")
 """A version's folder: its number, and the beginning of its manifest's digest."""
@@ -63,11 +64,13 @@ class Version:
 @dataclass(frozen=True)
 class Record:
     """What is known of a version beside what lies in it. published: UTC, ISO 8601. change: what it changed, in words.
-    patina: the release that published it. All are "" where the record is lost."""
+    patina: the release that published it. papers: SHA-256 of the files that are made of its tables, by name. All are
+    empty where the record is lost; of an earlier release, papers are."""
 
     published: str = ""
     change: str = ""
     patina: str = ""
+    papers: Mapping[str, str] = field(default_factory=dict)
 
 
 def version_of(folder: Path) -> Version | None:
@@ -181,6 +184,16 @@ def read_record(version: Version) -> Record:
     """What a version's record says; an empty one where it is lost or damaged."""
     try:
         body = json.loads(version.record.read_text("utf-8"))
-        return Record(*(str(body[name]) for name in ("published", "change", "patina")))
-    except (OSError, ValueError, KeyError, TypeError):
+        published, change, patina = (str(body[name]) for name in ("published", "change", "patina"))
+        papers = {str(name): str(digest) for name, digest in body.get("papers", {}).items()}
+        return Record(published, change, patina, papers)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Record()
+
+
+def changed_papers(folder: Path) -> list[str]:
+    """Names of those files of a version, beside shards, tables and manifest, that are not what was written: a disk that
+    was full, or somebody, changed them. None where nobody knows what was written."""
+    version = version_of(folder)
+    papers = read_record(version).papers if version else {}
+    return [name for name in PAPERS if name in papers and not is_intact(folder / name, papers[name])]

@@ -179,3 +179,11 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         (tmp_path / SAMPLES).read_bytes()
     with pytest.raises(ZeroDivisionError), explain_disk_errors(tmp_path):
         _ = 1 / 0
+
+
+def test_too_many_open_files_say_what_to_do(tmp_path: Path) -> None:
+    """Wherever it happened: a shard, a store, a photograph."""
+    for code, who in ((errno.EMFILE, "this process"), (errno.ENFILE, "this machine")):
+        told = rf"{who} may open no more files; allow more \(ulimit -n 4096\), or use fewer --workers"
+        with pytest.raises(OutputError, match=told), explain_disk_errors(tmp_path):
+            raise OSError(code, os.strerror(code), str(tmp_path / "shard.tar"))

@@ -24,7 +24,7 @@ from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.database import damage_of
 from patina.pipeline.cache.scans import RECENT_NS, ScanStore
 from patina.pipeline.errors import LockedError, ManifestError, SourceError
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SAMPLES, SHARDS, SOURCES
+from patina.pipeline.format.layout import CARD, CURRENT, MANIFEST, PAPERS, PRIVATE, SAMPLES, SHARDS, SOURCES
 from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.recipe import Recipe
@@ -141,6 +141,32 @@ def test_damage_is_named_and_repaired(world: World, names: tuple[str, ...], harm
         (line,) = (line for line in told.split("\n") if Path(name).name in line)
         assert "`patina build`" in line or "damaged" in line or f"found no {MANIFEST}" in line
     world.is_repaired()
+
+
+@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("harm", (flip, empty, lengthen, replace_by_a_folder))
+def test_damage_of_what_is_told_of_a_dataset_is_named_and_repaired(
+    first: World, tmp_path: Path, name: str, harm: Harm
+) -> None:
+    """Card, picture and Croissant file, of which no manifest tells: where they lie, behind the public names' links."""
+    shutil.copytree(first.out, tmp_path / "out", symlinks=True)
+    world = World(tmp_path, first.recipe, first.good)
+    harm(world.out / PRIVATE / CURRENT / name, random.Random(f"{name} {harm.__name__}"))
+    assert f"{name}: its bytes are not those that were written; `patina build` makes it again" in world.told()
+    world.is_repaired()
+
+
+def test_papers_of_an_earlier_release_are_believed(first: World, tmp_path: Path) -> None:
+    """Its record does not say what was written, nor does one that is damaged."""
+    for told in ('{"published": "", "change": "", "patina": ""}', '{"papers": 7}', '{"papers": {"README.md": 7}}', "["):
+        out = tmp_path / "out"
+        shutil.copytree(first.out, out, symlinks=True)
+        (record,) = (out / PRIVATE / "versions").glob("*.json")
+        record.write_text(told)
+        (out / PRIVATE / CURRENT / CARD).write_text("mine")
+        assert World(tmp_path, first.recipe, first.good).told() == ""
+        assert result_if_idle(first.recipe, out, Options()) is not None
+        shutil.rmtree(out)
 
 
 def test_what_lay_in_a_folder_that_was_in_the_way_is_kept(world: World) -> None:
