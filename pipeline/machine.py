@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,21 @@ def keep_freed_memory() -> None:
     page fault every 4 KiB, which is a third of the time of degradations that work in floats. Elsewhere it does nothing.
     """
     np.empty(30 << 20, np.uint8)
+
+
+OPEN_FILES = 1024
+"""Files that a process may have open by default on Linux; macOS allows 256."""
+
+
+@cache
+def allow_open_files() -> None:
+    """Let this process open as many files as is usual on Linux, if the system lets it: shards that are made together
+    are open together, and so are those that they copy from."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 LESS_MEMORY = "build with fewer --workers, or cut photographs into [tiles]; what is finished is kept"

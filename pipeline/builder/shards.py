@@ -26,7 +26,7 @@ from patina.pipeline.format.manifest import SampleRow, ShardEntry
 from patina.pipeline.format.rows import sample_row
 from patina.pipeline.format.shard import ShardWriter, Span
 from patina.pipeline.hashing import file_sha256
-from patina.pipeline.machine import LESS_MEMORY, is_out_of_memory, keep_freed_memory
+from patina.pipeline.machine import LESS_MEMORY, allow_open_files, is_out_of_memory, keep_freed_memory
 from patina.pipeline.plan.wanted import WantedSample
 from patina.pipeline.scan.reading import SourceChangedError
 from patina.pipeline.stopping import expect_wanted
@@ -102,6 +102,7 @@ def _steps(job: ShardJob, progress: Progress | None, files: SourceFiles) -> Step
         )
     cv2.setNumThreads(1)  # shards are built side by side
     keep_freed_memory()
+    allow_open_files()
     facts: list[dict[str, Any] | SampleRow] = []
     sums: list[int] = []
     index = index_of(staged)

@@ -1,9 +1,10 @@
-"""What counts as too little memory, whoever says it."""
+"""What this machine has: memory, cores and open files."""
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import cv2
 import pytest
 import torch
 
-from patina.pipeline.machine import is_out_of_memory, usable_cores
+from patina.pipeline.machine import allow_open_files, is_out_of_memory, usable_cores
 
 
 def opencv(code: int) -> cv2.error:
@@ -62,3 +63,16 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     found = subprocess.run([sys.executable, "-c", counted], check=True, capture_output=True, text=True)
     assert found.stdout == "1\n"
     assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "at_most", "then"), [(256, 4096, 1024), (256, 300, 300), (256, 256, 256), (2000, 4096, 2000)]
+)
+def test_as_many_files_may_be_open_as_is_usual(
+    allowed: int, at_most: int, then: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [(allowed, at_most)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: limits.append(wanted))
+    allow_open_files.__wrapped__()
+    assert limits[-1] == (then, at_most)
