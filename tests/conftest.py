@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -21,6 +22,10 @@ os.environ.update(
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
 )
 os.environ.pop("PREFECT_API_URL", None)
+
+# No deadline: how long an example takes says something about the machine and nothing about the code.
+settings.register_profile("patina", deadline=None)
+settings.load_profile("patina")
 
 # A flow that ran in this process has Prefect wait for a thread when the interpreter ends. A forked child has not that
 # thread, and would end with 1, which PyTorch's DataLoader takes for a crash: findings/prefect_forked_children_fail.sh.
