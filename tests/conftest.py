@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -22,9 +24,25 @@ os.environ.update(
 )
 os.environ.pop("PREFECT_API_URL", None)
 
+# No deadline: how long an example takes says something about the machine and nothing about the code.
+settings.register_profile("patina", deadline=None)
+settings.load_profile("patina")
+
 # A flow that ran in this process has Prefect wait for a thread when the interpreter ends. A forked child has not that
 # thread, and would end with 1, which PyTorch's DataLoader takes for a crash: findings/prefect_forked_children_fail.sh.
 os.register_at_fork(after_in_child=threading._threading_atexits.clear)  # type: ignore[attr-defined]
+
+
+def pytest_collection() -> None:
+    """Cyclic garbage is not looked for while tests are collected, which makes a million objects and hardly any."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What there is now stays until the end: no search for garbage goes through it again, here or in a forked child."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

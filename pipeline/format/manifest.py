@@ -273,16 +273,22 @@ def parse_manifest(text: str, path: str) -> Manifest:
 
 def versions() -> dict[str, str]:
     """Versions of all that can change a dataset's bytes, for the manifest."""
-    from importlib.metadata import PackageNotFoundError, version  # where it is used: it brings mail and sockets
-
     found = {"python": platform.python_version()}
     packages = ("numpy", "opencv-python-headless", "pillow", "isal", "pyarrow")
     for name, package in {"patina": "patina-ir", **{package: package for package in packages}}.items():
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:
-            found[name] = "not installed"
+        found[name] = _version(package)
     return found
+
+
+@cache
+def _version(package: str) -> str:
+    """Asked once, as the answer is parsed out of the package's description: it is that of what this process imports."""
+    from importlib.metadata import PackageNotFoundError, version  # where it is used: it brings mail and sockets
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def samples_table(rows: Iterable[SampleRow]) -> pa.Table:

@@ -141,3 +141,8 @@ def read_built(out: Path) -> Built:
             for name in names[key[:16]]:
                 samples.setdefault(name, []).append(Stored(key, shard.name, members))
     return Built(manifest, samples, {r["name"]: r["reason"] for r in manifest.set_aside})
+
+
+def copied(made: Path, place: Path) -> Path:
+    """All of a folder that was made once, photographs and datasets, in another one for a test that changes it."""
+    return Path(shutil.copytree(made, place, symlinks=True, dirs_exist_ok=True))

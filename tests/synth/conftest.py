@@ -4,16 +4,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
-from hypothesis import settings
 
 from patina.synth import depth
 from patina.synth.compiled import library
 
 T = TypeVar("T")
-
-# No deadline: how long an example takes says something about the machine and nothing about the code.
-settings.register_profile("synth", deadline=None)
-settings.load_profile("synth")
 
 
 @pytest.fixture

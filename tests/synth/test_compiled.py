@@ -83,8 +83,16 @@ def compiled(sources: Path) -> str:
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     """A copy of the folder without a library."""
-    folder = tmp_path / "patina" / "synth" / "compiled"
-    shutil.copytree(library.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return some_sources(tmp_path, "figures", "light")
+
+
+def some_sources(place: Path, *names: str) -> Path:
+    """A copy of the folder with these of its C files alone: to compile all of them takes seven seconds."""
+    folder = place / "patina" / "synth" / "compiled"
+    folder.mkdir(parents=True)
+    files = ["library.py", "sources.c", *(f"{name}.c" for name in names)]
+    for path in (*library.FOLDER.glob("*.h"), *(library.FOLDER / file for file in files)):
+        shutil.copy(path, folder)
     return folder
 
 
@@ -140,7 +148,7 @@ def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pyt
     assert compiled(sources) == ""
     code = (
         "import sys; from pathlib import Path; from patina.synth.compiled import library\n"
-        "if len(sys.argv) > 1: library.LIBRARY = Path(sys.argv[1])\n"
+        "if len(sys.argv) > 1: library.LIBRARY, library.FOLDER = map(Path, sys.argv[1:])\n"
         "import numpy as np; from patina.synth.figures import Reference\n"
         "from patina.synth.image import to_encoded_levels\n"
         "assert library.functions() is not None\n"
@@ -155,7 +163,7 @@ def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pyt
         subprocess.run(
             [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
-        for words in ([], [str(library_of(sources))])
+        for words in ([], [str(library_of(sources)), str(sources)])
     ]
     assert said[0] == said[1]
 

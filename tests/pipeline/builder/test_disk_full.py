@@ -18,6 +18,7 @@ import PIL.ImageFile
 import pytest
 
 from patina.pipeline.builder.build import build
+from patina.pipeline.codec.installed import known_fingerprint
 from patina.pipeline.errors import BuildError
 from patina.synth.degradations.noisy import Noisy
 from tests.pipeline.builder.test_incremental import public_files
@@ -240,6 +241,7 @@ def test_a_photograph_is_not_to_blame_for_too_little_memory(
 ) -> None:
     """Set aside and remembered as bad, it would be missing from every later build."""
     photos(tmp_path / "photos", 3)
+    known_fingerprint()  # found by decoding, which no photograph is named in
     with monkeypatch.context() as patched:
         patched.setattr(PIL.ImageFile.ImageFile, "load", lambda self: fail())
         with pytest.raises(BuildError, match=r"too little memory for .*good-00\d.png; build with fewer --workers"):

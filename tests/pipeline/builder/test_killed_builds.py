@@ -121,7 +121,7 @@ STEPS = (("link", 1, 1), ("symlink", 1, 1), ("replace", -8, 1), ("fsync", -16, 1
 0), and in what steps."""
 
 
-@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("plain", [False, True], ids=["versions", "none yet"])
 def test_killed_at_any_step_of_publishing(world: World, tmp_path: Path, plain: bool, every: int) -> None:
     """Also where an older dataset is taken over. At one step of `every` so many, from the last one back."""

@@ -28,7 +28,7 @@ from patina.pipeline.format.manifest import SampleRow, load_manifest, read_membe
 from patina.pipeline.format.shard import Members, pack, read_shard
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.parse import parse_recipe
-from tests.pipeline.making import encoded, photo, photos, picture, pixels, read_built, tiny_recipe
+from tests.pipeline.making import copied, encoded, photo, photos, picture, pixels, read_built, tiny_recipe
 
 CAPTIONS = {
     "good-000.png": 'a sign that reads: "no entry"',
@@ -447,11 +447,18 @@ def test_two_exports_to_one_place_do_not_meet(made: Made, tmp_path: Path) -> Non
     assert (tmp_path / "x" / "datasets").is_dir()
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("once")
+    photos(folder / "photos", 2)
+    build(tiny_recipe(folder), folder / "out")
+    return folder
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Made]:
+def own(once: Path, tmp_path: Path) -> Iterator[Made]:
     """A dataset that a test may spoil."""
-    photos(tmp_path / "photos", 2)
-    build(tiny_recipe(tmp_path), tmp_path / "out")
+    copied(once, tmp_path)
     yield Made(tmp_path / "out", {(row.entry, row.key): row for row in read_samples(tmp_path / "out")})
 
 

@@ -24,7 +24,7 @@ from patina.pipeline.recipe.recipe import Recipe
 from patina.pipeline.report.check import check
 from patina.pipeline.versions.version import built_folder, published_versions
 from tests.pipeline.delivering import at, deliver, objects, public, recipes, sha
-from tests.pipeline.making import photo, tiny_recipe
+from tests.pipeline.making import copied, photo, tiny_recipe
 from tests.pipeline.serving import serving
 
 ADDRESS = "memory://bucket/set"
@@ -125,14 +125,25 @@ def expect_promises(there: Mapping[str, bytes], wholes: list[dict[str, bytes]]) 
         assert listed in [{name for name in whole if name.endswith(".tar")} for whole in wholes]
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The datasets of two recipes, and the builder's mirror, which holds the second one, not uploaded."""
+    folder = tmp_path_factory.mktemp("once")
+    old, new = recipes(folder)
+    build(old, folder / "old")
+    photo(folder / "photos" / "more.png", seed=50)
+    build(new, folder / "new")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATINA_CACHE", str(folder / "cache-builder"))
+        build(new, mirror_of(ADDRESS))
+    return folder
+
+
 @pytest.fixture
-def two(tmp_path: Path, machine: Callable[[str], None]) -> tuple[Recipe, Recipe, Path, Path]:
+def two(once: Path, tmp_path: Path, machine: Callable[[str], None]) -> tuple[Recipe, Recipe, Path, Path]:
     """Two recipes, and their datasets in folders; the builder's mirror holds the second one, not uploaded."""
+    copied(once, tmp_path)
     old, new = recipes(tmp_path)
-    build(old, tmp_path / "old")
-    photo(tmp_path / "photos" / "more.png", seed=50)
-    build(new, tmp_path / "new")
-    build(new, mirror_of(ADDRESS))
     return old, new, tmp_path / "old", tmp_path / "new"
 
 

@@ -21,16 +21,22 @@ from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.report.check import check
 from patina.pipeline.versions.version import built_folder
 from patina.synth.image import Image
-from tests.pipeline.making import photos, picture, save, tiny_recipe
+from tests.pipeline.making import copied, photos, picture, save, tiny_recipe
 
 BOTH = {"noisy": {}, "uncompleted": {}}
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    photos(folder / "photos", 4)
+    build(tiny_recipe(folder, degradations=BOTH), folder / "out")
+    return folder
+
+
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    photos(tmp_path / "photos", 4)
-    build(tiny_recipe(tmp_path, degradations=BOTH), tmp_path / "out")
-    return tmp_path / "out"
+def dataset(made: Path, tmp_path: Path) -> Path:
+    return copied(made, tmp_path) / "out"
 
 
 def rewrite(dataset: Path, change: Callable[[dict[str, bytes]], None]) -> str:

@@ -24,7 +24,7 @@ from patina.pipeline.plan.planning import Options
 from patina.pipeline.report.diff import MAX_LISTED, Diff, EntryChange, Listed, diff, read_snapshot, settings
 from patina.pipeline.report.diff_page import CROP, _compared, _readable, write_diff_page
 from patina.pipeline.versions.version import built_folder
-from tests.pipeline.making import photo, photos, picture, pixels, tiny_recipe
+from tests.pipeline.making import copied, photo, photos, picture, pixels, tiny_recipe
 
 BOTH: dict[str, Any] = {"noisy": {"sigma": 25}, "jpeg-compressed": {"quality": 10}}
 
@@ -47,10 +47,17 @@ def totals(groups: Any) -> dict[str, int]:
     return {name: one.total for name, one in groups.items() if one.total}
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("once")
+    photos(folder / "photos", 4)
+    made(folder, "old")
+    return folder
+
+
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    photos(tmp_path / "photos", 4)
-    return made(tmp_path, "old")
+def old(once: Path, tmp_path: Path) -> Path:
+    return copied(once, tmp_path) / "old"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

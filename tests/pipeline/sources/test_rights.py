@@ -17,7 +17,7 @@ from patina.pipeline.format.manifest import load_manifest, read_samples, read_so
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import parse_recipe
 from patina.pipeline.sources.rights import Rights, rights_in
-from tests.pipeline.making import photos, tiny_recipe
+from tests.pipeline.making import copied, photos, tiny_recipe
 from tests.pipeline.serving import serving
 
 Stated = set[tuple[str, str, str]]
@@ -28,21 +28,28 @@ def stated(out: Path) -> Stated:
     return {(row["content"], row["licence"], row["attribution"]) for row in read_sources(out)}
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dataset of two sets under licences of their own and a third of which nobody stated one, cut into tiles."""
-    monkeypatch.setenv("PATINA_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sets under licences of their own and a third of which nobody stated one, and a dataset of it all."""
+    folder = tmp_path_factory.mktemp("once")
     sources: list[dict[str, Any]] = [
         {"path": "mine", "licence": "CC0-1.0", "split": "train"},
         {"path": "hers", "licence": "CC-BY-4.0", "attribution": "Ada Ö., “photographs”", "split": "test"},
         {"path": "found", "split": "train"},
     ]
     for number, source in enumerate(sources):
-        photos(tmp_path / source["path"], 2, 48, 32, first=10 * number)
-    recipe = tiny_recipe(tmp_path, sources=sources, degradations={"noisy": {}, "uncompleted": {}}, tiles={"size": 32})
-    build(recipe, tmp_path / "first")
-    assert {licence for _, licence, _ in stated(tmp_path / "first")} == {"CC0-1.0", "CC-BY-4.0", ""}
-    return tmp_path / "first"
+        photos(folder / source["path"], 2, 48, 32, first=10 * number)
+    recipe = tiny_recipe(folder, sources=sources, degradations={"noisy": {}, "uncompleted": {}}, tiles={"size": 32})
+    build(recipe, folder / "first")
+    assert {licence for _, licence, _ in stated(folder / "first")} == {"CC0-1.0", "CC-BY-4.0", ""}
+    return folder
+
+
+@pytest.fixture
+def made(once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset of it, cut into tiles."""
+    monkeypatch.setenv("PATINA_CACHE", str(tmp_path / "cache"))
+    return copied(once, tmp_path) / "first"
 
 
 def again(folder: Path, *sources: dict[str, Any]) -> Path:

@@ -90,13 +90,11 @@ def _note(run: Path, dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["controller", "irsde"])
-@pytest.mark.parametrize("stops", [[8], [4, 16, 20]])
-def test_stopped_and_gone_on_is_the_same_bit_for_bit(
-    run: Path, dataset: Path, tmp_path: Path, name: str, stops: list[int]
-) -> None:
+def test_stopped_and_gone_on_is_the_same_bit_for_bit(run: Path, dataset: Path, tmp_path: Path, name: str) -> None:
+    """Before anything was saved, where a state is saved anyway, and between two of these."""
     if stage(name).after:
         copied(run, tmp_path, stage(name).after)
-    for stop in stops:
+    for stop in (4, 16, 20):
         assert not trained(stage(name), dataset, tmp_path, stop_at=stop).finished
     assert trained(stage(name), dataset, tmp_path).finished
     assert digest(tmp_path, name) == digest(run, name)
