@@ -324,7 +324,8 @@ def test_a_build_by_a_runner_ends_with_all_its_workers(
     tmp_path: Path, runner: str, number: signal.Signals, request: pytest.FixtureRequest
 ) -> None:
     """`--prefect` starts an API of its own, which ends with it; others have a server, which saves ten seconds each."""
-    server = request.getfixturevalue("prefect_server") if runner in ("processes", "dask") else None
+    wanted = {"threads": "", "threads --prefect": "prefect_alone"}.get(runner, "prefect_server")
+    server = request.getfixturevalue(wanted) if wanted else None
     photos(tmp_path / "photos", 24, 480, 320)
     (tmp_path / "recipe.toml").write_text(RECIPE + "[degradations.rainy]\n[degradations.snowy]\n")
     out = tmp_path / "out"
