@@ -78,10 +78,14 @@ fast: $(VENV)/.dev
 	@echo "test: the fast ones"
 	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
 
+# Files that mark a test as slow: each of those who run them collects them anew, and all files would take 25 seconds. The
+# longest are in the first.
+SLOW := $(shell grep -l 'mark\.slow' tests/test_*.py) $(sort $(shell grep -rl --include='test_*.py' 'mark\.slow' tests/*/))
+
 # Three at a time even on two cores: a third of the time these wait, for servers, heartbeats and what was killed.
 slow: $(VENV)/.readers
 	@echo "test: the slow ones"
-	@$(TEST) -n 3 --dist worksteal -m "slow and not kills and not gpu and not network"
+	@$(TEST) -n 3 --dist worksteal -m "slow and not kills and not gpu and not network" $(SLOW)
 	@$(MAKE) --no-print-directory kills
 
 kills: $(VENV)/.dev

@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,8 @@ Row = tuple[str, Callable[[list[Image]], Iterable[bytes]]]
 def photographs(quick: bool) -> list[Image]:
     """Photographs of odd and even sizes, small and of 768×512; with `quick` the small ones alone."""
     import skimage.data
-    import sklearn.datasets
 
-    whole = [skimage.data.astronaut(), skimage.data.chelsea(), *sklearn.datasets.load_sample_images().images]
+    whole = [skimage.data.astronaut(), skimage.data.chelsea(), *_of_sklearn()]
     small = [(whole[0], 61, 83), (whole[2], 128, 97), (whole[1], 16, 17)]
     large = [] if quick else [(whole[2], 427, 640), (whole[3], 301, 215)]
     pictures = []
@@ -148,6 +148,13 @@ def photographs(quick: bool) -> list[Image]:
         columns = np.arange(768) * whole[0].shape[1] // 768
         pictures.append(np.ascontiguousarray(whole[0][rows][:, columns]))
     return pictures
+
+
+def _of_sklearn() -> list[Image]:
+    """`sklearn.datasets.load_sample_images`, without the second that importing it takes each child."""
+    (package,) = find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr, misc]
+    files = [Path(package) / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")]
+    return [np.asarray(PIL.Image.open(file)) for file in files]
 
 
 def made(degradation: Degradation, seeds: int, pictures: list[Image]) -> Iterable[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,15 @@ def test_no_file_imports_what_is_private_to_another() -> None:
     assert private_imports("def f():\n    from patina.pipeline.text import _plain, nearest, __doc__\n") == ["_plain"]
     found = {str(path.relative_to(ROOT)): private_imports(path.read_text("utf-8")) for path in FILES}
     assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_make_slow_collects_every_file_that_marks_a_test_as_slow() -> None:
+    texts = {path: path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)}
+    marking = {str(path.relative_to(ROOT)) for path, text in texts.items() if re.search(r"\bmark(er)?\.slow\b", text)}
+    assert [name for name in marking if not Path(name).name.startswith("test_")] == [], "a helper marks none"
+    assert [path for path, text in texts.items() if re.search(r"from pytest import .*\bmark\b", text)] == []
+    if not shutil.which("make"):
+        pytest.skip("no make here")
+    rule = "include Makefile\nlist:\n\t@echo $(SLOW)\n"
+    said = subprocess.run(["make", "-f", "-", "list"], input=rule, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert sorted(said.stdout.split()) == sorted(marking)

@@ -75,6 +75,14 @@ def prefect_server(prefect_database: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
+def prefect_alone(prefect_database: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a command that starts an API of its own, on a copy of that database."""
+    environment = environment_of(tmp_path, prefect_database)
+    del environment["PREFECT_API_URL"]
+    return environment
+
+
+@pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe of four small photographs."""
     (tmp_path / "photos").mkdir()

@@ -181,3 +181,12 @@ def runs(environment: dict[str, str], flow: str) -> dict[str, str]:
     """The states of a flow's runs, by their names."""
     found = ask(environment, "flow_runs/filter", flows={"name": {"any_": [flow]}})
     return {str(run["name"]): str(run["state_name"]) for run in found}
+
+
+def artifact(key: str) -> str:
+    """The newest artifact of a key on the server of this process: its description, and what it holds."""
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(key)
+    assert found is not None, key
+    return f"{found.description} {found.data}"

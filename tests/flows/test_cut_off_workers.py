@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,6 +29,9 @@ from patina.pipeline.recipe.parse import load_recipe
 from patina.pipeline.report.check import check
 from patina.pipeline.versions.version import all_versions
 from tests.pipeline.making import photos, public_files
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -60,6 +64,11 @@ class Network:
         """Take the far device down: packets are lost, and nobody is told."""
         ip("-n", self.name, "link", "set", "far", "down")
 
+    def join(self) -> None:
+        """Take it up again, with its way to this side, which was lost with it."""
+        ip("-n", self.name, "link", "set", "far", "up")
+        ip("-n", self.name, "route", "replace", "default", "via", self.here)
+
     def command(self, *words: str) -> list[str]:
         return ["ip", "netns", "exec", self.name, *words]
 
@@ -79,16 +88,16 @@ def network(number: int) -> Iterator[Network]:
         ip("link", "set", near, "up")
         ip("-n", name, "addr", "add", f"{subnet}.2/24", "dev", "far")
         ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", name, "link", "set", "far", "up")
-        ip("-n", name, "route", "add", "default", "via", f"{subnet}.1")
-        yield Network(name, f"{subnet}.1")
+        made = Network(name, f"{subnet}.1")
+        made.join()
+        yield made
     finally:
         with suppress(subprocess.CalledProcessError):
             ip("link", "del", near)  # at once; with its namespace it goes a little later
         ip("netns", "del", name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def networks() -> Iterator[tuple[Network, Network]]:
     if os.geteuid() or not shutil.which("ip"):
         pytest.skip("network namespaces are made by root, with `ip`")
@@ -149,25 +158,41 @@ class Cluster:
     doomed: subprocess.Popen[bytes]
 
 
-@pytest.fixture
-def cluster(networks: tuple[Network, Network], prefect_database: Path, tmp_path: Path) -> Iterator[Cluster]:
+@contextmanager
+def dask_worker(network: Network, address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(folder)]
+    settings = {"PREFECT_HOME": str(folder / "home"), "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": TCP}
+    folder.mkdir()
+    command = network.command(sys.executable, "-m", "dask", *words)
+    with started(command, folder / "worker.log", **settings) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def standing(
+    networks: tuple[Network, Network], prefect_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LocalCluster, str]]:
+    """What nobody cuts off: server, scheduler and a worker."""
     import dask
     from distributed import LocalCluster
 
-    lost, kept = networks
+    _, kept = networks
+    folder = tmp_path_factory.mktemp("standing")
     with ExitStack() as held:
-        api = held.enter_context(prefect_server(tmp_path, kept.here, prefect_database))
+        api = held.enter_context(prefect_server(folder, kept.here, prefect_database))
         held.enter_context(dask.config.set({"distributed.comm.timeouts.tcp": TCP}))
         scheduler = held.enter_context(LocalCluster(n_workers=0, host=kept.here, dashboard_address=None))
-        words = ["worker", scheduler.scheduler_address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-        workers = []
-        for number, one in enumerate((lost, kept)):
-            words_of = [*words, "--name", str(number), "--local-directory", str(tmp_path / f"worker-{number}")]
-            command = one.command(sys.executable, "-m", "dask", *words_of)
-            settings = {"PREFECT_HOME": str(tmp_path / f"home-{number}"), "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": TCP}
-            workers.append(held.enter_context(started(command, tmp_path / f"worker-{number}.log", **settings)))
+        held.enter_context(dask_worker(kept, scheduler.scheduler_address, folder / "kept"))
+        yield scheduler, api
+
+
+@pytest.fixture
+def cluster(networks: tuple[Network, Network], standing: tuple[LocalCluster, str], tmp_path: Path) -> Iterator[Cluster]:
+    (lost, _), (scheduler, api) = networks, standing
+    lost.join()
+    with dask_worker(lost, scheduler.scheduler_address, tmp_path / "doomed") as doomed:
         until(lambda: len(scheduler.scheduler.workers) == 2)
-        yield Cluster(scheduler.scheduler_address, api, workers[0])
+        yield Cluster(scheduler.scheduler_address, api, doomed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,15 +245,33 @@ print(done.samples_written, "samples written", flush=True)
 """
 
 
+@dataclass(frozen=True)
+class Works:
+    """A recipe, the one that comes after it, and what undisturbed builds of the two give."""
+
+    recipes: tuple[Path, Path]
+    expected: tuple[dict[str, bytes], dict[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Works:
+    folder = tmp_path_factory.mktemp("works")
+    photos(folder / "photos", 6, 480, 320)
+    text = "buckets = 4\n[[sources]]\npath = 'photos'\n[degradations.hazy]\nvariants = 12\n[degradations.noisy]\n"
+    recipes, expected = [], []
+    for variants in (2, 3):
+        recipes.append(folder / f"{variants}.toml")
+        recipes[-1].write_text(f"name = 'cut'\n{text}variants = {variants}\n")
+        build(load_recipe(recipes[-1]), folder / "undisturbed")
+        expected.append(contents(folder / "undisturbed"))
+    return Works((recipes[0], recipes[1]), (expected[0], expected[1]))
+
+
 @pytest.mark.parametrize("frozen", [False, True], ids=["goes on writing", "wakes up after the build"])
 def test_a_worker_that_is_cut_off_in_the_middle_of_a_build(
-    cluster: Cluster, networks: tuple[Network, Network], tmp_path: Path, frozen: bool
+    cluster: Cluster, networks: tuple[Network, Network], works: Works, tmp_path: Path, frozen: bool
 ) -> None:
-    photos(tmp_path / "photos", 6, 480, 320)
-    recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
-    text = "buckets = 4\n[[sources]]\npath = 'photos'\n[degradations.hazy]\nvariants = 12\n"
-    recipe.write_text(f"{text}[degradations.noisy]\nvariants = 2\n")
-    build(load_recipe(recipe), tmp_path / "undisturbed")
+    (recipe, later), out = works.recipes, tmp_path / "out"
 
     cutter = Cutter(out, cluster.doomed.pid, networks[0], frozen=frozen)
     cutter.start()
@@ -240,7 +283,7 @@ def test_a_worker_that_is_cut_off_in_the_middle_of_a_build(
     cutter.join()
     assert cutter.writing, "it was cut off while it wrote"
     assert told.stdout.splitlines()[-1] == "84 samples written"
-    assert contents(out) == contents(tmp_path / "undisturbed"), "the other worker made all of it"
+    assert contents(out) == works.expected[0], "the other worker made all of it"
     assert check(out).ok
 
     if frozen:
@@ -250,14 +293,12 @@ def test_a_worker_that_is_cut_off_in_the_middle_of_a_build(
     staging = out / PRIVATE / "staging"
     assert not any(staging.glob("*.tmp")), "nothing half written is left"
     expect_whole(staging)
-    assert contents(out) == contents(tmp_path / "undisturbed"), "what it wrote late reaches no version"
+    assert contents(out) == works.expected[0], "what it wrote late reaches no version"
     versions = all_versions(out)
     assert [version.number for version in versions] == [1]
 
-    recipe.write_text(f"{text}[degradations.noisy]\nvariants = 3\n")
-    build(load_recipe(recipe), tmp_path / "undisturbed")
-    build(load_recipe(recipe), out)
-    assert contents(out) == contents(tmp_path / "undisturbed")
+    build(load_recipe(later), out)
+    assert contents(out) == works.expected[1]
     assert check(out).ok
     assert load_manifest(versions[0].folder) is not None
     assert list(staging.iterdir()) == []

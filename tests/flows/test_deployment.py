@@ -28,16 +28,18 @@ from tests.flows.servers import (
     told,
     wait_for,
 )
-from tests.pipeline.making import photos
+from tests.pipeline.making import photo, photos
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe whose build takes some seconds on one core, long enough to be killed in the middle."""
-    photos(tmp_path / "photos", 40, 512, 384)
-    path = tmp_path / "large.toml"
+    folder = tmp_path_factory.mktemp("large")
+    for i in range(40):
+        photo(folder / "photos" / f"{i}.png", 512, 384, seed=i, compress_level=1)
+    path = folder / "large.toml"
     words = ("noisy", "rainy", "snowy", "motion-blurry")
     path.write_text("buckets = 8\n[[sources]]\npath = 'photos'\n" + "".join(f"[degradations.{w}]\n" for w in words))
     return path

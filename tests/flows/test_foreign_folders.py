@@ -140,7 +140,8 @@ def test_a_dataset_is_built_from_there(
     runner: str, foreign: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """By `processes`, with an API of its own, which that one starts; by others, with a server: it saves ten seconds."""
-    server = request.getfixturevalue("prefect_server") if runner in ("dask", "ray") else None
+    wanted = {"threads": "", "processes": "prefect_alone"}.get(runner, "prefect_server")
+    server = request.getfixturevalue(wanted) if wanted else None
     out = tmp_path / "dataset"
     patina(foreign, "build", recipe_in(foreign), "--out", out, "--runner", runner, "--workers", 2, server=server)
     built = load_manifest(out)

@@ -20,7 +20,6 @@ from patina.training.stages.plan import load_plan
 from tests.flows.servers import (
     PATINA,
     ask,
-    environment_of,
     events,
     now,
     patina,
@@ -57,11 +56,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def alone(tmp_path: Path, prefect_database: Path) -> dict[str, str]:
-    """The environment of a command that starts an API of its own."""
-    environment = environment_of(tmp_path, prefect_database)
-    del environment["PREFECT_API_URL"]
-    return {**environment, "OMP_NUM_THREADS": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+def alone(prefect_alone: dict[str, str]) -> dict[str, str]:
+    return {**prefect_alone, "OMP_NUM_THREADS": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
 
 
 def states(run: Path) -> int:

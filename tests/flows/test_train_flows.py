@@ -29,6 +29,7 @@ from patina.training.jobs.evaluation import Candidate, Options, candidates, run_
 from patina.training.jobs.stage import LaunchOptions
 from patina.training.stages.plan import PLANS, load_plan
 from patina.training.stages.stage import Stage
+from tests.flows.servers import artifact
 from tests.flows.test_events import Sent, sent  # noqa: F401
 from tests.flows.test_gpu import limit, slots  # noqa: F401
 from tests.training.running import STAGES, small_dataset, trained
@@ -156,14 +157,6 @@ def train(dataset: Path, run: Path, plan: Path, **options: Any) -> Any:
     from patina.flows.train_stages import train_stages
 
     return train_stages(str(dataset), str(run), str(plan), cpu=True, **options)
-
-
-def artifact(key: str) -> str:
-    from prefect.artifacts import Artifact
-
-    found = Artifact.get(key)
-    assert found is not None, key
-    return f"{found.description} {found.data}"
 
 
 def task_states(run: Path, name: str, seconds: float = 20) -> set[str]:
@@ -677,7 +670,7 @@ def test_where_nothing_is_stale_neither_prefect_nor_torch_is_loaded(
     assert strange.returncode == 1 and "no patina checkpoint" in strange.stderr
 
 
-# Real processes
+# Real processes; that stages are trained, evaluated and reported in a flow is shown by cli/test_demo.py
 
 
 @pytest.fixture(scope="module")
@@ -758,18 +751,3 @@ def test_processes_that_refuse_die_or_are_alone(dataset: Path, real: Path, monke
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StageCrashedError, match="the evaluation of vlunet: its process ended with status 1"):
         run_evaluation(candidate, dataset, options)
-
-
-@pytest.mark.slow
-def test_real_stages_are_trained_evaluated_and_reported(dataset: Path, plan: Path, tmp_path: Path) -> None:
-    from patina.flows.end_to_end import train_end_to_end
-
-    run = tmp_path / "run"
-    options: dict[str, Any] = {"per_entry": 1, "lpips": False, "fid": False, "cpu": True, "workers": 0}
-    done = train_end_to_end(str(dataset), str(run), plan=str(plan), stages=["vlunet"], **options)
-    assert [row["stage"] for row in done.rows] == ["adapter", "vlunet"]
-    assert (run / "report.html").stat().st_size > 10_000
-    assert "data:image/jpeg" in artifact("restored")
-    assert "adapter: " in artifact("stage") or "vlunet: " in artifact("stage")
-    again = train_end_to_end(str(dataset), str(run), plan=str(plan), stages=["vlunet"], **options)
-    assert again.skipped == ("adapter", "vlunet")

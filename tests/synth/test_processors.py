@@ -22,9 +22,15 @@ OTHERS = list(SWITCHES)[1:]
 
 
 @cache
+def files() -> str:
+    """What every process decodes."""
+    return json.dumps(files_to_decode())
+
+
+@cache
 def found(switches: str) -> dict[str, str]:
     """Digests of all degradations, composites, severity, truth maps and codecs by a process under these switches."""
-    return child(SWITCHES[switches], True, json.dumps(files_to_decode()))
+    return child(SWITCHES[switches], True, files())
 
 
 @pytest.mark.slow

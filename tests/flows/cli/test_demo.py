@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -17,6 +20,7 @@ from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.parse import load_recipe
 from patina.training.models.daclip import DEGRADATIONS
 from patina.training.stages.plan import load_plan
+from tests.flows.servers import artifact
 
 
 def test_the_two_recipes_use_every_photograph_once_and_find_its_caption(tmp_path: Path) -> None:
@@ -75,13 +79,23 @@ def test_the_plan_is_tiny_but_for_its_lengths(tmp_path: Path) -> None:
         assert replace(stage, **kept) == replace(tiny[name], **kept)
 
 
+@pytest.fixture
+def environment_kept() -> Iterator[None]:
+    """The command sets variables for all that it starts until it ends, which is here not the end of the process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.usefixtures("prefect_api", "environment_kept")
 def test_the_second_half_goes_from_recipe_to_restored_photograph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a plan of a few images, two degradations, and the last stage with what it begins with."""
+    """With a plan of a few images, two degradations, and the last stage with what it begins with. It is also what
+    shows that a flow trains, evaluates and reports real stages, each once."""
     (tmp_path / "plan").mkdir()
     for name, stage in load_plan("tiny").items():
         table = stage.file_table() | {"max_images": 10, "save_every": 0}
@@ -106,6 +120,16 @@ def test_the_second_half_goes_from_recipe_to_restored_photograph(
     assert (out / "run" / "report.html").stat().st_size > 10_000
     with PIL.Image.open(out / "photo" / "noisy.png") as photo, PIL.Image.open(out / "restored" / "noisy.png") as done:
         assert photo.size == done.size and photo.tobytes() != done.tobytes()
+
+    from patina.flows.end_to_end import train_end_to_end
+
+    assert {path.parent.name for path in (out / "run").glob("*/evaluation.json")} == {"adapter", "vlunet"}
+    assert "data:image/jpeg" in artifact("restored")
+    assert "adapter: " in artifact("stage") or "vlunet: " in artifact("stage")
+    where = {"out": str(out / "training-set"), "run": str(out / "run"), "plan": str(tmp_path / "plan")}
+    options: dict[str, Any] = {"per_entry": 1, "side": 64, "lpips": False, "fid": False, "cpu": True}
+    again = train_end_to_end(**where, stages=["vlunet"], **options)
+    assert again.skipped == ("adapter", "vlunet")
 
 
 def test_the_second_half_is_refused_before_work_where_its_libraries_are_missing(
