@@ -172,8 +172,9 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
     table = table.filter(pc.equal(table["split"], split))
     if not len(table):
         raise ValueError(
-            f"{path}: no samples in the split {split!r}, only in {', '.join(there)}; give the recipe such a "
-            "split, as in [split] val = 0.02, or name another"
+            f"{path}: no samples in the split {split!r}, only in {', '.join(there)}; name another, or give the recipe "
+            f"such a split, as in [split] {'test' if split == 'test' else 'val'} = 0.1 (of few photographs that may be "
+            "none: `patina plan` says what gives some)"
         )
     if degradations is None:
         return table
