@@ -311,8 +311,8 @@ def _dropped(t: Traces) -> int:
     """Drops on the glass have an edge, and most are out of focus, so that what they change is blurrier. A sharp one has
     a small picture in it: more details tell nothing, unless both images share them, as no such picture is in the GT.
 
-    A clear edge in the GT alone outweighs that it has more details there, unless it has them nearly everywhere: then the
-    LQ was blurred beside its drops.
+    A clear edge in the GT alone outweighs that it has more details there, unless it has them nearly everywhere: then
+    the LQ was blurred beside its drops.
     """
     if t.changed < 0.01:
         return 0

@@ -173,7 +173,7 @@ def test_for_words_that_say_nothing_strong_traces_count(change: Change, label: s
 
 
 def discs(seed: int) -> Image:
-    """384×256 px of smooth light, forty discs with clear edges, and soft grain: drops on it have more details than it."""
+    """384×256 px of smooth light, forty discs with clear edges, and soft grain: drops show more details than it has."""
     chance = np.random.default_rng(seed)
     y, x = np.mgrid[0:256, 0:384].astype(np.float32)
     waves = 110 + 60 * np.sin(x / chance.uniform(30, 90)) * np.cos(y / chance.uniform(30, 90))
