@@ -505,7 +505,7 @@ def test_workers_give_what_this_process_gives_and_hear_of_epochs(mixed: Path, me
 def test_what_a_dataset_does_not_have_is_told(mixed: Path, folder: Path, tmp_path: Path) -> None:
     for words, says in (
         ({"split": "trian"}, "split: there is no 'trian'; did you mean 'train'"),
-        ({"split": "test"}, "no samples in the split 'test', only in train, val"),
+        ({"split": "test"}, f"{re.escape(str(mixed))}@[0-9]+: no samples in the split 'test', only in train, val"),
         ({"degradations": "noizy"}, "no 'noizy' in the split 'train'; did you mean 'noisy'"),
         ({"degradations": []}, "expected one at least"),
         ({"crop": 0}, "crop: expected a whole number from 1, found 0"),

@@ -25,6 +25,7 @@ from patina.pipeline.format.layout import SAMPLES, SPLITS
 from patina.pipeline.format.manifest import read_samples_table
 from patina.pipeline.machine import keep_freed_memory
 from patina.pipeline.text import nearest
+from patina.pipeline.versions.version import called
 from patina.training.data.dataset import open_dataset
 from patina.training.data.index import Index, Kept, index_of
 from patina.training.data.order import of_image
@@ -168,12 +169,13 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
     table = read_samples_table(path)
     there = sorted(set(table["split"].to_pylist()))
     if not there:
-        raise ManifestError(f"{path}: expected samples, found none in {SAMPLES}; run `patina check`")
+        raise ManifestError(f"{called(path)}: expected samples, found none in {SAMPLES}; run `patina check`")
     table = table.filter(pc.equal(table["split"], split))
     if not len(table):
         raise ValueError(
-            f"{path}: no samples in the split {split!r}, only in {', '.join(there)}; give the recipe such a "
-            "split, as in [split] val = 0.02, or name another"
+            f"{called(path)}: no samples in the split {split!r}, only in {', '.join(there)}; name another, or give the "
+            f"recipe such a split, as in [split] {'test' if split == 'test' else 'val'} = 0.1 (of few photographs that "
+            "may be none: `patina plan` says what gives some)"
         )
     if degradations is None:
         return table

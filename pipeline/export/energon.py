@@ -24,6 +24,7 @@ from patina.pipeline.export.format import ExportError, Sample, View, Writer
 from patina.pipeline.export.linked import link_shards
 from patina.pipeline.format.layout import SHARDS, SPLITS
 from patina.pipeline.format.manifest import ShardEntry
+from patina.pipeline.versions.version import called
 
 UNIQUE_KEYS = 3
 """The first version of the stored format in which no two samples share a key."""
@@ -75,7 +76,7 @@ class Energon:
         """Begin an export into `folder`. Raises ExportError for a dataset in whose shards a key can stand twice."""
         if view.manifest.schema < UNIQUE_KEYS:
             raise ExportError(
-                f"{view.folder}: energon expects keys that are unique in the dataset, and in the stored format "
+                f"{called(view.folder)}: energon expects keys that are unique in the dataset, and in the stored format "
                 f"{view.manifest.schema} the samples of a photograph share one; `patina build` writes it anew"
             )
         return _Writer(folder, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,7 +16,9 @@ from pathlib import Path, PurePosixPath
 import PIL.Image
 
 from patina.pipeline.errors import SourceError
-from patina.pipeline.recipe.recipe import Tiles
+from patina.pipeline.hashing import file_sha256
+from patina.pipeline.recipe.recipe import Split, Tiles
+from patina.pipeline.recipe.shares import advised_share, count_on, is_far, wanted_of
 from patina.pipeline.sources.folder import paired_folders
 from patina.pipeline.sources.passed_over import passed_over
 from patina.pipeline.sources.presets import PRESETS
@@ -27,6 +30,9 @@ from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 LOOKED_AT = 200
 """Photographs whose size is looked at, spread over the folder."""
+
+DIGESTED = 200
+"""Photographs up to which all are read, since of so few a share can give far fewer or more than it asks for."""
 
 TILE = 256
 
@@ -77,6 +83,7 @@ class Look:
     captions    how many of the images have a text file beside them.
     side        the median of the shorter sides, px; 0: no size could be read.
     tiles       how many tiles of TILE px an image gives on average; 0: no size could be read.
+    contents    SHA-256 of each clean image, which decides its side of a split; none where there are more than DIGESTED.
     note        pictures of kinds that are not read; "" if there are none.
     """
 
@@ -86,6 +93,7 @@ class Look:
     captions: int
     side: int
     tiles: float
+    contents: frozenset[str]
     note: str
 
 
@@ -105,12 +113,17 @@ def look(folder: Path) -> Look:
         if path.lower().endswith(".txt")
     }
     captions = sum(f"{name}.txt" in texts or f"{PurePosixPath(name).with_suffix('.txt')}" in texts for name in names)
+    pairs = tuple(paired_folders(names))
+    targets = {gt for _, gt in pairs}
+    files = [(name, path) for name, path in listing.files if Path(path).is_file()]  # opening a pipe would wait
+    clean = [path for name, path in files if not pairs or posixpath.dirname(name) in targets]
     return Look(
         names,
-        tuple(paired_folders(names)),
+        pairs,
         _presets(names, folder.absolute().as_posix()),
         captions,
-        *_sizes([path for _, path in listing.files]),
+        *_sizes([path for _, path in files]),
+        _contents(clean) if len(clean) <= DIGESTED else frozenset(),
         note,
     )
 
@@ -154,8 +167,15 @@ def _is_cut(found: Look) -> bool:
 
 
 def _val_share(found: Look) -> float:
-    """The share of the photographs that the recipe keeps for validation."""
-    return 0.02 if len(found.names) >= 2000 else 0.1
+    """The share of the photographs that the recipe keeps for validation: a tenth, or of a few what gives a tenth."""
+    if len(found.names) >= 2000:
+        return 0.02
+    few = found.contents
+    if len(few) == 1:  # it is to learn from
+        return 0.0
+    if few and is_far(count_on(Split(val=0.1), "val", few), len(few), 0.1):
+        return float(advised_share(Split(), "val", few, wanted_of(len(few), 0.1)) or 0.1)
+    return 0.1
 
 
 def _buckets(place: str, found: Look) -> str:
@@ -212,9 +232,13 @@ def _sources(place: str, found: Look) -> list[str]:
 def _split(found: Look) -> list[str]:
     if found.presets:
         return ["# The set has sides of its own, so there is no [split].", ""]
+    share, few = _val_share(found), found.contents
+    if not share:
+        return ["# A single photograph is not divided, so there is no [split]; from two on: [split] val = 0.1.", ""]
+    held = count_on(Split(val=share), "val", few)
     return [
         "[split] # by photograph, so that no scene is on two sides",
-        f"val = {_val_share(found)}",
+        f"val = {share}{f' # {held} of these {len(few)}: sides follow from the digests of the files' if few else ''}",
         "# test = 0.1",
         "",
     ]
@@ -256,6 +280,15 @@ def _presets(names: Sequence[str], place: str) -> list[tuple[str, int, int]]:
 
 def _has_pairs(name: str) -> bool:
     return any(part.paired for part in PRESETS[name].parts)
+
+
+def _contents(paths: Sequence[str]) -> frozenset[str]:
+    """The digests of files, without those that cannot be read."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError):  # a build sets it aside, and says why
+            found.add(file_sha256(Path(path)))
+    return frozenset(found)
 
 
 def _sizes(paths: Sequence[str]) -> tuple[int, float]:

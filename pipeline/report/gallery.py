@@ -43,7 +43,7 @@ from patina.pipeline.format.pictures import (
 from patina.pipeline.format.statistics import read_samples_table
 from patina.pipeline.report.gallery_page import LARGEST, Shown, page
 from patina.pipeline.versions.lease import OpenDataset, open_dataset
-from patina.pipeline.versions.version import current_or_none
+from patina.pipeline.versions.version import called, current_or_none
 from patina.synth.image import Image
 from patina.synth.severity import level_of
 
@@ -160,7 +160,7 @@ def _ladder_sheet(folder: Path) -> bytes:
 def _manifest(folder: Path) -> Manifest:
     manifest = load_manifest(folder)
     if manifest is None:
-        raise ManifestError(f"{folder}: expected a dataset, found no manifest.json")
+        raise ManifestError(f"{called(folder)}: expected a dataset, found no manifest.json")
     return manifest
 
 
@@ -242,7 +242,7 @@ def _first_samples(folder: Path, manifest: Manifest) -> list[SampleRow]:
     rows = read_samples(folder, _first_shards(manifest))
     if not rows:
         raise ManifestError(
-            f"{folder}: expected samples to show, found none of its shards in {SAMPLES}; run `patina check`"
+            f"{called(folder)}: expected samples to show, found none of its shards in {SAMPLES}; run `patina check`"
         )
     return rows
 

@@ -12,6 +12,7 @@ from patina.pipeline.format.layout import SHARDS
 from patina.pipeline.format.manifest import SampleRow, read_members, read_samples, read_sources, sources_by_digest
 from patina.pipeline.format.untrusted import facts_of, params_of
 from patina.pipeline.text import human_bytes, nearest
+from patina.pipeline.versions.version import called
 
 
 def find_samples(folder: Path, query: str) -> list[SampleRow]:
@@ -26,7 +27,9 @@ def find_samples(folder: Path, query: str) -> list[SampleRow]:
     if not found:
         names = [row.key for row in rows] + [name for source in sources for name in source["names"]]
         hint = nearest(query, names).partition("known:")[0].strip() or "`samples.parquet` lists all keys"
-        raise ManifestError(f"{folder}: no sample's key begins with {query!r} and no photograph has this name; {hint}")
+        raise ManifestError(
+            f"{called(folder)}: no sample's key begins with {query!r} and no photograph has this name; {hint}"
+        )
     return found
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from patina.pipeline.recipe.recipe import Split
+from patina.pipeline.recipe.shares import advised_share, count_on, is_far, wanted_of
 from patina.pipeline.scan.columns import Sources, firsts_of, hex_of
 from patina.pipeline.scan.source import Source
-
-PLACES = 6
-"""Decimal places of a share that is advised, at the most."""
 
 
 def share_notes(split: Split, sources: Sequence[Source]) -> list[str]:
@@ -42,50 +38,18 @@ def share_notes(split: Split, sources: Sequence[Source]) -> list[str]:
     return notes
 
 
-def is_far(count: int, total: int, share: float) -> bool:
-    """Whether `count` of `total` is none at all, or less than half or more than double of what `share` asks for, and
-    not one of the two whole numbers next to it.
-
-    Sides are drawn for each photograph alone, so counts scatter about what is asked for by nearly its square root: of
-    sets with 3 photographs for `val` every fifth is told of, with 10 every fortieth, with 40 one of ten thousand.
-    """
-    asked = total * share
-    if count == 0:
-        return True
-    return abs(count - asked) >= 1 and not asked / 2 <= count <= 2 * asked
-
-
 def _sentence(split: Split, side: str, share: float, count: int, drawn: Collection[str]) -> str:
     total = len(drawn)
-    wanted = max(1, round(total * share))
+    wanted = wanted_of(total, share)
     got = (
         f"{count:,} of {total:,} photographs ({100 * count / total:.0f} %)"
         if count
         else f"none of {total:,} photographs"
     )
     told = f"{side} = {share:g} gives {got} instead of about {wanted:,}"
-    if count != _count(split, side, drawn):
+    if count != count_on(split, side, drawn):
         return f"{told}: photographs of one scene were put into one split; more scenes bring the share nearer"
     advised = advised_share(split, side, drawn, wanted)
     ways = [f"{side} = {advised} gives {wanted:,} of these"] if advised else []
     ways += [f'split = "{side}" in a source chooses them', "more photographs bring the share nearer"]
     return f"{told}: splits follow from the photographs' digests; {', '.join(ways)}"
-
-
-def _count(split: Split, side: str, contents: Collection[str]) -> int:
-    return sum(1 for content in contents if split.side(content) == side)
-
-
-def advised_share(split: Split, side: str, contents: Collection[str], wanted: int) -> str:
-    """The shortest decimal that as a share for `side` puts exactly `wanted` of these there; "" if there is none."""
-    begins = split.test if side == "val" else 0.0
-    places = sorted(place for content in contents if (place := split.place(content)) >= begins)
-    if wanted > len(places):
-        return ""
-    for digits in range(2, PLACES + 1):
-        share = math.ceil((places[wanted - 1] - begins) * 10**digits) / 10**digits
-        if share + (split.test if side == "val" else split.val) > 1:
-            continue
-        if _count(replace(split, **{side: share}), side, contents) == wanted:
-            return f"{share:g}"
-    return ""

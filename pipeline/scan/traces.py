@@ -223,6 +223,9 @@ CLEAR = 1.1
 """A tenth more or less of sharpness: pairs that hardly differ tell nothing."""
 
 
+CLEAR_EDGE = 1.4
+"""How much steeper one image is along the borders of drops, which only those who have them are."""
+
 ONE_LEVEL = 0.7
 """Share of the changed pixels that have one level in the GT: a white page, which nothing can make brighter."""
 
@@ -306,10 +309,19 @@ def _shaded(t: Traces) -> int:
 
 def _dropped(t: Traces) -> int:
     """Drops on the glass have an edge, and most are out of focus, so that what they change is blurrier. A sharp one has
-    a small picture in it: more details tell nothing."""
+    a small picture in it: more details tell nothing, unless both images share them, as no such picture is in the GT.
+
+    A clear edge in the GT alone outweighs that it has more details there, unless it has them nearly everywhere: then
+    the LQ was blurred beside its drops.
+    """
     if t.changed < 0.01:
         return 0
-    return _verdict([int(t.within < 0.7 and t.finer <= 0), _sign(t.edges >= 1.15, t.edges <= 1 / 1.2)])
+    is_shared = 0.9 <= t.gain_high < 1.15
+    if t.edges <= 1 / CLEAR_EDGE and t.finer > -0.75 and is_shared:
+        return -1
+    is_sharper = t.within > 1 / 0.7 and t.finer > 0 and is_shared and t.edges <= 1
+    blurrier = _sign(t.within < 0.7 and t.finer <= 0, is_sharper)
+    return _verdict([blurrier, _sign(t.edges >= 1.15, t.edges <= 1 / 1.2)])
 
 
 def _holed(t: Traces) -> int:

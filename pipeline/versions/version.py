@@ -87,6 +87,12 @@ def home_of(folder: Path) -> Path:
     return version.home if version else folder
 
 
+def called(folder: Path) -> str:
+    """What people call the dataset or the version whose folder this is: OUT@3, or the folder itself."""
+    version = version_of(folder)
+    return f"{version.home}@{version.number}" if version else str(folder)
+
+
 def current_version(home: Path) -> Version | None:
     """The version that is published in the folder `home`; None where there are no versions: no dataset, or a plain
     copy of one. Raises VersionError if what should name it names something else, or what is not there."""

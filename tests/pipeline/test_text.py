@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from patina.flows.cli.output import console, errors, escape, status
-from patina.pipeline.text import plain, printable
+from patina.pipeline.text import in_short, plain, printable
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,11 @@ def test_names_between_colons_are_no_pictures() -> None:
 def test_printing_needs_no_opencv() -> None:
     code = "import sys, patina.flows.cli.output; assert not {'cv2', 'numpy', 'prefect', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [(0.127, "0.13"), (0.02, "0.02"), (0.97, "1.0"), (8.31, "8.3"), (9.96, "10"), (29.4, "29"), (1e4, "10,000")],
+)
+def test_what_moves_slowly_has_a_rate_too(rate: float, shown: str) -> None:
+    assert in_short(rate) == shown

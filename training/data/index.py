@@ -126,7 +126,11 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
     table = table.filter(pc.equal(table["split"], split))
     found = sorted(set(table["entry"].to_pylist()))
     if not found:
-        raise StageError(f"{folder}: no samples in the split {split!r}; give the recipe one, as in [split] val = 0.02")
+        raise StageError(
+            f"{folder}: no samples in the split {split!r}; give the recipe one, as in [split] "
+            f"{'test' if split == 'test' else 'val'} = 0.1 (of few photographs that may be none: `patina plan` says "
+            "what gives some)"
+        )
     names = sorted(entries) if entries else [name for name in found if "+" not in name]
     if lacking := sorted(set(names) - set(found)):
         raise StageError(

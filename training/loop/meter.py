@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from patina.pipeline.text import in_short
+
 LOG_SECONDS = 2.0
 
 log = logging.getLogger("patina.training")
@@ -72,11 +74,11 @@ class Meter:
         left = (self._images - row["seen"]) / max(1e-9, row["images_per_s"])
         if self._bar.disable:
             log.info(
-                "%s %s of %s images, %.0f img/s, %.0f s left, loss %.4f",
+                "%s %s of %s images, %s img/s, %.0f s left, loss %.4f",
                 name,
                 f"{int(row['seen']):,}",
                 f"{self._images:,}",
-                row["images_per_s"],
+                in_short(row["images_per_s"]),
                 left,
                 row["loss"],
             )

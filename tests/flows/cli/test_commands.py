@@ -135,7 +135,8 @@ def test_show_tells_a_samples_story_by_key_or_photograph(patina: Patina, dataset
         assert word in done.stdout
     assert (tmp_path / "files" / f"{key}.noisy.gt.png").exists()
     assert patina("show", "p2.png", "--out", dataset).returncode == 0
-    assert "no sample's key begins with" in patina("show", "nothing", "--out", dataset).stderr
+    lacking = patina("show", "nothing", "--out", dataset).stderr
+    assert f"{dataset}@1: no sample's key begins with" in " ".join(lacking.split()), "a version by its name"
 
 
 def test_gallery_writes_a_page(patina: Patina, dataset: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from patina.flows.cli import command, output
 from patina.flows.cli.app import app
 from patina.flows.cli.commands import COMMANDS
 from patina.pipeline.errors import RecipeError, SourceError
+from patina.pipeline.hashing import file_sha256
 from patina.pipeline.recipe import first
 from patina.pipeline.recipe.first import first_recipe, look
 from patina.pipeline.recipe.parse import load_recipe
+from patina.pipeline.recipe.shares import is_far
 from patina.synth.degradations import DACLIP_DEGRADATIONS
 
 
@@ -67,9 +70,8 @@ def test_buckets_are_of_each_degradation(
 ) -> None:
     monkeypatch.setattr(first, "SAMPLES_A_SHARD", 50)
     folder = photographs(tmp_path / "mine", 1, 16)
-    picture = PIL.Image.new("RGB", (side, side))
     for i in range(pictures):
-        picture.save(folder / f"{i}.png")
+        PIL.Image.new("RGB", (side, side), (i % 256, i // 256, 0)).save(folder / f"{i}.png")
     assert tomllib.loads(written(folder, tmp_path / "recipe.toml"))["buckets"] == buckets
 
 
@@ -118,6 +120,50 @@ def test_a_path_outside_the_recipes_folder_is_absolute(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     table = tomllib.loads(written(photos, tmp_path / "b" / "recipe.toml"))
     assert table["sources"] == [{"path": photos.as_posix()}]
+
+
+def test_few_photographs_are_split_as_the_recipe_says(tmp_path: Path) -> None:
+    """`val = 0.1` gave none of a dozen photographs in every third folder, and a plan complained of a first recipe."""
+    shares = set()
+    for start, count in ((0, 2), (100, 3), (200, 6), (300, 13), (400, 13), (500, 13), (600, 29), (700, 47)):
+        folder = tmp_path / str(start)
+        folder.mkdir()
+        for i in range(count):
+            (folder / f"{i}.png").write_bytes(f"{start + i}".encode())  # a side follows from the bytes alone
+        text = written(folder, tmp_path / "recipe.toml")
+        split = load_recipe(tmp_path / "recipe.toml").split
+        digests = [file_sha256(path) for path in folder.iterdir()]
+        held = [split.side(digest) for digest in digests].count("val")
+        assert not is_far(held, count, 0.1), split
+        assert f"# {held} of these {count}" in text
+        shares.add(split.val)
+    assert len(shares) > 2 and 0.1 in shares, "a tenth fits some of these folders and not others"
+
+
+def test_of_pairs_the_clean_images_are_counted(tmp_path: Path) -> None:
+    for side, first_level in (("lq", 0), ("gt", 100)):
+        (tmp_path / "mine" / side).mkdir(parents=True)
+        for i in range(7):
+            (tmp_path / "mine" / side / f"{i}.png").write_bytes(f"{first_level + i}".encode())
+    text = written(tmp_path / "mine", tmp_path / "recipe.toml")
+    split = load_recipe(tmp_path / "recipe.toml").split
+    sides = [split.side(file_sha256(path)) for path in (tmp_path / "mine" / "gt").iterdir()]
+    assert sides.count("val") == 1 and "# 1 of these 7" in text
+
+
+def test_one_photograph_is_not_kept_for_validation_and_many_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = written(photographs(tmp_path / "one", 1), tmp_path / "one.toml")
+    assert "split" not in tomllib.loads(one) and "no [split]" in one
+    monkeypatch.setattr(first, "DIGESTED", 4)
+    many = written(photographs(tmp_path / "many", 5), tmp_path / "many.toml")
+    assert tomllib.loads(many)["split"] == {"val": 0.1} and "of these" not in many
+
+
+def test_a_pipe_among_the_photographs_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(photographs(tmp_path / "mine") / "camera.png")
+    assert "48 px" in written(tmp_path / "mine", tmp_path / "recipe.toml")
 
 
 def test_nothing_is_overwritten_and_an_empty_folder_is_refused(tmp_path: Path) -> None:

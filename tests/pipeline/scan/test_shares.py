@@ -10,7 +10,8 @@ import pytest
 
 from patina.pipeline.plan.planning import Options, plan_build
 from patina.pipeline.recipe.recipe import Split
-from patina.pipeline.scan.shares import advised_share, is_far, share_notes
+from patina.pipeline.recipe.shares import advised_share, is_far
+from patina.pipeline.scan.shares import share_notes
 from patina.pipeline.scan.source import ImageInfo, Source
 from tests.pipeline.making import photos, tiny_recipe
 

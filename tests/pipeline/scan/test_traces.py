@@ -172,6 +172,32 @@ def test_for_words_that_say_nothing_strong_traces_count(change: Change, label: s
     assert is_told(votes(label, change, swap=True))
 
 
+def discs(seed: int) -> Image:
+    """384×256 px of smooth light, forty discs with clear edges, and soft grain: drops show more details than it has."""
+    chance = np.random.default_rng(seed)
+    y, x = np.mgrid[0:256, 0:384].astype(np.float32)
+    waves = 110 + 60 * np.sin(x / chance.uniform(30, 90)) * np.cos(y / chance.uniform(30, 90))
+    scene = np.repeat(waves[..., None].astype(np.float32), 3, axis=2)
+    for _ in range(40):
+        across, down, radius = (int(v) for v in chance.integers((0, 0, 4), (384, 256, 40)))
+        cv2.circle(scene, (across, down), radius, [float(v) for v in chance.uniform(10, 245, 3)], -1)
+    return levels(scene + cv2.GaussianBlur(chance.normal(0, 22, scene.shape), (0, 0), 1.2))
+
+
+@pytest.mark.parametrize("settings", [{}, {"defocus": 0}, {"defocus": 1}, {"sky": 0, "defocus": 2}, {"area": 0.05}])
+def test_drops_whose_edges_are_clear_are_told_however_many_details_they_show(settings: dict[str, Any]) -> None:
+    wrong, right, blurred_too = [], [], []
+    for seed in range(6):
+        clean = discs(seed)
+        wet = by_word("raindrop", clean, seed, **settings)
+        wrong.append(sense("raindrop", check_pair(clean, wet).traces))
+        right.append(sense("raindrop", check_pair(wet, clean).traces))
+        blurred_too.append(sense("raindrop", check_pair(blurred(wet, seed), clean).traces))
+    assert wrong.count(-1) > 3 and 1 not in wrong, wrong
+    assert right.count(1) > 3 and -1 not in right, right
+    assert -1 not in blurred_too, "what is blurred beside its drops as well"
+
+
 @pytest.mark.parametrize(
     ("label", "change"),
     [
