@@ -406,7 +406,7 @@ def main() -> None:
         equal &= "**differs**" not in cells
         lines.append(f"| {row} | {' | '.join(cells)} |")
     on = f"On {machine()}, {platform.machine()}."
-    made = f"Made by `python -m benchmarks.processors {without_paths(shlex.join(sys.argv[1:]))}`."
+    made = f"Made by `python -m benchmarks.processors {shlex.join(map(without_paths, sys.argv[1:]))}`."
     text = "\n".join([*lines, "", "All equal." if equal else "Not all equal.", "", *told, "", on, "", made])
     publish("Instruction sets: what gives the same bytes", text, "processors" if options.save else None)
     sys.exit(0 if equal else 1)
