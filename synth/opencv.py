@@ -60,7 +60,7 @@ def _between(known: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.flo
 
 
 def _whole(share: NDArray[np.float32]) -> NDArray[np.int32]:
-    return np.rint(share * ONE).astype(np.int32)
+    return np.asarray(np.rint(share * ONE), np.int32)
 
 
 def correlated(
