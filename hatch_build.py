@@ -3,7 +3,11 @@
     python hatch_build.py    compiles it in a checkout, anew
 
 Without a compiler, or where it fails, patina is installed all the same, and takes longer for the same bytes. The
-variable CC names another compiler than cc, gcc and clang, with its arguments; PATINA_COMPILED=0 compiles nothing.
+variable CC names another compiler than cc, gcc and clang, with its arguments; CFLAGS, CPPFLAGS, LDFLAGS and, on a Mac,
+ARCHFLAGS are passed on; PATINA_COMPILED=0 compiles nothing.
+
+Whatever the compiler and its arguments: a library is kept only if it computes as IEEE 754 says, each operation rounded
+on its own, and leaves the process as it was. One for another processor cannot be asked, and is not kept.
 """
 
 from __future__ import annotations
@@ -23,15 +27,47 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = "patina/synth/compiled"
 
-EXACT = ("-fno-fast-math", "-ffp-contract=off")
-"""After the arguments of CC: products and sums are not fused, and nothing is reordered."""
+FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+"""After the arguments of CC, and before those of CFLAGS."""
 
-FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared", *EXACT, "-fno-math-errno", "-fno-trapping-math")
+EXACT = (
+    "-fno-fast-math",
+    "-fno-unsafe-math-optimizations",  # which the one before it leaves on, and which has subnormal numbers lost
+    "-fno-associative-math",
+    "-fno-reciprocal-math",
+    "-fno-finite-math-only",
+    "-fsigned-zeros",
+    "-ffp-contract=off",  # the last: clang takes some of the others for a word on this as well
+)
+"""After all others: nothing is fused, reordered, or replaced by what is nearly as good."""
 
 CLONES = ("-DPATINA_CLONES",)
 """Two versions of each function. Not every compiler and C library can: then there is one."""
 
-LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1]).patina_sources"
+PROOF = """
+import ctypes, struct, sys
+library = ctypes.CDLL(sys.argv[1])
+library.patina_sources
+def single(x): return struct.unpack("f", struct.pack("f", x))[0]
+n, word, numbers = 100, 1, []
+for _ in range(3 * n):  # of -4096 to 4096, with all their digits
+    word = word * 1664525 + 1013904223 & 0xFFFFFFFF
+    numbers.append(single(word / 2.0**19 - 4096))
+a, b, c = numbers[:n], numbers[n:2 * n], numbers[2 * n:]
+expected, sum = [], 0.0
+for x, y, z in zip(a, b, c):
+    sum = single(sum + x)
+    expected += [single(single(x * y) + z), single(x / z), single(x / 255.0), float(round(x)), x * 2.0**-140, sum]
+expected[4::6] = map(single, expected[4::6])
+pack = lambda values: (ctypes.c_float * len(values))(*values)
+found = pack([0.0] * 6 * n)
+library.patina_operations(pack(a), pack(b), pack(c), ctypes.c_ssize_t(n), found)
+wrong = [i % 6 for i in range(6 * n) if found[i] != expected[i]]
+if wrong or sys.float_info.min / 2 == 0:
+    names = "product and sum, quotient, quotient by 255, nearest, subnormals, sum".split(", ")
+    sys.exit(f"it rounds otherwise than IEEE 754: {', '.join(names[i] for i in sorted(set(wrong))) or names[4]}")
+"""
+"""Ends with 0 if a library loads, computes as Python does, and leaves subnormal numbers alone, here and elsewhere."""
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -99,8 +135,8 @@ def compile_to(library: Path, sources: Path) -> str:
     for command in [own] if own else filter(shutil.which, ("cc", "gcc", "clang")):
         for more in (CLONES, ()):
             try:
-                words = [*shlex.split(command), *FLAGS, *more, digest, *files, "-o", str(library)]
-                for step in (words, [sys.executable, "-c", LOADS, str(library)]):
+                words = [*shlex.split(command), *FLAGS, *given(), *EXACT, *more, digest, *files, "-o", str(library)]
+                for step in (words, [sys.executable, "-c", PROOF, str(library)]):
                     subprocess.run(step, check=True, capture_output=True, text=True, errors="replace")
                 return ""
             except subprocess.CalledProcessError as error:
@@ -108,6 +144,16 @@ def compile_to(library: Path, sources: Path) -> str:
             except (OSError, ValueError) as error:  # CC names no program, or has a quote too few
                 failed = f"{command}: {error}"
     return failed
+
+
+def given(system: str = sys.platform, platform: str = sysconfig.get_platform()) -> list[str]:
+    """Arguments for the compiler from the environment, as those who package for a system or cross-compile set them. On
+    a Mac a wheel for both kinds of processor gets code for both. Raises ValueError if a quote is missing."""
+    words = [word for name in ("CPPFLAGS", "CFLAGS", "LDFLAGS") for word in shlex.split(os.environ.get(name, ""))]
+    if system != "darwin":
+        return words
+    both = "-arch arm64 -arch x86_64" if platform.endswith("universal2") else ""
+    return [*shlex.split(os.environ.get("ARCHFLAGS", both)), *words]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """Do the bytes depend on the processor? The same work in child processes, each held to an instruction set by switches.
 
-    python -m benchmarks.processors [--quick] [--qemu PROGRAM] [--save]
+    python -m benchmarks.processors [--quick] [--qemu PROGRAM] [--cc COMPILER …] [--only PART] [--save]
+                                    [--python COMMAND [--python-cc COMPILER]]
 
 Every degradation with several settings, composites, a graded degradation, the truth maps, the severity, the encoders
 and the decoders run on photographs of several sizes. A row is a digest of all that one of them gave, in floats before
 they are rounded where there are such, and of the parameters that it drew. A cell says whether it is that of the first
 column.
 
---qemu  a qemu-x86_64 of qemu-user, for a processor without AVX. No library has to obey: there is what they find.
+--qemu       a qemu-x86_64 of qemu-user, for a processor without AVX. No library has to obey: there is what they find.
+--cc         compiled loops by another compiler than the library that is installed here, such as "clang" or
+             "python -m ziglang cc", with arguments of its own; as often as wanted.
+--python     another Python with the same packages, such as one for aarch64 under qemu-aarch64. --python-cc compiles
+             loops for it, and may run here.
 """
 
 from __future__ import annotations
@@ -17,8 +22,12 @@ import hashlib
 import io
 import json
 import os
+import platform
+import runpy
+import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -34,6 +43,7 @@ from patina.pipeline.codec.decode import decode, decode_map
 from patina.pipeline.codec.fingerprint import codec_fingerprint, machine_fingerprint
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.scan.leaks.perceptual_hash import perceptual_hash
+from patina.synth.compiled import library
 from patina.synth.compose import Composite
 from patina.synth.degradation import Degradation, Place, Rendered
 from patina.synth.degradations import CATALOGUE
@@ -42,6 +52,8 @@ from patina.synth.graded import Graded
 from patina.synth.image import Image, to_float
 from patina.synth.rng import Rng
 from patina.synth.severity import at_clip_size, measure
+
+ROOT = Path(__file__).parents[1]
 
 NO_AVX512 = {"OPENCV_CPU_DISABLE": "AVX512-SKX", "NPY_DISABLE_CPU_FEATURES": "AVX512_SPR AVX512_ICL X86_V4"}
 SSE = {
@@ -281,14 +293,32 @@ def files_to_decode() -> dict[str, list[str]]:
     }
 
 
+def compiled_by(compiler: str) -> None:
+    """Have this process use compiled loops that a compiler makes now, and the installed ones not. Raises SystemExit if
+    it cannot make them."""
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["CC"] = compiler
+        library.LIBRARY = Path(place) / library.LIBRARY.name
+        failed = runpy.run_path(str(ROOT / "hatch_build.py"))["compile_to"](library.LIBRARY, library.FOLDER)
+        library.functions.cache_clear()
+        if failed or library.functions() is None:  # asked here: what is loaded needs no file any more
+            sys.exit(f"no loops by {compiler}: {failed or library.state()}")
+
+
 def child(
-    switches: Mapping[str, str], quick: bool, files: str, program: Iterable[str] = (), only: str = ""
+    switches: Mapping[str, str],
+    quick: bool,
+    files: str,
+    program: Iterable[str] = (sys.executable,),
+    only: str = "",
+    compiler: str = "",
 ) -> dict[str, str]:
-    """The digests that a process under these switches finds, by row. Raises CalledProcessError if it fails."""
-    command = [*program, sys.executable, "-m", "benchmarks.processors", "--child", f"--only={only}"]
+    """The digests that a process under these switches finds, by row, with loops by this compiler if one is named.
+    Raises CalledProcessError if it fails."""
+    command = [*program, "-m", "benchmarks.processors", "--child", f"--only={only}"]
     ended = subprocess.run(
-        [*command, *(["--quick"] if quick else [])],
-        cwd=Path(__file__).parents[1],
+        [*command, *(["--quick"] if quick else []), *([f"--cc={compiler}"] if compiler else [])],
+        cwd=ROOT,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **switches},
         input=files,
         stdout=subprocess.PIPE,
@@ -299,48 +329,92 @@ def child(
     return found
 
 
+def first_line(command: Iterable[str]) -> str:
+    """The first line that a program says."""
+    said = subprocess.run([*command], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return said.partition("\n")[0].strip()
+
+
+def without_paths(command: str) -> str:
+    """A command, its programs by their names alone."""
+    return " ".join(Path(word).name if word.startswith("/") else word for word in shlex.split(command))
+
+
+def columns(options: argparse.Namespace) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What each child found, by its column's name, and what is to be told of each."""
+    files = json.dumps(files_to_decode())
+    start = (sys.executable,)
+    far: dict[str, tuple[tuple[str, ...], str]] = {}  # emulated: a command, and a compiler of loops
+    told = [
+        f"- {name}: {' '.join(f'`{k}={v}`' for k, v in env.items()) or 'no switch'}" for name, env in SWITCHES.items()
+    ]
+    for compiler in options.cc:
+        version = first_line([*shlex.split(compiler), "--version"])
+        told.append(f"- {without_paths(compiler)}: compiled loops by it, {version}")
+    if options.qemu:
+        far |= {name: ((options.qemu, "-cpu", cpu, *start), "") for name, cpu in EMULATED.items()}
+        told += [f"- {name}: `qemu-x86_64 -cpu {cpu}`, small pictures" for name, cpu in EMULATED.items()]
+    if options.python:
+        other = tuple(shlex.split(options.python))
+        kind = first_line([*other, "-c", "import platform; print(platform.machine())"])
+        far[f"{kind} without loops"] = (("env", "PATINA_COMPILED=0", *other), "")
+        told.append(f"- {kind} without loops: a Python for it, and NumPy's way; small pictures")
+        if options.python_cc:
+            far[f"{kind} with loops"] = (other, options.python_cc)
+            version = first_line([*shlex.split(options.python_cc), "--version"])
+            told.append(f"- {kind} with loops: by `{without_paths(options.python_cc)}`, {version}; small pictures")
+    with ThreadPoolExecutor((os.cpu_count() or 1) + len(far)) as pool:
+        # Emulation takes twenty times as long: nothing waits for it, and it has the small pictures alone.
+        emulated = {
+            name: pool.submit(child, {}, True, files, command, options.only, compiler)
+            for name, (command, compiler) in far.items()
+        }
+        small = pool.submit(child, {}, True, files, start, options.only)
+        asked = {
+            name: pool.submit(child, env, options.quick, files, start, options.only) for name, env in SWITCHES.items()
+        }
+        asked |= {
+            without_paths(compiler): pool.submit(child, {}, options.quick, files, start, options.only, compiler)
+            for compiler in options.cc
+        }
+    found = {name: future.result() for name, future in asked.items()}
+    first = next(iter(found.values()))
+    for name, future in emulated.items():
+        there, here = future.result(), small.result()
+        found[name] = {row: first[row] if there.get(row) == here[row] else "" for row in first}
+    return found, told
+
+
 def main() -> None:
     """Print the table; with --save, keep it beside this file. Ends with 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small pictures alone")
     parser.add_argument("--qemu", default="")
+    parser.add_argument("--cc", action="append", default=[])
+    parser.add_argument("--python", default="")
+    parser.add_argument("--python-cc", default="")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--save", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         cv2.setNumThreads(1)
+        for compiler in options.cc:
+            compiled_by(compiler)
         print(json.dumps(rows(options.quick, options.only)))
         return
-    files = json.dumps(files_to_decode())
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Emulation takes ten times as long: it comes first, and has the small pictures alone.
-        emulated = {
-            name: pool.submit(child, {}, True, files, (options.qemu, "-cpu", cpu), options.only)
-            for name, cpu in EMULATED.items()
-            if options.qemu
-        }
-        small = pool.submit(child, {}, True, files, (), options.only)
-        asked = {
-            name: pool.submit(child, env, options.quick, files, (), options.only) for name, env in SWITCHES.items()
-        }
-    found = {name: future.result() for name, future in asked.items()}
+    found, told = columns(options)
     first = next(iter(found.values()))
-    for name, future in emulated.items():
-        there, here = future.result(), small.result()
-        found[name] = {row: first[row] if there[row] == here[row] else there[row] for row in first}
     lines = [f"| | {' | '.join(found)} |", f"|---|{'---|' * len(found)}"]
     equal = True
     for row, digest in first.items():
-        cells = ["=" if digests[row] == digest else "**differs**" for digests in found.values()]
+        cells = ["=" if digests.get(row) == digest else "**differs**" for digests in found.values()]
         cells[0] = f"`{digest}`"
         equal &= "**differs**" not in cells
         lines.append(f"| {row} | {' | '.join(cells)} |")
-    told = [
-        f"- {name}: {' '.join(f'`{k}={v}`' for k, v in env.items()) or 'no switch'}" for name, env in SWITCHES.items()
-    ]
-    told += [f"- {name}: `qemu-x86_64 -cpu {cpu}`, small pictures" for name, cpu in EMULATED.items() if name in found]
-    text = "\n".join([*lines, "", "All equal." if equal else "Not all equal.", "", *told, "", f"On {machine()}."])
+    on = f"On {machine()}, {platform.machine()}."
+    made = f"Made by `python -m benchmarks.processors {shlex.join(map(without_paths, sys.argv[1:]))}`."
+    text = "\n".join([*lines, "", "All equal." if equal else "Not all equal.", "", *told, "", on, "", made])
     publish("Instruction sets: what gives the same bytes", text, "processors" if options.save else None)
     sys.exit(0 if equal else 1)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from patina.synth.compiled import functions, pointer
 from patina.synth.image import FloatImage
+from patina.synth.opencv import correlated
 from patina.synth.resampling import BITS, REFLECT, REPLICATE
 
 BLOCK = 11
@@ -81,7 +82,7 @@ class Taps:
         total: Any = None
         for y, x, block in self._blocks:
             piece = framed[y : y + height + len(block) - 1, x : x + width + block.shape[1] - 1]
-            filtered = cv2.filter2D(piece, -1, block, anchor=(0, 0))[:height, :width]
+            filtered = correlated(piece, block, anchor=(0, 0))[:height, :width]
             total = filtered if total is None else cv2.add(total, filtered, dst=total)
         if scale == 1 and out is None:
             return total  # type: ignore[no-any-return]

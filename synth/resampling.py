@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import exp
 from patina.synth.image import Image
+from patina.synth.opencv import correlated
 
 Field = NDArray[np.float32]
 
@@ -368,8 +369,7 @@ def gaussian_taps(sigma: float) -> Field:
 
 def filtered(values: Field, taps: Field, border: int = REFLECT) -> Field:
     """Shortened values filtered along both axes by 1×N whole numbers that add up to WEIGHT. A new array."""
-    along = np.asarray(cv2.filter2D(values, -1, taps, borderType=border), np.float32)
-    across = np.asarray(cv2.filter2D(shortened(along), -1, taps.T, borderType=border), np.float32)
+    across = correlated(shortened(correlated(values, taps, border)), taps.T, border)
     across *= np.float32(1 / WEIGHT**2)
     return across
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from patina.synth.compiled import functions, pointer
 from patina.synth.elementary import log_of
 from patina.synth.image import Image
+from patina.synth.opencv import interpolated
 from patina.synth.resampling import averaged
 from patina.synth.strips import heed
 
@@ -153,8 +154,7 @@ def at_clip_size(image: Image) -> Image:
     if whole > 1:
         image = averaged(image, whole)
     size = (round(width * scale), round(height * scale))
-    smaller: Image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    return smaller
+    return interpolated(image, size)
 
 
 def _luma(image: Image) -> NDArray[np.uint8]:

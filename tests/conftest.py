@@ -76,7 +76,7 @@ def _process_as_before() -> Iterator[None]:
 
 SET_BY_LIBRARIES = {
     "PYTEST_CURRENT_TEST",
-    *("KMP_DUPLICATE_LIB_OK", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
     *("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_CLIENT_MODE", "RAY_USAGE_STATS_ENABLED"),
 }
 """Variables of the environment that libraries set while they are imported."""

@@ -32,6 +32,7 @@ from patina.synth.degradation import (
 )
 from patina.synth.elementary import cosine, cosine_of, exp, power, sine, sine_of
 from patina.synth.image import FloatImage, Image, as_floats, to_uint8
+from patina.synth.opencv import correlated
 from patina.synth.resampling import shortened
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale, about
@@ -187,7 +188,7 @@ def _bands(
             blurred = framed
             for taps, cut in ((row[None], np.s_[:, reach:-reach]), (row[:, None], np.s_[reach:-reach])):
                 # OpenCV adds up in the order of the taps; no product is rounded, see `patina.synth.convolution`.
-                filtered: Any = cv2.filter2D(shortened(blurred), -1, taps.astype(np.float32))
+                filtered = correlated(shortened(blurred), taps.astype(np.float32))
                 blurred = np.ascontiguousarray(filtered[cut])
                 blurred *= np.float32(1 / row.sum())
         yield top, np.clip(blurred, 0, 1, out=blurred)

@@ -26,6 +26,7 @@ from patina.synth.degradation import (
     draw_value,
 )
 from patina.synth.image import Image
+from patina.synth.opencv import interpolated
 from patina.synth.resampling import cuts, usual_rows
 from patina.synth.rng import Rng
 from patina.synth.scales import Scale
@@ -178,7 +179,7 @@ def _to_ycc(image: Any) -> Planes:
 def _to_rgb(y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> Image:
     """RGB of a frame, its colours enlarged by straight lines, as players show it."""
     height, width = y.shape
-    planes = [y, *(np.asarray(cv2.resize(c, (width, height), interpolation=cv2.INTER_LINEAR)) for c in (cb, cr))]
+    planes = [y, *(interpolated(c, (width, height)) for c in (cb, cr))]
     image = np.empty((height, width, 3), np.uint8)
     for top, bottom in cuts(height, usual_rows(width)):
         values = np.asarray(cv2.merge([plane[top:bottom] for plane in planes])).astype(np.float32)

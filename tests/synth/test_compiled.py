@@ -145,6 +145,8 @@ def test_what_is_no_c_is_told_with_the_compilers_words(sources: Path) -> None:
 @needs_compiler
 def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "cc -Ofast -ffast-math -ffp-contract=fast")
+    monkeypatch.setenv("CFLAGS", "-funsafe-math-optimizations -fassociative-math -ffinite-math-only")
+    monkeypatch.setenv("LDFLAGS", "-funsafe-math-optimizations")
     assert compiled(sources) == ""
     code = (
         "import sys; from pathlib import Path; from patina.synth.compiled import library\n"
@@ -158,6 +160,7 @@ def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pyt
         "reference = Reference(levels)\n"
         "print(reference._ssim(0, np.ascontiguousarray(other[..., 0]), 1, 0))\n"
         "print(to_encoded_levels(light).tobytes().hex())\n"
+        "print(sys.float_info.min / 2, np.float32(2**-126) / 2)  # 0 where such a library has them lost\n"
     )
     said = [
         subprocess.run(
@@ -166,6 +169,51 @@ def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pyt
         for words in ([], [str(library_of(sources)), str(sources)])
     ]
     assert said[0] == said[1]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ("-freciprocal-math", "quotient by 255"),
+        ("-funsafe-math-optimizations", "nearest"),
+    ],
+)
+def test_a_library_that_rounds_otherwise_is_not_kept(
+    arguments: str, wrong: str, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a compiler whose own arguments come after ours: some have such ways unless they are told otherwise."""
+    for path in sources.glob("*.c"):
+        if path.name != "sources.c":  # which is what is asked
+            path.unlink()
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\nexec cc "$@" {arguments}\n', "utf-8")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    said = compiled(sources)
+    assert "IEEE 754" in said and wrong in said
+    assert not library_of(sources).exists()
+
+
+def test_arguments_of_the_environment_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))
+    given = hook["given"]
+    for name in ("CPPFLAGS", "CFLAGS", "LDFLAGS", "ARCHFLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    assert given("linux", "linux-x86_64") == given("darwin", "macosx-11.0-arm64") == []
+    assert given("darwin", "macosx-11.0-universal2") == ["-arch", "arm64", "-arch", "x86_64"]
+    monkeypatch.setenv("CFLAGS", "-g '-DTITLE=two words'")
+    monkeypatch.setenv("LDFLAGS", "-Wl,-s")
+    monkeypatch.setenv("ARCHFLAGS", "-arch x86_64")
+    assert given("linux", "linux-x86_64") == ["-g", "-DTITLE=two words", "-Wl,-s"]
+    assert given("darwin", "macosx-11.0-universal2") == ["-arch", "x86_64", "-g", "-DTITLE=two words", "-Wl,-s"]
+    assert hook["EXACT"][-1] == "-ffp-contract=off", "clang takes -fno-fast-math for a word on contraction, too"
+
+
+def test_a_quote_too_few_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "cc")
+    monkeypatch.setenv("CFLAGS", "-g '")
+    assert "quotation" in compiled(sources)
 
 
 def test_sizes_are_those_that_the_loops_have_room_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from functools import cache
 
 import numpy as np
@@ -39,6 +40,22 @@ def test_the_bytes_are_the_same_under_every_instruction_set(switches: str) -> No
     here, there = found(next(iter(SWITCHES))), found(switches)
     assert set(CATALOGUE) <= set(here)
     assert {row for row in here if here[row] != there.get(row)} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="no C compiler is at hand")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-O0 -funsigned-char",  # as on ARM
+        "-O1 -fsanitize=undefined,float-cast-overflow,float-divide-by-zero -fno-sanitize-recover=all",
+    ],
+)
+def test_the_bytes_are_the_same_however_loops_are_compiled(arguments: str) -> None:
+    """Where a conversion is out of range, or a shift is, each processor has an answer of its own: there is none."""
+    here = found(next(iter(SWITCHES)))
+    compiler = next(filter(shutil.which, ("cc", "gcc", "clang")))
+    assert child({"CFLAGS": arguments}, True, json.dumps(files_to_decode()), compiler=compiler) == here
 
 
 @pytest.mark.parametrize("name", [name for name, kind in CATALOGUE.items() if isinstance(kind(), Rendered)])
