@@ -16,7 +16,7 @@ import pytest
 from patina.pipeline.builder.build import build
 from patina.pipeline.codec.colours import profile_colours
 from patina.pipeline.codec.decode import decode
-from patina.pipeline.codec.lost import told_of_many
+from patina.pipeline.codec.lost import lost_of, told_of_many
 from patina.pipeline.codec.png import encode_png
 from patina.pipeline.format.manifest import load_manifest
 from patina.pipeline.plan.planning import Options, plan_build
@@ -125,6 +125,20 @@ LOSSES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "gamma.png": (png_with(b"gAMA", struct.pack(">I", 100000)), ("colours of gamma 1.00",)),
     "usual.png": (png_with(b"gAMA", struct.pack(">I", 45455)), ()),
 }
+
+
+@pytest.mark.parametrize(("bits", "lost"), [(8, ()), (10, ("10 bits a channel",)), (12, ("12 bits a channel",))])
+@pytest.mark.parametrize("kind", [".avif", "box of 64 bits"])
+def test_deep_avif(bits: int, lost: tuple[str, ...], kind: str) -> None:
+    image = picture() if bits == 8 else picture().astype(np.uint16) << bits - 8
+    data = bytes(cv2.imencode(".avif", image, [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_SPEED, 10])[1])
+    if kind != ".avif":  # first comes a box that says in other words how long it is, and looks like what is sought
+        size = struct.unpack_from(">I", data)[0]
+        data = data[:size] + struct.pack(">I4sQ", 1, b"free", 23) + b"av1C\x81\x05\x6c" + data[size:]
+        assert PIL.Image.open(io.BytesIO(data)).format == "AVIF"
+        assert lost_of(PIL.Image.open(io.BytesIO(data)), data) == lost
+    else:
+        assert decode(data).lost == lost
 
 
 @pytest.mark.parametrize("name", LOSSES)
