@@ -259,6 +259,22 @@ def test_a_replay_within_one_level_is_another_processors_and_no_damage(
         assert checked.skipped == ()
 
 
+def test_parameters_that_applying_them_changes_are_a_finding(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored would then depend on whether it was stored before or after."""
+    from patina.synth.degradation import Degraded
+    from patina.synth.degradations.noisy import Noisy
+
+    real = Noisy.apply
+
+    def changing(self: Noisy, image: Image, params: dict[str, Any]) -> Degraded:
+        degraded = real(self, image, params)
+        params["seen"] = True
+        return degraded
+
+    monkeypatch.setattr(Noisy, "apply", changing)
+    assert [f.what for f in check(dataset, None).findings] == ["its LQ is not what its GT and parameters give"] * 4
+
+
 def test_a_damaged_shard_is_found_whatever_its_times_say_and_made_again(dataset: Path, tmp_path: Path) -> None:
     import os
 
