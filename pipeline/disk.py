@@ -1,6 +1,6 @@
 """What a disk is told of a large file while it is written: how much room it will take, and that it may begin.
 
-Both are hints that Linux takes. Elsewhere, and on file systems that know neither, nothing happens.
+Neither changes what the file holds. Linux does both; elsewhere, and on file systems that do neither, nothing happens.
 """
 
 from __future__ import annotations

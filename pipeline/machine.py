@@ -46,14 +46,15 @@ def keep_freed_memory() -> None:
     np.empty(30 << 20, np.uint8)
 
 
-OPEN_FILES = 1024
-"""Files that a process may have open by default on Linux; macOS allows 256."""
+OPEN_FILES = 4096
+"""Files that a build may have open: 16 shards that are made together, and as many old ones, for each of many threads.
+By default Linux allows 1,024, and macOS 256."""
 
 
 @cache
 def allow_open_files() -> None:
-    """Let this process open as many files as is usual on Linux, if the system lets it: shards that are made together
-    are open together, and so are those that they copy from."""
+    """Let this process have `OPEN_FILES` open, if the system lets it: shards that are made together are open together,
+    and so are those that they copy from."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -61,7 +61,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def in_short(rate: float) -> str:
+def rate_of(rate: float) -> str:
     """A number of things each second: `1,200`, `29`, `8.3`, `0.13`; never 0 where something moves."""
     return f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.1f}" if rate >= 0.95 else f"{rate:.2g}"
 

@@ -81,7 +81,8 @@ def hole(shape: str, height: int, width: int, hole_ratio: float, rng: Rng) -> Ma
 
 
 def filled(marks: Iterator[Mark], height: int, width: int, hole_ratio: float) -> Mask:
-    """The same of any endless marks."""
+    """A mask in which marks, drawn in turn from an endless supply, take `hole_ratio` of the pixels, the last one only
+    as many of its parts as that needs."""
     mask = np.full((height, width), KEEP, np.uint8)
     kept, most_kept = mask.size, (1 - hole_ratio) * mask.size
     for mark in marks:

@@ -24,6 +24,7 @@ from patina.pipeline.errors import ManifestError
 from patina.pipeline.format.layout import SAMPLES, SPLITS
 from patina.pipeline.format.manifest import read_samples_table
 from patina.pipeline.machine import keep_freed_memory
+from patina.pipeline.recipe.shares import what_gives
 from patina.pipeline.text import nearest
 from patina.pipeline.versions.version import called
 from patina.training.data.dataset import open_dataset
@@ -173,9 +174,8 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
     table = table.filter(pc.equal(table["split"], split))
     if not len(table):
         raise ValueError(
-            f"{called(path)}: no samples in the split {split!r}, only in {', '.join(there)}; name another, or give the "
-            f"recipe such a split, as in [split] {'test' if split == 'test' else 'val'} = 0.1 (of few photographs that "
-            "may be none: `patina plan` says what gives some)"
+            f"{called(path)}: no samples in the split {split!r}, only in {', '.join(there)}; name another, or "
+            f"{what_gives(split)}"
         )
     if degradations is None:
         return table
@@ -183,7 +183,7 @@ def _rows(path: Path, split: str, degradations: str | Sequence[str] | None) -> p
     known = {*table["entry"].to_pylist(), *table["degradation"].to_pylist()}
     for name in names:
         if name not in known:
-            raise ValueError(f"{path}: no {name!r} in the split {split!r}; {nearest(str(name), known)}")
+            raise ValueError(f"{called(path)}: no {name!r} in the split {split!r}; {nearest(str(name), known)}")
     wanted = pa.array(names, pa.string())
     table = table.filter(pc.or_(pc.is_in(table["entry"], wanted), pc.is_in(table["degradation"], wanted)))
     if not len(table):

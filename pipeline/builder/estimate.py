@@ -148,7 +148,7 @@ def _measured(wanted: Wanted, steps: Sequence[Step]) -> dict[str, Rates]:
     cv2.setNumThreads(1)  # as builds do: what other threads do is in no figure of this one
     found: dict[str, list[_Probe]] = defaultdict(list)
     files = SourceFiles()
-    makers = {entry: SampleMaker(_job(wanted, entry), files) for entry in stale}
+    makers = {entry: SampleMaker(_job(wanted, entry), files) for entry in stale}  # they copy, and so open, nothing
     for works in chosen.values():  # a photograph at a time: it is decoded once for all degradations
         start = time.thread_time()
         try:

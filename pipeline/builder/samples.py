@@ -16,6 +16,7 @@ from isal.isal_zlib import crc32
 from patina.pipeline.builder.job import Copy, ShardJob, stamp_of
 from patina.pipeline.codec.decode import Decoded, decode
 from patina.pipeline.codec.png import encode_png, png_pieces
+from patina.pipeline.disk_errors import OPEN
 from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.earlier import FIGURES, facts_now, is_unmeasured
 from patina.pipeline.format.layout import ROLES, SCHEMA
@@ -140,8 +141,7 @@ class SampleMaker:
 
     def __exit__(self, *_: object) -> None:
         if self._from:
-            self._from[1].__exit__()
-            self._from = None
+            self._from[1].close()
 
     def sample(self, sample: WantedSample) -> MadeSample:
         """One sample: copied, newly captioned, or made.
@@ -199,7 +199,9 @@ class SampleMaker:
         try:
             shard = self._old(copy.path)
             is_trusted = copy.sum is not None and stamp_of(shard.stat()) == self._job.trusted.get(copy.path)
-        except OSError:
+        except OSError as error:
+            if error.errno in OPEN:  # it is there, and this is no reason to make its samples again
+                raise
             return None
         if is_trusted:
             with suppress(DamagedShardError, OSError):
@@ -219,9 +221,12 @@ class SampleMaker:
 
     def _old(self, path: str) -> ShardReader:
         """The old shard, open: samples that follow one another lie in the same one, mostly. Raises OSError."""
-        if self._from is None or self._from[0] != path:
-            self.__exit__()
-            self._from = path, ShardReader(Path(path))
+        if self._from and self._from[0] == path:
+            return self._from[1]
+        if self._from:
+            self._from[1].close()
+            self._from = None
+        self._from = path, ShardReader(Path(path))
         return self._from[1]
 
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, Body]], dict[str, Any]]:

@@ -111,7 +111,8 @@ class ShardWriter:
 
     lasting   False for what is read again soon and sample by sample: it has no digest, and nothing waits until it lies
               on the disk.
-    expected  bytes that it will have at least, as far as that is known.
+    expected  bytes for which room is reserved: of what is known already, such as samples that are copied. It may have
+              more or fewer.
     """
 
     def __init__(self, path: Path, *, lasting: bool = True, expected: int = 0) -> None:
@@ -200,6 +201,10 @@ class ShardReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is read after that."""
         self._file.close()
 
     def stat(self) -> os.stat_result:

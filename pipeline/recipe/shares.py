@@ -25,6 +25,15 @@ def is_far(count: int, total: int, share: float) -> bool:
     return abs(count - asked) >= 1 and not asked / 2 <= count <= 2 * asked
 
 
+def what_gives(side: str) -> str:
+    """For an error about a split without samples: what to write into the recipe."""
+    share = "test" if side == "test" else "val"
+    return (
+        f"give the recipe such a split, as in [split] {share} = 0.1 (of few photographs that may be none: "
+        "`patina plan` says what gives some)"
+    )
+
+
 def wanted_of(total: int, share: float) -> int:
     """How many of `total` photographs a share asks for: at least one."""
     return max(1, round(total * share))

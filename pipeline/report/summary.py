@@ -7,7 +7,7 @@ from typing import Any
 
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.plan.planning import PlannedBuild
-from patina.pipeline.text import counted, human_bytes, in_short
+from patina.pipeline.text import counted, human_bytes, rate_of
 
 SHOWN = 50
 
@@ -51,7 +51,7 @@ def made_line(report: BuildResult) -> str:
     rate = report.samples_written / max(report.seconds, 1e-9)
     return (
         f"{counted(total, 'sample')}, {size}; {made:,} made, {worded:,} captioned anew, {copied:,} copied "
-        f"in {report.seconds:.1f} s ({in_short(rate)} samples/s); digest {report.manifest.digest[:16]}"
+        f"in {report.seconds:.1f} s ({rate_of(rate)} samples/s); digest {report.manifest.digest[:16]}"
     )
 
 

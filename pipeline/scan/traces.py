@@ -222,7 +222,6 @@ Rule = Callable[[Traces], int]
 CLEAR = 1.1
 """A tenth more or less of sharpness: pairs that hardly differ tell nothing."""
 
-
 CLEAR_EDGE = 1.4
 """How much steeper one image is along the borders of drops, which only those who have them are."""
 

@@ -41,7 +41,8 @@ FADES: Mapping[str, tuple[float, float, float]] = {
     "sepia": (1.0, 1.0, 1.0),
 }
 """How much of their density cyan, magenta and yellow dyes lose, over the one that loses most: of a colour print kept in
-the dark, whose cyan goes first (it turns red), of one that hung in the light, whose magenta does, and of silver."""
+the dark, whose cyan goes first (it turns red), of one that hung in the light, whose magenta does, and of silver, black
+or toned to sepia, which fades in all colours alike."""
 
 BROWNS: Mapping[str, tuple[float, float]] = {"silver": (0.0, 0.25), "sepia": (0.5, 1.0)}
 """Least and most of the brown of prints in one colour: of silver as it was made, and toned or turned by sulphur."""

@@ -125,10 +125,10 @@ class Dusty(FromDepth, InStrips):
         _ = self.depths
 
     def draw(self, rng: Rng, image: Image, place: Place | None = None) -> dict[str, Any]:
-        """`visibility`, `beta` (extinction of green, per metre), `scene`, 0 where metres are known or the guess's own,
-        `relief`, `layer`, `patches` and the patches' `seed`; `airlight`
-        and `sunlight` (A and s of red, green and blue, linear), `extinction` (of each over green's), `gradient` (of A
-        over its mean, along the photograph's width and its height), and where depth comes from: see `Depths.draw`."""
+        """`visibility`, `beta` (extinction of green, per metre), `scene` (0 where metres are known, or are the guess's
+        own), `relief`, `layer`, `patches` and the patches' `seed`; `airlight` and `sunlight` (A and s of red, green and
+        blue, linear), `extinction` (of each over green's), `gradient` (of A over its mean, along the photograph's width
+        and its height), and where depth comes from: see `Depths.draw`."""
         visibility, layer = draw_value(rng, self.visibility), draw_value(rng, self.layer)
         beta = CONTRAST / visibility
         scene, relief = draw_value(rng, self.scene), draw_value(rng, self.relief)

@@ -46,8 +46,11 @@ LONGER = (1.12, 1.0, 0.85)
 COATINGS = ((1.0, 0.5, 0.3), (0.5, 1.0, 0.45), (0.35, 0.6, 1.0), (1.0, 0.45, 0.9), (0.9, 0.85, 0.6), (0.3, 0.95, 0.9))
 """Colours of ghosts, red, green and blue: what a coating reflects is what it was not made for."""
 
-HALOS = ((0.012, 0.25), (0.06, 0.35), (0.35, 0.4), (1.2, 0.0))
-"""Radii of a light's halo over the short side, and the share of it that each has; of the last, what `DAZZLED` adds."""
+HALOS = ((0.012, 0.25), (0.06, 0.35), (0.35, 0.4))
+"""Radii of a light's halo over the short side, and the share of it that each has."""
+
+WIDEST = 1.2
+"""Radius over the short side of the halo that takes what is above `DAZZLED`."""
 
 STAR, SMEAR, GHOST = 45.0, 12.0, 2.0
 """How bright a ray and a smear are over a halo of the same light, per unit of width, and a ghost over the mean of the
@@ -271,7 +274,7 @@ def _stray(rows: int, cols: int, params: Params) -> Field:
         colour = np.array(light[2:], np.float32)
         square = across * across + down * down
         halo = np.zeros_like(square)
-        for radius, share in (*HALOS[:-1], (HALOS[-1][0], dazzling)):
+        for radius, share in (*HALOS, (WIDEST, dazzling)):
             fall = square * np.float32(1 / (radius * radius)) + np.float32(1)
             fall *= np.sqrt(fall)
             halo += np.divide(np.float32(share / radius), fall, out=fall)
@@ -281,7 +284,7 @@ def _stray(rows: int, cols: int, params: Params) -> Field:
                 _add_line(total, across, down, colour * np.float32(strength), *line)
     if params["lights"]:
         brightest = max(params["lights"], key=lambda light: max(light[2:]))
-        strength = GHOST * _luminance(total) * min(1.0, DAZZLED / max(params["glare"], DAZZLED))
+        strength = GHOST * _luminance(total) * (DAZZLED / max(params["glare"], DAZZLED))
         middle = cols / short / 2, rows / short / 2
         for place, radius, *reflected in params["ghosts"]:
             at = [half * (1 + place * (2 * there - 1)) for half, there in zip(middle, brightest, strict=False)]

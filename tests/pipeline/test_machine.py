@@ -66,9 +66,9 @@ def test_cores_are_those_that_this_process_may_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("allowed", "at_most", "then"), [(256, 4096, 1024), (256, 300, 300), (256, 256, 256), (2000, 4096, 2000)]
+    ("allowed", "at_most", "then"), [(256, 10_000, 4096), (256, 300, 300), (256, 256, 256), (5000, 10_000, 5000)]
 )
-def test_as_many_files_may_be_open_as_is_usual(
+def test_as_many_files_may_be_open_as_a_build_needs(
     allowed: int, at_most: int, then: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = [(allowed, at_most)]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from patina.flows.cli.output import console, errors, escape, status
-from patina.pipeline.text import in_short, plain, printable
+from patina.pipeline.text import plain, printable, rate_of
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_printing_needs_no_opencv() -> None:
     [(0.127, "0.13"), (0.02, "0.02"), (0.97, "1.0"), (8.31, "8.3"), (9.96, "10"), (29.4, "29"), (1e4, "10,000")],
 )
 def test_what_moves_slowly_has_a_rate_too(rate: float, shown: str) -> None:
-    assert in_short(rate) == shown
+    assert rate_of(rate) == shown

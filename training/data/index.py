@@ -16,7 +16,9 @@ from patina.pipeline.errors import DamagedShardError
 from patina.pipeline.format.layout import IMAGES, ROLES, SAMPLES, SHARDS
 from patina.pipeline.format.manifest import read_table, samples_schema
 from patina.pipeline.format.shard import Span, read_first, read_span, unpack
+from patina.pipeline.recipe.shares import what_gives
 from patina.pipeline.versions.lease import OpenDataset
+from patina.pipeline.versions.version import called
 from patina.training.data.dataset import open_dataset
 from patina.training.data.order import Rows
 from patina.training.errors import StageError
@@ -126,16 +128,12 @@ def read_index(folder: Path, split: str, entries: Sequence[str] = ()) -> Index:
     table = table.filter(pc.equal(table["split"], split))
     found = sorted(set(table["entry"].to_pylist()))
     if not found:
-        raise StageError(
-            f"{folder}: no samples in the split {split!r}; give the recipe one, as in [split] "
-            f"{'test' if split == 'test' else 'val'} = 0.1 (of few photographs that may be none: `patina plan` says "
-            "what gives some)"
-        )
+        raise StageError(f"{called(folder)}: no samples in the split {split!r}; {what_gives(split)}")
     names = sorted(entries) if entries else [name for name in found if "+" not in name]
     if lacking := sorted(set(names) - set(found)):
         raise StageError(
-            f"{folder}: the stage wants {', '.join(lacking)}, and the split {split!r} has {', '.join(found)}; add it "
-            "to the recipe, or write the entries to take: [data] entries = [...]"
+            f"{called(folder)}: the stage wants {', '.join(lacking)}, and the split {split!r} has {', '.join(found)}; "
+            "add it to the recipe, or write the entries to take: [data] entries = [...]"
         )
     rows = np.flatnonzero(np.isin(np.array(table["entry"].to_pylist(), dtype=np.str_), names))
     return index_of(opened, table.take(rows))

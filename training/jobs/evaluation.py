@@ -25,7 +25,7 @@ from patina.children import python
 from patina.output import outlive_readers
 from patina.pipeline.errors import PipelineError
 from patina.pipeline.files import temporary_folder
-from patina.pipeline.text import in_short
+from patina.pipeline.text import rate_of
 from patina.pipeline.versions.lease import pinned
 from patina.training.checkpoints.files import DONE, MODEL, STAGE, model_digest, read_table, weights_digest, write_text
 from patina.training.data.dataset import dataset_digest
@@ -280,7 +280,7 @@ class _Meter:
             self._told = now
             rate = done / max(1e-9, now - self._begun)
             left = (total - done) / rate
-            print(f"{self._what} {done:,} of {total:,} images, {in_short(rate)} img/s, {left:.0f} s left", flush=True)
+            print(f"{self._what} {done:,} of {total:,} images, {rate_of(rate)} img/s, {left:.0f} s left", flush=True)
 
 
 def _evaluate(job: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from patina.pipeline.text import in_short
+from patina.pipeline.text import rate_of
 
 LOG_SECONDS = 2.0
 
@@ -78,7 +78,7 @@ class Meter:
                 name,
                 f"{int(row['seen']):,}",
                 f"{self._images:,}",
-                in_short(row["images_per_s"]),
+                rate_of(row["images_per_s"]),
                 left,
                 row["loss"],
             )
