@@ -78,8 +78,8 @@ fast: $(VENV)/.dev
 	@echo "test: the fast ones"
 	@$(TEST) -n auto --dist loadfile -m "not slow and not gpu and not network"
 
-# Files that mark a test as slow: each of those who run them collects them anew, and all files would take 25 seconds. The
-# longest are in the first.
+# Files that mark a test as slow. Each of the three processes collects its files by itself, and all files would take 25
+# seconds. The files directly in tests/ come first, since they take longest.
 SLOW := $(shell grep -l 'mark\.slow' tests/test_*.py) $(sort $(shell grep -rl --include='test_*.py' 'mark\.slow' tests/*/))
 
 # Three at a time even on two cores: a third of the time these wait, for servers, heartbeats and what was killed.

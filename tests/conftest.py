@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -24,8 +24,8 @@ os.environ.update(
 )
 os.environ.pop("PREFECT_API_URL", None)
 
-# No deadline: how long an example takes says something about the machine and nothing about the code.
-settings.register_profile("patina", deadline=None)
+# No clock: how long an example takes says something about the machine and nothing about the code.
+settings.register_profile("patina", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patina")
 
 # A flow that ran in this process has Prefect wait for a thread when the interpreter ends. A forked child has not that
@@ -77,9 +77,10 @@ def _process_as_before() -> Iterator[None]:
 SET_BY_LIBRARIES = {
     "PYTEST_CURRENT_TEST",
     *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
+    *("TRITON_CACHE_DIR", "TRITON_LIBDEVICE_PATH", "TRITON_PTXAS_PATH"),
     *("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_CLIENT_MODE", "RAY_USAGE_STATS_ENABLED"),
 }
-"""Variables of the environment that libraries set while they are imported."""
+"""Variables of the environment that libraries set while they are imported, or compile for a GPU."""
 
 
 def _process() -> dict[str, Any]:

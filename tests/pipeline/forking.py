@@ -206,9 +206,10 @@ def _fork(request: dict[str, Any]) -> dict[str, Any]:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == -signal.SIGABRT:
         return {"status": status, "error": "Hangs", "words": f"a build of {PATIENCE} seconds"}
+    seconds = time.monotonic() - start
     told = json.loads(text) if text and status >= 0 else {}
     _import(told.pop("imported", ()))
-    return {"status": status, **told, "seconds": time.monotonic() - start}
+    return {"status": status, **told, "seconds": seconds}
 
 
 def _import(names: Sequence[str]) -> None:

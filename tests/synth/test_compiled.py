@@ -20,9 +20,9 @@ from patina.synth.rng import Rng
 from tests.synth.pictures import cut, flat, photo
 
 ROOT = Path(__file__).parents[2]
-HAVE_COMPILER = any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+COMPILER = next(filter(shutil.which, ("cc", "gcc", "clang")), "")
 
-needs_compiler = pytest.mark.skipif(not HAVE_COMPILER, reason="no C compiler is at hand")
+needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C compiler is at hand")
 
 SIZES = ((16, 16), (61, 83), (119, 40), (217, 260), (512, 768), (30, 2100))
 
@@ -144,7 +144,7 @@ def test_what_is_no_c_is_told_with_the_compilers_words(sources: Path) -> None:
 
 @needs_compiler
 def test_arguments_of_the_compiler_change_no_bit(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "cc -Ofast -ffast-math -ffp-contract=fast")
+    monkeypatch.setenv("CC", f"{COMPILER} -Ofast -ffast-math -ffp-contract=fast")
     monkeypatch.setenv("CFLAGS", "-funsafe-math-optimizations -fassociative-math -ffinite-math-only")
     monkeypatch.setenv("LDFLAGS", "-funsafe-math-optimizations")
     assert compiled(sources) == ""
@@ -187,7 +187,7 @@ def test_a_library_that_rounds_otherwise_is_not_kept(
         if path.name != "sources.c":  # which is what is asked
             path.unlink()
     compiler = tmp_path / "compiler"
-    compiler.write_text(f'#!/bin/sh\nexec cc "$@" {arguments}\n', "utf-8")
+    compiler.write_text(f'#!/bin/sh\nexec {COMPILER} "$@" {arguments}\n', "utf-8")
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     said = compiled(sources)
@@ -211,7 +211,7 @@ def test_arguments_of_the_environment_are_passed_on(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_quote_too_few_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "cc")
+    monkeypatch.setenv("CC", COMPILER or "cc")
     monkeypatch.setenv("CFLAGS", "-g '")
     assert "quotation" in compiled(sources)
 
@@ -242,7 +242,7 @@ def test_the_signatures_are_those_of_the_sources() -> None:
 
 
 def test_small_and_flat_pictures_work_in_both_ways(both: Callable[..., tuple[object, object]]) -> None:
-    if not HAVE_COMPILER:
+    if not COMPILER:
         pytest.skip("no C compiler is at hand")
     for gt, lq in ((flat(16, 16, 90), flat(16, 16, 91)), (cut(17, 19), cut(17, 19)[::-1].copy())):
         one, other = both(lambda gt=gt, lq=lq: figures.figures(gt, lq))

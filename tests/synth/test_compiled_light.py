@@ -15,7 +15,7 @@ from patina.synth import sensor as sensors
 from patina.synth.compiled import library
 from patina.synth.degradations import over_exposed
 from patina.synth.rng import MANY, Rng
-from tests.synth.test_compiled import compiled, library_of, needs_compiler, pictures, some_sources
+from tests.synth.test_compiled import COMPILER, compiled, library_of, needs_compiler, pictures, some_sources
 
 pytestmark = needs_compiler
 
@@ -77,7 +77,7 @@ def test_random_numbers_are_numpys(count: int) -> None:
 def test_random_numbers_without_integers_of_128_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some compilers have none."""
     folder = some_sources(tmp_path, "random")
-    monkeypatch.setenv("CC", "cc -U__SIZEOF_INT128__")
+    monkeypatch.setenv("CC", f"{COMPILER} -U__SIZEOF_INT128__")
     assert compiled(folder) == ""
     made = library_of(folder)
     found, bits = np.empty(2001, np.uint64), np.random.PCG64(77)

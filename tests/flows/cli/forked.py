@@ -109,7 +109,8 @@ class _Child:
             return None
         with self._told:
             self._told.seek(0)
-            _import(json.loads(self._told.read() or "[]"))
+            with contextlib.suppress(ValueError):  # it was killed while it told
+                _import(json.loads(self._told.read() or "[]"))
         return os.waitstatus_to_exitcode(status)
 
 
@@ -130,6 +131,8 @@ def _run(module: str, words: list[str]) -> int:
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]

@@ -130,6 +130,7 @@ def test_the_second_half_goes_from_recipe_to_restored_photograph(
     options: dict[str, Any] = {"per_entry": 1, "side": 64, "lpips": False, "fid": False, "cpu": True}
     again = train_end_to_end(**where, stages=["vlunet"], **options)
     assert again.skipped == ("adapter", "vlunet")
+    assert [row["stage"] for row in again.rows] == ["adapter", "vlunet"]
 
 
 def test_the_second_half_is_refused_before_work_where_its_libraries_are_missing(

@@ -126,7 +126,7 @@ def stopped(start: Start, folder: Path, number: signal.Signals, after: int, *wor
     mark.unlink(missing_ok=True)
     with begun(start(STOPPED, mark, *words, stderr=folder / "stderr.txt")) as process:
         wait_for(
-            lambda: process.poll() is not None or (mark.exists() and mark.stat().st_size >= after), "the work", folder
+            lambda: (mark.exists() and mark.stat().st_size >= after) or process.poll() is not None, "the work", folder
         )
         assert process.poll() is None, f"it ended by itself: {(folder / 'stderr.txt').read_text()}"
         begin = time.monotonic()
