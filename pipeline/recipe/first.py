@@ -34,6 +34,9 @@ LOOKED_AT = 200
 DIGESTED = 200
 """Photographs up to which all are read, since of so few a share can give far fewer or more than it asks for."""
 
+HIGHEST = 0.3
+"""The largest share for validation that is written for the sake of few photographs: all that come later go by it."""
+
 TILE = 256
 
 SAMPLES_A_SHARD = 1000
@@ -167,15 +170,22 @@ def _is_cut(found: Look) -> bool:
 
 
 def _val_share(found: Look) -> float:
-    """The share of the photographs that the recipe keeps for validation: a tenth, or of a few what gives a tenth."""
+    """The share of the photographs that the recipe keeps for validation: a tenth, or of a few what gives a tenth, up to
+    HIGHEST."""
     if len(found.names) >= 2000:
         return 0.02
     few = found.contents
     if len(few) == 1:  # it is to learn from
         return 0.0
-    if few and is_far(count_on(Split(val=0.1), "val", few), len(few), 0.1):
-        return float(advised_share(Split(), "val", few, wanted_of(len(few), 0.1)) or 0.1)
-    return 0.1
+    return _fitted_share(few) or 0.1
+
+
+def _fitted_share(few: frozenset[str]) -> float:
+    """The share by which a tenth of these is for validation; 0: 0.1 gives that, or nothing up to HIGHEST does."""
+    if not few or not is_far(count_on(Split(val=0.1), "val", few), len(few), 0.1):
+        return 0.0
+    share = float(advised_share(Split(), "val", few, wanted_of(len(few), 0.1)) or 0)
+    return share if share <= HIGHEST else 0.0
 
 
 def _buckets(place: str, found: Look) -> str:
@@ -236,9 +246,18 @@ def _split(found: Look) -> list[str]:
     if not share:
         return ["# A single photograph is not divided, so there is no [split]; from two on: [split] val = 0.1.", ""]
     held = count_on(Split(val=share), "val", few)
+    remark, more = "", []
+    if held:
+        is_fitted = share == _fitted_share(few)
+        remark = f" # {held} of these {len(few)}: sides follow from the digests of the files"
+        more = ["# The share fits these; photographs that are added later go by it too."] if is_fitted else []
+    elif few:
+        remark = f" # none of these {len(few)} falls there yet: sides follow from the digests of the files"
+        more = ["# More photographs bring val nearer to its share; or a source with split = \"val\" names its photographs."]
     return [
         "[split] # by photograph, so that no scene is on two sides",
-        f"val = {share}{f' # {held} of these {len(few)}: sides follow from the digests of the files' if few else ''}",
+        f"val = {share}{remark}",
+        *more,
         "# test = 0.1",
         "",
     ]

@@ -123,8 +123,9 @@ def test_a_path_outside_the_recipes_folder_is_absolute(tmp_path: Path) -> None:
 
 
 def test_few_photographs_are_split_as_the_recipe_says(tmp_path: Path) -> None:
-    """`val = 0.1` gave none of a dozen photographs in every third folder, and a plan complained of a first recipe."""
-    shares = set()
+    """`val = 0.1` gave none of a dozen photographs in every third folder, and a plan complained of a first recipe. But
+    what all later photographs go by is no share that only the digests of a handful ask for."""
+    shares, told = set(), set()
     for start, count in ((0, 2), (100, 3), (200, 6), (300, 13), (400, 13), (500, 13), (600, 29), (700, 47)):
         folder = tmp_path / str(start)
         folder.mkdir()
@@ -134,10 +135,19 @@ def test_few_photographs_are_split_as_the_recipe_says(tmp_path: Path) -> None:
         split = load_recipe(tmp_path / "recipe.toml").split
         digests = [file_sha256(path) for path in folder.iterdir()]
         held = [split.side(digest) for digest in digests].count("val")
-        assert not is_far(held, count, 0.1), split
-        assert f"# {held} of these {count}" in text
+        assert split.val <= 0.3
+        if held:
+            assert not is_far(held, count, 0.1), split
+            assert f"# {held} of these {count}" in text
+        else:
+            least = min(split.place(digest) for digest in digests)
+            assert split.val == 0.1 and least > 0.3, "a larger share was the only one"
+            assert f"none of these {count} falls there yet" in text and 'a source with split = "val"' in text
+        assert ("added later go by it too" in text) == (split.val != 0.1)
         shares.add(split.val)
+        told.add(held > 0)
     assert len(shares) > 2 and 0.1 in shares, "a tenth fits some of these folders and not others"
+    assert told == {True, False}
 
 
 def test_of_pairs_the_clean_images_are_counted(tmp_path: Path) -> None:
