@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from patina.flows.cli import command, output
@@ -251,6 +253,36 @@ def test_lists_are_cut_unless_all_is_asked_for(
     monkeypatch.setattr(output, "told_in_full", True)
     output.print_lines(lines, 2)
     assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_libraries_log_is_told_for_one_command_alone(fails: bool) -> None:
+    """Whoever runs commands in one process had the log of every later one, too, once one was told to tell more."""
+    small, root = typer.Typer(), logging.getLogger()
+    before = root.level, list(root.handlers)
+
+    def log() -> None:
+        logging.getLogger("a.library").info("something is downloaded")
+        if fails:
+            raise SourceError("nothing is there")
+
+    small.command(cls=command.Command)(command.with_voice(log))
+    for words, told in ((["-v"], "INFO a.library: something is downloaded\n"), ([], ""), (["-q"], "")):
+        done = CliRunner().invoke(small, words)
+        assert isinstance(done.exception, SourceError) == fails
+        assert (done.stderr, root.level, root.handlers) == (told, *before)
+
+
+def test_a_level_that_a_library_sets_meanwhile_stays() -> None:
+    root = logging.getLogger()
+    before = root.level
+    try:
+        with output.voice(hushed=False, in_full=True):
+            assert root.level == logging.INFO
+            root.setLevel(logging.ERROR)
+        assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before)
 
 
 def test_every_command_stands_in_one_section_and_begins_with_a_short_sentence() -> None:
