@@ -89,8 +89,8 @@ class Look:
     captions    how many of the images have a text file beside them.
     side        the median of the shorter sides, px; 0: no size could be read.
     tiles       how many tiles of TILE px an image gives on average; 0: no size could be read.
-    contents    SHA-256 of each clean image, which decides its side of a split; none where there are more than DIGESTED, or
-                more than READ bytes, or where a public set has sides of its own.
+    contents    SHA-256 of each clean image, which decides its side of a split; none where there are more than DIGESTED,
+                or than READ bytes, or where a public set has sides of its own.
     note        pictures of kinds that are not read; "" if there are none.
     """
 
@@ -257,7 +257,7 @@ def _split(found: Look) -> list[str]:
         more = ["# The share fits these; photographs that are added later go by it too."] if is_fitted else []
     elif few:
         remark = f" # none of these {len(few)} falls there yet: sides follow from the digests of the files"
-        more = ["# More photographs bring val nearer to its share; or a source with split = \"val\" names its photographs."]
+        more = ['# Add photographs, or give val a folder of its own: a source with split = "val".']
     return [
         "[split] # by photograph, so that no scene is on two sides",
         f"val = {share}{remark}",
