@@ -7,7 +7,8 @@ variable CC names another compiler than cc, gcc and clang, with its arguments; C
 ARCHFLAGS are passed on; PATINA_COMPILED=0 compiles nothing.
 
 Whatever the compiler and its arguments: a library is kept only if it computes as IEEE 754 says, each operation rounded
-on its own, and leaves the process as it was. One for another processor cannot be asked, and is not kept.
+on its own, and leaves the process as it was. One for another processor cannot be asked, and is not kept. One for both
+kinds of Mac (universal2) is asked in the half for the processor at hand, and kept by that: nothing asks the other half.
 """
 
 from __future__ import annotations
@@ -131,29 +132,43 @@ def compile_to(library: Path, sources: Path) -> str:
     own = os.environ.get("CC", "").strip()
     digest = f'-DPATINA_SOURCES="{module["sources_digest"](sources)}"'
     files = [str(path) for path in sorted(sources.glob("*.c"))]
+    try:
+        passed_on = given()
+    except ValueError as error:  # which is no compiler's fault
+        return str(error)
     failed = "found no C compiler: cc, gcc, clang, or CC names one"
     for command in [own] if own else filter(shutil.which, ("cc", "gcc", "clang")):
         for more in (CLONES, ()):
             try:
-                words = [*shlex.split(command), *FLAGS, *given(), *EXACT, *more, digest, *files, "-o", str(library)]
+                words = [*shlex.split(command), *FLAGS, *passed_on, *EXACT, *more, digest, *files, "-o", str(library)]
                 for step in (words, [sys.executable, "-c", PROOF, str(library)]):
                     subprocess.run(step, check=True, capture_output=True, text=True, errors="replace")
                 return ""
             except subprocess.CalledProcessError as error:
                 failed = f"{command}: {error.stderr[-600:].strip()}"
-            except (OSError, ValueError) as error:  # CC names no program, or has a quote too few
+            except (OSError, ValueError) as error:  # CC names no program, or has itself a quote too few
                 failed = f"{command}: {error}"
     return failed
 
 
 def given(system: str = sys.platform, platform: str = sysconfig.get_platform()) -> list[str]:
     """Arguments for the compiler from the environment, as those who package for a system or cross-compile set them. On
-    a Mac a wheel for both kinds of processor gets code for both. Raises ValueError if a quote is missing."""
-    words = [word for name in ("CPPFLAGS", "CFLAGS", "LDFLAGS") for word in shlex.split(os.environ.get(name, ""))]
+    a Mac a wheel for both kinds of processor gets code for both. Raises ValueError, which names the variable, if a
+    quote is missing."""
+    words = [word for name in ("CPPFLAGS", "CFLAGS", "LDFLAGS") for word in words_of(name)]
     if system != "darwin":
         return words
     both = "-arch arm64 -arch x86_64" if platform.endswith("universal2") else ""
-    return [*shlex.split(os.environ.get("ARCHFLAGS", both)), *words]
+    return [*words_of("ARCHFLAGS", both), *words]
+
+
+def words_of(name: str, default: str = "") -> list[str]:
+    """The words of a variable of the environment. Raises ValueError, which names it, if a quote is missing."""
+    value = os.environ.get(name, default)
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is {value!r}, which no shell could read: {error}; close it, or unset it") from error
 
 
 if __name__ == "__main__":

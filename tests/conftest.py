@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -85,11 +86,14 @@ SET_BY_LIBRARIES = {
 
 def _process() -> dict[str, Any]:
     """What tests that run commands and flows in this process could leave behind, by name."""
-    output = sys.modules.get("patina.flows.cli.output")
+    output, root = sys.modules.get("patina.flows.cli.output"), logging.getLogger()
     return {
         **os.environ,
         "the folder": os.getcwd(),  # noqa: PTH109 - for every test
         "signals' handlers": [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
         "--quiet": output is not None and output.status.quiet,
         "--verbose": output is not None and output.told_in_full,
+        "the root logger's level": root.level,
+        # Those of pytest are there for a part of a test, and Prefect's from its import on
+        "the root logger's handlers": [one for one in root.handlers if type(one).__module__ == "logging"],
     }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,8 +107,6 @@ def with_voice(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def told(*, hushed: bool, talkative: bool, **given: Any) -> None:
-        if talkative:
-            logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
         with output.voice(hushed=hushed, in_full=talkative), with_collection():
             command(**given)
 

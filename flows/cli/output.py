@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,15 +39,34 @@ told_in_full = False
 
 @contextmanager
 def voice(*, hushed: bool, in_full: bool) -> Iterator[None]:
-    """While it runs, `--quiet` and `--verbose` are as a command was asked. Whoever runs commands in one process, one
-    after the other, gives each its own."""
+    """While it runs, `--quiet` and `--verbose` are as a command was asked, and with the latter stderr gets what
+    libraries log. Whoever runs commands in one process, one after the other, gives each its own."""
     global told_in_full
     before = status.quiet, told_in_full
     status.quiet, told_in_full = hushed, in_full
     try:
-        yield
+        with _logged() if in_full else nullcontext():
+            yield
     finally:
         status.quiet, told_in_full = before
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """While it runs, stderr gets what libraries log from INFO on."""
+    root = logging.getLogger()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+        if root.level == logging.INFO:  # otherwise a library has set its own meanwhile, as Prefect does
+            root.setLevel(level)
 
 
 def escape(text: str) -> str:

@@ -23,6 +23,7 @@ from patina.pipeline.versions.version import (
     current_version,
     find_version,
     published_versions,
+    read_record,
 )
 
 
@@ -40,6 +41,9 @@ def rollback(out: Path, spec: str) -> Version:
     """Publish an earlier version of the dataset in `out` again, as the newest one; gives that. Nothing is removed, and
     no shard is copied. `spec`: its number, `previous`, or the beginning of its digest.
 
+    A damaged card, picture or Croissant file stops nothing: the new version's record says of it what the earlier one's
+    does, so that a check names it, and the next build makes it again.
+
     Raises VersionError for a version that is not there, is damaged, or is the current one; LockedError, OSError.
     """
     _expect_versions(out)
@@ -53,11 +57,12 @@ def rollback(out: Path, spec: str) -> Version:
         known = {shard.name: shard.sha256 for shard in manifest.shards}
         shards = {shard.name: version.folder / SHARDS / shard.name for shard in manifest.shards}
         papers: dict[str, str | bytes | Path] = {}
-        for name in (name for name in PUBLIC if name != SHARDS and (version.folder / name).exists()):
+        for name in (name for name in PUBLIC if name != SHARDS and (version.folder / name).is_file()):
             papers[name] = second = workspace.staging / Path(name).name
             second.unlink(missing_ok=True)
             place(version.folder / name, second)
-        new = workspace.publish(shards, papers, manifest.digest, f"version {version.number} again")
+        written = read_record(version).papers
+        new = workspace.publish(shards, papers, manifest.digest, f"version {version.number} again", written)
         remember_shards(workspace.out, known, stores)
         return new
 
@@ -100,7 +105,8 @@ def _whole_manifest(version: Version) -> Manifest:
         raise VersionError(f"{version.folder}: its manifest is missing; choose another version")
     sizes = [(version.folder / SHARDS / shard.name, shard.bytes) for shard in manifest.shards]
     lost = [path.name for path, size in sizes if not path.is_file() or path.stat().st_size != size]
-    lost += [name for name in PUBLIC if name not in MAY_LACK and not (version.folder / name).exists()]
+    needed = [name for name in PUBLIC if name not in MAY_LACK and name != SHARDS]
+    lost += [name for name in needed if not (version.folder / name).is_file()]
     if lost:
         raise VersionError(
             f"{version.folder}: {counted(len(lost), 'file')} of it, such as {lost[0]}, are missing or of another size; "
@@ -110,7 +116,8 @@ def _whole_manifest(version: Version) -> Manifest:
 
 
 def _expect_sound(version: Version, manifest: Manifest, known: Mapping[str, str]) -> None:
-    """Raise VersionError if a file of a version is not what was written. `known`: shards that need not be read."""
+    """Raise VersionError if a shard or a table of a version is not what was written. `known`: shards that need not be
+    read."""
     digests = {f"{SHARDS}/{s.name}": s.sha256 for s in manifest.shards if s.name not in known} | dict(manifest.tables)
     for name, digest in digests.items():
         if not is_intact(version.folder / name, digest):

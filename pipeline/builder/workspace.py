@@ -150,18 +150,23 @@ class Workspace:
     # -----------------------------------------------------------------------------------------------------------------
 
     def publish(
-        self, shards: Mapping[str, Path], papers: Mapping[str, str | bytes | Path], digest: str, change: str
+        self,
+        shards: Mapping[str, Path],
+        papers: Mapping[str, str | bytes | Path],
+        digest: str,
+        change: str,
+        written: Mapping[str, str] | None = None,
     ) -> Version:
         """Publish a version in one step: readers see the dataset as it was or as it is now, and never half of either.
 
         shards  where each shard lies, by file name: in the staging folder, or in the version before. papers: all other
         files by their path in the dataset; one that is given as a path is moved. digest: of the manifest. change: what
-        changed, in words. What is in the staging folder is removed.
+        changed, in words. written: see `add_version`. What is in the staging folder is removed.
         """
         self._tell(take_over(self.out, self.staging, self.aside))
         assembled = self.staging / "version"
         assemble(assembled, shards, papers)
-        version = add_version(self.out, assembled, digest, change)
+        version = add_version(self.out, assembled, digest, change, written)
         if current_or_none(self.out) is None:
             make_free_names(self.out, version)
         switch(version)

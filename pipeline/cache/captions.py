@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from patina.pipeline.cache.database import open_database, seal, unseal
+from patina.pipeline.cache.database import SEAL, open_database, seal, unseal
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS captions (
@@ -17,6 +17,9 @@ CREATE TABLE IF NOT EXISTS scores (
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS origins (fingerprint TEXT PRIMARY KEY, origin TEXT NOT NULL) WITHOUT ROWID;
 """
+"""A column is never changed, added or taken away: every release that finds other columns begins the file anew. What is
+new gets a table of its own."""
+
 ASKED_AT_ONCE = 500  # digests in one query; SQLite may be built for 999
 
 
@@ -74,9 +77,12 @@ class CaptionStore:
             values = [value for item in some for value in item]
             with self._lock:
                 rows = self._connection.execute(query, (fingerprint, *values)).fetchall()
-            for digest, text, sealed in rows:  # a plain number is of an earlier release
-                score = repr(sealed) if isinstance(sealed, float) else unseal(sealed, fingerprint, digest, text)
-                found |= {} if score is None else {(digest, text): float(score)}
+            for digest, text, sealed in rows:
+                if isinstance(sealed, float):  # of an earlier release
+                    found[digest, text] = sealed
+                elif isinstance(sealed, str) and SEAL in sealed:  # a text without one was never a score
+                    score = unseal(sealed, fingerprint, digest, text)
+                    found |= {} if score is None else {(digest, text): float(score)}
         return found
 
     def put_scores(self, items: Iterable[tuple[tuple[str, str], float]], fingerprint: str) -> None:

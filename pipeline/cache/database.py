@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Literal
 
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SEAL = "\x1e\x1e"
@@ -16,20 +17,25 @@ without a seal is of an earlier release, and believed."""
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 
 
+class _UnusableError(sqlite3.DatabaseError):
+    """A file to put aside and begin anew. Says what is wrong with it, as a predicate."""
+
+
 def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
     """Open or make the SQLite file at `path`, with the tables of `schema`; in memory if None.
 
-    A damaged file, or a folder in its place, is moved to `<name>.damaged` with a warning, and begun anew. Other
-    troubles, such as a folder that cannot be written to, raise sqlite3.OperationalError. Use from several threads is
-    left to the caller's lock.
+    A damaged file, one whose tables have other columns, or a folder in its place, is moved to `<name>.damaged` with a
+    warning, and begun anew. Other troubles, such as a folder that cannot be written to, raise sqlite3.OperationalError.
+    Use from several threads is left to the caller's lock.
     """
     try:
         return _open(path, schema)
     except sqlite3.DatabaseError as error:
-        if path is None or not (path.is_dir() or error.sqlite_errorcode & 0xFF in DAMAGE):
+        if path is None or not (path.is_dir() or isinstance(error, _UnusableError) or _is_damage(error)):
             raise
-        what = "a folder" if path.is_dir() else str(error)
-        logging.getLogger(__name__).warning("%s is damaged (%s): moved to %s.damaged, begun anew", path, what, path)
+        what = str(error) if isinstance(error, _UnusableError) else f"is damaged ({error})"
+        what = "is a folder" if path.is_dir() else what
+        logging.getLogger(__name__).warning("%s %s: moved to %s.damaged, begun anew", path, what, path)
         for suffix in ("-journal", "-wal", "-shm", ""):  # the file last: its journals would be taken for the new one's
             part = path.with_name(path.name + suffix)
             if part.exists():
@@ -42,34 +48,34 @@ def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
     return _open(path, schema)
 
 
-def damage_of(path: Path) -> str:
-    """What is wrong with the SQLite file at `path`, in words; empty if it is sound or not there. Changes nothing."""
+def damage_of(path: Path, schema: str) -> str:
+    """Why `open_database` would put the SQLite file at `path` aside, as a predicate; empty if it would not, or the file
+    is not there. Changes nothing."""
     if path.is_dir():
         return "is a folder"
     if not path.exists() or not path.stat().st_size:
         return ""
     try:
-        with closing(_read_only(path)) as connection:
-            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.OperationalError:  # in use or forbidden, which is no damage
-        return ""
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        return f"is damaged ({error})"
-    return "" if found == "ok" else f"is damaged ({found})"
+        with closing(_existing(path, "ro")) as connection:
+            return _fault(connection, path, schema)
+    except sqlite3.DatabaseError as error:  # otherwise it is in use or forbidden, which is no damage
+        return f"is damaged ({error})" if _is_damage(error) else ""
 
 
 def is_blank(path: Path) -> bool:
     """Whether the SQLite file at `path` has not a row in any table; False if it cannot be read. Changes nothing."""
     try:
-        with closing(_read_only(path)) as connection:
+        with closing(_existing(path, "ro")) as connection:
             names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
             return not any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in names)
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)
+def _existing(path: Path, mode: Literal["ro", "rw"], patience: float = PATIENCE) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", timeout=patience, uri=True)
+    connection.text_factory = _text
+    return connection
 
 
 def seal(text: str, *names: object) -> str:
@@ -97,17 +103,9 @@ def _open(path: Path | None, schema: str) -> sqlite3.Connection:
         raise
     try:
         connection.text_factory = _text
-        try:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        except UnicodeDecodeError as error:  # of SQLite's own words, which name what it cannot read
-            found = f"a name in it is no text: {error}"
-        if found == "ok":
-            connection.executescript(schema)
-            found = _unlike(connection, schema)
-        if found != "ok":
-            damaged = sqlite3.DatabaseError(found)
-            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damaged
+        if fault := _fault(connection, path, schema):
+            raise _UnusableError(fault)
+        connection.executescript(schema)
         if path and path.with_name(f"{path.name}-journal").exists():
             # A kill left a journal with nothing in it, which SQLite keeps until something is written.
             with suppress(sqlite3.OperationalError):  # a disk that can only be read
@@ -118,16 +116,66 @@ def _open(path: Path | None, schema: str) -> sqlite3.Connection:
     return connection
 
 
+def _code(error: sqlite3.DatabaseError) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # what Python's own module raises has none
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return _code(error) in DAMAGE
+
+
+def _fault(connection: sqlite3.Connection, path: Path | None, schema: str) -> str:
+    """What is wrong with the file at `path`, which is open, as a predicate; empty if it is sound. Raises
+    sqlite3.DatabaseError where SQLite refuses it."""
+    try:
+        found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except UnicodeDecodeError as error:  # of SQLite's own words, which name what it cannot read
+        found = f"a name in it is no text: {error}"
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_ERROR or not _is_header_wrong(path):
+            raise
+        found = str(error)
+    if found != "ok":
+        return f"is damaged ({found})"
+    return _unlike(connection, schema) or (_fault_for_writing(path) if path else "")
+
+
+def _fault_for_writing(path: Path) -> str:
+    """As `_fault`, of what only stops a process that writes. Writes nothing, and waits for nobody."""
+    with closing(_existing(path, "rw", patience=0)) as connection:  # one that has read knows, and would read
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _code(error) == sqlite3.SQLITE_READONLY and _is_header_wrong(path):
+                return "is damaged (its header names a format that SQLite does not have)"
+    return ""
+
+
+def _is_header_wrong(path: Path | None) -> bool:
+    """Whether a file's header names versions of the format that do not exist. Of these SQLite tells no damage, but that
+    the file can only be read, or is of a later SQLite.
+
+    To be asked only where SQLite refuses the file: closing it takes the locks of all this process's connections to it.
+    """
+    if path is None:
+        return False
+    with path.open("rb") as file:
+        header = file.read(100)
+    # https://www.sqlite.org/fileformat.html: 18 and 19, versions for writing and reading; 44 to 47, format of schemas
+    return len(header) == 100 and not ({*header[18:20]} <= {1, 2} and int.from_bytes(header[44:48], "big") <= 4)
+
+
 def _unlike(connection: sqlite3.Connection, schema: str) -> str:
-    """Which table has other columns than `schema` says: a bit flipped in its definition, or another release made it.
-    "ok" if none has."""
+    """Which table that is there has other columns than `schema` says, as a predicate; empty if none has. A bit flipped
+    in its definition, or another release made it."""
     with closing(sqlite3.connect(":memory:")) as blank:
         blank.executescript(schema)
         for (name,) in blank.execute("SELECT name FROM sqlite_master WHERE type='table'"):
             columns = f'PRAGMA table_info("{name}")'
-            if connection.execute(columns).fetchall() != blank.execute(columns).fetchall():
-                return f"its table {name} has other columns than expected"
-    return "ok"
+            found = connection.execute(columns).fetchall()
+            if found and found != blank.execute(columns).fetchall():
+                return f"has other columns than this release writes, in its table {name}"
+    return ""
 
 
 def _text(data: bytes) -> str:

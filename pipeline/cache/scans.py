@@ -39,6 +39,8 @@ CREATE TABLE IF NOT EXISTS sums (shard TEXT PRIMARY KEY, record TEXT NOT NULL) W
 CREATE TABLE IF NOT EXISTS problems (
     model TEXT, content TEXT, name TEXT, reason TEXT NOT NULL, PRIMARY KEY (model, content, name)) WITHOUT ROWID;
 """
+"""A column is never changed, added or taken away: every release that finds other columns begins the file anew. What is
+new gets a table of its own."""
 
 STAT = np.dtype([("size", "<i8"), ("mtime_ns", "<i8"), ("ctime_ns", "<i8"), ("inode", "<u8")])
 """What of a file's stat changes when it is written to, or replaced."""

@@ -34,6 +34,12 @@ LOOKED_AT = 200
 DIGESTED = 200
 """Photographs up to which all are read, since of so few a share can give far fewer or more than it asks for."""
 
+READ = 256 * 2**20
+"""Bytes that all of these have together at the most: more would take minutes from a disk in a network."""
+
+HIGHEST = 0.3
+"""The largest share for validation that is written for the sake of few photographs: all that come later go by it."""
+
 TILE = 256
 
 SAMPLES_A_SHARD = 1000
@@ -83,7 +89,8 @@ class Look:
     captions    how many of the images have a text file beside them.
     side        the median of the shorter sides, px; 0: no size could be read.
     tiles       how many tiles of TILE px an image gives on average; 0: no size could be read.
-    contents    SHA-256 of each clean image, which decides its side of a split; none where there are more than DIGESTED.
+    contents    SHA-256 of each clean image, which decides its side of a split; none where there are more than DIGESTED,
+                or than READ bytes, or where a public set has sides of its own.
     note        pictures of kinds that are not read; "" if there are none.
     """
 
@@ -115,15 +122,15 @@ def look(folder: Path) -> Look:
     captions = sum(f"{name}.txt" in texts or f"{PurePosixPath(name).with_suffix('.txt')}" in texts for name in names)
     pairs = tuple(paired_folders(names))
     targets = {gt for _, gt in pairs}
-    files = [(name, path) for name, path in listing.files if Path(path).is_file()]  # opening a pipe would wait
-    clean = [path for name, path in files if not pairs or posixpath.dirname(name) in targets]
+    clean = [path for name, path in listing.files if not pairs or posixpath.dirname(name) in targets]
+    presets = _presets(names, folder.absolute().as_posix())
     return Look(
         names,
         pairs,
-        _presets(names, folder.absolute().as_posix()),
+        presets,
         captions,
-        *_sizes([path for _, path in files]),
-        _contents(clean) if len(clean) <= DIGESTED else frozenset(),
+        *_sizes([path for _, path in listing.files]),
+        frozenset() if presets or len(clean) > DIGESTED else _contents(clean),
         note,
     )
 
@@ -167,15 +174,22 @@ def _is_cut(found: Look) -> bool:
 
 
 def _val_share(found: Look) -> float:
-    """The share of the photographs that the recipe keeps for validation: a tenth, or of a few what gives a tenth."""
+    """The share of the photographs that the recipe keeps for validation: a tenth, or of a few what gives a tenth, up to
+    HIGHEST."""
     if len(found.names) >= 2000:
         return 0.02
     few = found.contents
-    if len(few) == 1:  # it is to learn from
+    if len(few) == 1 or len(found.names) == 1:  # it is to learn from
         return 0.0
-    if few and is_far(count_on(Split(val=0.1), "val", few), len(few), 0.1):
-        return float(advised_share(Split(), "val", few, wanted_of(len(few), 0.1)) or 0.1)
-    return 0.1
+    return _fitted_share(few) or 0.1
+
+
+def _fitted_share(few: frozenset[str]) -> float:
+    """The share by which a tenth of these is for validation; 0: 0.1 gives that, or nothing up to HIGHEST does."""
+    if not few or not is_far(count_on(Split(val=0.1), "val", few), len(few), 0.1):
+        return 0.0
+    share = float(advised_share(Split(), "val", few, wanted_of(len(few), 0.1)) or 0)
+    return share if share <= HIGHEST else 0.0
 
 
 def _buckets(place: str, found: Look) -> str:
@@ -236,9 +250,18 @@ def _split(found: Look) -> list[str]:
     if not share:
         return ["# A single photograph is not divided, so there is no [split]; from two on: [split] val = 0.1.", ""]
     held = count_on(Split(val=share), "val", few)
+    remark, more = "", []
+    if held:
+        is_fitted = share == _fitted_share(few)
+        remark = f" # {held} of these {len(few)}: sides follow from the digests of the files"
+        more = ["# The share fits these; photographs that are added later go by it too."] if is_fitted else []
+    elif few:
+        remark = f" # none of these {len(few)} falls there yet: sides follow from the digests of the files"
+        more = ['# Add photographs, or give val a folder of its own: a source with split = "val".']
     return [
         "[split] # by photograph, so that no scene is on two sides",
-        f"val = {share}{f' # {held} of these {len(few)}: sides follow from the digests of the files' if few else ''}",
+        f"val = {share}{remark}",
+        *more,
         "# test = 0.1",
         "",
     ]
@@ -283,11 +306,16 @@ def _has_pairs(name: str) -> bool:
 
 
 def _contents(paths: Sequence[str]) -> frozenset[str]:
-    """The digests of files, without those that cannot be read."""
-    found = set()
-    for path in paths:
+    """The digests of files, without those that cannot be read; none if they have more than READ bytes."""
+    sizes = {}
+    for path in map(Path, paths):
         with contextlib.suppress(OSError):  # a build sets it aside, and says why
-            found.add(file_sha256(Path(path)))
+            if path.is_file():  # reading a pipe would wait
+                sizes[path] = path.stat().st_size
+    found = set()
+    for path in sizes if sum(sizes.values()) <= READ else ():
+        with contextlib.suppress(OSError):
+            found.add(file_sha256(path))
     return frozenset(found)
 
 
@@ -296,6 +324,8 @@ def _sizes(paths: Sequence[str]) -> tuple[int, float]:
     sides, tiles = [], []
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
         try:
+            if not Path(path).is_file():  # opening a pipe would wait
+                continue
             with PIL.Image.open(path) as picture:
                 sides.append(min(picture.size))
                 tiles.append(len(Tiles(TILE).cut(*picture.size)))

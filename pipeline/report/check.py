@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
+from patina.pipeline.cache import captions, scans
 from patina.pipeline.cache.database import damage_of
 from patina.pipeline.cache.scans import ScanStore
 from patina.pipeline.codec.decode import decode, decode_map
@@ -377,9 +378,9 @@ def _names(opened: OpenDataset) -> Iterator[Finding]:
 
 
 def _stores(out: Path) -> Iterator[Finding]:
-    """Stores of what was found and captioned that are not what was written; a build begins them anew."""
-    for name in STORES:
-        if problem := damage_of(out / PRIVATE / name):
+    """Stores of what was found and captioned that a build does not take as they are, and begins anew."""
+    for name, schema in zip(STORES, (scans.SCHEMA, captions.SCHEMA), strict=True):
+        if problem := damage_of(out / PRIVATE / name, schema):
             yield Finding(f"{PRIVATE}/{name}", f"{problem}; `patina build` puts it aside and begins anew")
 
 

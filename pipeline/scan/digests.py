@@ -379,14 +379,15 @@ def _known_info(store: ScanStore, digest: str) -> ImageInfo | None:
 def _stored_info(record: str) -> ImageInfo | None:
     """What an inspection stored; None where another release asked for other facts."""
     try:
-        return _info_of(json.loads(record))
+        facts = json.loads(record)
+        return _info_of(facts, facts["mean"])
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _info_of(facts: Mapping[str, Any]) -> ImageInfo:
-    told = {**facts, "lost": tuple(facts["lost"]), "suffix": intern(facts["suffix"])}  # one text for a million of them
-    return ImageInfo(**told | {"mean": tuple(facts["mean"])} if "mean" in facts else told)
+def _info_of(facts: Mapping[str, Any], mean: Iterable[float]) -> ImageInfo:
+    suffix = intern(facts["suffix"])  # one text for a million of them
+    return ImageInfo(**{**facts, "lost": tuple(facts["lost"]), "suffix": suffix, "mean": tuple(mean)})
 
 
 def in_short(info: ImageInfo) -> tuple[str, bytes]:
@@ -401,7 +402,7 @@ def _kind_of(text: str) -> ImageInfo | None:
     another release that asked for other facts."""
     try:
         inspector, facts = json.loads(text)
-        info = _info_of(facts)
+        info = _info_of(facts, NO_MEAN)
     except (ValueError, TypeError, KeyError):
         return None
     return info if _inspector_of(info) == inspector else None

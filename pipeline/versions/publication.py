@@ -134,13 +134,21 @@ def assemble(folder: Path, shards: Mapping[str, Path], papers: Mapping[str, str 
     sync(folder)
 
 
-def add_version(home: Path, assembled: Path, digest: str, change: str) -> Version:
-    """Take a folder that `assemble` made in as the next version, without publishing it. `digest`: of its manifest."""
+def add_version(
+    home: Path, assembled: Path, digest: str, change: str, written: Mapping[str, str] | None = None
+) -> Version:
+    """Take a folder that `assemble` made in as the next version, without publishing it.
+
+    digest  of its manifest. written: SHA-256 of papers that are of an earlier version, by name, as its record has them:
+    one that was damaged since is still told to be. Of other papers, what lies there is what was written.
+    """
     place = home / PRIVATE / VERSIONS
     place.mkdir(exist_ok=True)
     number = max((version.number for version in all_versions(home)), default=0) + 1
     version = Version(number, digest[:16], place / f"{number}-{digest[:16]}")
-    digests = {name: file_sha256(assembled / name) for name in PAPERS if (assembled / name).is_file()}
+    written = written or {}
+    there = [name for name in PAPERS if name not in written and (assembled / name).is_file()]
+    digests = {name: file_sha256(assembled / name) for name in there} | dict(written)
     record = Record(datetime.now(UTC).isoformat(timespec="seconds"), change, versions()["patina"], digests)
     half = home / PRIVATE / "record.tmp"  # by its name it is swept
     write_atomically(version.record, json.dumps(asdict(record), indent=2) + "\n", durable=False, temporary=half)

@@ -210,10 +210,19 @@ def test_arguments_of_the_environment_are_passed_on(monkeypatch: pytest.MonkeyPa
     assert hook["EXACT"][-1] == "-ffp-contract=off", "clang takes -fno-fast-math for a word on contraction, too"
 
 
-def test_a_quote_too_few_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", COMPILER or "cc")
-    monkeypatch.setenv("CFLAGS", "-g '")
-    assert "quotation" in compiled(sources)
+@pytest.mark.parametrize("name", ["CPPFLAGS", "CFLAGS", "LDFLAGS", "ARCHFLAGS"])
+def test_a_quote_too_few_is_told_of_the_variable_that_has_it(
+    name: str, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\ntouch "{tmp_path}/called"\n', "utf-8")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setenv(name, "-g '")
+    said = compiled(sources)
+    assert said.startswith(f'{name} is "-g \'"') and "No closing quotation" in said
+    assert str(compiler) not in said and not (tmp_path / "called").exists(), "no compiler can mend that"
 
 
 def test_sizes_are_those_that_the_loops_have_room_for() -> None:

@@ -20,6 +20,7 @@ import pytest
 from patina.captioning import CAPTIONERS
 from patina.pipeline.builder.build import build, result_if_idle
 from patina.pipeline.builder.result import BuildResult
+from patina.pipeline.cache import captions
 from patina.pipeline.cache.captions import CaptionStore
 from patina.pipeline.cache.database import damage_of
 from patina.pipeline.cache.scans import RECENT_NS, ScanStore
@@ -213,6 +214,22 @@ def test_a_damaged_store_is_named_and_begun_anew(world: World, name: str, harm: 
     assert asked(world.recipe.folder) == before, "no caption is made twice"
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_store_that_the_next_build_begins_anew_is_named(world: World) -> None:
+    """Also where SQLite finds no fault: another release wrote other columns, or the header says that it can only be
+    read."""
+    scan, caption = (world.out / PRIVATE / name for name in STORES)
+    with contextlib.closing(sqlite3.connect(scan)) as later, later:
+        later.execute("ALTER TABLE pairs ADD COLUMN more TEXT")
+    data = bytearray(caption.read_bytes())
+    data[18] ^= 4
+    caption.write_bytes(data)
+    told = world.told()
+    assert f"{PRIVATE}/scan.sqlite: has other columns than this release writes, in its table pairs; `patina" in told
+    assert f"{PRIVATE}/captions.sqlite: is damaged (its header names a format" in told
+    world.is_repaired()
+
+
 @pytest.mark.parametrize("name", STORES)
 def test_a_flipped_bit_in_a_store_changes_nothing_that_is_built(world: World, name: str) -> None:
     """SQLite sees none of those that hit a text; each row's own sum does."""
@@ -297,14 +314,14 @@ def test_stores_of_an_earlier_release_are_believed(tmp_path: Path) -> None:
 
 
 def test_looking_at_a_store_changes_nothing(tmp_path: Path) -> None:
-    assert damage_of(tmp_path / "none.sqlite") == ""
+    assert damage_of(tmp_path / "none.sqlite", captions.SCHEMA) == ""
     with CaptionStore(tmp_path / "a b#?.sqlite") as store:
         store.put([(str(i), "text") for i in range(500)], "model")
     path = tmp_path / "a b#?.sqlite"
-    assert damage_of(path) == ""
+    assert damage_of(path, captions.SCHEMA) == ""
     data = path.read_bytes()
     path.write_bytes(data[:5000])
-    assert damage_of(path).startswith("is damaged (")
+    assert damage_of(path, captions.SCHEMA).startswith("is damaged (")
     assert path.read_bytes() == data[:5000]
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 

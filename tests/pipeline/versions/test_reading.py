@@ -21,7 +21,7 @@ from patina.pipeline.builder.history import free, rollback
 from patina.pipeline.builder.result import BuildResult
 from patina.pipeline.errors import DamagedShardError, ManifestError
 from patina.pipeline.export.run import choose, export
-from patina.pipeline.format.layout import MANIFEST, PRIVATE, SHARDS, VERSIONS
+from patina.pipeline.format.layout import MANIFEST, PAPERS, PRIVATE, SHARDS, STRIP, VERSIONS
 from patina.pipeline.format.manifest import load_manifest, read_samples
 from patina.pipeline.plan.planning import Options
 from patina.pipeline.recipe.recipe import Recipe
@@ -300,6 +300,35 @@ def test_going_back_to_what_is_not_there_or_not_sound_is_refused(world: World) -
     with pytest.raises(VersionError, match="1 file of it, such as train-0000-noisy"):
         rollback(world.out, "1")
     assert public(world.out) == world.seen[3]
+
+
+@pytest.mark.parametrize("name", [*PAPERS, MANIFEST])
+def test_a_damaged_card_is_not_taken_for_what_was_written_by_going_back(world: World, name: str) -> None:
+    """A check still names it, and a build makes it again; of the manifest its own sum tells."""
+    path = published_versions(world.out)[0].folder / name
+    good = path.read_bytes()
+    path.write_bytes(bytes([*good[:-9], good[-9] ^ 1, *good[-8:]]))
+    if name == MANIFEST:
+        with pytest.raises(ManifestError):
+            rollback(world.out, "1")
+        return
+    rollback(world.out, "1")
+    assert [str(one) for one in check(world.out).findings] == [
+        f"{name}: its bytes are not those that were written; `patina build` makes it again"
+    ]
+    world.build(10)
+    assert check(world.out).ok and public(world.out) == world.seen[1]
+
+
+def test_a_picture_that_is_lost_is_told_after_going_back(world: World) -> None:
+    """A dataset may lack one, but not where the record says that there was one."""
+    path = published_versions(world.out)[0].folder / STRIP
+    path.unlink()
+    path.mkdir()
+    rollback(world.out, "1")
+    assert [one.where for one in check(world.out).findings] == [STRIP]
+    world.build(10)
+    assert check(world.out).ok and public(world.out) == world.seen[1]
 
 
 def test_freeing_removes_what_nobody_reads_and_keeps_what_no_build_wrote(world: World) -> None:
