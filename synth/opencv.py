@@ -6,6 +6,7 @@ levels with another rounding, and filters by a transform from fewer taps on.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -17,8 +18,8 @@ from patina.synth.image import Image
 SSE3 = 3
 """OpenCV's number for it (CV_CPU_SSE3), which its Python has no name for."""
 
-ON_X86 = bool(cv2.checkHardwareSupport(SSE3))
-"""Whether this is a processor for whose kind OpenCV computes what is expected here: every x86-64 that it runs on."""
+REFLECT_101 = 4
+"""OpenCV's BORDER_DEFAULT, as a number: a plan imports this, and OpenCV need not be loaded for it."""
 
 DIRECT = 50
 """From so many taps on OpenCV filters by a transform, which rounds otherwise, where there is no SSE3."""
@@ -27,10 +28,16 @@ ONE = np.float32(2048)
 """A share of 1, in the whole numbers by which OpenCV interpolates levels."""
 
 
+@cache  # and no constant: a plan imports this and computes no pixel, and OpenCV takes a tenth of a second to load
+def is_x86() -> bool:
+    """Whether OpenCV computes on this kind of processor what is expected here: on every x86-64 that it runs on."""
+    return bool(cv2.checkHardwareSupport(SSE3))
+
+
 def interpolated(levels: Image, size: tuple[int, int]) -> Image:
     """H×W or H×W×3 uint8 at another `size` (width, height) by straight lines between pixels: `cv2.resize` with
     INTER_LINEAR. Not for half the size along both axes, where OpenCV takes means instead."""
-    if ON_X86:
+    if is_x86():
         return cv2.resize(levels, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
     return interpolated_by_numpy(levels, size)
 
@@ -66,12 +73,12 @@ def _whole(share: NDArray[np.float32]) -> NDArray[np.int32]:
 def correlated(
     values: NDArray[np.float32],
     taps: NDArray[np.float32],
-    border: int = cv2.BORDER_DEFAULT,
+    border: int = REFLECT_101,
     anchor: tuple[int, int] = (-1, -1),
 ) -> NDArray[np.float32]:
     """`cv2.filter2D` of H×W or H×W×3 float32 with fewer than 130 taps, in the order of the taps. No product may need
     more than 24 bits, as some processors round it and others do not."""
-    if ON_X86 or taps.size < DIRECT:
+    if is_x86() or taps.size < DIRECT:
         return cv2.filter2D(values, -1, taps, anchor=anchor, borderType=border)  # type: ignore[return-value]
     return correlated_by_numpy(values, taps, border, anchor)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -71,29 +71,21 @@ def _process_as_before() -> Iterator[None]:
     before = _process()
     yield
     after = _process()
-    changed = [name for name in before | after if before.get(name) != after.get(name) and name not in SET_BY_LIBRARIES]
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
     assert not changed, f"this test leaves {', '.join(changed)} changed for the tests after it"
 
 
-SET_BY_LIBRARIES = {
-    "PYTEST_CURRENT_TEST",
-    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
-    *("TRITON_CACHE_DIR", "TRITON_LIBDEVICE_PATH", "TRITON_PTXAS_PATH"),
-    *("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_CLIENT_MODE", "RAY_USAGE_STATS_ENABLED"),
-}
-"""Variables of the environment that libraries set while they are imported, or compile for a GPU."""
+OURS = re.compile(r"(PATINA|PREFECT|HF|XDG|PYTHONPATH|PYTHONSAFEPATH|HOME|PATH|TMPDIR|CC|\w*FLAGS|LANG|COLUMNS)(_|$)")
+"""Variables of the environment that patina, its commands or its tests go by. Libraries set others while they work."""
 
 
 def _process() -> dict[str, Any]:
     """What tests that run commands and flows in this process could leave behind, by name."""
-    output, root = sys.modules.get("patina.flows.cli.output"), logging.getLogger()
+    output = sys.modules.get("patina.flows.cli.output")
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if OURS.match(name)},
         "the folder": os.getcwd(),  # noqa: PTH109 - for every test
         "signals' handlers": [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
         "--quiet": output is not None and output.status.quiet,
         "--verbose": output is not None and output.told_in_full,
-        "the root logger's level": root.level,
-        # Those of pytest are there for a part of a test, and Prefect's from its import on
-        "the root logger's handlers": [one for one in root.handlers if type(one).__module__ == "logging"],
     }

@@ -19,7 +19,7 @@ from patina.synth.rng import Rng
 from patina.synth.severity import at_clip_size
 from tests.synth.pictures import cut
 
-on_x86 = pytest.mark.skipif(not opencv.ON_X86, reason="OpenCV rounds otherwise on this kind of processor")
+on_x86 = pytest.mark.skipif(not opencv.is_x86(), reason="OpenCV rounds otherwise on this kind of processor")
 
 SIZES = [
     ((20, 31), (40, 62)),
@@ -91,7 +91,7 @@ def test_all_of_it_is_the_same_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None
         ]
 
     here = everything()
-    monkeypatch.setattr(opencv, "ON_X86", False)
+    monkeypatch.setattr(opencv, "is_x86", lambda: False)
     assert everything() == here
 
 
