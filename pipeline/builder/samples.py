@@ -140,8 +140,13 @@ class SampleMaker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the old shard that is open, if there is one."""
         if self._from:
             self._from[1].close()
+            self._from = None
 
     def sample(self, sample: WantedSample) -> MadeSample:
         """One sample: copied, newly captioned, or made.
@@ -221,12 +226,9 @@ class SampleMaker:
 
     def _old(self, path: str) -> ShardReader:
         """The old shard, open: samples that follow one another lie in the same one, mostly. Raises OSError."""
-        if self._from and self._from[0] == path:
-            return self._from[1]
-        if self._from:
-            self._from[1].close()
-            self._from = None
-        self._from = path, ShardReader(Path(path))
+        if self._from is None or self._from[0] != path:
+            self.close()
+            self._from = path, ShardReader(Path(path))
         return self._from[1]
 
     def _make(self, sample: WantedSample) -> tuple[list[tuple[str, Body]], dict[str, Any]]:

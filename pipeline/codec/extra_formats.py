@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patina.pipeline.codec.boxes import boxes
 from patina.pipeline.errors import BadImageError
 
 DISTRIBUTIONS = {"HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin"}
@@ -128,17 +129,10 @@ def _size(bits: _Bits) -> tuple[int, int]:
 
 def _codestreams(data: bytes) -> Iterator[bytes]:
     """Where pixels begin in the boxes of a JPEG XL file: a box of a whole codestream, or of the first part of one."""
-    place = 0
-    while place + 8 <= len(data):
-        length, kind, head = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8], 8
-        if length == 1:
-            length, head = int.from_bytes(data[place + 8 : place + 16], "big"), 16
+    for kind, start, _ in boxes(data):
         if kind in {b"jxlc", b"jxlp"}:
-            start = place + head + (4 if kind == b"jxlp" else 0)
-            yield data[start : start + 64]
-        if length < head:
-            return
-        place += length
+            begin = start + (4 if kind == b"jxlp" else 0)
+            yield data[begin : begin + 64]
 
 
 class _Bits:

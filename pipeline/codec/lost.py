@@ -6,10 +6,10 @@ Each loss is a short text such as `16 bits a channel`; tables of sentences stand
 from __future__ import annotations
 
 import re
-import struct
 
 import PIL.Image
 
+from patina.pipeline.codec.boxes import boxes
 from patina.pipeline.codec.colours import colours_of
 from patina.pipeline.codec.extra_formats import jxl_header
 from patina.pipeline.text import plain
@@ -63,19 +63,9 @@ def _avif_bits(data: bytes) -> int:
     Each has a property `av1C` in the box `meta`; of its third byte, bit 6 says more than 8 bits and bit 5 then 12 bits
     rather than 10 (AV1 Codec ISO Media File Format Binding, 2.3.3).
     """
-    at, bits = 0, 8
-    while at + 16 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, at + 8)
-        end = at + size if size else len(data)
-        if kind == b"meta":
-            flags = [found[1][0] for found in re.finditer(rb"av1C..(.)", data[at:end], re.DOTALL)]
-            bits = max([8, *(12 if flag & 0x20 else 10 for flag in flags if flag & 0x40)])
-        if end <= at:
-            break
-        at = end
-    return bits
+    metas = (data[start:end] for kind, start, end in boxes(data) if kind == b"meta")
+    flags = [found[1][0] for meta in metas for found in re.finditer(rb"av1C..(.)", meta, re.DOTALL)]
+    return max([8, *(12 if flag & 0x20 else 10 for flag in flags if flag & 0x40)])
 
 
 def told_of_many(loss: str) -> str:

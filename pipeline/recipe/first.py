@@ -37,6 +37,9 @@ DIGESTED = 200
 READ = 256 * 2**20
 """Bytes that all of these have together at the most: more would take minutes from a disk in a network."""
 
+USUAL = 0.1
+"""The share for validation of a folder that is neither small nor large."""
+
 HIGHEST = 0.3
 """The largest share for validation that is written for the sake of few photographs: all that come later go by it."""
 
@@ -181,14 +184,14 @@ def _val_share(found: Look) -> float:
     few = found.contents
     if len(few) == 1 or len(found.names) == 1:  # it is to learn from
         return 0.0
-    return _fitted_share(few) or 0.1
+    return _fitted_share(few) or USUAL
 
 
 def _fitted_share(few: frozenset[str]) -> float:
-    """The share by which a tenth of these is for validation; 0: 0.1 gives that, or nothing up to HIGHEST does."""
-    if not few or not is_far(count_on(Split(val=0.1), "val", few), len(few), 0.1):
+    """The share by which a tenth of these is for validation; 0: USUAL gives that, or nothing up to HIGHEST does."""
+    if not few or not is_far(count_on(Split(val=USUAL), "val", few), len(few), USUAL):
         return 0.0
-    share = float(advised_share(Split(), "val", few, wanted_of(len(few), 0.1)) or 0)
+    share = float(advised_share(Split(), "val", few, wanted_of(len(few), USUAL)) or 0)
     return share if share <= HIGHEST else 0.0
 
 
@@ -252,9 +255,8 @@ def _split(found: Look) -> list[str]:
     held = count_on(Split(val=share), "val", few)
     remark, more = "", []
     if held:
-        is_fitted = share == _fitted_share(few)
         remark = f" # {held} of these {len(few)}: sides follow from the digests of the files"
-        more = ["# The share fits these; photographs that are added later go by it too."] if is_fitted else []
+        more = ["# The share fits these; photographs that are added later go by it too."] if share != USUAL else []
     elif few:
         remark = f" # none of these {len(few)} falls there yet: sides follow from the digests of the files"
         more = ['# Add photographs, or give val a folder of its own: a source with split = "val".']

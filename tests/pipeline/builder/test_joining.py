@@ -218,6 +218,27 @@ def breaking(real: Callable[..., Any], count: int) -> Callable[..., Any]:
     return broken
 
 
+def filled_up(
+    recipe: Recipe,
+    folder: Path,
+    synthesised: Counter[str],
+    patch: pytest.MonkeyPatch,
+    step: str,
+    count: int,
+    workers: int,
+) -> Path:
+    """A build that meets a full disk in a step, behind its first `count` calls; beside it one in one go, `alone`. Runs
+    are of two photographs and more, by the number of workers."""
+    patch.setattr(groups, "RUNS", 1)
+    build(recipe, folder / "alone")
+    synthesised.clear()
+    with patch.context() as now:
+        now.setattr(jobs, step, breaking(getattr(jobs, step), count))
+        with pytest.raises(OutputError):
+            build(recipe, folder / "out", runner=Threads(workers))
+    return folder / "out"
+
+
 class Seen(Silent):
     """How far the shards came."""
 
@@ -253,22 +274,16 @@ def test_after_a_full_disk_while_joining_no_sample_is_made_twice(
     first: int,
     then: Runner,
 ) -> None:
-    monkeypatch.setattr(groups, "RUNS", 1)  # of two photographs and more, by the number of workers
-    build(recipe, tmp_path / "alone")
-    synthesised.clear()
-    with monkeypatch.context() as now:
-        now.setattr(jobs, "join_batch", breaking(jobs.join_batch, joined_before))
-        with pytest.raises(OutputError):
-            build(recipe, tmp_path / "out", runner=Threads(first))
-    assert len(synthesised) == SAMPLES and any(name.endswith(PART) for name in left_in(tmp_path / "out"))
+    out = filled_up(recipe, tmp_path, synthesised, monkeypatch, "join_batch", joined_before, first)
+    assert len(synthesised) == SAMPLES and any(name.endswith(PART) for name in left_in(out))
     seen = Seen()
-    result = build(recipe, tmp_path / "out", runner=then, events=seen)
+    result = build(recipe, out, runner=then, events=seen)
     assert set(synthesised.values()) == {1}
     assert (seen.total, seen.done) == (SAMPLES, SAMPLES)
     assert sum(one.copied for one in result.results) == SAMPLES
-    assert left_in(tmp_path / "out") == []
+    assert left_in(out) == []
     for name, path in public_files(tmp_path / "alone").items():
-        assert (tmp_path / "out" / name).read_bytes() == path.read_bytes(), name
+        assert (out / name).read_bytes() == path.read_bytes(), name
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 5), (3, 1)])
@@ -280,21 +295,15 @@ def test_what_was_in_a_finished_part_is_not_made_again(
     first: int,
     then: int,
 ) -> None:
-    monkeypatch.setattr(groups, "RUNS", 1)  # of two photographs and more, by the number of workers
-    build(recipe, tmp_path / "alone")
-    synthesised.clear()
-    with monkeypatch.context() as now:
-        now.setattr(jobs, "build_batch", breaking(jobs.build_batch, 1))
-        with pytest.raises(OutputError):
-            build(recipe, tmp_path / "out", runner=Threads(first))
-    staging = tmp_path / "out" / ".patina" / "staging"
+    out = filled_up(recipe, tmp_path, synthesised, monkeypatch, "build_batch", 1, first)
+    staging = out / ".patina" / "staging"
     there = {row["key"] for path in staging.glob(f"*{PART}.json") for row in index(path)["rows"]}
     assert 0 < len(there) < SAMPLES
-    build(recipe, tmp_path / "out", runner=Threads(then))
+    build(recipe, out, runner=Threads(then))
     assert len(synthesised) == SAMPLES and {synthesised[key] for key in there} == {1}
-    assert left_in(tmp_path / "out") == []
+    assert left_in(out) == []
     for name, path in public_files(tmp_path / "alone").items():
-        assert (tmp_path / "out" / name).read_bytes() == path.read_bytes(), name
+        assert (out / name).read_bytes() == path.read_bytes(), name
 
 
 def test_parts_that_nobody_joins_make_room_before_anything_is_made(
